@@ -1,0 +1,280 @@
+//! Floor 2, settings: read once, typed, complete. Nothing above this floor sees TOML.
+//!
+//! [`load`] reads defaults, file, environment and flags, in that order, and returns a [`Config`] or
+//! *every* problem found, each with its TOML path, line, cause and remedy.
+
+mod file;
+mod problem;
+mod public_url;
+mod reader;
+mod reference;
+mod rules;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+pub use self::file::{Flags, Source, load};
+pub use self::problem::{ConfigError, Problem};
+pub use self::public_url::PublicUrl;
+pub use self::reference::markdown as reference;
+use crate::model::role::Role;
+use crate::model::secret::Secret;
+use crate::model::target::PathOptIns;
+use crate::policy::Policy;
+
+/// Everything the gateway was told, already checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How browsers reach us.
+    pub public_url: PublicUrl,
+    /// Key material of at least 32 bytes; `None`: generated beside the `SQLite` database.
+    pub secret: Option<Secret>,
+    /// Listeners and limits.
+    pub server: ServerConfig,
+    /// The database.
+    pub store: StoreConfig,
+    /// Local sign-in.
+    pub login: LoginConfig,
+    /// Browser sessions.
+    pub session: SessionConfig,
+    /// API keys.
+    pub keys: KeyConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// Servers behind us, by name.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// What goes where, and who may.
+    pub routes: Vec<RouteConfig>,
+    /// What is allowed but unwise; logged at every start.
+    pub warnings: Vec<String>,
+}
+
+/// Listeners and limits.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// Where `/healthz` and `/readyz` answer without the reserved prefix, if anywhere.
+    pub ops_listen: Option<SocketAddr>,
+    /// Data-plane threads; at least one.
+    pub workers: usize,
+    /// Certificate and key for every listener in `listen`.
+    pub tls: Option<TlsFiles>,
+    /// Peers whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Further origins (`https://host[:port]`) whose pages may send cookie-borne writes and WebSockets.
+    pub trusted_origins: Vec<String>,
+    /// Bounds on what a client may send or hold.
+    pub limits: LimitConfig,
+    /// A request head must be complete within this.
+    pub header_timeout: Duration,
+    /// An idle keep-alive connection is closed after this.
+    pub keep_alive: Duration,
+    /// After a stop signal, open requests get this long.
+    pub drain: Duration,
+}
+
+/// Bounds on what a client may send or hold.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitConfig {
+    /// Bytes of a request head.
+    pub header_bytes: usize,
+    /// Fields of a request head.
+    pub header_count: usize,
+    /// Bytes of a request target.
+    pub uri_bytes: usize,
+    /// Open connections in total.
+    pub connections: usize,
+    /// Open connections of one client (IPv6: one /64).
+    pub connections_per_client: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    pub http2_streams: u32,
+    /// Bytes of a GraphQL body that is read to decide.
+    pub graphql_body_bytes: usize,
+}
+
+/// PEM files.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Chain, leaf first.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `sqlite:PATH` or `postgres://…`; secret because it may hold a password.
+    pub url: Secret,
+    /// Most connections held open to `PostgreSQL`.
+    pub connections: u32,
+    /// How long remembered credentials stay good while the store cannot be asked; zero: not at all.
+    pub outage_grace: Duration,
+}
+
+/// Local sign-in.
+#[derive(Clone, Debug)]
+pub struct LoginConfig {
+    /// Whether local users may sign in by password.
+    pub password: bool,
+    /// Role of people who are added without one.
+    pub default_role: Role,
+    /// Further admins made at start where neither name nor address exists: (name, e-mail).
+    pub admins: Vec<(String, String)>,
+    /// Password of the first admin, used only while there is no user at all.
+    pub admin_password: Option<Secret>,
+}
+
+/// Browser sessions.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Ends this long after the last request.
+    pub idle: Duration,
+    /// Ends this long after sign-in, whatever happens. Never shorter than `idle`.
+    pub absolute: Duration,
+    /// `SameSite` of the cookie.
+    pub cookie_same_site: SameSite,
+    /// `Domain` of the cookie, to share a sign-in among hosts; gives up the `__Host-` prefix.
+    pub cookie_domain: Option<String>,
+}
+
+/// When browsers send the session cookie with requests from other sites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// On top-level navigation only.
+    Lax,
+    /// Never.
+    Strict,
+}
+
+/// API keys.
+#[derive(Clone, Debug)]
+pub struct KeyConfig {
+    /// The header that may carry a key beside `Authorization`.
+    pub header: HeaderName,
+}
+
+/// Logs.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info` or `doorward=debug`.
+    pub level: String,
+    /// Whether each request leaves an access event.
+    pub access: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A server behind us.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Unique; what routes and logs say.
+    pub name: String,
+    /// Where it is.
+    pub address: UpstreamAddress,
+    /// Which HTTP it speaks.
+    pub protocol: UpstreamProtocol,
+    /// Trust and client certificate, for `https`.
+    pub tls: UpstreamTls,
+    /// Timeouts.
+    pub timeouts: Timeouts,
+    /// Which identity headers it gets.
+    pub headers: HeaderPreset,
+    /// Whether `Authorization` values that are not ours are left to it.
+    pub pass_authorization: bool,
+    /// Whether it sees the `Host` the client sent (the default) or its own.
+    pub preserve_host: bool,
+    /// Spellings of paths it needs that are refused otherwise.
+    pub paths: PathOptIns,
+}
+
+/// Where an upstream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamAddress {
+    /// The built-in sample dashboard, served by this process.
+    Sample,
+    /// A TCP address.
+    Tcp {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Whether TLS is spoken.
+        tls: bool,
+    },
+}
+
+/// Which HTTP an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1 (`http://`, `https://`).
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS (`h2c://`, or `https://` with `protocol = "http2"`).
+    Http2,
+}
+
+/// Trust and client certificate towards an upstream.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamTls {
+    /// PEM file of authorities, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Client certificate.
+    pub client: Option<TlsFiles>,
+    /// Name to check, where it differs from the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// Timeouts towards an upstream. None of them cuts a stream on which bytes move.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Until connected, TLS included.
+    pub connect: Duration,
+    /// From the last request byte to the response head. Not applied to gRPC and event streams.
+    pub response: Duration,
+    /// A body or tunnel on which nothing moves ends after this; zero: never.
+    pub idle: Duration,
+}
+
+/// Names of the identity headers an upstream gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderPreset {
+    /// `X-Auth-*`.
+    Standard,
+    /// `X-Forwarded-User` and its family, `X-Auth-Request-*`.
+    Oauth2Proxy,
+    /// `Remote-*`.
+    Authelia,
+    /// `X-WEBAUTH-*`.
+    Grafana,
+    /// None at all.
+    None,
+}
+
+/// One route: a host and path prefix, its upstream and its rules.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// Unique; what logs say. The path if none is given.
+    pub name: String,
+    /// Hosts it is for, lower-case, without port; empty: every host.
+    pub hosts: Vec<String>,
+    /// Path prefix, by segment; begins with `/`.
+    pub path: String,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Who may do what there.
+    pub policy: Policy,
+}

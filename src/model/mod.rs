@@ -1,0 +1,13 @@
+//! Floor 0, vocabulary: pure data without I/O, shared by every floor above.
+
+pub mod api_key;
+pub mod graphql;
+pub mod network;
+pub mod principal;
+pub mod role;
+pub mod secret;
+pub mod session;
+pub mod target;
+pub mod time;
+pub mod token;
+pub mod user;

@@ -1,0 +1,111 @@
+//! Who is calling, once a credential has been accepted.
+
+use std::net::IpAddr;
+
+use super::api_key::KeyScope;
+use super::role::Role;
+use super::time::Timestamp;
+use super::user::UserId;
+
+/// An authenticated subject with its rights, as of the last look at the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// What kind of subject it is.
+    pub kind: PrincipalKind,
+    /// Username, or the key's name for a system key.
+    pub name: String,
+    /// Address, where one is known.
+    pub email: Option<String>,
+    /// What pages show, where it is known.
+    pub display_name: Option<String>,
+    /// Rights now: for a user key the weaker of key and owner.
+    pub role: Role,
+    /// Sorted, without duplicates.
+    pub groups: Vec<String>,
+    /// Which provider vouches for the subject: `local` for our own users and keys.
+    pub provider: String,
+    /// Nothing but changing the password is allowed.
+    pub must_change_password: bool,
+    /// How the subject proved itself, and until when that proof holds.
+    pub proof: Proof,
+}
+
+/// What a principal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// A person in a browser.
+    User(UserId),
+    /// A person's key.
+    UserKey {
+        /// The owner.
+        user: UserId,
+        /// The key's public id.
+        key: String,
+    },
+    /// A machine's own key.
+    SystemKey {
+        /// The key's public id.
+        key: String,
+    },
+}
+
+/// How long an accepted credential stays accepted without another look at the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A session cookie.
+    Session {
+        /// The session's public id.
+        id: String,
+        /// Ends then, whatever happens.
+        expires_at: Timestamp,
+        /// Last use known when it was looked up.
+        last_seen_at: Timestamp,
+    },
+    /// An API key.
+    Key {
+        /// Ends then, if ever.
+        expires_at: Option<Timestamp>,
+        /// Where and how it may be used.
+        scope: KeyScope,
+        /// The key's name, as rules say `key:NAME`.
+        name: String,
+        /// Last use known when it was looked up.
+        last_used_at: Option<Timestamp>,
+    },
+}
+
+impl Principal {
+    /// The stable identifier that logs and upstreams see: `user:<id>` or `key:<id>`.
+    pub fn subject(&self) -> String {
+        match &self.kind {
+            PrincipalKind::User(user) | PrincipalKind::UserKey { user, .. } => format!("user:{user}"),
+            PrincipalKind::SystemKey { key } => format!("key:{key}"),
+        }
+    }
+
+    /// The key that was presented, if one was.
+    pub fn key_id(&self) -> Option<&str> {
+        match &self.kind {
+            PrincipalKind::UserKey { key, .. } | PrincipalKind::SystemKey { key } => Some(key),
+            PrincipalKind::User(_) => None,
+        }
+    }
+}
+
+/// A principal or nobody; avoids `Option<Principal>`.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// No credential was presented.
+    Anonymous,
+    /// A credential was presented and accepted.
+    Known(&'a Principal),
+}
+
+/// The far end of a request, as decided from the socket and trusted proxies only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The client's address.
+    pub address: IpAddr,
+    /// Whether the client reached us (or our trusted proxy) over TLS.
+    pub secure: bool,
+}

@@ -1,0 +1,32 @@
+//! Sessions: the server-side record behind a browser's cookie.
+
+use std::time::Duration;
+
+use super::time::Timestamp;
+use super::user::UserId;
+
+/// One signed-in browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Public identifier (`UUIDv7` text); safe to show and log, useless as a credential.
+    pub id: String,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// When the user signed in.
+    pub created_at: Timestamp,
+    /// Last request seen; written at most once a minute.
+    pub last_seen_at: Timestamp,
+    /// Ends then, whatever happens.
+    pub expires_at: Timestamp,
+    /// Address the sign-in came from.
+    pub client: String,
+    /// Browser the sign-in came from, cut to 200 characters.
+    pub user_agent: String,
+}
+
+impl Session {
+    /// Whether the session may still be used: neither past its end nor idle for longer than `idle`.
+    pub fn is_live(&self, now: Timestamp, idle: Duration) -> bool {
+        now < self.expires_at && now < self.last_seen_at.after(idle)
+    }
+}

@@ -1,0 +1,1 @@
+//! The method, host and path of a request, parsed once.

@@ -1,0 +1,248 @@
+//! Random tokens: the caller holds the token, the store holds only its digest.
+//!
+//! The only place that draws randomness for secrets.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::secret::Secret;
+
+/// SHA-256 of a token; the only form that is stored or looked up.
+///
+/// A fast hash is enough: the input is 256 random bits, so there is nothing to
+/// guess. Passwords are guessable and go through `service::password` instead.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct TokenDigest(pub [u8; 32]);
+
+impl TokenDigest {
+    /// The digest of a token's text.
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+impl PartialEq for TokenDigest {
+    /// Compares in constant time.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenDigest {}
+
+/// 256 random bits from the operating system.
+pub fn random_bytes() -> [u8; 32] {
+    rand::random()
+}
+
+/// 256 random bits as 43 characters of unpadded base64url.
+pub fn random_text() -> Secret {
+    Secret::new(URL_SAFE_NO_PAD.encode(random_bytes()))
+}
+
+/// A temporary password a person can type: 20 characters without look-alikes, about 98 bits.
+pub fn random_password() -> Secret {
+    const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let mut text = String::with_capacity(24);
+    let mut taken = 0;
+    while taken < 20 {
+        for byte in random_bytes() {
+            // 248 is the largest multiple of 31 in a byte: above it the choice would be biased.
+            if byte < 248 && taken < 20 {
+                if taken > 0 && taken % 5 == 0 {
+                    text.push('-');
+                }
+                text.push(char::from(*ALPHABET.get(usize::from(byte) % 31).unwrap_or(&b'a')));
+                taken += 1;
+            }
+        }
+    }
+    Secret::new(text)
+}
+
+/// The gateway's own key, from which one key per purpose is derived.
+///
+/// It signs session and device cookies, so that a forged one costs no lookup. Replicas share it.
+#[derive(Clone, Debug)]
+pub struct MasterKey(Secret);
+
+impl MasterKey {
+    /// Takes at least 32 bytes of key material; the caller has checked the length.
+    pub fn new(material: Secret) -> Self {
+        Self(material)
+    }
+
+    /// A key for one purpose. Different purposes give unrelated keys.
+    pub fn derive(&self, purpose: &str) -> SigningKey {
+        SigningKey(mac(self.0.expose().as_bytes(), purpose.as_bytes()))
+    }
+}
+
+/// HMAC-SHA-256 key for values that we hand out and take back (RFC 2104).
+#[derive(Clone)]
+pub struct SigningKey([u8; 32]);
+
+impl SigningKey {
+    /// `value.signature`, both base64url-safe if `value` is.
+    pub fn sign(&self, value: &str) -> String {
+        format!("{value}.{}", self.tag(value))
+    }
+
+    /// The value back, if we signed it.
+    pub fn verify<'v>(&self, signed: &'v str) -> Option<&'v str> {
+        let (value, tag) = signed.rsplit_once('.')?;
+        bool::from(self.tag(value).as_bytes().ct_eq(tag.as_bytes())).then_some(value)
+    }
+
+    /// 128 bits are enough for a tag that can only be tried online.
+    fn tag(&self, value: &str) -> String {
+        let tag = mac(&self.0, value.as_bytes());
+        URL_SAFE_NO_PAD.encode(tag.first_chunk::<16>().unwrap_or(&[0; 16]))
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningKey(***)")
+    }
+}
+
+fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+/// The text of an API key: `dw_s_<id>_<secret><checksum>` for system keys, `dw_u_…` for user keys.
+///
+/// `id` has 16 base62 characters, `secret` 43 (256 bits), `checksum` 6 (CRC-32 of all before it), so a
+/// leak scanner recognises a key and a mistyped one is refused without a lookup.
+#[derive(Debug)]
+pub struct KeyText {
+    /// The whole text, shown once.
+    pub text: Secret,
+    /// The public part, stored and shown.
+    pub id: String,
+}
+
+/// Whom a key acts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Nobody; survives its creator.
+    System,
+    /// A user.
+    User,
+}
+
+const SYSTEM_PREFIX: &str = "dw_s_";
+const USER_PREFIX: &str = "dw_u_";
+const ID_LENGTH: usize = 16;
+const SECRET_LENGTH: usize = 43;
+const CHECKSUM_LENGTH: usize = 6;
+
+impl KeyText {
+    /// Draws a new key.
+    pub fn draw(kind: KeyKind) -> Self {
+        let prefix = match kind {
+            KeyKind::System => SYSTEM_PREFIX,
+            KeyKind::User => USER_PREFIX,
+        };
+        let id = base62(&random_bytes(), ID_LENGTH);
+        let body = format!("{prefix}{id}_{}", base62(&random_bytes(), SECRET_LENGTH));
+        let text = Secret::new(format!("{body}{}", checksum(&body)));
+        Self { text, id }
+    }
+
+    /// The id in a key's text, if the text is well-formed and its checksum holds.
+    pub fn id_of(text: &str) -> Option<&str> {
+        let rest = text.strip_prefix(SYSTEM_PREFIX).or_else(|| text.strip_prefix(USER_PREFIX))?;
+        let (id, secret) = rest.split_once('_')?;
+        let shaped = id.len() == ID_LENGTH
+            && secret.len() == SECRET_LENGTH + CHECKSUM_LENGTH
+            && id.bytes().chain(secret.bytes()).all(|byte| byte.is_ascii_alphanumeric());
+        let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_LENGTH)?)?;
+        (shaped && checksum(body) == sum).then_some(id)
+    }
+
+    /// Whether a text claims to be one of our keys, well-formed or not.
+    pub fn is_claimed(text: &str) -> bool {
+        text.starts_with(SYSTEM_PREFIX) || text.starts_with(USER_PREFIX)
+    }
+}
+
+fn checksum(body: &str) -> String {
+    base62(&crc32fast::hash(body.as_bytes()).to_be_bytes(), CHECKSUM_LENGTH)
+}
+
+/// The number in `bytes` (big-endian) in base 62, exactly `length` digits, lowest kept.
+fn base62(bytes: &[u8], length: usize) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut number = bytes.to_vec();
+    let mut digits = Vec::with_capacity(length);
+    for _ in 0..length {
+        let mut remainder = 0_u32;
+        for byte in &mut number {
+            let value = (remainder << 8) | u32::from(*byte);
+            *byte = u8::try_from(value / 62).unwrap_or(u8::MAX);
+            remainder = value % 62;
+        }
+        digits.push(*DIGITS.get(remainder as usize).unwrap_or(&b'0'));
+    }
+    digits.reverse();
+    String::from_utf8(digits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_key_is_recognised_and_any_changed_character_is_not() {
+        let key = KeyText::draw(KeyKind::System);
+        let text = key.text.expose();
+        assert_eq!(KeyText::id_of(text), Some(key.id.as_str()));
+        for at in 0..text.len() {
+            let mut typo = text.as_bytes().to_vec();
+            typo[at] = if typo[at] == b'x' { b'y' } else { b'x' };
+            assert_eq!(KeyText::id_of(std::str::from_utf8(&typo).unwrap()), None, "position {at}");
+        }
+        for short in 0..text.len() {
+            assert_eq!(KeyText::id_of(&text[..short]), None);
+        }
+    }
+
+    #[test]
+    fn no_two_keys_are_alike() {
+        let keys: std::collections::BTreeSet<_> =
+            (0..1000).map(|_| KeyText::draw(KeyKind::User).text.expose().to_owned()).collect();
+        assert_eq!(keys.len(), 1000);
+    }
+
+    #[test]
+    fn only_our_own_signature_verifies() {
+        let key = MasterKey::new(Secret::new("k".repeat(32))).derive("session");
+        let other = MasterKey::new(Secret::new("k".repeat(32))).derive("device");
+        let signed = key.sign("abc");
+        assert_eq!(key.verify(&signed), Some("abc"));
+        assert_eq!(other.verify(&signed), None);
+        for forged in ["", ".", "abc", "abc.", &signed[1..], &signed.replace("abc", "abd")] {
+            assert_eq!(key.verify(forged), None, "{forged:?}");
+        }
+    }
+
+    #[test]
+    fn a_temporary_password_is_long_enough_for_the_password_rules() {
+        let password = random_password();
+        assert_eq!(password.expose().len(), 23);
+        assert_ne!(password.expose(), random_password().expose());
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let key = KeyText::draw(KeyKind::System);
+        assert!(!format!("{key:?}").contains(key.text.expose()));
+    }
+}

@@ -1,0 +1,132 @@
+//! Local users and the forms their names are compared in.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::role::Role;
+use super::time::Timestamp;
+
+/// A user's stable identifier (`UUIDv7` text), never reused and never shown as a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(pub String);
+
+impl UserId {
+    /// A fresh identifier.
+    pub fn fresh() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Someone who may sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Stable identifier.
+    pub id: UserId,
+    /// As typed at creation; compared by [`name_key`].
+    pub username: String,
+    /// Never changed by the user.
+    pub email: Option<String>,
+    /// What pages show.
+    pub display_name: Option<String>,
+    /// Rights.
+    pub role: Role,
+    /// Where the user may go; sorted, without duplicates.
+    pub groups: Vec<String>,
+    /// A disabled user can do nothing at all.
+    pub disabled: bool,
+    /// The password is temporary: nothing but changing it is allowed.
+    pub must_change_password: bool,
+    /// Whether a password is set at all.
+    pub has_password: bool,
+    /// When the row was made.
+    pub created_at: Timestamp,
+}
+
+/// The form in which usernames and e-mail addresses are compared: NFKC, then lower case, trimmed.
+///
+/// Two names with the same key are the same name (SPEC of usernames: unique case-insensitively).
+pub fn name_key(name: &str) -> String {
+    name.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect()
+}
+
+/// Why a name cannot be a username or group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a name has 1 to 128 visible characters, no white space, and none of , ; : \" ' < > / \\ % or control characters"
+)]
+pub struct BadName;
+
+/// Checks a username or group name.
+///
+/// The refused characters are those that would need escaping in a header list, a cookie, a path or a page.
+///
+/// # Errors
+///
+/// [`BadName`] if it is empty, too long, or holds a character outside the allowed ones.
+pub fn check_name(name: &str) -> Result<(), BadName> {
+    let fits = (1..=128).contains(&name.chars().count());
+    let clean = !name.chars().any(|c| c.is_whitespace() || c.is_control() || ",;:\"'<>/\\%".contains(c));
+    (fits && clean).then_some(()).ok_or(BadName)
+}
+
+/// Why a text cannot be an e-mail address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an e-mail address has exactly one @ with something on both sides, and no white space")]
+pub struct BadEmail;
+
+/// Checks the shape of an e-mail address: one `@`, no white space or control characters, at most 254 bytes.
+///
+/// # Errors
+///
+/// [`BadEmail`] if the shape is wrong; whether mail arrives is not looked at.
+pub fn check_email(email: &str) -> Result<(), BadEmail> {
+    let clean = email.len() <= 254
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control() || ",;<>\"'\\()".contains(c));
+    match email.split_once('@') {
+        Some((local, domain))
+            if clean && !local.is_empty() && !domain.is_empty() && !domain.contains('@') =>
+        {
+            Ok(())
+        }
+        _ => Err(BadEmail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_the_same_have_one_key() {
+        for (a, b) in [("Alice", "alice"), ("ｒｏｏｔ", "root"), ("STRASSE", "strasse"), (" bob ", "bob")] {
+            assert_eq!(name_key(a), name_key(b), "{a} {b}");
+        }
+        assert_ne!(name_key("alice"), name_key("alicia"));
+    }
+
+    #[test]
+    fn names_that_need_escaping_are_refused() {
+        for name in ["", "a b", "a,b", "a\r\nb", "a;b", "<b>", "a\0", "a/b", "a%20", "x:y"] {
+            assert_eq!(check_name(name), Err(BadName), "{name:?}");
+        }
+        assert_eq!(check_name(&"x".repeat(129)), Err(BadName));
+        for name in ["alice", "zoë", "a.b-c_d+1", "team@example.org"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_exactly_one_at_sign() {
+        for email in ["", "a", "@b", "a@", "a@b@c", "a b@c", "a@b\n"] {
+            assert_eq!(check_email(email), Err(BadEmail), "{email:?}");
+        }
+        assert_eq!(check_email("admin@localhost"), Ok(()));
+    }
+}
