@@ -1,1 +1,534 @@
-//! The method, host and path of a request, parsed once.
+//! The request target: method, host and path, parsed once.
+//!
+//! Nothing after this parses a URL again: the path that is decided is byte for byte the path that is sent.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::Method;
+use http::uri::PathAndQuery;
+
+/// The method, host and path of a request in the one form that is decided and forwarded.
+///
+/// Needless escapes of unreserved characters are decoded and hex digits are upper case (RFC 3986, 6.2.2).
+/// A path that two parties could read differently is refused, not repaired.
+///
+/// Where a careless server could still read the path as another one (another letter case, a trailing dot,
+/// a doubly escaped byte, an opted-in `;` or `%2F`), [`RequestTarget::loose_path`] holds that reading too,
+/// and the policy takes the stricter of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestTarget {
+    method: Method,
+    host: Box<str>,
+    sent: PathAndQuery,
+    loose: Option<Box<str>>,
+    needs: PathOptIns,
+    kind: RequestKind,
+}
+
+/// What a request asks the connection to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// An ordinary exchange.
+    Plain,
+    /// A WebSocket handshake (RFC 6455, 4.1).
+    WebSocket,
+    /// Any other `Upgrade` (RFC 9110, 7.8).
+    Upgrade,
+    /// A gRPC call (`content-type: application/grpc…`).
+    Grpc,
+}
+
+/// Spellings of a path that only some applications need and that are refused unless opted in to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathOptIns {
+    /// `%2F` inside a segment.
+    pub encoded_slash: bool,
+    /// `;` parameters.
+    pub semicolon: bool,
+    /// `//`.
+    pub empty_segment: bool,
+}
+
+impl PathOptIns {
+    /// The first spelling that `self` uses and `allowed` lacks, by its name in the configuration.
+    pub fn first_missing(self, allowed: Self) -> Option<&'static str> {
+        [
+            (self.encoded_slash && !allowed.encoded_slash, "encoded-slash"),
+            (self.semicolon && !allowed.semicolon, "semicolon"),
+            (self.empty_segment && !allowed.empty_segment, "empty-segment"),
+        ]
+        .into_iter()
+        .find_map(|(missing, name)| missing.then_some(name))
+    }
+}
+
+/// Why a target was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// `*`, a bare authority or nothing.
+    #[error("the request target is not an absolute path")]
+    NotAbsolute,
+    /// `.` or `..`, in any spelling.
+    #[error("the path has a dot segment")]
+    DotSegment,
+    /// `\`, plain or encoded.
+    #[error("the path has a backslash")]
+    Backslash,
+    /// A control or non-ASCII byte, plain or encoded.
+    #[error("the path has a control byte or one that must be escaped")]
+    BadByte,
+    /// `%` without two hexadecimal digits.
+    #[error("the path has a broken escape")]
+    BrokenEscape,
+    /// Escaped bytes that are not UTF-8.
+    #[error("the path is not UTF-8")]
+    NotUtf8,
+    /// Escapes of escapes of escapes.
+    #[error("the path is escaped too many times")]
+    TooDeep,
+    /// No host, several, or one that is no host.
+    #[error("the host is missing or malformed")]
+    BadHost,
+    /// TRACE, CONNECT, or a name that is not upper-case letters, digits and dashes.
+    #[error("the method is not proxied")]
+    BadMethod,
+}
+
+impl RequestTarget {
+    /// Parses a target.
+    ///
+    /// `host` is the authority as received, with or without a port; `raw` the path and query as received.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`] if any part can be read in two ways.
+    pub fn parse(
+        method: &Method,
+        host: &str,
+        raw: &PathAndQuery,
+        kind: RequestKind,
+    ) -> Result<Self, TargetError> {
+        if !is_proxied(method) {
+            return Err(TargetError::BadMethod);
+        }
+        let host = parse_host(host)?;
+        let path = raw.path();
+        let canonical = canonical_path(path)?;
+        let reading = read_segments(&canonical)?;
+        let sent = match canonical {
+            Cow::Borrowed(_) => raw.clone(),
+            Cow::Owned(path) => {
+                let whole = raw.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+                PathAndQuery::from_maybe_shared(Bytes::from(whole)).map_err(|_| TargetError::BadByte)?
+            }
+        };
+        Ok(Self {
+            method: method.clone(),
+            host,
+            sent,
+            loose: reading.loose.map(String::into_boxed_str),
+            needs: reading.needs,
+            kind,
+        })
+    }
+
+    /// The method as sent.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Host in lower case, without port and trailing dot.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The canonical path.
+    pub fn path(&self) -> &str {
+        self.sent.path()
+    }
+
+    /// The query, never looked at to match a path.
+    pub fn query(&self) -> Option<&str> {
+        self.sent.query()
+    }
+
+    /// Exactly what is sent.
+    pub fn path_and_query(&self) -> &PathAndQuery {
+        &self.sent
+    }
+
+    /// What a careless server could read the path as, where that differs; decoded and case-folded.
+    pub fn loose_path(&self) -> Option<&str> {
+        self.loose.as_deref()
+    }
+
+    /// The opt-ins without which this target must be refused.
+    pub fn needs(&self) -> PathOptIns {
+        self.needs
+    }
+
+    /// What the request asks for.
+    pub fn kind(&self) -> RequestKind {
+        self.kind
+    }
+
+    /// GET, HEAD and OPTIONS; everything else, known or not, writes.
+    pub fn is_read(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+}
+
+fn is_proxied(method: &Method) -> bool {
+    let plain = method.as_str().bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-');
+    plain && !matches!(*method, Method::TRACE | Method::CONNECT) && method.as_str() != "TRACK"
+}
+
+/// Reads `name`, `name:port`, `[v6]` or `[v6]:port` (RFC 3986, 3.2.2) and gives the name in lower case.
+fn parse_host(text: &str) -> Result<Box<str>, TargetError> {
+    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (name, rest) = rest.split_once(']').ok_or(TargetError::BadHost)?;
+        name.parse::<std::net::Ipv6Addr>().map_err(|_| TargetError::BadHost)?;
+        (name, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("0")))
+    } else {
+        match text.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (text, Some("0")),
+        }
+    };
+    let port = port.ok_or(TargetError::BadHost)?;
+    let port_fits =
+        !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
+    let fits = (1..=253).contains(&name.len()) && !name.starts_with('.') && !name.contains("..");
+    (port_fits && clean && fits).then(|| name.to_ascii_lowercase().into()).ok_or(TargetError::BadHost)
+}
+
+/// The path with needless escapes decoded and hex digits in upper case; borrowed where it is so already.
+///
+/// Also the form in which path patterns of rules are kept.
+///
+/// # Errors
+///
+/// [`TargetError`] for what no server needs and some misread: controls, backslashes, broken escapes.
+pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, TargetError> {
+    if !path.starts_with('/') {
+        return Err(TargetError::NotAbsolute);
+    }
+    let bytes = path.as_bytes();
+    let mut rewritten: Option<String> = None;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'%' => {
+                let escape = bytes.get(at..at + 3).ok_or(TargetError::BrokenEscape)?;
+                let decoded = decode_escape(escape).ok_or(TargetError::BrokenEscape)?;
+                match decoded {
+                    b'\\' => return Err(TargetError::Backslash),
+                    0..=0x1F | 0x7F => return Err(TargetError::BadByte),
+                    _ if is_unreserved(decoded) => {
+                        rewritten
+                            .get_or_insert_with(|| path.get(..at).unwrap_or_default().to_owned())
+                            .push(char::from(decoded));
+                    }
+                    _ if escape.iter().any(u8::is_ascii_lowercase) => {
+                        let text =
+                            rewritten.get_or_insert_with(|| path.get(..at).unwrap_or_default().to_owned());
+                        text.extend(escape.iter().map(|b| char::from(b.to_ascii_uppercase())));
+                    }
+                    _ => {
+                        if let Some(text) = &mut rewritten {
+                            text.extend(escape.iter().map(|b| char::from(*b)));
+                        }
+                    }
+                }
+                at += 3;
+                continue;
+            }
+            b'\\' => return Err(TargetError::Backslash),
+            0..=0x20 | 0x7F.. | b'#' | b'?' => return Err(TargetError::BadByte),
+            _ => {
+                if let Some(text) = &mut rewritten {
+                    text.push(char::from(byte));
+                }
+            }
+        }
+        at += 1;
+    }
+    Ok(rewritten.map_or(Cow::Borrowed(path), Cow::Owned))
+}
+
+struct Reading {
+    loose: Option<String>,
+    needs: PathOptIns,
+}
+
+/// Looks at each segment for what is ambiguous, and builds the loose reading if there is one.
+fn read_segments(path: &str) -> Result<Reading, TargetError> {
+    let mut needs = PathOptIns::default();
+    let mut odd = false;
+    let inner = path.strip_prefix('/').ok_or(TargetError::NotAbsolute)?;
+    let mut segments = inner.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." | ".." => return Err(TargetError::DotSegment),
+            "" => needs.empty_segment |= segments.peek().is_some(),
+            _ => {
+                needs.semicolon |= segment.contains(';');
+                odd |= segment.ends_with('.')
+                    || segment.bytes().any(|b| b.is_ascii_uppercase() || b == b'%' || b == b';');
+            }
+        }
+    }
+    if !odd && !needs.empty_segment {
+        return Ok(Reading { loose: None, needs });
+    }
+    let decoded = decode_fully(path)?;
+    needs.encoded_slash = decoded.slashes;
+    let loose = loosen(&decoded.text)?;
+    Ok(Reading { loose: (loose != path).then_some(loose), needs })
+}
+
+/// The loose reading of a decoded path: parameters cut, empty segments dropped, trailing dots and spaces
+/// trimmed, letters folded.
+///
+/// Also the form in which path patterns are compared with it.
+///
+/// # Errors
+///
+/// [`TargetError::DotSegment`] if that reading walks upwards.
+pub fn loosen(decoded: &str) -> Result<String, TargetError> {
+    let mut loose = String::with_capacity(decoded.len());
+    for segment in decoded.split('/') {
+        let name = segment.split(';').next().unwrap_or_default();
+        if name == "." || name == ".." {
+            return Err(TargetError::DotSegment);
+        }
+        let trimmed = name.trim_end_matches(['.', ' ']);
+        let name = if trimmed.is_empty() { name } else { trimmed };
+        if !name.is_empty() {
+            loose.push('/');
+            // Upper first: a dotless i becomes I, and only then i.
+            loose.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
+        }
+    }
+    if loose.is_empty() || decoded.ends_with('/') {
+        loose.push('/');
+    }
+    Ok(loose)
+}
+
+struct Decoded {
+    text: String,
+    slashes: bool,
+}
+
+/// Undoes escapes until there are none, as a chain of servers that each decode once would.
+fn decode_fully(path: &str) -> Result<Decoded, TargetError> {
+    const ROUNDS: usize = 4;
+    let mut text = path.to_owned();
+    let mut slashes = false;
+    for round in 0..=ROUNDS {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut changed = false;
+        let raw = text.as_bytes();
+        let mut at = 0;
+        while let Some(&byte) = raw.get(at) {
+            match raw.get(at..at + 3).and_then(decode_escape) {
+                Some(decoded) if byte == b'%' => {
+                    match decoded {
+                        b'\\' => return Err(TargetError::Backslash),
+                        0..=0x1F | 0x7F => return Err(TargetError::BadByte),
+                        b'/' => slashes = true,
+                        _ => {}
+                    }
+                    bytes.push(decoded);
+                    changed = true;
+                    at += 3;
+                }
+                _ => {
+                    bytes.push(byte);
+                    at += 1;
+                }
+            }
+        }
+        if !changed {
+            return Ok(Decoded { text, slashes });
+        }
+        if round == ROUNDS {
+            break;
+        }
+        text = String::from_utf8(bytes).map_err(|_| TargetError::NotUtf8)?;
+    }
+    Err(TargetError::TooDeep)
+}
+
+/// The byte behind `%XX`.
+fn decode_escape(escape: &[u8]) -> Option<u8> {
+    let [b'%', high, low] = escape else { return None };
+    let high = char::from(*high).to_digit(16)?;
+    let low = char::from(*low).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
+
+/// RFC 3986, 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(path: &str) -> Result<RequestTarget, TargetError> {
+        let raw = path.parse::<PathAndQuery>().map_err(|_| TargetError::BadByte)?;
+        RequestTarget::parse(&Method::GET, "App.Example:8080", &raw, RequestKind::Plain)
+    }
+
+    #[track_caller]
+    fn check(path: &str, sent: Result<&str, TargetError>) {
+        assert_eq!(parse(path).as_ref().map(|target| target.sent.as_str()), sent.as_ref().copied(), "{path}");
+    }
+
+    #[test]
+    fn plain_paths_are_kept_byte_for_byte() {
+        for path in ["/", "/a/b%20c/", "/a?b=/../c", "/a/%C3%BC", "/a%21b", "/v1/x:y/@z!$&'()*+,="] {
+            check(path, Ok(path));
+        }
+    }
+
+    #[test]
+    fn needless_escapes_are_decoded_before_anything_is_decided() {
+        check("/%61dmin", Ok("/admin"));
+        check("/%7Euser/%c3%bc?q=%61", Ok("/~user/%C3%BC?q=%61"));
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        use TargetError::{Backslash, BadByte, BrokenEscape, DotSegment, NotUtf8};
+        for (path, error) in [
+            ("/a/../b", DotSegment),
+            ("/a/%2E%2e/b", DotSegment),
+            ("/..", DotSegment),
+            ("/a/.", DotSegment),
+            ("/public/..;/admin", DotSegment),
+            ("/public/%252e%252e/admin", DotSegment),
+            ("/public/..%2fadmin", DotSegment),
+            ("/public\\..\\admin", Backslash),
+            ("/a%5cb", Backslash),
+            ("/a%255cb", Backslash),
+            ("/admin%00", BadByte),
+            ("/admin%2500.css", BadByte),
+            ("/a%0d%0ab", BadByte),
+            ("/a%09b", BadByte),
+            ("/a%", BrokenEscape),
+            ("/a%2", BrokenEscape),
+            ("/a%zz", BrokenEscape),
+            ("/a%u0061", BrokenEscape),
+            ("/a%ff", NotUtf8),
+            ("/a%25ff", NotUtf8),
+        ] {
+            check(path, Err(error));
+        }
+    }
+
+    #[test]
+    fn odd_spellings_say_which_opt_in_they_need() {
+        for (path, name) in [
+            ("/admin%2fusers", "encoded-slash"),
+            ("/admin%252fusers", "encoded-slash"),
+            ("/admin;v=1/users", "semicolon"),
+            ("//admin", "empty-segment"),
+            ("/admin//users", "empty-segment"),
+        ] {
+            let target = parse(path).unwrap();
+            assert_eq!(target.needs().first_missing(PathOptIns::default()), Some(name), "{path}");
+        }
+        assert_eq!(parse("/a/b/").unwrap().needs(), PathOptIns::default());
+    }
+
+    #[test]
+    fn the_loose_reading_is_what_a_careless_server_would_see() {
+        for (path, loose) in [
+            ("/Admin", Some("/admin")),
+            ("/adm%C4%B1n", Some("/admin")),
+            ("/admin.", Some("/admin")),
+            ("/admin%20", Some("/admin")),
+            ("/%2561dmin", Some("/admin")),
+            ("/admin%2fusers", Some("/admin/users")),
+            ("/admin;x/users", Some("/admin/users")),
+            ("//admin", Some("/admin")),
+            ("/admin/", None),
+            ("/v1/traces", None),
+        ] {
+            assert_eq!(parse(path).unwrap().loose_path(), loose, "{path}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_compared_without_case_port_and_trailing_dot() {
+        for (text, host) in [
+            ("App.Example:8080", Ok("app.example")),
+            ("app.example.", Ok("app.example")),
+            ("[::1]:80", Ok("::1")),
+            ("", Err(TargetError::BadHost)),
+            ("a,b", Err(TargetError::BadHost)),
+            ("a@b", Err(TargetError::BadHost)),
+            ("a/b", Err(TargetError::BadHost)),
+            ("a b", Err(TargetError::BadHost)),
+            ("a:99999", Err(TargetError::BadHost)),
+            ("a:", Err(TargetError::BadHost)),
+            ("[::1", Err(TargetError::BadHost)),
+            ("[::1]x", Err(TargetError::BadHost)),
+            ("a..b", Err(TargetError::BadHost)),
+        ] {
+            assert_eq!(parse_host(text).as_deref(), host.as_ref().copied(), "{text}");
+        }
+    }
+
+    #[test]
+    fn methods_that_are_never_proxied_are_refused() {
+        for method in ["TRACE", "CONNECT", "TRACK", "get", "delete", "GE$T"] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let raw = PathAndQuery::from_static("/");
+            let parsed = RequestTarget::parse(&method, "a", &raw, RequestKind::Plain);
+            assert_eq!(parsed, Err(TargetError::BadMethod), "{method}");
+        }
+    }
+
+    /// Random paths from the bytes that parsers quarrel about.
+    fn hostile_path() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            4 => Just("/".to_owned()),
+            2 => prop::sample::select(vec![".", "..", "%2e", "%2E", "%2f", "%5c", "%25", "%00", ";", "\\", "//",
+                "admin", "Admin", "public", "%61", "%c3%bc", "%ff", "%", "%zz", "a", "~", " ", "%20", "é"])
+                .prop_map(str::to_owned),
+            1 => prop::char::range(' ', '~').prop_map(|c| c.to_string()),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    #[test]
+    fn what_is_decided_is_what_is_sent_for_a_million_targets() {
+        use proptest::test_runner::{Config, TestRunner};
+        let config = Config { cases: 1_000_000, failure_persistence: None, ..Config::default() };
+        TestRunner::new(config)
+            .run(&hostile_path(), |path| {
+                let Ok(target) = parse(&path) else { return Ok(()) };
+                // Parsing what is sent gives the same target again: nothing is left to reinterpret.
+                let again = parse(target.path_and_query().as_str());
+                prop_assert_eq!(again.as_ref(), Ok(&target));
+                // No reading of what is sent walks upwards or hides a separator.
+                let strict = target.needs() == PathOptIns::default();
+                let decoded = decode_fully(target.path()).unwrap().text;
+                prop_assert!(!decoded.split('/').any(|s| s == "." || s == ".."));
+                prop_assert!(!decoded.contains(['\\', '\0']));
+                prop_assert!(!strict || decoded.matches('/').count() == target.path().matches('/').count());
+                Ok(())
+            })
+            .unwrap();
+    }
+}

@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn names_that_look_the_same_have_one_key() {
-        for (a, b) in [("Alice", "alice"), ("ｒｏｏｔ", "root"), ("STRASSE", "strasse"), (" bob ", "bob")] {
+        for (a, b) in [("Alice", "alice"), ("ｒｏｏｔ", "root"), ("STRASSE", "strasse"), (" bob ", "bob")]
+        {
             assert_eq!(name_key(a), name_key(b), "{a} {b}");
         }
         assert_ne!(name_key("alice"), name_key("alicia"));

@@ -1,0 +1,237 @@
+//! Path patterns: a prefix by segment, or a glob over the whole path.
+
+use std::fmt;
+
+use crate::model::target;
+
+/// A pattern for paths.
+///
+/// Without `*` it is a prefix by segment: `/admin` matches `/admin`, `/admin/` and `/admin/x`, never `/administer`.
+/// With `*` it matches whole paths: `*` stands for any part of one segment, `**` for any number of segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    text: String,
+    canonical: Form,
+    loose: Form,
+}
+
+/// One pattern in one reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// Without trailing slash; empty for `/`.
+    Prefix(String),
+    Glob(Vec<String>),
+}
+
+impl PathPattern {
+    /// Reads a pattern. Characters that need escaping in a URL may be written plainly.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what a pattern looks like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.contains(['?', '#']) {
+            return Err(format!("`{text}`: a query or fragment never takes part in matching; leave it out"));
+        }
+        if text.contains("//") {
+            return Err(format!("`{text}` has an empty segment"));
+        }
+        let escaped = escape(text);
+        let canonical = target::canonical_path(&escaped)
+            .map_err(|error| format!("`{text}` is not a path pattern such as `/api/**`: {error}"))?;
+        if canonical.split('/').any(|segment| segment == "." || segment == "..") {
+            return Err(format!("`{text}` has a dot segment"));
+        }
+        if canonical.split('/').any(|segment| segment.contains("**") && segment != "**") {
+            return Err(format!("`{text}`: `**` stands for whole segments, as in `/api/**`"));
+        }
+        let decoded = decode_once(&canonical);
+        let loose = target::loosen(&decoded).map_err(|error| format!("`{text}`: {error}"))?;
+        Ok(Self { text: text.to_owned(), canonical: Form::of(&canonical), loose: Form::of(&loose) })
+    }
+
+    /// Whether a canonical path matches.
+    pub fn matches(&self, path: &str) -> bool {
+        self.canonical.matches(path)
+    }
+
+    /// Whether the loose reading of a path matches.
+    pub fn matches_loose(&self, path: &str) -> bool {
+        self.loose.matches(path)
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Form {
+    fn of(path: &str) -> Self {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.contains('*') {
+            Self::Glob(path.split('/').skip(1).map(str::to_owned).collect())
+        } else {
+            Self::Prefix(path.to_owned())
+        }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::Glob(pattern) => {
+                let path = path.strip_suffix('/').unwrap_or(path);
+                let path = path.strip_prefix('/').unwrap_or(path);
+                glob(pattern, &mut path.split('/'))
+            }
+        }
+    }
+}
+
+/// Matches segments against a pattern; `**` takes any number of them, so the last `**` seen is retried.
+fn glob<'p>(pattern: &[String], path: &mut (impl Iterator<Item = &'p str> + Clone)) -> bool {
+    let mut rest = pattern;
+    let mut retry = None;
+    loop {
+        let mut ahead = path.clone();
+        match (rest.split_first(), ahead.next()) {
+            (Some((head, tail)), _) if head == "**" => {
+                retry = Some((tail, path.clone()));
+                rest = tail;
+            }
+            (Some((head, tail)), Some(segment)) if glob_segment(head, segment) => {
+                *path = ahead;
+                rest = tail;
+            }
+            (None, None) => return true,
+            _ => {
+                let Some((tail, mut from)) = retry.take() else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                retry = Some((tail, from.clone()));
+                *path = from;
+                rest = tail;
+            }
+        }
+    }
+}
+
+/// Matches one segment against a pattern in which `*` stands for any characters.
+fn glob_segment(pattern: &str, segment: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = segment.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Escapes what a URL path cannot hold, so that rules may be written in plain text.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte <= b' ' || byte >= 0x7F {
+            escaped.push_str(&format!("%{byte:02X}"));
+        } else {
+            escaped.push(char::from(byte));
+        }
+    }
+    escaped
+}
+
+fn decode_once(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let escape = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) if byte == b'%' => {
+                decoded.push(value);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, yes: &[&str], no: &[&str]) {
+        let pattern = PathPattern::parse(pattern).unwrap();
+        for path in yes {
+            assert!(pattern.matches(path), "{pattern} should match {path}");
+        }
+        for path in no {
+            assert!(!pattern.matches(path), "{pattern} should not match {path}");
+        }
+    }
+
+    #[test]
+    fn a_plain_pattern_is_a_prefix_by_segment() {
+        check("/", &["/", "/a", "/a/b/"], &[]);
+        check("/admin", &["/admin", "/admin/", "/admin/x"], &["/", "/administer", "/admin.", "/x/admin"]);
+        check("/admin/", &["/admin", "/admin/x"], &["/administer"]);
+        check("/büro", &["/b%C3%BCro", "/b%C3%BCro/x"], &["/buro"]);
+    }
+
+    #[test]
+    fn a_star_stays_within_its_segment() {
+        check(
+            "/v1/projects/*",
+            &["/v1/projects/a", "/v1/projects/a/"],
+            &["/v1/projects", "/v1/projects/a/b"],
+        );
+        check("/static/*.js", &["/static/a.js", "/static/.js"], &["/static/a.css", "/static/x/a.js"]);
+        check("/a*b*c", &["/abc", "/axxbyyc"], &["/ab", "/acb", "/xabc"]);
+    }
+
+    #[test]
+    fn two_stars_span_segments() {
+        check("/api/**", &["/api", "/api/a", "/api/a/b/"], &["/", "/apix"]);
+        check("/**/edit", &["/edit", "/a/edit", "/a/b/edit"], &["/a/edit/b", "/editor"]);
+        check("/a/**/b/**/c", &["/a/b/c", "/a/x/b/y/z/c", "/a/b/b/c"], &["/a/c", "/a/b", "/a/b/c/d"]);
+    }
+
+    #[test]
+    fn a_hostile_path_costs_no_more_than_a_product_of_lengths() {
+        let pattern = PathPattern::parse("/**/a/**/a/**/a/**/a/**/b").unwrap();
+        let path = "/a".repeat(4000);
+        assert!(!pattern.matches(&path));
+    }
+
+    #[test]
+    fn malformed_patterns_say_what_is_wrong() {
+        for pattern in ["", "admin", "/a/../b", "/a?x=1", "/a#b", "/a//b", "/a**", "/a\\b", "/a%zz"] {
+            assert!(PathPattern::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn the_loose_reading_ignores_case_and_escapes() {
+        let pattern = PathPattern::parse("/Admin!").unwrap();
+        assert!(pattern.matches("/Admin!") && !pattern.matches("/admin!"));
+        assert!(pattern.matches_loose("/admin!"));
+    }
+}

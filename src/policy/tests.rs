@@ -1,0 +1,279 @@
+//! What the policy decides, as tables.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::Method;
+
+use super::*;
+use crate::model::api_key::KeyScope;
+use crate::model::graphql::OperationType;
+use crate::model::principal::{Principal, PrincipalKind, Proof};
+use crate::model::target::RequestKind;
+use crate::model::time::Timestamp;
+use crate::model::user::UserId;
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
+    Principal {
+        kind: PrincipalKind::User(UserId(name.into())),
+        name: name.into(),
+        email: None,
+        display_name: None,
+        role,
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        provider: "local".into(),
+        must_change_password: false,
+        proof: Proof::Session { id: "s".into(), expires_at: Timestamp(1), last_seen_at: Timestamp(0) },
+    }
+}
+
+fn key(name: &str, role: Role, owner: Option<&str>) -> Principal {
+    let kind = match owner {
+        Some(owner) => PrincipalKind::UserKey { user: UserId(owner.into()), key: "id1".into() },
+        None => PrincipalKind::SystemKey { key: "id1".into() },
+    };
+    let proof =
+        Proof::Key { expires_at: None, scope: KeyScope::default(), name: name.into(), last_used_at: None };
+    Principal { kind, proof, ..user(owner.unwrap_or(name), role, &[]) }
+}
+
+fn target(request: &str, kind: RequestKind) -> RequestTarget {
+    let (method, path) = request.split_once(' ').unwrap();
+    RequestTarget::parse(&method.parse().unwrap(), "app.example", &path.parse().unwrap(), kind).unwrap()
+}
+
+fn rule(name: &str, when: When, allow: &[&str]) -> Rule {
+    let allow = allow.iter().map(|who| Who::parse(who).unwrap()).collect();
+    Rule { name: name.into(), when, deny: Vec::new(), allow }
+}
+
+fn path(text: &str) -> When {
+    When { paths: vec![PathPattern::parse(text).unwrap()], ..When::default() }
+}
+
+#[track_caller]
+fn check(policy: &Policy, caller: Caller<'_>, request: &str, expected: Decision<'_>) {
+    let target = target(request, RequestKind::Plain);
+    let facts = Facts { target: &target, client: CLIENT, graphql: None };
+    assert_eq!(policy.evaluate(caller, &facts), expected, "{request} {caller:?}");
+}
+
+#[test]
+fn standard_rules_let_viewers_read_and_members_write() {
+    let policy = Policy::standard();
+    let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
+    let agent = key("ci", Role::Agent, None);
+    for request in ["GET /", "HEAD /x", "OPTIONS /"] {
+        check(&policy, Caller::Known(&viewer), request, Decision::Allow { rule: "standard-reads" });
+        check(&policy, Caller::Known(&agent), request, Decision::Deny { rule: Some("standard-reads") });
+        check(&policy, Caller::Anonymous, request, Decision::Challenge { rule: Some("standard-reads") });
+    }
+    for request in ["POST /", "DELETE /x", "PROPFIND /", "JEFF /"] {
+        check(&policy, Caller::Known(&member), request, Decision::Allow { rule: "standard-writes" });
+        check(&policy, Caller::Known(&viewer), request, Decision::Deny { rule: Some("standard-writes") });
+    }
+}
+
+#[test]
+fn the_first_rule_that_fits_the_request_decides() {
+    let policy = Policy {
+        rules: vec![
+            rule("open", path("/public"), &["anyone"]),
+            rule("admin", path("/admin"), &["admin"]),
+            rule("rest", When::default(), &["signed-in"]),
+        ],
+    };
+    let (viewer, admin) = (user("v", Role::Viewer, &[]), user("a", Role::Admin, &[]));
+    let agent = key("ci", Role::Agent, None);
+    check(&policy, Caller::Anonymous, "GET /public/x", Decision::Allow { rule: "open" });
+    check(&policy, Caller::Anonymous, "GET /publicx", Decision::Challenge { rule: Some("rest") });
+    check(&policy, Caller::Known(&viewer), "GET /admin", Decision::Deny { rule: Some("admin") });
+    check(&policy, Caller::Known(&admin), "GET /admin", Decision::Allow { rule: "admin" });
+    check(&policy, Caller::Known(&viewer), "POST /x", Decision::Allow { rule: "rest" });
+    check(&policy, Caller::Known(&agent), "POST /x", Decision::Deny { rule: Some("rest") });
+}
+
+#[test]
+fn no_rule_is_a_denial() {
+    let policy = Policy { rules: Vec::new() };
+    let admin = user("a", Role::Admin, &[]);
+    check(&policy, Caller::Known(&admin), "GET /", Decision::Deny { rule: None });
+    check(&policy, Caller::Anonymous, "GET /", Decision::Challenge { rule: None });
+}
+
+#[test]
+fn a_deny_list_wins_and_lets_the_next_rule_speak_for_the_others() {
+    let deny = Rule {
+        deny: vec![Who::Group("sales".into())],
+        allow: Vec::new(),
+        ..rule("no-sales", When::default(), &[])
+    };
+    let policy = Policy { rules: vec![deny, rule("all", When::default(), &["viewer"])] };
+    let (sales, ops) = (user("s", Role::Admin, &["sales"]), user("o", Role::Viewer, &["ops"]));
+    check(&policy, Caller::Known(&sales), "GET /", Decision::Deny { rule: Some("no-sales") });
+    check(&policy, Caller::Known(&ops), "GET /", Decision::Allow { rule: "all" });
+}
+
+#[test]
+fn a_path_that_a_careless_server_reads_as_a_stricter_one_is_decided_as_that() {
+    let policy = Policy {
+        rules: vec![rule("admin", path("/admin"), &["admin"]), rule("rest", When::default(), &["viewer"])],
+    };
+    let (viewer, admin) = (user("v", Role::Viewer, &[]), user("a", Role::Admin, &[]));
+    for request in [
+        "GET /Admin",
+        "GET /ADMIN/x",
+        "GET /admin.",
+        "GET /admin%20",
+        "GET /%2561dmin",
+        "GET /adm%C4%B1n",
+        "GET /%61dmin",
+    ] {
+        check(&policy, Caller::Known(&viewer), request, Decision::Deny { rule: Some("admin") });
+        let admins = if request == "GET /%61dmin" { "admin" } else { "admin" };
+        check(&policy, Caller::Known(&admin), request, Decision::Allow { rule: admins });
+    }
+    check(&policy, Caller::Known(&viewer), "GET /Other", Decision::Allow { rule: "rest" });
+}
+
+#[test]
+fn who_is_matched_by_role_group_user_key_and_provider() {
+    let viewer = user("Vera", Role::Viewer, &["ops"]);
+    let system = key("ci", Role::Member, None);
+    let users_key = key("ci", Role::Viewer, Some("vera"));
+    let cases = [
+        ("user:vera", [true, false, true]),
+        ("user:VERA", [true, false, true]),
+        ("user:ci", [false, false, false]),
+        ("group:ops", [true, false, false]),
+        ("group:op", [false, false, false]),
+        ("key:ci", [false, true, false]), // a person's key cannot pose as a system key by its name
+        ("key:id1", [false, true, true]),
+        ("viewer", [true, true, true]),
+        ("member", [false, true, false]),
+        ("agent", [false, false, false]),
+        ("signed-in", [true, true, true]),
+        ("provider:local", [true, true, true]),
+        ("provider:okta", [false, false, false]),
+    ];
+    for (who, expected) in cases {
+        let who = Who::parse(who).unwrap();
+        let found = [&viewer, &system, &users_key].map(|principal| who.includes(Caller::Known(principal)));
+        assert_eq!(found, expected, "{who}");
+        assert!(!who.includes(Caller::Anonymous), "{who}");
+    }
+    for text in ["", "owner", "group:", "Viewer", "role:admin", "anyone "] {
+        assert!(Who::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn methods_match_by_name_and_class() {
+    let fits = |text: &str, request: &str, kind| {
+        let when = When { methods: vec![MethodMatch::parse(text).unwrap()], ..When::default() };
+        let target = target(request, kind);
+        when.fits(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical)
+    };
+    use RequestKind::{Plain, WebSocket};
+    assert!(fits("GET", "HEAD /", Plain) && !fits("HEAD", "GET /", Plain));
+    assert!(fits("websocket", "GET /", WebSocket) && !fits("websocket", "GET /", Plain));
+    assert!(fits("read", "GET /", WebSocket) && !fits("write", "GET /", WebSocket));
+    assert!(fits("write", "JEFF /", Plain) && !fits("read", "JEFF /", Plain));
+    for text in ["", "get", "Read", "TRACE", "CONNECT", "GE T"] {
+        assert!(MethodMatch::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn graphql_rules_match_the_operation_that_would_run() {
+    let graphql = |kinds: &[OperationType], fields: &[&str]| When {
+        graphql: Some(GraphqlMatch {
+            kinds: kinds.to_vec(),
+            fields: fields.iter().map(|f| (*f).to_owned()).collect(),
+        }),
+        ..path("/graphql")
+    };
+    let policy = Policy {
+        rules: vec![
+            rule("own", graphql(&[OperationType::Mutation], &["setTheme"]), &["viewer"]),
+            rule("queries", graphql(&[OperationType::Query], &[]), &["viewer"]),
+            rule("changes", graphql(&[OperationType::Mutation], &[]), &["member"]),
+        ],
+    };
+    let viewer = user("v", Role::Viewer, &[]);
+    let operation = |kind, fields: &[&str]| Operation {
+        kind,
+        fields: Some(fields.iter().map(|f| (*f).to_owned()).collect()),
+    };
+    let target = target("POST /graphql", RequestKind::Plain);
+    let decide = |graphql: Option<&Operation>| {
+        let facts = Facts { target: &target, client: CLIENT, graphql };
+        assert!(policy.needs_graphql(&facts));
+        policy.evaluate(Caller::Known(&viewer), &facts)
+    };
+    let (query, theme) =
+        (operation(OperationType::Query, &["x"]), operation(OperationType::Mutation, &["setTheme"]));
+    let both = operation(OperationType::Mutation, &["setTheme", "deleteAll"]);
+    let subscription = operation(OperationType::Subscription, &["x"]);
+    assert_eq!(decide(Some(&query)), Decision::Allow { rule: "queries" });
+    assert_eq!(decide(Some(&theme)), Decision::Allow { rule: "own" });
+    assert_eq!(decide(Some(&both)), Decision::Deny { rule: Some("changes") });
+    assert_eq!(decide(Some(&Operation::UNKNOWN)), Decision::Deny { rule: Some("changes") });
+    assert_eq!(decide(Some(&subscription)), Decision::Deny { rule: None });
+    assert_eq!(decide(None), Decision::Deny { rule: None }, "an operation nobody looked at matches no rule");
+}
+
+#[test]
+fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
+    let when = When {
+        graphql: Some(GraphqlMatch { kinds: vec![OperationType::Query], fields: Vec::new() }),
+        methods: vec![MethodMatch::Named(Method::POST)],
+        ..path("/graphql")
+    };
+    let policy = Policy { rules: vec![rule("queries", when, &["viewer"])] };
+    for (request, expected) in
+        [("POST /graphql", true), ("POST /GraphQL", true), ("GET /graphql", false), ("POST /upload", false)]
+    {
+        let target = target(request, RequestKind::Plain);
+        let facts = Facts { target: &target, client: CLIENT, graphql: None };
+        assert_eq!(policy.needs_graphql(&facts), expected, "{request}");
+    }
+}
+
+#[test]
+fn grpc_rules_match_service_and_method_of_grpc_calls_only() {
+    let fits = |pattern: &str, path: &str, kind| {
+        let when = When { grpc: vec![GrpcPattern::parse(pattern).unwrap()], ..When::default() };
+        let target = target(&format!("POST {path}"), kind);
+        when.fits(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical)
+    };
+    use RequestKind::{Grpc, Plain};
+    assert!(fits("a.B/C", "/a.B/C", Grpc) && fits("/a.B/*", "/a.B/C", Grpc));
+    assert!(!fits("a.B/C", "/a.B/D", Grpc) && !fits("a.B/*", "/a.BC/D", Grpc));
+    assert!(!fits("a.B/C", "/a.B/C", Plain) && !fits("a.B/*", "/a.B/C/D", Grpc));
+    for text in ["", "a.B", "a.B/", "/", "a b/c", "a/*/c"] {
+        assert!(GrpcPattern::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn hosts_and_networks_narrow_a_rule() {
+    let policy = Policy {
+        rules: vec![
+            rule(
+                "lan",
+                When { networks: vec!["192.0.2.0/24".parse().unwrap()], ..When::default() },
+                &["anyone"],
+            ),
+            rule("host", When { hosts: vec!["app.example".into()], ..When::default() }, &["viewer"]),
+        ],
+    };
+    let target = target("GET /", RequestKind::Plain);
+    let decide = |client: &str| {
+        let facts = Facts { target: &target, client: client.parse().unwrap(), graphql: None };
+        policy.evaluate(Caller::Anonymous, &facts)
+    };
+    assert_eq!(decide("192.0.2.77"), Decision::Allow { rule: "lan" });
+    assert_eq!(decide("198.51.100.1"), Decision::Challenge { rule: Some("host") });
+}
