@@ -1,0 +1,72 @@
+//! Why there is no permit.
+
+use std::error::Error;
+
+use crate::model::target::TargetError;
+
+/// Why a request goes no further. The edge turns it into a response; there is no other way around a permit.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The target can be read in two ways.
+    #[error("{0}")]
+    BadTarget(#[from] TargetError),
+    /// The path has a spelling that this route's upstream does not opt in to; its name in the configuration.
+    #[error("the path has a spelling that is not enabled here: {0}")]
+    OddPath(&'static str),
+    /// No route for this host and path.
+    #[error("there is nothing at this address")]
+    NoRoute,
+    /// No credential, and somebody is wanted.
+    #[error("sign-in required")]
+    Challenge {
+        /// The rule that wants somebody; `None` where no rule matched.
+        rule: Option<String>,
+    },
+    /// A credential that is wrong, expired or revoked, or two of them. Says which kind was looked at, never its value.
+    #[error("{0}")]
+    BadCredential(BadCredential),
+    /// Known, and not allowed.
+    #[error("not allowed")]
+    Forbidden {
+        /// The rule that says so; `None` where no rule matched.
+        rule: Option<String>,
+    },
+    /// Known, but the key is limited to other paths, methods or networks.
+    #[error("this key is not for this path, method or network")]
+    KeyScope,
+    /// A write or WebSocket with a cookie from a page of another origin.
+    #[error("the request comes from a page of another origin")]
+    ForeignOrigin,
+    /// The password is temporary and must be changed first.
+    #[error("the password must be changed first")]
+    PasswordChange,
+    /// The body had to be read to decide, and is too large for that.
+    #[error("the body is too large to be decided")]
+    TooLarge,
+    /// The body had to be read to decide, and did not arrive.
+    #[error("the body did not arrive")]
+    BodyLost,
+    /// An answer we could not get is a refusal.
+    #[error("cannot decide now")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// What is wrong with a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCredential {
+    /// More than one header credential, or more than one cookie of our name.
+    #[error("more than one credential was presented")]
+    Several,
+    /// A key that is mistyped, unknown, expired or revoked.
+    #[error("the API key is not valid")]
+    Key,
+    /// A bearer token we do not accept.
+    #[error("the bearer token is not valid")]
+    Bearer,
+    /// An `Authorization` scheme that is not accepted here.
+    #[error("this authorization scheme is not accepted")]
+    Scheme,
+    /// A session cookie that is malformed, forged, expired or ended.
+    #[error("the session has ended")]
+    Session,
+}
