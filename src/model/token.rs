@@ -14,7 +14,7 @@ use super::secret::Secret;
 ///
 /// A fast hash is enough: the input is 256 random bits, so there is nothing to
 /// guess. Passwords are guessable and go through `service::password` instead.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct TokenDigest(pub [u8; 32]);
 
 impl TokenDigest {

@@ -1,0 +1,390 @@
+//! The streaming proxy: a permit in, the upstream's answer out.
+//!
+//! Never reads a body before the decision, but for GraphQL, where the decision is in the body; never holds
+//! one in memory otherwise.
+
+pub mod hop_by_hop;
+pub mod pool;
+pub mod read_ahead;
+pub mod request_body;
+pub mod upgrade;
+
+use std::error::Error;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use self::pool::{Lease, Upstream};
+use self::request_body::{Progress, RequestBody};
+use super::body::{ResponseBody, UpstreamBody};
+use super::forwarded;
+use crate::config::UpstreamProtocol;
+use crate::gate::Gate;
+use crate::gate::GateRequest;
+use crate::gate::Permit;
+use crate::gate::Trail;
+use crate::gate::credential;
+use crate::gate::graphql;
+use crate::gate::identity_headers;
+use crate::gate::refusal::Refusal;
+use crate::model::principal::Client;
+use crate::model::target::{RequestKind, RequestTarget};
+
+const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
+
+/// Why an upstream's answer cannot be passed on; says which side failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No connection to the upstream.
+    #[error("cannot connect to the upstream")]
+    Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The upstream took the request and did not answer in time.
+    #[error("the upstream did not answer in time")]
+    Timeout,
+    /// The upstream broke off, or answered with something that is not HTTP as it should be.
+    #[error("the upstream broke the protocol")]
+    Protocol(#[source] Box<dyn Error + Send + Sync>),
+    /// The client stopped sending its body.
+    #[error("the client stopped sending")]
+    ClientStalled,
+}
+
+/// Why there is no answer from an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The gate said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The gate said yes and the upstream failed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// A request's facts that the proxy needs beside the request.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What is asked for.
+    pub target: RequestTarget,
+    /// The far end.
+    pub client: Client,
+    /// The forwarding chain to hand on.
+    pub chain: HeaderValue,
+}
+
+/// The proxy of one data-plane thread.
+pub struct Proxy {
+    gate: Rc<Gate>,
+    upstreams: Vec<Rc<Upstream>>,
+    graphql_body_bytes: usize,
+    closing: watch::Receiver<bool>,
+}
+
+impl Proxy {
+    /// A proxy over one thread's upstreams, in the order of the configuration. Tunnels end when `closing`
+    /// turns true.
+    pub fn new(
+        gate: Rc<Gate>,
+        upstreams: Vec<Rc<Upstream>>,
+        graphql_body_bytes: usize,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        Self { gate, upstreams, graphql_body_bytes, closing }
+    }
+
+    /// Asks the gate, and forwards if it permits.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]: the gate's refusal, or what went wrong with the upstream.
+    pub async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        arrival: &Arrival,
+        trail: &mut Trail,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let client_upgrade = matches!(arrival.target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
+            .then(|| hyper::upgrade::on(&mut request));
+        let (parts, incoming) = request.into_parts();
+        let asking = GateRequest { target: &arrival.target, headers: &parts.headers, client: arrival.client };
+        let asked = self.gate.identify(&asking, trail).await?;
+        let (operation, body) = if asked.needs_graphql(&asking) {
+            let read = read_ahead::read(incoming, self.graphql_body_bytes).await?;
+            let operation = graphql::classify(&graphql::Envelope {
+                method: &parts.method,
+                query: arrival.target.query(),
+                content_type: single(&parts.headers, &http::header::CONTENT_TYPE),
+                encoded: parts.headers.contains_key(http::header::CONTENT_ENCODING),
+                body: &read,
+            });
+            (Some(operation), RequestBody::after(Some(read), None))
+        } else {
+            (None, RequestBody::new(incoming))
+        };
+        let permit = asked.decide(&asking, operation.as_ref(), trail)?;
+        Ok(self.send(permit, parts, body, arrival, client_upgrade).await?)
+    }
+
+    /// Sends what was permitted. Consumes the permit: one permit, one request.
+    async fn send(
+        &self,
+        permit: Permit,
+        mut parts: Parts,
+        body: RequestBody,
+        arrival: &Arrival,
+        client_upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, ForwardError> {
+        let Some(upstream) = self.upstreams.get(permit.route().upstream) else {
+            return Err(ForwardError::Connect("the route has no upstream".into()));
+        };
+        let upgrade = client_upgrade
+            .is_some()
+            .then(|| hop_by_hop::upgrade_of(&parts.headers).cloned())
+            .flatten();
+        if upgrade.is_some() && upstream.protocol == UpstreamProtocol::Http2 {
+            return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()));
+        }
+        self.prepare_headers(&permit, &mut parts, arrival, upgrade.as_ref());
+        let wait = Wait {
+            progress: body.progress(),
+            response: upstream.timeouts.response,
+            idle: upstream.timeouts.idle,
+            unlimited: expects_stream(&parts.headers, arrival.target.kind()),
+        };
+        let (response, lease) = match upstream.protocol {
+            UpstreamProtocol::Http1 => {
+                let request = http1_request(parts, body, upstream, &arrival.target);
+                let (response, lease) = send_http1(upstream, request, &wait).await?;
+                (response, Some(lease))
+            }
+            UpstreamProtocol::Http2 => {
+                let request = http2_request(parts, body, upstream, &arrival.target)?;
+                let mut sender = upstream.http2().await?;
+                let answer = wait.until(sender.send_request(request)).await?;
+                (answer.map_err(|error| ForwardError::Protocol(error.into()))?, None)
+            }
+        };
+        self.pass_on(response, lease, upstream, client_upgrade.filter(|_| upgrade.is_some()))
+    }
+
+    /// What the upstream sees: first everything that ends here or is only ours to say goes, then ours is set.
+    fn prepare_headers(
+        &self,
+        permit: &Permit,
+        parts: &mut Parts,
+        arrival: &Arrival,
+        upgrade: Option<&HeaderValue>,
+    ) {
+        let trailers_wanted =
+            single(&parts.headers, &TE).is_some_and(|te| te.to_ascii_lowercase().contains("trailers"));
+        let host = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        let headers = &mut parts.headers;
+        hop_by_hop::strip(headers);
+        credential::strip(headers, self.gate.credential_names());
+        identity_headers::strip(headers);
+        // Whoever polls the body answers `100 Continue`; that is us.
+        headers.remove(EXPECT);
+        if let Some(identity) = permit.identity() {
+            identity_headers::set(headers, permit.route().headers, &identity.values);
+        }
+        if let Some(host) = host {
+            headers.entry(HOST).or_insert(host);
+        }
+        forwarded::write(headers, arrival.client, arrival.chain.clone());
+        if let Some(upgrade) = upgrade {
+            headers.insert(UPGRADE, upgrade.clone());
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        if trailers_wanted && arrival.target.kind() == RequestKind::Grpc {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        join_cookies(headers);
+    }
+
+    fn pass_on(
+        &self,
+        mut response: Response<Incoming>,
+        lease: Option<Lease>,
+        upstream: &Rc<Upstream>,
+        client_upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, ForwardError> {
+        let idle = upstream.timeouts.idle;
+        *response.version_mut() = Version::HTTP_11;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let Some(client) = client_upgrade else {
+                return Err(ForwardError::Protocol("the upstream switched protocols unasked".into()));
+            };
+            let switched = response.headers().get(UPGRADE).cloned();
+            let tunnel = upgrade::tunnel(client, hyper::upgrade::on(&mut response), idle, self.closing.clone());
+            tokio::task::spawn_local(async move {
+                if let Err(error) = tunnel.await {
+                    tracing::debug!(%error, "a tunnel ended");
+                }
+            });
+            clean_response(response.headers_mut());
+            if let Some(protocol) = switched {
+                response.headers_mut().insert(UPGRADE, protocol);
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+            return Ok(response.map(|_| ResponseBody::of(bytes::Bytes::new())));
+        }
+        // A length beside chunks is a lie one of two parsers believes: drop it, and the connection too.
+        let two_framings = response.headers().contains_key(TRANSFER_ENCODING)
+            && response.headers_mut().remove(CONTENT_LENGTH).is_some();
+        clean_response(response.headers_mut());
+        let lease = lease.filter(|_| !two_framings);
+        Ok(response.map(|body| ResponseBody::Upstream(Box::new(UpstreamBody::new(body, lease, idle)))))
+    }
+}
+
+/// Removes what ends here or is only ours to say, and what would lead browsers around us.
+fn clean_response(headers: &mut HeaderMap) {
+    hop_by_hop::strip(headers);
+    identity_headers::strip(headers);
+    headers.remove(ALT_SVC);
+}
+
+fn http1_request(
+    mut parts: Parts,
+    body: RequestBody,
+    upstream: &Upstream,
+    target: &RequestTarget,
+) -> Request<RequestBody> {
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(target.path_and_query().clone());
+    parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    parts.version = Version::HTTP_11;
+    if !upstream.preserve_host {
+        parts.headers.insert(HOST, upstream.authority.clone());
+    }
+    parts.extensions.clear();
+    Request::from_parts(parts, body)
+}
+
+/// HTTP/2 carries the host in `:authority` (RFC 9113, 8.3.1).
+fn http2_request(
+    mut parts: Parts,
+    body: RequestBody,
+    upstream: &Upstream,
+    target: &RequestTarget,
+) -> Result<Request<RequestBody>, ForwardError> {
+    let host = parts.headers.remove(HOST).filter(|_| upstream.preserve_host);
+    let host = host.as_ref().unwrap_or(&upstream.authority);
+    let wrong = |error: http::Error| ForwardError::Protocol(error.into());
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(if upstream.tls { Scheme::HTTPS } else { Scheme::HTTP });
+    uri.authority = Some(Authority::try_from(host.as_bytes()).map_err(|error| wrong(error.into()))?);
+    uri.path_and_query = Some(PathAndQuery::clone(target.path_and_query()));
+    parts.uri = Uri::from_parts(uri).map_err(|error| wrong(error.into()))?;
+    parts.version = Version::HTTP_2;
+    parts.extensions.clear();
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Sends over a pooled connection. A request that was not begun goes out again on a new one; one that was
+/// begun only if it has no body, changes nothing, and the connection had been idle.
+async fn send_http1(
+    upstream: &Rc<Upstream>,
+    request: Request<RequestBody>,
+    wait: &Wait,
+) -> Result<(Response<Incoming>, Lease), ForwardError> {
+    let mut lease = upstream.lease().await?;
+    lease.carries(wait.progress.clone());
+    let spare = (lease.is_reused() && wait.progress.is_done() && is_safe(request.method()))
+        .then(|| copy_head(&request));
+    let mut failed = match wait.until(lease.send(request)).await? {
+        Ok(response) => return Ok((response, lease)),
+        Err(failed) => failed,
+    };
+    let Some(again) = failed.take_message().or(spare.filter(|_| failed.error().is_incomplete_message())) else {
+        return Err(ForwardError::Protocol(failed.into_error().into()));
+    };
+    let mut lease = upstream.fresh_lease().await?;
+    lease.carries(wait.progress.clone());
+    match wait.until(lease.send(again)).await? {
+        Ok(response) => Ok((response, lease)),
+        Err(failed) => Err(ForwardError::Protocol(failed.into_error().into())),
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::empty());
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    request.headers().clone_into(copy.headers_mut());
+    copy
+}
+
+/// How long an answer is waited for.
+struct Wait {
+    progress: Progress,
+    response: Duration,
+    idle: Duration,
+    unlimited: bool,
+}
+
+impl Wait {
+    /// Waits for a response head. The clock starts when the request body has gone out; while it goes out,
+    /// only a client that stops sending is given up.
+    async fn until<T>(&self, head: impl Future<Output = T>) -> Result<T, ForwardError> {
+        let mut head = std::pin::pin!(head);
+        loop {
+            let (limit, late) = if self.progress.is_done() {
+                (self.response, ForwardError::Timeout)
+            } else {
+                (self.idle, ForwardError::ClientStalled)
+            };
+            if limit.is_zero() || (self.unlimited && self.progress.is_done()) {
+                return Ok(head.await);
+            }
+            let last = self.progress.last();
+            tokio::select! {
+                biased;
+                answer = &mut head => return Ok(answer),
+                () = tokio::time::sleep_until(last + limit) => {
+                    if self.progress.last() == last && Instant::now() >= last + limit {
+                        return Err(late);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// gRPC and event streams may be silent for long before their first byte.
+fn expects_stream(headers: &HeaderMap, kind: RequestKind) -> bool {
+    kind == RequestKind::Grpc
+        || single(headers, &ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+/// HTTP/2 may split cookies into crumbs; HTTP/1.1 has one header (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let joined = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// A header that stands exactly once, as text.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}

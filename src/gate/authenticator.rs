@@ -1,0 +1,297 @@
+//! From a credential to a caller: remembered per thread, checked once per credential and epoch.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashlink::LruCache;
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
+
+use super::identity_headers::IdentityValues;
+use super::refusal::Refusal;
+use super::scope_patterns;
+use crate::model::principal::{Principal, Proof};
+use crate::model::target::RequestTarget;
+use crate::model::time::{Clock, Timestamp};
+use crate::policy::PathPattern;
+use crate::service::ServiceError;
+use crate::service::api_keys::ApiKeys;
+use crate::service::revocation::Revocations;
+use crate::service::sessions::Sessions;
+use crate::service::touches::Touches;
+
+/// Credentials one thread remembers, of each kind.
+const REMEMBERED_PER_THREAD: usize = 20_000;
+/// Credentials all threads together remember, of each kind.
+const REMEMBERED: u64 = 100_000;
+/// What one thread remembers is looked up again after this, whatever happens.
+const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// What all threads remember is short-lived: it knows nothing of idle time, and the shortest idle time is longer.
+const SHARED_FOR: Duration = Duration::from_secs(60);
+/// What is remembered may be used while revocations were read at most this long ago.
+const LEASE: Duration = Duration::from_millis(900);
+/// An answer that takes longer than this is no answer.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often one credential's use is written down.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+type Digest = [u8; 32];
+
+/// An accepted caller with what a request needs of it, made once per credential and thread.
+#[derive(Debug)]
+pub struct Identity {
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// Ready header values.
+    pub values: IdentityValues,
+    /// `user:<id>` or `key:<id>`, as logs say it.
+    pub subject: String,
+    scope: Vec<PathPattern>,
+    seen: Cell<Timestamp>,
+    written: Cell<Timestamp>,
+}
+
+impl Identity {
+    fn new(principal: Arc<Principal>, now: Timestamp) -> Self {
+        let (scope, written) = match &principal.proof {
+            Proof::Key { scope, last_used_at, .. } => {
+                (scope_patterns(&scope.paths), last_used_at.unwrap_or_default())
+            }
+            Proof::Session { last_seen_at, .. } => (Vec::new(), *last_seen_at),
+        };
+        Self {
+            values: IdentityValues::of(&principal),
+            subject: principal.subject(),
+            scope,
+            seen: Cell::new(now),
+            written: Cell::new(written),
+            principal,
+        }
+    }
+
+    /// Whether a key may be used for this path; both readings of it must lie within.
+    pub fn scope_fits(&self, target: &RequestTarget) -> bool {
+        let Proof::Key { scope, .. } = &self.principal.proof else { return true };
+        if scope.paths.is_empty() {
+            return true;
+        }
+        self.scope.iter().any(|pattern| pattern.matches(target.path()))
+            && target.loose_path().is_none_or(|path| self.scope.iter().any(|p| p.matches_loose(path)))
+    }
+
+    /// Whether the proof still holds, without another look at the store.
+    fn holds(&self, now: Timestamp, idle: Duration) -> bool {
+        match &self.principal.proof {
+            Proof::Session { expires_at, .. } => now < *expires_at && now < self.seen.get().after(idle),
+            Proof::Key { expires_at, .. } => expires_at.is_none_or(|end| now < end),
+        }
+    }
+}
+
+/// The part that all threads share: it asks the store, on the control plane's runtime.
+pub struct Resolver {
+    sessions: Sessions,
+    keys: ApiKeys,
+    /// By digest and epoch, so that what was looked up before a revocation is never found after it.
+    found_sessions: moka::future::Cache<(Digest, u64), Arc<Principal>>,
+    found_keys: moka::future::Cache<(Digest, u64), Arc<Principal>>,
+}
+
+/// Why a lookup gave nobody; never remembered.
+#[derive(Debug)]
+enum Miss {
+    Nobody,
+    Failed(ServiceError),
+}
+
+impl Resolver {
+    /// Wires the services that know sessions and keys.
+    pub fn new(sessions: Sessions, keys: ApiKeys) -> Self {
+        let cache = || moka::future::Cache::builder().max_capacity(REMEMBERED).time_to_live(SHARED_FOR).build();
+        Self { sessions, keys, found_sessions: cache(), found_keys: cache() }
+    }
+
+    async fn session(&self, digest: Digest, cookie: String, epoch: Option<u64>) -> Result<Arc<Principal>, Arc<Miss>> {
+        let look = async {
+            let token = self.sessions.digest_of_cookie(&cookie).ok_or(Miss::Nobody)?;
+            found(self.sessions.resolve(token).await)
+        };
+        match epoch {
+            Some(epoch) => self.found_sessions.try_get_with((digest, epoch), look).await,
+            None => look.await.map_err(Arc::new),
+        }
+    }
+
+    async fn key(&self, digest: Digest, text: String, epoch: Option<u64>) -> Result<Arc<Principal>, Arc<Miss>> {
+        let look = async { found(self.keys.resolve(&text).await) };
+        match epoch {
+            Some(epoch) => self.found_keys.try_get_with((digest, epoch), look).await,
+            None => look.await.map_err(Arc::new),
+        }
+    }
+}
+
+fn found(answer: Result<Option<Principal>, ServiceError>) -> Result<Arc<Principal>, Miss> {
+    answer.map_err(Miss::Failed)?.map(Arc::new).ok_or(Miss::Nobody)
+}
+
+/// What one thread remembers of one credential.
+struct Remembered {
+    identity: Rc<Identity>,
+    epoch: u64,
+    since: Timestamp,
+}
+
+/// Identifies callers on one thread.
+pub struct Authenticator {
+    shared: AuthenticatorParts,
+    sessions: RefCell<LruCache<Digest, Remembered>>,
+    keys: RefCell<LruCache<Digest, Remembered>>,
+}
+
+/// What every thread's authenticator is made of.
+#[derive(Clone)]
+pub struct AuthenticatorParts {
+    /// Asks the store.
+    pub resolver: Arc<Resolver>,
+    /// Where asking happens.
+    pub control: Handle,
+    /// Tells whether what is remembered may be used.
+    pub revocations: Revocations,
+    /// Takes note of uses.
+    pub touches: Touches,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// A session ends this long after its last use.
+    pub idle: Duration,
+    /// How long what is remembered stays good while the store cannot be asked.
+    pub outage_grace: Duration,
+}
+
+/// Which kind of credential is looked up.
+#[derive(Clone, Copy)]
+enum Kind {
+    Session,
+    Key,
+}
+
+impl Authenticator {
+    /// An authenticator for one thread.
+    pub fn new(shared: AuthenticatorParts) -> Self {
+        let cache = || RefCell::new(LruCache::new(REMEMBERED_PER_THREAD));
+        Self { shared, sessions: cache(), keys: cache() }
+    }
+
+    /// Who presents this session cookie; `None` where it is malformed, forged, expired or ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`] if that cannot be told now.
+    pub async fn session(&self, cookie: &str) -> Result<Option<Rc<Identity>>, Refusal> {
+        self.identify(Kind::Session, cookie).await
+    }
+
+    /// Whose key this is; `None` where it is mistyped, unknown, expired or revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`] if that cannot be told now.
+    pub async fn key(&self, text: &str) -> Result<Option<Rc<Identity>>, Refusal> {
+        self.identify(Kind::Key, text).await
+    }
+
+    async fn identify(&self, kind: Kind, credential: &str) -> Result<Option<Rc<Identity>>, Refusal> {
+        let now = self.shared.clock.now();
+        let digest: Digest = Sha256::digest(credential.as_bytes()).into();
+        let fresh = self.shared.revocations.is_fresh(LEASE + self.shared.outage_grace);
+        // Read before anything is looked up: what a revocation overtakes is remembered as old.
+        let epoch = self.shared.revocations.epoch().current();
+        let cache = match kind {
+            Kind::Session => &self.sessions,
+            Kind::Key => &self.keys,
+        };
+        if fresh && let Some(identity) = self.remembered(cache, &digest, epoch, now) {
+            self.touch(&identity, now);
+            return Ok(Some(identity));
+        }
+        let Some(principal) = self.look_up(kind, digest, credential, fresh.then_some(epoch)).await? else {
+            return Ok(None);
+        };
+        let identity = Rc::new(Identity::new(principal, now));
+        if !identity.holds(now, self.shared.idle) {
+            return Ok(None);
+        }
+        if fresh {
+            let remembered = Remembered { identity: Rc::clone(&identity), epoch, since: now };
+            cache.borrow_mut().insert(digest, remembered);
+        }
+        self.touch(&identity, now);
+        Ok(Some(identity))
+    }
+
+    fn remembered(
+        &self,
+        cache: &RefCell<LruCache<Digest, Remembered>>,
+        digest: &Digest,
+        epoch: u64,
+        now: Timestamp,
+    ) -> Option<Rc<Identity>> {
+        let mut cache = cache.borrow_mut();
+        let found = cache.get(digest)?;
+        let good = found.epoch == epoch
+            && now < found.since.after(REMEMBERED_FOR)
+            && found.identity.holds(now, self.shared.idle);
+        if good {
+            return Some(Rc::clone(&found.identity));
+        }
+        cache.remove(digest);
+        None
+    }
+
+    async fn look_up(
+        &self,
+        kind: Kind,
+        digest: Digest,
+        credential: &str,
+        epoch: Option<u64>,
+    ) -> Result<Option<Arc<Principal>>, Refusal> {
+        let resolver = Arc::clone(&self.shared.resolver);
+        let credential = credential.to_owned();
+        let lookup = self.shared.control.spawn(async move {
+            match kind {
+                Kind::Session => resolver.session(digest, credential, epoch).await,
+                Kind::Key => resolver.key(digest, credential, epoch).await,
+            }
+        });
+        let unavailable = |cause: Box<dyn Error + Send + Sync>| Refusal::Unavailable(cause);
+        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+            Ok(Ok(Ok(principal))) => Ok(Some(principal)),
+            Ok(Ok(Err(miss))) => match &*miss {
+                Miss::Nobody => Ok(None),
+                Miss::Failed(error) => Err(unavailable(error.to_string().into())),
+            },
+            Ok(Err(panicked)) => Err(unavailable(panicked.into())),
+            Err(late) => Err(unavailable(late.into())),
+        }
+    }
+
+    /// Notes a use, at most once a minute for one credential and thread; never waits.
+    fn touch(&self, identity: &Identity, now: Timestamp) {
+        identity.seen.set(now);
+        if now.since(identity.written.get()) < TOUCH_EVERY {
+            return;
+        }
+        identity.written.set(now);
+        match &identity.principal.proof {
+            Proof::Session { id, .. } => self.shared.touches.session(id, now),
+            Proof::Key { .. } => {
+                if let Some(id) = identity.principal.key_id() {
+                    self.shared.touches.key(id, now);
+                }
+            }
+        }
+    }
+}
