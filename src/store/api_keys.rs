@@ -1,0 +1,162 @@
+//! API keys, looked up by the id in their text; the caller compares the digest.
+
+use std::str::FromStr;
+
+use super::pool::Row;
+use super::revision;
+use super::users::{user_columns, user_of};
+use super::{Store, StoreError};
+use crate::model::api_key::ApiKey;
+use crate::model::api_key::KeyScope;
+use crate::model::time::Timestamp;
+use crate::model::token::TokenDigest;
+use crate::model::user::User;
+use crate::model::user::UserId;
+
+const CORRUPT: StoreError = StoreError::Corrupt { table: "api_keys" };
+/// Rows written in one transaction: others must not wait long behind a large batch.
+const BATCH: usize = 200;
+
+/// The columns that [`key_of`] reads, from a table or join with alias `k`.
+macro_rules! key_columns {
+    () => {
+        "k.id AS k_id, k.name AS k_name, k.owner AS k_owner, k.role AS k_role, k.paths AS k_paths,
+         k.methods AS k_methods, k.networks AS k_networks, k.created_at AS k_created_at,
+         k.created_by AS k_created_by, k.expires_at AS k_expires_at, k.last_used_at AS k_last_used_at,
+         k.revoked_at AS k_revoked_at, k.revoked_by AS k_revoked_by"
+    };
+}
+
+fn key_of(row: &Row) -> Result<ApiKey, StoreError> {
+    let revoked_by = row.optional_text("k_revoked_by")?.unwrap_or_default();
+    Ok(ApiKey {
+        id: row.text("k_id")?,
+        name: row.text("k_name")?,
+        owner: row.optional_text("k_owner")?.map(UserId),
+        role: row.text("k_role")?.parse().map_err(|_| CORRUPT)?,
+        scope: KeyScope {
+            paths: lines_of(&row.text("k_paths")?)?,
+            methods: lines_of(&row.text("k_methods")?)?,
+            networks: lines_of(&row.text("k_networks")?)?,
+        },
+        created_at: row.time("k_created_at")?,
+        created_by: row.text("k_created_by")?,
+        expires_at: row.optional_time("k_expires_at")?,
+        last_used_at: row.optional_time("k_last_used_at")?,
+        revoked: row.optional_time("k_revoked_at")?.map(|at| (at, revoked_by)),
+    })
+}
+
+fn lines_of<T: FromStr>(text: &str) -> Result<Vec<T>, StoreError> {
+    text.lines().map(|line| line.parse().map_err(|_| CORRUPT)).collect()
+}
+
+/// One entry a line.
+///
+/// An empty entry, or one of two lines, would be read back as another list, and an empty list does not
+/// narrow the key at all: such a list is refused.
+fn text_of<T: ToString>(entries: &[T]) -> Result<String, StoreError> {
+    let lines: Vec<String> = entries.iter().map(T::to_string).collect();
+    let clean = lines.iter().all(|line| !line.is_empty() && !line.contains(['\n', '\r']));
+    clean.then(|| lines.join("\n")).ok_or(CORRUPT)
+}
+
+impl Store {
+    /// Adds a key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if the id is taken, [`StoreError::Corrupt`] if a scope entry is empty or
+    /// has more than one line, [`StoreError::Unavailable`] if the owner does not exist.
+    pub async fn add_key(&self, key: &ApiKey, digest: TokenDigest) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO api_keys (id, digest, name, owner, role, paths, methods, networks,
+                 created_at, created_by, expires_at, last_used_at, revoked_at, revoked_by)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             ON CONFLICT (id) DO NOTHING";
+        let (paths, networks) = (text_of(&key.scope.paths)?, text_of(&key.scope.networks)?);
+        let methods = text_of(&key.scope.methods)?;
+        let values = [
+            (&key.id).into(),
+            (&digest).into(),
+            (&key.name).into(),
+            key.owner.as_ref().map(|owner| owner.0.as_str()).into(),
+            key.role.as_str().into(),
+            (&paths).into(),
+            (&methods).into(),
+            (&networks).into(),
+            key.created_at.into(),
+            (&key.created_by).into(),
+            key.expires_at.into(),
+            key.last_used_at.into(),
+            key.revoked.as_ref().map(|(at, _)| *at).into(),
+            key.revoked.as_ref().map(|(_, by)| by.as_str()).into(),
+        ];
+        let mut change = self.pool.change_in_turn().await?;
+        if change.execute(SQL, &values).await? == 0 {
+            return Err(StoreError::Conflict("key"));
+        }
+        change.commit().await
+    }
+
+    /// The key with this id, the digest of its text, and its owner if it has one.
+    ///
+    /// Whether the key is live, and whether the caller holds it, is the caller's question.
+    pub async fn find_key(
+        &self,
+        id: &str,
+    ) -> Result<Option<(ApiKey, TokenDigest, Option<User>)>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT k.digest AS k_digest, ",
+            key_columns!(),
+            ", ",
+            user_columns!(),
+            " FROM api_keys k LEFT JOIN users u ON u.id = k.owner WHERE k.id = $1"
+        );
+        let Some(row) = self.pool.row(SQL, &[id.into()]).await? else {
+            return Ok(None);
+        };
+        let key = key_of(&row)?;
+        let digest = TokenDigest(row.bytes("k_digest")?.try_into().map_err(|_| CORRUPT)?);
+        let owner = key.owner.is_some().then(|| user_of(&row)).transpose()?;
+        Ok(Some((key, digest, owner)))
+    }
+
+    /// Keys of one user, or all keys, newest first; at most 10 000.
+    pub async fn list_keys(&self, of: Option<&UserId>) -> Result<Vec<ApiKey>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            key_columns!(),
+            " FROM api_keys k WHERE $1 IS NULL OR k.owner = $1
+             ORDER BY k.created_at DESC, k.id LIMIT 10000"
+        );
+        let rows = self.pool.rows(SQL, &[of.map(|id| id.0.as_str()).into()]).await?;
+        rows.iter().map(key_of).collect()
+    }
+
+    /// Revokes a key; `false` if there is no such key or it was revoked before.
+    pub async fn revoke_key(&self, id: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
+        const SQL: &str =
+            "UPDATE api_keys SET revoked_at = $3, revoked_by = $2 WHERE id = $1 AND revoked_at IS NULL";
+        let mut change = self.pool.change_in_turn().await?;
+        if change.execute(SQL, &[id.into(), by.into(), now.into()]).await? == 0 {
+            return Ok(false);
+        }
+        revision::raise(&mut change).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
+    /// Notes when keys, by id, were last used; a later time already noted stays.
+    pub async fn touch_keys(&self, used: &[(String, Timestamp)]) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE api_keys SET last_used_at = $2
+             WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+        for batch in used.chunks(BATCH) {
+            let mut change = self.pool.change_in_turn().await?;
+            for (id, at) in batch {
+                change.execute(SQL, &[id.into(), (*at).into()]).await?;
+            }
+            change.commit().await?;
+        }
+        Ok(())
+    }
+}

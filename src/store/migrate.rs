@@ -1,0 +1,55 @@
+//! The schema's versions, compiled in, and the way from any older one to the newest.
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+use super::StoreError;
+use super::pool::{Change, Pool};
+
+const SQLITE: &[(&str, &str)] = &[("initial", include_str!("../../migrations/sqlite/0001_initial.sql"))];
+const POSTGRES: &[(&str, &str)] = &[("initial", include_str!("../../migrations/postgres/0001_initial.sql"))];
+
+/// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.
+pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
+    match pool {
+        Pool::Sqlite { .. } => {
+            // The migrator takes no lock on SQLite, so it runs inside a write transaction.
+            let mut change = pool.change().await?;
+            if let Change::Sqlite(tx) = &mut change {
+                migrator(SQLITE).run_direct(None, &mut **tx, false).await?;
+            }
+            change.commit().await
+        }
+        Pool::Postgres(pool) => {
+            // A connection of its own, closed afterwards: its time limits are others, and the migrator's
+            // lock must end with it if anything fails.
+            let mut connection = pool.acquire().await?.detach();
+            sqlx::query("SET statement_timeout = '10min'").execute(&mut connection).await?;
+            sqlx::query("SET lock_timeout = '1min'").execute(&mut connection).await?;
+            migrator(POSTGRES).run_direct(None, &mut connection, false).await?;
+            Ok(())
+        }
+    }
+}
+
+fn migrator(versions: &'static [(&'static str, &'static str)]) -> Migrator {
+    let migrations = (1_i64..).zip(versions).map(|(version, (name, sql))| {
+        Migration::new(version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(_) => Self::TooNew,
+            MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => {
+                Self::Corrupt { table: "_sqlx_migrations" }
+            }
+            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
+                Self::Unavailable(cause)
+            }
+            other => Self::Unavailable(sqlx::Error::Migrate(Box::new(other))),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Everything that outlives a request: one concrete store over SQLite or PostgreSQL, the only SQL.
+//!
+//! Each method is one atomic change or one read; a transaction never leaves a method. Tokens are kept only
+//! as digests and passwords only as hashes, so a stolen database holds nothing that can be presented.
+
+mod api_keys;
+mod migrate;
+mod pool;
+mod revision;
+mod sessions;
+mod setup;
+mod throttle;
+mod users;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use self::pool::Pool;
+
+pub use self::throttle::Bucket;
+pub use self::users::Changed;
+
+/// Why the store could not do what was asked. Never holds the database address.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The name, whose kind is given, is taken.
+    #[error("this {0} already exists")]
+    Conflict(&'static str),
+    /// The database cannot be reached or did not answer as it should.
+    #[error("the database is not available")]
+    Unavailable(#[from] sqlx::Error),
+    /// A newer version of this program has changed the schema.
+    #[error("the database was written by a newer version; run that version, or restore an older backup")]
+    TooNew,
+    /// The address names no database that we know how to open.
+    #[error("the database address is not usable: {0}")]
+    BadUrl(&'static str),
+    /// A stored value cannot be read back, or one to be stored could not be.
+    #[error("a row of table {table} does not hold what it should")]
+    Corrupt {
+        /// Where the row is.
+        table: &'static str,
+    },
+    /// The SQLite file does not exist and cannot be made; its folder must exist already.
+    #[error("cannot create the database file {}", path.display())]
+    CannotCreate {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The database. A clone is cheap and shares the connections.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+}
+
+impl Store {
+    /// Opens the database at `url` and brings its schema up to date.
+    ///
+    /// `sqlite:PATH`, `sqlite::memory:`, `postgres://…` or `postgresql://…`. `connections` is the number of
+    /// PostgreSQL connections, or of SQLite readers beside the one writer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadUrl`], [`StoreError::CannotCreate`], [`StoreError::TooNew`], or
+    /// [`StoreError::Unavailable`] if there is no answer within a few seconds.
+    pub async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let pool = Pool::open(url, connections).await?;
+        migrate::run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.pool.row("SELECT value FROM revision", &[]).await.map(|_| ())
+    }
+
+    /// Closes every connection, once the changes under way are done.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.pool {
+            Pool::Sqlite { .. } => "Store(sqlite)",
+            Pool::Postgres(_) => "Store(postgres)",
+        })
+    }
+}

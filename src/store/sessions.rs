@@ -1,0 +1,145 @@
+//! Sessions, looked up by the digest of their cookie.
+
+use super::pool::Row;
+use super::revision;
+use super::users::{user_columns, user_of};
+use super::{Store, StoreError};
+use crate::model::session::Session;
+use crate::model::time::Timestamp;
+use crate::model::token::TokenDigest;
+use crate::model::user::User;
+use crate::model::user::UserId;
+
+/// Rows written in one transaction: others must not wait long behind a large batch.
+const BATCH: usize = 200;
+
+/// The columns that [`session_of`] reads, from a table or join with alias `s`.
+macro_rules! session_columns {
+    () => {
+        "s.id AS s_id, s.user_id AS s_user_id, s.created_at AS s_created_at,
+         s.last_seen_at AS s_last_seen_at, s.expires_at AS s_expires_at, s.client AS s_client,
+         s.user_agent AS s_user_agent"
+    };
+}
+
+fn session_of(row: &Row) -> Result<Session, StoreError> {
+    Ok(Session {
+        id: row.text("s_id")?,
+        user_id: UserId(row.text("s_user_id")?),
+        created_at: row.time("s_created_at")?,
+        last_seen_at: row.time("s_last_seen_at")?,
+        expires_at: row.time("s_expires_at")?,
+        client: row.text("s_client")?,
+        user_agent: row.text("s_user_agent")?,
+    })
+}
+
+impl Store {
+    /// Adds a session and ends the user's oldest ones so that at most `cap` (at least this one) remain.
+    ///
+    /// `false`, and nothing done, if the user is gone or disabled meanwhile.
+    pub async fn add_session(
+        &self,
+        session: &Session,
+        digest: TokenDigest,
+        cap: usize,
+    ) -> Result<bool, StoreError> {
+        const INSERT: &str = "INSERT INTO sessions
+                 (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent)
+             SELECT $1, $2, id, $4, $5, $6, $7, $8 FROM users WHERE id = $3 AND NOT disabled";
+        const DROP_OLDEST: &str = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2 AND id NOT IN
+             (SELECT id FROM sessions WHERE user_id = $1 AND id <> $2
+              ORDER BY created_at DESC, id DESC LIMIT $3)";
+        let mut change = self.pool.change_in_turn().await?;
+        let values = [
+            (&session.id).into(),
+            (&digest).into(),
+            (&session.user_id.0).into(),
+            session.created_at.into(),
+            session.last_seen_at.into(),
+            session.expires_at.into(),
+            (&session.client).into(),
+            (&session.user_agent).into(),
+        ];
+        if change.execute(INSERT, &values).await? == 0 {
+            return Ok(false);
+        }
+        let others = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
+        let values = [(&session.user_id.0).into(), (&session.id).into(), others.into()];
+        if change.execute(DROP_OLDEST, &values).await? > 0 {
+            revision::raise(&mut change).await?;
+        }
+        change.commit().await?;
+        Ok(true)
+    }
+
+    /// The session with this digest and its user. Whether it is still live is the caller's question.
+    pub async fn find_session(&self, digest: TokenDigest) -> Result<Option<(Session, User)>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", ",
+            user_columns!(),
+            " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.digest = $1"
+        );
+        let row = self.pool.row(SQL, &[(&digest).into()]).await?;
+        row.map(|row| Ok((session_of(&row)?, user_of(&row)?))).transpose()
+    }
+
+    /// Notes when sessions, by id, were last seen; a later time already noted stays.
+    pub async fn touch_sessions(&self, seen: &[(String, Timestamp)]) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
+        for batch in seen.chunks(BATCH) {
+            let mut change = self.pool.change_in_turn().await?;
+            for (id, at) in batch {
+                change.execute(SQL, &[id.into(), (*at).into()]).await?;
+            }
+            change.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Sessions of one user or of all, with the username, newest first; at most 1000.
+    pub async fn list_sessions(&self, of: Option<&UserId>) -> Result<Vec<(Session, String)>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", u.username AS username FROM sessions s JOIN users u ON u.id = s.user_id
+             WHERE $1 IS NULL OR s.user_id = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT 1000"
+        );
+        let rows = self.pool.rows(SQL, &[of.map(|id| id.0.as_str()).into()]).await?;
+        rows.iter().map(|row| Ok((session_of(row)?, row.text("username")?))).collect()
+    }
+
+    /// Ends a session by its id; `false` if there is none.
+    pub async fn end_session(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.end_where("DELETE FROM sessions WHERE id = $1", id).await? > 0)
+    }
+
+    /// Ends all sessions of a user; how many they were.
+    pub async fn end_sessions_of(&self, user: &UserId) -> Result<u64, StoreError> {
+        self.end_where("DELETE FROM sessions WHERE user_id = $1", &user.0).await
+    }
+
+    async fn end_where(&self, sql: &'static str, id: &str) -> Result<u64, StoreError> {
+        let mut change = self.pool.change_in_turn().await?;
+        let ended = change.execute(sql, &[id.into()]).await?;
+        if ended > 0 {
+            revision::raise(&mut change).await?;
+            change.commit().await?;
+        }
+        Ok(ended)
+    }
+
+    /// Deletes sessions that are past their end or idle for `idle_seconds`; how many they were.
+    ///
+    /// The revision stays: nobody could use them any more.
+    pub async fn purge_sessions(&self, now: Timestamp, idle_seconds: i64) -> Result<u64, StoreError> {
+        const SQL: &str = "DELETE FROM sessions WHERE expires_at <= $1 OR last_seen_at <= $2";
+        let mut change = self.pool.change_in_turn().await?;
+        let idle_since = now.0.saturating_sub(idle_seconds);
+        let gone = change.execute(SQL, &[now.into(), idle_since.into()]).await?;
+        change.commit().await?;
+        Ok(gone)
+    }
+}

@@ -1,0 +1,127 @@
+//! Failed sign-ins, counted in buckets that all gateways share.
+//!
+//! An attempt is counted before the password is looked at, so guesses made in parallel cannot all pass
+//! under the same count.
+
+use std::time::Duration;
+
+use super::{Store, StoreError};
+use crate::model::time::Timestamp;
+
+/// One count of failures and how it slows further attempts down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// What is counted, such as an account or a network; at most some hundred bytes.
+    pub name: String,
+    /// Failures without a delay.
+    pub free: u32,
+    /// The delay after the first failure beyond those; it doubles with each further one.
+    pub first_delay: Duration,
+    /// The longest delay.
+    pub max_delay: Duration,
+    /// Failures are forgotten when none was added for this long.
+    pub window: Duration,
+}
+
+impl Bucket {
+    /// How long after its last failure a bucket with so many failures stays closed, in seconds.
+    fn delay(&self, failures: i64) -> i64 {
+        let beyond = failures.saturating_sub(i64::from(self.free));
+        if beyond <= 0 {
+            return 0;
+        }
+        let doublings = u32::try_from(beyond - 1).unwrap_or(u32::MAX);
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        seconds(self.first_delay.saturating_mul(factor).min(self.max_delay))
+    }
+}
+
+/// Whole seconds, a started one counts.
+fn seconds(span: Duration) -> i64 {
+    let whole = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    whole.saturating_add(i64::from(span.subsec_nanos() > 0))
+}
+
+impl Store {
+    /// Counts an attempt in every bucket, or says how long to wait because one of them is closed.
+    ///
+    /// A refused attempt is not counted.
+    pub async fn reserve_attempt(
+        &self,
+        buckets: &[Bucket],
+        now: Timestamp,
+    ) -> Result<Option<Duration>, StoreError> {
+        // The needless update makes PostgreSQL lock the row until the commit.
+        const LOCK: &str = "INSERT INTO attempts (name, failures, last_at) VALUES ($1, 0, $2)
+             ON CONFLICT (name) DO UPDATE SET name = excluded.name
+             RETURNING failures, last_at";
+        const COUNT: &str = "UPDATE attempts SET failures = $2, last_at = $3 WHERE name = $1";
+        let mut buckets: Vec<&Bucket> = buckets.iter().collect();
+        // Everyone locks in the same order.
+        buckets.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut change = self.pool.change().await?;
+        let mut longest = 0;
+        for bucket in buckets {
+            let row = change.row(LOCK, &[(&bucket.name).into(), now.into()]).await?;
+            let row = row.ok_or(StoreError::Corrupt { table: "attempts" })?;
+            let last_at = row.time("last_at")?;
+            let forgotten = now.0.saturating_sub(last_at.0) >= seconds(bucket.window);
+            let failures = if forgotten { 0 } else { row.number("failures")? };
+            let opens_at = last_at.0.saturating_add(bucket.delay(failures));
+            longest = longest.max(opens_at.saturating_sub(now.0));
+            let values = [(&bucket.name).into(), failures.saturating_add(1).into(), now.into()];
+            change.execute(COUNT, &values).await?;
+        }
+        match u64::try_from(longest) {
+            Ok(wait) if wait > 0 => Ok(Some(Duration::from_secs(wait))), // nothing is committed
+            _ => change.commit().await.map(|()| None),
+        }
+    }
+
+    /// Forgets all failures of these buckets, after a success.
+    pub async fn clear_attempts(&self, names: &[String]) -> Result<(), StoreError> {
+        self.each_attempt("DELETE FROM attempts WHERE name = $1", names).await
+    }
+
+    /// Takes one counted attempt back, after a success, from buckets that others share.
+    pub async fn refund_attempts(&self, names: &[String]) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE attempts SET failures = failures - 1 WHERE name = $1 AND failures > 0";
+        self.each_attempt(SQL, names).await
+    }
+
+    async fn each_attempt(&self, sql: &'static str, names: &[String]) -> Result<(), StoreError> {
+        let mut names: Vec<&String> = names.iter().collect();
+        names.sort();
+        let mut change = self.pool.change().await?;
+        for name in names {
+            change.execute(sql, &[name.into()]).await?;
+        }
+        change.commit().await
+    }
+
+    /// Deletes buckets whose last attempt was before `older_than`; how many they were.
+    pub async fn purge_attempts(&self, older_than: Timestamp) -> Result<u64, StoreError> {
+        let mut change = self.pool.change().await?;
+        let gone = change.execute("DELETE FROM attempts WHERE last_at < $1", &[older_than.into()]).await?;
+        change.commit().await?;
+        Ok(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_after_the_free_failures_up_to_its_limit() {
+        let bucket = Bucket {
+            name: "account".to_owned(),
+            free: 2,
+            first_delay: Duration::from_millis(1500),
+            max_delay: Duration::from_secs(60),
+            window: Duration::from_secs(3600),
+        };
+        let delays = [0, 1, 2, 3, 4, 5, 8, 9, 60, i64::MAX].map(|failures| bucket.delay(failures));
+        assert_eq!(delays, [0, 0, 0, 2, 3, 6, 48, 60, 60, 60]);
+    }
+}
