@@ -11,13 +11,37 @@ use crate::model::user::name_key;
 const LENGTH: std::ops::RangeInclusive<usize> = 12..=128;
 
 /// Passwords of twelve and more characters that lists of leaked ones are full of, in lower case.
-static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
+static COMMON: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
 /// Words that carry no secret here; a password made of little else is refused.
 const WORDS: [&str; 26] = [
-    "doorward", "administrator", "password", "passwort", "passw0rd", "p@ssw0rd", "passphrase", "changeme",
-    "dashboard", "welcome", "letmein", "gateway", "qwertz", "qwerty", "azerty", "iloveyou", "secret", "access",
-    "admin", "login", "abc123", "123456", "12345", "1234", "test", "user",
+    "doorward",
+    "administrator",
+    "password",
+    "passwort",
+    "passw0rd",
+    "p@ssw0rd",
+    "passphrase",
+    "changeme",
+    "dashboard",
+    "welcome",
+    "letmein",
+    "gateway",
+    "qwertz",
+    "qwerty",
+    "azerty",
+    "iloveyou",
+    "secret",
+    "access",
+    "admin",
+    "login",
+    "abc123",
+    "123456",
+    "12345",
+    "1234",
+    "test",
+    "user",
 ];
 
 /// Characters that may be left over beside such words.
@@ -100,7 +124,9 @@ mod tests {
 
     #[test]
     fn there_are_no_composition_rules() {
-        for password in ["plain lower case words", "8403957162047", "correct horse battery", "ДлинныйПарольЗдесь"] {
+        for password in
+            ["plain lower case words", "8403957162047", "correct horse battery", "ДлинныйПарольЗдесь"]
+        {
             assert_eq!(check(password), Ok(()), "{password}");
         }
     }
@@ -108,9 +134,23 @@ mod tests {
     #[test]
     fn what_everybody_tries_first_is_refused() {
         for password in [
-            "1qaz2wsx3edc", "QwertyUiop123", "unbelievable", "111111111111", "abcabcabcabc", "abcdefghijkl",
-            "123456789012", "987654321098", "DoorWard-2024", "doorwarddoorward", "password1234", "Admin-Password!",
-            "zeldazeldazelda", "zelda.fitz!!", "Zelda.Fitz@example.org", "zelda123456!", "ｐａｓｓｗｏｒｄ１２３４",
+            "1qaz2wsx3edc",
+            "QwertyUiop123",
+            "unbelievable",
+            "111111111111",
+            "abcabcabcabc",
+            "abcdefghijkl",
+            "123456789012",
+            "987654321098",
+            "DoorWard-2024",
+            "doorwarddoorward",
+            "password1234",
+            "Admin-Password!",
+            "zeldazeldazelda",
+            "zelda.fitz!!",
+            "Zelda.Fitz@example.org",
+            "zelda123456!",
+            "ｐａｓｓｗｏｒｄ１２３４",
         ] {
             assert!(check(password).is_err(), "{password}");
         }
