@@ -235,6 +235,7 @@ mod tests {
         assert!(world.sign_in("alice", PASSWORD, "2001:db8:0:1::1", None).await.is_ok(), "another /64");
         world.clock.advance(Duration::from_secs(1));
         assert!(world.sign_in("alice", PASSWORD, "2001:db8::ffff", None).await.is_ok());
+        world.clock.advance(Duration::from_secs(1));
         let after_success = world.sign_in("alice", "wrong", "2001:db8::ffff", None).await;
         assert!(is_refused(&after_success), "a success takes back its own attempt");
         assert!(is_throttled(&world.sign_in("bob", "wrong", "2001:db8::ffff", None).await), "but no other");
