@@ -7,6 +7,9 @@ use super::ServiceError;
 use super::attempts::Attempts;
 use super::done;
 use super::login::check_password;
+pub use super::new_user::NewUser;
+use super::new_user::check_group;
+use super::new_user::check_role;
 use super::password::Passwords;
 use super::password::check_new_password;
 use super::revocation::Revocations;
@@ -16,31 +19,7 @@ use crate::model::time::Clock;
 use crate::model::token::random_password;
 use crate::model::user::User;
 use crate::model::user::UserId;
-use crate::model::user::check_email;
-use crate::model::user::check_name;
 use crate::store::Store;
-
-/// Characters of a display name.
-const LONGEST_DISPLAY_NAME: usize = 128;
-/// Groups of one user at creation.
-const MOST_GROUPS: usize = 256;
-
-/// Someone to add.
-#[derive(Clone, Debug)]
-pub struct NewUser {
-    /// Unique, also among addresses.
-    pub username: String,
-    /// Unique, also among usernames.
-    pub email: Option<String>,
-    /// What pages show.
-    pub display_name: Option<String>,
-    /// Any role of people, so not [`Role::Agent`].
-    pub role: Role,
-    /// In any order.
-    pub groups: Vec<String>,
-    /// The password, if there is one yet, and whether it must be changed first.
-    pub password: Option<(Secret, bool)>,
-}
 
 /// Manages people.
 #[derive(Clone, Debug)]
@@ -83,36 +62,9 @@ impl Accounts {
 
     /// Checks everything and hashes the password, but stores nothing.
     pub(super) async fn prepare(&self, new: NewUser) -> Result<(User, Option<String>), ServiceError> {
-        check_name(&new.username).map_err(|bad| ServiceError::invalid("username", bad))?;
-        if let Some(email) = &new.email {
-            check_email(email).map_err(|bad| ServiceError::invalid("e-mail", bad))?;
-        }
-        check_display_name(new.display_name.as_deref())?;
-        check_role(new.role)?;
-        if new.groups.len() > MOST_GROUPS {
-            return Err(ServiceError::invalid("groups", "more than 256"));
-        }
-        let mut groups = new.groups;
-        for group in &groups {
-            check_group(group)?;
-        }
-        groups.sort_unstable();
-        groups.dedup();
-        let must_change_password = new.password.as_ref().is_some_and(|(_, must_change)| *must_change);
-        let user = User {
-            id: UserId::fresh(),
-            username: new.username,
-            email: new.email,
-            display_name: new.display_name,
-            role: new.role,
-            groups,
-            disabled: false,
-            must_change_password,
-            has_password: new.password.is_some(),
-            created_at: self.clock.now(),
-        };
-        let hash = match new.password {
-            Some((password, _)) => {
+        let (user, password) = new.checked(self.clock.now())?;
+        let hash = match password {
+            Some(password) => {
                 check_new_password(&password, &words_of(&user))?;
                 Some(self.passwords.hash(password).await?)
             }
@@ -267,30 +219,6 @@ impl Accounts {
 /// What a user's password must not be made of.
 fn words_of(user: &User) -> Vec<&str> {
     [Some(user.username.as_str()), user.email.as_deref()].into_iter().flatten().collect()
-}
-
-fn check_role(role: Role) -> Result<(), ServiceError> {
-    match role {
-        Role::Agent => Err(ServiceError::invalid("role", "agent is for system keys only")),
-        Role::Admin | Role::Member | Role::Viewer => Ok(()),
-    }
-}
-
-fn check_group(group: &str) -> Result<(), ServiceError> {
-    check_name(group).map_err(|bad| ServiceError::invalid("group", bad))
-}
-
-fn check_display_name(name: Option<&str>) -> Result<(), ServiceError> {
-    let fits = |name: &str| {
-        !name.trim().is_empty()
-            && name.chars().count() <= LONGEST_DISPLAY_NAME
-            && !name.chars().any(char::is_control)
-    };
-    if name.is_none_or(fits) {
-        Ok(())
-    } else {
-        Err(ServiceError::invalid("display name", "has 1 to 128 characters and no control characters"))
-    }
 }
 
 #[cfg(test)]

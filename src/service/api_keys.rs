@@ -275,12 +275,12 @@ mod tests {
     #[tokio::test]
     async fn an_expired_or_revoked_key_does_not_resolve() {
         let world = World::new().await;
-        let end = world.clock.now().after(Duration::from_secs(60));
+        let end = world.clock.now().after(Duration::from_mins(1));
         let new = NewKey { expires_at: Some(end), ..key("short", None, Role::Viewer) };
         let (short, _) = world.api_keys.issue(new).await.unwrap();
         let (long, issued) = world.api_keys.issue(key("long", None, Role::Viewer)).await.unwrap();
         assert!(resolve(&world, &short).await.is_some());
-        world.clock.advance(Duration::from_secs(60));
+        world.clock.advance(Duration::from_mins(1));
         assert_eq!(resolve(&world, &short).await, None);
         assert!(resolve(&world, &long).await.is_some());
         let epoch = world.revocations.epoch().current();

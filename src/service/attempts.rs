@@ -108,7 +108,7 @@ impl Buckets {
         // into the wrong field, so only its digest is kept.
         let account = match attempt.found {
             Some((user, _)) => user.id.0.clone(),
-            None => hex(&TokenDigest::of(&name_key(attempt.name))),
+            None => half_of(&TokenDigest::of(&name_key(attempt.name))),
         };
         let minute = Duration::from_mins(1);
         let guesses = |name: String| bucket(name, 5, 15 * minute, LONGEST_WINDOW);
@@ -136,7 +136,8 @@ fn bucket(name: String, free: u32, max_delay: Duration, window: Duration) -> Buc
     Bucket { name, free, first_delay: Duration::from_secs(1), max_delay, window }
 }
 
-/// The first half of a digest: enough to tell names apart.
-fn hex(digest: &TokenDigest) -> String {
-    digest.0.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// The first half of a digest, as text: enough to tell names apart.
+fn half_of(digest: &TokenDigest) -> String {
+    let half = digest.0.first_chunk().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(half))
 }

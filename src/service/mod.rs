@@ -13,6 +13,7 @@ pub mod sessions;
 pub mod touches;
 
 mod attempts;
+mod new_user;
 mod password_rules;
 #[cfg(test)]
 mod testing;
@@ -75,8 +76,8 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
-    fn invalid(field: &'static str, reason: impl ToString) -> Self {
-        Self::Invalid { field, reason: reason.to_string() }
+    fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { field, reason: reason.into() }
     }
 }
 

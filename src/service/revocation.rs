@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a gateway shows that it is alive, if nothing else happens.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A gateway that was silent for this long is not waited for.
-const ALIVE: Duration = Duration::from_secs(60);
+const ALIVE: Duration = Duration::from_mins(1);
 /// How often those who are behind are counted while one waits for them.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 

@@ -237,7 +237,7 @@ mod tests {
         let world = World::new().await;
         let user = world.user("alice").await;
         let (digest, session) = open(&world, &user).await;
-        world.clock.advance(World::IDLE - Duration::from_secs(1));
+        world.clock.advance(World::IDLE.saturating_sub(Duration::from_secs(1)));
         assert!(world.sessions.resolve(digest).await.unwrap().is_some());
         world.clock.advance(Duration::from_secs(1));
         assert_eq!(world.sessions.resolve(digest).await.unwrap(), None, "idle");
@@ -247,7 +247,7 @@ mod tests {
         let id = world.sessions.list(None).await.unwrap()[0].0.id.clone();
         for _ in 0..World::ABSOLUTE.as_secs() / 60 {
             assert!(world.sessions.resolve(digest).await.unwrap().is_some());
-            world.clock.advance(Duration::from_secs(60));
+            world.clock.advance(Duration::from_mins(1));
             world.sessions.touch(vec![(id.clone(), world.clock.now())]).await.unwrap();
         }
         assert_eq!(world.sessions.resolve(digest).await.unwrap(), None, "past its end, though in use");

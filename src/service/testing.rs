@@ -40,7 +40,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) const IDLE: Duration = Duration::from_mins(60);
+    pub(super) const IDLE: Duration = Duration::from_hours(1);
     pub(super) const ABSOLUTE: Duration = Duration::from_hours(12);
 
     pub(super) async fn new() -> Self {
