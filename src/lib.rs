@@ -6,3 +6,4 @@
 pub mod model; // floor 0: vocabulary, pure data
 pub mod policy; // floor 1: who may do what, pure and sync
 pub mod store; // floor 1: SQLite and PostgreSQL, the only SQL
+pub mod service; // floor 3: use cases, which every edge and the command line share

@@ -1,0 +1,319 @@
+//! Signing in with name and password. Unknown, wrong, disabled and passwordless look alike from outside.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::ServiceError;
+use super::attempts::Attempt;
+use super::attempts::Attempts;
+use super::password::Passwords;
+use super::sessions::Sessions;
+use crate::model::secret::Secret;
+use crate::model::session::Session;
+use crate::model::time::Clock;
+use crate::model::token::SigningKey;
+use crate::model::token::random_text;
+use crate::model::user::User;
+use crate::model::user::UserId;
+use crate::store::Store;
+
+/// Names and addresses are shorter; what is longer is nobody's.
+const LONGEST_NAME: usize = 512;
+/// Our device cookie values have 103 bytes.
+const LONGEST_DEVICE: usize = 256;
+
+/// What somebody typed, and where.
+#[derive(Debug)]
+pub struct SignIn<'a> {
+    /// Username or e-mail address.
+    pub name: &'a str,
+    /// The password.
+    pub password: Secret,
+    /// The client's address.
+    pub client: IpAddr,
+    /// What the browser calls itself.
+    pub user_agent: &'a str,
+    /// The device cookie, if the browser sent one.
+    pub device: Option<&'a str>,
+}
+
+/// A sign-in that worked.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Value of the session cookie.
+    pub cookie: Secret,
+    /// Value of the device cookie: the one that came if it was this user's, else a new one.
+    pub device: Secret,
+    /// Who it is.
+    pub user: User,
+    /// The session that was opened.
+    pub session: Session,
+}
+
+/// Password sign-in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    store: Store,
+    attempts: Attempts,
+    sessions: Sessions,
+    device_key: SigningKey,
+}
+
+impl Login {
+    /// `device_key` signs device cookies and nothing else.
+    pub fn new(
+        store: Store,
+        passwords: Passwords,
+        sessions: Sessions,
+        device_key: SigningKey,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { attempts: Attempts::new(store.clone(), passwords, clock), store, sessions, device_key }
+    }
+
+    /// Checks name and password and opens a session.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Refused`] whatever was wrong; [`ServiceError::Throttled`] and [`ServiceError::Busy`]
+    /// before anything was checked; [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn sign_in(&self, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
+        let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
+        let found = self.store.find_user_by_login(name).await?;
+        let device = found.as_ref().and_then(|(user, _)| self.known_device(form.device?, &user.id));
+        let attempt = Attempt { name, found: found.as_ref(), client: form.client, device };
+        let hash = self.attempts.check(&attempt, form.password).await?;
+        let device = match (form.device, device) {
+            (Some(cookie), Some(_)) => Some(Secret::new(cookie)),
+            _ => None,
+        };
+        let (user, _) = found.ok_or(ServiceError::Refused)?;
+        let device = device.unwrap_or_else(|| self.new_device(&user.id));
+        let (cookie, session) = self.sessions.open(&user, form.client, form.user_agent).await?;
+        // A password changed while we were checking has ended all sessions but this one.
+        if self.store.password_of(&user.id).await?.as_deref() != Some(hash.as_str()) {
+            self.sessions.end(&session.id).await?;
+            return Err(ServiceError::Refused);
+        }
+        Ok(SignedIn { cookie, device, user, session })
+    }
+
+    /// Checks the password of someone who is signed in already, under the same throttle.
+    ///
+    /// # Errors
+    ///
+    /// As [`Login::sign_in`].
+    pub async fn check_password(
+        &self,
+        user: &UserId,
+        password: Secret,
+        client: IpAddr,
+    ) -> Result<(), ServiceError> {
+        check_password(&self.store, &self.attempts, user, password, client).await
+    }
+
+    /// The device's id, if the cookie is ours and for this user.
+    fn known_device<'c>(&self, cookie: &'c str, user: &UserId) -> Option<&'c str> {
+        let value = (cookie.len() <= LONGEST_DEVICE).then(|| self.device_key.verify(cookie)).flatten()?;
+        let (id, owner) = value.split_once('~')?;
+        (owner == user.0).then_some(id)
+    }
+
+    fn new_device(&self, user: &UserId) -> Secret {
+        Secret::new(self.device_key.sign(&format!("{}~{user}", random_text().expose())))
+    }
+}
+
+/// Checks the password of a user by id.
+pub(super) async fn check_password(
+    store: &Store,
+    attempts: &Attempts,
+    user: &UserId,
+    password: Secret,
+    client: IpAddr,
+) -> Result<(), ServiceError> {
+    let found = match store.find_user(user).await? {
+        Some(user) => {
+            let hash = store.password_of(&user.id).await?;
+            Some((user, hash))
+        }
+        None => None,
+    };
+    let attempt = Attempt { name: &user.0, found: found.as_ref(), client, device: None };
+    attempts.check(&attempt, password).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::service::testing::PASSWORD;
+    use crate::service::testing::World;
+
+    const HERE: &str = "192.0.2.1";
+
+    fn is_refused<T>(outcome: &Result<T, ServiceError>) -> bool {
+        matches!(outcome, Err(ServiceError::Refused))
+    }
+
+    fn is_throttled<T>(outcome: &Result<T, ServiceError>) -> bool {
+        matches!(outcome, Err(ServiceError::Throttled { .. }))
+    }
+
+    #[tokio::test]
+    async fn the_right_password_opens_a_session_by_name_and_by_address() {
+        let world = World::new().await;
+        let user = world.user_with_password("alice").await;
+        for name in ["alice", "ALICE", "alice@example.org"] {
+            let signed_in = world.sign_in(name, PASSWORD, HERE, None).await.unwrap();
+            assert_eq!(signed_in.user, user);
+            let digest = world.sessions.digest_of_cookie(signed_in.cookie.expose()).unwrap();
+            assert_eq!(world.sessions.resolve(digest).await.unwrap().unwrap().name, "alice");
+        }
+    }
+
+    #[tokio::test]
+    async fn unknown_wrong_disabled_and_passwordless_take_the_same_path() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        world.user("passwordless").await;
+        let disabled = world.user_with_password("disabled").await;
+        world.accounts.disable(&disabled.id).await.unwrap();
+        let endless = "x".repeat(100_000);
+        for (name, password) in [
+            ("alice", "wrong"),
+            ("alice", ""),
+            ("alice", endless.as_str()),
+            ("nobody", PASSWORD),
+            ("", PASSWORD),
+            (endless.as_str(), PASSWORD),
+            ("a\0b", PASSWORD),
+            ("passwordless", ""),
+            ("passwordless", PASSWORD),
+            ("disabled", PASSWORD),
+        ] {
+            let before = world.passwords.computed();
+            assert!(is_refused(&world.sign_in(name, password, HERE, None).await), "{name:.20}");
+            assert_eq!(world.passwords.computed(), before + 1, "{name:.20}");
+        }
+        assert_eq!(world.sessions.list(None).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn guesses_at_one_account_are_slowed_down_and_nothing_is_computed_then() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        for name in ["alice", "nobody"] {
+            for at in 0..6 {
+                // The name and the address of one user share a count.
+                let name = if at % 2 == 0 { name.to_owned() } else { format!("{name}@example.org") };
+                let name = if name.starts_with("nobody") { "NOBODY" } else { &name };
+                assert!(is_refused(&world.sign_in(name, "wrong", HERE, None).await), "{name} {at}");
+            }
+            let before = world.passwords.computed();
+            assert!(is_throttled(&world.sign_in(name, PASSWORD, HERE, None).await), "{name}");
+            assert_eq!(world.passwords.computed(), before);
+        }
+        assert!(world.sign_in("alice", PASSWORD, "198.51.100.7", None).await.is_ok(), "from elsewhere");
+        world.clock.advance(Duration::from_secs(1));
+        assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+        for _ in 0..6 {
+            assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await), "forgotten by success");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_network_cannot_try_many_accounts() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        for at in 0..21 {
+            let client = format!("2001:db8::{at:x}");
+            assert!(is_refused(&world.sign_in(&format!("user{at}"), "wrong", &client, None).await), "{at}");
+        }
+        assert!(is_throttled(&world.sign_in("alice", PASSWORD, "2001:db8::ffff", None).await));
+        assert!(world.sign_in("alice", PASSWORD, "2001:db8:0:1::1", None).await.is_ok(), "another /64");
+        world.clock.advance(Duration::from_secs(1));
+        assert!(world.sign_in("alice", PASSWORD, "2001:db8::ffff", None).await.is_ok());
+        world.clock.advance(Duration::from_secs(1));
+        let after_success = world.sign_in("alice", "wrong", "2001:db8::ffff", None).await;
+        assert!(is_refused(&after_success), "a success takes back its own attempt");
+        assert!(is_throttled(&world.sign_in("bob", "wrong", "2001:db8::ffff", None).await), "but no other");
+    }
+
+    #[tokio::test]
+    async fn nobody_can_lock_the_owner_out_of_a_known_device() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        world.user_with_password("mallory").await;
+        let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+        let mallorys = world.sign_in("mallory", PASSWORD, HERE, None).await.unwrap().device;
+        for at in 0..51 {
+            let client = format!("198.51.100.{at}");
+            assert!(is_refused(&world.sign_in("alice", "wrong", &client, None).await), "{at}");
+        }
+        for device in [None, Some("forged~id.tag"), Some(mallorys.expose())] {
+            assert!(is_throttled(&world.sign_in("alice", PASSWORD, HERE, device).await), "{device:?}");
+        }
+        let again = world.sign_in("alice", PASSWORD, HERE, Some(device.expose())).await.unwrap();
+        assert_eq!(again.device.expose(), device.expose(), "a valid device cookie is kept");
+    }
+
+    #[tokio::test]
+    async fn a_known_device_has_only_so_many_guesses_too() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+        let device = Some(device.expose());
+        for at in 0..6 {
+            let client = format!("198.51.100.{at}");
+            assert!(is_refused(&world.sign_in("alice", "wrong", &client, device).await), "{at}");
+        }
+        assert!(is_throttled(&world.sign_in("alice", PASSWORD, "198.51.100.9", device).await));
+    }
+
+    #[tokio::test]
+    async fn a_device_cookie_of_another_user_is_replaced() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        world.user_with_password("bob").await;
+        let alices = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+        let bobs = world.sign_in("bob", PASSWORD, HERE, Some(alices.expose())).await.unwrap().device;
+        assert_ne!(alices.expose(), bobs.expose());
+        assert!(alices.expose().len() < LONGEST_DEVICE);
+    }
+
+    #[tokio::test]
+    async fn checking_again_counts_like_signing_in() {
+        let world = World::new().await;
+        let user = world.user_with_password("alice").await;
+        let check = |password: &str| {
+            world.login.check_password(&user.id, Secret::new(password), HERE.parse().unwrap())
+        };
+        assert!(check(PASSWORD).await.is_ok());
+        for _ in 0..6 {
+            assert!(is_refused(&check("wrong").await));
+        }
+        assert!(is_throttled(&check(PASSWORD).await));
+        assert!(is_throttled(&world.sign_in("alice", PASSWORD, HERE, None).await));
+        let nobody = UserId("nobody".to_owned());
+        let nobodys = world.login.check_password(&nobody, Secret::new(PASSWORD), HERE.parse().unwrap());
+        assert!(is_refused(&nobodys.await));
+    }
+
+    #[tokio::test]
+    async fn an_old_hash_is_replaced_at_sign_in() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let params = argon2::Params::new(1024, 1, 1, None).unwrap();
+        let old = argon2::PasswordHasher::hash_password(&argon2::Argon2::from(params), PASSWORD.as_bytes());
+        let old = old.unwrap().to_string();
+        world.store.set_password(&user.id, &old, false, world.clock.now()).await.unwrap();
+        assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await));
+        assert_eq!(world.store.password_of(&user.id).await.unwrap().as_deref(), Some(old.as_str()));
+        assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+        let renewed = world.store.password_of(&user.id).await.unwrap().unwrap();
+        assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{renewed}");
+        assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+    }
+}

@@ -1,0 +1,100 @@
+//! Floor 3, use cases: signing in, sessions, people, keys. Every edge and the command line call these.
+//!
+//! Knows nothing of HTTP, cookie syntax, pages or JSON. Every way of taking rights away ends by raising the
+//! epoch of [`revocation::Revocations`], so that what the data plane remembers is looked up again.
+
+pub mod accounts;
+pub mod api_keys;
+pub mod bootstrap;
+pub mod login;
+pub mod password;
+pub mod revocation;
+pub mod sessions;
+pub mod touches;
+
+mod attempts;
+mod new_user;
+mod password_rules;
+#[cfg(test)]
+mod testing;
+
+use std::error::Error;
+use std::time::Duration;
+
+use crate::store::Changed;
+use crate::store::StoreError;
+
+/// What vouches for our own users and keys, as principals and headers say it.
+const LOCAL: &str = "local";
+
+/// Why a use case did not happen, in words a person may read.
+///
+/// "Not found" on a lookup is `Ok(None)`; it is an error only where the thing had to exist.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The name, address or other identity is taken.
+    #[error("{what} already exists")]
+    Conflict {
+        /// What is taken, such as `username`.
+        what: &'static str,
+    },
+    /// A value breaks a rule.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Which value.
+        field: &'static str,
+        /// The rule, without the value.
+        reason: String,
+    },
+    /// The thing to act on is not there.
+    #[error("{what} not found")]
+    NotFound {
+        /// What was looked for, such as `user`.
+        what: &'static str,
+    },
+    /// The change would leave nobody who may administer the gateway.
+    #[error("nobody would be left who can manage users")]
+    LastAdmin,
+    /// The credential is wrong. Deliberately says nothing more.
+    #[error("wrong name or password")]
+    Refused,
+    /// Too many wrong credentials; nothing was checked.
+    #[error("too many attempts")]
+    Throttled {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// Too much slow work is queued already; nothing was checked.
+    #[error("too busy")]
+    Busy {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The store or this process failed. The cause is for the log, never for the caller.
+    #[error("temporarily unavailable")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl ServiceError {
+    fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { field, reason: reason.into() }
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(what) => Self::Conflict { what },
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
+}
+
+/// What a change of a user came to, as a result.
+fn done(changed: Changed) -> Result<(), ServiceError> {
+    match changed {
+        Changed::Done => Ok(()),
+        Changed::NotFound => Err(ServiceError::NotFound { what: "user" }),
+        Changed::LastAdmin => Err(ServiceError::LastAdmin),
+    }
+}

@@ -1,0 +1,257 @@
+//! How every gateway learns, within a fraction of a second, that somebody lost a right.
+//!
+//! The store counts such changes in its revision. Each gateway watches it, and raises its own epoch when it
+//! moves: what the data plane has remembered under an older epoch is looked up again.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::MissedTickBehavior;
+
+use super::ServiceError;
+use crate::model::time::Clock;
+use crate::model::time::Timestamp;
+use crate::store::Store;
+
+/// How often the revision is read.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a gateway shows that it is alive, if nothing else happens.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A gateway that was silent for this long is not waited for.
+const ALIVE: Duration = Duration::from_mins(1);
+/// How often those who are behind are counted while one waits for them.
+const POLL_EVERY: Duration = Duration::from_millis(50);
+
+/// A number that only rises; whatever was remembered under a lower one is to be looked up again.
+///
+/// Read it *before* a lookup and keep it with the answer.
+#[derive(Clone, Debug, Default)]
+pub struct Epoch(Arc<AtomicU64>);
+
+impl Epoch {
+    /// The number now; costs one load.
+    pub fn current(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn raise(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Which running gateways act on a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// How many do.
+    pub reached: usize,
+    /// Those that did not say so in time.
+    pub behind: Vec<String>,
+}
+
+/// Spreads the news of lost rights. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Revocations {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    epoch: Epoch,
+    /// This process among those that share the store.
+    gateway: Arc<str>,
+    started: Instant,
+    /// Milliseconds from `started` to the beginning of the last successful read, plus one; zero is never.
+    read_at: Arc<AtomicU64>,
+}
+
+/// What the watching loop remembers from one look to the next.
+#[derive(Debug, Default)]
+struct Watched {
+    revision: Option<i64>,
+    reported: Option<Instant>,
+}
+
+impl Revocations {
+    /// For one process; it is unknown to others until [`Revocations::watch`] runs.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            epoch: Epoch::default(),
+            gateway: uuid::Uuid::now_v7().to_string().into(),
+            started: Instant::now(),
+            read_at: Arc::default(),
+        }
+    }
+
+    /// The handle that the data plane compares with.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Makes this process look everything up again, after a change made here.
+    pub fn bump(&self) {
+        self.epoch.raise();
+    }
+
+    /// Whether the store was read successfully at most `within` ago, so that what is remembered may be trusted.
+    pub fn is_fresh(&self, within: Duration) -> bool {
+        match self.read_at.load(Ordering::Acquire) {
+            0 => false,
+            read_at => {
+                let read_at = Duration::from_millis(read_at - 1);
+                self.started.elapsed().saturating_sub(read_at) <= within
+            }
+        }
+    }
+
+    /// Watches the store for ever. To be spawned once in a process that serves.
+    pub async fn watch(self) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watched = Watched::default();
+        let mut failing = false;
+        loop {
+            ticks.tick().await;
+            match self.look(&mut watched).await {
+                Ok(()) if failing => tracing::info!("the store answers again"),
+                Err(ref error) if !failing => {
+                    tracing::warn!(error = error as &dyn Error, "the store cannot be read for revocations");
+                }
+                _ => {}
+            }
+            failing = !self.is_fresh(2 * LOOK_EVERY);
+        }
+    }
+
+    /// One look: a moved revision raises the epoch first, and is reported as acted on only then.
+    async fn look(&self, watched: &mut Watched) -> Result<(), ServiceError> {
+        let began = self.started.elapsed();
+        let revision = self.store.revision().await?;
+        let moved = watched.revision != Some(revision);
+        if moved {
+            self.epoch.raise();
+            watched.revision = Some(revision);
+            watched.reported = None;
+        }
+        let began = u64::try_from(began.as_millis()).unwrap_or(u64::MAX - 1);
+        self.read_at.fetch_max(began + 1, Ordering::AcqRel);
+        if watched.reported.is_none_or(|at| at.elapsed() >= HEARTBEAT) {
+            self.store.report_gateway(&self.gateway, revision, self.clock.now()).await?;
+            watched.reported = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Waits until every gateway that is alive acts on everything up to now, at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn seen_everywhere(&self, timeout: Duration) -> Result<Spread, ServiceError> {
+        let revision = self.store.revision().await?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let alive_since = self.alive_since();
+            let behind = self.store.gateways_behind(revision, alive_since).await?;
+            if behind.is_empty() || Instant::now() >= deadline {
+                let alive = self.store.gateways_behind(i64::MAX, alive_since).await?;
+                return Ok(Spread { reached: alive.len().saturating_sub(behind.len()), behind });
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    fn alive_since(&self) -> Timestamp {
+        let alive = i64::try_from(ALIVE.as_secs()).unwrap_or(i64::MAX);
+        Timestamp(self.clock.now().0.saturating_sub(alive))
+    }
+
+    /// Takes this process off the list when it stops, so that nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn forget(&self) -> Result<(), ServiceError> {
+        Ok(self.store.forget_gateway(&self.gateway).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::World;
+
+    const NOW: Duration = Duration::ZERO;
+
+    #[tokio::test]
+    async fn a_moved_revision_raises_the_epoch_and_an_unmoved_one_does_not() {
+        let world = World::new().await;
+        let other = Revocations::new(world.store.clone(), world.clock());
+        let mut watched = Watched::default();
+        other.look(&mut watched).await.unwrap();
+        let before = other.epoch().current();
+        other.look(&mut watched).await.unwrap();
+        assert_eq!(other.epoch().current(), before);
+        let user = world.user("alice").await;
+        world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        other.look(&mut watched).await.unwrap();
+        assert_eq!(other.epoch().current(), before, "a new right needs no forgetting");
+        world.sessions.end_all(&user.id).await.unwrap();
+        other.look(&mut watched).await.unwrap();
+        assert!(other.epoch().current() > before);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_waited_for_until_every_living_gateway_has_looked() {
+        let world = World::new().await;
+        let gateways = [1, 2].map(|_| Revocations::new(world.store.clone(), world.clock()));
+        let mut watched = [Watched::default(), Watched::default()];
+        for (gateway, watched) in gateways.iter().zip(&mut watched) {
+            gateway.look(watched).await.unwrap();
+        }
+        assert_eq!(
+            world.revocations.seen_everywhere(NOW).await.unwrap(),
+            Spread { reached: 2, behind: vec![] }
+        );
+        let user = world.user("alice").await;
+        world.accounts.disable(&user.id).await.unwrap();
+        gateways[0].look(&mut watched[0]).await.unwrap();
+        let spread = world.revocations.seen_everywhere(NOW).await.unwrap();
+        assert_eq!(spread, Spread { reached: 1, behind: vec![gateways[1].gateway.to_string()] });
+        gateways[1].look(&mut watched[1]).await.unwrap();
+        assert_eq!(world.revocations.seen_everywhere(NOW).await.unwrap().behind, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn the_silent_and_the_stopped_are_not_waited_for() {
+        let world = World::new().await;
+        let silent = Revocations::new(world.store.clone(), world.clock());
+        silent.look(&mut Watched::default()).await.unwrap();
+        world.clock.advance(Duration::from_secs(61));
+        let stopped = Revocations::new(world.store.clone(), world.clock());
+        stopped.look(&mut Watched::default()).await.unwrap();
+        stopped.forget().await.unwrap();
+        let user = world.user("alice").await;
+        world.accounts.disable(&user.id).await.unwrap();
+        let spread = world.revocations.seen_everywhere(NOW).await.unwrap();
+        assert_eq!(spread, Spread { reached: 0, behind: vec![] });
+    }
+
+    #[tokio::test]
+    async fn memory_is_trusted_only_shortly_after_a_successful_read() {
+        let world = World::new().await;
+        let gateway = Revocations::new(world.store.clone(), world.clock());
+        let within = Duration::from_secs(1);
+        assert!(!gateway.is_fresh(within), "never read");
+        gateway.look(&mut Watched::default()).await.unwrap();
+        assert!(gateway.is_fresh(within));
+        world.store.close().await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!gateway.is_fresh(within));
+        assert!(gateway.look(&mut Watched::default()).await.is_err());
+        assert!(!gateway.is_fresh(within));
+    }
+}

@@ -1,0 +1,326 @@
+//! Browser sessions: a signed random cookie at the browser, a row under its digest in the store.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::LOCAL;
+use super::ServiceError;
+use super::revocation::Revocations;
+use crate::config::SessionConfig;
+use crate::model::principal::Principal;
+use crate::model::principal::PrincipalKind;
+use crate::model::principal::Proof;
+use crate::model::secret::Secret;
+use crate::model::session::Session;
+use crate::model::time::Clock;
+use crate::model::time::Timestamp;
+use crate::model::token::SigningKey;
+use crate::model::token::TokenDigest;
+use crate::model::token::random_text;
+use crate::model::user::User;
+use crate::model::user::UserId;
+use crate::store::Store;
+
+/// Sessions of one user; one more ends the oldest.
+const MOST_PER_USER: usize = 20;
+/// Our cookie values have 66 bytes; what is far longer is not even signed over.
+const LONGEST_COOKIE: usize = 128;
+/// Characters kept of what the browser calls itself.
+const USER_AGENT_LENGTH: usize = 200;
+
+/// Opens, resolves and ends sessions.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    config: SessionConfig,
+    store: Store,
+    key: SigningKey,
+    revocations: Revocations,
+    clock: Arc<dyn Clock>,
+}
+
+impl Sessions {
+    /// `key` signs cookies; every gateway that shares the store needs the same one.
+    pub fn new(
+        config: SessionConfig,
+        store: Store,
+        key: SigningKey,
+        revocations: Revocations,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { config, store, key, revocations, clock }
+    }
+
+    /// What a cookie value is looked up by, if we signed it. Asks nobody.
+    pub fn digest_of_cookie(&self, cookie: &str) -> Option<TokenDigest> {
+        let token = (cookie.len() <= LONGEST_COOKIE).then(|| self.key.verify(cookie)).flatten()?;
+        Some(TokenDigest::of(token))
+    }
+
+    /// Opens a session for someone who has just proved who they are; the cookie's value exists only here.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Refused`] if the user was disabled or deleted meanwhile.
+    pub async fn open(
+        &self,
+        user: &User,
+        client: IpAddr,
+        user_agent: &str,
+    ) -> Result<(Secret, Session), ServiceError> {
+        let now = self.clock.now();
+        let token = random_text();
+        let session = Session {
+            id: Uuid::now_v7().to_string(),
+            user_id: user.id.clone(),
+            created_at: now,
+            last_seen_at: now,
+            expires_at: now.after(self.config.absolute),
+            client: client.to_canonical().to_string(),
+            user_agent: user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_LENGTH).collect(),
+        };
+        let digest = TokenDigest::of(token.expose());
+        if !self.store.add_session(&session, digest, MOST_PER_USER).await? {
+            return Err(ServiceError::Refused);
+        }
+        // The oldest session of many may have ended.
+        self.revocations.bump();
+        Ok((Secret::new(self.key.sign(token.expose())), session))
+    }
+
+    /// Who holds this session; `None` if it is unknown, past its end or idle, or its user is disabled.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn resolve(&self, digest: TokenDigest) -> Result<Option<Principal>, ServiceError> {
+        let found = self.store.find_session(digest).await?;
+        Ok(found.and_then(|(session, user)| {
+            let usable = session.is_live(self.clock.now(), self.config.idle) && !user.disabled;
+            usable.then(|| principal(session, user))
+        }))
+    }
+
+    /// Ends a session by its public id; `false` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn end(&self, id: &str) -> Result<bool, ServiceError> {
+        let ended = self.store.end_session(id).await?;
+        self.revocations.bump();
+        Ok(ended)
+    }
+
+    /// Ends a session if it is this user's; `false` if it is another's or nobody's.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn end_own(&self, user: &UserId, id: &str) -> Result<bool, ServiceError> {
+        let own = self.store.list_sessions(Some(user)).await?;
+        if own.iter().any(|(session, _)| session.id == id) { self.end(id).await } else { Ok(false) }
+    }
+
+    /// Ends every session of a user; how many they were.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn end_all(&self, user: &UserId) -> Result<u64, ServiceError> {
+        let ended = self.store.end_sessions_of(user).await?;
+        self.revocations.bump();
+        Ok(ended)
+    }
+
+    /// Sessions that can still be used, newest first, with their usernames; of one user or of all.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn list(&self, of: Option<&UserId>) -> Result<Vec<(Session, String)>, ServiceError> {
+        let now = self.clock.now();
+        let mut sessions = self.store.list_sessions(of).await?;
+        sessions.retain(|(session, _)| session.is_live(now, self.config.idle));
+        Ok(sessions)
+    }
+
+    /// Notes when sessions, by id, were last seen.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn touch(&self, seen: Vec<(String, Timestamp)>) -> Result<(), ServiceError> {
+        Ok(self.store.touch_sessions(&seen).await?)
+    }
+
+    /// Deletes what cannot be used any more; how many sessions that were.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn purge(&self) -> Result<u64, ServiceError> {
+        let idle = i64::try_from(self.config.idle.as_secs()).unwrap_or(i64::MAX);
+        Ok(self.store.purge_sessions(self.clock.now(), idle).await?)
+    }
+}
+
+fn principal(session: Session, user: User) -> Principal {
+    Principal {
+        kind: PrincipalKind::User(user.id),
+        name: user.username,
+        email: user.email,
+        display_name: user.display_name,
+        role: user.role,
+        groups: user.groups,
+        provider: LOCAL.to_owned(),
+        must_change_password: user.must_change_password,
+        proof: Proof::Session {
+            id: session.id,
+            expires_at: session.expires_at,
+            last_seen_at: session.last_seen_at,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::role::Role;
+    use crate::service::testing::World;
+
+    const CLIENT: &str = "192.0.2.1";
+
+    async fn open(world: &World, user: &User) -> (TokenDigest, Session) {
+        let (cookie, session) = world.sessions.open(user, CLIENT.parse().unwrap(), "browser").await.unwrap();
+        (world.sessions.digest_of_cookie(cookie.expose()).unwrap(), session)
+    }
+
+    #[tokio::test]
+    async fn a_cookie_resolves_to_its_user_and_no_other_does() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let (digest, session) = open(&world, &user).await;
+        let principal = world.sessions.resolve(digest).await.unwrap().unwrap();
+        assert_eq!(principal.kind, PrincipalKind::User(user.id));
+        assert_eq!((principal.name.as_str(), principal.role), ("alice", Role::Member));
+        assert!(matches!(principal.proof, Proof::Session { id, .. } if id == session.id));
+        assert_eq!(world.sessions.resolve(TokenDigest::of("other")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_cookie_we_did_not_sign_is_not_even_looked_up() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let (cookie, _) = world.sessions.open(&user, CLIENT.parse().unwrap(), "browser").await.unwrap();
+        let cookie = cookie.expose();
+        assert!(cookie.len() < LONGEST_COOKIE);
+        let forged = [
+            String::new(),
+            ".".to_owned(),
+            cookie[1..].to_owned(),
+            cookie[..cookie.len() - 1].to_owned(),
+            format!("{cookie}x"),
+            format!("{}{cookie}", "x".repeat(LONGEST_COOKIE)),
+            "é.é".to_owned(),
+        ];
+        for forged in forged {
+            assert!(world.sessions.digest_of_cookie(&forged).is_none(), "{forged:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_and_expired_sessions_do_not_resolve() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let (digest, session) = open(&world, &user).await;
+        world.clock.advance(World::IDLE.saturating_sub(Duration::from_secs(1)));
+        assert!(world.sessions.resolve(digest).await.unwrap().is_some());
+        world.clock.advance(Duration::from_secs(1));
+        assert_eq!(world.sessions.resolve(digest).await.unwrap(), None, "idle");
+
+        let (digest, session) = (open(&world, &user).await.0, session);
+        assert_eq!(world.sessions.list(Some(&user.id)).await.unwrap().len(), 1, "{}", session.id);
+        let id = world.sessions.list(None).await.unwrap()[0].0.id.clone();
+        for _ in 0..World::ABSOLUTE.as_secs() / 60 {
+            assert!(world.sessions.resolve(digest).await.unwrap().is_some());
+            world.clock.advance(Duration::from_mins(1));
+            world.sessions.touch(vec![(id.clone(), world.clock.now())]).await.unwrap();
+        }
+        assert_eq!(world.sessions.resolve(digest).await.unwrap(), None, "past its end, though in use");
+    }
+
+    #[tokio::test]
+    async fn an_ended_session_and_those_of_a_disabled_user_do_not_resolve() {
+        let world = World::new().await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let (ended, session) = open(&world, &alice).await;
+        let (kept, _) = open(&world, &alice).await;
+        let (of_bob, _) = open(&world, &bob).await;
+        let epoch = world.revocations.epoch().current();
+        assert!(world.sessions.end(&session.id).await.unwrap());
+        assert!(world.revocations.epoch().current() > epoch);
+        assert!(!world.sessions.end(&session.id).await.unwrap());
+        assert_eq!(world.sessions.resolve(ended).await.unwrap(), None);
+        assert!(world.sessions.resolve(kept).await.unwrap().is_some());
+
+        world.accounts.disable(&alice.id).await.unwrap();
+        assert_eq!(world.sessions.resolve(kept).await.unwrap(), None);
+        assert!(world.sessions.resolve(of_bob).await.unwrap().is_some());
+        assert_eq!(world.sessions.end_all(&bob.id).await.unwrap(), 1);
+        assert_eq!(world.sessions.resolve(of_bob).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_user_ends_only_own_sessions() {
+        let world = World::new().await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let (digest, session) = open(&world, &alice).await;
+        assert!(!world.sessions.end_own(&bob.id, &session.id).await.unwrap());
+        assert!(world.sessions.resolve(digest).await.unwrap().is_some());
+        assert!(world.sessions.end_own(&alice.id, &session.id).await.unwrap());
+        assert_eq!(world.sessions.resolve(digest).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_twenty_first_session_ends_the_first() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let (first, _) = open(&world, &user).await;
+        for _ in 0..MOST_PER_USER - 1 {
+            world.clock.advance(Duration::from_secs(1));
+            open(&world, &user).await;
+        }
+        assert!(world.sessions.resolve(first).await.unwrap().is_some());
+        world.clock.advance(Duration::from_secs(1));
+        open(&world, &user).await;
+        assert_eq!(world.sessions.resolve(first).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_disabled_user_gets_no_session_and_purging_spares_live_ones() {
+        let world = World::new().await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        world.accounts.disable(&bob.id).await.unwrap();
+        let refused = world.sessions.open(&bob, CLIENT.parse().unwrap(), "browser").await;
+        assert!(matches!(refused, Err(ServiceError::Refused)));
+        open(&world, &alice).await;
+        world.clock.advance(World::IDLE);
+        let (live, _) = open(&world, &alice).await;
+        assert_eq!(world.sessions.purge().await.unwrap(), 1);
+        assert!(world.sessions.resolve(live).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_the_browser_says_of_itself_is_cut_and_cleaned() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let agent = format!("a\r\nb\u{1b}{}", "x".repeat(500));
+        let (_, session) = world.sessions.open(&user, CLIENT.parse().unwrap(), &agent).await.unwrap();
+        assert!(session.user_agent.starts_with("abxx"));
+        assert_eq!(session.user_agent.len(), USER_AGENT_LENGTH);
+    }
+}

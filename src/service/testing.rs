@@ -1,0 +1,124 @@
+//! Everything built over a database in memory and a clock that stands still, for the tests of this floor.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::accounts::Accounts;
+use super::accounts::NewUser;
+use super::api_keys::ApiKeys;
+use super::login::Login;
+use super::login::SignIn;
+use super::login::SignedIn;
+use super::password::Passwords;
+use super::revocation::Revocations;
+use super::sessions::Sessions;
+use crate::config::SameSite;
+use crate::config::SessionConfig;
+use crate::model::role::Role;
+use crate::model::secret::Secret;
+use crate::model::time::Clock;
+use crate::model::time::ManualClock;
+use crate::model::time::Timestamp;
+use crate::model::token::MasterKey;
+use crate::model::user::User;
+use crate::service::ServiceError;
+use crate::store::Store;
+
+/// The password of every user that [`World::user_with_password`] makes.
+pub(super) const PASSWORD: &str = "nine bees in a bonnet";
+
+pub(super) struct World {
+    pub(super) store: Store,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) passwords: Passwords,
+    pub(super) revocations: Revocations,
+    pub(super) sessions: Sessions,
+    pub(super) login: Login,
+    pub(super) accounts: Accounts,
+    pub(super) api_keys: ApiKeys,
+}
+
+impl World {
+    pub(super) const IDLE: Duration = Duration::from_hours(1);
+    pub(super) const ABSOLUTE: Duration = Duration::from_hours(12);
+
+    pub(super) async fn new() -> Self {
+        let store = Store::open("sqlite::memory:", 1).await.unwrap();
+        let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
+        let clock: Arc<dyn Clock> = manual.clone();
+        let master = MasterKey::new(Secret::new("m".repeat(32)));
+        let passwords = Passwords::new();
+        let revocations = Revocations::new(store.clone(), clock.clone());
+        let config = SessionConfig {
+            idle: Self::IDLE,
+            absolute: Self::ABSOLUTE,
+            cookie_same_site: SameSite::Lax,
+            cookie_domain: None,
+        };
+        let sessions = Sessions::new(
+            config,
+            store.clone(),
+            master.derive("session"),
+            revocations.clone(),
+            clock.clone(),
+        );
+        let login = Login::new(
+            store.clone(),
+            passwords.clone(),
+            sessions.clone(),
+            master.derive("device"),
+            clock.clone(),
+        );
+        let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), clock.clone());
+        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
+        Self { store, clock: manual, passwords, revocations, sessions, login, accounts, api_keys }
+    }
+
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    /// A member without a password. An admin is made first, so that it may be changed at will.
+    pub(super) async fn user(&self, name: &str) -> User {
+        self.make(name, None).await
+    }
+
+    /// A member with [`PASSWORD`] and the address `<name>@example.org`.
+    pub(super) async fn user_with_password(&self, name: &str) -> User {
+        self.make(name, Some((Secret::new(PASSWORD), false))).await
+    }
+
+    async fn make(&self, name: &str, password: Option<(Secret, bool)>) -> User {
+        if self.store.count_users().await.unwrap() == 0 {
+            self.accounts.create(new_user("root", Role::Admin)).await.unwrap();
+        }
+        let user =
+            NewUser { email: Some(format!("{name}@example.org")), password, ..new_user(name, Role::Member) };
+        self.accounts.create(user).await.unwrap()
+    }
+
+    pub(super) async fn sign_in(
+        &self,
+        name: &str,
+        password: &str,
+        client: &str,
+        device: Option<&str>,
+    ) -> Result<SignedIn, ServiceError> {
+        let client: IpAddr = client.parse().unwrap();
+        let password = Secret::new(password);
+        self.login.sign_in(SignIn { name, password, client, user_agent: "browser", device }).await
+    }
+}
+
+/// Someone with a name and a role and nothing else.
+pub(super) fn new_user(name: &str, role: Role) -> NewUser {
+    NewUser {
+        username: name.to_owned(),
+        email: None,
+        display_name: None,
+        role,
+        groups: Vec::new(),
+        password: None,
+    }
+}

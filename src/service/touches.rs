@@ -1,0 +1,191 @@
+//! Writing down, off the request path, that sessions and keys were used; and tidying up what has ended.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::ServiceError;
+use super::api_keys::ApiKeys;
+use super::attempts::LONGEST_WINDOW;
+use super::sessions::Sessions;
+use crate::model::time::Clock;
+use crate::model::time::Timestamp;
+use crate::store::Store;
+
+/// Uses that may wait to be collected; further ones are dropped, since the next request says the same.
+const QUEUE: usize = 4096;
+/// Sessions or keys that may wait to be written.
+const BATCH: usize = 4096;
+/// How often they are written.
+const WRITE_EVERY: Duration = Duration::from_secs(30);
+/// How often what has ended is deleted.
+const TIDY_EVERY: Duration = Duration::from_mins(10);
+/// A gateway silent for this long has not stopped properly, and will not come back.
+const GATEWAY_GONE: Duration = Duration::from_hours(24);
+
+#[derive(Clone, Debug)]
+enum Used {
+    Session(String, Timestamp),
+    Key(String, Timestamp),
+}
+
+/// Where the data plane drops what was used. Never waits; clones share the queue.
+#[derive(Clone, Debug)]
+pub struct Touches(mpsc::Sender<Used>);
+
+impl Touches {
+    /// The session with this public id was seen.
+    pub fn session(&self, id: &str, at: Timestamp) {
+        // A full queue is no harm, and a closed one means that we are stopping.
+        drop(self.0.try_send(Used::Session(id.to_owned(), at)));
+    }
+
+    /// The key with this public id was used.
+    pub fn key(&self, id: &str, at: Timestamp) {
+        drop(self.0.try_send(Used::Key(id.to_owned(), at)));
+    }
+}
+
+/// Collects uses and writes them in batches; deletes what has ended. One per process that serves.
+#[derive(Debug)]
+pub struct Upkeep {
+    used: mpsc::Receiver<Used>,
+    sessions: Sessions,
+    api_keys: ApiKeys,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    seen_sessions: HashMap<String, Timestamp>,
+    used_keys: HashMap<String, Timestamp>,
+}
+
+/// The two ends of the queue. [`Upkeep::run`] is to be spawned on the control runtime.
+pub fn channel(
+    sessions: Sessions,
+    api_keys: ApiKeys,
+    store: Store,
+    clock: Arc<dyn Clock>,
+) -> (Touches, Upkeep) {
+    let (sender, used) = mpsc::channel(QUEUE);
+    let (seen_sessions, used_keys) = (HashMap::new(), HashMap::new());
+    (Touches(sender), Upkeep { used, sessions, api_keys, store, clock, seen_sessions, used_keys })
+}
+
+impl Upkeep {
+    /// Works until `stop` is done, then writes what is left.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut writing = tokio::time::interval(WRITE_EVERY);
+        let mut tidying = tokio::time::interval(TIDY_EVERY);
+        writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(used) = self.used.recv() => self.collect(used),
+                _ = writing.tick() => report("last uses were not written", self.write().await),
+                _ = tidying.tick() => report("ended sessions were not deleted", self.tidy().await),
+            }
+        }
+        self.used.close();
+        while let Some(used) = self.used.recv().await {
+            self.collect(used);
+        }
+        report("last uses were not written", self.write().await);
+    }
+
+    /// Keeps the latest use of each; a batch that is full drops newcomers.
+    fn collect(&mut self, used: Used) {
+        let (batch, id, at) = match used {
+            Used::Session(id, at) => (&mut self.seen_sessions, id, at),
+            Used::Key(id, at) => (&mut self.used_keys, id, at),
+        };
+        if batch.len() < BATCH || batch.contains_key(&id) {
+            let latest = batch.entry(id).or_insert(at);
+            *latest = at.max(*latest);
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), ServiceError> {
+        if !self.seen_sessions.is_empty() {
+            self.sessions.touch(self.seen_sessions.drain().collect()).await?;
+        }
+        if !self.used_keys.is_empty() {
+            self.api_keys.touch(self.used_keys.drain().collect()).await?;
+        }
+        Ok(())
+    }
+
+    async fn tidy(&self) -> Result<(), ServiceError> {
+        let now = self.clock.now();
+        let before = |span: Duration| {
+            Timestamp(now.0.saturating_sub(i64::try_from(span.as_secs()).unwrap_or(i64::MAX)))
+        };
+        self.sessions.purge().await?;
+        self.store.purge_attempts(before(LONGEST_WINDOW)).await?;
+        self.store.purge_gateways(before(GATEWAY_GONE)).await?;
+        Ok(())
+    }
+}
+
+fn report(what: &str, outcome: Result<(), ServiceError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(error = &error as &dyn Error, "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::World;
+
+    fn both(world: &World) -> (Touches, Upkeep) {
+        channel(world.sessions.clone(), world.api_keys.clone(), world.store.clone(), world.clock())
+    }
+
+    #[tokio::test]
+    async fn what_was_used_is_written_at_the_latest_when_stopping() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let (_, session) = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        let (touches, upkeep) = both(&world);
+        let later = world.clock.now().after(Duration::from_secs(90));
+        touches.session(&session.id, later);
+        touches.session(&session.id, world.clock.now());
+        touches.key("unknown", later);
+        upkeep.run(std::future::ready(())).await;
+        assert_eq!(world.sessions.list(None).await.unwrap()[0].0.last_seen_at, later);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_and_a_full_batch_drop_what_comes() {
+        let world = World::new().await;
+        let (touches, mut upkeep) = both(&world);
+        for id in 0..2 * QUEUE {
+            touches.session(&id.to_string(), Timestamp(1));
+        }
+        assert_eq!(upkeep.used.len(), QUEUE);
+        for id in 0..2 * BATCH {
+            upkeep.collect(Used::Key(id.to_string(), Timestamp(1)));
+        }
+        upkeep.collect(Used::Key("0".to_owned(), Timestamp(2)));
+        assert_eq!(upkeep.used_keys.len(), BATCH);
+        assert_eq!(upkeep.used_keys.get("0"), Some(&Timestamp(2)));
+    }
+
+    #[tokio::test]
+    async fn tidying_deletes_what_has_ended_and_spares_the_rest() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let client = "192.0.2.1".parse().unwrap();
+        world.sessions.open(&user, client, "old").await.unwrap();
+        world.clock.advance(World::IDLE);
+        world.sessions.open(&user, client, "new").await.unwrap();
+        both(&world).1.tidy().await.unwrap();
+        let left = world.store.list_sessions(None).await.unwrap();
+        assert_eq!(left.iter().map(|(session, _)| session.user_agent.as_str()).collect::<Vec<_>>(), ["new"]);
+    }
+}
