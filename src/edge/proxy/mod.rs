@@ -7,6 +7,7 @@ pub mod hop_by_hop;
 pub mod pool;
 pub mod read_ahead;
 pub mod request_body;
+pub mod tls;
 pub mod upgrade;
 
 use std::error::Error;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use self::pool::{Lease, Upstream};
 use self::request_body::{Progress, RequestBody};
+use self::upgrade::Hold;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
 use crate::config::UpstreamProtocol;
@@ -111,7 +113,7 @@ impl Proxy {
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
         let client_upgrade = matches!(arrival.target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
-            .then(|| hyper::upgrade::on(&mut request));
+            .then(|| (hyper::upgrade::on(&mut request), request.extensions_mut().remove::<Hold>()));
         let (parts, incoming) = request.into_parts();
         let asking = GateRequest { target: &arrival.target, headers: &parts.headers, client: arrival.client };
         let asked = self.gate.identify(&asking, trail).await?;
@@ -139,7 +141,7 @@ impl Proxy {
         mut parts: Parts,
         body: RequestBody,
         arrival: &Arrival,
-        client_upgrade: Option<OnUpgrade>,
+        client_upgrade: Option<(OnUpgrade, Option<Hold>)>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
         let Some(upstream) = self.upstreams.get(permit.route().upstream) else {
             return Err(ForwardError::Connect("the route has no upstream".into()));
@@ -213,17 +215,18 @@ impl Proxy {
         mut response: Response<Incoming>,
         lease: Option<Lease>,
         upstream: &Rc<Upstream>,
-        client_upgrade: Option<OnUpgrade>,
+        client_upgrade: Option<(OnUpgrade, Option<Hold>)>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
         let idle = upstream.timeouts.idle;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let Some(client) = client_upgrade else {
+            let Some((client, hold)) = client_upgrade else {
                 return Err(ForwardError::Protocol("the upstream switched protocols unasked".into()));
             };
             let switched = response.headers().get(UPGRADE).cloned();
             let tunnel = upgrade::tunnel(client, hyper::upgrade::on(&mut response), idle, self.closing.clone());
             tokio::task::spawn_local(async move {
+                let _open = hold;
                 if let Err(error) = tunnel.await {
                     tracing::debug!(%error, "a tunnel ended");
                 }

@@ -1,9 +1,11 @@
 //! Upgraded connections: bytes both ways until one side ends, nothing moves, or the gateway stops.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +14,20 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+/// What a connection holds while it is open, such as its place among the connections; a tunnel goes on holding it.
+#[derive(Clone)]
+pub struct Hold {
+    #[expect(dead_code, reason = "held for its drop")]
+    held: Arc<dyn Any + Send + Sync>,
+}
+
+impl Hold {
+    /// Holds something until the last clone is gone.
+    pub fn of(held: impl Any + Send + Sync) -> Self {
+        Self { held: Arc::new(held) }
+    }
+}
 
 /// Bytes held in each direction.
 const BUFFER: usize = 8 * 1024;

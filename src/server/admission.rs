@@ -1,0 +1,97 @@
+//! How many connections are open, in total and by client; nobody gets more than a fair share.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::network::throttle_bucket;
+
+/// Counts open connections. Locked once when a connection opens and once when it closes, never per request.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    counts: Arc<Mutex<Counts>>,
+    total_max: usize,
+    per_client_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    /// At most one entry for each open connection.
+    clients: HashMap<IpAddr, usize>,
+}
+
+/// An admitted connection; dropping it makes room for another.
+#[derive(Debug)]
+pub struct Slot {
+    admission: Admission,
+    bucket: IpAddr,
+}
+
+/// Why a connection is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Too many in total.
+    Total,
+    /// Too many from this client.
+    Client,
+}
+
+impl Admission {
+    /// Admits up to `total_max` connections, and up to `per_client_max` of one client (IPv6: one /64).
+    pub fn new(total_max: usize, per_client_max: usize) -> Self {
+        Self { counts: Arc::default(), total_max, per_client_max }
+    }
+
+    /// Admits a connection from `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if there is no room.
+    pub fn admit(&self, address: IpAddr) -> Result<Slot, Full> {
+        let bucket = throttle_bucket(address);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.total >= self.total_max {
+            return Err(Full::Total);
+        }
+        let client = counts.clients.entry(bucket).or_default();
+        if *client >= self.per_client_max {
+            return Err(Full::Client);
+        }
+        *client += 1;
+        counts.total += 1;
+        Ok(Slot { admission: self.clone(), bucket })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut counts = self.admission.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.total = counts.total.saturating_sub(1);
+        if let Some(client) = counts.clients.get_mut(&self.bucket) {
+            *client = client.saturating_sub(1);
+            if *client == 0 {
+                counts.clients.remove(&self.bucket);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_bounded_in_total_and_by_client_and_room_comes_back() {
+        let admission = Admission::new(3, 2);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = admission.admit(address("2001:db8::1")).unwrap();
+        let _second = admission.admit(address("2001:db8::2")).unwrap();
+        assert_eq!(admission.admit(address("2001:db8::3")).unwrap_err(), Full::Client);
+        let _third = admission.admit(address("192.0.2.1")).unwrap();
+        assert_eq!(admission.admit(address("192.0.2.2")).unwrap_err(), Full::Total);
+        drop(first);
+        assert!(admission.admit(address("2001:db8::3")).is_ok());
+        assert_eq!(admission.counts.lock().unwrap().clients.len(), 2, "who has no connection has no entry");
+    }
+}

@@ -1,0 +1,230 @@
+//! One connection: which HTTP it speaks, the limits it speaks it under, and how it ends.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::dispatch::Dispatch;
+use super::head_timeout::{HeadTimeout, Serving};
+use super::{Phase, Surface};
+use crate::config::ServerConfig;
+use crate::edge::body::{BodyError, ResponseBody};
+use crate::edge::forwarded::Peer;
+use crate::edge::local::LocalExecutor;
+use crate::edge::proxy::upgrade::Hold;
+
+const HTTP2_PREFACE: &[u8; 3] = b"PRI";
+/// hyper keeps this many on the stack; another number costs an allocation per request.
+const DEFAULT_HEADER_COUNT: usize = 100;
+
+/// Limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    header_timeout: Duration,
+    keep_alive: Duration,
+    header_bytes: usize,
+    header_count: usize,
+    http2_streams: u32,
+}
+
+impl ConnectionLimits {
+    /// As configured.
+    pub fn new(config: &ServerConfig) -> Self {
+        Self {
+            header_timeout: config.header_timeout,
+            keep_alive: config.keep_alive,
+            header_bytes: config.limits.header_bytes,
+            header_count: config.limits.header_count,
+            http2_streams: config.limits.http2_streams,
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    peer: Peer,
+    surface: Surface,
+    hold: Hold,
+    dispatch: Rc<Dispatch>,
+    limits: ConnectionLimits,
+    phase: watch::Receiver<Phase>,
+) {
+    let _ = stream.set_nodelay(true);
+    let shaken = tokio::time::timeout(limits.header_timeout, async {
+        match tls {
+            None => {
+                let http2 = speaks_http2(&stream).await?;
+                Ok(Shaken::Plain(stream, http2))
+            }
+            Some(acceptor) => acceptor.accept(stream).await.map(|stream| Shaken::Tls(Box::new(stream))),
+        }
+    });
+    match shaken.await {
+        Ok(Ok(Shaken::Plain(stream, http2))) => {
+            run(stream, http2, peer, surface, hold, dispatch, limits, phase).await;
+        }
+        Ok(Ok(Shaken::Tls(stream))) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            run(*stream, http2, peer, surface, hold, dispatch, limits, phase).await;
+        }
+        Ok(Err(error)) => tracing::debug!(client.ip = %peer.address, %error, "a connection was not set up"),
+        Err(_) => tracing::debug!(client.ip = %peer.address, "a connection was not set up in time"),
+    }
+}
+
+enum Shaken {
+    Plain(TcpStream, bool),
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+/// Whether a plain connection begins as HTTP/2 does (RFC 9113, 3.4). Takes no byte off it.
+async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut start = [0_u8; 3];
+    loop {
+        let read = stream.peek(&mut start).await?;
+        let seen = start.get(..read).unwrap_or_default();
+        if read == 0 || read == HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(seen) {
+            return Ok(seen == HTTP2_PREFACE);
+        }
+        // A first byte alone is rare, and the peek would return it again at once.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn run<S>(
+    stream: S,
+    http2: bool,
+    peer: Peer,
+    surface: Surface,
+    hold: Hold,
+    dispatch: Rc<Dispatch>,
+    limits: ConnectionLimits,
+    mut phase: watch::Receiver<Phase>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let serving = Serving::default();
+    let service = {
+        let serving = serving.clone();
+        service_fn(move |mut request: Request<Incoming>| {
+            serving.begin();
+            request.extensions_mut().insert(hold.clone());
+            let (dispatch, serving) = (Rc::clone(&dispatch), serving.clone());
+            async move {
+                let response = match surface {
+                    Surface::Public => dispatch.answer(request, peer).await,
+                    Surface::Operations => operations(&dispatch, &request),
+                };
+                Ok::<_, std::convert::Infallible>(track(response, serving))
+            }
+        })
+    };
+    let ended = if http2 {
+        let mut builder = http2::Builder::new(LocalExecutor);
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.http2_streams)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(64 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(128)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = stopping(&mut phase) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.keep_alive)
+            .max_header_size(limits.header_bytes);
+        if limits.header_count != DEFAULT_HEADER_COUNT {
+            builder.max_headers(limits.header_count);
+        }
+        let io = TokioIo::new(HeadTimeout::new(stream, limits.header_timeout, serving));
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = stopping(&mut phase) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client.ip = %peer.address, %error, "a connection ended with an error");
+    }
+}
+
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    // A sender that is gone means the same.
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+}
+
+/// The listener for operators answers health without our prefix, and nothing else.
+fn operations(dispatch: &Dispatch, request: &Request<Incoming>) -> Response<ResponseBody> {
+    dispatch.health(request.uri().path()).unwrap_or_else(|| {
+        let mut response = Response::new(ResponseBody::of(Bytes::from_static(b"not found\n")));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    })
+}
+
+/// A response whose end is noticed: from then on, bytes begin another request head.
+struct Tracked {
+    body: ResponseBody,
+    serving: Option<Serving>,
+}
+
+fn track(response: Response<ResponseBody>, serving: Serving) -> Response<Tracked> {
+    // After a switch of protocols no head ever comes again.
+    let serving = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(serving);
+    response.map(|body| Tracked { body, serving })
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if let Some(serving) = &self.serving {
+            serving.end();
+        }
+    }
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,353 @@
+//! What becomes of one request: our own surface, or the proxy; and one access event either way.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::access_log::{AccessEvent, AccessLog};
+use crate::edge::audience::Audience;
+use crate::edge::body::ResponseBody;
+use crate::edge::forwarded;
+use crate::edge::forwarded::Peer;
+use crate::edge::page::RESERVED;
+use crate::edge::page::Site;
+use crate::edge::problem::{Look, Problem};
+use crate::edge::proxy::hop_by_hop;
+use crate::edge::proxy::read_ahead;
+use crate::edge::proxy::{Arrival, Failure, ForwardError, Proxy};
+use crate::edge::web::{Web, WebRequest};
+use crate::gate::Trail;
+use crate::gate::refusal::Refusal;
+use crate::model::principal::Client;
+use crate::model::target::{RequestKind, RequestTarget, TargetError};
+use crate::model::time::Clock;
+use crate::service::revocation::Revocations;
+
+/// Our own forms are far smaller.
+const OWN_BODY_BYTES: usize = 8 * 1024;
+const PROXIED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The store counts as ready while it was read at most this long ago.
+const READY_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What every thread's dispatch is made of.
+#[derive(Clone)]
+pub struct Shared {
+    /// The gateway as a browser meets it.
+    pub site: Arc<Site>,
+    /// Our pages.
+    pub web: Arc<Web>,
+    /// Where pages run: they ask the store and hash passwords.
+    pub control: Handle,
+    /// Whether the store answers.
+    pub revocations: Revocations,
+    /// Set once the gateway stops.
+    pub draining: Arc<AtomicBool>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Longest request target, in bytes.
+    pub uri_bytes: usize,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Answers requests on one thread.
+pub struct Dispatch {
+    shared: Shared,
+    proxy: Proxy,
+    log: Option<Rc<AccessLog>>,
+    request_prefix: String,
+    request_number: Cell<u64>,
+}
+
+/// What the access event and the answer need to know of a request, kept beside it.
+struct Seen {
+    method: Method,
+    version: Version,
+    host: String,
+    path: String,
+    target: Option<String>,
+    audience: Audience,
+    client: Client,
+    request_id: String,
+}
+
+impl Dispatch {
+    /// A dispatch for one thread. `log` is there if access events are wanted.
+    pub fn new(shared: Shared, proxy: Proxy, log: Option<Rc<AccessLog>>) -> Self {
+        let mut request_prefix = String::new();
+        for byte in crate::model::token::random_bytes().into_iter().take(6) {
+            _ = write!(request_prefix, "{byte:02x}");
+        }
+        Self { shared, proxy, log, request_prefix, request_number: Cell::new(0) }
+    }
+
+    /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
+    pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+        let started = Instant::now();
+        let client = forwarded::client_of(peer, request.headers(), &self.shared.trusted_proxies);
+        let mut seen = Seen {
+            method: request.method().clone(),
+            version: request.version(),
+            host: String::new(),
+            path: request.uri().path().to_owned(),
+            target: request.uri().path_and_query().map(|target| target.as_str().to_owned()),
+            audience: Audience::of(request.method(), request.headers()),
+            client,
+            request_id: self.next_request_id(),
+        };
+        let mut trail = Trail::default();
+        let (response, decision, code) = match self.route(request, peer, &mut seen, &mut trail).await {
+            Ok((response, decision)) => (response, decision, None),
+            Err(Denied { problem, decision, close }) => {
+                let account = trail.identity.as_ref().map(|identity| identity.principal.name.as_str());
+                let look = Look {
+                    site: &self.shared.site,
+                    method: &seen.method,
+                    target: seen.target.as_deref(),
+                    account,
+                    request_id: &seen.request_id,
+                };
+                let mut response = problem.respond(seen.audience, &look).map(ResponseBody::of);
+                if close && seen.version < Version::HTTP_2 {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                (response, decision, Some(problem.code))
+            }
+        };
+        if let Some(log) = &self.log {
+            log.record(&AccessEvent {
+                time: self.shared.clock.now(),
+                request_id: &seen.request_id,
+                client: seen.client.address,
+                method: seen.method.as_str(),
+                host: &seen.host,
+                path: &seen.path,
+                route: trail.route.as_ref().map(|route| route.name.as_str()),
+                upstream: trail.route.as_ref().map(|route| route.upstream_name.as_str()),
+                decision,
+                rule: trail.rule.as_deref().or(code),
+                subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
+                key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
+                status: response.status().as_u16(),
+                duration: started.elapsed(),
+            });
+        }
+        response
+    }
+
+    async fn route(
+        &self,
+        mut request: Request<Incoming>,
+        peer: Peer,
+        seen: &mut Seen,
+        trail: &mut Trail,
+    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+        check_framing(&request)?;
+        let raw = request.uri().path_and_query().ok_or(TargetError::NotAbsolute).map_err(refused)?.clone();
+        if raw.as_str().len() > self.shared.uri_bytes {
+            return Err(Denied::closing(Problem::uri_too_long()));
+        }
+        let host = host_of(&request).map_err(refused)?;
+        let kind = kind_of(&request)?;
+        let target = RequestTarget::parse(request.method(), host, &raw, kind).map_err(|error| match error {
+            TargetError::BadMethod => Denied::closing(Problem::method_not_allowed(PROXIED_METHODS)),
+            error => refused(error),
+        })?;
+        target.host().clone_into(&mut seen.host);
+        target.path().clone_into(&mut seen.path);
+        seen.target = Some(target.path_and_query().as_str().to_owned());
+
+        if let Some(page) = self.own_path(target.path()) {
+            let page = page.to_owned();
+            return Ok((self.own(request, &target, page, seen.client).await?, "own"));
+        }
+        let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
+        let arrival = Arrival { target, client: seen.client, chain };
+        if let Ok(id) = HeaderValue::from_str(&seen.request_id) {
+            request.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        match self.proxy.forward(request, &arrival, trail).await {
+            Ok(response) => Ok((response, "allow")),
+            Err(failure) => Err(self.denied(&failure, &seen.request_id)),
+        }
+    }
+
+    /// What lies below our reserved prefix: `""`, or a path that begins with `/`.
+    fn own_path<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let below = path.strip_prefix(self.shared.site.public_url().base_path())?;
+        let own = below.strip_prefix(RESERVED)?;
+        (own.is_empty() || own.starts_with('/')).then_some(own)
+    }
+
+    async fn own(
+        &self,
+        request: Request<Incoming>,
+        target: &RequestTarget,
+        page: String,
+        client: Client,
+    ) -> Result<Response<ResponseBody>, Denied> {
+        if let Some(response) = self.health(&page) {
+            return Ok(response);
+        }
+        let (Parts { method, headers, .. }, incoming) = request.into_parts();
+        let body = read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|refusal| match refusal {
+            Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
+            refusal => Denied::closing(Problem::from(&refusal)),
+        })?;
+        let web = Arc::clone(&self.shared.web);
+        let request =
+            WebRequest { method, path: page, query: target.query().map(str::to_owned), headers, body, client };
+        // A panic there ends its own task only, and is an error here.
+        let answered = self.shared.control.spawn(async move { web.respond(request).await }).await;
+        match answered {
+            Ok(response) => Ok(response.map(ResponseBody::of)),
+            Err(error) => {
+                tracing::error!(%error, "a page failed");
+                Err(Denied { problem: Problem::internal(), decision: "error", close: false })
+            }
+        }
+    }
+
+    /// Answers `/healthz` and `/readyz`; asks nobody.
+    pub fn health(&self, path: &str) -> Option<Response<ResponseBody>> {
+        let ready = || {
+            !self.shared.draining.load(Ordering::Relaxed) && self.shared.revocations.is_fresh(READY_WITHIN)
+        };
+        let (status, text) = match path {
+            "/healthz" => (StatusCode::OK, "ok\n"),
+            "/readyz" if ready() => (StatusCode::OK, "ready\n"),
+            "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ => return None,
+        };
+        let mut response = Response::new(ResponseBody::of(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Some(response)
+    }
+
+    /// Logs what an operator must know, and words the rest for the caller.
+    fn denied(&self, failure: &Failure, request_id: &str) -> Denied {
+        match failure {
+            Failure::Refused(refusal) => {
+                if let Refusal::Unavailable(cause) = refusal {
+                    tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
+                }
+                let decision = match refusal {
+                    Refusal::Challenge { .. } | Refusal::BadCredential(_) => "challenge",
+                    Refusal::Unavailable(_) => "error",
+                    _ => "deny",
+                };
+                let close = matches!(refusal, Refusal::TooLarge | Refusal::BodyLost | Refusal::BadTarget(_));
+                Denied { problem: Problem::from(refusal), decision, close }
+            }
+            Failure::Forward(error) => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::warn!(request.id = request_id, %error, cause, "an upstream failed");
+                let (problem, close) = match error {
+                    ForwardError::Connect(_) => (Problem::upstream_connect(), false),
+                    ForwardError::Timeout => (Problem::upstream_timeout(), false),
+                    ForwardError::Protocol(_) => (Problem::upstream_protocol(), false),
+                    ForwardError::ClientStalled => (Problem::request_timeout(), true),
+                };
+                Denied { problem, decision: "allow", close }
+            }
+        }
+    }
+
+    fn next_request_id(&self) -> String {
+        let number = self.request_number.get().wrapping_add(1);
+        self.request_number.set(number);
+        format!("{}-{number:x}", self.request_prefix)
+    }
+}
+
+/// A problem on its way to an answer.
+struct Denied {
+    problem: Problem,
+    decision: &'static str,
+    /// Whether the connection must end: what follows on it cannot be trusted.
+    close: bool,
+}
+
+impl Denied {
+    fn closing(problem: Problem) -> Self {
+        Self { problem, decision: "deny", close: true }
+    }
+}
+
+fn refused(error: TargetError) -> Denied {
+    Denied::closing(Problem::from(&Refusal::BadTarget(error)))
+}
+
+/// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What hyper refuses
+/// itself never comes here.
+fn check_framing<B>(request: &Request<B>) -> Result<(), Denied> {
+    let headers = request.headers();
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked_only = match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(encoding), None) => {
+            request.version() == Version::HTTP_11 && encoding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        }
+        _ => false,
+    };
+    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    let one_length = headers.get_all(CONTENT_LENGTH).iter().count() <= 1;
+    if chunked_only && !both && one_length { Ok(()) } else { Err(Denied::closing(Problem::bad_framing())) }
+}
+
+/// The one host a request names: in the target, in `Host`, or the same in both (RFC 9112, 3.2).
+fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let header = match (hosts.next(), hosts.next()) {
+        (None, _) => None,
+        (Some(host), None) => Some(host.to_str().map_err(|_| TargetError::BadHost)?),
+        _ => return Err(TargetError::BadHost),
+    };
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    match (authority, header) {
+        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => Err(TargetError::BadHost),
+        (_, Some(host)) | (Some(host), None) => Ok(host),
+        (None, None) => Err(TargetError::BadHost),
+    }
+}
+
+fn kind_of(request: &Request<Incoming>) -> Result<RequestKind, Denied> {
+    let headers = request.headers();
+    if request.version() < Version::HTTP_2
+        && let Some(protocol) = hop_by_hop::upgrade_of(headers)
+    {
+        if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
+            // An invitation that may be declined (RFC 9110, 7.8); HTTP/2 is spoken by prior knowledge only.
+            return Ok(RequestKind::Plain);
+        }
+        if !hyper::body::Body::is_end_stream(request.body()) {
+            return Err(Denied::closing(Problem::bad_framing()));
+        }
+        let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        return Ok(if websocket { RequestKind::WebSocket } else { RequestKind::Upgrade });
+    }
+    Ok(if is_grpc(headers) { RequestKind::Grpc } else { RequestKind::Plain })
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+            && matches!(value.get(16), None | Some(b'+' | b';' | b' '))
+    })
+}
