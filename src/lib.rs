@@ -5,3 +5,4 @@
 
 pub mod model; // floor 0: vocabulary, pure data
 pub mod policy; // floor 1: who may do what, pure and sync
+pub mod config; // floor 2: settings, read once, typed, complete
