@@ -6,4 +6,9 @@
 pub mod model; // floor 0: vocabulary, pure data
 pub mod policy; // floor 1: who may do what, pure and sync
 pub mod store; // floor 1: SQLite and PostgreSQL, the only SQL
+pub mod config; // floor 2: settings, read once, typed, complete
 pub mod service; // floor 3: use cases, which every edge and the command line share
+pub mod gate; // floor 4: the one line from target to permit
+pub mod edge; // floor 5: where HTTP meets us
+pub mod server; // floor 6: listeners, workers, limits, drain
+pub mod app; // floor 7: the composition root

@@ -4,11 +4,15 @@
 //! *every* problem found, each with its TOML path, line, cause and remedy.
 
 mod file;
+mod layers;
 mod problem;
 mod public_url;
 mod reader;
 mod reference;
 mod rules;
+mod settings;
+mod upstream;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +22,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 pub use self::file::{Flags, Source, load};
-pub use self::problem::{ConfigError, Problem};
+pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;
 use crate::model::role::Role;
@@ -267,7 +271,7 @@ pub enum HeaderPreset {
 /// One route: a host and path prefix, its upstream and its rules.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
-    /// Unique; what logs say. The path if none is given.
+    /// Unique; what logs say. Host and path if none is given.
     pub name: String,
     /// Hosts it is for, lower-case, without port; empty: every host.
     pub hosts: Vec<String>,

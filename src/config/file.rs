@@ -1,0 +1,319 @@
+//! [`load`]: from what was said to a checked [`Config`].
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::layers;
+use super::problem::{ConfigError, Place};
+use super::public_url::PublicUrl;
+use super::reader::{LOOSE, Reader, Section, Table};
+use super::settings::{self, Root};
+use super::upstream;
+use super::{
+    Config, KeyConfig, LimitConfig, LogConfig, LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig,
+    TlsFiles, rules,
+};
+use crate::model::role::Role;
+use crate::model::secret::Secret;
+
+/// Where settings come from, beside flags.
+#[derive(Clone, Default)]
+pub struct Source {
+    /// The TOML file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Variables as (name, value); those not beginning with `DOORWARD_` are ignored. May hold secrets.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Source {
+    /// `file` and this process's environment.
+    pub fn from_process(file: Option<PathBuf>) -> Self {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment = std::env::vars_os()
+            .map(|(name, value)| (text(name), value))
+            .filter(|(name, _)| name.starts_with("DOORWARD_"))
+            .map(|(name, value)| (name, text(value)))
+            .collect();
+        Self { file, environment }
+    }
+}
+
+/// Settings from the command line. Secrets have no flag: other users of a machine can read command lines.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--upstream`: url of the only upstream.
+    pub upstream: Option<String>,
+    /// `--listen`, any number of times: replaces `server.listen`.
+    pub listen: Vec<String>,
+    /// `--public-url`: replaces `public_url`.
+    pub public_url: Option<String>,
+    /// `--insecure`: sets `insecure`.
+    pub insecure: bool,
+}
+
+/// Reads defaults, file, environment and flags, each over the one before.
+///
+/// # Errors
+///
+/// [`ConfigError`] with *every* problem, in the order of the file. A file that cannot be read or is not TOML
+/// is the only problem then.
+pub fn load(source: &Source, flags: &Flags) -> Result<Config, ConfigError> {
+    let merged = layers::merge(source, flags).map_err(ConfigError::new)?;
+    let directory = source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+    let home = source.file.clone().map_or(Place::Nowhere, Place::File);
+    let mut reader = Reader::new(merged.places, home, directory);
+    reader.problems = merged.problems;
+    let root = Root::of(Table { path: "", values: &merged.values }, &mut reader);
+    guard_file(&root, source.file.as_deref(), &mut reader);
+    let config = assemble(root, &mut reader);
+    if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError::new(reader.problems)) }
+}
+
+fn assemble(root: Root, reader: &mut Reader) -> Config {
+    let public_url = public_url(&root, reader);
+    let secret = secret(root.secret, reader);
+    let store = store(root.store, secret.is_some(), reader);
+    let server = server(root.server, &public_url, reader);
+    let session = session(root.session, &public_url, reader);
+    let upstreams = upstream::upstreams(root.upstreams, &server.listen, reader);
+    let routes = rules::routes(root.routes, &upstreams, reader);
+    Config {
+        secret,
+        store,
+        login: login(root.login, reader),
+        keys: KeyConfig { header: root.keys.header },
+        log: log(root.log),
+        upstreams: upstreams.into_iter().filter_map(|upstream| upstream.config).collect(),
+        warnings: std::mem::take(&mut reader.warnings),
+        public_url,
+        server,
+        session,
+        routes,
+    }
+}
+
+/// Refuses secrets in a configuration file that others may read.
+fn guard_file(root: &Root, file: Option<&Path>, reader: &mut Reader) {
+    let mode = file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |found| found.permissions().mode());
+    if mode & LOOSE == 0 {
+        return;
+    }
+    let url = root.store.url.expose();
+    let holds_password = url.contains('@') || url.contains("password=");
+    for (path, secret) in [("secret", true), ("login.admin_password", true), ("store.url", holds_password)] {
+        if secret && reader.is_set(path) && reader.place(path).line().is_some() {
+            let what = format!("is a secret in a file whose mode {:04o} lets others in", mode & 0o7777);
+            let remedy = format!("chmod 0640 the file, or put the secret into a file of its own with `{path}_file`");
+            reader.problem(path, what, remedy);
+        }
+    }
+}
+
+fn public_url(root: &Root, reader: &mut Reader) -> PublicUrl {
+    let scheme = if root.server.tls.is_some() { "https" } else { "http" };
+    let local = |address: SocketAddr| {
+        PublicUrl::parse(&format!("{scheme}://{address}")).expect("scheme, address and port make a URL")
+    };
+    let first = local(root.server.listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))));
+    match &root.public_url {
+        Some(url) => {
+            if !url.is_secure() && !url.is_loopback() && !root.insecure {
+                reader.problem(
+                    "public_url",
+                    "is plain http on a host other than this machine: passwords and cookies could be read on the way",
+                    "write https://, or set `insecure = true` if nothing but trusted wire lies between",
+                );
+            }
+            url.clone()
+        }
+        None => {
+            if let Some(open) = root.server.listen.iter().find(|listen| !listen.ip().is_loopback())
+                && !reader.is_broken("public_url")
+            {
+                reader.problem(
+                    "public_url",
+                    format!("is missing, but {open} can be reached from other machines"),
+                    "add `public_url = \"https://app.example.com\"`, the address people type into their browsers",
+                );
+            }
+            first
+        }
+    }
+}
+
+/// The path under which a secret was set.
+fn set_as(path: &str, reader: &Reader) -> String {
+    let file = format!("{path}_file");
+    if reader.is_set(&file) { file } else { path.to_owned() }
+}
+
+fn secret(secret: Option<Secret>, reader: &mut Reader) -> Option<Secret> {
+    const REMEDY: &str = "write the output of: openssl rand -base64 32";
+    let text = secret.as_ref()?.expose();
+    let path = set_as("secret", reader);
+    let example = Root::INFO.settings.iter().any(|setting| setting.example.trim_matches('"') == text);
+    if text.len() < 32 {
+        reader.problem(&path, "is shorter than 32 bytes", REMEDY);
+    } else if example || distinct(text) < 10 || repeats(text) {
+        reader.problem(&path, "can be guessed", REMEDY);
+    }
+    secret
+}
+
+fn distinct(text: &str) -> usize {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.sort_unstable();
+    bytes.dedup();
+    bytes.len()
+}
+
+/// Whether a text is one piece written at least twice.
+fn repeats(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=bytes.len() / 2).any(|period| bytes.iter().zip(bytes.iter().skip(period)).all(|(a, b)| a == b))
+}
+
+fn store(store: settings::Store, has_secret: bool, reader: &mut Reader) -> StoreConfig {
+    let url = store.url.expose();
+    let path = set_as("store.url", reader);
+    let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let complete = if postgres {
+        url::Url::parse(url).is_ok_and(|url| url.has_host() && url.path().len() > 1)
+    } else {
+        url.strip_prefix("sqlite:").is_some_and(|file| !file.trim_start_matches('/').is_empty())
+    };
+    if !complete {
+        reader.problem(
+            &path,
+            "is no database",
+            "write \"sqlite:FILE\" or \"postgres://USER:PASSWORD@HOST/DATABASE\"",
+        );
+    }
+    if postgres && !has_secret && !reader.is_broken("secret") {
+        reader.problem(
+            "secret",
+            "is missing, but replicas on one PostgreSQL must share it",
+            "add `secret_file` with the output of: openssl rand -base64 32",
+        );
+    }
+    StoreConfig { connections: store.connections.count(), outage_grace: store.outage_grace.0, url: store.url }
+}
+
+fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader) -> ServerConfig {
+    if server.listen.is_empty() && !reader.is_broken(&server.at("listen")) {
+        reader.problem(&server.at("listen"), "is empty", "write for example [\"127.0.0.1:8080\"]");
+    }
+    for (index, address) in server.listen.iter().enumerate() {
+        if server.listen.iter().skip(index + 1).any(|other| other == address && address.port() != 0) {
+            reader.problem(&server.at("listen"), format!("names {address} twice"), "leave one of them out");
+        }
+    }
+    if server.ops_listen.is_some_and(|ops| ops.port() != 0 && server.listen.contains(&ops)) {
+        reader.problem(&server.at("ops_listen"), "is one of `listen`", "choose another port");
+    }
+    let open = server.listen.iter().any(|address| !address.ip().is_loopback());
+    if open && server.tls.is_none() && public_url.is_secure() && server.trusted_proxies.is_empty() {
+        reader.warn(
+            &server.at("listen"),
+            "is reachable from other machines without TLS although the public URL is https: \
+             set server.tls, or name the proxy that ends TLS in server.trusted_proxies",
+        );
+    }
+    if server.tls.is_some() && !public_url.is_secure() {
+        reader.warn("public_url", "is plain http although the listeners speak TLS: write https://");
+    }
+    let limits = &server.limits;
+    if limits.uri_bytes.0 > limits.header_bytes.0 {
+        let remedy = format!("write at most {}", limits.header_bytes.0);
+        reader.problem(&limits.at("uri_bytes"), "is more than header_bytes, of which it is a part", remedy);
+    }
+    if limits.connections_per_client.0 > limits.connections.0 {
+        let remedy = format!("write at most {}", limits.connections.0);
+        reader.problem(&limits.at("connections_per_client"), "is more than connections, of all clients", remedy);
+    }
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    ServerConfig {
+        workers: server.workers.map_or_else(cores, |workers| workers.size()),
+        tls: server.tls.and_then(|tls| Some(TlsFiles { certificate: tls.certificate.0?.0, key: tls.key.0?.0 })),
+        trusted_proxies: server.trusted_proxies.iter().map(|network| network.0).collect(),
+        trusted_origins: server.trusted_origins.into_iter().map(|origin| origin.0).collect(),
+        limits: LimitConfig {
+            header_bytes: limits.header_bytes.size(),
+            header_count: limits.header_count.size(),
+            uri_bytes: limits.uri_bytes.size(),
+            connections: limits.connections.size(),
+            connections_per_client: limits.connections_per_client.size(),
+            http2_streams: limits.http2_streams.count(),
+            graphql_body_bytes: limits.graphql_body_bytes.size(),
+        },
+        header_timeout: server.header_timeout.0,
+        keep_alive: server.keep_alive.0,
+        drain: server.drain.0,
+        listen: server.listen,
+        ops_listen: server.ops_listen,
+    }
+}
+
+fn login(login: settings::Login, reader: &mut Reader) -> LoginConfig {
+    let default_role = login.default_role.0;
+    if default_role == Role::Admin {
+        reader.warn(&login.at("default_role"), "makes everyone an admin who is added without a role");
+    }
+    if let Some(password) = &login.admin_password {
+        let path = set_as("login.admin_password", reader);
+        let length = password.expose().chars().count();
+        if !(12..=128).contains(&length) {
+            reader.problem(&path, "has not 12 to 128 characters", "choose a longer one, such as four random words");
+        } else if distinct(password.expose()) < 5 || repeats(password.expose()) {
+            reader.problem(&path, "can be guessed", "choose another, such as four random words");
+        }
+    }
+    LoginConfig {
+        password: login.password,
+        default_role,
+        admins: login.admins.into_iter().map(|admin| (admin.0, admin.1)).collect(),
+        admin_password: login.admin_password,
+    }
+}
+
+fn session(session: settings::Session, public_url: &PublicUrl, reader: &mut Reader) -> SessionConfig {
+    if session.absolute.0 < session.idle.0 {
+        reader.problem(
+            &session.at("absolute"),
+            "is shorter than session.idle",
+            "write at least as long as session.idle",
+        );
+    }
+    if let Some(domain) = &session.cookie_domain {
+        let domain = domain.0.as_str();
+        let host = public_url.host();
+        let covers = host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        if !covers || !domain.contains('.') || !public_url.has_name() {
+            let parent = host.split_once('.').map_or(host, |(_, parent)| parent);
+            let parent = if parent.contains('.') { parent } else { host };
+            let remedy = if public_url.has_name() && host.contains('.') {
+                format!("write \"{parent}\", or leave it out")
+            } else {
+                "leave it out: a cookie can be shared only below a domain name".to_owned()
+            };
+            let what = "is neither the public URL's host nor a domain above it";
+            reader.problem(&session.at("cookie_domain"), what, remedy);
+        }
+    }
+    SessionConfig {
+        idle: session.idle.0,
+        absolute: session.absolute.0,
+        cookie_same_site: session.cookie_same_site,
+        cookie_domain: session.cookie_domain.map(|domain| domain.0),
+    }
+}
+
+fn log(log: settings::Log) -> LogConfig {
+    let by_terminal =
+        || if std::io::stdout().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    LogConfig { format: log.format.0.unwrap_or_else(by_terminal), level: log.level.0, access: log.access }
+}
+

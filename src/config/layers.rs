@@ -1,0 +1,298 @@
+//! File, environment and flags, merged by figment, with the place of every value kept.
+
+use std::path::{Path, PathBuf};
+
+use figment::value::{Dict, Map, Num, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::file::{Flags, Source};
+use super::problem::{Place, Problem};
+use super::reader::{Kind, Places, join, nearest};
+use super::reference;
+
+/// What the environment may set beside the settings by their own names.
+const ALIASES: [(&str, [&str; 2]); 2] = [
+    ("DOORWARD_ADMIN_PASSWORD", ["login", "admin_password"]),
+    ("DOORWARD_ADMIN_PASSWORD_FILE", ["login", "admin_password_file"]),
+];
+
+/// The layers as one.
+pub(super) struct Merged {
+    pub(super) values: Dict,
+    pub(super) places: Places,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// A layer: where it comes from and what it says.
+struct Layer {
+    name: String,
+    values: Dict,
+}
+
+const FILE: &str = "file";
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// Merges what was said, later layers over earlier ones. Built-in defaults fill in where the result is read.
+pub(super) fn merge(source: &Source, flags: &Flags) -> Result<Merged, Vec<Problem>> {
+    let mut lines = Places::new();
+    let mut problems = Vec::new();
+    let mut figment = Figment::new();
+    if let Some(file) = &source.file {
+        let values = read_file(file, &mut lines)?;
+        figment = figment.merge(Layer { name: FILE.to_owned(), values });
+    }
+    for layer in environment(&source.environment, &mut problems) {
+        figment = figment.merge(layer);
+    }
+    for layer in flag_layers(flags, &figment, &mut problems) {
+        figment = figment.merge(layer);
+    }
+    let values = figment.data().ok().and_then(|mut data| data.remove(&Profile::Default)).unwrap_or_default();
+    let mut places = Places::new();
+    for (key, value) in &values {
+        locate(value, key.clone(), &figment, &lines, &mut places);
+    }
+    Ok(Merged { values, places, problems })
+}
+
+/// Notes the place of a value and of everything in it.
+fn locate(value: &Value, path: String, figment: &Figment, lines: &Places, places: &mut Places) {
+    match value {
+        Value::Dict(_, values) => {
+            for (key, value) in values {
+                locate(value, join(&path, key), figment, lines, places);
+            }
+        }
+        Value::Array(_, values) => {
+            for (index, value) in values.iter().enumerate() {
+                locate(value, format!("{path}[{index}]"), figment, lines, places);
+            }
+        }
+        _ => {}
+    }
+    let layer = figment.get_metadata(value.tag()).map_or(FILE, |metadata| metadata.name.as_ref());
+    let place = match layer {
+        FILE => lines.get(&path).cloned(),
+        flag if flag.starts_with("--") => Some(Place::Flag(flag.to_owned())),
+        variable => Some(Place::Environment(variable.to_owned())),
+    };
+    if let Some(place) = place {
+        places.insert(path, place);
+    }
+}
+
+fn read_file(file: &Path, lines: &mut Places) -> Result<Dict, Vec<Problem>> {
+    const MOST: u64 = 1024 * 1024;
+    let whole = |what: String, remedy: &str| {
+        vec![Problem {
+            path: String::new(),
+            place: Place::File(file.to_owned()),
+            what,
+            remedy: remedy.to_owned(),
+        }]
+    };
+    let unreadable = |error: std::io::Error| {
+        whole(format!("cannot be read: {error}"), "check the name after --config and who may read it")
+    };
+    if std::fs::metadata(file).map_err(unreadable)?.len() > MOST {
+        return Err(whole("is longer than 1 MiB".into(), "name a configuration file"));
+    }
+    let bytes = std::fs::read(file).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| whole("is not UTF-8".into(), "save it as UTF-8"))?;
+    let starts = Lines::of(&text, file);
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    if errors.is_empty() {
+        return Ok(convert_table(table.get_ref(), "", &mut |path, offset| {
+            lines.insert(path.to_owned(), starts.place(offset));
+        }));
+    }
+    Err(errors
+        .iter()
+        .take(20)
+        .map(|error| Problem {
+            path: String::new(),
+            place: starts.place(error.span().map_or(text.len(), |span| span.start)),
+            what: format!("is not TOML: {}", error.message()),
+            remedy: "settings look like key = \"text\", sections like [section]".into(),
+        })
+        .collect())
+}
+
+/// Where the lines of a text begin.
+struct Lines {
+    file: PathBuf,
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    fn of(text: &str, file: &Path) -> Self {
+        let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { file: file.to_owned(), starts: starts.collect() }
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        Place::Line(self.file.clone(), self.starts.partition_point(|start| *start <= offset) + 1)
+    }
+}
+
+/// A TOML table as figment's; `found` is told where each value inside it stands.
+fn convert_table(table: &DeTable<'_>, path: &str, found: &mut dyn FnMut(&str, usize)) -> Dict {
+    let mut values = Dict::new();
+    for (key, value) in table {
+        let path = join(path, key.get_ref());
+        found(&path, key.span().start);
+        values.insert(key.get_ref().to_string(), convert(value, &path, found));
+    }
+    values
+}
+
+/// A TOML value as figment's; `found` is told where each value inside it stands.
+fn convert(value: &Spanned<DeValue<'_>>, path: &str, found: &mut dyn FnMut(&str, usize)) -> Value {
+    match value.get_ref() {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => {
+            let number = i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX);
+            i64::try_from(number).map_or(Value::from(number), Value::from)
+        }
+        DeValue::Float(number) => Value::from(number.as_str().parse::<f64>().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => Value::from(*flag),
+        DeValue::Datetime(time) => Value::from(time.to_string()),
+        DeValue::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| {
+                let path = format!("{path}[{index}]");
+                found(&path, item.span().start);
+                convert(item, &path, found)
+            })
+            .collect::<Vec<_>>()
+            .into(),
+        DeValue::Table(table) => convert_table(table, path, found).into(),
+    }
+}
+
+/// A value written as TOML, as in an environment variable.
+pub(super) fn toml_value(text: &str) -> Option<Value> {
+    DeValue::parse(text).ok().map(|value| convert(&value, "", &mut |_, _| {}))
+}
+
+fn environment(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Vec<Layer> {
+    let settings = reference::variables();
+    let mut layers = Vec::new();
+    for (name, text) in variables.iter().filter(|(name, _)| name.starts_with("DOORWARD_")) {
+        let alias = ALIASES.iter().find(|(alias, _)| alias == name);
+        if let Some((_, path)) = alias {
+            layers.push(Layer { name: name.clone(), values: nest(path, Value::from(text.as_str())) });
+        } else if let Some(variable) = settings.iter().find(|variable| variable.name == *name) {
+            let path: Vec<&str> = variable.path.iter().map(String::as_str).collect();
+            layers.push(Layer { name: name.clone(), values: nest(&path, from_text(text, variable.kind)) });
+        } else if !is_service_link(name) {
+            let names = settings.iter().map(|v| v.name.as_str()).chain(ALIASES.iter().map(|(name, _)| *name));
+            let remedy = match nearest(name, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "unset it; a variable is named DOORWARD_SECTION__KEY, such as DOORWARD_SERVER__LISTEN"
+                    .to_owned(),
+            };
+            problems.push(Problem {
+                path: name.clone(),
+                place: Place::Environment("environment".into()),
+                what: "unknown variable".into(),
+                remedy,
+            });
+        }
+    }
+    layers
+}
+
+/// Whether Kubernetes sets the variable by itself, for a Service that is called `doorward`.
+fn is_service_link(name: &str) -> bool {
+    name == "DOORWARD_PORT"
+        || name == "DOORWARD_SERVICE_HOST"
+        || name.starts_with("DOORWARD_SERVICE_PORT")
+        || name.strip_prefix("DOORWARD_PORT_").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Reads a variable as its setting wants it; what does not fit is left as text for the reader to refuse.
+fn from_text(text: &str, kind: &Kind) -> Value {
+    let as_text = || Value::from(text);
+    match kind {
+        Kind::Flag => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
+        Kind::Number { .. } => text.parse::<u64>().map_or_else(|_| as_text(), Value::from),
+        Kind::List(_) | Kind::Table(_) if text.starts_with(['[', '{']) => toml_value(text)
+            .or_else(|| {
+                let json = serde_json::from_str::<serde_json::Value>(text).ok()?;
+                Value::serialize(json).ok()
+            })
+            .unwrap_or_else(as_text),
+        _ => as_text(),
+    }
+}
+
+fn nest(path: &[&str], value: Value) -> Dict {
+    match path {
+        [] => Dict::new(),
+        [key] => Dict::from([((*key).to_owned(), value)]),
+        [key, rest @ ..] => Dict::from([((*key).to_owned(), nest(rest, value).into())]),
+    }
+}
+
+fn flag_layers(flags: &Flags, before: &Figment, problems: &mut Vec<Problem>) -> Vec<Layer> {
+    let layer = |name: &str, path: &[&str], value| Layer { name: name.to_owned(), values: nest(path, value) };
+    let mut layers = Vec::new();
+    if let Some(url) = &flags.public_url {
+        layers.push(layer("--public-url", &["public_url"], url.as_str().into()));
+    }
+    if flags.insecure {
+        layers.push(layer("--insecure", &["insecure"], true.into()));
+    }
+    if !flags.listen.is_empty() {
+        layers.push(layer("--listen", &["server", "listen"], flags.listen.clone().into()));
+    }
+    if let Some(url) = &flags.upstream {
+        let table = |entries: &[(&str, &str)]| -> Value {
+            entries.iter().map(|(k, v)| ((*k).to_owned(), Value::from(*v))).collect::<Dict>().into()
+        };
+        let upstreams = before.find_value("upstreams").ok();
+        match upstreams.as_ref().map(|value| value.as_array().unwrap_or_default()) {
+            None | Some([]) => {
+                let upstream = table(&[("name", "default"), ("url", url)]);
+                layers.push(layer("--upstream", &["upstreams"], vec![upstream].into()));
+                if !before.contains("routes") {
+                    let route = table(&[("upstream", "default")]);
+                    layers.push(layer("--upstream", &["routes"], vec![route].into()));
+                }
+            }
+            Some([Value::Dict(tag, only)]) => {
+                let mut only = only.clone();
+                only.insert("url".into(), url.as_str().into());
+                layers.push(layer("--upstream", &["upstreams"], vec![Value::Dict(*tag, only)].into()));
+            }
+            Some(_) => problems.push(Problem {
+                path: "upstreams".into(),
+                place: Place::Flag("--upstream".into()),
+                what: "there is more than one upstream whose url the flag could replace".into(),
+                remedy: "leave the flag out and set the url of one of them in the file".into(),
+            }),
+        }
+    }
+    layers
+}
+
+/// A whole number that is not negative.
+pub(super) fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Num(_, Num::F32(_) | Num::F64(_)) => None,
+        value => value.to_u128().and_then(|number| u64::try_from(number).ok()),
+    }
+}

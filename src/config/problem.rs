@@ -1,0 +1,104 @@
+//! What is wrong with the settings, said so that it can be put right.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// One thing that keeps the gateway from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// TOML path, such as `server.trusted_proxies[0]`; empty where the whole file is meant.
+    pub path: String,
+    /// Where it was written.
+    pub place: Place,
+    /// What is wrong. Never holds the value of a secret.
+    pub what: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+/// Where a setting was written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A line of a file, counted from 1.
+    Line(PathBuf, usize),
+    /// A file as a whole.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// A command-line flag.
+    Flag(String),
+    /// Nowhere: it is the absence that matters.
+    Nowhere,
+}
+
+impl Place {
+    /// The line, where there is one.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Line(_, line) => Some(*line),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(file, line) => write!(f, "{}:{line}", file.display()),
+            Self::File(file) => write!(f, "{}", file.display()),
+            Self::Environment(name) | Self::Flag(name) => f.write_str(name),
+            Self::Nowhere => f.write_str("settings"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, place, what, remedy } = self;
+        let separator = if path.is_empty() { "" } else { ": " };
+        write!(f, "{place}  {path}{separator}{what}\n  → {remedy}")
+    }
+}
+
+/// Every problem found, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError(pub Vec<Problem>);
+
+impl ConfigError {
+    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| a.place.cmp(&b.place));
+        problems.dedup();
+        Self(problems)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_as_place_path_cause_and_remedy() {
+        let problem = Problem {
+            path: "server.lisen".into(),
+            place: Place::Line("doorward.toml".into(), 12),
+            what: "unknown setting".into(),
+            remedy: "did you mean `listen`?".into(),
+        };
+        let text = "doorward.toml:12  server.lisen: unknown setting\n  → did you mean `listen`?";
+        assert_eq!(problem.to_string(), text);
+        let error = ConfigError::new(vec![problem.clone(), problem]);
+        assert_eq!(error.to_string(), text, "the same problem is said once");
+    }
+}

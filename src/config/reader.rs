@@ -1,0 +1,469 @@
+//! Reads merged values into typed sections and notes every problem on the way.
+//!
+//! A section is described once, by [`section!`]: its name, its settings, their types, defaults, meaning and
+//! an example. Reading, the search for unknown keys and the reference page come from that description.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use figment::value::{Dict, Value};
+
+use super::layers;
+use super::problem::{Place, Problem};
+
+/// What a section is for and which settings it has.
+#[derive(Debug)]
+pub(super) struct SectionInfo {
+    pub(super) about: &'static str,
+    pub(super) settings: &'static [Setting],
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    /// A second name for the same, where one value and several both read well.
+    pub(super) also: Option<&'static str>,
+    pub(super) kind: &'static Kind,
+    pub(super) required: bool,
+    /// As TOML.
+    pub(super) default: Option<&'static str>,
+    pub(super) about: &'static str,
+    /// As TOML.
+    pub(super) example: &'static str,
+}
+
+impl Setting {
+    /// Every key under which the setting may stand.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+        let file = matches!(self.kind, Kind::Secret).then(|| format!("{}_file", self.name));
+        [Some(self.name.to_owned()), self.also.map(str::to_owned), file].into_iter().flatten()
+    }
+}
+
+/// The type of a setting.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Flag,
+    Number {
+        least: u64,
+        most: u64,
+    },
+    /// Text of some form, said in a few words.
+    Text(&'static str),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Both bounds in seconds.
+    Duration {
+        least: u64,
+        most: u64,
+    },
+    /// Text that is never shown; may stand in a file of its own.
+    Secret,
+    /// Several, or a single one written plainly.
+    List(&'static Kind),
+    Table(&'static SectionInfo),
+}
+
+/// A type that can be read from a value.
+pub(super) trait Read: Sized {
+    const KIND: &'static Kind;
+
+    /// `None` after noting at least one problem.
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self>;
+}
+
+/// What a section's field can be: a type with a default, an `Option`, or [`Required`].
+pub(super) trait Field: Sized {
+    const KIND: &'static Kind;
+    const REQUIRED: bool = false;
+
+    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self;
+}
+
+/// A setting without which nothing works. `None` only after a problem was noted.
+#[derive(Debug)]
+pub(super) struct Required<T>(pub(super) Option<T>);
+
+impl<T: Read> Field for T {
+    const KIND: &'static Kind = T::KIND;
+
+    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self {
+        table.read(setting, reader).unwrap_or_else(|| {
+            let default = setting.default.expect("a setting that is neither Option nor Required has a default");
+            let value = layers::toml_value(default).expect("defaults are TOML; a test reads them all");
+            T::read(&value, &join(table.path, setting.name), reader).expect("defaults are valid; a test reads them all")
+        })
+    }
+}
+
+impl<T: Read> Field for Option<T> {
+    const KIND: &'static Kind = T::KIND;
+
+    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self {
+        table.read(setting, reader)
+    }
+}
+
+impl<T: Read> Field for Required<T> {
+    const KIND: &'static Kind = T::KIND;
+    const REQUIRED: bool = true;
+
+    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self {
+        if !setting.keys().any(|key| table.values.contains_key(&key)) {
+            let remedy = format!("add `{} = {}`", setting.name, setting.example);
+            reader.problem(&join(table.path, setting.name), "is missing", remedy);
+        }
+        Self(table.read(setting, reader))
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    const KIND: &'static Kind = &Kind::List(T::KIND);
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        match value {
+            Value::Array(_, values) => Some(
+                values
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(index, value)| T::read(value, &format!("{path}[{index}]"), reader))
+                    .collect(),
+            ),
+            single => T::read(single, path, reader).map(|value| vec![value]),
+        }
+    }
+}
+
+/// A section as read; made by [`section!`].
+pub(super) trait Section: Sized {
+    const INFO: &'static SectionInfo;
+
+    /// The section's path, such as `upstreams[0].tls`.
+    fn place(&self) -> &str;
+
+    /// Reads what is there, fills in defaults and notes every problem.
+    fn of(table: Table<'_>, reader: &mut Reader) -> Self;
+
+    /// The path of one of its settings.
+    fn at(&self, name: &str) -> String {
+        join(self.place(), name)
+    }
+}
+
+/// The values of one section.
+#[derive(Clone, Copy)]
+pub(super) struct Table<'v> {
+    pub(super) path: &'v str,
+    pub(super) values: &'v Dict,
+}
+
+impl Table<'_> {
+    fn read<T: Read>(self, setting: &'static Setting, reader: &mut Reader) -> Option<T> {
+        let mut found = setting.keys().filter_map(|key| Some((self.values.get(&key)?, key)));
+        let (value, key) = found.next()?;
+        let path = join(self.path, &key);
+        if let Some((_, other)) = found.next() {
+            let what = format!("is set twice, also as `{other}`");
+            reader.problem(&path, what, format!("keep one of `{key}` and `{other}`"));
+        }
+        reader.example = setting.example;
+        if matches!(setting.kind, Kind::Secret) && key != setting.name {
+            let text = reader.secret_file(value, &path)?;
+            T::read(&Value::from(text), &path, reader)
+        } else {
+            T::read(value, &path, reader)
+        }
+    }
+
+    /// Notes every key that is no setting of the section.
+    pub(super) fn refuse_unknown(self, info: &SectionInfo, reader: &mut Reader) {
+        let known: Vec<String> = info.settings.iter().flat_map(Setting::keys).collect();
+        for key in self.values.keys().filter(|key| !known.contains(key)) {
+            let remedy = if let Some(near) = nearest(key, known.iter().map(String::as_str)) {
+                format!("did you mean `{near}`?")
+            } else if let homes @ [_, ..] = super::reference::homes(key).as_slice() {
+                format!("`{key}` belongs {}", homes.join(" or "))
+            } else {
+                format!("the settings here are {}", known.join(", "))
+            };
+            reader.problem(&join(self.path, key), "unknown setting", remedy);
+        }
+    }
+}
+
+/// `path.key`, or `key` alone at the top.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// The candidate that `name` was probably meant to be.
+pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let reach = (name.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| {
+            let begins = name.len() >= 3 && candidate.starts_with(name);
+            let distance = if begins { 1 } else { strsim::damerau_levenshtein(name, candidate) };
+            (distance, candidate)
+        })
+        .filter(|(distance, _)| *distance <= reach)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Where each value was written, by path.
+pub(super) type Places = HashMap<String, Place>;
+
+/// Collects problems; knows where values were written and which directory file names are relative to.
+pub(super) struct Reader {
+    places: Places,
+    /// Where what is missing should be added.
+    home: Place,
+    directory: PathBuf,
+    example: &'static str,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn new(places: Places, home: Place, directory: PathBuf) -> Self {
+        Self { places, home, directory, example: "", problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Notes a problem.
+    pub(super) fn problem(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let place = self.place(path);
+        self.problems.push(Problem {
+            path: path.to_owned(),
+            place,
+            what: what.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// Notes something that is allowed but unwise.
+    pub(super) fn warn(&mut self, path: &str, what: impl Display) {
+        self.warnings.push(format!("{path}: {what}"));
+    }
+
+    /// Where a setting was written, or else the section around it.
+    pub(super) fn place(&self, path: &str) -> Place {
+        let mut path = path;
+        while !path.is_empty() {
+            if let Some(place) = self.places.get(path) {
+                return place.clone();
+            }
+            path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default();
+        }
+        self.home.clone()
+    }
+
+    /// Whether this very setting was written anywhere.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        self.places.contains_key(path)
+    }
+
+    /// Whether a problem was noted at this setting or inside it; what it lacks then says nothing more.
+    pub(super) fn is_broken(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| problem.path.starts_with(path))
+    }
+
+    /// A file name as written, made relative to the configuration file's directory.
+    pub(super) fn resolve(&self, file: &str) -> PathBuf {
+        self.directory.join(file)
+    }
+
+    /// Notes that a value has the wrong type.
+    pub(super) fn mismatch(&mut self, value: &Value, path: &str, kind: &Kind) {
+        let found = match value {
+            Value::String(..) | Value::Char(..) => "text",
+            Value::Bool(..) => "true or false",
+            Value::Num(..) => "a number",
+            Value::Empty(..) => "nothing",
+            Value::Dict(..) => "a table",
+            Value::Array(..) => "a list",
+        };
+        let remedy = self.for_example();
+        self.problem(path, format!("is {found}, but should be {}", kind.describe()), remedy);
+    }
+
+    /// The remedy where nothing better is known.
+    pub(super) fn for_example(&self) -> String {
+        format!("write for example {}", self.example)
+    }
+
+    /// Reads text and parses it; a failure is a phrase or sentence, with its own remedy or the example.
+    pub(super) fn parse<T>(
+        &mut self,
+        value: &Value,
+        path: &str,
+        kind: &Kind,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let Value::String(_, text) = value else {
+            self.mismatch(value, path, kind);
+            return None;
+        };
+        parse(text)
+            .map_err(|fault| {
+                let remedy = fault.remedy.unwrap_or_else(|| self.for_example());
+                self.problem(path, fault.what, remedy);
+            })
+            .ok()
+    }
+
+    /// The content of the file that holds a secret, without the newline at its end.
+    ///
+    /// Neither the content nor the name is ever shown: people write the secret itself there by mistake.
+    fn secret_file(&mut self, value: &Value, path: &str) -> Option<String> {
+        let Value::String(_, name) = value else {
+            self.mismatch(value, path, &Kind::Text("the name of a file"));
+            return None;
+        };
+        match read_secret(&self.resolve(name)) {
+            Ok(text) => Some(text),
+            Err(fault) => {
+                let remedy = fault.remedy.unwrap_or_else(|| self.for_example());
+                self.problem(path, fault.what, remedy);
+                None
+            }
+        }
+    }
+}
+
+/// Why a text is refused.
+pub(super) struct Fault {
+    what: String,
+    remedy: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+impl From<String> for Fault {
+    /// A sentence; what follows its last colon, if it says what to write, is the remedy.
+    fn from(sentence: String) -> Self {
+        match sentence.rsplit_once(": write ") {
+            Some((what, remedy)) => Self::new(what, format!("write {remedy}")),
+            None => Self { what: sentence, remedy: None },
+        }
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(sentence: &str) -> Self {
+        sentence.to_owned().into()
+    }
+}
+
+/// Permission bits beyond 0640: the group may not write, others may nothing.
+pub(super) const LOOSE: u32 = 0o027;
+
+fn read_secret(file: &Path) -> Result<String, Fault> {
+    const MOST: u64 = 64 * 1024;
+    let unreadable =
+        |error: std::io::Error| Fault::new(format!("the file cannot be read: {error}"), "check its name and owner");
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Fault::new("is no regular file", "name a file that holds only the secret"));
+    }
+    if metadata.permissions().mode() & LOOSE != 0 {
+        let what = format!("the file's mode {:04o} lets others in", metadata.permissions().mode() & 0o7777);
+        return Err(Fault::new(what, "chmod 0640 or stricter (Kubernetes: defaultMode: 0440)"));
+    }
+    if metadata.len() > MOST {
+        return Err(Fault::new("the file is longer than 64 KiB", "name a file that holds only the secret"));
+    }
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(Fault::new("the file is empty", "write the secret into it"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Describes a section and derives its type and reading from the description.
+///
+/// `name: type = "default as TOML", "example as TOML";` with the meaning as doc comment.
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])*
+        $section:ident {
+            $($(#[doc = $doc:literal])*
+            $name:ident $(or $also:ident)?: $type:ty $(= $default:literal)?, $example:literal;)*
+        }
+    ) => {
+        $(#[doc = $about])*
+        #[derive(Debug)]
+        pub(super) struct $section {
+            place: String,
+            $($(#[doc = $doc])* pub(super) $name: $type,)*
+        }
+
+        impl $crate::config::reader::Section for $section {
+            const INFO: &'static $crate::config::reader::SectionInfo =
+                &$crate::config::reader::SectionInfo {
+                    about: concat!($($about, "\n"),*),
+                    settings: &[$($crate::config::reader::Setting {
+                        name: stringify!($name),
+                        also: $crate::config::reader::first([$(Some(stringify!($also)),)? None]),
+                        kind: <$type as $crate::config::reader::Field>::KIND,
+                        required: <$type as $crate::config::reader::Field>::REQUIRED,
+                        default: $crate::config::reader::first([$(Some($default),)? None]),
+                        about: concat!($($doc, "\n"),*),
+                        example: $example,
+                    }),*],
+                };
+
+            fn place(&self) -> &str {
+                &self.place
+            }
+
+            fn of(
+                table: $crate::config::reader::Table<'_>,
+                reader: &mut $crate::config::reader::Reader,
+            ) -> Self {
+                table.refuse_unknown(Self::INFO, reader);
+                let mut settings = Self::INFO.settings.iter();
+                Self {
+                    place: table.path.to_owned(),
+                    $($name: <$type as $crate::config::reader::Field>::take(
+                        table,
+                        settings.next().expect("fields and settings come from one list"),
+                        reader,
+                    ),)*
+                }
+            }
+        }
+
+        impl $crate::config::reader::Read for $section {
+            const KIND: &'static $crate::config::reader::Kind =
+                &$crate::config::reader::Kind::Table(<Self as $crate::config::reader::Section>::INFO);
+
+            fn read(
+                value: &figment::value::Value,
+                path: &str,
+                reader: &mut $crate::config::reader::Reader,
+            ) -> Option<Self> {
+                let figment::value::Value::Dict(_, values) = value else {
+                    reader.mismatch(value, path, Self::KIND);
+                    return None;
+                };
+                Some($crate::config::reader::Section::of($crate::config::reader::Table { path, values }, reader))
+            }
+        }
+    };
+}
+pub(super) use section;
+
+/// The first of one or two; lets [`section!`] leave out what is optional.
+pub(super) const fn first<const N: usize>(texts: [Option<&'static str>; N]) -> Option<&'static str> {
+    let [first, ..] = texts.as_slice() else { return None };
+    *first
+}

@@ -1,0 +1,170 @@
+//! The reference page and the names of environment variables, both made from the sections' descriptions.
+
+use std::fmt::Write;
+
+use super::reader::{Kind, Section, SectionInfo, Setting, join};
+use super::settings::Root;
+
+/// A variable that sets a setting.
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) path: Vec<String>,
+    pub(super) kind: &'static Kind,
+}
+
+/// Every variable that means something, sections included.
+pub(super) fn variables() -> Vec<Variable> {
+    fn collect(info: &'static SectionInfo, path: &[String], found: &mut Vec<Variable>) {
+        for setting in info.settings {
+            for key in setting.keys() {
+                let path: Vec<String> = path.iter().cloned().chain([key]).collect();
+                if let Kind::Table(inner) = setting.kind {
+                    collect(inner, &path, found);
+                }
+                let name = format!("DOORWARD_{}", path.join("__").to_uppercase());
+                found.push(Variable { name, path, kind: setting.kind });
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(Root::INFO, &[], &mut found);
+    found
+}
+
+/// Visits every section, outer ones first, with its path and whether it is one of a list.
+pub(super) fn sections() -> Vec<(String, bool, &'static SectionInfo)> {
+    fn collect(
+        path: &str,
+        list: bool,
+        info: &'static SectionInfo,
+        found: &mut Vec<(String, bool, &'static SectionInfo)>,
+    ) {
+        found.push((path.to_owned(), list, info));
+        for setting in info.settings {
+            let path = join(path, setting.name);
+            match setting.kind {
+                Kind::Table(inner) => collect(&path, false, inner, found),
+                Kind::List(Kind::Table(inner)) => collect(&path, true, inner, found),
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect("", false, Root::INFO, &mut found);
+    found
+}
+
+/// Where settings of this name live, said as a place.
+pub(super) fn homes(key: &str) -> Vec<String> {
+    sections()
+        .iter()
+        .filter(|(_, _, info)| info.settings.iter().flat_map(Setting::keys).any(|known| known == key))
+        .map(|(path, list, _)| match (path.as_str(), list) {
+            ("", _) => "at the top, above the first [section]".to_owned(),
+            (path, false) => format!("in [{path}]"),
+            (path, true) => format!("in [[{path}]]"),
+        })
+        .collect()
+}
+
+impl Kind {
+    /// The type in a few words that fit after "should be".
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Flag => "true or false".into(),
+            Self::Number { least, most } => format!("a whole number from {least} to {most}"),
+            Self::Text(what) => (*what).into(),
+            Self::Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                match quoted.split_last() {
+                    Some((last, rest @ [_, ..])) => format!("{} or {last}", rest.join(", ")),
+                    _ => quoted.concat(),
+                }
+            }
+            Self::Duration { least, most } => {
+                format!("a duration from \"{}\" to \"{}\"", brief(*least), brief(*most))
+            }
+            Self::Secret => "text that is kept secret".into(),
+            Self::List(Self::Table(_)) => "a list of tables".into(),
+            Self::List(item) => format!("a list; each item {}", item.describe()),
+            Self::Table(_) => "a table".into(),
+        }
+    }
+}
+
+/// Seconds in the largest unit that fits without rest.
+pub(super) fn brief(seconds: u64) -> String {
+    for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
+        if seconds >= size && seconds.is_multiple_of(size) {
+            return format!("{}{unit}", seconds / size);
+        }
+    }
+    format!("{seconds}s")
+}
+
+/// The reference page of all settings, in Markdown.
+pub fn markdown() -> String {
+    let mut page = String::from(INTRODUCTION);
+    for (path, list, info) in sections() {
+        let heading = match (path.as_str(), list) {
+            ("", _) => "Top of the file".to_owned(),
+            (path, false) => format!("`[{path}]`"),
+            (path, true) => format!("`[[{path}]]`"),
+        };
+        let _ = write!(page, "\n## {heading}\n\n{}", paragraph(info.about));
+        for setting in info.settings {
+            describe(&path, setting, &mut page);
+        }
+    }
+    page
+}
+
+fn describe(path: &str, setting: &Setting, page: &mut String) {
+    let names: Vec<String> = [Some(setting.name), setting.also]
+        .into_iter()
+        .flatten()
+        .map(str::to_owned)
+        .chain(matches!(setting.kind, Kind::Secret).then(|| format!("{}_file", setting.name)))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let _ = write!(page, "\n### {}\n\n{}\n", names.join(" or "), paragraph(setting.about));
+    let _ = writeln!(page, "- Type: {}", setting.kind.describe());
+    if let Kind::Table(_) | Kind::List(Kind::Table(_)) = setting.kind {
+        let _ = writeln!(page, "- Settings: see `{}` below", join(path, setting.name));
+    }
+    let _ = match setting.default {
+        Some(default) => writeln!(page, "- Default: `{default}`"),
+        None if setting.required => writeln!(page, "- Required"),
+        None => writeln!(page, "- Default: not set"),
+    };
+    let _ = writeln!(page, "- Example: `{} = {}`", setting.also.unwrap_or(setting.name), setting.example);
+    let variable = format!("DOORWARD_{}", join(path, setting.name).replace('.', "__").to_uppercase());
+    if variables().iter().any(|known| known.name == variable) {
+        let _ = writeln!(page, "- Environment: `{variable}`");
+    }
+}
+
+/// Doc comments without the blank that follows their slashes.
+fn paragraph(about: &str) -> String {
+    about.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+}
+
+const INTRODUCTION: &str = "\
+# Configuration reference
+
+<!-- Made from the program's own description of its settings; do not edit.
+     To make it anew: cargo run -- check --reference > docs/configuration.md -->
+
+Settings are read in four layers, each over the one before: built-in defaults, the TOML file, environment
+variables, flags. `doorward check` lists every problem at once, each with its place and what to write instead.
+
+- A list of one may be written as that one: `allow = \"viewer\"`.
+- Durations are a number and a unit: `30s`, `5m`, `12h`, `14d`.
+- File names are relative to the directory of the configuration file, or to the working directory without one.
+- Every secret may stand in a file of its own, named by the same setting with `_file` at its end. One newline at
+  the end of that file is left out. The file must not be open to others (mode 0640 or stricter); nor must the
+  configuration file, if a secret stands in it.
+- Environment variables are named `DOORWARD_SECTION__KEY`. Lists and tables are written there as TOML or JSON, a
+  list of one also plainly. `DOORWARD_ADMIN_PASSWORD` and `DOORWARD_ADMIN_PASSWORD_FILE` are short for
+  `DOORWARD_LOGIN__ADMIN_PASSWORD` and `DOORWARD_LOGIN__ADMIN_PASSWORD_FILE`.
+";

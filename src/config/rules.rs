@@ -1,0 +1,181 @@
+//! Routes and their rules, checked for what cannot be meant.
+
+use super::RouteConfig;
+use super::reader::{Reader, Section, join, nearest};
+use super::settings::{Route, Rule as Written};
+use super::upstream::Named;
+use crate::policy::GraphqlMatch;
+use crate::policy::PathPattern;
+use crate::policy::Policy;
+use crate::policy::Rule;
+use crate::policy::When;
+use crate::policy::Who;
+
+pub(super) fn routes(written: Vec<Route>, upstreams: &[Named], reader: &mut Reader) -> Vec<RouteConfig> {
+    if let Some(first) = upstreams.first()
+        && written.is_empty()
+        && !reader.is_broken("routes")
+    {
+        reader.problem(
+            "routes",
+            format!("there is none, so nothing leads to upstream `{}`", first.name),
+            format!("add [[routes]] with `upstream = \"{}\"`", first.name),
+        );
+    }
+    let mut routes: Vec<RouteConfig> = Vec::new();
+    let mut used = vec![false; upstreams.len()];
+    let some_route = !written.is_empty();
+    for route in written {
+        let upstream = find_upstream(&route, upstreams, reader);
+        if let Some(used) = upstream.and_then(|index| used.get_mut(index)) {
+            *used = true;
+        }
+        let config = RouteConfig {
+            name: route.name.as_ref().map_or_else(|| default_name(&route), |name| name.0.clone()),
+            hosts: route.host.iter().map(|host| host.0.clone()).collect(),
+            path: route.path.0.clone(),
+            upstream: upstream.unwrap_or_default(),
+            policy: policy(&route, reader),
+        };
+        compare(&config, &routes, route.place(), reader);
+        routes.push(config);
+    }
+    for (upstream, _) in upstreams.iter().zip(used).filter(|(_, used)| some_route && !used) {
+        reader.warn(&upstream.path, format!("no route leads to upstream `{}`", upstream.name));
+    }
+    routes
+}
+
+fn default_name(route: &Route) -> String {
+    format!("{}{}", route.host.first().map_or("", |host| host.0.as_str()), route.path.0)
+}
+
+fn find_upstream(route: &Route, upstreams: &[Named], reader: &mut Reader) -> Option<usize> {
+    let wanted = &route.upstream.0.as_ref()?.0;
+    let found = upstreams.iter().position(|upstream| upstream.name == *wanted);
+    if found.is_none() {
+        let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let remedy = match nearest(wanted, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => format!("add [[upstreams]] with `name = \"{wanted}\"`"),
+            None => format!("write one of {}", names.join(", ")),
+        };
+        reader.problem(&route.at("upstream"), format!("there is no upstream `{wanted}`"), remedy);
+    }
+    found
+}
+
+/// Notes where a route takes what an earlier one has.
+fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &mut Reader) {
+    for other in earlier {
+        let share_a_host = (route.hosts.is_empty() && other.hosts.is_empty())
+            || route.hosts.iter().any(|host| other.hosts.contains(host));
+        if route.path == other.path && share_a_host {
+            reader.problem(
+                &join(place, "path"),
+                format!("`{}` is taken by route `{}`", route.path, other.name),
+                "give it another path or host, or put the rules of both into one route",
+            );
+        } else if route.name == other.name {
+            reader.problem(
+                &join(place, "name"),
+                format!("`{}` is the name of an earlier route", route.name),
+                "give each route a name of its own",
+            );
+        }
+    }
+}
+
+fn policy(route: &Route, reader: &mut Reader) -> Policy {
+    if route.rules.is_empty() {
+        return Policy::standard();
+    }
+    let mut rules: Vec<Rule> = Vec::new();
+    for (index, written) in route.rules.iter().enumerate() {
+        let rule = rule(written, index, reader);
+        if rules.iter().any(|earlier| earlier.name == rule.name) {
+            reader.problem(
+                &written.at("name"),
+                format!("`{}` is the name of an earlier rule", rule.name),
+                "give each rule of a route a name of its own",
+            );
+        }
+        if let Some(earlier) = rules.iter().find(|earlier| shadows(earlier, &rule)) {
+            let what = format!("rule `{}` is never reached, because `{}` decides before it", rule.name, earlier.name);
+            reader.warn(written.place(), what);
+        }
+        if !rule.when.paths.is_empty() && !rule.when.paths.iter().any(|path| meets(path, &route.path.0)) {
+            let what = format!("rule `{}` is never reached, because its paths lie outside the route's", rule.name);
+            reader.warn(written.place(), what);
+        }
+        rules.push(rule);
+        warn_of_signing_out(&rules, written.place(), reader);
+    }
+    Policy { rules }
+}
+
+fn rule(written: &Written, index: usize, reader: &mut Reader) -> Rule {
+    let broken = reader.is_broken(&written.at("allow")) || reader.is_broken(&written.at("deny"));
+    if written.allow.is_empty() && written.deny.is_empty() && !broken {
+        let what = "names nobody whom it allows or denies";
+        reader.problem(written.place(), what, "add for example `allow = \"viewer\"` or `deny = \"anyone\"`");
+    }
+    if !written.fields.is_empty() && written.graphql.is_empty() && !reader.is_broken(&written.at("graphql")) {
+        reader.problem(
+            &written.at("fields"),
+            "are fields of GraphQL, but the rule has no `graphql`",
+            "add for example `graphql = \"query\"`",
+        );
+    }
+    let graphql = (!written.graphql.is_empty()).then(|| GraphqlMatch {
+        kinds: written.graphql.clone(),
+        fields: written.fields.iter().map(|field| field.0.clone()).collect(),
+    });
+    Rule {
+        name: written.name.as_ref().map_or_else(|| format!("rule-{}", index + 1), |name| name.0.clone()),
+        when: When {
+            hosts: written.host.iter().map(|host| host.0.clone()).collect(),
+            paths: written.path.clone(),
+            methods: written.methods.clone(),
+            graphql,
+            grpc: written.grpc.clone(),
+            networks: written.networks.clone(),
+        },
+        deny: written.deny.clone(),
+        allow: written.allow.clone(),
+    }
+}
+
+/// Whether `earlier` decides whatever `later` would.
+fn shadows(earlier: &Rule, later: &Rule) -> bool {
+    let decides = !earlier.allow.is_empty() || earlier.deny.contains(&Who::Anyone);
+    decides && (earlier.when == When::default() || earlier.when == later.when)
+}
+
+/// Whether a pattern can match anything below `prefix`; compared up to the pattern's first `*`.
+fn meets(pattern: &PathPattern, prefix: &str) -> bool {
+    let text = pattern.as_str();
+    let plain = text.split('*').next().unwrap_or_default().trim_end_matches('/');
+    let prefix = prefix.trim_end_matches('/');
+    plain.starts_with(prefix) || prefix.starts_with(plain)
+}
+
+/// Warns where the newest rule lets everyone through whom this or an earlier rule refuses by name: the refused
+/// need only sign out.
+fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut Reader) {
+    let Some(newest) = rules.last().filter(|rule| rule.allow.contains(&Who::Anyone)) else { return };
+    let names_people = |rule: &&Rule| {
+        !rule.deny.is_empty()
+            && !rule.deny.contains(&Who::Anyone)
+            && (rule.when == When::default() || newest.when == When::default() || rule.when == newest.when)
+    };
+    if let Some(denying) = rules.iter().find(names_people) {
+        reader.warn(
+            place,
+            format!(
+                "rule `{}` allows anyone, so those whom `{}` denies get in by signing out",
+                newest.name, denying.name
+            ),
+        );
+    }
+}

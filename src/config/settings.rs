@@ -1,0 +1,287 @@
+//! Every setting there is, described once; the file as written, before it is checked as a whole.
+
+use std::net::SocketAddr;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use super::public_url::PublicUrl;
+use super::reader::{Required, section};
+use super::values::{
+    Admin, CertificateFile, FieldName, HostName, KeyFile, Level, LogStyle, Name, Number, Origin, PathOptIn,
+    PersonRole, Prefix, Span, TrustedNetwork, UpstreamUrl,
+};
+use super::{HeaderPreset, SameSite, UpstreamProtocol};
+use crate::model::graphql::OperationType;
+use crate::model::secret::Secret;
+use crate::policy::GrpcPattern;
+use crate::policy::MethodMatch;
+use crate::policy::PathPattern;
+use crate::policy::Who;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const MIB: u64 = 1024 * 1024;
+
+section! {
+    /// What concerns everything. These settings stand above the first `[section]`.
+    Root {
+        /// How browsers reach the gateway: scheme, host, perhaps a port and a path. Needed as soon as it can
+        /// be reached from other machines; until then it is made from the first address in `server.listen`.
+        public_url: Option<PublicUrl>, r#""https://app.example.com""#;
+        /// Allows a plain `http://` public URL on a host that is not loopback. Passwords and session cookies
+        /// then cross the network readable by everyone on the way.
+        insecure: bool = "false", "true";
+        /// Key material that signs cookies and links: at least 32 random bytes, the same on every replica.
+        /// Needed with PostgreSQL; beside an SQLite database one is generated. `openssl rand -base64 32`
+        /// makes one.
+        secret: Option<Secret>, r#""<the output of: openssl rand -base64 32>""#;
+        /// Listeners and limits.
+        server: Server = "{}", r#"{ listen = ["127.0.0.1:8080"] }"#;
+        /// The database.
+        store: Store = "{}", r#"{ url = "sqlite:doorward.db" }"#;
+        /// Local sign-in.
+        login: Login = "{}", "{ password = true }";
+        /// Browser sessions.
+        session: Session = "{}", r#"{ idle = "8h" }"#;
+        /// API keys.
+        keys: Keys = "{}", r#"{ header = "X-Api-Key" }"#;
+        /// Logs.
+        log: Log = "{}", r#"{ level = "info" }"#;
+        /// The servers behind the gateway.
+        upstreams: Vec<Upstream> = "[]", r#"[{ name = "app", url = "http://127.0.0.1:6006" }]"#;
+        /// What goes where, and who may. The longest matching path wins; what no route takes is refused.
+        routes: Vec<Route> = "[]", r#"[{ upstream = "app" }]"#;
+    }
+}
+
+section! {
+    /// Listeners and limits.
+    Server {
+        /// Addresses where clients connect.
+        listen: Vec<SocketAddr> = r#"["127.0.0.1:8080"]"#, r#"["0.0.0.0:8443"]"#;
+        /// A further address that answers only `/healthz` and `/readyz`, for probes.
+        ops_listen: Option<SocketAddr>, r#""127.0.0.1:9090""#;
+        /// Threads that carry requests. By default one for each core.
+        workers: Option<Number<1, 1024>>, "4";
+        /// Certificate and key for every address in `listen`. Without it they speak plain HTTP.
+        tls: Option<Tls>, r#"{ certificate = "tls.crt", key = "tls.key" }"#;
+        /// Addresses or networks of proxies in front of the gateway, whose `X-Forwarded-*` headers are
+        /// believed. Everyone listed here can pose as any client.
+        trusted_proxies: Vec<TrustedNetwork> = "[]", r#"["10.0.0.0/8"]"#;
+        /// Further origins whose pages may send writes and open WebSockets with the session cookie.
+        trusted_origins: Vec<Origin> = "[]", r#"["https://app.example.com"]"#;
+        /// Bounds on what a client may send or hold.
+        limits: Limits = "{}", "{ header_count = 100 }";
+        /// The head of a request must be complete within this.
+        header_timeout: Span<1, {5 * MINUTE}> = r#""10s""#, r#""5s""#;
+        /// An idle keep-alive connection is closed after this.
+        keep_alive: Span<1, HOUR> = r#""60s""#, r#""2m""#;
+        /// After a stop signal, open requests get this long to end.
+        drain: Span<0, HOUR> = r#""30s""#, r#""10s""#;
+    }
+}
+
+section! {
+    /// Certificate and key: both or neither.
+    Tls {
+        /// PEM file of the certificate chain, leaf first.
+        certificate: Required<CertificateFile>, r#""tls.crt""#;
+        /// PEM file of its private key.
+        key: Required<KeyFile>, r#""tls.key""#;
+    }
+}
+
+section! {
+    /// Bounds on what a client may send or hold. What exceeds them is refused.
+    Limits {
+        /// Bytes of a request head.
+        header_bytes: Number<8192, MIB> = "32768", "65536";
+        /// Header fields of a request.
+        header_count: Number<16, 1000> = "100", "200";
+        /// Bytes of a request target: path and query.
+        uri_bytes: Number<256, 65536> = "8192", "16384";
+        /// Open connections in total.
+        connections: Number<1, 1_000_000> = "10000", "50000";
+        /// Open connections of one client; for IPv6, of one /64.
+        connections_per_client: Number<1, 1_000_000> = "256", "1000";
+        /// Concurrent HTTP/2 streams of one connection.
+        http2_streams: Number<1, 10_000> = "100", "250";
+        /// Bytes of a GraphQL body that is read to decide by its operation.
+        graphql_body_bytes: Number<1024, {64 * MIB}> = "1048576", "4194304";
+    }
+}
+
+section! {
+    /// The database that holds users, keys and sessions.
+    Store {
+        /// `sqlite:FILE`, relative to the working directory, for one machine;
+        /// `postgres://USER:PASSWORD@HOST/DATABASE` for any number of replicas.
+        url: Secret = r#""sqlite:doorward.db""#, r#""sqlite:/var/lib/doorward/doorward.db""#;
+        /// Most connections held open to PostgreSQL.
+        connections: Number<1, 1000> = "10", "20";
+        /// How long remembered credentials stay good while the database cannot be asked. During that time
+        /// nothing that was revoked is noticed. `0s`: not at all.
+        outage_grace: Span<0, HOUR> = r#""0s""#, r#""5m""#;
+    }
+}
+
+section! {
+    /// Sign-in of local users.
+    Login {
+        /// Whether local users may sign in by password.
+        password: bool = "true", "false";
+        /// Role of people who are added without one.
+        default_role: PersonRole = r#""viewer""#, r#""member""#;
+        /// Further admins, as `name=email`, made at start where neither the name nor the address exists.
+        admins: Vec<Admin> = "[]", r#"["alice=alice@example.com"]"#;
+        /// Password of the first admin, 12 to 128 characters; used only while there is no user at all.
+        admin_password: Option<Secret>, r#""<at least 12 characters>""#;
+    }
+}
+
+section! {
+    /// Sessions of browsers.
+    Session {
+        /// A session ends this long after its last request.
+        idle: Span<{2 * MINUTE}, {90 * DAY}> = r#""8h""#, r#""30m""#;
+        /// A session ends this long after sign-in, whatever happens. Never shorter than `idle`.
+        absolute: Span<{2 * MINUTE}, {365 * DAY}> = r#""7d""#, r#""12h""#;
+        /// When browsers send the cookie with requests that come from other sites: on top-level navigation
+        /// only, or never.
+        cookie_same_site: SameSite = r#""lax""#, r#""strict""#;
+        /// Domain of the cookie, to share a sign-in among its hosts: the public URL's host or a parent of it.
+        /// Gives up the `__Host-` prefix, so that every host below that domain must be trusted.
+        cookie_domain: Option<HostName>, r#""example.com""#;
+    }
+}
+
+section! {
+    /// API keys.
+    Keys {
+        /// The header that may carry a key, beside `Authorization`.
+        header: HeaderName = r#""X-Api-Key""#, r#""X-Token""#;
+    }
+}
+
+section! {
+    /// Logs, written to standard output.
+    Log {
+        /// For people, or one JSON object a line. `auto`: `text` on a terminal, otherwise `json`.
+        format: LogStyle = r#""auto""#, r#""json""#;
+        /// `off`, `error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,doorward=debug`.
+        level: Level = r#""info""#, r#""debug""#;
+        /// Whether each request leaves an access event.
+        access: bool = "true", "false";
+    }
+}
+
+section! {
+    /// A server behind the gateway.
+    Upstream {
+        /// Unique name, for routes and logs.
+        name: Required<Name>, r#""app""#;
+        /// Where it is: `http://HOST:PORT`, `https://HOST:PORT`, `h2c://HOST:PORT` for HTTP/2 without TLS, or
+        /// `builtin:sample` for the sample dashboard inside the gateway.
+        url: Required<UpstreamUrl>, r#""http://127.0.0.1:6006""#;
+        /// Which HTTP an `https://` server speaks. gRPC needs `http2`.
+        protocol: Option<UpstreamProtocol>, r#""http2""#;
+        /// Trust and client certificate, for `https://`.
+        tls: UpstreamTls = "{}", r#"{ ca = "ca.crt" }"#;
+        /// Timeouts. None of them cuts a stream on which bytes move.
+        timeouts: Timeouts = "{}", r#"{ response = "5m" }"#;
+        /// Names of the headers that tell the server who is calling: `X-Auth-*` (`standard`),
+        /// `X-Forwarded-User` and its family (`oauth2-proxy`), `Remote-*` (`authelia`), `X-WEBAUTH-*`
+        /// (`grafana`), or none at all.
+        headers: HeaderPreset = r#""standard""#, r#""grafana""#;
+        /// Whether `Authorization` values that are not the gateway's own are left to the server.
+        pass_authorization: bool = "false", "true";
+        /// Whether the server sees the `Host` the client sent, or its own.
+        preserve_host: bool = "true", "false";
+        /// Spellings of paths it needs that are refused otherwise.
+        paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
+    }
+}
+
+section! {
+    /// Trust and client certificate towards an `https://` upstream.
+    UpstreamTls {
+        /// PEM file of the authorities to trust, instead of the system's.
+        ca: Option<CertificateFile>, r#""ca.crt""#;
+        /// PEM file of the client certificate; needs `key`.
+        certificate: Option<CertificateFile>, r#""client.crt""#;
+        /// PEM file of the client certificate's private key; needs `certificate`.
+        key: Option<KeyFile>, r#""client.key""#;
+        /// Name to look for in the server's certificate, where it differs from the URL's host.
+        server_name: Option<HostName>, r#""app.internal""#;
+    }
+}
+
+section! {
+    /// Timeouts towards an upstream.
+    Timeouts {
+        /// Until connected, TLS included.
+        connect: Span<1, {5 * MINUTE}> = r#""3s""#, r#""10s""#;
+        /// From the last byte of the request to the head of the response. Not applied to gRPC and event
+        /// streams.
+        response: Span<1, DAY> = r#""60s""#, r#""5m""#;
+        /// A body or tunnel on which nothing moves ends after this. `0s`: never.
+        idle: Span<0, {30 * DAY}> = r#""5m""#, r#""1h""#;
+    }
+}
+
+section! {
+    /// Spellings of paths that are refused unless an upstream needs them. Rules are then matched on the plain
+    /// and the decoded form, and the stricter answer wins.
+    Paths {
+        /// `encoded-slash` (`%2F`), `semicolon` (`;`), `empty-segment` (`//`).
+        allow: Vec<PathOptIn> = "[]", r#"["encoded-slash"]"#;
+    }
+}
+
+section! {
+    /// A host and path prefix, its upstream, and who may do what there.
+    Route {
+        /// Unique name, for logs. By default host and path.
+        name: Option<Name>, r#""app""#;
+        /// Hosts the route is for, without port. By default every host.
+        host or hosts: Vec<HostName> = "[]", r#"["app.example.com", "app.example.org"]"#;
+        /// Path prefix, by segment: `/app` takes `/app` and `/app/x`, not `/apple`.
+        path: Prefix = r#""/""#, r#""/app""#;
+        /// Name of the upstream.
+        upstream: Required<Name>, r#""app""#;
+        /// Tried in order; the first that fits the request decides, and where none fits the request is
+        /// refused. Without rules, reading needs `viewer` and everything else `member`.
+        rules: Vec<Rule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
+    }
+}
+
+section! {
+    /// One rule. Every condition it has must fit; a rule without conditions fits every request.
+    Rule {
+        /// Unique within the route, for logs and explanations. By default `rule-1`, `rule-2` and so on.
+        name: Option<Name>, r#""reads""#;
+        /// Hosts, without port.
+        host or hosts: Vec<HostName> = "[]", r#"["app.example.com"]"#;
+        /// Path prefixes by segment (`/api`), or patterns: `*` within a segment, `**` across segments. They
+        /// begin at the root, not at the route's path.
+        path or paths: Vec<PathPattern> = "[]", r#"["/v1/users", "/api/**/edit"]"#;
+        /// `read` (GET, HEAD, OPTIONS), `write` (all others), `websocket`, or names such as `POST`.
+        methods: Vec<MethodMatch> = "[]", r#"["POST", "PUT"]"#;
+        /// GraphQL operations. What cannot be understood counts as a mutation.
+        graphql: Vec<OperationType> = "[]", r#""query""#;
+        /// GraphQL root fields: every field asked for must be one of these. Needs `graphql`.
+        fields: Vec<FieldName> = "[]", r#"["projects", "viewer"]"#;
+        /// gRPC methods, `package.Service/Method` or `package.Service/*`.
+        grpc: Vec<GrpcPattern> = "[]", r#"["grpc.health.v1.Health/*"]"#;
+        /// Addresses or networks of clients.
+        networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
+        /// Who is let through: `anyone`, `signed-in`, a role (`admin`, `member` and `viewer` include the ones
+        /// below, `agent` stands alone), `group:NAME`, `user:NAME`, `key:NAME`, `provider:ID`.
+        allow: Vec<Who> = "[]", r#"["member", "group:data"]"#;
+        /// Who is refused, whatever `allow` says; the same words. A rule with `deny` alone leaves everyone
+        /// else to the rules after it.
+        deny: Vec<Who> = "[]", r#""group:guests""#;
+    }
+}

@@ -1,0 +1,118 @@
+//! Upstreams, checked against each other and against our own addresses.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::reader::{Reader, Section, join};
+use super::settings::Upstream;
+use super::values::PathOptIn;
+use super::{Timeouts, TlsFiles, UpstreamAddress, UpstreamConfig, UpstreamProtocol, UpstreamTls};
+use crate::model::target::PathOptIns;
+
+/// An upstream that routes may name; without `config` only if a problem was noted.
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) config: Option<UpstreamConfig>,
+}
+
+pub(super) fn upstreams(written: Vec<Upstream>, listen: &[SocketAddr], reader: &mut Reader) -> Vec<Named> {
+    if written.is_empty() && !reader.is_broken("upstreams") {
+        reader.problem(
+            "upstreams",
+            "there is none, so there is nothing to stand in front of",
+            "add [[upstreams]] with `name = \"app\"` and `url = \"http://127.0.0.1:6006\"` and [[routes]] with \
+             `upstream = \"app\"`, or start with --upstream URL",
+        );
+    }
+    let mut named: Vec<Named> = Vec::new();
+    for upstream in written {
+        let path = upstream.place().to_owned();
+        let name = upstream.name.0.as_ref().map(|name| name.0.clone());
+        let config = upstream_config(upstream, listen, reader);
+        let Some(name) = name else { continue };
+        if named.iter().any(|other| other.name == name) {
+            reader.problem(
+                &join(&path, "name"),
+                format!("`{name}` is the name of an earlier upstream"),
+                "give each upstream a name of its own",
+            );
+        }
+        named.push(Named { name, path, config });
+    }
+    named
+}
+
+fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reader) -> Option<UpstreamConfig> {
+    let url = upstream.url.0?;
+    let secure = matches!(url.address, UpstreamAddress::Tcp { tls: true, .. });
+    if let UpstreamAddress::Tcp { host, port, .. } = &url.address
+        && listen.iter().any(|own| own.port() == *port && reaches(host, own.ip()))
+    {
+        reader.problem(&upstream.at("url"), "is the gateway itself", "write the address of the server behind it");
+    }
+    let protocol = match upstream.protocol {
+        Some(UpstreamProtocol::Http2) if !secure && !url.cleartext_http2 => {
+            reader.problem(
+                &upstream.at("protocol"),
+                "http2 without TLS needs its own scheme",
+                "write `url = \"h2c://HOST:PORT\"` and leave `protocol` out",
+            );
+            UpstreamProtocol::Http2
+        }
+        Some(UpstreamProtocol::Http1) if url.cleartext_http2 => {
+            reader.problem(&upstream.at("protocol"), "contradicts h2c://, which is HTTP/2", "leave `protocol` out");
+            UpstreamProtocol::Http2
+        }
+        Some(protocol) => protocol,
+        None if url.cleartext_http2 => UpstreamProtocol::Http2,
+        None => UpstreamProtocol::Http1,
+    };
+    let tls = upstream.tls;
+    let has = |name: &str| reader.is_set(&tls.at(name));
+    let (certificate, key) = (has("certificate"), has("key"));
+    let any = certificate || key || has("ca") || has("server_name");
+    if certificate != key {
+        let (missing, present) = if certificate { ("key", "certificate") } else { ("certificate", "key") };
+        let what = format!("is missing, but `{present}` is set");
+        let remedy = format!("add `{missing} = \"FILE\"`, or leave both out");
+        reader.problem(&tls.at(missing), what, remedy);
+    }
+    if any && !secure {
+        reader.problem(tls.place(), "has no effect without TLS", "write `url = \"https://HOST:PORT\"`, or leave it out");
+    }
+    let allowed = |wanted| upstream.paths.allow.contains(&wanted);
+    Some(UpstreamConfig {
+        name: upstream.name.0?.0,
+        address: url.address,
+        protocol,
+        tls: UpstreamTls {
+            ca: tls.ca.map(|file| file.0),
+            client: tls
+                .certificate
+                .zip(tls.key)
+                .map(|(certificate, key)| TlsFiles { certificate: certificate.0, key: key.0 }),
+            server_name: tls.server_name.map(|name| name.0),
+        },
+        timeouts: Timeouts {
+            connect: upstream.timeouts.connect.0,
+            response: upstream.timeouts.response.0,
+            idle: upstream.timeouts.idle.0,
+        },
+        headers: upstream.headers,
+        pass_authorization: upstream.pass_authorization,
+        preserve_host: upstream.preserve_host,
+        paths: PathOptIns {
+            encoded_slash: allowed(PathOptIn::EncodedSlash),
+            semicolon: allowed(PathOptIn::Semicolon),
+            empty_segment: allowed(PathOptIn::EmptySegment),
+        },
+    })
+}
+
+/// Whether a connection to `host` may arrive at a listener on `own`.
+fn reaches(host: &str, own: IpAddr) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address == own || (own.is_unspecified() && address.is_loopback()),
+        Err(_) => host == "localhost" && (own.is_loopback() || own.is_unspecified()),
+    }
+}

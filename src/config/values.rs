@@ -1,0 +1,431 @@
+//! The types settings are read as: each parses its text and says what it wants instead.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Value;
+use http::HeaderName;
+use ipnet::IpNet;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tracing_subscriber::EnvFilter;
+use url::Host;
+
+use super::layers;
+use super::public_url::PublicUrl;
+use super::reader::{Fault, Kind, Read, Reader};
+use super::reference::brief;
+use super::{HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
+use crate::model::graphql::OperationType;
+use crate::model::network;
+use crate::model::role::Role;
+use crate::model::secret::Secret;
+use crate::model::target;
+use crate::model::user;
+use crate::policy::GrpcPattern;
+use crate::policy::MethodMatch;
+use crate::policy::PathPattern;
+use crate::policy::Who;
+
+impl Read for bool {
+    const KIND: &'static Kind = &Kind::Flag;
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        if let Value::Bool(_, flag) = value {
+            return Some(*flag);
+        }
+        reader.mismatch(value, path, Self::KIND);
+        None
+    }
+}
+
+/// A whole number within bounds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number<const LEAST: u64, const MOST: u64>(pub(super) u64);
+
+impl<const LEAST: u64, const MOST: u64> Number<LEAST, MOST> {
+    pub(super) fn size(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn count(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+}
+
+impl<const LEAST: u64, const MOST: u64> Read for Number<LEAST, MOST> {
+    const KIND: &'static Kind = &Kind::Number { least: LEAST, most: MOST };
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        match layers::number(value) {
+            Some(number) if (LEAST..=MOST).contains(&number) => return Some(Self(number)),
+            None if !matches!(value, Value::Num(..)) => reader.mismatch(value, path, Self::KIND),
+            _ => {
+                let remedy = format!("write {}", Self::KIND.describe());
+                reader.problem(path, "is out of range", remedy);
+            }
+        }
+        None
+    }
+}
+
+/// A duration within bounds, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span<const LEAST: u64, const MOST: u64>(pub(super) Duration);
+
+impl<const LEAST: u64, const MOST: u64> Read for Span<LEAST, MOST> {
+    const KIND: &'static Kind = &Kind::Duration { least: LEAST, most: MOST };
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        reader.parse(value, path, Self::KIND, |text| {
+            let seconds = seconds(text).ok_or("is no duration: write a number and s, m, h or d, such as \"30s\"")?;
+            if seconds < LEAST {
+                return Err(Fault::new("is too short", format!("write at least \"{}\"", brief(LEAST))));
+            }
+            if seconds > MOST {
+                return Err(Fault::new("is too long", format!("write at most \"{}\"", brief(MOST))));
+            }
+            Ok(Self(Duration::from_secs(seconds)))
+        })
+    }
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let unit = text.chars().last()?;
+    let size = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let digits = text.strip_suffix(unit)?;
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(size)
+}
+
+impl Read for Secret {
+    const KIND: &'static Kind = &Kind::Secret;
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        reader.parse(value, path, Self::KIND, |text| Ok(Self::new(text)))
+    }
+}
+
+/// Reads and checks a file, then keeps its name.
+fn checked_file(
+    value: &Value,
+    path: &str,
+    reader: &mut Reader,
+    kind: &Kind,
+    check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
+) -> Option<PathBuf> {
+    const MOST: u64 = 1024 * 1024;
+    let directory = reader.resolve("");
+    reader.parse(value, path, kind, |name| {
+        let file = directory.join(name);
+        let unreadable =
+            |error: std::io::Error| Fault::new(format!("the file cannot be read: {error}"), "check its name and owner");
+        let metadata = std::fs::metadata(&file).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > MOST {
+            return Err(Fault::new("is no PEM file", "name a regular file of at most 1 MiB"));
+        }
+        check(&std::fs::read(&file).map_err(unreadable)?)?;
+        Ok(file)
+    })
+}
+
+/// A PEM file of certificates that exists and parses.
+#[derive(Debug)]
+pub(super) struct CertificateFile(pub(super) PathBuf);
+
+impl Read for CertificateFile {
+    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of certificates");
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        checked_file(value, path, reader, Self::KIND, |bytes| {
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+            match certificates.as_deref() {
+                Ok([_, ..]) => Ok(()),
+                _ => Err("the file holds no certificates in PEM form: write the name of one that does"),
+            }
+        })
+        .map(Self)
+    }
+}
+
+/// A PEM file of a private key that exists and parses.
+#[derive(Debug)]
+pub(super) struct KeyFile(pub(super) PathBuf);
+
+impl Read for KeyFile {
+    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of a private key");
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        checked_file(value, path, reader, Self::KIND, |bytes| {
+            PrivateKeyDer::from_pem_slice(bytes)
+                .map(|_| ())
+                .map_err(|_| "the file holds no private key in PEM form: write the name of one that does")
+        })
+        .map(Self)
+    }
+}
+
+/// A type that is text in the file.
+pub(super) trait FromText: Sized {
+    /// What it is, in words that fit after "should be".
+    const WHAT: &'static Kind;
+
+    fn from_text(text: &str) -> Result<Self, Fault>;
+}
+
+impl<T: FromText> Read for T {
+    const KIND: &'static Kind = T::WHAT;
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        reader.parse(value, path, Self::KIND, T::from_text)
+    }
+}
+
+/// Types whose text is parsed by a closure.
+macro_rules! text {
+    ($($type:ty, $what:literal, $parse:expr;)*) => {$(
+        impl FromText for $type {
+            const WHAT: &'static Kind = &Kind::Text($what);
+
+            fn from_text(text: &str) -> Result<Self, Fault> {
+                let parse: fn(&str) -> Result<Self, Fault> = $parse;
+                parse(text)
+            }
+        }
+    )*};
+}
+
+/// Types that are one of a few words.
+macro_rules! choice {
+    ($($type:ty { $($word:literal => $value:expr),* $(,)? })*) => {$(
+        impl FromText for $type {
+            const WHAT: &'static Kind = &Kind::Choice(&[$($word),*]);
+
+            fn from_text(text: &str) -> Result<Self, Fault> {
+                match text {
+                    $($word => Ok($value),)*
+                    _ => Err(Fault::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()))),
+                }
+            }
+        }
+    )*};
+}
+
+/// How logs look, or that the terminal decides.
+#[derive(Debug)]
+pub(super) struct LogStyle(pub(super) Option<LogFormat>);
+
+/// A path spelling an application needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathOptIn {
+    EncodedSlash,
+    Semicolon,
+    EmptySegment,
+}
+
+/// The role of people who are added without one; machines' `agent` is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PersonRole(pub(super) Role);
+
+choice! {
+    SameSite { "lax" => Self::Lax, "strict" => Self::Strict }
+    LogStyle {
+        "auto" => Self(None),
+        "text" => Self(Some(LogFormat::Text)),
+        "json" => Self(Some(LogFormat::Json)),
+    }
+    PersonRole {
+        "viewer" => Self(Role::Viewer),
+        "member" => Self(Role::Member),
+        "admin" => Self(Role::Admin),
+    }
+    UpstreamProtocol { "http1" => Self::Http1, "http2" => Self::Http2 }
+    HeaderPreset {
+        "standard" => Self::Standard,
+        "oauth2-proxy" => Self::Oauth2Proxy,
+        "authelia" => Self::Authelia,
+        "grafana" => Self::Grafana,
+        "none" => Self::None,
+    }
+    PathOptIn {
+        "encoded-slash" => Self::EncodedSlash,
+        "semicolon" => Self::Semicolon,
+        "empty-segment" => Self::EmptySegment,
+    }
+    OperationType { "query" => Self::Query, "mutation" => Self::Mutation, "subscription" => Self::Subscription }
+}
+
+/// A name for logs and references.
+#[derive(Clone, Debug)]
+pub(super) struct Name(pub(super) String);
+
+/// Host name, lower-case, without port.
+#[derive(Clone, Debug)]
+pub(super) struct HostName(pub(super) String);
+
+/// A path prefix in canonical form.
+#[derive(Clone, Debug)]
+pub(super) struct Prefix(pub(super) String);
+
+/// A network whose peers are believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TrustedNetwork(pub(super) IpNet);
+
+/// `https://host[:port]` as browsers send it.
+#[derive(Clone, Debug)]
+pub(super) struct Origin(pub(super) String);
+
+/// `name=email`.
+#[derive(Clone, Debug)]
+pub(super) struct Admin(pub(super) String, pub(super) String);
+
+/// A filter for logs.
+#[derive(Clone, Debug)]
+pub(super) struct Level(pub(super) String);
+
+/// A root field of GraphQL.
+#[derive(Clone, Debug)]
+pub(super) struct FieldName(pub(super) String);
+
+/// Where an upstream is and whether it speaks HTTP/2 without TLS.
+#[derive(Clone, Debug)]
+pub(super) struct UpstreamUrl {
+    pub(super) address: UpstreamAddress,
+    pub(super) cleartext_http2: bool,
+}
+
+text! {
+    SocketAddr, "an address and port such as \"127.0.0.1:8080\"", |text| {
+        text.parse().map_err(|_| "is no address and port: write an IP address, not a name, and a port, such as \"127.0.0.1:8080\"".into())
+    };
+    PublicUrl, "a URL such as \"https://app.example.com\"", |text| {
+        Self::parse(text).map_err(|what| {
+            Fault::new(what, "write scheme, host and perhaps a port and path, such as \"https://app.example.com\"")
+        })
+    };
+    IpNet, "a network such as \"10.0.0.0/8\"", |text| network::parse(text).map_err(|_| {
+        Fault::new("is neither an address nor a network", "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"")
+    });
+    TrustedNetwork, "a network such as \"10.0.0.0/8\"", trusted_network;
+    Origin, "an origin such as \"https://app.example.com\"", |text| match PublicUrl::parse(text) {
+        Ok(url) if url.base_path().is_empty() && (url.is_secure() || url.is_loopback()) => Ok(Self(url.origin())),
+        Ok(url) if url.base_path().is_empty() => Err("is plain http: write https://".into()),
+        _ => Err("is no origin: write scheme, host and perhaps a port, such as \"https://app.example.com\"".into()),
+    };
+    HeaderName, "the name of a header", header_name;
+    Name, "a name", |text| match user::check_name(&text.replace('/', "-")) {
+        Ok(()) => Ok(Self(text.to_owned())),
+        Err(_) => Err("is no name: write 1 to 128 visible characters without spaces and , ; : \" ' < > \\ %".into()),
+    };
+    HostName, "a host name without port", |text| match Host::parse(text) {
+        Ok(Host::Ipv6(address)) => Ok(Self(address.to_string())),
+        Ok(host) if text != "*" && !text.contains('*') => {
+            Ok(Self(host.to_string().trim_end_matches('.').to_ascii_lowercase()))
+        }
+        _ => Err("is no host name: write one without scheme, port and *, such as \"app.example.com\"".into()),
+    };
+    Prefix, "a path such as \"/app\"", prefix;
+    PathPattern, "a path such as \"/api\" or \"/api/**\"", |text| Self::parse(text).map_err(Fault::from);
+    MethodMatch, "\"read\", \"write\", \"websocket\" or a method such as \"POST\"", |text| {
+        Self::parse(text).map_err(Fault::from)
+    };
+    GrpcPattern, "a gRPC method such as \"package.Service/Method\"", |text| Self::parse(text).map_err(Fault::from);
+    Who, "a role, \"anyone\", \"signed-in\", \"group:NAME\", \"user:NAME\", \"key:NAME\" or \"provider:ID\"", |text| {
+        Self::parse(text).map_err(Fault::from)
+    };
+    Admin, "a name and an address such as \"alice=alice@example.com\"", |text| match text.split_once('=') {
+        Some((name, email)) if user::check_name(name).is_ok() && user::check_email(email).is_ok() => {
+            Ok(Self(name.to_owned(), email.to_owned()))
+        }
+        _ => Err("is not name=email: write one such as \"alice=alice@example.com\"".into()),
+    };
+    Level, "a log filter such as \"info\"", level;
+    FieldName, "the name of a GraphQL field", |text| {
+        let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if begins && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is no GraphQL name: write letters, digits and _ only".into())
+    };
+    UpstreamUrl, "a URL such as \"http://127.0.0.1:6006\"", upstream_url;
+}
+
+fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
+    const ADVICE: &str = "write the addresses of your own proxies, such as \"10.1.2.3\" or \"10.1.0.0/16\"";
+    if text == "*" {
+        return Err(Fault::new("would believe X-Forwarded-* headers of everyone, so that anyone could pose as any client", ADVICE));
+    }
+    let network = network::parse(text)
+        .map_err(|_| Fault::new("is neither an address nor a network", ADVICE))?;
+    let least = if network.addr().is_ipv4() { 8 } else { 16 };
+    if network.prefix_len() < least {
+        let what = format!(
+            "spans more than a /{least}: so many strangers' X-Forwarded-* headers would be believed that anyone could pose as any client"
+        );
+        return Err(Fault::new(what, ADVICE));
+    }
+    Ok(TrustedNetwork(network.trunc()))
+}
+
+fn header_name(text: &str) -> Result<HeaderName, Fault> {
+    const TAKEN: [&str; 13] = [
+        "authorization", "proxy-authorization", "cookie", "host", "origin", "referer", "connection", "upgrade", "te",
+        "content-length", "content-type", "transfer-encoding", "forwarded",
+    ];
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Fault::from("is no header name: write one such as \"X-Api-Key\""))?;
+    let taken = TAKEN.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-");
+    if taken || name.as_str().contains('_') {
+        return Err("means something else already: write one such as \"X-Api-Key\"".into());
+    }
+    Ok(name)
+}
+
+fn prefix(text: &str) -> Result<Prefix, Fault> {
+    if text.contains('*') {
+        return Err(Fault::new("is a pattern, but routes take plain prefixes", "put the pattern into a rule's `path`"));
+    }
+    PathPattern::parse(text).map_err(Fault::from)?;
+    let canonical = target::canonical_path(text)
+        .map_err(|error| Fault::new(error.to_string(), "write one such as \"/app\""))?;
+    let trimmed = canonical.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(&canonical);
+    Ok(Prefix(trimmed.to_owned()))
+}
+
+fn level(text: &str) -> Result<Level, Fault> {
+    let word = !text.contains(['=', ',', '[']);
+    let known = ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
+    if text.is_empty() || (word && !known) || EnvFilter::builder().parse(text).is_err() {
+        return Err("is no log filter: write off, error, warn, info, debug, trace, or a list such as \"info,doorward=debug\"".into());
+    }
+    Ok(Level(text.to_owned()))
+}
+
+fn upstream_url(text: &str) -> Result<UpstreamUrl, Fault> {
+    const FORMS: &str = "write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or builtin:sample";
+    if text == "builtin:sample" {
+        return Ok(UpstreamUrl { address: UpstreamAddress::Sample, cleartext_http2: false });
+    }
+    let (cleartext_http2, plain) = match text.strip_prefix("h2c://") {
+        Some(rest) => (true, format!("http://{rest}")),
+        None => (false, text.to_owned()),
+    };
+    let url = PublicUrl::parse(&plain).map_err(|what| Fault::new(what, FORMS))?;
+    if !url.base_path().is_empty() {
+        return Err(Fault::new("has a path, but every request keeps its own", FORMS));
+    }
+    let (host, port) = (url.host().to_owned(), url.port());
+    if port == 0 {
+        return Err(Fault::new("has port 0", FORMS));
+    }
+    Ok(UpstreamUrl { address: UpstreamAddress::Tcp { host, port, tls: url.is_secure() }, cleartext_http2 })
+}
