@@ -1,0 +1,81 @@
+//! API keys: their scope, use and end.
+
+use super::*;
+
+on_each_database![
+    a_key_is_found_as_it_was_stored,
+    a_key_id_is_taken_once,
+    a_scope_that_would_read_as_another_is_refused,
+    a_key_is_revoked_once,
+    last_use_never_moves_back,
+    keys_are_listed_by_owner,
+];
+
+async fn a_key_is_found_as_it_was_stored(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    let mut full = key("full", Some(&alice));
+    full.scope = KeyScope {
+        paths: vec!["/v1/**".to_owned(), "/a b".to_owned()],
+        methods: vec![http::Method::GET, "PURGE".parse().unwrap()],
+        networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+    };
+    full.expires_at = Some(later(5));
+    full.last_used_at = Some(later(1));
+    full.revoked = Some((later(2), "root".to_owned()));
+    let bare = key("bare", None);
+    store.add_key(&full, TokenDigest::of("full text")).await.unwrap();
+    store.add_key(&bare, TokenDigest::of("bare text")).await.unwrap();
+
+    let found = store.find_key("full").await.unwrap();
+    assert_eq!(found, Some((full, TokenDigest::of("full text"), Some(alice))));
+    assert_eq!(store.find_key("bare").await.unwrap(), Some((bare, TokenDigest::of("bare text"), None)));
+    for id in ["", "Full", "ful", "%"] {
+        assert_eq!(store.find_key(id).await.unwrap(), None, "{id}");
+    }
+}
+
+async fn a_key_id_is_taken_once(store: &Store) {
+    store.add_key(&key("k", None), TokenDigest::of("first")).await.unwrap();
+    assert!(is_conflict(&store.add_key(&key("k", None), TokenDigest::of("second")).await, "key"));
+    let (_, digest, _) = store.find_key("k").await.unwrap().unwrap();
+    assert_eq!(digest, TokenDigest::of("first"));
+    let orphan = key("orphan", Some(&user("nobody", Role::Member)));
+    assert!(store.add_key(&orphan, TokenDigest::of("orphan")).await.is_err());
+}
+
+async fn a_scope_that_would_read_as_another_is_refused(store: &Store) {
+    for path in ["", "/a\n/b", "/a\r"] {
+        let mut wide = key("wide", None);
+        wide.scope.paths = vec![path.to_owned()];
+        assert!(store.add_key(&wide, TokenDigest::of("wide")).await.is_err(), "{path:?}");
+    }
+    assert_eq!(store.find_key("wide").await.unwrap(), None);
+}
+
+async fn a_key_is_revoked_once(store: &Store) {
+    store.add_key(&key("k", None), TokenDigest::of("k")).await.unwrap();
+    let before = store.revision().await.unwrap();
+    assert!(store.revoke_key("k", "root", NOW).await.unwrap());
+    assert!(!store.revoke_key("k", "other", later(1)).await.unwrap());
+    assert_eq!(store.revision().await.unwrap(), before + 1);
+    let (found, _, _) = store.find_key("k").await.unwrap().unwrap();
+    assert_eq!(found.revoked, Some((NOW, "root".to_owned())));
+}
+
+async fn last_use_never_moves_back(store: &Store) {
+    store.add_key(&key("k", None), TokenDigest::of("k")).await.unwrap();
+    store.touch_keys(&[("k".to_owned(), later(9)), ("k".to_owned(), later(3))]).await.unwrap();
+    let (found, _, _) = store.find_key("k").await.unwrap().unwrap();
+    assert_eq!(found.last_used_at, Some(later(9)));
+}
+
+async fn keys_are_listed_by_owner(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    for (id, owner) in [("a", Some(&alice)), ("b", None)] {
+        store.add_key(&key(id, owner), TokenDigest::of(id)).await.unwrap();
+    }
+    let ids = |keys: Vec<ApiKey>| -> Vec<String> { keys.into_iter().map(|key| key.id).collect() };
+    assert_eq!(ids(store.list_keys(None).await.unwrap()), ["a", "b"]);
+    assert_eq!(ids(store.list_keys(Some(&alice.id)).await.unwrap()), ["a"]);
+    assert_eq!(ids(store.list_keys(Some(&UserId::fresh())).await.unwrap()), Vec::<String>::new());
+}

@@ -1,0 +1,174 @@
+//! Everything the store promises, checked on SQLite in memory, SQLite in a file, and PostgreSQL.
+//!
+//! PostgreSQL is found by `DOORWARD_TEST_POSTGRES` (`postgres://user@host:port/database`); each test has a
+//! schema of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::time::Duration;
+
+use doorward::model::api_key::{ApiKey, KeyScope};
+use doorward::model::role::Role;
+use doorward::model::session::Session;
+use doorward::model::time::Timestamp;
+use doorward::model::token::TokenDigest;
+use doorward::model::user::{User, UserId};
+use doorward::store::{Bucket, Changed, Store, StoreError};
+use sqlx::{Connection as _, PgConnection};
+
+/// A database of one test.
+struct Database {
+    store: Store,
+    url: String,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Database {
+    async fn in_memory() -> Self {
+        let url = "sqlite::memory:".to_owned();
+        Self { store: Store::open(&url, 4).await.unwrap(), url, _folder: None }
+    }
+
+    async fn in_file() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("doorward.db").display());
+        Self { store: Store::open(&url, 4).await.unwrap(), url, _folder: Some(folder) }
+    }
+
+    async fn on_postgres() -> Self {
+        let url = fresh_schema().await;
+        Self { store: Store::open(&url, 4).await.unwrap(), url, _folder: None }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's own switch, not a setting of the program")]
+async fn fresh_schema() -> String {
+    let base = std::env::var("DOORWARD_TEST_POSTGRES")
+        .expect("DOORWARD_TEST_POSTGRES is not set: run ./tests/run.sh, which starts a PostgreSQL");
+    let schema = format!("t{}", UserId::fresh().0.replace('-', ""));
+    let mut connection = PgConnection::connect(&base).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+    sqlx::query(create).execute(&mut connection).await.unwrap();
+    format!("{base}?options=-csearch_path%3D{schema}")
+}
+
+macro_rules! on_each_database {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite_in_memory {
+            use super::super::Database;
+            $(#[tokio::test] async fn $name() {
+                super::$name(&Database::in_memory().await.store).await;
+            })+
+        }
+        mod sqlite_in_a_file {
+            use super::super::Database;
+            $(#[tokio::test] async fn $name() {
+                let own = Database::in_file().await;
+                super::$name(&own.store).await;
+            })+
+        }
+        mod postgres {
+            use super::super::Database;
+            $(#[tokio::test] async fn $name() {
+                super::$name(&Database::on_postgres().await.store).await;
+            })+
+        }
+    };
+}
+
+mod api_keys;
+mod opening;
+mod sessions;
+mod setup;
+mod throttle;
+mod users;
+
+const NOW: Timestamp = Timestamp(1_900_000_000);
+
+fn later(seconds: i64) -> Timestamp {
+    Timestamp(NOW.0 + seconds)
+}
+
+fn user(name: &str, role: Role) -> User {
+    User {
+        id: UserId::fresh(),
+        username: name.to_owned(),
+        email: None,
+        display_name: None,
+        role,
+        groups: Vec::new(),
+        disabled: false,
+        must_change_password: false,
+        has_password: false,
+        created_at: NOW,
+    }
+}
+
+async fn added(store: &Store, name: &str, role: Role) -> User {
+    let user = user(name, role);
+    store.create_user(&user, None).await.unwrap();
+    user
+}
+
+fn session(of: &User, id: &str, at: Timestamp) -> Session {
+    Session {
+        id: id.to_owned(),
+        user_id: of.id.clone(),
+        created_at: at,
+        last_seen_at: at,
+        expires_at: Timestamp(at.0 + 1000),
+        client: "192.0.2.1".to_owned(),
+        user_agent: "browser".to_owned(),
+    }
+}
+
+/// Signs `of` in with a session whose token is its id.
+async fn signed_in(store: &Store, of: &User, id: &str) {
+    assert!(store.add_session(&session(of, id, NOW), TokenDigest::of(id), 10).await.unwrap());
+}
+
+async fn is_signed_in(store: &Store, id: &str) -> bool {
+    store.find_session(TokenDigest::of(id)).await.unwrap().is_some()
+}
+
+fn key(id: &str, owner: Option<&User>) -> ApiKey {
+    ApiKey {
+        id: id.to_owned(),
+        name: "exporter".to_owned(),
+        owner: owner.map(|user| user.id.clone()),
+        role: Role::Agent,
+        scope: KeyScope::default(),
+        created_at: NOW,
+        created_by: "cli".to_owned(),
+        expires_at: None,
+        last_used_at: None,
+        revoked: None,
+    }
+}
+
+fn bucket(name: &str) -> Bucket {
+    Bucket {
+        name: name.to_owned(),
+        free: 2,
+        first_delay: Duration::from_secs(10),
+        max_delay: Duration::from_secs(30),
+        window: Duration::from_mins(10),
+    }
+}
+
+fn is_conflict(result: &Result<(), StoreError>, kind: &str) -> bool {
+    matches!(result, Err(StoreError::Conflict(what)) if *what == kind)
+}
+
+/// How many of the answers, given by tasks that run at once, are yes.
+async fn count<F>(calls: impl Iterator<Item = F>) -> usize
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    let tasks: Vec<_> = calls.map(tokio::spawn).collect();
+    let mut yes = 0;
+    for task in tasks {
+        yes += usize::from(task.await.unwrap());
+    }
+    yes
+}

@@ -1,0 +1,183 @@
+//! Opening, migrating, closing, and what gateways tell each other.
+
+use std::path::Path;
+
+use sqlx::SqliteConnection;
+
+use super::*;
+
+on_each_database![
+    gateways_behind_are_the_live_ones_that_have_not_caught_up,
+    a_closed_store_says_that_it_is_unavailable,
+];
+
+async fn gateways_behind_are_the_live_ones_that_have_not_caught_up(store: &Store) {
+    for (id, revision, at) in [("b", 4, 0), ("a", 3, 0), ("dead", 1, -100), ("gone", 1, 0), ("ready", 5, 0)] {
+        store.report_gateway(id, revision, later(at)).await.unwrap();
+    }
+    store.forget_gateway("gone").await.unwrap();
+    assert_eq!(store.gateways_behind(5, later(-60)).await.unwrap(), ["a", "b"]);
+    store.report_gateway("a", 5, later(1)).await.unwrap();
+    assert_eq!(store.gateways_behind(5, later(-60)).await.unwrap(), ["b"]);
+    assert_eq!(store.purge_gateways(later(-60)).await.unwrap(), 1);
+    assert_eq!(store.gateways_behind(5, later(-1000)).await.unwrap(), ["b"]);
+}
+
+async fn a_closed_store_says_that_it_is_unavailable(store: &Store) {
+    store.ping().await.unwrap();
+    store.close().await;
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.end_session("s").await, Err(StoreError::Unavailable(_))));
+}
+
+/// What was stored is there after the database is opened again, also by several processes at once.
+async fn opens_again_in_parallel(first: Database) {
+    let alice = added(&first.store, "alice", Role::Member).await;
+    let found =
+        count(
+            (0..4).map(|_| {
+                let (url, alice) = (first.url.clone(), alice.clone());
+                async move {
+                    Store::open(&url, 2).await.unwrap().find_user(&alice.id).await.unwrap() == Some(alice)
+                }
+            }),
+        );
+    assert_eq!(found.await, 4);
+}
+
+/// A fresh database that several processes open at once has one schema, and all of them use it.
+async fn is_made_once_in_parallel(url: &str) {
+    let added = count((0..6).map(|n| {
+        let url = url.to_owned();
+        async move {
+            let store = Store::open(&url, 2).await.unwrap();
+            store.create_user(&user(&format!("user{n}"), Role::Member), None).await.is_ok()
+        }
+    }));
+    assert_eq!(added.await, 6);
+    assert_eq!(Store::open(url, 1).await.unwrap().count_users().await.unwrap(), 6);
+}
+
+mod sqlite_only {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_existing_database_opens_in_parallel() {
+        opens_again_in_parallel(Database::in_file().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_fresh_database_opens_in_parallel() {
+        let folder = tempfile::tempdir().unwrap();
+        is_made_once_in_parallel(&format!("sqlite://{}", folder.path().join("new.db").display())).await;
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let own = Database::in_file().await;
+        own.store.close().await;
+        let mut connection = SqliteConnection::connect(&own.url).await.unwrap();
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (999, 'newer', TRUE, X'00', 0)";
+        sqlx::query(newer).execute(&mut connection).await.unwrap();
+        assert!(matches!(Store::open(&own.url, 1).await, Err(StoreError::TooNew)));
+    }
+
+    #[tokio::test]
+    async fn the_files_are_for_their_owner_only_and_hold_no_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}/own.db", folder.path().display()), 2).await.unwrap();
+        let alice = added(&store, "alice", Role::Member).await;
+        let (cookie, text, link) = ("cookie-token-text", "dw_u_key-text", "setup-link-text");
+        store.add_session(&session(&alice, "s", NOW), TokenDigest::of(cookie), 10).await.unwrap();
+        store.add_key(&key("k", Some(&alice)), TokenDigest::of(text)).await.unwrap();
+        store.put_setup_token(TokenDigest::of(link), later(60)).await.unwrap();
+
+        let mut all = Vec::new();
+        for name in ["own.db", "own.db-wal", "own.db-shm"] {
+            let path = folder.path().join(name);
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+            all.extend(std::fs::read(path).unwrap());
+        }
+        let holds = |what: &[u8]| all.windows(what.len()).any(|window| window == what);
+        for token in [cookie, text, link] {
+            assert!(holds(&TokenDigest::of(token).0), "{token}: the digest is stored");
+            assert!(!holds(token.as_bytes()), "{token}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_is_named_and_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let error = Store::open(&format!("sqlite:{}/a.db", missing.display()), 1).await.unwrap_err();
+        assert!(matches!(error, StoreError::CannotCreate { .. }), "{error:?}");
+        assert!(error.to_string().contains("missing/a.db"), "{error}");
+        assert!(!missing.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        let text = "these are notes, not a database\n".repeat(200);
+        std::fs::write(&path, &text).unwrap();
+        assert!(Store::open(&format!("sqlite:{}", path.display()), 1).await.is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_form_is_refused_without_quoting_it() {
+        let addresses = [
+            "",
+            "mysql://root:hunter2@localhost/db",
+            "sqlite:",
+            "sqlite://",
+            "sqlite:a.db?mode=rwc&x=hunter2",
+            "postgres://user:hunter2@host:notaport/db",
+        ];
+        for address in addresses {
+            let error = Store::open(address, 1).await.unwrap_err();
+            assert!(matches!(error, StoreError::BadUrl(_)), "{address}: {error:?}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{address}");
+        }
+        assert!(!Path::new("a.db").exists());
+    }
+}
+
+mod postgres_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_existing_database_opens_in_parallel() {
+        opens_again_in_parallel(Database::on_postgres().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_fresh_database_opens_in_parallel() {
+        is_made_once_in_parallel(&fresh_schema().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let own = Database::on_postgres().await;
+        let mut connection = PgConnection::connect(&own.url).await.unwrap();
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (999, 'newer', TRUE, 'x', 0)";
+        sqlx::query(newer).execute(&mut connection).await.unwrap();
+        assert!(matches!(Store::open(&own.url, 1).await, Err(StoreError::TooNew)));
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_server_is_unavailable_and_its_password_is_not_shown() {
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = Store::open(&format!("postgres://gate:hunter2@{free}/none"), 1).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        let own = Database::on_postgres().await;
+        assert_eq!(format!("{:?}", own.store), "Store(postgres)");
+    }
+}
