@@ -566,7 +566,7 @@ impl ProblemPage<'_> {
         (self.problem.remedy == Remedy::Retry && *self.look.method == Method::GET)
             .then_some(self.look.target)
             .flatten()
-            .filter(|target| target.starts_with('/') && !target.starts_with("//"))
+            .filter(|target| target.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\'])))
     }
 
     fn wait(&self) -> Option<String> {

@@ -49,7 +49,7 @@ fn every_refusal_has_its_status_and_grpc_code() {
     let unavailable = Refusal::Unavailable("disk of 10.0.0.1 is gone".into());
     let bad = Refusal::BadCredential;
     for (refusal, status, grpc, code) in [
-        (Refusal::BadTarget(TargetError::NotAPath), 400, 3, "bad-target"),
+        (Refusal::BadTarget(TargetError::NotAbsolute), 400, 3, "bad-target"),
         (Refusal::OddPath("encoded-slash"), 400, 3, "odd-path"),
         (Refusal::NoRoute, 404, 12, "no-route"),
         (challenge, 401, 16, "sign-in-required"),
@@ -233,7 +233,7 @@ fn a_head_request_gets_no_body() {
 #[test]
 fn an_address_of_another_host_is_never_a_link() {
     let site = site("https://gate.example");
-    for target in ["//evil.example", "https://evil.example", "*", "javascript:x"] {
+    for target in ["//evil.example", "https://evil.example", "/\\evil.example", "*", "javascript:x"] {
         let look =
             Look { site: &site, method: &Method::GET, target: Some(target), account: None, request_id: "" };
         let page = Problem::upstream_connect().respond(Audience::Browser, &look);
