@@ -147,6 +147,19 @@ pub struct SessionConfig {
     pub cookie_domain: Option<String>,
 }
 
+impl SessionConfig {
+    /// The session cookie's name. Its prefix makes browsers insist on `Secure`, and on this very host where
+    /// no domain is shared (RFC 6265bis, 4.1.3).
+    pub fn cookie_name(&self, public_url: &PublicUrl) -> String {
+        let prefix = match (public_url.is_secure(), &self.cookie_domain) {
+            (true, None) => "__Host-",
+            (true, Some(_)) => "__Secure-",
+            (false, _) => "",
+        };
+        format!("{prefix}doorward")
+    }
+}
+
 /// When browsers send the session cookie with requests from other sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {

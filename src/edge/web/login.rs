@@ -1,0 +1,99 @@
+//! Signing in with name and password.
+
+use askama::Template;
+use bytes::Bytes;
+use http::header::SET_COOKIE;
+use http::{Response, StatusCode};
+
+use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
+use crate::edge::page::Site;
+use crate::edge::problem::Problem;
+use crate::service::login::SignIn;
+use crate::service::login::SignedIn;
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    site: &'a Site,
+    enabled: bool,
+    target: &'a str,
+    username: &'a str,
+    signed_out: bool,
+    alert: Option<String>,
+}
+
+pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let target = web.target(request);
+    let visitor = web.visitor(request).await?;
+    if let Visitor::Known(principal) = &visitor {
+        return Ok(onward(web, &target, principal.must_change_password));
+    }
+    let page = LoginPage {
+        site: &web.site,
+        enabled: web.password_login,
+        target: target.as_str(),
+        username: "",
+        signed_out: form::parameter(request.query.as_deref(), "signed-out").is_some(),
+        alert: None,
+    };
+    let mut response = web.site.page(StatusCode::OK, &page);
+    web.take_back(&visitor, &mut response);
+    Ok(response)
+}
+
+pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let [username, password, rd] =
+        form::fields(&request.headers, &request.body, ["username", "password", "rd"])?;
+    let target = ReturnTarget::parse(rd.expose(), web.site.public_url());
+    if !web.password_login {
+        return Err(Problem::password_login_off());
+    }
+    let attempt = SignIn {
+        name: username.expose(),
+        password,
+        client: request.client.address,
+        user_agent: user_agent(&request.headers),
+        device: web.site.cookies().device(&request.headers),
+    };
+    match web.services.login.sign_in(attempt).await {
+        Ok(signed_in) => {
+            // Whatever this browser was before, it is not any more.
+            if let Ok(Visitor::Known(before)) = web.visitor(request).await {
+                web.end(&before).await?;
+            }
+            Ok(enter(web, &signed_in, &target))
+        }
+        Err(error) => {
+            let problem = failed(&error);
+            let page = LoginPage {
+                site: &web.site,
+                enabled: true,
+                target: target.as_str(),
+                username: username.expose(),
+                signed_out: false,
+                alert: Some(problem.advice()),
+            };
+            let mut response = web.site.page(problem.status, &page);
+            problem.add_fields(&mut response);
+            Ok(response)
+        }
+    }
+}
+
+/// Hands the new session to the browser and sends it on.
+pub(super) fn enter(web: &Web, signed_in: &SignedIn, target: &ReturnTarget) -> Response<Bytes> {
+    let mut response = onward(web, target, signed_in.user.must_change_password);
+    let cookies = web.site.cookies();
+    response.headers_mut().append(SET_COOKIE, cookies.set_session(&signed_in.cookie));
+    response.headers_mut().append(SET_COOKIE, cookies.set_device(&signed_in.device));
+    response
+}
+
+/// To the target, by way of a new password where that comes first.
+fn onward(web: &Web, target: &ReturnTarget, must_change_password: bool) -> Response<Bytes> {
+    if must_change_password {
+        web.go(&web.site.link_back("/password", target.as_str()))
+    } else {
+        web.go(target.as_str())
+    }
+}

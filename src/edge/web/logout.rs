@@ -1,0 +1,57 @@
+//! Signing out.
+
+use askama::Template;
+use bytes::Bytes;
+use http::header::SET_COOKIE;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::{Visitor, Web, WebRequest, failed, form};
+use crate::edge::page::Site;
+use crate::edge::problem::Problem;
+use crate::model::principal::Principal;
+use crate::model::principal::Proof;
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+#[derive(Template)]
+#[template(path = "logout.html")]
+struct LogoutPage<'a> {
+    site: &'a Site,
+    action: String,
+    name: &'a str,
+}
+
+pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let target = web.target(request);
+    let visitor = web.visitor(request).await?;
+    let Visitor::Known(principal) = &visitor else {
+        let mut response = web.go(&web.site.link_back("/login", target.as_str()));
+        web.take_back(&visitor, &mut response);
+        return Ok(response);
+    };
+    let action = web.site.link_back("/logout", target.as_str());
+    Ok(web.site.page(StatusCode::OK, &LogoutPage { site: &web.site, action, name: &principal.name }))
+}
+
+pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let [] = form::fields(&request.headers, &request.body, [])?;
+    if let Visitor::Known(principal) = web.visitor(request).await? {
+        web.end(&principal).await?;
+    }
+    let back = web.site.link_back("/login", web.target(request).as_str());
+    let mut response = web.go(&format!("{back}&signed-out=1"));
+    let headers = response.headers_mut();
+    headers.append(SET_COOKIE, web.site.cookies().clear_session());
+    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cache", "storage""#));
+    Ok(response)
+}
+
+impl Web {
+    /// Ends the session by which somebody is known.
+    pub(super) async fn end(&self, principal: &Principal) -> Result<(), Problem> {
+        if let Proof::Session { id, .. } = &principal.proof {
+            self.services.sessions.end(id).await.map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+}

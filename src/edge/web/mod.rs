@@ -1,0 +1,252 @@
+//! The pages: sign in and out, one's own password and account, and making the first admin.
+//!
+//! Server-rendered forms without any script. A page reads its form, calls one use case and shows the result;
+//! it holds no rule. Everything runs on the control runtime, never beside streams.
+
+mod account;
+mod form;
+mod login;
+mod logout;
+mod origin;
+mod password;
+mod return_target;
+mod setup;
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+pub use self::return_target::ReturnTarget;
+use self::origin::Sender;
+use super::audience::Audience;
+use super::cookie::Presented;
+use super::page::{self, Site, fit_to_method};
+use super::problem::{Look, Problem};
+use crate::config::LoginConfig;
+use crate::model::principal::Client;
+use crate::model::principal::Principal;
+use crate::service::ServiceError;
+use crate::service::accounts::Accounts;
+use crate::service::login::Login;
+use crate::service::sessions::Sessions;
+
+/// A request below the reserved path.
+#[derive(Clone, Debug)]
+pub struct WebRequest {
+    /// Method.
+    pub method: Method,
+    /// Path below the reserved one, such as `/login`.
+    pub path: String,
+    /// Query without `?`.
+    pub query: Option<String>,
+    /// Header fields; over HTTP/2 with `Host` filled in from the authority.
+    pub headers: HeaderMap,
+    /// The whole body; the caller has bounded it to 8 KiB.
+    pub body: Bytes,
+    /// The far end.
+    pub client: Client,
+    /// What the log knows the request by; empty if nothing.
+    pub request_id: String,
+}
+
+/// The use cases that pages call.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Signing in.
+    pub login: Login,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// People, and the first admin.
+    pub accounts: Accounts,
+}
+
+/// The pages.
+#[derive(Debug)]
+pub struct Web {
+    site: Site,
+    password_login: bool,
+    services: Services,
+}
+
+/// What there is at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Account,
+    Login,
+    Logout,
+    Password,
+    Setup,
+    Style,
+    Logo,
+}
+
+const READ: &str = "GET, HEAD";
+const FORM: &str = "GET, HEAD, POST";
+
+/// Every address, and what it allows.
+const PLACES: [(&str, Place, &str); 7] = [
+    ("/", Place::Account, READ),
+    ("/login", Place::Login, FORM),
+    ("/logout", Place::Logout, FORM),
+    ("/password", Place::Password, FORM),
+    ("/setup", Place::Setup, FORM),
+    ("/static/doorward.css", Place::Style, READ),
+    ("/static/logo.svg", Place::Logo, READ),
+];
+
+/// Who asks for a page.
+#[derive(Debug)]
+enum Visitor {
+    /// Nobody we know, without a session cookie.
+    Stranger,
+    /// Somebody with a session cookie that is worth nothing; it should be taken back.
+    Stale,
+    /// Somebody who is signed in.
+    Known(Principal),
+}
+
+impl Web {
+    /// The pages of `site`.
+    pub fn new(site: Site, login: &LoginConfig, services: Services) -> Self {
+        Self { site, password_login: login.password, services }
+    }
+
+    /// Answers a request.
+    pub async fn respond(&self, request: WebRequest) -> Response<Bytes> {
+        let response = match self.visit(&request).await {
+            Ok(response) => response,
+            Err(problem) => {
+                let target = self.address(&request);
+                let look = Look {
+                    site: &self.site,
+                    method: &request.method,
+                    target: Some(&target),
+                    account: None,
+                    request_id: &request.request_id,
+                };
+                problem.respond(Audience::Browser, &look)
+            }
+        };
+        fit_to_method(&request.method, response)
+    }
+
+    async fn visit(&self, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+        let Some((_, place, allow)) = PLACES.into_iter().find(|(path, ..)| *path == request.path) else {
+            return Err(Problem::not_found());
+        };
+        let sends = match request.method {
+            Method::GET | Method::HEAD => false,
+            Method::POST if allow == FORM => true,
+            _ => return Err(Problem::method_not_allowed(allow)),
+        };
+        if sends {
+            match origin::sender(&request.headers, self.site.public_url(), &request.client) {
+                Sender::Ours => {}
+                // The set-up page hides where it is, because its address is a secret; so its form cannot
+                // say where it comes from. That secret in the form is proof enough.
+                Sender::Unsaid if place == Place::Setup => {}
+                Sender::Unsaid | Sender::Foreign => return Err(Problem::foreign_form()),
+            }
+        }
+        match (place, sends) {
+            (Place::Account, _) => account::show(self, request).await,
+            (Place::Login, false) => login::show(self, request).await,
+            (Place::Login, true) => login::submit(self, request).await,
+            (Place::Logout, false) => logout::show(self, request).await,
+            (Place::Logout, true) => logout::submit(self, request).await,
+            (Place::Password, false) => password::show(self, request).await,
+            (Place::Password, true) => password::submit(self, request).await,
+            (Place::Setup, false) => setup::show(self, request).await,
+            (Place::Setup, true) => setup::submit(self, request).await,
+            (Place::Style, _) => Ok(self.file(request, "text/css; charset=utf-8", page::STYLE)),
+            (Place::Logo, _) => Ok(self.file(request, "image/svg+xml", page::LOGO)),
+        }
+    }
+
+    /// A file that is part of the program; its address changes when it does.
+    fn file(&self, request: &WebRequest, content_type: &'static str, body: &'static [u8]) -> Response<Bytes> {
+        let tag = format!("\"{}\"", *page::VERSION);
+        let known = request
+            .headers
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|value| value.trim().trim_start_matches("W/") == tag);
+        let (status, body) = if known { (StatusCode::NOT_MODIFIED, &[][..]) } else { (StatusCode::OK, body) };
+        let mut response = self.site.answer(status, content_type, Bytes::from_static(body));
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+        if let Ok(tag) = HeaderValue::try_from(tag) {
+            headers.insert(ETAG, tag);
+        }
+        response
+    }
+
+    /// Who is asking. Looks the session up; two cookies of our name are nobody.
+    async fn visitor(&self, request: &WebRequest) -> Result<Visitor, Problem> {
+        let cookie = match self.site.cookies().session(&request.headers) {
+            Presented::Nothing => return Ok(Visitor::Stranger),
+            Presented::Unusable => return Ok(Visitor::Stale),
+            Presented::One(cookie) => cookie,
+        };
+        let sessions = &self.services.sessions;
+        let Some(digest) = sessions.digest_of_cookie(cookie) else {
+            return Ok(Visitor::Stale);
+        };
+        let principal = sessions.resolve(digest).await.map_err(|error| failed(&error))?;
+        Ok(principal.map_or(Visitor::Stale, Visitor::Known))
+    }
+
+    /// Where the person wants to be afterwards.
+    fn target(&self, request: &WebRequest) -> ReturnTarget {
+        let wanted = form::parameter(request.query.as_deref(), "rd").unwrap_or_default();
+        ReturnTarget::parse(&wanted, self.site.public_url())
+    }
+
+    /// The request's own path and query, as the browser has it.
+    fn address(&self, request: &WebRequest) -> String {
+        let path = self.site.link(&request.path);
+        // The query of the set-up page is a secret.
+        match request.query.as_deref().filter(|_| request.path != "/setup") {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        }
+    }
+
+    /// On to another page, after a form or instead of a page.
+    fn go(&self, location: &str) -> Response<Bytes> {
+        self.site.redirect(StatusCode::SEE_OTHER, location)
+    }
+
+    /// To the sign-in page, and back to where the request was going.
+    fn sign_in_first(&self, request: &WebRequest, visitor: &Visitor) -> Response<Bytes> {
+        let mut response = self.go(&self.site.link_back("/login", &self.address(request)));
+        self.take_back(visitor, &mut response);
+        response
+    }
+
+    /// Takes a worthless session cookie back.
+    fn take_back(&self, visitor: &Visitor, response: &mut Response<Bytes>) {
+        if matches!(visitor, Visitor::Stale) {
+            response.headers_mut().append(SET_COOKIE, self.site.cookies().clear_session());
+        }
+    }
+}
+
+/// What a failed use case is to the person; its cause goes to the log.
+fn failed(error: &ServiceError) -> Problem {
+    if let ServiceError::Unavailable(cause) = error {
+        tracing::warn!(cause = &**cause as &dyn Error, "a page could not be served");
+    }
+    Problem::from(error)
+}
+
+fn user_agent(headers: &HeaderMap) -> &str {
+    headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

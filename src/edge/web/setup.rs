@@ -1,0 +1,91 @@
+//! Making the first admin, with the link that was printed at the first start.
+
+use askama::Template;
+use bytes::Bytes;
+use http::header::REFERRER_POLICY;
+use http::{HeaderValue, Response, StatusCode};
+
+use super::form::Alert;
+use super::{ReturnTarget, Web, WebRequest, failed, form, login, user_agent};
+use crate::edge::page::Site;
+use crate::edge::problem::Problem;
+use crate::model::secret::Secret;
+use crate::service::ServiceError;
+use crate::service::login::SignIn;
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct SetupPage<'a> {
+    site: &'a Site,
+    token: &'a str,
+    username: &'a str,
+    alert: Option<Alert>,
+}
+
+impl SetupPage<'_> {
+    /// The field to correct; empty where it is none or nothing is wrong.
+    fn field(&self) -> &'static str {
+        self.alert.as_ref().map_or("", |alert| alert.field)
+    }
+}
+
+/// Shows the form. Looking at it uses nothing up: mail scanners and previews look at every link.
+pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let token = Secret::new(form::parameter(request.query.as_deref(), "token").unwrap_or_default());
+    let usable = web.services.accounts.check_setup_token(&token).await.map_err(|error| failed(&error))?;
+    if !usable {
+        return Err(Problem::setup_over());
+    }
+    Ok(page(web, StatusCode::OK, &token, "", None))
+}
+
+pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let [token, username, password, repeat] =
+        form::fields(&request.headers, &request.body, ["token", "username", "password", "repeat"])?;
+    let name = username.expose().trim();
+    if password.expose() != repeat.expose() {
+        let alert = Alert { field: "repeat", text: "The two passwords are not the same.".to_owned() };
+        return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, &token, name, Some(alert)));
+    }
+    let accounts = &web.services.accounts;
+    match accounts.complete_setup(token.clone(), name, password.clone()).await {
+        Ok(user) => {
+            let attempt = SignIn {
+                name: &user.username,
+                password,
+                client: request.client.address,
+                user_agent: user_agent(&request.headers),
+                device: None,
+            };
+            let signed_in = web.services.login.sign_in(attempt).await.map_err(|error| failed(&error))?;
+            Ok(login::enter(web, &signed_in, &ReturnTarget::home(web.site.public_url())))
+        }
+        Err(ServiceError::Refused) => Err(Problem::setup_over()),
+        Err(error) => {
+            let problem = failed(&error);
+            let field = match error {
+                ServiceError::Invalid { field: "username", .. } => "username",
+                ServiceError::Invalid { .. } => "password",
+                _ => "",
+            };
+            let alert = Alert { field, text: problem.advice() };
+            let mut response = page(web, problem.status, &token, name, Some(alert));
+            problem.add_fields(&mut response);
+            Ok(response)
+        }
+    }
+}
+
+/// The page's address holds the token, so no request from it names the address.
+fn page(
+    web: &Web,
+    status: StatusCode,
+    token: &Secret,
+    username: &str,
+    alert: Option<Alert>,
+) -> Response<Bytes> {
+    let page = SetupPage { site: &web.site, token: token.expose(), username, alert };
+    let mut response = web.site.page(status, &page);
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

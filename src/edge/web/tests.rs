@@ -1,0 +1,527 @@
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
+
+use super::*;
+use crate::config::PublicUrl;
+use crate::config::SameSite;
+use crate::config::SessionConfig;
+use crate::model::role::Role;
+use crate::model::secret::Secret;
+use crate::model::time::Clock;
+use crate::model::time::ManualClock;
+use crate::model::time::Timestamp;
+use crate::model::token::MasterKey;
+use crate::model::user::User;
+use crate::service::accounts::NewUser;
+use crate::service::bootstrap::Bootstrap;
+use crate::service::password::Passwords;
+use crate::service::revocation::Revocations;
+use crate::store::Store;
+
+const PASSWORD: &str = "nine bees in a bonnet";
+const NEXT_PASSWORD: &str = "seven geese on a ladder";
+const ORIGIN_OF_OURS: &str = "https://gate.example";
+const COOKIE_NAME: &str = "__Host-doorward";
+const DELETION: &str = "__Host-doorward=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax";
+
+/// The pages over a database in memory and a clock that stands still.
+struct World {
+    web: Web,
+    store: Store,
+    clock: Arc<ManualClock>,
+}
+
+/// One answer, read as a browser would.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let store = Store::open("sqlite::memory:", 1).await.unwrap();
+        let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
+        let clock: Arc<dyn Clock> = manual.clone();
+        let master = MasterKey::new(Secret::new("m".repeat(32)));
+        let revocations = Revocations::new(store.clone(), clock.clone());
+        let passwords = Passwords::new();
+        let config = SessionConfig {
+            idle: Duration::from_mins(60),
+            absolute: Duration::from_hours(12),
+            cookie_same_site: SameSite::Lax,
+            cookie_domain: None,
+        };
+        let sessions = Sessions::new(
+            config.clone(),
+            store.clone(),
+            master.derive("session"),
+            revocations.clone(),
+            clock.clone(),
+        );
+        let device_key = master.derive("device");
+        let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), device_key, clock.clone());
+        let accounts = Accounts::new(store.clone(), passwords, revocations, clock);
+        let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config);
+        let web = Web::new(site, &settings(), Services { login, sessions, accounts });
+        Self { web, store, clock: manual }
+    }
+
+    async fn user(&self, name: &str, must_change: bool) -> User {
+        let new = NewUser {
+            username: name.to_owned(),
+            email: None,
+            display_name: None,
+            role: Role::Admin,
+            groups: vec!["ops".to_owned()],
+            password: Some((Secret::new(PASSWORD), must_change)),
+        };
+        self.web.services.accounts.create(new).await.unwrap()
+    }
+
+    async fn get(&self, address: &str, cookie: Option<&str>) -> Answer {
+        self.send(Method::GET, address, cookie, &[], "").await
+    }
+
+    async fn post(&self, address: &str, cookie: Option<&str>, body: &str) -> Answer {
+        self.send(Method::POST, address, cookie, &[(ORIGIN, ORIGIN_OF_OURS), form()], body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        address: &str,
+        cookie: Option<&str>,
+        fields: &[(HeaderName, &'static str)],
+        body: &str,
+    ) -> Answer {
+        let (path, query) = match address.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (address, None),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("gate.example"));
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        if let Some(cookie) = cookie {
+            headers.insert(COOKIE, HeaderValue::try_from(cookie).unwrap());
+        }
+        let request = WebRequest {
+            method,
+            path: path.to_owned(),
+            query,
+            headers,
+            body: Bytes::from(body.to_owned()),
+            client: Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: true },
+            request_id: String::new(),
+        };
+        let (parts, body) = self.web.respond(request).await.into_parts();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// Signs in and returns the `Cookie` header from then on.
+    async fn sign_in(&self, name: &str) -> String {
+        let answer = self.post("/login", None, &credentials(name, PASSWORD, "/")).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        answer.session_cookie()
+    }
+
+    async fn is_signed_in(&self, cookie: &str) -> bool {
+        self.get("/", Some(cookie)).await.status == 200
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn cookies(&self) -> Vec<&str> {
+        self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    fn session_cookie(&self) -> String {
+        let own = format!("{COOKIE_NAME}=");
+        let cookies = self.cookies();
+        let cookie = cookies.iter().find(|cookie| cookie.starts_with(&own)).unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    /// What may differ between two sign-ins that fail is nothing but what was typed.
+    fn without(&self, typed: &str) -> (u16, String, String) {
+        (self.status, format!("{:?}", self.headers), self.body.replace(typed, ""))
+    }
+}
+
+fn settings() -> LoginConfig {
+    LoginConfig { password: true, default_role: Role::Viewer, admins: Vec::new(), admin_password: None }
+}
+
+fn form() -> (HeaderName, &'static str) {
+    (CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+fn encode(fields: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+fn credentials(name: &str, password: &str, rd: &str) -> String {
+    encode(&[("username", name), ("password", password), ("rd", rd)])
+}
+
+fn change(current: &str, new: &str, repeat: &str) -> String {
+    encode(&[("current", current), ("new", new), ("repeat", repeat)])
+}
+
+#[tokio::test]
+async fn signing_in_opens_a_session_and_leads_back() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let page = world.get("/login?rd=%2Fdash%3Fx%3D1", None).await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains(r#"name="rd" value="/dash?x=1""#));
+
+    let answer = world.post("/login", None, &credentials("alice", PASSWORD, "/dash?x=1")).await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/dash?x=1"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let attributes = "; Max-Age=43200; Path=/; HttpOnly; Secure; SameSite=Lax";
+    assert!(answer.cookies()[0].ends_with(attributes), "{:?}", answer.cookies());
+    assert!(answer.cookies()[1].starts_with("__Host-doorward-device="));
+
+    let cookie = answer.session_cookie();
+    let account = world.get("/", Some(&cookie)).await;
+    assert!(account.body.contains("alice") && account.body.contains("admin") && account.body.contains("ops"));
+    let again = world.get("/login?rd=%2Fdash", Some(&cookie)).await;
+    assert_eq!((again.status, again.header("location")), (303, "/dash"));
+}
+
+#[tokio::test]
+async fn signing_in_never_leads_elsewhere() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let answer = world.post("/login", None, &credentials("alice", PASSWORD, "//evil.example")).await;
+    assert_eq!(answer.header("location"), "/");
+    let cookie = answer.session_cookie();
+    for (address, expected) in [
+        ("/login?rd=https%3A%2F%2Fevil.example", "/"),
+        ("/login?rd=%2F%5Cevil.example", "/"),
+        ("/logout?rd=%2F%2Fevil.example", ""),
+    ] {
+        let answer = world.get(address, Some(&cookie)).await;
+        assert_eq!(answer.header("location"), expected);
+        assert!(!answer.body.contains("evil.example"));
+    }
+}
+
+#[tokio::test]
+async fn whoever_cannot_sign_in_gets_the_same_answer() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let disabled = world.user("bob", false).await;
+    world.web.services.accounts.disable(&disabled.id).await.unwrap();
+    let wrong = world.post("/login", None, &credentials("alice", "wrong wrong wrong", "/")).await;
+    assert_eq!(wrong.status, 401);
+    assert!(wrong.body.contains(r#"role="alert""#) && wrong.cookies().is_empty());
+    for (name, password) in [("bob", PASSWORD), ("bob", "wrong wrong wrong"), ("nobody", PASSWORD), ("", "")] {
+        let answer = world.post("/login", None, &credentials(name, password, "/")).await;
+        let shown = |name: &str| format!("value=\"{name}\"");
+        let (status, headers, body) = answer.without(&shown(name));
+        let (wrong_status, wrong_headers, wrong_body) = wrong.without(&shown("alice"));
+        assert_eq!((status, headers), (wrong_status, wrong_headers), "{name}");
+        if !name.is_empty() {
+            assert_eq!(body, wrong_body, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_typed_comes_back_escaped_and_the_password_never() {
+    let world = World::new().await;
+    let typed = r#""><script>x</script>"#;
+    let answer = world.post("/login", None, &credentials(typed, "s3cret s3cret", "/\"><b>")).await;
+    assert_eq!(answer.status, 401);
+    for raw in ["<script", "\"><", "<b>", "s3cret"] {
+        assert!(!answer.body.contains(raw), "{raw}");
+    }
+    assert!(answer.body.contains("&#60;script&#62;"));
+}
+
+#[tokio::test]
+async fn too_many_attempts_are_told_when_to_come_back() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let mut last = None;
+    for _ in 0..8 {
+        last = Some(world.post("/login", None, &credentials("alice", "wrong wrong wrong", "/")).await);
+    }
+    let answer = last.unwrap();
+    assert_eq!(answer.status, 429);
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    assert!(answer.body.contains("Try again in "));
+    world.clock.advance(Duration::from_hours(2));
+    world.sign_in("alice").await;
+}
+
+#[tokio::test]
+async fn a_new_sign_in_replaces_the_session_before() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    world.user("bob", false).await;
+    let before = world.sign_in("alice").await;
+    let answer = world.post("/login", Some(&before), &credentials("bob", PASSWORD, "/")).await;
+    assert_ne!(answer.session_cookie(), before);
+    assert!(!world.is_signed_in(&before).await);
+    assert!(world.is_signed_in(&answer.session_cookie()).await);
+}
+
+#[tokio::test]
+async fn a_temporary_password_is_changed_before_anything_else() {
+    let world = World::new().await;
+    world.user("alice", true).await;
+    let answer = world.post("/login", None, &credentials("alice", PASSWORD, "/dash")).await;
+    assert_eq!(answer.header("location"), "/_doorward/password?rd=%2Fdash");
+    let cookie = answer.session_cookie();
+    let account = world.get("/", Some(&cookie)).await;
+    assert!(account.header("location").starts_with("/_doorward/password"));
+
+    let page = world.get("/password?rd=%2Fdash", Some(&cookie)).await;
+    assert!(page.body.contains("Temporary password"));
+    for (body, status, field) in [
+        (change(PASSWORD, "short", "short"), 422, "new"),
+        (change(PASSWORD, NEXT_PASSWORD, "another one here"), 422, "repeat"),
+        (change("not my password", NEXT_PASSWORD, NEXT_PASSWORD), 401, "current"),
+    ] {
+        let answer = world.post("/password?rd=%2Fdash", Some(&cookie), &body).await;
+        assert_eq!((answer.status, answer.cookies().len()), (status, 0), "{field}");
+        let input = answer.body.lines().find(|line| line.contains(&format!("id=\"{field}\""))).unwrap();
+        assert!(input.contains("aria-invalid") && input.contains("problem"), "{input}");
+    }
+
+    let body = change(PASSWORD, NEXT_PASSWORD, NEXT_PASSWORD);
+    let answer = world.post("/password?rd=%2Fdash", Some(&cookie), &body).await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/dash"));
+    assert!(!world.is_signed_in(&cookie).await, "every session before has ended");
+    assert!(world.is_signed_in(&answer.session_cookie()).await);
+}
+
+#[tokio::test]
+async fn changing_a_password_needs_a_session() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    for answer in [
+        world.get("/password?rd=%2Fx", None).await,
+        world.post("/password?rd=%2Fx", None, &change(PASSWORD, NEXT_PASSWORD, NEXT_PASSWORD)).await,
+    ] {
+        assert_eq!(answer.status, 303);
+        assert_eq!(answer.header("location"), "/_doorward/login?rd=%2F_doorward%2Fpassword%3Frd%3D%252Fx");
+    }
+    world.sign_in("alice").await;
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_and_takes_the_cookie_back() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let cookie = world.sign_in("alice").await;
+    let page = world.get("/logout", Some(&cookie)).await;
+    assert_eq!(page.status, 200);
+    assert!(world.is_signed_in(&cookie).await, "looking at the page ends nothing");
+    let answer = world.post("/logout?rd=%2Fdash", Some(&cookie), "").await;
+    assert_eq!(answer.status, 303);
+    assert_eq!(answer.header("location"), "/_doorward/login?rd=%2Fdash&signed-out=1");
+    assert_eq!(answer.header("clear-site-data"), r#""cache", "storage""#);
+    assert_eq!(answer.cookies(), [DELETION]);
+    assert!(!world.is_signed_in(&cookie).await);
+}
+
+#[tokio::test]
+async fn the_first_admin_is_made_once() {
+    let world = World::new().await;
+    let Bootstrap::SetupToken(token) = world.web.services.accounts.bootstrap(&settings()).await.unwrap() else {
+        panic!("nobody is there yet")
+    };
+    let token = token.expose();
+    let link = format!("/setup?token={token}");
+    let page = world.get(&link, None).await;
+    assert_eq!((page.status, page.header("referrer-policy")), (200, "no-referrer"));
+    assert_eq!(world.get("/setup?token=wrong", None).await.status, 404);
+    assert_eq!(world.get("/setup", None).await.status, 404);
+
+    let body = |token: &str, password: &str, repeat: &str| {
+        encode(&[("token", token), ("username", "root"), ("password", password), ("repeat", repeat)])
+    };
+    assert_eq!(world.post("/setup", None, &body("wrong", PASSWORD, PASSWORD)).await.status, 404);
+    assert_eq!(world.post("/setup", None, &body(token, PASSWORD, "x")).await.status, 422);
+    assert_eq!(world.post("/setup", None, &body(token, "short", "short")).await.status, 422);
+    assert_eq!(world.get(&link, None).await.status, 200, "a mistake uses nothing up");
+
+    // The page has no-referrer, so its form says that it comes from nowhere.
+    let fields = [(ORIGIN, "null"), form()];
+    let made = world.send(Method::POST, "/setup", None, &fields, &body(token, PASSWORD, PASSWORD)).await;
+    assert_eq!((made.status, made.header("location")), (303, "/"));
+    assert!(world.is_signed_in(&made.session_cookie()).await);
+    assert_eq!(world.post("/setup", None, &body(token, PASSWORD, PASSWORD)).await.status, 404);
+    assert_eq!(world.get(&link, None).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let cookie = world.sign_in("alice").await;
+    let site = HeaderName::from_static("sec-fetch-site");
+    for origin in [
+        vec![],
+        vec![(ORIGIN, "https://evil.example")],
+        vec![(ORIGIN, "null")],
+        vec![(site.clone(), "cross-site")],
+        vec![(ORIGIN, "https://evil.example"), (site.clone(), "same-origin")],
+    ] {
+        for address in ["/logout", "/login", "/password", "/setup"] {
+            let fields: Vec<_> = origin.iter().cloned().chain([form()]).collect();
+            let answer = world.send(Method::POST, address, Some(&cookie), &fields, "").await;
+            let expected = if address == "/setup" && origin.len() < 2 { [400, 403] } else { [403, 403] };
+            assert!(expected.contains(&answer.status), "{address} {origin:?} {}", answer.status);
+            assert!(answer.cookies().is_empty());
+        }
+    }
+    assert!(world.is_signed_in(&cookie).await);
+    let fields = [(site, "same-origin"), form()];
+    assert_eq!(world.send(Method::POST, "/logout", Some(&cookie), &fields, "").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_session_cookie_that_is_worth_nothing_is_taken_back() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let expired = world.sign_in("alice").await;
+    world.clock.advance(Duration::from_hours(13));
+    for cookie in [expired.as_str(), "__Host-doorward=", "__Host-doorward=forged.forged"] {
+        for (address, status) in [("/login", 200), ("/", 303), ("/password", 303), ("/logout", 303)] {
+            let answer = world.get(address, Some(cookie)).await;
+            assert_eq!((answer.status, answer.cookies()), (status, vec![DELETION]), "{address} {cookie}");
+        }
+    }
+    assert!(world.get("/login", None).await.cookies().is_empty());
+}
+
+#[tokio::test]
+async fn two_cookies_of_our_name_are_nobody() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let cookie = world.sign_in("alice").await;
+    let two = format!("{cookie}; {cookie}");
+    let answer = world.get("/", Some(&two)).await;
+    assert_eq!((answer.status, answer.cookies()), (303, vec![DELETION]));
+    assert!(world.is_signed_in(&cookie).await);
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_no_verdict() {
+    let world = World::new().await;
+    world.user("alice", false).await;
+    let cookie = world.sign_in("alice").await;
+    world.store.close().await;
+    for answer in [
+        world.get("/", Some(&cookie)).await,
+        world.post("/logout", Some(&cookie), "").await,
+        world.post("/login", None, &credentials("alice", PASSWORD, "/")).await,
+    ] {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "5"), "{}", answer.body);
+        assert!(answer.cookies().is_empty(), "nobody is signed in or out by it");
+    }
+}
+
+#[tokio::test]
+async fn forms_are_whole_and_of_one_type() {
+    let world = World::new().await;
+    for body in ["", "username=a&password=b", "username=a&password=b&rd=/&rd=/", "password=b&rd=/"] {
+        assert_eq!(world.post("/login", None, body).await.status, 400, "{body}");
+    }
+    let own = (ORIGIN, ORIGIN_OF_OURS);
+    for other in ["text/plain", "application/json", "multipart/form-data"] {
+        let fields = [own.clone(), (CONTENT_TYPE, other)];
+        let answer =
+            world.send(Method::POST, "/login", None, &fields, &credentials("a", "b", "/")).await;
+        assert_eq!(answer.status, 415, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn other_addresses_and_methods_are_told_apart() {
+    let world = World::new().await;
+    for address in ["/nothing", "/login/", "//login", "/static/../login", "", "/LOGIN"] {
+        assert_eq!(world.get(address, None).await.status, 404, "{address}");
+    }
+    let own = [(ORIGIN, ORIGIN_OF_OURS), form()];
+    for (method, address, allow) in [
+        (Method::PUT, "/login", "GET, HEAD, POST"),
+        (Method::OPTIONS, "/login", "GET, HEAD, POST"),
+        (Method::POST, "/", "GET, HEAD"),
+        (Method::DELETE, "/static/logo.svg", "GET, HEAD"),
+    ] {
+        let answer = world.send(method, address, None, &own, "").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, allow));
+    }
+}
+
+#[tokio::test]
+async fn every_page_carries_the_protective_headers() {
+    let world = World::new().await;
+    for address in ["/login", "/nothing", "/", "/static/doorward.css"] {
+        let answer = world.get(address, None).await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            assert_eq!(answer.header(name), value, "{address} {name}");
+        }
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+        assert!(!policy.contains("unsafe") && !policy.contains("script-src"));
+        for inline in ["<script", "style=", "<style", " onclick"] {
+            assert!(!answer.body.contains(inline), "{address} has {inline}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let world = World::new().await;
+    for address in ["/login", "/static/doorward.css", "/nothing"] {
+        let get = world.get(address, None).await;
+        let head = world.send(Method::HEAD, address, None, &[], "").await;
+        assert_eq!((head.status, head.body.len()), (get.status, 0));
+        assert_eq!(head.header("content-length"), get.body.len().to_string());
+    }
+}
+
+#[tokio::test]
+async fn static_files_are_kept_until_they_change() {
+    let world = World::new().await;
+    let login = world.get("/login", None).await;
+    let address = format!("/_doorward/static/doorward.css?v={}", *page::VERSION);
+    assert!(login.body.contains(&address));
+    let style = world.get("/static/doorward.css", None).await;
+    assert_eq!((style.status, style.header("content-type")), (200, "text/css; charset=utf-8"));
+    assert_eq!(style.header("cache-control"), "public, max-age=86400");
+    let tag: &'static str = Box::leak(style.header("etag").to_owned().into_boxed_str());
+    for (known, status) in [(tag, 304), ("\"other\"", 200)] {
+        let fields = [(IF_NONE_MATCH, known)];
+        let answer = world.send(Method::GET, "/static/doorward.css", None, &fields, "").await;
+        assert_eq!((answer.status, answer.body.is_empty()), (status, status == 304));
+    }
+    let logo = world.get("/static/logo.svg", None).await;
+    assert_eq!(logo.header("content-type"), "image/svg+xml");
+}
