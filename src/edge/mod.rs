@@ -1,7 +1,11 @@
 //! Floor 5, where HTTP meets us: reads requests, calls the gate and the services, writes answers.
 
 pub mod audience;
+pub mod body;
 pub mod cookie;
+pub mod forwarded;
+pub mod local;
 pub mod page;
 pub mod problem;
+pub mod proxy;
 pub mod web;

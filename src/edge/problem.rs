@@ -198,6 +198,17 @@ impl Problem {
         )
     }
 
+    /// A client that stopped sending its request halfway.
+    pub fn request_timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request did not arrive in time",
+            "The connection stalled while the request was being sent. Send it again.",
+        )
+        .with(Remedy::Retry)
+    }
+
     /// A form larger than any of ours.
     pub fn body_too_large() -> Self {
         Self::new(

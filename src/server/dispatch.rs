@@ -171,7 +171,7 @@ impl Dispatch {
 
         if let Some(page) = self.own_path(target.path()) {
             let page = page.to_owned();
-            return Ok((self.own(request, &target, page, seen.client).await?, "own"));
+            return Ok((self.own(request, &target, page, seen.client, seen.request_id.clone()).await?, "own"));
         }
         let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
         let arrival = Arrival { target, client: seen.client, chain };
@@ -197,18 +197,22 @@ impl Dispatch {
         target: &RequestTarget,
         page: String,
         client: Client,
+        request_id: String,
     ) -> Result<Response<ResponseBody>, Denied> {
         if let Some(response) = self.health(&page) {
             return Ok(response);
         }
-        let (Parts { method, headers, .. }, incoming) = request.into_parts();
+        let (Parts { method, mut headers, uri, .. }, incoming) = request.into_parts();
+        if let Some(host) = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            headers.entry(HOST).or_insert(host);
+        }
         let body = read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|refusal| match refusal {
             Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
             refusal => Denied::closing(Problem::from(&refusal)),
         })?;
         let web = Arc::clone(&self.shared.web);
-        let request =
-            WebRequest { method, path: page, query: target.query().map(str::to_owned), headers, body, client };
+        let query = target.query().map(str::to_owned);
+        let request = WebRequest { method, path: page, query, headers, body, client, request_id };
         // A panic there ends its own task only, and is an error here.
         let answered = self.shared.control.spawn(async move { web.respond(request).await }).await;
         match answered {

@@ -1,0 +1,348 @@
+//! Floor 7, the composition root: everything is built once, in floor order, and stopped in reverse.
+
+mod master_key;
+mod sample;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, LogFormat, UpstreamAddress};
+use crate::edge::page::Site;
+use crate::edge::proxy::tls as upstream_tls;
+use crate::edge::proxy::tls::TlsError;
+use crate::edge::web::{Services, Web};
+use crate::gate::authenticator::{AuthenticatorParts, Resolver};
+use crate::model::time::{Clock, SystemClock};
+use crate::server;
+use crate::server::access_log;
+use crate::server::admission::Admission;
+use crate::server::dispatch::Shared;
+use crate::server::worker::{Parts, Worker};
+use crate::server::{Listener, Phase, Surface};
+use crate::service::ServiceError;
+use crate::service::accounts::Accounts;
+use crate::service::api_keys::ApiKeys;
+use crate::service::bootstrap::Bootstrap;
+use crate::service::login::Login;
+use crate::service::password::Passwords;
+use crate::service::revocation::Revocations;
+use crate::service::sessions::Sessions;
+use crate::service::touches;
+use crate::store::{Store, StoreError};
+
+/// Threads of the control plane: store, passwords, pages.
+const CONTROL_THREADS: usize = 2;
+/// The first look at the store must be over before anything is served.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// A use case at start, such as making the first admin.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// The key that signs cookies.
+    #[error("the secret cannot be read or made: {path}")]
+    MasterKey {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Certificates or keys.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address.
+    #[error("cannot listen on {address}: choose another with server.listen or --listen")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What went wrong.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Threads, runtimes, signals.
+    #[error("the process cannot be set up")]
+    Process(#[from] std::io::Error),
+    /// The store was opened and then did not answer.
+    #[error("the store does not answer")]
+    Unready,
+}
+
+/// Runs the gateway until it is told to stop: the first SIGTERM or SIGINT drains, the second ends at once.
+///
+/// # Errors
+///
+/// [`StartError`] if it does not start.
+pub fn serve(config: Config) -> Result<(), StartError> {
+    start_logging(&config);
+    // One provider, chosen here: two of them in one process would make rustls panic.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("doorward-control")
+        .enable_all()
+        .build()?;
+    control.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = Running::start(config, Arc::new(SystemClock)).await?;
+        running.announce();
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        tracing::info!("stopping: open requests are finished first");
+        tokio::select! {
+            () = running.stop() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+/// A running gateway.
+pub struct Running {
+    config: Arc<Config>,
+    addresses: Vec<SocketAddr>,
+    bootstrap: Bootstrap,
+    phase: watch::Sender<Phase>,
+    closing: watch::Sender<bool>,
+    draining: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    log_writer: Option<std::thread::JoinHandle<()>>,
+    upkeep: (oneshot::Sender<()>, JoinHandle<()>),
+    watching: JoinHandle<()>,
+    revocations: Revocations,
+    store: Store,
+}
+
+impl Running {
+    /// Builds everything and begins to serve. Must be called on the control plane's runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start(mut config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        // Certificates are read and addresses bound before anything else can go wrong halfway.
+        let tls = config.server.tls.as_ref().map(server::tls::acceptor).transpose()?;
+        for upstream in &config.upstreams {
+            upstream_tls::connector(upstream)?;
+        }
+        let mut listeners = Vec::new();
+        for address in &config.server.listen {
+            listeners.push(bind(*address, tls.clone(), Surface::Public)?);
+        }
+        if let Some(address) = config.server.ops_listen {
+            listeners.push(bind(address, None, Surface::Operations)?);
+        }
+        let addresses = listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect();
+
+        let store = Store::open(config.store.url.expose(), config.store.connections).await?;
+        let key = master_key::load(&config)?;
+        let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
+        let passwords = Passwords::new();
+        let sessions = Sessions::new(
+            config.session.clone(),
+            store.clone(),
+            key.derive("session cookie"),
+            revocations.clone(),
+            Arc::clone(&clock),
+        );
+        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
+        let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
+        let login = Login::new(
+            store.clone(),
+            passwords,
+            sessions.clone(),
+            key.derive("device cookie"),
+            Arc::clone(&clock),
+        );
+        let bootstrap = accounts.bootstrap(&config.login).await?;
+        config.login.admin_password = None;
+
+        sample::start_where_wanted(&mut config).await?;
+        let config = Arc::new(config);
+        let watching = tokio::spawn(revocations.clone().watch());
+        wait_until_fresh(&revocations).await?;
+        let (touches, upkeep) =
+            touches::channel(sessions.clone(), api_keys.clone(), store.clone(), Arc::clone(&clock));
+        let (stop_upkeep, upkeep_stopped) = oneshot::channel();
+        let upkeep = tokio::spawn(upkeep.run(async {
+            let _ = upkeep_stopped.await;
+        }));
+
+        let (phase, phases) = watch::channel(Phase::Running);
+        let (closing, closings) = watch::channel(false);
+        let draining = Arc::new(AtomicBool::new(false));
+        let (log, log_writer) = match config.log.access.then(access_log::start_writer) {
+            Some((log, writer)) => (Some(log), Some(writer)),
+            None => (None, None),
+        };
+        let site = Site::new(config.public_url.clone(), &config.session);
+        let web = Web::new(site.clone(), &config.login, Services { login, sessions: sessions.clone(), accounts });
+        let parts = Parts {
+            config: Arc::clone(&config),
+            shared: Shared {
+                site: Arc::new(site),
+                web: Arc::new(web),
+                control: Handle::current(),
+                revocations: revocations.clone(),
+                draining: Arc::clone(&draining),
+                trusted_proxies: config.server.trusted_proxies.clone().into(),
+                uri_bytes: config.server.limits.uri_bytes,
+                clock: Arc::clone(&clock),
+            },
+            authenticator: AuthenticatorParts {
+                resolver: Arc::new(Resolver::new(sessions, api_keys)),
+                control: Handle::current(),
+                revocations: revocations.clone(),
+                touches,
+                clock,
+                idle: config.session.idle,
+                outage_grace: config.store.outage_grace,
+            },
+            log,
+            phase: phases.clone(),
+            closing: closings,
+        };
+        let (mut workers, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..config.server.workers.max(1) {
+            let (worker, thread) = Worker::start(number, parts.clone())?;
+            workers.push(worker);
+            threads.push(thread);
+        }
+        let limits = config.server.limits;
+        let admission = Admission::new(limits.connections, limits.connections_per_client);
+        for listener in listeners {
+            tokio::spawn(server::accept(listener, workers.clone(), admission.clone(), phases.clone()));
+        }
+        Ok(Self {
+            config,
+            addresses,
+            bootstrap,
+            phase,
+            closing,
+            draining,
+            threads,
+            log_writer,
+            upkeep: (stop_upkeep, upkeep),
+            watching,
+            revocations,
+            store,
+        })
+    }
+
+    /// Where it listens, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How somebody can get in for the first time.
+    pub fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
+    }
+
+    /// Tells the operator where the gateway is and how to sign in.
+    fn announce(&self) {
+        let public = &self.config.public_url;
+        for upstream in &self.config.upstreams {
+            let target = match &upstream.address {
+                UpstreamAddress::Sample => String::from("the built-in sample dashboard"),
+                UpstreamAddress::Tcp { host, port, .. } => format!("{host}:{port}"),
+            };
+            tracing::info!("upstream {}: {target}", upstream.name);
+        }
+        for address in &self.addresses {
+            tracing::info!("listening on {address}");
+        }
+        tracing::info!("ready: open {}/", public.url(""));
+        match &self.bootstrap {
+            Bootstrap::FirstAdmin { username } => {
+                tracing::info!("sign in as `{username}` with the password you set; it must be changed first");
+            }
+            Bootstrap::SetupToken(token) => {
+                // The one secret that is printed: it works once, within a day, and only while there is no user.
+                let link = public.url(&format!("/_doorward/setup?token={}", token.expose()));
+                let line = format!("\nNobody can sign in yet. Make the first admin here, once, within 24 hours:\n\n  {link}\n\n");
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+            }
+            Bootstrap::Ready => tracing::info!("sign in at {}", public.url("/_doorward/login")),
+        }
+    }
+
+    /// Stops: no new connections, open requests are finished within the configured time, what is left is cut.
+    pub async fn stop(self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let _ = self.phase.send(Phase::Draining);
+        let threads = self.threads;
+        let mut drained = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join));
+        if tokio::time::timeout(self.config.server.drain, &mut drained).await.is_err() {
+            tracing::warn!("some requests did not end in time and are cut");
+            let _ = self.closing.send(true);
+            let _ = drained.await;
+        }
+        let (stop_upkeep, upkeep) = self.upkeep;
+        let _ = stop_upkeep.send(());
+        let _ = upkeep.await;
+        self.watching.abort();
+        if let Err(error) = self.revocations.forget().await {
+            tracing::debug!(%error, "the store was not told of the stop");
+        }
+        self.store.close().await;
+        if let Some(writer) = self.log_writer {
+            let _ = tokio::task::spawn_blocking(move || join(writer)).await;
+        }
+    }
+}
+
+fn join(thread: std::thread::JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread panicked");
+    }
+}
+
+fn bind(
+    address: SocketAddr,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    surface: Surface,
+) -> Result<Listener, StartError> {
+    let socket = server::bind(address).map_err(|cause| StartError::Bind { address, cause })?;
+    Ok(Listener { socket, tls, surface })
+}
+
+async fn wait_until_fresh(revocations: &Revocations) -> Result<(), StartError> {
+    let fresh = async {
+        while !revocations.is_fresh(Duration::from_secs(1)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY_TIMEOUT, fresh).await.map_err(|_| StartError::Unready)
+}
+
+/// Events of the gateway's life go to standard error; access events have standard output to themselves.
+fn start_logging(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A subscriber that is there already, as in tests, is left alone.
+    let _ = match config.log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_target(false).with_ansi(false).try_init(),
+    };
+}
+
+/// Loopback, where nobody else can connect.
+const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

@@ -1,0 +1,79 @@
+//! A small built-in dashboard, so that there is something to see before a real upstream is named.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use super::LOOPBACK;
+use super::StartError;
+use crate::config::{Config, UpstreamAddress};
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;\
+color-scheme:light dark}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .6rem;\
+border-bottom:1px solid #8886}code{font-size:.95em}";
+
+/// Starts the sample on a loopback port of its own and points the upstreams that want it there.
+pub(super) async fn start_where_wanted(config: &mut Config) -> Result<(), StartError> {
+    let wanting = |address: &UpstreamAddress| *address == UpstreamAddress::Sample;
+    if !config.upstreams.iter().any(|upstream| wanting(&upstream.address)) {
+        return Ok(());
+    }
+    let listener = TcpListener::bind((LOOPBACK, 0)).await?;
+    let port = listener.local_addr()?.port();
+    for upstream in config.upstreams.iter_mut().filter(|upstream| wanting(&upstream.address)) {
+        upstream.address = UpstreamAddress::Tcp { host: LOOPBACK.to_string(), port, tls: false };
+    }
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(
+                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)),
+            );
+        }
+    });
+    Ok(())
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path();
+    let (status, body) = match (request.method(), path) {
+        (&Method::GET | &Method::HEAD, "/" | "/admin") => (StatusCode::OK, page(path, request.headers())),
+        (&Method::POST, "/") => (StatusCode::OK, page(path, request.headers())),
+        _ => (StatusCode::NOT_FOUND, page(path, request.headers())),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, html);
+    Ok(response)
+}
+
+fn page(path: &str, headers: &HeaderMap) -> String {
+    let rows: String = headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("x-auth") || name.as_str().starts_with("x-forwarded"))
+        .map(|(name, value)| {
+            format!("<tr><td><code>{name}</code><td>{}", escape(&String::from_utf8_lossy(value.as_bytes())))
+        })
+        .collect();
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+         <title>Sample dashboard</title><style>{STYLE}</style>\
+         <h1>Sample dashboard</h1><p>This page comes from an upstream that has no login of its own: \
+         <code>{}</code>. You see it because Doorward let you through.</p>\
+         <h2>What it was told about you</h2><table><tr><th>Header<th>Value{rows}</table>\
+         <p>Replace <code>url = \"builtin:sample\"</code> in the configuration with the address of your own \
+         dashboard. <a href=\"/_doorward/\">Your account</a> · <a href=\"/_doorward/logout\">Sign out</a></p>",
+        escape(path)
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,113 @@
+//! `doorward check`: what the settings come to. Their problems are shown by whoever shows a failure.
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::output::Output;
+use crate::config::Config;
+use crate::config::RouteConfig;
+use crate::config::UpstreamAddress;
+use crate::policy::Rule;
+use crate::policy::When;
+
+pub(super) fn run(config: &Config, output: Output) -> Result<(), Failure> {
+    let routes: Vec<Value> = config.routes.iter().map(|route| route_value(route, config)).collect();
+    let value = json!({
+        "ok": true,
+        "public_url": config.public_url.to_string(),
+        "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "routes": routes,
+        "warnings": config.warnings,
+    });
+    let mut lines = vec![format!("The settings are fine. Browsers come to {}", config.public_url)];
+    for route in &config.routes {
+        lines.push(String::new());
+        lines.extend(route_lines(route, config));
+    }
+    if !config.warnings.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(config.warnings.iter().map(|warning| format!("warning: {warning}")));
+    output.show(&value, &lines.join("\n"))
+}
+
+fn route_lines(route: &RouteConfig, config: &Config) -> Vec<String> {
+    let hosts = if route.hosts.is_empty() { "any host".to_owned() } else { route.hosts.join(", ") };
+    let (name, address) = upstream(route, config);
+    let mut lines = vec![format!("route {}: {hosts}, {} -> {name} ({address})", route.name, route.path)];
+    for (index, rule) in route.policy.rules.iter().enumerate() {
+        lines.push(format!("  {}. {}: {}", index + 1, rule.name, sentence(rule)));
+    }
+    lines.push("  otherwise: refused".to_owned());
+    lines
+}
+
+fn sentence(rule: &Rule) -> String {
+    let conditions = conditions(&rule.when);
+    let when = if conditions.is_empty() {
+        "every request".to_owned()
+    } else {
+        conditions
+            .iter()
+            .map(|(what, values)| format!("{what} {}", values.join(" ")))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let named = |verb: &str, who: Vec<String>| (!who.is_empty()).then(|| format!("{verb} {}", who.join(" ")));
+    let outcome = [named("deny", texts(&rule.deny)), named("allow", texts(&rule.allow))];
+    format!("{when} -> {}", outcome.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+fn route_value(route: &RouteConfig, config: &Config) -> Value {
+    let (upstream, address) = upstream(route, config);
+    let rules = route.policy.rules.iter().map(|rule| {
+        let when: serde_json::Map<String, Value> = conditions(&rule.when)
+            .into_iter()
+            .map(|(what, values)| (what.to_owned(), json!(values)))
+            .collect();
+        json!({ "name": rule.name, "when": when, "deny": texts(&rule.deny), "allow": texts(&rule.allow) })
+    });
+    json!({
+        "name": route.name,
+        "hosts": route.hosts,
+        "path": route.path,
+        "upstream": upstream,
+        "upstream_address": address,
+        "rules": rules.collect::<Vec<_>>(),
+    })
+}
+
+/// The conditions that are there, by the names they have in the settings.
+fn conditions(when: &When) -> Vec<(&'static str, Vec<String>)> {
+    let graphql = when.graphql.as_ref();
+    let all = [
+        ("hosts", when.hosts.clone()),
+        ("methods", texts(&when.methods)),
+        ("paths", texts(&when.paths)),
+        ("graphql", graphql.map(|wanted| texts(&wanted.kinds)).unwrap_or_default()),
+        ("graphql_fields", graphql.map(|wanted| wanted.fields.clone()).unwrap_or_default()),
+        ("grpc", texts(&when.grpc)),
+        ("networks", texts(&when.networks)),
+    ];
+    all.into_iter().filter(|(_, values)| !values.is_empty()).collect()
+}
+
+fn upstream(route: &RouteConfig, config: &Config) -> (String, String) {
+    let Some(upstream) = config.upstreams.get(route.upstream) else {
+        return ("-".to_owned(), "-".to_owned());
+    };
+    let address = match &upstream.address {
+        UpstreamAddress::Sample => "built-in sample".to_owned(),
+        UpstreamAddress::Tcp { host, port, tls } => {
+            let scheme = if *tls { "https" } else { "http" };
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            format!("{scheme}://{host}:{port}")
+        }
+    };
+    (upstream.name.clone(), address)
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}

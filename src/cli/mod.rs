@@ -1,0 +1,231 @@
+//! Floor 7, the command line: reads arguments, calls one service, shows the outcome. It holds no rule.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration. Secrets are never arguments.
+
+mod check;
+mod failure;
+mod healthcheck;
+mod key;
+mod output;
+mod services;
+mod session;
+mod span;
+mod user;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+
+use self::failure::Failure;
+use self::output::Output;
+use crate::config;
+use crate::config::Config;
+use crate::config::Flags;
+use crate::config::Source;
+
+/// The settings that are read where no `--config` is given, if they exist.
+const DEFAULT_FILE: &str = "doorward.toml";
+
+/// An auth gateway in front of dashboards and APIs that have no login of their own.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version, max_term_width = 100)]
+#[command(after_help = "Example:
+  doorward serve --upstream http://127.0.0.1:6006
+
+`doorward COMMAND --help` shows an example for each command.")]
+struct CommandLine {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// Settings file [default: ./doorward.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    #[command(after_help = "Examples:
+  doorward serve --upstream http://127.0.0.1:6006
+  doorward serve --config /etc/doorward.toml --listen 0.0.0.0:8443")]
+    Serve(Overrides),
+    /// Validate the settings; print every problem, or the routes and rules in effect
+    #[command(after_help = "Example:
+  doorward check --config /etc/doorward.toml")]
+    Check(Overrides),
+    /// Add, list and change users
+    #[command(
+        subcommand,
+        after_help = "Example:
+  doorward user add alice --role admin"
+    )]
+    User(user::Command),
+    /// Create, list and revoke API keys
+    #[command(
+        subcommand,
+        after_help = "Example:
+  doorward key create ingest --role agent --path /v1/traces --method POST"
+    )]
+    Key(key::Command),
+    /// List and revoke sessions
+    #[command(
+        subcommand,
+        after_help = "Example:
+  doorward session revoke --user alice"
+    )]
+    Session(session::Command),
+    /// Ask a running gateway whether it is ready; exit code 1 if not
+    #[command(after_help = "Examples:
+  doorward healthcheck --config /etc/doorward.toml
+  doorward healthcheck --url http://127.0.0.1:8080")]
+    Healthcheck(healthcheck::Arguments),
+}
+
+/// Flags that override settings.
+#[derive(Clone, Debug, Default, Args)]
+struct Overrides {
+    /// The server to protect; a single upstream in the settings is replaced
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Address to listen on; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<String>,
+    /// How browsers reach the gateway
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Allow a plain-http public URL that is not loopback
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().collect())
+}
+
+fn run(arguments: Vec<OsString>) -> ExitCode {
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
+    let parsed = match CommandLine::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) if error.use_stderr() && wants_json => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            return Output::new(true).failure(&Failure::Usage(line.trim_start_matches("error: ").to_owned()));
+        }
+        Err(error) => {
+            // Help and version are asked for, everything else is an error; clap knows where each goes.
+            return if error.print().is_ok() && !error.use_stderr() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(2)
+            };
+        }
+    };
+    let output = Output::new(parsed.common.json);
+    match dispatch(parsed, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
+    let common = &line.common;
+    match line.command {
+        Command::Serve(overrides) => {
+            let config = load(common, &overrides)?;
+            crate::app::serve(config).map_err(|error| Failure::Failed(error.into()))
+        }
+        Command::Check(overrides) => check::run(&load(common, &overrides)?, output),
+        Command::User(command) => on_runtime(user::run(command, common, output)),
+        Command::Key(command) => on_runtime(key::run(command, common, output)),
+        Command::Session(command) => on_runtime(session::run(command, common, output)),
+        Command::Healthcheck(arguments) => on_runtime(healthcheck::run(arguments, common, output)),
+    }
+}
+
+/// Runs a command that needs no more than one thread.
+fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Failed(error.into()))?.block_on(command)
+}
+
+/// The settings: defaults, file, environment, flags.
+fn load(common: &Common, overrides: &Overrides) -> Result<Config, Failure> {
+    let file =
+        common.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let flags = Flags {
+        public_url: overrides.public_url.clone(),
+        insecure: overrides.insecure,
+        listen: overrides.listen.clone(),
+        upstream: overrides.upstream.clone(),
+    };
+    Ok(config::load(&Source { file, environment }, &flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn visit(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{path}");
+            assert!(help.contains("  doorward "), "{path}");
+            for command in command.get_subcommands() {
+                visit(command, &path);
+            }
+        }
+        visit(&CommandLine::command(), "");
+    }
+
+    #[test]
+    fn no_argument_takes_a_secret() {
+        for line in [
+            "doorward user add alice --password hunter2hunter2",
+            "doorward user add alice --role viewer hunter2hunter2",
+            "doorward user reset-password alice hunter2hunter2",
+        ] {
+            assert!(CommandLine::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn global_flags_stand_anywhere() {
+        for line in ["doorward --json user list", "doorward user --json list", "doorward user list --json"] {
+            assert!(CommandLine::try_parse_from(line.split(' ')).unwrap().common.json, "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_and_help_have_their_own_exit_codes() {
+        let code = |line: &str| format!("{:?}", run(line.split(' ').map(OsString::from).collect()));
+        assert_eq!(code("doorward frobnicate"), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(code("doorward user list --frobnicate --json"), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(code("doorward --version"), format!("{:?}", ExitCode::SUCCESS));
+    }
+}

@@ -1,0 +1,92 @@
+//! The services over the store that the settings name, for commands that work beside a running gateway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::Common;
+use super::Overrides;
+use super::failure::Failure;
+use super::load;
+use super::output::Output;
+use crate::config::Config;
+use crate::model::time::Clock;
+use crate::model::time::SystemClock;
+use crate::model::token::MasterKey;
+use crate::model::token::random_text;
+use crate::model::user::User;
+use crate::service::ServiceError;
+use crate::service::accounts::Accounts;
+use crate::service::api_keys::ApiKeys;
+use crate::service::password::Passwords;
+use crate::service::revocation::Revocations;
+use crate::service::sessions::Sessions;
+use crate::store::Store;
+
+/// How long a command waits for running gateways to act on a change.
+const SPREAD_WAIT: Duration = Duration::from_secs(2);
+/// Whom rows that record an actor name.
+pub(super) const ACTOR: &str = "cli";
+
+/// Everything a command may need.
+pub(super) struct Services {
+    pub(super) config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) accounts: Accounts,
+    pub(super) api_keys: ApiKeys,
+    pub(super) sessions: Sessions,
+    revocations: Revocations,
+}
+
+impl Services {
+    pub(super) async fn open(common: &Common) -> Result<Self, Failure> {
+        let config = load(common, &Overrides::default())?;
+        let store = Store::open(config.store.url.expose(), 1).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let revocations = Revocations::new(store.clone(), clock.clone());
+        // No cookie is made or read here, so the key that signs them is not needed.
+        let no_key = MasterKey::new(random_text()).derive("none");
+        Ok(Self {
+            accounts: Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone()),
+            api_keys: ApiKeys::new(store.clone(), revocations.clone(), clock.clone()),
+            sessions: Sessions::new(
+                config.session.clone(),
+                store,
+                no_key,
+                revocations.clone(),
+                clock.clone(),
+            ),
+            config,
+            clock,
+            revocations,
+        })
+    }
+
+    /// The user with this username or e-mail address, who must exist.
+    pub(super) async fn user(&self, name_or_email: &str) -> Result<User, Failure> {
+        let found = self.accounts.find(name_or_email).await?;
+        found.ok_or_else(|| ServiceError::NotFound { what: "user" }.into())
+    }
+
+    /// Shows a change that took a right away, once the running gateways act on it.
+    pub(super) async fn show_spread(
+        &self,
+        output: Output,
+        mut value: Value,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let spread = self.revocations.seen_everywhere(SPREAD_WAIT).await?;
+        let plural = if spread.reached == 1 { "" } else { "s" };
+        let mut text = format!("{text}; effective on {} running gateway{plural}", spread.reached);
+        if !spread.behind.is_empty() {
+            text = format!("{text}\nnot confirmed yet by: {}", spread.behind.join(", "));
+        }
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("effective_on".to_owned(), json!(spread.reached));
+            fields.insert("behind".to_owned(), json!(spread.behind));
+        }
+        output.show(&value, &text)
+    }
+}

@@ -1,0 +1,272 @@
+//! `doorward user`: people.
+
+use std::io::BufRead as _;
+use std::io::IsTerminal as _;
+use std::io::Read as _;
+
+use clap::Args;
+use clap::Subcommand;
+use serde_json::Value;
+use serde_json::json;
+
+use super::Common;
+use super::failure::Failure;
+use super::output::Output;
+use super::output::Table;
+use super::output::listed;
+use super::services::Services;
+use crate::model::role::Role;
+use crate::model::secret::Secret;
+use crate::model::user::User;
+use crate::service::accounts::NewUser;
+
+/// Bytes of a line that may hold a password.
+const LONGEST_LINE: u64 = 4096;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add a user; without --password-stdin a temporary password is made and printed
+    #[command(after_help = "Examples:
+  doorward user add alice --role admin --email alice@example.org
+  doorward user add bob --role viewer --group ops --password-stdin < password.txt")]
+    Add(Add),
+    /// List all users
+    #[command(after_help = "Example:
+  doorward user list")]
+    List,
+    /// Give a user another role, and end the user's sessions
+    #[command(after_help = "Example:
+  doorward user set-role alice member")]
+    SetRole {
+        #[command(flatten)]
+        user: Who,
+        /// admin, member or viewer
+        #[arg(value_name = "ROLE")]
+        role: Role,
+    },
+    /// Stop a user, with all sessions and keys, until enabled again
+    #[command(after_help = "Example:
+  doorward user disable alice")]
+    Disable(Who),
+    /// Let a disabled user in again
+    #[command(after_help = "Example:
+  doorward user enable alice")]
+    Enable(Who),
+    /// Delete a user with all sessions and keys
+    #[command(after_help = "Example:
+  doorward user delete alice")]
+    Delete(Who),
+    /// Make and print a temporary password, and end the user's sessions
+    #[command(after_help = "Example:
+  doorward user reset-password alice")]
+    ResetPassword(Who),
+    /// Put a user into a group
+    #[command(after_help = "Example:
+  doorward user add-group alice ops")]
+    AddGroup {
+        #[command(flatten)]
+        user: Who,
+        /// The group
+        #[arg(value_name = "GROUP")]
+        group: String,
+    },
+    /// Take a user out of a group
+    #[command(after_help = "Example:
+  doorward user remove-group alice ops")]
+    RemoveGroup {
+        #[command(flatten)]
+        user: Who,
+        /// The group
+        #[arg(value_name = "GROUP")]
+        group: String,
+    },
+}
+
+/// Which user.
+#[derive(Debug, Args)]
+pub(super) struct Who {
+    /// Username or e-mail address
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Username
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// admin, member or viewer [default: `login.default_role`]
+    #[arg(long)]
+    role: Option<Role>,
+    /// E-mail address
+    #[arg(long)]
+    email: Option<String>,
+    /// What pages show
+    #[arg(long, value_name = "TEXT")]
+    display_name: Option<String>,
+    /// Group; may be repeated
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Read the password from standard input, one line; from a terminal without showing it
+    #[arg(long)]
+    password_stdin: bool,
+    /// The password must be changed at the first sign-in, as one that was made always must
+    #[arg(long)]
+    temporary: bool,
+}
+
+pub(super) async fn run(command: Command, common: &Common, output: Output) -> Result<(), Failure> {
+    if let Command::Add(add) = command {
+        return add_user(add, common, output).await;
+    }
+    let services = Services::open(common).await?;
+    let accounts = &services.accounts;
+    let (user, did) = match command {
+        Command::Add(_) | Command::List => return list(&services, output).await,
+        Command::SetRole { user, role } => {
+            let user = services.user(&user.name).await?;
+            accounts.set_role(&user.id, role).await?;
+            (user, format!("now has the role {role}"))
+        }
+        Command::Disable(who) => {
+            let user = services.user(&who.name).await?;
+            accounts.disable(&user.id).await?;
+            (user, "is disabled".to_owned())
+        }
+        Command::Enable(who) => {
+            let user = services.user(&who.name).await?;
+            accounts.enable(&user.id).await?;
+            let text = format!("{} is enabled", user.username);
+            return output.show(&identity(&user), &text);
+        }
+        Command::Delete(who) => {
+            let user = services.user(&who.name).await?;
+            accounts.delete(&user.id).await?;
+            (user, "is deleted".to_owned())
+        }
+        Command::ResetPassword(who) => {
+            let user = services.user(&who.name).await?;
+            let password = accounts.reset_password(&user.id).await?;
+            let mut value = identity(&user);
+            insert(&mut value, "password", json!(password.expose()));
+            let text = format!(
+                "Temporary password of {}: {}\nEarlier sessions ended",
+                user.username,
+                password.expose()
+            );
+            return services.show_spread(output, value, &text).await;
+        }
+        Command::AddGroup { user, group } => {
+            let user = services.user(&user.name).await?;
+            let added = accounts.add_group(&user.id, &group).await?;
+            (user, format!("{} the group", if added { "is now in" } else { "was already in" }))
+        }
+        Command::RemoveGroup { user, group } => {
+            let user = services.user(&user.name).await?;
+            let removed = accounts.remove_group(&user.id, &group).await?;
+            (user, format!("{} the group", if removed { "is no longer in" } else { "was not in" }))
+        }
+    };
+    services.show_spread(output, identity(&user), &format!("{} {did}", user.username)).await
+}
+
+async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failure> {
+    // Asked before anything is opened: a person may take their time.
+    let given = if add.password_stdin { Some((read_password()?, add.temporary)) } else { None };
+    let services = Services::open(common).await?;
+    let new = NewUser {
+        username: add.name,
+        email: add.email,
+        display_name: add.display_name,
+        role: add.role.unwrap_or(services.config.login.default_role),
+        groups: add.groups,
+        password: given,
+    };
+    let (user, made) = if new.password.is_some() {
+        (services.accounts.create(new).await?, None)
+    } else {
+        let (user, password) = services.accounts.create_with_temporary_password(new).await?;
+        (user, Some(password))
+    };
+    let mut value = identity(&user);
+    insert(&mut value, "role", json!(user.role.as_str()));
+    let mut text = format!("{} is added with the role {}", user.username, user.role);
+    if let Some(password) = made {
+        insert(&mut value, "password", json!(password.expose()));
+        text = format!("{text}\nTemporary password: {}", password.expose());
+    }
+    output.show(&value, &text)
+}
+
+async fn list(services: &Services, output: Output) -> Result<(), Failure> {
+    let users = services.accounts.list().await?;
+    let mut table =
+        Table::new(&["USERNAME", "ROLE", "STATE", "GROUPS", "E-MAIL", "SINCE"], "there is no user yet");
+    for user in &users {
+        table.row(vec![
+            user.username.clone(),
+            user.role.to_string(),
+            state(user).to_owned(),
+            listed(&user.groups),
+            user.email.clone().unwrap_or_else(|| "-".to_owned()),
+            user.created_at.rfc3339(),
+        ]);
+    }
+    output.list("users", &users.iter().map(whole).collect::<Vec<_>>(), &table)
+}
+
+fn state(user: &User) -> &'static str {
+    if user.disabled {
+        "disabled"
+    } else if !user.has_password {
+        "no password"
+    } else if user.must_change_password {
+        "must change password"
+    } else {
+        "active"
+    }
+}
+
+fn identity(user: &User) -> Value {
+    json!({ "username": user.username, "id": user.id.0 })
+}
+
+fn whole(user: &User) -> Value {
+    json!({
+        "username": user.username,
+        "id": user.id.0,
+        "email": user.email,
+        "display_name": user.display_name,
+        "role": user.role.as_str(),
+        "groups": user.groups,
+        "disabled": user.disabled,
+        "has_password": user.has_password,
+        "must_change_password": user.must_change_password,
+        "created_at": user.created_at.rfc3339(),
+    })
+}
+
+fn insert(value: &mut Value, field: &str, content: Value) {
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(field.to_owned(), content);
+    }
+}
+
+/// One line of standard input; from a terminal, typed twice and not shown.
+fn read_password() -> Result<Secret, Failure> {
+    let unreadable = |error: std::io::Error| Failure::Failed(error.into());
+    if std::io::stdin().is_terminal() {
+        let first = Secret::new(rpassword::prompt_password("Password: ").map_err(unreadable)?);
+        let again = Secret::new(rpassword::prompt_password("Again: ").map_err(unreadable)?);
+        return if first.expose() == again.expose() {
+            Ok(first)
+        } else {
+            Err(Failure::Refused("the two passwords differ".to_owned()))
+        };
+    }
+    let mut line = zeroize::Zeroizing::new(String::new());
+    std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).map_err(unreadable)?;
+    Ok(Secret::new(
+        line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)),
+    ))
+}
