@@ -43,7 +43,7 @@ pub(super) fn upstreams(written: Vec<Upstream>, listen: &[SocketAddr], reader: &
 }
 
 fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reader) -> Option<UpstreamConfig> {
-    let url = upstream.url.0?;
+    let url = upstream.url.0.clone()?;
     let secure = matches!(url.address, UpstreamAddress::Tcp { tls: true, .. });
     if let UpstreamAddress::Tcp { host, port, .. } = &url.address
         && listen.iter().any(|own| own.port() == *port && reaches(host, own.ip()))
