@@ -1,0 +1,204 @@
+//! A whole gateway on a free port, with its own database and its own clock.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use doorward::app::Running;
+use doorward::config;
+use doorward::config::{Flags, Source};
+use doorward::model::api_key::KeyScope;
+use doorward::model::role::Role;
+use doorward::model::secret::Secret;
+use doorward::model::time::{Clock, ManualClock, Timestamp};
+use doorward::model::user::UserId;
+use doorward::service::accounts::{Accounts, NewUser};
+use doorward::service::api_keys::{ApiKeys, NewKey};
+use doorward::service::password::Passwords;
+use doorward::service::revocation::Revocations;
+use doorward::store::Store;
+use tempfile::TempDir;
+
+use super::raw::{Answer, exchange};
+
+/// Long enough for the password rules.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A running gateway. Stops when dropped, or properly by [`Gateway::stop`].
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
+    pub clock: Arc<ManualClock>,
+    pub folder: TempDir,
+    /// As another process would use them: beside the gateway, over the same database.
+    pub accounts: Accounts,
+    pub keys: ApiKeys,
+    pub revocations: Revocations,
+    pub store: Store,
+    running: Option<Running>,
+}
+
+impl Gateway {
+    /// A gateway with one upstream `app` at `upstream` and `routes` as TOML.
+    pub async fn spawn(upstream: &str, routes: &str) -> Self {
+        Self::configured(&format!(
+            "[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}"
+        ))
+        .await
+    }
+
+    /// A gateway with everything but addresses and store as TOML. `{folder}` stands for its folder.
+    pub async fn configured(toml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().display().to_string();
+        let toml = toml.replace("{folder}", &place);
+        // Settings of a section that the test writes itself are not written twice.
+        let mut text = String::from("public_url = \"http://localhost\"\n");
+        if !toml.contains("[store]") {
+            text.push_str(&format!("store.url = \"sqlite:{place}/doorward.db\"\n"));
+        }
+        if !toml.contains("[server]") {
+            text.push_str("server.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\n");
+        }
+        if !toml.contains("[log]") {
+            text.push_str("log.access = false\n");
+        }
+        text.push_str(&toml);
+        let file = folder.path().join("doorward.toml");
+        std::fs::write(&file, text).unwrap();
+        let source = Source { file: Some(file), environment: Vec::new() };
+        let config = match config::load(&source, &Flags::default()) {
+            Ok(config) => config,
+            Err(error) => panic!("{error}"),
+        };
+        let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
+        let store = Store::open(config.store.url.expose(), 2).await.unwrap();
+        let dyn_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
+        let revocations = Revocations::new(store.clone(), Arc::clone(&dyn_clock));
+        let accounts =
+            Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&dyn_clock));
+        let keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&dyn_clock));
+        let running = Running::start(config, dyn_clock).await.unwrap();
+        let addresses = running.addresses().to_vec();
+        Self {
+            address: addresses[0],
+            addresses,
+            clock,
+            folder,
+            accounts,
+            keys,
+            revocations,
+            store,
+            running: Some(running),
+        }
+    }
+
+    /// Adds a user with [`PASSWORD`].
+    pub async fn user(&self, name: &str, role: Role) -> UserId {
+        self.user_with(name, role, &[], false).await
+    }
+
+    pub async fn user_with(&self, name: &str, role: Role, groups: &[&str], must_change: bool) -> UserId {
+        let new = NewUser {
+            username: name.to_owned(),
+            email: Some(format!("{name}@example.org")),
+            display_name: None,
+            role,
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            password: Some((Secret::new(PASSWORD), must_change)),
+        };
+        self.accounts.create(new).await.unwrap().id
+    }
+
+    /// The text of a new system key.
+    pub async fn system_key(&self, name: &str, role: Role) -> String {
+        self.key_with(name, role, None, KeyScope::default()).await.0
+    }
+
+    /// Text and id of a new key.
+    pub async fn key_with(
+        &self,
+        name: &str,
+        role: Role,
+        owner: Option<UserId>,
+        scope: KeyScope,
+    ) -> (String, String) {
+        let new = NewKey {
+            name: name.to_owned(),
+            owner,
+            role,
+            scope,
+            expires_at: None,
+            created_by: "test".to_owned(),
+        };
+        let (text, key) = self.keys.issue(new).await.unwrap();
+        (text.expose().to_owned(), key.id)
+    }
+
+    /// Signs in with [`PASSWORD`] through the login page and gives the `Cookie` header's value.
+    pub async fn sign_in(&self, name: &str) -> String {
+        let answer = self.post_login(name, PASSWORD).await;
+        assert_eq!(answer.status, 303, "{}\n{}", answer.head, answer.text());
+        session_cookie(&answer).expect("signing in sets the session cookie")
+    }
+
+    pub async fn post_login(&self, name: &str, password: &str) -> Answer {
+        let form: String = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("username", name)
+            .append_pair("password", password)
+            .append_pair("rd", "/")
+            .finish();
+        self.post_form("/_doorward/login", &form, "").await
+    }
+
+    /// Posts one of our own forms from our own origin.
+    pub async fn post_form(&self, path: &str, form: &str, more_headers: &str) -> Answer {
+        let host = self.address;
+        exchange(
+            self.address,
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\n{more_headers}\
+                 content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+                form.len()
+            ),
+        )
+        .await
+    }
+
+    /// One request without a body. `headers` are whole lines, each ending in CR LF.
+    pub async fn send(&self, line: &str, headers: &str) -> Answer {
+        exchange(self.address, format!("{line} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n", self.address)).await
+    }
+
+    pub async fn get(&self, path: &str, headers: &str) -> Answer {
+        self.send(&format!("GET {path}"), headers).await
+    }
+
+    /// Waits until the running gateway acts on every change made beside it, as the command line does.
+    pub async fn settle(&self) {
+        let spread = self.revocations.seen_everywhere(super::DEADLINE).await.unwrap();
+        assert!(spread.behind.is_empty() && spread.reached == 1, "{spread:?}");
+    }
+
+    pub async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    /// Begins to stop, and leaves the rest of the test to look at how.
+    pub fn begin_stop(&mut self) -> tokio::task::JoinHandle<()> {
+        let running = self.running.take().expect("the gateway runs");
+        tokio::spawn(running.stop())
+    }
+}
+
+/// `name=value` of the session cookie an answer sets.
+pub fn session_cookie(answer: &Answer) -> Option<String> {
+    let set = answer.headers("set-cookie").into_iter().find(|cookie| cookie.starts_with("doorward="))?;
+    Some(set.split(';').next()?.to_owned())
+}
+
+/// A bearer header line.
+pub fn bearer(key: &str) -> String {
+    format!("authorization: Bearer {key}\r\n")
+}

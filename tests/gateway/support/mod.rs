@@ -1,0 +1,22 @@
+//! What the tests stand on.
+
+pub mod gateway;
+pub mod raw;
+pub mod upstream;
+
+pub use self::gateway::Gateway;
+pub use self::raw::{Answer, exchange};
+pub use self::upstream::Upstream;
+
+use std::time::Duration;
+
+/// Nothing here takes this long unless it hangs.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits for a future, and fails the test with `what` if it hangs.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen within {DEADLINE:?}"),
+    }
+}
