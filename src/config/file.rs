@@ -124,7 +124,10 @@ fn public_url(root: &Root, reader: &mut Reader) -> PublicUrl {
     let first =
         local(root.server.listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))));
     if let Some(url) = &root.public_url {
-        if !url.is_secure() && !url.is_loopback() && !root.insecure {
+        let exposed = !url.is_secure() && !url.is_loopback();
+        if exposed && root.insecure {
+            reader.warn("public_url", "is plain http: passwords and cookies can be read on the way");
+        } else if exposed {
             reader.problem(
                 "public_url",
                 "is plain http on a host other than this machine: passwords and cookies could be read on the way",

@@ -164,6 +164,7 @@ fn what_is_unwise_is_a_warning() {
     for (text, part) in [
         ("public_url = \"https://a.example\"\n[server]\nlisten = [\"0.0.0.0:8080\"]", "without TLS"),
         ("[login]\ndefault_role = \"admin\"", "makes everyone an admin"),
+        ("public_url = \"http://a.example\"\ninsecure = true", "is plain http"),
         (
             "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\n\
              rules = [{ allow = \"viewer\" }, { methods = \"write\", allow = \"member\" }]",
