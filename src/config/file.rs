@@ -9,12 +9,14 @@ use std::thread;
 use super::layers;
 use super::problem::{ConfigError, Place};
 use super::public_url::PublicUrl;
-use super::reader::{LOOSE, Reader, Section, Table};
+use super::reader::{LOOSE, Reader, Table};
+use super::section::{Section, brief};
 use super::settings::{self, Root};
 use super::upstream;
+use super::values::Number;
 use super::{
-    Config, KeyConfig, LimitConfig, LogConfig, LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig,
-    TlsFiles, rules,
+    Config, KeyConfig, LimitConfig, LogConfig, LogFormat, LoginConfig, ServerConfig, SessionConfig,
+    StoreConfig, TlsFiles, rules,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -97,7 +99,8 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
 
 /// Refuses secrets in a configuration file that others may read.
 fn guard_file(root: &Root, file: Option<&Path>, reader: &mut Reader) {
-    let mode = file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |found| found.permissions().mode());
+    let mode =
+        file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |found| found.permissions().mode());
     if mode & LOOSE == 0 {
         return;
     }
@@ -106,7 +109,8 @@ fn guard_file(root: &Root, file: Option<&Path>, reader: &mut Reader) {
     for (path, secret) in [("secret", true), ("login.admin_password", true), ("store.url", holds_password)] {
         if secret && reader.is_set(path) && reader.place(path).line().is_some() {
             let what = format!("is a secret in a file whose mode {:04o} lets others in", mode & 0o7777);
-            let remedy = format!("chmod 0640 the file, or put the secret into a file of its own with `{path}_file`");
+            let remedy =
+                format!("chmod 0640 the file, or put the secret into a file of its own with `{path}_file`");
             reader.problem(path, what, remedy);
         }
     }
@@ -117,31 +121,31 @@ fn public_url(root: &Root, reader: &mut Reader) -> PublicUrl {
     let local = |address: SocketAddr| {
         PublicUrl::parse(&format!("{scheme}://{address}")).expect("scheme, address and port make a URL")
     };
-    let first = local(root.server.listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))));
-    match &root.public_url {
-        Some(url) => {
-            if !url.is_secure() && !url.is_loopback() && !root.insecure {
-                reader.problem(
-                    "public_url",
-                    "is plain http on a host other than this machine: passwords and cookies could be read on the way",
-                    "write https://, or set `insecure = true` if nothing but trusted wire lies between",
-                );
-            }
-            url.clone()
+    let first =
+        local(root.server.listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))));
+    if let Some(url) = &root.public_url {
+        let exposed = !url.is_secure() && !url.is_loopback();
+        if exposed && root.insecure {
+            reader.warn("public_url", "is plain http: passwords and cookies can be read on the way");
+        } else if exposed {
+            reader.problem(
+                "public_url",
+                "is plain http on a host other than this machine: passwords and cookies could be read on the way",
+                "write https://, or set `insecure = true` if nothing but trusted wire lies between",
+            );
         }
-        None => {
-            if let Some(open) = root.server.listen.iter().find(|listen| !listen.ip().is_loopback())
-                && !reader.is_broken("public_url")
-            {
-                reader.problem(
-                    "public_url",
-                    format!("is missing, but {open} can be reached from other machines"),
-                    "add `public_url = \"https://app.example.com\"`, the address people type into their browsers",
-                );
-            }
-            first
-        }
+        return url.clone();
     }
+    if let Some(open) = root.server.listen.iter().find(|listen| !listen.ip().is_loopback())
+        && !reader.is_broken("public_url")
+    {
+        reader.problem(
+            "public_url",
+            format!("is missing, but {open} can be reached from other machines"),
+            "add `public_url = \"https://app.example.com\"`, the address people type into their browsers",
+        );
+    }
+    first
 }
 
 /// The path under which a secret was set.
@@ -232,12 +236,18 @@ fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader)
     }
     if limits.connections_per_client.0 > limits.connections.0 {
         let remedy = format!("write at most {}", limits.connections.0);
-        reader.problem(&limits.at("connections_per_client"), "is more than connections, of all clients", remedy);
+        reader.problem(
+            &limits.at("connections_per_client"),
+            "is more than connections, of all clients",
+            remedy,
+        );
     }
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     ServerConfig {
-        workers: server.workers.map_or_else(cores, |workers| workers.size()),
-        tls: server.tls.and_then(|tls| Some(TlsFiles { certificate: tls.certificate.0?.0, key: tls.key.0?.0 })),
+        workers: server.workers.map_or_else(cores, Number::size),
+        tls: server
+            .tls
+            .and_then(|tls| Some(TlsFiles { certificate: tls.certificate.0?.0, key: tls.key.0?.0 })),
         trusted_proxies: server.trusted_proxies.iter().map(|network| network.0).collect(),
         trusted_origins: server.trusted_origins.into_iter().map(|origin| origin.0).collect(),
         limits: LimitConfig {
@@ -266,7 +276,11 @@ fn login(login: settings::Login, reader: &mut Reader) -> LoginConfig {
         let path = set_as("login.admin_password", reader);
         let length = password.expose().chars().count();
         if !(12..=128).contains(&length) {
-            reader.problem(&path, "has not 12 to 128 characters", "choose a longer one, such as four random words");
+            reader.problem(
+                &path,
+                "has not 12 to 128 characters",
+                "choose a longer one, such as four random words",
+            );
         } else if distinct(password.expose()) < 5 || repeats(password.expose()) {
             reader.problem(&path, "can be guessed", "choose another, such as four random words");
         }
@@ -284,7 +298,7 @@ fn session(session: settings::Session, public_url: &PublicUrl, reader: &mut Read
         reader.problem(
             &session.at("absolute"),
             "is shorter than session.idle",
-            "write at least as long as session.idle",
+            format!("write at least \"{}\", or make session.idle shorter", brief(session.idle.0.as_secs())),
         );
     }
     if let Some(domain) = &session.cookie_domain {
@@ -312,8 +326,6 @@ fn session(session: settings::Session, public_url: &PublicUrl, reader: &mut Read
 }
 
 fn log(log: settings::Log) -> LogConfig {
-    let by_terminal =
-        || if std::io::stdout().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    let by_terminal = || if std::io::stdout().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     LogConfig { format: log.format.0.unwrap_or_else(by_terminal), level: log.level.0, access: log.access }
 }
-

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::value::{Dict, Map, Num, Value};
+use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{Flags, Source};
 use super::problem::{Place, Problem};
-use super::reader::{Kind, Places, join, nearest};
+use super::reader::{Places, join, nearest};
 use super::reference;
+use super::section::Kind;
 
 /// What the environment may set beside the settings by their own names.
 const ALIASES: [(&str, [&str; 2]); 2] = [
@@ -201,8 +202,10 @@ fn environment(variables: &[(String, String)], problems: &mut Vec<Problem>) -> V
             let names = settings.iter().map(|v| v.name.as_str()).chain(ALIASES.iter().map(|(name, _)| *name));
             let remedy = match nearest(name, names) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "unset it; a variable is named DOORWARD_SECTION__KEY, such as DOORWARD_SERVER__LISTEN"
-                    .to_owned(),
+                None => {
+                    "unset it; a variable is named DOORWARD_SECTION__KEY, such as DOORWARD_SERVER__LISTEN"
+                        .to_owned()
+                }
             };
             problems.push(Problem {
                 path: name.clone(),
@@ -220,7 +223,9 @@ fn is_service_link(name: &str) -> bool {
     name == "DOORWARD_PORT"
         || name == "DOORWARD_SERVICE_HOST"
         || name.starts_with("DOORWARD_SERVICE_PORT")
-        || name.strip_prefix("DOORWARD_PORT_").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        || name
+            .strip_prefix("DOORWARD_PORT_")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Reads a variable as its setting wants it; what does not fit is left as text for the reader to refuse.
@@ -291,8 +296,6 @@ fn flag_layers(flags: &Flags, before: &Figment, problems: &mut Vec<Problem>) -> 
 
 /// A whole number that is not negative.
 pub(super) fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Num(_, Num::F32(_) | Num::F64(_)) => None,
-        value => value.to_u128().and_then(|number| u64::try_from(number).ok()),
-    }
+    let Value::Num(_, number) = value else { return None };
+    number.to_u128_lossy().and_then(|number| u64::try_from(number).ok())
 }

@@ -5,11 +5,13 @@
 
 mod file;
 mod layers;
+mod pem;
 mod problem;
 mod public_url;
 mod reader;
 mod reference;
 mod rules;
+mod section;
 mod settings;
 mod upstream;
 mod values;
@@ -70,7 +72,7 @@ pub struct ServerConfig {
     pub tls: Option<TlsFiles>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Further origins (`https://host[:port]`) whose pages may send cookie-borne writes and WebSockets.
+    /// Further origins (`https://host[:port]`) whose pages may send cookie-borne writes or open a WebSocket.
     pub trusted_origins: Vec<String>,
     /// Bounds on what a client may send or hold.
     pub limits: LimitConfig,
@@ -295,3 +297,6 @@ pub struct RouteConfig {
     /// Who may do what there.
     pub policy: Policy,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,4 @@
 //! Reads merged values into typed sections and notes every problem on the way.
-//!
-//! A section is described once, by [`section!`]: its name, its settings, their types, defaults, meaning and
-//! an example. Reading, the search for unknown keys and the reference page come from that description.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,60 +9,7 @@ use figment::value::{Dict, Value};
 
 use super::layers;
 use super::problem::{Place, Problem};
-
-/// What a section is for and which settings it has.
-#[derive(Debug)]
-pub(super) struct SectionInfo {
-    pub(super) about: &'static str,
-    pub(super) settings: &'static [Setting],
-}
-
-/// One setting.
-#[derive(Debug)]
-pub(super) struct Setting {
-    pub(super) name: &'static str,
-    /// A second name for the same, where one value and several both read well.
-    pub(super) also: Option<&'static str>,
-    pub(super) kind: &'static Kind,
-    pub(super) required: bool,
-    /// As TOML.
-    pub(super) default: Option<&'static str>,
-    pub(super) about: &'static str,
-    /// As TOML.
-    pub(super) example: &'static str,
-}
-
-impl Setting {
-    /// Every key under which the setting may stand.
-    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
-        let file = matches!(self.kind, Kind::Secret).then(|| format!("{}_file", self.name));
-        [Some(self.name.to_owned()), self.also.map(str::to_owned), file].into_iter().flatten()
-    }
-}
-
-/// The type of a setting.
-#[derive(Debug)]
-pub(super) enum Kind {
-    Flag,
-    Number {
-        least: u64,
-        most: u64,
-    },
-    /// Text of some form, said in a few words.
-    Text(&'static str),
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// Both bounds in seconds.
-    Duration {
-        least: u64,
-        most: u64,
-    },
-    /// Text that is never shown; may stand in a file of its own.
-    Secret,
-    /// Several, or a single one written plainly.
-    List(&'static Kind),
-    Table(&'static SectionInfo),
-}
+use super::section::{Kind, SectionInfo, Setting};
 
 /// A type that can be read from a value.
 pub(super) trait Read: Sized {
@@ -92,9 +36,11 @@ impl<T: Read> Field for T {
 
     fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self {
         table.read(setting, reader).unwrap_or_else(|| {
-            let default = setting.default.expect("a setting that is neither Option nor Required has a default");
+            let default =
+                setting.default.expect("a setting that is neither Option nor Required has a default");
             let value = layers::toml_value(default).expect("defaults are TOML; a test reads them all");
-            T::read(&value, &join(table.path, setting.name), reader).expect("defaults are valid; a test reads them all")
+            T::read(&value, &join(table.path, setting.name), reader)
+                .expect("defaults are valid; a test reads them all")
         })
     }
 }
@@ -134,22 +80,6 @@ impl<T: Read> Read for Vec<T> {
             ),
             single => T::read(single, path, reader).map(|value| vec![value]),
         }
-    }
-}
-
-/// A section as read; made by [`section!`].
-pub(super) trait Section: Sized {
-    const INFO: &'static SectionInfo;
-
-    /// The section's path, such as `upstreams[0].tls`.
-    fn place(&self) -> &str;
-
-    /// Reads what is there, fills in defaults and notes every problem.
-    fn of(table: Table<'_>, reader: &mut Reader) -> Self;
-
-    /// The path of one of its settings.
-    fn at(&self, name: &str) -> String {
-        join(self.place(), name)
     }
 }
 
@@ -366,8 +296,9 @@ pub(super) const LOOSE: u32 = 0o027;
 
 fn read_secret(file: &Path) -> Result<String, Fault> {
     const MOST: u64 = 64 * 1024;
-    let unreadable =
-        |error: std::io::Error| Fault::new(format!("the file cannot be read: {error}"), "check its name and owner");
+    let unreadable = |error: std::io::Error| {
+        Fault::new(format!("the file cannot be read: {error}"), "check its name and owner")
+    };
     let metadata = std::fs::metadata(file).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(Fault::new("is no regular file", "name a file that holds only the secret"));
@@ -386,84 +317,4 @@ fn read_secret(file: &Path) -> Result<String, Fault> {
         return Err(Fault::new("the file is empty", "write the secret into it"));
     }
     Ok(text.to_owned())
-}
-
-/// Describes a section and derives its type and reading from the description.
-///
-/// `name: type = "default as TOML", "example as TOML";` with the meaning as doc comment.
-macro_rules! section {
-    (
-        $(#[doc = $about:literal])*
-        $section:ident {
-            $($(#[doc = $doc:literal])*
-            $name:ident $(or $also:ident)?: $type:ty $(= $default:literal)?, $example:literal;)*
-        }
-    ) => {
-        $(#[doc = $about])*
-        #[derive(Debug)]
-        pub(super) struct $section {
-            place: String,
-            $($(#[doc = $doc])* pub(super) $name: $type,)*
-        }
-
-        impl $crate::config::reader::Section for $section {
-            const INFO: &'static $crate::config::reader::SectionInfo =
-                &$crate::config::reader::SectionInfo {
-                    about: concat!($($about, "\n"),*),
-                    settings: &[$($crate::config::reader::Setting {
-                        name: stringify!($name),
-                        also: $crate::config::reader::first([$(Some(stringify!($also)),)? None]),
-                        kind: <$type as $crate::config::reader::Field>::KIND,
-                        required: <$type as $crate::config::reader::Field>::REQUIRED,
-                        default: $crate::config::reader::first([$(Some($default),)? None]),
-                        about: concat!($($doc, "\n"),*),
-                        example: $example,
-                    }),*],
-                };
-
-            fn place(&self) -> &str {
-                &self.place
-            }
-
-            fn of(
-                table: $crate::config::reader::Table<'_>,
-                reader: &mut $crate::config::reader::Reader,
-            ) -> Self {
-                table.refuse_unknown(Self::INFO, reader);
-                let mut settings = Self::INFO.settings.iter();
-                Self {
-                    place: table.path.to_owned(),
-                    $($name: <$type as $crate::config::reader::Field>::take(
-                        table,
-                        settings.next().expect("fields and settings come from one list"),
-                        reader,
-                    ),)*
-                }
-            }
-        }
-
-        impl $crate::config::reader::Read for $section {
-            const KIND: &'static $crate::config::reader::Kind =
-                &$crate::config::reader::Kind::Table(<Self as $crate::config::reader::Section>::INFO);
-
-            fn read(
-                value: &figment::value::Value,
-                path: &str,
-                reader: &mut $crate::config::reader::Reader,
-            ) -> Option<Self> {
-                let figment::value::Value::Dict(_, values) = value else {
-                    reader.mismatch(value, path, Self::KIND);
-                    return None;
-                };
-                Some($crate::config::reader::Section::of($crate::config::reader::Table { path, values }, reader))
-            }
-        }
-    };
-}
-pub(super) use section;
-
-/// The first of one or two; lets [`section!`] leave out what is optional.
-pub(super) const fn first<const N: usize>(texts: [Option<&'static str>; N]) -> Option<&'static str> {
-    let [first, ..] = texts.as_slice() else { return None };
-    *first
 }

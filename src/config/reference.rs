@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::reader::{Kind, Section, SectionInfo, Setting, join};
+use super::reader::join;
+use super::section::{Kind, Section, SectionInfo, Setting};
 use super::settings::Root;
 
 /// A variable that sets a setting.
@@ -67,41 +68,6 @@ pub(super) fn homes(key: &str) -> Vec<String> {
         .collect()
 }
 
-impl Kind {
-    /// The type in a few words that fit after "should be".
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Flag => "true or false".into(),
-            Self::Number { least, most } => format!("a whole number from {least} to {most}"),
-            Self::Text(what) => (*what).into(),
-            Self::Choice(words) => {
-                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-                match quoted.split_last() {
-                    Some((last, rest @ [_, ..])) => format!("{} or {last}", rest.join(", ")),
-                    _ => quoted.concat(),
-                }
-            }
-            Self::Duration { least, most } => {
-                format!("a duration from \"{}\" to \"{}\"", brief(*least), brief(*most))
-            }
-            Self::Secret => "text that is kept secret".into(),
-            Self::List(Self::Table(_)) => "a list of tables".into(),
-            Self::List(item) => format!("a list; each item {}", item.describe()),
-            Self::Table(_) => "a table".into(),
-        }
-    }
-}
-
-/// Seconds in the largest unit that fits without rest.
-pub(super) fn brief(seconds: u64) -> String {
-    for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
-        if seconds >= size && seconds.is_multiple_of(size) {
-            return format!("{}{unit}", seconds / size);
-        }
-    }
-    format!("{seconds}s")
-}
-
 /// The reference page of all settings, in Markdown.
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);
@@ -129,13 +95,13 @@ fn describe(path: &str, setting: &Setting, page: &mut String) {
         .collect();
     let _ = write!(page, "\n### {}\n\n{}\n", names.join(" or "), paragraph(setting.about));
     let _ = writeln!(page, "- Type: {}", setting.kind.describe());
-    if let Kind::Table(_) | Kind::List(Kind::Table(_)) = setting.kind {
-        let _ = writeln!(page, "- Settings: see `{}` below", join(path, setting.name));
-    }
-    let _ = match setting.default {
-        Some(default) => writeln!(page, "- Default: `{default}`"),
-        None if setting.required => writeln!(page, "- Required"),
-        None => writeln!(page, "- Default: not set"),
+    let _ = match (setting.kind, setting.default) {
+        (Kind::Table(_) | Kind::List(Kind::Table(_)), _) => {
+            writeln!(page, "- Settings: see `{}` below", join(path, setting.name))
+        }
+        (_, Some(default)) => writeln!(page, "- Default: `{default}`"),
+        (_, None) if setting.required => writeln!(page, "- Required"),
+        (_, None) => writeln!(page, "- Default: not set"),
     };
     let _ = writeln!(page, "- Example: `{} = {}`", setting.also.unwrap_or(setting.name), setting.example);
     let variable = format!("DOORWARD_{}", join(path, setting.name).replace('.', "__").to_uppercase());
@@ -146,7 +112,8 @@ fn describe(path: &str, setting: &Setting, page: &mut String) {
 
 /// Doc comments without the blank that follows their slashes.
 fn paragraph(about: &str) -> String {
-    about.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+    let lines: Vec<&str> = about.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n") + "\n"
 }
 
 const INTRODUCTION: &str = "\

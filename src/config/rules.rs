@@ -1,7 +1,8 @@
 //! Routes and their rules, checked for what cannot be meant.
 
 use super::RouteConfig;
-use super::reader::{Reader, Section, join, nearest};
+use super::reader::{Reader, join, nearest};
+use super::section::Section;
 use super::settings::{Route, Rule as Written};
 use super::upstream::Named;
 use crate::policy::GraphqlMatch;
@@ -101,11 +102,15 @@ fn policy(route: &Route, reader: &mut Reader) -> Policy {
             );
         }
         if let Some(earlier) = rules.iter().find(|earlier| shadows(earlier, &rule)) {
-            let what = format!("rule `{}` is never reached, because `{}` decides before it", rule.name, earlier.name);
+            let what = format!(
+                "rule `{}` is never reached, because `{}` decides before it",
+                rule.name, earlier.name
+            );
             reader.warn(written.place(), what);
         }
         if !rule.when.paths.is_empty() && !rule.when.paths.iter().any(|path| meets(path, &route.path.0)) {
-            let what = format!("rule `{}` is never reached, because its paths lie outside the route's", rule.name);
+            let what =
+                format!("rule `{}` is never reached, because its paths lie outside the route's", rule.name);
             reader.warn(written.place(), what);
         }
         rules.push(rule);

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use super::pem::{CertificateFile, KeyFile};
 use super::public_url::PublicUrl;
-use super::reader::{Required, section};
+use super::reader::Required;
+use super::section::section;
 use super::values::{
-    Admin, CertificateFile, FieldName, HostName, KeyFile, Level, LogStyle, Name, Number, Origin, PathOptIn,
-    PersonRole, Prefix, Span, TrustedNetwork, UpstreamUrl,
+    Admin, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
+    TrustedNetwork, UpstreamUrl,
 };
 use super::{HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::graphql::OperationType;
@@ -70,7 +72,7 @@ section! {
         /// Addresses or networks of proxies in front of the gateway, whose `X-Forwarded-*` headers are
         /// believed. Everyone listed here can pose as any client.
         trusted_proxies: Vec<TrustedNetwork> = "[]", r#"["10.0.0.0/8"]"#;
-        /// Further origins whose pages may send writes and open WebSockets with the session cookie.
+        /// Further origins whose pages may send writes or open a WebSocket with the session cookie.
         trusted_origins: Vec<Origin> = "[]", r#"["https://app.example.com"]"#;
         /// Bounds on what a client may send or hold.
         limits: Limits = "{}", "{ header_count = 100 }";

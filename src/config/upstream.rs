@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::reader::{Reader, Section, join};
+use super::reader::{Reader, join};
+use super::section::Section;
 use super::settings::Upstream;
 use super::values::PathOptIn;
 use super::{Timeouts, TlsFiles, UpstreamAddress, UpstreamConfig, UpstreamProtocol, UpstreamTls};
@@ -48,7 +49,11 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
     if let UpstreamAddress::Tcp { host, port, .. } = &url.address
         && listen.iter().any(|own| own.port() == *port && reaches(host, own.ip()))
     {
-        reader.problem(&upstream.at("url"), "is the gateway itself", "write the address of the server behind it");
+        reader.problem(
+            &upstream.at("url"),
+            "is the gateway itself",
+            "write the address of the server behind it",
+        );
     }
     let protocol = match upstream.protocol {
         Some(UpstreamProtocol::Http2) if !secure && !url.cleartext_http2 => {
@@ -60,7 +65,11 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
             UpstreamProtocol::Http2
         }
         Some(UpstreamProtocol::Http1) if url.cleartext_http2 => {
-            reader.problem(&upstream.at("protocol"), "contradicts h2c://, which is HTTP/2", "leave `protocol` out");
+            reader.problem(
+                &upstream.at("protocol"),
+                "contradicts h2c://, which is HTTP/2",
+                "leave `protocol` out",
+            );
             UpstreamProtocol::Http2
         }
         Some(protocol) => protocol,
@@ -78,7 +87,11 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
         reader.problem(&tls.at(missing), what, remedy);
     }
     if any && !secure {
-        reader.problem(tls.place(), "has no effect without TLS", "write `url = \"https://HOST:PORT\"`, or leave it out");
+        reader.problem(
+            tls.place(),
+            "has no effect without TLS",
+            "write `url = \"https://HOST:PORT\"`, or leave it out",
+        );
     }
     let allowed = |wanted| upstream.paths.allow.contains(&wanted);
     Some(UpstreamConfig {

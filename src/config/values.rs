@@ -1,21 +1,18 @@
 //! The types settings are read as: each parses its text and says what it wants instead.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use figment::value::Value;
 use http::HeaderName;
 use ipnet::IpNet;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
 use url::Host;
 
 use super::layers;
 use super::public_url::PublicUrl;
-use super::reader::{Fault, Kind, Read, Reader};
-use super::reference::brief;
+use super::reader::{Fault, Read, Reader};
+use super::section::{Kind, brief};
 use super::{HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
 use crate::model::graphql::OperationType;
 use crate::model::network;
@@ -79,7 +76,8 @@ impl<const LEAST: u64, const MOST: u64> Read for Span<LEAST, MOST> {
 
     fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
         reader.parse(value, path, Self::KIND, |text| {
-            let seconds = seconds(text).ok_or("is no duration: write a number and s, m, h or d, such as \"30s\"")?;
+            let seconds =
+                seconds(text).ok_or("is no duration: write a number and s, m, h or d, such as \"30s\"")?;
             if seconds < LEAST {
                 return Err(Fault::new("is too short", format!("write at least \"{}\"", brief(LEAST))));
             }
@@ -112,65 +110,6 @@ impl Read for Secret {
 
     fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
         reader.parse(value, path, Self::KIND, |text| Ok(Self::new(text)))
-    }
-}
-
-/// Reads and checks a file, then keeps its name.
-fn checked_file(
-    value: &Value,
-    path: &str,
-    reader: &mut Reader,
-    kind: &Kind,
-    check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
-) -> Option<PathBuf> {
-    const MOST: u64 = 1024 * 1024;
-    let directory = reader.resolve("");
-    reader.parse(value, path, kind, |name| {
-        let file = directory.join(name);
-        let unreadable =
-            |error: std::io::Error| Fault::new(format!("the file cannot be read: {error}"), "check its name and owner");
-        let metadata = std::fs::metadata(&file).map_err(unreadable)?;
-        if !metadata.is_file() || metadata.len() > MOST {
-            return Err(Fault::new("is no PEM file", "name a regular file of at most 1 MiB"));
-        }
-        check(&std::fs::read(&file).map_err(unreadable)?)?;
-        Ok(file)
-    })
-}
-
-/// A PEM file of certificates that exists and parses.
-#[derive(Debug)]
-pub(super) struct CertificateFile(pub(super) PathBuf);
-
-impl Read for CertificateFile {
-    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of certificates");
-
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
-        checked_file(value, path, reader, Self::KIND, |bytes| {
-            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-            match certificates.as_deref() {
-                Ok([_, ..]) => Ok(()),
-                _ => Err("the file holds no certificates in PEM form: write the name of one that does"),
-            }
-        })
-        .map(Self)
-    }
-}
-
-/// A PEM file of a private key that exists and parses.
-#[derive(Debug)]
-pub(super) struct KeyFile(pub(super) PathBuf);
-
-impl Read for KeyFile {
-    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of a private key");
-
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
-        checked_file(value, path, reader, Self::KIND, |bytes| {
-            PrivateKeyDer::from_pem_slice(bytes)
-                .map(|_| ())
-                .map_err(|_| "the file holds no private key in PEM form: write the name of one that does")
-        })
-        .map(Self)
     }
 }
 
@@ -326,13 +265,7 @@ text! {
         Ok(()) => Ok(Self(text.to_owned())),
         Err(_) => Err("is no name: write 1 to 128 visible characters without spaces and , ; : \" ' < > \\ %".into()),
     };
-    HostName, "a host name without port", |text| match Host::parse(text) {
-        Ok(Host::Ipv6(address)) => Ok(Self(address.to_string())),
-        Ok(host) if text != "*" && !text.contains('*') => {
-            Ok(Self(host.to_string().trim_end_matches('.').to_ascii_lowercase()))
-        }
-        _ => Err("is no host name: write one without scheme, port and *, such as \"app.example.com\"".into()),
-    };
+    HostName, "a host name without port", host_name;
     Prefix, "a path such as \"/app\"", prefix;
     PathPattern, "a path such as \"/api\" or \"/api/**\"", |text| Self::parse(text).map_err(Fault::from);
     MethodMatch, "\"read\", \"write\", \"websocket\" or a method such as \"POST\"", |text| {
@@ -362,10 +295,13 @@ text! {
 fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
     const ADVICE: &str = "write the addresses of your own proxies, such as \"10.1.2.3\" or \"10.1.0.0/16\"";
     if text == "*" {
-        return Err(Fault::new("would believe X-Forwarded-* headers of everyone, so that anyone could pose as any client", ADVICE));
+        return Err(Fault::new(
+            "would believe X-Forwarded-* headers of everyone, so that anyone could pose as any client",
+            ADVICE,
+        ));
     }
-    let network = network::parse(text)
-        .map_err(|_| Fault::new("is neither an address nor a network", ADVICE))?;
+    let network =
+        network::parse(text).map_err(|_| Fault::new("is neither an address nor a network", ADVICE))?;
     let least = if network.addr().is_ipv4() { 8 } else { 16 };
     if network.prefix_len() < least {
         let what = format!(
@@ -378,8 +314,19 @@ fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
 
 fn header_name(text: &str) -> Result<HeaderName, Fault> {
     const TAKEN: [&str; 13] = [
-        "authorization", "proxy-authorization", "cookie", "host", "origin", "referer", "connection", "upgrade", "te",
-        "content-length", "content-type", "transfer-encoding", "forwarded",
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "host",
+        "origin",
+        "referer",
+        "connection",
+        "upgrade",
+        "te",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "forwarded",
     ];
     let name = HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Fault::from("is no header name: write one such as \"X-Api-Key\""))?;
@@ -390,9 +337,21 @@ fn header_name(text: &str) -> Result<HeaderName, Fault> {
     Ok(name)
 }
 
+fn host_name(text: &str) -> Result<HostName, Fault> {
+    let host = text.parse().map_or_else(|_| Host::parse(text), |address| Ok(Host::Ipv6(address)));
+    match host {
+        Ok(Host::Ipv6(address)) => Ok(HostName(address.to_string())),
+        Ok(host) if !text.contains('*') => Ok(HostName(host.to_string().trim_end_matches('.').to_owned())),
+        _ => Err("is no host name: write one without scheme, port and *, such as \"app.example.com\"".into()),
+    }
+}
+
 fn prefix(text: &str) -> Result<Prefix, Fault> {
     if text.contains('*') {
-        return Err(Fault::new("is a pattern, but routes take plain prefixes", "put the pattern into a rule's `path`"));
+        return Err(Fault::new(
+            "is a pattern, but routes take plain prefixes",
+            "put the pattern into a rule's `path`",
+        ));
     }
     PathPattern::parse(text).map_err(Fault::from)?;
     let canonical = target::canonical_path(text)

@@ -1,0 +1,70 @@
+//! Settings that name PEM files (RFC 7468); the files are read once to see that they hold what they should.
+
+use std::path::PathBuf;
+
+use figment::value::Value;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::reader::{Fault, Read, Reader};
+use super::section::Kind;
+
+/// Reads and checks a file, then keeps its name.
+fn checked_file(
+    value: &Value,
+    path: &str,
+    reader: &mut Reader,
+    kind: &Kind,
+    check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
+) -> Option<PathBuf> {
+    const MOST: u64 = 1024 * 1024;
+    let directory = reader.resolve("");
+    reader.parse(value, path, kind, |name| {
+        let file = directory.join(name);
+        let unreadable = |error: std::io::Error| {
+            Fault::new(format!("the file cannot be read: {error}"), "check its name and owner")
+        };
+        let metadata = std::fs::metadata(&file).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > MOST {
+            return Err(Fault::new("is no PEM file", "name a regular file of at most 1 MiB"));
+        }
+        check(&std::fs::read(&file).map_err(unreadable)?)?;
+        Ok(file)
+    })
+}
+
+/// A PEM file of certificates that exists and parses.
+#[derive(Debug)]
+pub(super) struct CertificateFile(pub(super) PathBuf);
+
+impl Read for CertificateFile {
+    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of certificates");
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        checked_file(value, path, reader, Self::KIND, |bytes| {
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+            match certificates.as_deref() {
+                Ok([_, ..]) => Ok(()),
+                _ => Err("the file holds no certificates in PEM form: write the name of one that does"),
+            }
+        })
+        .map(Self)
+    }
+}
+
+/// A PEM file of a private key that exists and parses.
+#[derive(Debug)]
+pub(super) struct KeyFile(pub(super) PathBuf);
+
+impl Read for KeyFile {
+    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of a private key");
+
+    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        checked_file(value, path, reader, Self::KIND, |bytes| {
+            PrivateKeyDer::from_pem_slice(bytes)
+                .map(|_| ())
+                .map_err(|_| "the file holds no private key in PEM form: write the name of one that does")
+        })
+        .map(Self)
+    }
+}

@@ -1,0 +1,217 @@
+use super::*;
+
+const GOOD_SECRET: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+";
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let desk =
+        Desk::new(&with_least("[server]\nlisten = [\"127.0.0.1:1\"]\nworkers = 3\n[log]\naccess = true"));
+    let config = desk
+        .load_with(
+            &[
+                ("DOORWARD_SERVER__LISTEN", "[\"127.0.0.1:2\", \"[::1]:2\"]"),
+                ("DOORWARD_LOG__ACCESS", "false"),
+                ("DOORWARD_SERVER__LIMITS__HEADER_COUNT", "50"),
+                ("DOORWARD_SERVER__TRUSTED_PROXIES", "10.0.0.0/8"),
+                ("DOORWARD_PUBLIC_URL", "https://a.example"),
+                ("HOME", "/root"),
+            ],
+            &Flags::default(),
+        )
+        .unwrap();
+    assert_eq!(config.server.listen, ["127.0.0.1:2".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+    assert_eq!((config.server.workers, config.server.limits.header_count), (3, 50));
+    assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
+    assert!(!config.log.access);
+    assert_eq!(config.public_url.origin(), "https://a.example");
+}
+
+#[test]
+fn everything_can_be_said_by_the_environment_as_toml_or_json() {
+    for upstreams in ["[{ name = \"a\", url = \"http://h\" }]", "[{\"name\": \"a\", \"url\": \"http://h\"}]"]
+    {
+        let environment = owned(&[
+            ("DOORWARD_UPSTREAMS", upstreams),
+            ("DOORWARD_ROUTES", "[{ upstream = \"a\", path = \"/x\" }]"),
+            ("DOORWARD_SESSION", "{ idle = \"30m\" }"),
+        ]);
+        let config = load(&Source { file: None, environment }, &Flags::default()).unwrap();
+        assert_eq!(config.upstreams[0].name, "a");
+        assert_eq!(config.routes[0].path, "/x");
+        assert_eq!(config.session.idle, Duration::from_mins(30));
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let desk = Desk::new(LEAST);
+    let one = |name: &str, value: &str| -> Problem {
+        let [problem] =
+            desk.load_with(&[(name, value)], &Flags::default()).unwrap_err().0.try_into().unwrap();
+        problem
+    };
+    let problem = one("DOORWARD_SERVER__LISEN", "x");
+    assert!(problem.remedy.contains("`DOORWARD_SERVER__LISTEN`"), "{problem}");
+    let problem = one("DOORWARD_XYZZY", "x");
+    assert!(problem.remedy.contains("DOORWARD_SECTION__KEY"), "{problem}");
+    let problem = one("DOORWARD_SERVER__WORKERS", "many");
+    assert_eq!(problem.path, "server.workers");
+    assert_eq!(problem.place, Place::Environment("DOORWARD_SERVER__WORKERS".into()));
+    let problem = one("DOORWARD_SERVER__LISTEN", "[\"x\"]");
+    assert_eq!(problem.path, "server.listen[0]");
+    assert_eq!(problem.place, Place::Environment("DOORWARD_SERVER__LISTEN".into()));
+    let problem = one("DOORWARD_INSECURE", "1");
+    assert!(problem.remedy.contains("true"), "{problem}");
+}
+
+#[test]
+fn variables_kubernetes_sets_for_a_service_of_our_name_are_left_alone() {
+    let desk = Desk::new(LEAST);
+    let links = [
+        ("DOORWARD_PORT", "tcp://10.0.0.1:80"),
+        ("DOORWARD_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("DOORWARD_SERVICE_HOST", "10.0.0.1"),
+        ("DOORWARD_SERVICE_PORT_HTTP", "80"),
+    ];
+    assert!(desk.load_with(&links, &Flags::default()).is_ok());
+    assert!(desk.load_with(&[("DOORWARD_PORTS", "80")], &Flags::default()).is_err());
+}
+
+#[test]
+fn flags_override_everything() {
+    let desk = Desk::new(LEAST);
+    let flags = Flags {
+        upstream: Some("http://10.0.0.9:1".into()),
+        listen: vec!["127.0.0.1:7".into()],
+        public_url: Some("http://app.example".into()),
+        insecure: true,
+    };
+    let config = desk.load_with(&[("DOORWARD_SERVER__LISTEN", "127.0.0.1:2")], &flags).unwrap();
+    assert_eq!(config.server.listen, ["127.0.0.1:7".parse().unwrap()]);
+    assert_eq!(config.upstreams[0].name, "app");
+    assert_eq!(
+        config.upstreams[0].address,
+        UpstreamAddress::Tcp { host: "10.0.0.9".into(), port: 1, tls: false }
+    );
+    assert_eq!(config.public_url.origin(), "http://app.example");
+    let [problem] = desk
+        .load_with(&[], &Flags { listen: vec!["x".into()], ..Flags::default() })
+        .unwrap_err()
+        .0
+        .try_into()
+        .unwrap();
+    assert_eq!((problem.path.as_str(), problem.place), ("server.listen[0]", Place::Flag("--listen".into())));
+}
+
+#[test]
+fn the_upstream_flag_needs_no_file_and_refuses_to_choose() {
+    let flags = Flags { upstream: Some("http://127.0.0.1:6006".into()), ..Flags::default() };
+    let config = load(&Source::default(), &flags).unwrap();
+    assert_eq!((config.upstreams[0].name.as_str(), config.routes[0].path.as_str()), ("default", "/"));
+    assert_eq!(config.routes[0].policy, Policy::standard());
+
+    let two = format!("{LEAST}[[upstreams]]\nname = \"b\"\nurl = \"http://h\"\n");
+    let [problem] = Desk::new(&two).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
+    assert_eq!(problem.place, Place::Flag("--upstream".into()));
+
+    let flags = Flags { upstream: Some("6006".into()), ..Flags::default() };
+    let [problem] = Desk::new(LEAST).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
+    assert_eq!(
+        (problem.path.as_str(), problem.place),
+        ("upstreams[0].url", Place::Flag("--upstream".into()))
+    );
+    assert!(load(&Source::default(), &Flags::default()).is_err());
+}
+
+#[test]
+fn secrets_come_from_files_beside_the_file() {
+    let desk = Desk::new(&with_least("secret_file = \"s\"\n[store]\nurl_file = \"u\""));
+    desk.write("s", &format!("{GOOD_SECRET}\n"), 0o640);
+    desk.write("u", "postgres://doorward:pw@db/doorward\r\n", 0o400);
+    desk.write("p", "correct horse battery", 0o600);
+    let password = desk.path("p");
+    let environment = [("DOORWARD_ADMIN_PASSWORD_FILE", password.to_str().unwrap())];
+    let config = desk.load_with(&environment, &Flags::default()).unwrap();
+    assert_eq!(config.secret.unwrap().expose(), GOOD_SECRET);
+    assert_eq!(config.store.url.expose(), "postgres://doorward:pw@db/doorward");
+    assert_eq!(config.login.admin_password.unwrap().expose(), "correct horse battery");
+}
+
+#[test]
+fn a_secret_file_that_is_missing_empty_or_open_refuses_to_start() {
+    let desk = Desk::new(&with_least("secret_file = \"s\""));
+    let what = || {
+        let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+        assert_eq!((problem.path.as_str(), problem.place.line()), ("secret_file", Some(1)));
+        problem.what
+    };
+    assert!(what().contains("cannot be read"));
+    desk.write("s", "\n", 0o600);
+    assert!(what().contains("empty"));
+    for mode in [0o644, 0o660, 0o602] {
+        desk.write("s", GOOD_SECRET, mode);
+        assert!(what().contains("lets others in"), "{mode:o}");
+    }
+    desk.write("s", "short", 0o600);
+    assert!(what().contains("shorter"));
+    std::fs::remove_file(desk.path("s")).unwrap();
+    std::fs::create_dir(desk.path("s")).unwrap();
+    assert!(what().contains("no regular file"));
+}
+
+#[test]
+fn a_secret_in_an_open_configuration_file_refuses_to_start() {
+    for (line, path) in [
+        (format!("secret = \"{GOOD_SECRET}\""), "secret"),
+        ("[login]\nadmin_password = \"correct horse battery\"".to_owned(), "login.admin_password"),
+    ] {
+        let desk = Desk::new("");
+        desk.write("doorward.toml", &with_least(&line), 0o640);
+        assert!(desk.load().is_ok(), "{line}");
+        desk.write("doorward.toml", &with_least(&line), 0o644);
+        let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+        assert_eq!(problem.path, path);
+        assert!(problem.remedy.contains("chmod 0640"), "{problem}");
+    }
+    let desk = Desk::new("");
+    desk.write("doorward.toml", LEAST, 0o644);
+    assert!(desk.load().is_ok(), "without a secret the mode does not matter");
+}
+
+#[test]
+fn a_secret_said_twice_is_a_problem() {
+    let desk = Desk::new(&with_least(&format!("secret = \"{GOOD_SECRET}\"\nsecret_file = \"s\"")));
+    desk.write("s", GOOD_SECRET, 0o600);
+    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+    assert!(problem.remedy.contains("keep one of `secret` and `secret_file`"), "{problem}");
+}
+
+#[test]
+fn secrets_appear_neither_in_problems_nor_in_debug_output() {
+    const MARK: &str = "Sup3rS3cretMark";
+    let config = good(&format!(
+        "secret = \"{GOOD_SECRET}{MARK}\"\n[store]\nurl = \"postgres://u:{MARK}@h/d\"\n\
+         [login]\nadmin_password = \"{MARK}\""
+    ));
+    assert!(!format!("{config:?}").contains(MARK));
+    for text in [
+        format!("secret = \"{MARK}\""),
+        format!("secret = [\"{MARK}\"]"),
+        format!("secret = \"{MARK}\"\nsecret = \"{MARK}\""),
+        format!("secret = \"{MARK}"),
+        format!("secret_file = \"{MARK}\""),
+        format!("secrets = \"{MARK}\""),
+        format!("[store]\nurl = \"{MARK}\""),
+        format!("[store]\nurl = \"mysql://u:{MARK}@h/d\""),
+        format!("[login]\nadmin_password = \"{}\"", MARK.repeat(20)),
+        format!("public_url = \"https://u:{MARK}@h\""),
+        format!("[[upstreams]]\nname = \"a\"\nurl = \"http://u:{MARK}@h\"\n[[routes]]\nupstream = \"a\""),
+    ] {
+        let error = Desk::new(&with_least(&text)).load().unwrap_err();
+        assert!(!error.to_string().contains(MARK) && !format!("{error:?}").contains(MARK), "{error}");
+    }
+    let environment = [("DOORWARD_SECRET", MARK), ("DOORWARD_SECRTE", MARK)];
+    let error = Desk::new(LEAST).load_with(&environment, &Flags::default()).unwrap_err();
+    assert_eq!(error.0.len(), 2);
+    assert!(!error.to_string().contains(MARK), "{error}");
+}

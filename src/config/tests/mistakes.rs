@@ -1,0 +1,264 @@
+use super::*;
+
+/// Exactly one problem, at this path and line, with this in its remedy.
+#[track_caller]
+fn check(text: &str, path: &str, line: usize, remedy: &str) {
+    let problems = bad(text);
+    let [problem] = problems.as_slice() else { panic!("one problem expected for\n{text}\n{problems:#?}") };
+    assert_eq!(problem.path, path, "{problem}");
+    assert_eq!(problem.place.line(), Some(line), "{problem}");
+    assert!(problem.remedy.contains(remedy), "{problem}");
+    assert!(!problem.what.is_empty());
+}
+
+#[test]
+fn each_mistake_at_the_top_is_named_with_line_and_remedy() {
+    check("publik_url = \"x\"", "publik_url", 1, "`public_url`");
+    check("nonsense = 1", "nonsense", 1, "the settings here are public_url");
+    check("listen = [\"127.0.0.1:1\"]", "listen", 1, "belongs in [server]");
+    check("\n[servers]\n", "servers", 2, "`server`");
+    check("[[providers]]\nid = \"okta\"", "providers", 1, "the settings here are");
+    check("public_url = 5", "public_url", 1, "https://");
+    check("public_url = \"app.example.com\"", "public_url", 1, "https://");
+    check("public_url = \"http://app.example.com\"", "public_url", 1, "insecure = true");
+    check("public_url = \"https://app.example.com/?a\"", "public_url", 1, "https://");
+    check("public_url = \"https://u:p@app.example.com\"", "public_url", 1, "https://");
+    check("insecure = \"yes\"", "insecure", 1, "write for example true");
+    check("secret = \"short\"", "secret", 1, "openssl rand");
+    check("secret = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"", "secret", 1, "openssl rand");
+    check("secret = \"abcdefghijklabcdefghijklabcdefghijkl\"", "secret", 1, "openssl rand");
+    check("secret = \"<the output of: openssl rand -base64 32>\"", "secret", 1, "openssl rand");
+    check("secret_file = \"nowhere\"", "secret_file", 1, "check its name");
+    check("secret = [1]", "secret", 1, "write for example");
+}
+
+#[test]
+fn each_mistake_about_the_server_is_named_with_line_and_remedy() {
+    let check =
+        |text: &str, path: &str, line, remedy: &str| check(&format!("[server]\n{text}"), path, line, remedy);
+    check("lisen = []", "server.lisen", 2, "`listen`");
+    check("public_url = \"https://a.example\"", "server.public_url", 2, "at the top");
+    check("listen = []", "server.listen", 2, "127.0.0.1:8080");
+    check("listen = [\"localhost:80\"]", "server.listen[0]", 2, "not a name");
+    check("listen = [\n\"127.0.0.1:1\",\n7]", "server.listen[1]", 4, "write for example");
+    check("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "server.listen", 2, "leave one");
+    check("ops_listen = \"127.0.0.1:8080\"", "server.ops_listen", 2, "another port");
+    check("workers = 0", "server.workers", 2, "from 1 to 1024");
+    check("workers = -1", "server.workers", 2, "from 1 to 1024");
+    check("workers = 99999999999999999999999999", "server.workers", 2, "from 1 to 1024");
+    check("workers = 1.5", "server.workers", 2, "from 1 to 1024");
+    check("workers = \"2\"", "server.workers", 2, "write for example 4");
+    check("tls = true", "server.tls", 2, "certificate");
+    check("trusted_proxies = [\"0.0.0.0/0\"]", "server.trusted_proxies[0]", 2, "your own proxies");
+    check("trusted_proxies = [\"10.0.0.1\", \"::/0\"]", "server.trusted_proxies[1]", 2, "your own proxies");
+    check("trusted_proxies = \"*\"", "server.trusted_proxies", 2, "your own proxies");
+    check("trusted_proxies = [\"10.0.0.0/7\"]", "server.trusted_proxies[0]", 2, "your own proxies");
+    check("trusted_proxies = [\"fc00::/7\"]", "server.trusted_proxies[0]", 2, "your own proxies");
+    check("trusted_origins = [\"*\"]", "server.trusted_origins[0]", 2, "https://");
+    check("trusted_origins = [\"http://a.example\"]", "server.trusted_origins[0]", 2, "write https://");
+    check("trusted_origins = [\"https://a.example/x\"]", "server.trusted_origins[0]", 2, "https://");
+    check("header_timeout = \"0s\"", "server.header_timeout", 2, "at least \"1s\"");
+    check("header_timeout = \"2h\"", "server.header_timeout", 2, "at most \"5m\"");
+    check("keep_alive = \"1 minute\"", "server.keep_alive", 2, "\"30s\"");
+    check("keep_alive = 60", "server.keep_alive", 2, "\"2m\"");
+    check("drain = \"99999999999999999999d\"", "server.drain", 2, "\"30s\"");
+    check("[server.limits]\nheader_bites = 1", "server.limits.header_bites", 3, "`header_bytes`");
+    check("limits = { uri_bytes = 1 }", "server.limits.uri_bytes", 2, "from 256");
+    check("limits = { uri_bytes = 40000 }", "server.limits.uri_bytes", 2, "at most 32768");
+    check("limits.connections = 100", "server.limits.connections_per_client", 2, "at most 100");
+}
+
+#[test]
+fn each_mistake_about_people_and_storage_is_named_with_line_and_remedy() {
+    check("[store]\nurl = \"mysql://x\"", "store.url", 2, "sqlite:FILE");
+    check("[store]\nurl = \"sqlite:\"", "store.url", 2, "sqlite:FILE");
+    check("[store]\nconnections = 0", "store.connections", 2, "from 1");
+    check("[store]\noutage_grace = \"2h\"", "store.outage_grace", 2, "at most \"1h\"");
+    check(
+        "[login]\ndefault_role = \"agent\"",
+        "login.default_role",
+        2,
+        "\"viewer\", \"member\" or \"admin\"",
+    );
+    check("[login]\nadmins = [\"alice\"]", "login.admins[0]", 2, "alice=alice@");
+    check("[login]\nadmin_password = \"short\"", "login.admin_password", 2, "longer");
+    check("[login]\nadmin_password = \"adminadminadmin\"", "login.admin_password", 2, "random words");
+    check("[session]\nidle = \"1m\"", "session.idle", 2, "at least \"2m\"");
+    check("[session]\nidle = \"8d\"", "session.absolute", 1, "at least \"8d\"");
+    check("[session]\ncookie_same_site = \"none\"", "session.cookie_same_site", 2, "\"lax\" or \"strict\"");
+    check("[session]\ncookie_domain = \"example.com\"", "session.cookie_domain", 2, "leave it out");
+    let named = "public_url = \"https://a.b.example.com\"\n[session]\n";
+    check(
+        &format!("{named}cookie_domain = \"example.org\""),
+        "session.cookie_domain",
+        3,
+        "\"b.example.com\"",
+    );
+    check(&format!("{named}cookie_domain = \"xample.com\""), "session.cookie_domain", 3, "\"b.example.com\"");
+    check(&format!("{named}cookie_domain = \"com\""), "session.cookie_domain", 3, "\"b.example.com\"");
+    check("[keys]\nheader = \"Authorization\"", "keys.header", 2, "X-Api-Key");
+    check("[keys]\nheader = \"a b\"", "keys.header", 2, "X-Api-Key");
+    check("[log]\nlevel = \"verbose\"", "log.level", 2, "info");
+    check("[log]\nformat = \"xml\"", "log.format", 2, "\"auto\", \"text\" or \"json\"");
+    good(&format!("{named}cookie_domain = \"example.com\""));
+}
+
+#[test]
+fn each_mistake_about_upstreams_is_named_with_line_and_remedy() {
+    let check = |text: &str, path: &str, line, remedy: &str| {
+        let text = format!("[[upstreams]]\nname = \"a\"\n{text}\n[[routes]]\nupstream = \"a\"");
+        check(&text, path, line, remedy);
+    };
+    check("", "upstreams[0].url", 1, "add `url");
+    check("url = \"127.0.0.1:6006\"", "upstreams[0].url", 3, "http://HOST:PORT");
+    check("url = \"http://h/path\"", "upstreams[0].url", 3, "http://HOST:PORT");
+    check("url = \"http://u:p@h\"", "upstreams[0].url", 3, "http://HOST:PORT");
+    check("url = \"unix:/run/a\"", "upstreams[0].url", 3, "http://HOST:PORT");
+    check("url = \"builtin:other\"", "upstreams[0].url", 3, "builtin:sample");
+    check("url = \"http://127.0.0.1:8080\"", "upstreams[0].url", 3, "behind it");
+    check("url = \"http://h\"\nprotocol = \"http2\"", "upstreams[0].protocol", 4, "h2c://");
+    check("url = \"h2c://h\"\nprotocol = \"http1\"", "upstreams[0].protocol", 4, "leave `protocol` out");
+    check("url = \"http://h\"\ntls.server_name = \"x\"", "upstreams[0].tls", 4, "https://");
+    check("url = \"https://h\"\ntls.ca = \"none.pem\"", "upstreams[0].tls.ca", 4, "check its name");
+    check("url = \"http://h\"\nheaders = \"x\"", "upstreams[0].headers", 4, "\"standard\"");
+    check("url = \"http://h\"\npaths.allow = \"dots\"", "upstreams[0].paths.allow", 4, "\"encoded-slash\"");
+    check("url = \"http://h\"\ntimeouts.conect = \"1s\"", "upstreams[0].timeouts.conect", 4, "`connect`");
+    check(
+        "url = \"http://h\"\n[[upstreams]]\nname = \"a\"\nurl = \"http://h\"",
+        "upstreams[1].name",
+        5,
+        "its own",
+    );
+    check("url = \"http://h\"\n[[upstreams]]\nurl = \"http://h\"", "upstreams[1].name", 4, "add `name");
+}
+
+#[test]
+fn each_mistake_about_routes_is_named_with_line_and_remedy() {
+    let check = |text: &str, path: &str, line, remedy: &str| {
+        let text = format!(
+            "[[upstreams]]\nname = \"app\"\nurl = \"http://h\"\n[[routes]]\nupstream = \"app\"\n{text}"
+        );
+        check(&text, path, line, remedy);
+    };
+    check("[[routes]]\nupstream = \"ap\"\npath = \"/x\"", "routes[1].upstream", 7, "`app`");
+    check("[[routes]]\nupstream = \"zzz\"\npath = \"/x\"", "routes[1].upstream", 7, "one of app");
+    check("[[routes]]\npath = \"/x\"", "routes[1].upstream", 6, "add `upstream");
+    check("[[routes]]\nupstream = \"app\"\npath = \"/\"", "routes[1].path", 8, "another path or host");
+    check("[[routes]]\nname = \"/\"\nupstream = \"app\"\npath = \"/x\"", "routes[1].name", 7, "its own");
+    check("path = \"x\"", "routes[0].path", 6, "\"/app\"");
+    check("path = \"/x/**\"", "routes[0].path", 6, "rule's `path`");
+    check("host = \"a\"\nhosts = [\"b\"]", "routes[0].host", 6, "keep one");
+    check("host = \"*.example.com\"", "routes[0].host", 6, "app.example.com");
+    check("host = \"a.example:80\"", "routes[0].host", 6, "without scheme, port");
+    check("rules = [{ path = \"/\" }]", "routes[0].rules[0]", 6, "allow = \"viewer\"");
+    check("rules = [\n{ allow = [] }]", "routes[0].rules[0]", 7, "allow = \"viewer\"");
+    check("rules = [\n{ alow = \"viewer\", deny = \"agent\" }]", "routes[0].rules[0].alow", 7, "`allow`");
+    check("rules = [{ allow = [\"viewer\", \"staff\"] }]", "routes[0].rules[0].allow[1]", 6, "group:NAME");
+    check(
+        "rules = [{ methods = \"get\", allow = \"viewer\" }]",
+        "routes[0].rules[0].methods",
+        6,
+        "upper case",
+    );
+    check("rules = [{ path = \"/a?b\", allow = \"viewer\" }]", "routes[0].rules[0].path", 6, "/v1/users");
+    check(
+        "rules = [{ graphql = \"reads\", allow = \"viewer\" }]",
+        "routes[0].rules[0].graphql",
+        6,
+        "\"query\"",
+    );
+    check("rules = [{ fields = \"a\", allow = \"viewer\" }]", "routes[0].rules[0].fields", 6, "graphql =");
+    check("rules = [{ grpc = \"x\", allow = \"viewer\" }]", "routes[0].rules[0].grpc", 6, "grpc.health");
+    check(
+        "rules = [{ networks = \"x\", allow = \"viewer\" }]",
+        "routes[0].rules[0].networks",
+        6,
+        "10.0.0.0/8",
+    );
+    check(
+        "[[routes.rules]]\nname = \"a\"\nmethods = \"read\"\nallow = \"viewer\"\n[[routes.rules]]\nname = \"a\"\nallow = \"admin\"",
+        "routes[0].rules[1].name",
+        11,
+        "its own",
+    );
+}
+
+#[test]
+fn what_is_missing_altogether_is_named() {
+    let desk = Desk::new("");
+    let text = desk.load().unwrap_err().to_string();
+    assert!(text.contains("upstreams: there is none") && text.contains("--upstream URL"), "{text}");
+    let text = Desk::new("[[upstreams]]\nname = \"a\"\nurl = \"http://h\"").load().unwrap_err().to_string();
+    assert!(text.contains("routes: there is none") && text.contains("`upstream = \"a\"`"), "{text}");
+    let text = Desk::new(&with_least("[server]\nlisten = [\"0.0.0.0:80\"]")).load().unwrap_err().to_string();
+    assert!(text.contains("public_url: is missing, but 0.0.0.0:80"), "{text}");
+    let text = Desk::new(&with_least("[store]\nurl = \"postgres://h/d\"")).load().unwrap_err().to_string();
+    assert!(text.contains("secret: is missing") && text.contains("secret_file"), "{text}");
+}
+
+#[test]
+fn half_a_certificate_is_a_problem() {
+    let desk = Desk::new(
+        "[[upstreams]]\nname = \"a\"\nurl = \"https://h\"\ntls.certificate = \"c.pem\"\n[[routes]]\nupstream = \"a\"",
+    );
+    desk.write_pem("c.pem", "k.pem");
+    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+    assert_eq!((problem.path.as_str(), problem.place.line()), ("upstreams[0].tls.key", Some(4)));
+
+    let desk = Desk::new(&with_least("[server]\ntls = { certificate = \"c.pem\" }"));
+    desk.write_pem("c.pem", "k.pem");
+    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+    assert_eq!((problem.path.as_str(), problem.place.line()), ("server.tls.key", Some(2)));
+}
+
+#[test]
+fn a_file_that_is_no_toml_names_the_line() {
+    let problems = bad("[server]\nlisten = [\n\"a\"\n[store\nurl = 5");
+    assert!(problems.iter().all(|problem| problem.what.contains("not TOML")), "{problems:#?}");
+    assert!(problems.iter().any(|problem| problem.place.line() == Some(4)), "{problems:#?}");
+    let problems = bad("[log]\naccess = true\naccess = false");
+    assert_eq!(problems[0].place.line(), Some(3), "{problems:#?}");
+}
+
+#[test]
+fn ten_mistakes_are_all_named_at_once_in_the_order_of_the_file() {
+    let problems = bad(r#"public_url = "ftp://example.com"
+secret = "too short"
+[server]
+lisen = ["127.0.0.1:1"]
+workers = 0
+trusted_proxies = ["0.0.0.0/0"]
+keep_alive = 60
+[session]
+idle = "1s"
+[log]
+level = "loud"
+[[upstreams]]
+name = "app"
+url = "app:6006/x"
+[[routes]]
+upstream = "ap"
+rules = [
+  { methods = "read", allow = "everyone" },
+]
+"#);
+    let found: Vec<(Option<usize>, &str)> =
+        problems.iter().map(|problem| (problem.place.line(), problem.path.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            (Some(1), "public_url"),
+            (Some(2), "secret"),
+            (Some(4), "server.lisen"),
+            (Some(5), "server.workers"),
+            (Some(6), "server.trusted_proxies[0]"),
+            (Some(7), "server.keep_alive"),
+            (Some(9), "session.idle"),
+            (Some(11), "log.level"),
+            (Some(14), "upstreams[0].url"),
+            (Some(16), "routes[0].upstream"),
+            (Some(18), "routes[0].rules[0].allow"),
+        ]
+    );
+    assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
+}

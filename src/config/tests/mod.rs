@@ -1,0 +1,207 @@
+mod example;
+mod layers;
+mod mistakes;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// The least that starts.
+const LEAST: &str = "\
+[[upstreams]]
+name = \"app\"
+url = \"http://127.0.0.1:6006\"
+[[routes]]
+upstream = \"app\"
+";
+
+/// A directory with a configuration file and what it names.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new(text: &str) -> Self {
+        let desk = Self(tempfile::tempdir().unwrap());
+        desk.write("doorward.toml", text, 0o600);
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    /// A certificate and its key.
+    fn write_pem(&self, certificate: &str, key: &str) {
+        let made = rcgen::generate_simple_self_signed(["app.example.com".to_owned()]).unwrap();
+        self.write(certificate, &made.cert.pem(), 0o644);
+        self.write(key, &made.signing_key.serialize_pem(), 0o600);
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        self.load_with(&[], &Flags::default())
+    }
+
+    fn load_with(&self, environment: &[(&str, &str)], flags: &Flags) -> Result<Config, ConfigError> {
+        load(&Source { file: Some(self.path("doorward.toml")), environment: owned(environment) }, flags)
+    }
+}
+
+fn owned(environment: &[(&str, &str)]) -> Vec<(String, String)> {
+    environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// `text` before the least that starts, unless it has upstreams of its own.
+fn with_least(text: &str) -> String {
+    if text.contains("[[upstreams]]") { text.to_owned() } else { format!("{text}\n{LEAST}") }
+}
+
+#[track_caller]
+fn good(text: &str) -> Config {
+    let loaded = Desk::new(&with_least(text)).load();
+    loaded.unwrap_or_else(|error| panic!("{text}\nshould be good:\n{error}"))
+}
+
+#[track_caller]
+fn bad(text: &str) -> Vec<Problem> {
+    match Desk::new(&with_least(text)).load() {
+        Ok(_) => panic!("should be refused:\n{text}"),
+        Err(error) => error.0,
+    }
+}
+
+#[test]
+fn the_least_file_gets_every_default() {
+    let config = good("");
+    assert_eq!(config.public_url.to_string(), "http://127.0.0.1:8080");
+    assert!(config.secret.is_none() && config.warnings.is_empty());
+    let server = &config.server;
+    assert_eq!(server.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert!(server.ops_listen.is_none() && server.tls.is_none() && server.workers >= 1);
+    assert!(server.trusted_proxies.is_empty() && server.trusted_origins.is_empty());
+    let times = [server.header_timeout, server.keep_alive, server.drain];
+    assert_eq!(times, [10, 60, 30].map(Duration::from_secs));
+    let limits = server.limits;
+    let sizes = [limits.header_bytes, limits.header_count, limits.uri_bytes, limits.graphql_body_bytes];
+    assert_eq!(sizes, [32_768, 100, 8192, 1_048_576]);
+    assert_eq!((limits.connections, limits.connections_per_client, limits.http2_streams), (10_000, 256, 100));
+    assert_eq!(config.store.url.expose(), "sqlite:doorward.db");
+    assert_eq!((config.store.connections, config.store.outage_grace), (10, Duration::ZERO));
+    assert!(config.login.password && config.login.admins.is_empty() && config.login.admin_password.is_none());
+    assert_eq!(config.login.default_role, Role::Viewer);
+    let session = &config.session;
+    assert_eq!((session.idle, session.absolute), (Duration::from_hours(8), Duration::from_hours(168)));
+    assert_eq!((session.cookie_same_site, &session.cookie_domain), (SameSite::Lax, &None));
+    assert_eq!(config.keys.header, "x-api-key");
+    assert_eq!((config.log.level.as_str(), config.log.access), ("info", true));
+    let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
+    assert_eq!(upstream.address, UpstreamAddress::Tcp { host: "127.0.0.1".into(), port: 6006, tls: false });
+    assert_eq!((upstream.protocol, upstream.headers), (UpstreamProtocol::Http1, HeaderPreset::Standard));
+    assert!(upstream.preserve_host && !upstream.pass_authorization);
+    assert_eq!(upstream.paths, PathOptIns::default());
+    let times = [upstream.timeouts.connect, upstream.timeouts.response, upstream.timeouts.idle];
+    assert_eq!(times, [3, 60, 300].map(Duration::from_secs));
+    let [route] = config.routes.as_slice() else { panic!("one route") };
+    assert_eq!((route.name.as_str(), route.path.as_str(), route.upstream), ("/", "/", 0));
+    assert!(route.hosts.is_empty());
+    assert_eq!(route.policy, Policy::standard());
+}
+
+#[test]
+fn rules_are_read_in_order_with_every_condition() {
+    let config = good(
+        r#"
+[[upstreams]]
+name = "app"
+url = "h2c://[::1]:4317"
+[[routes]]
+host = "App.Example.com"
+path = "/app/"
+upstream = "app"
+rules = [
+  { name = "health", path = "/app/healthz", allow = "anyone" },
+  { methods = "POST", graphql = ["query"], fields = "projects", allow = ["viewer", "group:data"] },
+  { hosts = ["a.example", "::1"], paths = ["/app/x", "/app/**/y"], grpc = "a.B/*", networks = "10.0.0.0/8", deny = "user:Bob" },
+]
+"#,
+    );
+    let address = UpstreamAddress::Tcp { host: "::1".into(), port: 4317, tls: false };
+    assert_eq!(config.upstreams[0].address, address);
+    assert_eq!(config.upstreams[0].protocol, UpstreamProtocol::Http2);
+    let route = &config.routes[0];
+    assert_eq!((route.name.as_str(), route.path.as_str()), ("app.example.com/app", "/app"));
+    assert_eq!(route.hosts, ["app.example.com"]);
+    let shown: Vec<String> = route
+        .policy
+        .rules
+        .iter()
+        .map(|rule| format!("{} allow {:?} deny {:?}", rule.name, rule.allow, rule.deny))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "health allow [Anyone] deny []",
+            "rule-2 allow [Role(Viewer), Group(\"data\")] deny []",
+            "rule-3 allow [] deny [User(\"bob\")]",
+        ]
+    );
+    let third = &route.policy.rules[2].when;
+    assert_eq!(third.hosts, ["a.example", "::1"]);
+    assert_eq!((third.paths.len(), third.grpc.len(), third.networks.len()), (2, 1, 1));
+    let graphql = route.policy.rules[1].when.graphql.as_ref().unwrap();
+    assert_eq!(graphql.fields, ["projects"]);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn what_is_unwise_is_a_warning() {
+    for (text, part) in [
+        ("public_url = \"https://a.example\"\n[server]\nlisten = [\"0.0.0.0:8080\"]", "without TLS"),
+        ("[login]\ndefault_role = \"admin\"", "makes everyone an admin"),
+        ("public_url = \"http://a.example\"\ninsecure = true", "is plain http"),
+        (
+            "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\n\
+             rules = [{ allow = \"viewer\" }, { methods = \"write\", allow = \"member\" }]",
+            "never reached, because `rule-1` decides",
+        ),
+        (
+            "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\npath = \"/app\"\n\
+             rules = [{ path = \"/v1\", allow = \"viewer\" }]",
+            "paths lie outside",
+        ),
+        (
+            "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\n\
+             rules = [{ deny = \"group:guests\" }, { path = \"/docs\", allow = \"anyone\" }]",
+            "get in by signing out",
+        ),
+        (
+            "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[upstreams]]\nname = \"b\"\n\
+             url = \"http://10.0.0.1\"\n[[routes]]\nupstream = \"a\"",
+            "no route leads to upstream `b`",
+        ),
+    ] {
+        let warnings = good(text).warnings;
+        assert!(warnings.iter().any(|warning| warning.contains(part)), "{text}\n{warnings:?}");
+    }
+    let behind_proxy = "public_url = \"https://a.example\"\n[server]\nlisten = [\"0.0.0.0:8080\"]\n\
+                        trusted_proxies = [\"10.0.0.0/8\"]";
+    assert!(good(behind_proxy).warnings.is_empty());
+}
+
+#[test]
+fn tls_files_are_read_from_beside_the_file() {
+    let desk = Desk::new(&with_least("[server]\ntls = { certificate = \"tls.crt\", key = \"tls.key\" }"));
+    desk.write_pem("tls.crt", "tls.key");
+    let config = desk.load().unwrap();
+    assert_eq!(config.server.tls.unwrap().certificate, desk.path("tls.crt"));
+    assert_eq!(config.public_url.to_string(), "https://127.0.0.1:8080");
+    desk.write("tls.key", "no key", 0o600);
+    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+    assert_eq!((problem.path.as_str(), problem.place.line()), ("server.tls.key", Some(2)));
+}
