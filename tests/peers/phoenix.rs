@@ -16,7 +16,7 @@ use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, python, repository, wait_for};
 
 /// Phoenix imports for half a minute before it listens, longer on a busy machine.
-const PHOENIX_START: Duration = Duration::from_secs(180);
+const PHOENIX_START: Duration = Duration::from_mins(3);
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
