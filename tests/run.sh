@@ -26,7 +26,7 @@ failed=()
 cleanup() {
   [ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || true
   stop_postgres
-  rm -rf "$scratch"
+  rm -rf "$scratch" || true # a peer that is still ending may hold on to its files
 }
 trap cleanup EXIT
 trap 'exit 130' INT
