@@ -1,0 +1,115 @@
+//! Streamlit: a page that is blank without its WebSocket.
+
+use std::process::Command;
+use std::time::Duration;
+
+use http::Method;
+use tempfile::TempDir;
+
+use crate::support::chrome::Browser;
+use crate::support::client::Answer;
+use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::process::Process;
+use crate::support::{free_port, python, repository};
+
+const START: Duration = Duration::from_secs(90);
+
+struct Streamlit {
+    address: String,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl Streamlit {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut run = Command::new(python());
+        run.args(["-m", "streamlit", "run"]).arg(repository("tests/peers/streamlit_app.py"));
+        run.args(["--server.address", "127.0.0.1", "--server.port", &port.to_string()]);
+        run.args(["--server.headless", "true", "--server.fileWatcherType", "none"]);
+        run.args(["--browser.gatherUsageStats", "false"]);
+        let process = Process::start("streamlit", directory.path(), &run);
+        let address = format!("127.0.0.1:{port}");
+        let process = process.ready(&format!("http://{address}/_stcore/health"), START).await;
+        Self { address, _process: process, _directory: directory }
+    }
+
+    /// Anybody signed in sees it; what a page does travels over the stream, so that is a member's.
+    async fn gateway(&self) -> Gateway {
+        let upstream = &self.address;
+        Gateway::start(&format!(
+            r#"
+            public_url = "http://{ADDRESS}"
+            [server]
+            listen = ["{ADDRESS}"]
+            [store]
+            url = "sqlite:doorward.db"
+            [[upstreams]]
+            name = "streamlit"
+            url = "http://{upstream}"
+            [[routes]]
+            upstream = "streamlit"
+            path = "/"
+            rules = [
+              {{ name = "stream", path = "/_stcore/stream", methods = "websocket", allow = "member" }},
+              {{ name = "reads", methods = "read", allow = "viewer" }},
+            ]
+            "#
+        ))
+        .await
+    }
+}
+
+/// The opening handshake (RFC 6455, 4.1) as Streamlit's page makes it.
+async fn open_stream(gateway: &Gateway, key: &str, origin: &str) -> Answer {
+    let headers = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-protocol", "streamlit"),
+        ("origin", origin),
+    ];
+    gateway.post(Method::GET, "/_stcore/stream", key, &headers, "").await
+}
+
+#[tokio::test]
+async fn click_of_a_member_travels_over_the_websocket() {
+    let streamlit = Streamlit::start().await;
+    let gateway = streamlit.gateway().await;
+    gateway.user("mark", "member");
+    let browser = Browser::start().await;
+
+    browser.open(&gateway, "/").await;
+    browser.arrive_below("/_doorward/login").await;
+    browser.sign_in("mark").await;
+
+    browser.see("Counted 0 times").await;
+    for count in 1..=3 {
+        browser.find("[data-testid=stButton] button").await.click().await.unwrap();
+        browser.see(&format!("Counted {count} times")).await;
+    }
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn stream_opens_for_members_only() {
+    let streamlit = Streamlit::start().await;
+    let gateway = streamlit.gateway().await;
+    let member = gateway.key("member", "member", &[]).key;
+    let viewer = gateway.key("viewer", "viewer", &[]).key;
+    let own = gateway.url.clone();
+
+    let opened = open_stream(&gateway, &member, &own).await;
+    assert_eq!(opened.status, 101, "{opened:?}");
+    assert_eq!(opened.header("sec-websocket-protocol"), "streamlit");
+    assert_eq!(opened.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+
+    let refused = open_stream(&gateway, &viewer, &own).await;
+    assert_eq!(refused.refusal(), Some(403), "{refused:?}");
+    let anonymous = open_stream(&gateway, "", &own).await;
+    assert_eq!(anonymous.refusal(), Some(401), "{anonymous:?}");
+    let foreign = open_stream(&gateway, &member, "http://evil.test").await;
+    assert_eq!(foreign.status, 403, "{foreign:?}");
+}

@@ -1,0 +1,133 @@
+//! Chromium, driven over `WebDriver`.
+
+use std::path::Path;
+use std::process::Command;
+
+use fantoccini::elements::Element;
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::gateway::{Gateway, PASSWORD};
+use super::process::Process;
+use super::{PATIENCE, free_port, wait_for};
+
+/// A fresh browser profile in one headless window.
+pub(crate) struct Browser {
+    pub(crate) client: Client,
+    driver: Option<Process>,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub(crate) async fn start() -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut chromedriver = Command::new("chromedriver");
+        chromedriver.arg(format!("--port={port}")); // loopback only, unless told otherwise
+        let driver = Process::start("chromedriver", profile.path(), &chromedriver);
+        let url = format!("http://127.0.0.1:{port}");
+        let driver = driver.ready(&format!("{url}/status"), PATIENCE).await;
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities(profile.path()))
+            .connect(&url)
+            .await
+            .unwrap_or_else(|e| panic!("Chromium does not start: {e}\n{}", driver.output()));
+        Self { client, driver: Some(driver), _profile: profile }
+    }
+
+    /// Opens a path of the gateway.
+    pub(crate) async fn open(&self, gateway: &Gateway, path: &str) {
+        self.client.goto(&format!("{}{path}", gateway.url)).await.unwrap();
+    }
+
+    /// The element, once it is there.
+    pub(crate) async fn find(&self, css: &str) -> Element {
+        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
+        match found {
+            Ok(element) => element,
+            Err(error) => panic!("no {css} at {} ({error}):\n{}", self.address().await, self.text().await),
+        }
+    }
+
+    /// Fills the named fields and presses the page's one submit button.
+    pub(crate) async fn submit(&self, fields: &[(&str, &str)]) {
+        for (name, value) in fields {
+            let field = self.find(&format!("[name={name}]")).await;
+            field.clear().await.unwrap();
+            field.send_keys(value).await.unwrap();
+        }
+        self.find("[type=submit], form button:not([type])").await.click().await.unwrap();
+    }
+
+    /// Fills the login page for a user of [`Gateway::user`].
+    pub(crate) async fn sign_in(&self, name: &str) {
+        self.submit(&[("username", name), ("password", PASSWORD)]).await;
+    }
+
+    /// Path and query of the page.
+    pub(crate) async fn address(&self) -> String {
+        let url = self.client.current_url().await.unwrap();
+        url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
+    }
+
+    /// Waits for the page with this path and query.
+    pub(crate) async fn arrive(&self, address: &str) {
+        let what = format!("arrival at {address}");
+        wait_for(&what, PATIENCE, async || (self.address().await == address).then_some(())).await;
+    }
+
+    /// Waits for a page whose path and query start so.
+    pub(crate) async fn arrive_below(&self, start: &str) {
+        let what = format!("arrival below {start}");
+        wait_for(&what, PATIENCE, async || self.address().await.starts_with(start).then_some(())).await;
+    }
+
+    /// The text a reader sees, empty while a page is being replaced.
+    pub(crate) async fn text(&self) -> String {
+        let body = self.client.execute("return document.body ? document.body.innerText : ''", vec![]).await;
+        body.ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// Waits until a reader sees this text.
+    pub(crate) async fn see(&self, text: &str) {
+        let what = format!("text {text:?} on the page");
+        wait_for(&what, PATIENCE, async || self.text().await.contains(text).then_some(())).await;
+    }
+
+    /// The status that script in the page gets for a path; redirects count as themselves (0).
+    pub(crate) async fn fetch(&self, path: &str) -> u64 {
+        let script = "const done = arguments[1];
+            fetch(arguments[0], { redirect: 'manual' }).then(r => done(r.status), () => done(-1))";
+        let status = self.client.execute_async(script, vec![json!(path)]).await.unwrap();
+        status.as_u64().unwrap_or_else(|| panic!("{path} could not be fetched"))
+    }
+
+    /// Ends the browser; a test that fails before ends it by dropping the driver.
+    pub(crate) async fn close(mut self) {
+        self.client.clone().close().await.unwrap();
+        drop(self.driver.take());
+    }
+}
+
+fn capabilities(profile: &Path) -> Capabilities {
+    let directory = format!("--user-data-dir={}", profile.join("chromium").display());
+    let arguments = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        "--no-proxy-server",
+        "--window-size=1200,800",
+        &directory,
+    ];
+    let options = json!({ "goog:chromeOptions": { "args": arguments } });
+    options.as_object().cloned().unwrap()
+}

@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# Runs every check and every test of the project, from any directory:
+#
+#   tests/run.sh          formatting, lints, all tests, and the tests against real peers
+#   tests/run.sh --long   the same with the long forms of tests that have one
+#
+# Installs what it needs: Chromium with its driver, PostgreSQL and Python's venv by apt-get, the peers
+# by pip into .tests/venv. Every server it starts listens on 127.0.0.1 only and ends with it.
+# Status: 0 all passed, 1 something failed (named at the end), 2 usage.
+set -eu
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+for argument in "$@"; do
+  case "$argument" in
+    --long) export DOORWARD_TEST_LONG=1 ;;
+    *) echo "usage: tests/run.sh [--long]" >&2; exit 2 ;;
+  esac
+done
+
+scratch=$(mktemp -d)
+chmod 711 "$scratch" # the unprivileged owner of the PostgreSQL data passes through
+export TMPDIR=$scratch
+install_pid=
+failed=()
+
+cleanup() {
+  [ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || true
+  stop_postgres
+  rm -rf "$scratch" || true # a peer that is still ending may hold on to its files
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Runs one step; a failure is remembered and the other steps still run.
+step() {
+  local name=$1
+  shift
+  say "$name"
+  local started=$SECONDS
+  if "$@"; then
+    echo "-- $name: passed in $((SECONDS - started)) s"
+  else
+    failed+=("$name")
+    echo "-- $name: FAILED after $((SECONDS - started)) s"
+  fi
+}
+
+# --- what the peers need ------------------------------------------------------------------------
+
+missing_packages() {
+  command -v chromium >/dev/null || echo chromium
+  command -v chromedriver >/dev/null || echo chromium-driver
+  [ -n "$(postgres_programs)" ] || echo postgresql
+  python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
+}
+
+install_packages() {
+  local packages
+  packages=$(missing_packages)
+  [ -n "$packages" ] || return 0
+  packages=$(echo "$packages" | tr '\n' ' ')
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "cannot install: $packages(neither root nor sudo)"; return 1; }
+    as_root=(sudo -n)
+  fi
+  command -v apt-get >/dev/null || { echo "cannot install: $packages(no apt-get here)"; return 1; }
+  echo "installing: $packages"
+  "${as_root[@]}" apt-get -qq update || return 1
+  # shellcheck disable=SC2086 # a list of words
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --yes --no-install-recommends $packages || return 1
+}
+
+# The venv keeps a copy of the list it was made from; the same list needs no second install.
+install_python() {
+  cmp -s tests/peers/requirements.txt .tests/venv/requirements.txt && return 0
+  echo "installing into .tests/venv:" && grep -v '^#' tests/peers/requirements.txt
+  python3 -m venv .tests/venv || return 1
+  .tests/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --requirement tests/peers/requirements.txt || return 1
+  cp tests/peers/requirements.txt .tests/venv/requirements.txt
+}
+
+install_all() {
+  install_packages && install_python
+}
+
+# --- PostgreSQL ---------------------------------------------------------------------------------
+
+postgres_programs() {
+  local programs
+  for programs in /usr/lib/postgresql/*/bin; do
+    [ -x "$programs/initdb" ] && echo "$programs" && return 0
+  done
+  return 0
+}
+
+# PostgreSQL refuses to run as root, so there it belongs to the user its package made.
+as_postgres() {
+  if [ "$(id -u)" -eq 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
+}
+
+start_postgres() {
+  local programs data=$scratch/postgres port
+  programs=$(postgres_programs)
+  [ -n "$programs" ] || { echo "no PostgreSQL programs in /usr/lib/postgresql"; return 1; }
+  mkdir -m 700 "$data"
+  if [ "$(id -u)" -eq 0 ]; then chown postgres "$data"; fi
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || return 1
+  (
+    cd "$data"
+    as_postgres "$programs/initdb" -D "$data" -A trust -U doorward -E UTF8 --locale=C.UTF-8 --no-sync >"$scratch/initdb.log" &&
+      as_postgres "$programs/pg_ctl" -D "$data" -l "$data/log" -w start >/dev/null -o "-p $port \
+        -c listen_addresses=127.0.0.1 -c unix_socket_directories=$data -c max_connections=200 \
+        -c fsync=off -c synchronous_commit=off -c full_page_writes=off" &&
+      as_postgres "$programs/createdb" -h 127.0.0.1 -p "$port" -U doorward doorward
+  ) || { cat "$scratch/initdb.log" "$data/log" 2>/dev/null; return 1; }
+  export DOORWARD_TEST_POSTGRES="postgres://doorward@127.0.0.1:$port/doorward"
+  echo "$DOORWARD_TEST_POSTGRES"
+}
+
+# SIGINT is PostgreSQL's fast shutdown; it ends within the loop or is killed.
+stop_postgres() {
+  local pid
+  pid=$(head -n 1 "$scratch/postgres/postmaster.pid" 2>/dev/null) || return 0
+  [ -n "$pid" ] || return 0
+  kill -INT "$pid" 2>/dev/null || return 0
+  for _ in $(seq 100); do
+    kill -0 "$pid" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  kill -KILL "$pid" 2>/dev/null || true
+}
+
+# --- the run ------------------------------------------------------------------------------------
+
+command -v cargo >/dev/null || { echo "cargo is missing: install the Rust toolchain named in Cargo.toml" >&2; exit 1; }
+
+mkdir -p .tests
+install_all >.tests/install.log 2>&1 & # while cargo builds
+install_pid=$!
+
+installed() {
+  local status=0
+  wait "$install_pid" || status=$?
+  install_pid=
+  if [ "$status" -eq 0 ]; then cat .tests/install.log; else tail -n 30 .tests/install.log; fi
+  return "$status"
+}
+
+# The peer tests are built now, while the peers are still being installed.
+build() {
+  cargo test --quiet --no-run && cargo test --quiet --no-run --test peers
+}
+
+step "formatting" cargo fmt --check
+step "lints" cargo clippy --quiet --all-targets -- -D warnings
+step "lints of the peer tests" cargo clippy --quiet --test peers -- -D warnings
+step "build" build
+step "installation" installed
+step "PostgreSQL" start_postgres
+step "tests" cargo test --quiet
+step "tests against real peers" cargo test --quiet --test peers
+
+if [ "${#failed[@]}" -gt 0 ]; then
+  say "FAILED"
+  printf '   %s\n' "${failed[@]}"
+  exit 1
+fi
+say "all passed in $SECONDS s"
