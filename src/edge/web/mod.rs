@@ -18,8 +18,8 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-pub use self::return_target::ReturnTarget;
 use self::origin::Sender;
+pub use self::return_target::ReturnTarget;
 use super::audience::Audience;
 use super::cookie::Presented;
 use super::page::{self, Site, fit_to_method};
@@ -104,7 +104,7 @@ enum Visitor {
     /// Somebody with a session cookie that is worth nothing; it should be taken back.
     Stale,
     /// Somebody who is signed in.
-    Known(Principal),
+    Known(Box<Principal>),
 }
 
 impl Web {
@@ -197,7 +197,7 @@ impl Web {
             return Ok(Visitor::Stale);
         };
         let principal = sessions.resolve(digest).await.map_err(|error| failed(&error))?;
-        Ok(principal.map_or(Visitor::Stale, Visitor::Known))
+        Ok(principal.map_or(Visitor::Stale, |principal| Visitor::Known(Box::new(principal))))
     }
 
     /// Where the person wants to be afterwards.

@@ -1,6 +1,12 @@
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use http::{Method, Response};
+
+use super::answer::{grpc_message, in_words};
 use super::*;
+use crate::edge::audience::Audience;
+use crate::edge::page::Site;
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
@@ -10,8 +16,8 @@ const TARGET: &str = "/dash/a?x=1&y=<b>";
 
 fn site(url: &str) -> Site {
     let session = SessionConfig {
-        idle: Duration::from_secs(60),
-        absolute: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
+        absolute: Duration::from_mins(1),
         cookie_same_site: SameSite::Lax,
         cookie_domain: None,
     };
@@ -20,13 +26,8 @@ fn site(url: &str) -> Site {
 
 fn answer(problem: &Problem, audience: Audience, method: &Method) -> Response<Bytes> {
     let site = site("https://gate.example/base");
-    let look = Look {
-        site: &site,
-        method,
-        target: Some(TARGET),
-        account: Some("<alice>"),
-        request_id: "req-1",
-    };
+    let look =
+        Look { site: &site, method, target: Some(TARGET), account: Some("<alice>"), request_id: "req-1" };
     problem.respond(audience, &look)
 }
 
