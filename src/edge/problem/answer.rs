@@ -188,6 +188,7 @@ fn grpc_status(status: StatusCode) -> u16 {
         400 | 415 | 422 => 3,        // INVALID_ARGUMENT
         401 => 16,                   // UNAUTHENTICATED
         403 => 7,                    // PERMISSION_DENIED
+        408 => 4,                    // DEADLINE_EXCEEDED
         404 | 405 => 12,             // UNIMPLEMENTED
         409 => 6,                    // ALREADY_EXISTS
         413 | 414 | 431 => 8,        // RESOURCE_EXHAUSTED

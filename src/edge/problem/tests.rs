@@ -5,11 +5,11 @@ use http::{Method, Response};
 
 use super::answer::{grpc_message, in_words};
 use super::*;
-use crate::edge::audience::Audience;
-use crate::edge::page::Site;
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
+use crate::edge::audience::Audience;
+use crate::edge::page::Site;
 use crate::model::target::TargetError;
 
 const TARGET: &str = "/dash/a?x=1&y=<b>";
@@ -95,6 +95,7 @@ fn every_failure_of_forwarding_has_its_status() {
         (Problem::upstream_timeout(), 504, 14, "upstream-timeout"),
         (Problem::upstream_protocol(), 502, 14, "upstream-protocol"),
         (Problem::bad_framing(), 400, 3, "bad-framing"),
+        (Problem::request_timeout(), 408, 4, "request-timeout"),
         (Problem::uri_too_long(), 414, 8, "uri-too-long"),
         (Problem::header_too_large(), 431, 8, "header-too-large"),
         (Problem::body_too_large(), 413, 8, "body-too-large"),

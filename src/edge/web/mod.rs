@@ -37,7 +37,7 @@ use crate::service::sessions::Sessions;
 pub struct WebRequest {
     /// Method.
     pub method: Method,
-    /// Path below the reserved one, such as `/login`.
+    /// Path below the reserved one: empty, or such as `/login`.
     pub path: String,
     /// Query without `?`.
     pub query: Option<String>,
@@ -47,8 +47,6 @@ pub struct WebRequest {
     pub body: Bytes,
     /// The far end.
     pub client: Client,
-    /// What the log knows the request by; empty if nothing.
-    pub request_id: String,
 }
 
 /// The use cases that pages call.
@@ -86,7 +84,8 @@ const READ: &str = "GET, HEAD";
 const FORM: &str = "GET, HEAD, POST";
 
 /// Every address, and what it allows.
-const PLACES: [(&str, Place, &str); 7] = [
+const PLACES: [(&str, Place, &str); 8] = [
+    ("", Place::Account, READ),
     ("/", Place::Account, READ),
     ("/login", Place::Login, FORM),
     ("/logout", Place::Logout, FORM),
@@ -124,7 +123,7 @@ impl Web {
                     method: &request.method,
                     target: Some(&target),
                     account: None,
-                    request_id: &request.request_id,
+                    request_id: "",
                 };
                 problem.respond(Audience::Browser, &look)
             }

@@ -119,7 +119,6 @@ impl World {
             headers,
             body: Bytes::from(body.to_owned()),
             client: Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: true },
-            request_id: String::new(),
         };
         let (parts, body) = self.web.respond(request).await.into_parts();
         let body = String::from_utf8(body.to_vec()).unwrap();
@@ -458,10 +457,11 @@ async fn forms_are_whole_and_of_one_type() {
 #[tokio::test]
 async fn other_addresses_and_methods_are_told_apart() {
     let world = World::new().await;
-    for address in ["/nothing", "/login/", "//login", "/static/../login", "", "/LOGIN"] {
+    for address in ["/nothing", "/login/", "//login", "/static/../login", "/LOGIN"] {
         assert_eq!(world.get(address, None).await.status, 404, "{address}");
     }
     let own = [(ORIGIN, ORIGIN_OF_OURS), form()];
+    assert_eq!(world.get("", None).await.header("location"), "/_doorward/login?rd=%2F_doorward");
     for (method, address, allow) in [
         (Method::PUT, "/login", "GET, HEAD, POST"),
         (Method::OPTIONS, "/login", "GET, HEAD, POST"),
