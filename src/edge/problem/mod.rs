@@ -156,16 +156,6 @@ impl Problem {
         )
     }
 
-    /// A request that did not arrive in time.
-    pub fn request_timeout() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request-timeout",
-            "The request took too long to arrive",
-            "The connection was open, but nothing came for too long. Send the request again.",
-        )
-    }
-
     /// A request target that is too long.
     pub fn uri_too_long() -> Self {
         Self::new(

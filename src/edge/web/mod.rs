@@ -47,6 +47,8 @@ pub struct WebRequest {
     pub body: Bytes,
     /// The far end.
     pub client: Client,
+    /// What the log knows the request by; empty if nothing.
+    pub request_id: String,
 }
 
 /// The use cases that pages call.
@@ -123,7 +125,7 @@ impl Web {
                     method: &request.method,
                     target: Some(&target),
                     account: None,
-                    request_id: "",
+                    request_id: &request.request_id,
                 };
                 problem.respond(Audience::Browser, &look)
             }

@@ -119,6 +119,7 @@ impl World {
             headers,
             body: Bytes::from(body.to_owned()),
             client: Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: true },
+            request_id: String::new(),
         };
         let (parts, body) = self.web.respond(request).await.into_parts();
         let body = String::from_utf8(body.to_vec()).unwrap();
