@@ -45,9 +45,7 @@ impl Audience {
 /// `application/grpc` and its codecs, but not `application/grpc-web`, whose clients are scripts in pages.
 fn is_grpc(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media_type
-        .strip_prefix("application/grpc")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+    media_type.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
@@ -69,47 +67,47 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(method: Method, headers: &[(&'static str, &'static str)], expected: Audience) {
+    fn check(method: &Method, headers: &[(&'static str, &'static str)], expected: Audience) {
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        assert_eq!(Audience::of(&method, &headers), expected, "{method} {headers:?}");
+        assert_eq!(Audience::of(method, &headers), expected, "{method} {headers:?}");
     }
 
     #[test]
     fn a_person_who_navigates_gets_pages() {
         use Audience::Browser;
-        check(Method::GET, &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Browser);
-        check(Method::POST, &[("sec-fetch-mode", "navigate")], Browser);
-        check(Method::GET, &[("sec-fetch-dest", "iframe"), ("sec-fetch-mode", "navigate")], Browser);
-        check(Method::GET, &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")], Browser);
-        check(Method::HEAD, &[("accept", "Text/HTML")], Browser);
+        check(&Method::GET, &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Browser);
+        check(&Method::POST, &[("sec-fetch-mode", "navigate")], Browser);
+        check(&Method::GET, &[("sec-fetch-dest", "iframe"), ("sec-fetch-mode", "navigate")], Browser);
+        check(&Method::GET, &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")], Browser);
+        check(&Method::HEAD, &[("accept", "Text/HTML")], Browser);
     }
 
     #[test]
     fn programs_and_scripts_never_get_redirected() {
         use Audience::Api;
-        check(Method::GET, &[], Api);
-        check(Method::GET, &[("accept", "*/*")], Api);
-        check(Method::POST, &[("accept", "text/html")], Api);
-        check(Method::GET, &[("sec-fetch-mode", "cors"), ("accept", "text/html")], Api);
-        check(Method::GET, &[("sec-fetch-dest", "image"), ("sec-fetch-mode", "no-cors")], Api);
-        check(Method::GET, &[("authorization", "x"), ("sec-fetch-mode", "navigate")], Api);
-        check(Method::GET, &[("x-requested-with", "XMLHttpRequest"), ("accept", "text/html")], Api);
-        check(Method::GET, &[("upgrade", "websocket"), ("accept", "text/html")], Api);
+        check(&Method::GET, &[], Api);
+        check(&Method::GET, &[("accept", "*/*")], Api);
+        check(&Method::POST, &[("accept", "text/html")], Api);
+        check(&Method::GET, &[("sec-fetch-mode", "cors"), ("accept", "text/html")], Api);
+        check(&Method::GET, &[("sec-fetch-dest", "image"), ("sec-fetch-mode", "no-cors")], Api);
+        check(&Method::GET, &[("authorization", "x"), ("sec-fetch-mode", "navigate")], Api);
+        check(&Method::GET, &[("x-requested-with", "XMLHttpRequest"), ("accept", "text/html")], Api);
+        check(&Method::GET, &[("upgrade", "websocket"), ("accept", "text/html")], Api);
     }
 
     #[test]
     fn grpc_is_told_apart_by_its_media_type() {
-        check(Method::POST, &[("content-type", "application/grpc")], Audience::Grpc);
-        check(Method::POST, &[("content-type", "application/grpc+proto")], Audience::Grpc);
+        check(&Method::POST, &[("content-type", "application/grpc")], Audience::Grpc);
+        check(&Method::POST, &[("content-type", "application/grpc+proto")], Audience::Grpc);
         check(
-            Method::POST,
+            &Method::POST,
             &[("content-type", "application/grpc; v=1"), ("authorization", "x")],
             Audience::Grpc,
         );
-        check(Method::POST, &[("content-type", "application/grpc-web")], Audience::Api);
-        check(Method::POST, &[("content-type", "application/grpcx")], Audience::Api);
+        check(&Method::POST, &[("content-type", "application/grpc-web")], Audience::Api);
+        check(&Method::POST, &[("content-type", "application/grpcx")], Audience::Api);
     }
 }

@@ -115,8 +115,8 @@ mod tests {
 
     fn cookies(url: &str, same_site: SameSite, domain: Option<&str>) -> Cookies {
         let config = SessionConfig {
-            idle: Duration::from_secs(60),
-            absolute: Duration::from_secs(3600),
+            idle: Duration::from_mins(1),
+            absolute: Duration::from_hours(1),
             cookie_same_site: same_site,
             cookie_domain: domain.map(str::to_owned),
         };

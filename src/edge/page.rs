@@ -83,7 +83,8 @@ impl Site {
 
     /// [`Site::link`] with the place to come back to.
     pub fn link_back(&self, page: &str, target: &str) -> String {
-        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("rd", target).finish();
+        let query: String =
+            form_urlencoded::Serializer::new(String::new()).append_pair("rd", target).finish();
         format!("{}?{query}", self.link(page))
     }
 

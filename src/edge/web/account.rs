@@ -15,7 +15,8 @@ use crate::model::principal::Proof;
 struct AccountPage<'a> {
     site: &'a Site,
     who: &'a Principal,
-    ends: Option<String>,
+    /// When the session ends, for programs and for people.
+    ends: Option<(String, String)>,
 }
 
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
@@ -27,7 +28,11 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
         return Ok(web.go(&web.site.link_back("/password", &web.site.link("/"))));
     }
     let ends = match &who.proof {
-        Proof::Session { expires_at, .. } => Some(expires_at.rfc3339()),
+        Proof::Session { expires_at, .. } => {
+            let exact = expires_at.rfc3339();
+            let minute = exact.get(..16).unwrap_or(&exact).replace('T', " ");
+            Some((exact, format!("{minute} UTC")))
+        }
         Proof::Key { .. } => None,
     };
     Ok(web.site.page(StatusCode::OK, &AccountPage { site: &web.site, who, ends }))

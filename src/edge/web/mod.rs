@@ -18,8 +18,8 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-pub use self::return_target::ReturnTarget;
 use self::origin::Sender;
+pub use self::return_target::ReturnTarget;
 use super::audience::Audience;
 use super::cookie::Presented;
 use super::page::{self, Site, fit_to_method};
@@ -37,7 +37,7 @@ use crate::service::sessions::Sessions;
 pub struct WebRequest {
     /// Method.
     pub method: Method,
-    /// Path below the reserved one, such as `/login`.
+    /// Path below the reserved one: empty, or such as `/login`.
     pub path: String,
     /// Query without `?`.
     pub query: Option<String>,
@@ -86,7 +86,8 @@ const READ: &str = "GET, HEAD";
 const FORM: &str = "GET, HEAD, POST";
 
 /// Every address, and what it allows.
-const PLACES: [(&str, Place, &str); 7] = [
+const PLACES: [(&str, Place, &str); 8] = [
+    ("", Place::Account, READ),
     ("/", Place::Account, READ),
     ("/login", Place::Login, FORM),
     ("/logout", Place::Logout, FORM),
@@ -104,7 +105,7 @@ enum Visitor {
     /// Somebody with a session cookie that is worth nothing; it should be taken back.
     Stale,
     /// Somebody who is signed in.
-    Known(Principal),
+    Known(Box<Principal>),
 }
 
 impl Web {
@@ -197,7 +198,7 @@ impl Web {
             return Ok(Visitor::Stale);
         };
         let principal = sessions.resolve(digest).await.map_err(|error| failed(&error))?;
-        Ok(principal.map_or(Visitor::Stale, Visitor::Known))
+        Ok(principal.map_or(Visitor::Stale, |principal| Visitor::Known(Box::new(principal))))
     }
 
     /// Where the person wants to be afterwards.

@@ -52,7 +52,7 @@ impl World {
         let revocations = Revocations::new(store.clone(), clock.clone());
         let passwords = Passwords::new();
         let config = SessionConfig {
-            idle: Duration::from_mins(60),
+            idle: Duration::from_hours(1),
             absolute: Duration::from_hours(12),
             cookie_same_site: SameSite::Lax,
             cookie_domain: None,
@@ -229,7 +229,8 @@ async fn whoever_cannot_sign_in_gets_the_same_answer() {
     let wrong = world.post("/login", None, &credentials("alice", "wrong wrong wrong", "/")).await;
     assert_eq!(wrong.status, 401);
     assert!(wrong.body.contains(r#"role="alert""#) && wrong.cookies().is_empty());
-    for (name, password) in [("bob", PASSWORD), ("bob", "wrong wrong wrong"), ("nobody", PASSWORD), ("", "")] {
+    for (name, password) in [("bob", PASSWORD), ("bob", "wrong wrong wrong"), ("nobody", PASSWORD), ("", "")]
+    {
         let answer = world.post("/login", None, &credentials(name, password, "/")).await;
         let shown = |name: &str| format!("value=\"{name}\"");
         let (status, headers, body) = answer.without(&shown(name));
@@ -344,7 +345,8 @@ async fn signing_out_ends_the_session_and_takes_the_cookie_back() {
 #[tokio::test]
 async fn the_first_admin_is_made_once() {
     let world = World::new().await;
-    let Bootstrap::SetupToken(token) = world.web.services.accounts.bootstrap(&settings()).await.unwrap() else {
+    let Bootstrap::SetupToken(token) = world.web.services.accounts.bootstrap(&settings()).await.unwrap()
+    else {
         panic!("nobody is there yet")
     };
     let token = token.expose();
@@ -448,8 +450,7 @@ async fn forms_are_whole_and_of_one_type() {
     let own = (ORIGIN, ORIGIN_OF_OURS);
     for other in ["text/plain", "application/json", "multipart/form-data"] {
         let fields = [own.clone(), (CONTENT_TYPE, other)];
-        let answer =
-            world.send(Method::POST, "/login", None, &fields, &credentials("a", "b", "/")).await;
+        let answer = world.send(Method::POST, "/login", None, &fields, &credentials("a", "b", "/")).await;
         assert_eq!(answer.status, 415, "{other}");
     }
 }
@@ -457,10 +458,11 @@ async fn forms_are_whole_and_of_one_type() {
 #[tokio::test]
 async fn other_addresses_and_methods_are_told_apart() {
     let world = World::new().await;
-    for address in ["/nothing", "/login/", "//login", "/static/../login", "", "/LOGIN"] {
+    for address in ["/nothing", "/login/", "//login", "/static/../login", "/LOGIN"] {
         assert_eq!(world.get(address, None).await.status, 404, "{address}");
     }
     let own = [(ORIGIN, ORIGIN_OF_OURS), form()];
+    assert_eq!(world.get("", None).await.header("location"), "/_doorward/login?rd=%2F_doorward");
     for (method, address, allow) in [
         (Method::PUT, "/login", "GET, HEAD, POST"),
         (Method::OPTIONS, "/login", "GET, HEAD, POST"),

@@ -1,17 +1,23 @@
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use http::{Method, Response};
+
+use super::answer::{grpc_message, in_words};
 use super::*;
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
+use crate::edge::audience::Audience;
+use crate::edge::page::Site;
 use crate::model::target::TargetError;
 
 const TARGET: &str = "/dash/a?x=1&y=<b>";
 
 fn site(url: &str) -> Site {
     let session = SessionConfig {
-        idle: Duration::from_secs(60),
-        absolute: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
+        absolute: Duration::from_mins(1),
         cookie_same_site: SameSite::Lax,
         cookie_domain: None,
     };
@@ -20,13 +26,8 @@ fn site(url: &str) -> Site {
 
 fn answer(problem: &Problem, audience: Audience, method: &Method) -> Response<Bytes> {
     let site = site("https://gate.example/base");
-    let look = Look {
-        site: &site,
-        method,
-        target: Some(TARGET),
-        account: Some("<alice>"),
-        request_id: "req-1",
-    };
+    let look =
+        Look { site: &site, method, target: Some(TARGET), account: Some("<alice>"), request_id: "req-1" };
     problem.respond(audience, &look)
 }
 
@@ -94,6 +95,7 @@ fn every_failure_of_forwarding_has_its_status() {
         (Problem::upstream_timeout(), 504, 14, "upstream-timeout"),
         (Problem::upstream_protocol(), 502, 14, "upstream-protocol"),
         (Problem::bad_framing(), 400, 3, "bad-framing"),
+        (Problem::request_timeout(), 408, 4, "request-timeout"),
         (Problem::uri_too_long(), 414, 8, "uri-too-long"),
         (Problem::header_too_large(), 431, 8, "header-too-large"),
         (Problem::body_too_large(), 413, 8, "body-too-large"),

@@ -1,25 +1,18 @@
-//! The one place where a status is chosen for an error, and where its three forms are written (RFC 9457).
+//! The one place where a status is chosen for an error (RFC 9457); [`Problem::respond`] writes its three forms.
 //!
 //! Causes stay in the log; what is written here is safe to show to anybody.
 
+mod answer;
+
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use askama::Template;
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use serde::Serialize;
+use http::StatusCode;
 
-use super::audience::Audience;
-use super::page::{Site, fit_to_method};
+pub use self::answer::Look;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
 use crate::service::ServiceError;
-
-/// A place to come back to longer than this is forgotten rather than put into an address.
-const LONGEST_TARGET: usize = 4096;
 
 /// What the caller is told.
 #[derive(Clone, Debug)]
@@ -61,21 +54,6 @@ pub enum Remedy {
     NewPassword,
     /// One of these methods.
     Methods(&'static str),
-}
-
-/// What an answer needs to know besides the problem.
-#[derive(Clone, Copy, Debug)]
-pub struct Look<'a> {
-    /// The gateway as a browser meets it.
-    pub site: &'a Site,
-    /// The request's method.
-    pub method: &'a Method,
-    /// Path and query as the browser has them in its address bar: what to come back to after signing in.
-    pub target: Option<&'a str>,
-    /// The name of who is signed in, if anybody.
-    pub account: Option<&'a str>,
-    /// What the log knows the request by; empty if nothing.
-    pub request_id: &'a str,
 }
 
 impl Problem {
@@ -272,8 +250,8 @@ impl Problem {
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "Something went wrong here",
-            "This is a fault of the gateway and nothing you did. Try again; if it lasts, give the \
-             operator the reference below.",
+            "This is a fault of the gateway and nothing you did. Try again, and tell the operator \
+             if it lasts.",
         )
         .with(Remedy::Retry)
     }
@@ -284,103 +262,9 @@ impl Problem {
             "unavailable",
             "Cannot check your access right now",
             "The gateway cannot look up who may do what, so it lets nobody through. This is nothing you \
-             did, and you are still signed in: try again in a moment.",
+             did, and nobody was signed out: try again in a moment.",
         )
         .after(Duration::from_secs(5))
-    }
-
-    /// The answer, in the form that `audience` understands.
-    pub fn respond(&self, audience: Audience, look: &Look<'_>) -> Response<Bytes> {
-        let mut response = match audience {
-            Audience::Browser => self.for_browser(look),
-            Audience::Api => self.for_api(look),
-            Audience::Grpc => return self.for_grpc(look.site),
-        };
-        if let Some(clears) = self.clears_session(look.site) {
-            response.headers_mut().append(SET_COOKIE, clears);
-        }
-        fit_to_method(look.method, response)
-    }
-
-    fn for_browser(&self, look: &Look<'_>) -> Response<Bytes> {
-        let site = look.site;
-        let send_to = match self.remedy {
-            Remedy::SignIn | Remedy::SignInAgain => Some("/login"),
-            Remedy::NewPassword => Some("/password"),
-            _ => None,
-        };
-        if let Some(page) = send_to {
-            let status = match *look.method {
-                Method::GET | Method::HEAD => StatusCode::FOUND,
-                _ => StatusCode::SEE_OTHER,
-            };
-            let target = look.target.filter(|target| target.len() <= LONGEST_TARGET);
-            let location = target.map_or_else(|| site.link(page), |target| site.link_back(page, target));
-            return site.redirect(status, &location);
-        }
-        let mut response = site.page(self.status, &ProblemPage { site, problem: self, look });
-        self.add_fields(&mut response);
-        response
-    }
-
-    fn for_api(&self, look: &Look<'_>) -> Response<Bytes> {
-        let unauthorized = self.status == StatusCode::UNAUTHORIZED;
-        let body = Body {
-            kind: format!("urn:doorward:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: self.code,
-            login_url: unauthorized.then(|| look.site.login_url()),
-            request_id: Some(look.request_id).filter(|id| !id.is_empty()),
-        };
-        // Strings and numbers only: writing them as JSON cannot fail.
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = look.site.answer(self.status, "application/problem+json", Bytes::from(json));
-        self.add_fields(&mut response);
-        response
-    }
-
-    /// Trailers-only: the status is a header of an answer without a body (gRPC over HTTP/2, Responses).
-    fn for_grpc(&self, site: &Site) -> Response<Bytes> {
-        let mut response = site.answer(StatusCode::OK, "application/grpc", Bytes::new());
-        let headers = response.headers_mut();
-        headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(grpc_status(self.status)));
-        if let Ok(message) = HeaderValue::try_from(grpc_message(&format!("{}: {}", self.code, self.title))) {
-            headers.insert(HeaderName::from_static("grpc-message"), message);
-        }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        response
-    }
-
-    /// What a form says above its fields: the detail, and when to try again.
-    pub fn advice(&self) -> String {
-        match self.retry_after {
-            Some(span) => format!("{} Try again in {}.", self.detail, in_words(span)),
-            None => self.detail.clone().into_owned(),
-        }
-    }
-
-    /// Adds the header fields that belong to the status: when to retry, how to prove oneself, what is allowed.
-    pub fn add_fields(&self, response: &mut Response<Bytes>) {
-        let headers = response.headers_mut();
-        if let Some(span) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = match self.remedy {
-                Remedy::NewCredential => r#"Bearer realm="doorward", error="invalid_token""#,
-                _ => r#"Bearer realm="doorward""#,
-            };
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        if let Remedy::Methods(allow) = self.remedy {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
-    }
-
-    fn clears_session(&self, site: &Site) -> Option<HeaderValue> {
-        matches!(self.remedy, Remedy::SignInAgain | Remedy::ForgetCookies).then(|| site.cookies().clear_session())
     }
 }
 
@@ -421,8 +305,8 @@ impl From<&Refusal> for Problem {
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 "You do not have access to this",
-                "You are signed in, but this account is not allowed to do this here. Ask an administrator \
-                 for access, or use another account.",
+                "This account is not allowed to do this here. Ask an administrator for access, or use another \
+                 account.",
             )
             .with(Remedy::OtherAccount),
             Refusal::KeyScope => Self::new(
@@ -505,12 +389,13 @@ impl From<&ServiceError> for Problem {
                     .because(format!("The {error}."))
             }
             ServiceError::Invalid { field, reason } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not accepted", "")
-                    .because(if reason.starts_with("is ") {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not accepted", "").because(
+                    if reason.starts_with("is ") {
                         format!("The {field} {reason}.")
                     } else {
                         format!("The {field} is not accepted: {reason}.")
-                    })
+                    },
+                )
             }
             ServiceError::NotFound { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", "")
@@ -548,88 +433,5 @@ impl From<&ServiceError> for Problem {
     }
 }
 
-/// Problem details as JSON (RFC 9457, 3).
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    login_url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-}
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-struct ProblemPage<'a> {
-    site: &'a Site,
-    problem: &'a Problem,
-    look: &'a Look<'a>,
-}
-
-impl ProblemPage<'_> {
-    /// A GET can be repeated by a link; anything else must be sent again by the person.
-    fn again(&self) -> Option<&str> {
-        (self.problem.remedy == Remedy::Retry && *self.look.method == Method::GET)
-            .then_some(self.look.target)
-            .flatten()
-            .filter(|target| target.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\'])))
-    }
-
-    fn wait(&self) -> Option<String> {
-        self.problem.retry_after.filter(|_| self.again().is_none()).map(in_words)
-    }
-
-    fn other_account(&self) -> Option<String> {
-        (self.problem.remedy == Remedy::OtherAccount && self.look.account.is_some()).then(|| {
-            let target = self.look.target.filter(|target| target.len() <= LONGEST_TARGET);
-            target.map_or_else(|| self.site.link("/logout"), |target| self.site.link_back("/logout", target))
-        })
-    }
-
-    fn signs_in(&self) -> bool {
-        matches!(self.problem.remedy, Remedy::ForgetCookies | Remedy::OpenSignIn)
-    }
-}
-
-/// A span as people say it, rounded up: `20 seconds`, `2 minutes`.
-fn in_words(span: Duration) -> String {
-    let seconds = span.as_secs().max(1);
-    let (count, unit) = if seconds < 120 { (seconds, "second") } else { (seconds.div_ceil(60), "minute") };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
-/// The gRPC status code that says what an HTTP status says.
-fn grpc_status(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        400 | 415 | 422 => 3,            // INVALID_ARGUMENT
-        401 => 16,                       // UNAUTHENTICATED
-        403 => 7,                        // PERMISSION_DENIED
-        404 | 405 => 12,                 // UNIMPLEMENTED
-        409 => 6,                        // ALREADY_EXISTS
-        413 | 414 | 431 => 8,            // RESOURCE_EXHAUSTED
-        429 | 502 | 503 | 504 => 14,     // UNAVAILABLE
-        500 => 13,                       // INTERNAL
-        _ => 2,                          // UNKNOWN
-    }
-}
-
-/// Percent-encoding of a status message: visible ASCII and space stay, but for `%`.
-fn grpc_message(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if matches!(byte, 0x20..=0x7e) && byte != b'%' {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
 #[cfg(test)]
-#[path = "problem_tests.rs"]
 mod tests;
