@@ -38,9 +38,8 @@ use url::Host;
 use url::Url;
 
 use super::Common;
-use super::Overrides;
 use super::failure::Failure;
-use super::load;
+use super::load_beside;
 use super::output::Output;
 use crate::config::Config;
 
@@ -80,7 +79,7 @@ enum Trust {
 pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
     let question = match &arguments.url {
         Some(url) => from_url(url)?,
-        None => from_config(&load(common, &Overrides::default())?)?,
+        None => from_config(&load_beside(common)?)?,
     };
     let status = tokio::time::timeout(PATIENCE, ask(&question))
         .await

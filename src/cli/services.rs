@@ -7,9 +7,8 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::Common;
-use super::Overrides;
 use super::failure::Failure;
-use super::load;
+use super::load_beside;
 use super::output::Output;
 use crate::config::Config;
 use crate::model::time::Clock;
@@ -42,7 +41,7 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) async fn open(common: &Common) -> Result<Self, Failure> {
-        let config = load(common, &Overrides::default())?;
+        let config = load_beside(common)?;
         let store = Store::open(config.store.url.expose(), 1).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let revocations = Revocations::new(store.clone(), clock.clone());

@@ -1,0 +1,161 @@
+//! The real executable: what its commands print and how they end.
+
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+/// Runs a command in `folder`, where its database is made.
+fn doorward(folder: &Path, line: &str, input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// The JSON that a command prints when it works.
+#[track_caller]
+fn json(folder: &Path, line: &str, input: &str) -> Value {
+    let output = doorward(folder, &format!("{line} --json"), input);
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The exit code and the message of a command that does not work.
+#[track_caller]
+fn refusal(folder: &Path, line: &str, input: &str) -> (i32, String) {
+    let output = doorward(folder, &format!("{line} --json"), input);
+    assert_eq!(output.stdout, b"", "{line}");
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    (output.status.code().unwrap(), error.get("error").and_then(Value::as_str).unwrap().to_owned())
+}
+
+#[test]
+fn a_user_is_added_changed_listed_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let root = json(here, "user add root --role admin", "");
+    assert_eq!(root["password"].as_str().unwrap().len(), 23, "a temporary password is printed");
+    let line = "user add zelda --role viewer --email zelda@example.org --group ops --password-stdin";
+    let zelda = json(here, line, "nine bees in a bonnet\r\n");
+    assert_eq!((&zelda["username"], &zelda["role"]), (&"zelda".into(), &"viewer".into()));
+    assert_eq!(zelda.get("password"), None, "a given password is not");
+
+    assert_eq!(json(here, "user set-role zelda@example.org member", "")["id"], zelda["id"]);
+    assert_eq!(json(here, "user add-group zelda dev", "")["effective_on"], 0);
+    assert_eq!(json(here, "user remove-group zelda ops", "")["behind"], serde_json::json!([]));
+    let users = json(here, "user list", "");
+    let listed = users["users"].as_array().unwrap().iter().find(|user| user["username"] == "zelda").unwrap();
+    assert_eq!((&listed["role"], &listed["groups"]), (&"member".into(), &serde_json::json!(["dev"])));
+    assert_eq!((&listed["disabled"], &listed["must_change_password"]), (&false.into(), &false.into()));
+
+    json(here, "user disable zelda", "");
+    json(here, "user enable zelda", "");
+    assert!(json(here, "user reset-password zelda", "")["password"].is_string());
+    json(here, "user delete zelda", "");
+    assert_eq!(json(here, "user list", "")["users"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn refusals_end_with_1_and_wrong_usage_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    json(here, "user add root --role admin", "");
+    for (line, input, code, message) in [
+        ("user add root --role admin", "", 1, "username already exists"),
+        ("user add weak --role viewer --password-stdin", "password1234\n", 1, "password: "),
+        ("user add empty --role viewer --password-stdin", "", 1, "password: is shorter"),
+        ("user add robot --role agent", "", 1, "role: "),
+        ("user delete root", "", 1, "nobody would be left"),
+        ("user disable nobody", "", 1, "user not found"),
+        ("key revoke nothing", "", 1, "live key not found"),
+        ("session revoke nothing", "", 1, "session not found"),
+        ("session revoke", "", 2, "required"),
+        ("user add zelda --role emperor", "", 2, "emperor"),
+        ("key create k --role viewer --expires tomorrow", "", 2, "tomorrow"),
+        ("key create k --role viewer --path v1", "", 2, "v1"),
+        ("user list --config missing.toml", "", 2, "1 problem"),
+        ("healthcheck --url nowhere", "", 2, "--url"),
+        ("frobnicate", "", 2, "frobnicate"),
+    ] {
+        let (ended, said) = refusal(here, line, input);
+        assert_eq!(ended, code, "{line}: {said}");
+        assert!(said.contains(message), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_key_is_shown_once_and_can_be_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    json(here, "user add root --role admin", "");
+    let line =
+        "key create ingest --role agent --path /v1/traces --method POST --network 10.0.0.0/8 --expires 90d";
+    let system = json(here, line, "");
+    assert!(system["key"].as_str().unwrap().starts_with("dw_s_"));
+    let user = json(here, "key create notebook --role viewer --owner root", "");
+    assert!(user["key"].as_str().unwrap().starts_with("dw_u_"));
+
+    let listing = String::from_utf8(doorward(here, "key list --json", "").stdout).unwrap();
+    assert!(!listing.contains("dw_"), "{listing}");
+    let keys: Value = serde_json::from_str(&listing).unwrap();
+    let listed = keys["keys"].as_array().unwrap().iter().find(|key| key["id"] == system["id"]).unwrap();
+    assert_eq!(listed["methods"], serde_json::json!(["POST"]));
+    assert_eq!(listed["active"], true);
+    let own = json(here, "key list --owner root", "");
+    assert_eq!(own["keys"].as_array().unwrap().len(), 1);
+    assert_eq!(own["keys"][0]["owner"], "root");
+
+    let id = system["id"].as_str().unwrap();
+    json(here, &format!("key revoke {id}"), "");
+    assert_eq!(refusal(here, &format!("key revoke {id}"), "").0, 1);
+}
+
+#[test]
+fn people_get_tables_and_sentences() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let text = |line: &str| String::from_utf8(doorward(here, line, "").stdout).unwrap();
+    assert_eq!(text("user list"), "there is no user yet\n");
+    assert!(text("user add root --role admin").contains("\nTemporary password: "));
+    assert!(text("user list").starts_with("USERNAME  ROLE   STATE "));
+    assert_eq!(text("session list"), "there is no session\n");
+    assert_eq!(
+        text("session revoke --user root"),
+        "0 sessions of root ended; effective on 0 running gateways\n"
+    );
+}
+
+#[test]
+fn check_shows_the_rules_in_effect_or_every_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let settings =
+        "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:6006\"\n[[routes]]\nupstream = \"app\"\n";
+    std::fs::write(here.join("doorward.toml"), settings).unwrap();
+    let checked = json(here, "check", "");
+    assert_eq!(checked["routes"][0]["upstream_address"], "http://127.0.0.1:6006");
+    assert_eq!(checked["routes"][0]["rules"][0]["allow"], serde_json::json!(["viewer"]));
+    let text = String::from_utf8(doorward(here, "check", "").stdout).unwrap();
+    assert!(text.contains("standard-reads: methods read -> allow viewer"), "{text}");
+
+    std::fs::write(here.join("doorward.toml"), format!("nonsense = 1\nmore_nonsense = 2\n{settings}"))
+        .unwrap();
+    let output = doorward(here, "check --json", "");
+    assert_eq!(output.status.code(), Some(2));
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["problems"].as_array().unwrap().len(), 2);
+    assert_eq!(error["problems"][1]["line"], 2);
+}
