@@ -162,7 +162,8 @@ impl Running {
             Arc::clone(&clock),
         );
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
-        let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
+        let accounts =
+            Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
         let login = Login::new(
             store.clone(),
             passwords,
@@ -192,7 +193,8 @@ impl Running {
             None => (None, None),
         };
         let site = Site::new(config.public_url.clone(), &config.session);
-        let web = Web::new(site.clone(), &config.login, Services { login, sessions: sessions.clone(), accounts });
+        let web =
+            Web::new(site.clone(), &config.login, Services { login, sessions: sessions.clone(), accounts });
         let parts = Parts {
             config: Arc::clone(&config),
             shared: Shared {
@@ -276,7 +278,9 @@ impl Running {
             Bootstrap::SetupToken(token) => {
                 // The one secret that is printed: it works once, within a day, and only while there is no user.
                 let link = public.url(&format!("/_doorward/setup?token={}", token.expose()));
-                let line = format!("\nNobody can sign in yet. Make the first admin here, once, within 24 hours:\n\n  {link}\n\n");
+                let line = format!(
+                    "\nNobody can sign in yet. Make the first admin here, once, within 24 hours:\n\n  {link}\n\n"
+                );
                 let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
             }
             Bootstrap::Ready => tracing::info!("sign in at {}", public.url("/_doorward/login")),

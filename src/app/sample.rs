@@ -32,9 +32,7 @@ pub(super) async fn start_where_wanted(config: &mut Config) -> Result<(), StartE
     }
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(
-                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)),
-            );
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)));
         }
     });
     Ok(())

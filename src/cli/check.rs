@@ -3,15 +3,37 @@
 use serde_json::Value;
 use serde_json::json;
 
+use super::Common;
+use super::Overrides;
 use super::failure::Failure;
+use super::load;
 use super::output::Output;
+use crate::config;
 use crate::config::Config;
 use crate::config::RouteConfig;
 use crate::config::UpstreamAddress;
 use crate::policy::Rule;
 use crate::policy::When;
 
-pub(super) fn run(config: &Config, output: Output) -> Result<(), Failure> {
+/// What `check` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Print the reference of every setting, as Markdown, and check nothing
+    #[arg(long)]
+    reference: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, common: &Common, output: Output) -> Result<(), Failure> {
+    if arguments.reference {
+        let text = config::reference();
+        return output.show(&json!({ "reference": text }), text.trim_end());
+    }
+    show(&load(common, &arguments.overrides)?, output)
+}
+
+fn show(config: &Config, output: Output) -> Result<(), Failure> {
     let routes: Vec<Value> = config.routes.iter().map(|route| route_value(route, config)).collect();
     let value = json!({
         "ok": true,

@@ -63,9 +63,10 @@ enum Command {
   doorward serve --config /etc/doorward.toml --listen 0.0.0.0:8443")]
     Serve(Overrides),
     /// Validate the settings; print every problem, or the routes and rules in effect
-    #[command(after_help = "Example:
-  doorward check --config /etc/doorward.toml")]
-    Check(Overrides),
+    #[command(after_help = "Examples:
+  doorward check --config /etc/doorward.toml
+  doorward check --reference > docs/configuration.md")]
+    Check(check::Arguments),
     /// Add, list and change users
     #[command(
         subcommand,
@@ -148,7 +149,7 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
             let config = load(common, &overrides)?;
             crate::app::serve(config).map_err(|error| Failure::Failed(error.into()))
         }
-        Command::Check(overrides) => check::run(&load(common, &overrides)?, output),
+        Command::Check(arguments) => check::run(&arguments, common, output),
         Command::User(command) => on_runtime(user::run(command, common, output)),
         Command::Key(command) => on_runtime(key::run(command, common, output)),
         Command::Session(command) => on_runtime(session::run(command, common, output)),

@@ -294,6 +294,12 @@ impl From<&str> for Fault {
 /// Permission bits beyond 0640: the group may not write, others may nothing.
 pub(super) const LOOSE: u32 = 0o027;
 
+/// Permission bits that let anyone but the owner write.
+const WRITABLE: u32 = 0o022;
+
+/// Where container engines mount secrets.
+const MOUNTED_SECRETS: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
+
 fn read_secret(file: &Path) -> Result<String, Fault> {
     const MOST: u64 = 64 * 1024;
     let unreadable = |error: std::io::Error| {
@@ -303,9 +309,11 @@ fn read_secret(file: &Path) -> Result<String, Fault> {
     if !metadata.is_file() {
         return Err(Fault::new("is no regular file", "name a file that holds only the secret"));
     }
-    if metadata.permissions().mode() & LOOSE != 0 {
+    // Container engines mount secrets for everyone to read, into a container that has only one reader.
+    let mounted = MOUNTED_SECRETS.iter().any(|folder| file.starts_with(folder));
+    if metadata.permissions().mode() & if mounted { WRITABLE } else { LOOSE } != 0 {
         let what = format!("the file's mode {:04o} lets others in", metadata.permissions().mode() & 0o7777);
-        return Err(Fault::new(what, "chmod 0640 or stricter (Kubernetes: defaultMode: 0440)"));
+        return Err(Fault::new(what, "chmod 0640 or stricter (in a container: mount it below /run/secrets)"));
     }
     if metadata.len() > MOST {
         return Err(Fault::new("the file is longer than 64 KiB", "name a file that holds only the secret"));

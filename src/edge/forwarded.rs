@@ -38,7 +38,9 @@ pub fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let chain = headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>();
     let entries = chain.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
     for entry in entries.take(MOST_HOPS) {
-        let Some(hop) = std::str::from_utf8(entry).ok().and_then(|text| parse_hop(text.trim())) else { break };
+        let Some(hop) = std::str::from_utf8(entry).ok().and_then(|text| parse_hop(text.trim())) else {
+            break;
+        };
         client = hop;
         if !network::contains(trusted, hop) {
             break;
@@ -46,10 +48,14 @@ pub fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     }
     // The last value is the one our own proxy wrote.
     let proto = headers.get_all(X_FORWARDED_PROTO).iter().next_back();
-    let secure = match proto.map(|value| value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default()) {
-        Some(proto) => proto.trim_ascii().eq_ignore_ascii_case(b"https") || proto.trim_ascii().eq_ignore_ascii_case(b"wss"),
-        None => peer.secure,
-    };
+    let secure =
+        match proto.map(|value| value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default()) {
+            Some(proto) => {
+                proto.trim_ascii().eq_ignore_ascii_case(b"https")
+                    || proto.trim_ascii().eq_ignore_ascii_case(b"wss")
+            }
+            None => peer.secure,
+        };
     Client { address: client, secure }
 }
 
@@ -86,8 +92,12 @@ pub fn write(headers: &mut HeaderMap, client: Client, chain: HeaderValue) {
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = headers.get(HOST).cloned() {
         let forwarded = match client.address {
-            IpAddr::V4(v4) => format!("for={v4};host=\"{}\";proto={proto}", host.to_str().unwrap_or_default()),
-            IpAddr::V6(v6) => format!("for=\"[{v6}]\";host=\"{}\";proto={proto}", host.to_str().unwrap_or_default()),
+            IpAddr::V4(v4) => {
+                format!("for={v4};host=\"{}\";proto={proto}", host.to_str().unwrap_or_default())
+            }
+            IpAddr::V6(v6) => {
+                format!("for=\"[{v6}]\";host=\"{}\";proto={proto}", host.to_str().unwrap_or_default())
+            }
         };
         if let Ok(value) = HeaderValue::from_str(&forwarded) {
             headers.insert(FORWARDED, value);
@@ -141,9 +151,14 @@ mod tests {
 
     #[test]
     fn only_https_makes_a_client_secure() {
-        for (proto, secure) in
-            [("https", true), ("HTTPS", true), ("wss", true), ("http", false), ("javascript", false), ("https, http", false)]
-        {
+        for (proto, secure) in [
+            ("https", true),
+            ("HTTPS", true),
+            ("wss", true),
+            ("http", false),
+            ("javascript", false),
+            ("https, http", false),
+        ] {
             assert_eq!(client("10.0.0.1", &[("x-forwarded-proto", proto)]).1, secure, "{proto}");
         }
     }

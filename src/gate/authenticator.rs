@@ -110,11 +110,17 @@ enum Miss {
 impl Resolver {
     /// Wires the services that know sessions and keys.
     pub fn new(sessions: Sessions, keys: ApiKeys) -> Self {
-        let cache = || moka::future::Cache::builder().max_capacity(REMEMBERED).time_to_live(SHARED_FOR).build();
+        let cache =
+            || moka::future::Cache::builder().max_capacity(REMEMBERED).time_to_live(SHARED_FOR).build();
         Self { sessions, keys, found_sessions: cache(), found_keys: cache() }
     }
 
-    async fn session(&self, digest: Digest, cookie: String, epoch: Option<u64>) -> Result<Arc<Principal>, Arc<Miss>> {
+    async fn session(
+        &self,
+        digest: Digest,
+        cookie: String,
+        epoch: Option<u64>,
+    ) -> Result<Arc<Principal>, Arc<Miss>> {
         let look = async {
             let token = self.sessions.digest_of_cookie(&cookie).ok_or(Miss::Nobody)?;
             found(self.sessions.resolve(token).await)
@@ -125,7 +131,12 @@ impl Resolver {
         }
     }
 
-    async fn key(&self, digest: Digest, text: String, epoch: Option<u64>) -> Result<Arc<Principal>, Arc<Miss>> {
+    async fn key(
+        &self,
+        digest: Digest,
+        text: String,
+        epoch: Option<u64>,
+    ) -> Result<Arc<Principal>, Arc<Miss>> {
         let look = async { found(self.keys.resolve(&text).await) };
         match epoch {
             Some(epoch) => self.found_keys.try_get_with((digest, epoch), look).await,

@@ -116,7 +116,8 @@ pub fn strip(headers: &mut HeaderMap, names: &CredentialNames) {
     };
     for name in [&AUTHORIZATION, &names.key_header] {
         if headers.get_all(name).iter().any(is_ours) {
-            let foreign: Vec<_> = headers.get_all(name).iter().filter(|value| !is_ours(value)).cloned().collect();
+            let foreign: Vec<_> =
+                headers.get_all(name).iter().filter(|value| !is_ours(value)).cloned().collect();
             headers.remove(name);
             for value in foreign {
                 headers.append(name, value);

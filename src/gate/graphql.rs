@@ -44,7 +44,8 @@ fn understand(envelope: &Envelope<'_>) -> Option<Operation> {
         return classify_document(&parameters.query?, parameters.operation_name.as_deref());
     }
     // Some servers let URL parameters win over the body.
-    let clean_url = in_url.is_some_and(|parameters| parameters.query.is_none() && parameters.operation_name.is_none());
+    let clean_url =
+        in_url.is_some_and(|parameters| parameters.query.is_none() && parameters.operation_name.is_none());
     if !clean_url || envelope.encoded {
         return None;
     }
@@ -103,10 +104,7 @@ fn classify_document(text: &str, operation_name: Option<&str>) -> Option<Operati
         Some(wanted) => operations.iter().filter(|op| name_of(op).as_deref() == Some(wanted)).collect(),
         None => operations.iter().collect(),
     };
-    candidates
-        .into_iter()
-        .map(|operation| classify_operation(&document, operation))
-        .reduce(stricter)
+    candidates.into_iter().map(|operation| classify_operation(&document, operation)).reduce(stricter)
 }
 
 fn classify_operation(document: &Document, operation: &OperationDefinition) -> Operation {
@@ -288,7 +286,13 @@ mod tests {
     }
 
     fn get(query: &str) -> Operation {
-        classify(&Envelope { method: &Method::GET, query: Some(query), content_type: None, encoded: false, body: b"" })
+        classify(&Envelope {
+            method: &Method::GET,
+            query: Some(query),
+            content_type: None,
+            encoded: false,
+            body: b"",
+        })
     }
 
     const MUTATION: OperationType = OperationType::Mutation;
@@ -337,10 +341,21 @@ mod tests {
     #[test]
     fn whatever_is_not_plainly_understood_is_a_mutation_of_unknown_fields() {
         for body in [
-            "", "null", "7", "\"{ a }\"", "{}", "not json", r#"{"query":null}"#, r#"{"query":7}"#,
-            r#"{"query":""}"#, r#"{"query":"{ a "}"#, r#"{"query":"type A { b: Int }"}"#,
-            r#"{"query":"{ a }","query":"mutation { b }"}"#, r#"{"query":"{ a }","Query":"mutation { b }"}"#,
-            r#"{"extensions":{"persistedQuery":{"sha256Hash":"x"}}}"#, r#"{"query":"{ a }"} trailing"#,
+            "",
+            "null",
+            "7",
+            "\"{ a }\"",
+            "{}",
+            "not json",
+            r#"{"query":null}"#,
+            r#"{"query":7}"#,
+            r#"{"query":""}"#,
+            r#"{"query":"{ a "}"#,
+            r#"{"query":"type A { b: Int }"}"#,
+            r#"{"query":"{ a }","query":"mutation { b }"}"#,
+            r#"{"query":"{ a }","Query":"mutation { b }"}"#,
+            r#"{"extensions":{"persistedQuery":{"sha256Hash":"x"}}}"#,
+            r#"{"query":"{ a }"} trailing"#,
             r#"{"query":"fragment F on Query { a }"}"#,
         ] {
             assert_eq!(post(body), Operation::UNKNOWN, "{body}");

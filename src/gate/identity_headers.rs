@@ -224,7 +224,10 @@ pub fn set(headers: &mut HeaderMap, preset: HeaderPreset, values: &IdentityValue
 /// Whether a `Connection` token may remove a header of this name: never one that we set or that frames the message.
 pub fn may_be_dropped(name: &str) -> bool {
     !is_managed(name.as_bytes())
-        && !matches!(name, "host" | "content-length" | "cookie" | "authorization" | "transfer-encoding" | "te")
+        && !matches!(
+            name,
+            "host" | "content-length" | "cookie" | "authorization" | "transfer-encoding" | "te"
+        )
         && name != CONNECTION.as_str()
 }
 
@@ -278,7 +281,10 @@ mod tests {
     fn the_table_is_sorted_and_folded_so_that_it_can_be_searched() {
         assert!(MANAGED.is_sorted());
         for name in MANAGED.iter().chain(MANAGED_FAMILIES) {
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{name}"
+            );
             assert!(name.len() < LONGEST && is_managed(name.as_bytes()), "{name}");
         }
     }
@@ -296,12 +302,22 @@ mod tests {
     #[test]
     fn identity_headers_from_the_client_are_stripped_in_every_spelling() {
         let mut headers = HeaderMap::new();
-        for name in
-            ["x-auth-user", "x_auth_user", "x.auth.user", "X-Forwarded_User", "remote~user", "X-WEBAUTH-USER",
-             "x-original-url", "x_forwarded_prefix", "x-http-method-override", "forwarded"]
-        {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("forged"));
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("again"));
+        for name in [
+            "x-auth-user",
+            "x_auth_user",
+            "x.auth.user",
+            "X-Forwarded_User",
+            "remote~user",
+            "X-WEBAUTH-USER",
+            "x-original-url",
+            "x_forwarded_prefix",
+            "x-http-method-override",
+            "forwarded",
+        ] {
+            headers
+                .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("forged"));
+            headers
+                .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("again"));
         }
         headers.insert("x-requested-with", HeaderValue::from_static("kept"));
         headers.insert("x-auth-token", HeaderValue::from_static("kept"));

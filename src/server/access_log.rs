@@ -91,10 +91,15 @@ impl AccessLog {
             Ok(()) => {
                 let dropped = self.dropped.take();
                 if dropped > 0 {
-                    tracing::warn!(log.dropped_buffers = dropped, "access events were dropped: the log is read too slowly");
+                    tracing::warn!(
+                        log.dropped_buffers = dropped,
+                        "access events were dropped: the log is read too slowly"
+                    );
                 }
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.set(self.dropped.get() + 1),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.set(self.dropped.get() + 1)
+            }
         }
     }
 }
@@ -234,7 +239,10 @@ mod tests {
         let mut out = String::new();
         write_text(&mut out, &event());
         assert_eq!(out.matches('\n').count(), 1, "{out}");
-        assert!(out.contains("403 GET app.example/a\"b? deny r1 route.id=r rule=admin subject.id=user:1 1.500ms"), "{out}");
+        assert!(
+            out.contains("403 GET app.example/a\"b? deny r1 route.id=r rule=admin subject.id=user:1 1.500ms"),
+            "{out}"
+        );
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::edge::local::LocalExecutor;
 use crate::edge::proxy::upgrade::Hold;
 
 const HTTP2_PREFACE: &[u8; 3] = b"PRI";
+/// Most that is held of a body in one direction: a fast sender waits for a slow reader.
+const READ_BUFFER: usize = 128 * 1024;
 /// hyper keeps this many on the stack; another number costs an allocation per request.
 const DEFAULT_HEADER_COUNT: usize = 100;
 
@@ -159,6 +161,7 @@ async fn run<S>(
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(limits.keep_alive)
+            .max_buf_size(READ_BUFFER.max(limits.header_bytes))
             .max_header_size(limits.header_bytes);
         if limits.header_count != DEFAULT_HEADER_COUNT {
             builder.max_headers(limits.header_count);
@@ -216,7 +219,10 @@ impl Body for Tracked {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

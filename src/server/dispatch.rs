@@ -161,17 +161,21 @@ impl Dispatch {
         }
         let host = host_of(&request).map_err(refused)?;
         let kind = kind_of(&request)?;
-        let target = RequestTarget::parse(request.method(), host, &raw, kind).map_err(|error| match error {
-            TargetError::BadMethod => Denied::closing(Problem::method_not_allowed(PROXIED_METHODS)),
-            error => refused(error),
-        })?;
+        let target =
+            RequestTarget::parse(request.method(), host, &raw, kind).map_err(|error| match error {
+                TargetError::BadMethod => Denied::closing(Problem::method_not_allowed(PROXIED_METHODS)),
+                error => refused(error),
+            })?;
         target.host().clone_into(&mut seen.host);
         target.path().clone_into(&mut seen.path);
         seen.target = Some(target.path_and_query().as_str().to_owned());
 
         if let Some(page) = self.own_path(target.path()) {
             let page = page.to_owned();
-            return Ok((self.own(request, &target, page, seen.client, seen.request_id.clone()).await?, "own"));
+            return Ok((
+                self.own(request, &target, page, seen.client, seen.request_id.clone()).await?,
+                "own",
+            ));
         }
         let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
         let arrival = Arrival { target, client: seen.client, chain };
@@ -324,7 +328,9 @@ fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
     };
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     match (authority, header) {
-        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => Err(TargetError::BadHost),
+        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
+            Err(TargetError::BadHost)
+        }
         (_, Some(host)) | (Some(host), None) => Ok(host),
         (None, None) => Err(TargetError::BadHost),
     }

@@ -57,7 +57,11 @@ impl<I> HeadTimeout<I> {
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for HeadTimeout<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.serving.is_on() {
             this.began = None;

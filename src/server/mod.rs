@@ -109,7 +109,13 @@ pub async fn accept(
         };
         let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) else { return };
         if let Ok(stream) = stream.into_std() {
-            worker.take(HandOver { stream, peer, tls: listener.tls.clone(), surface: listener.surface, slot });
+            worker.take(HandOver {
+                stream,
+                peer,
+                tls: listener.tls.clone(),
+                surface: listener.surface,
+                slot,
+            });
         }
     }
 }

@@ -111,12 +111,8 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
         // The composition root has built every connector once; one that fails now refuses its connections.
         .map(|upstream| Rc::new(Upstream::new(upstream, tls::connector(upstream).ok().flatten())))
         .collect();
-    let proxy = Proxy::new(
-        gate,
-        upstreams,
-        parts.config.server.limits.graphql_body_bytes,
-        parts.closing.clone(),
-    );
+    let proxy =
+        Proxy::new(gate, upstreams, parts.config.server.limits.graphql_body_bytes, parts.closing.clone());
     let dispatch = Rc::new(Dispatch::new(parts.shared, proxy, log.clone()));
     let phase = parts.phase;
     let mut closing = parts.closing;

@@ -138,7 +138,8 @@ async fn a_users_key_is_never_more_than_its_owner() {
 async fn a_key_works_only_within_its_scope_and_time() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
-    let scope = KeyScope { paths: vec!["/v1".into()], methods: vec!["GET".parse().unwrap()], networks: vec![] };
+    let scope =
+        KeyScope { paths: vec!["/v1".into()], methods: vec!["GET".parse().unwrap()], networks: vec![] };
     let (narrow, _) = gateway.key_with("narrow", Role::Admin, None, scope).await;
     assert_eq!(gateway.get("/v1/x", &bearer(&narrow)).await.status, 200);
     assert_eq!(gateway.get("/v2", &bearer(&narrow)).await.status, 403);
@@ -187,13 +188,22 @@ async fn malformed_forged_and_doubled_cookies_never_let_in() {
     let last = flipped.pop().unwrap();
     flipped.push(if last == 'A' { 'B' } else { 'A' });
     let long = format!("doorward={}", "a".repeat(8000));
-    for cookie in
-        ["doorward=", "doorward=x", "doorward=.", "doorward=%00", "doorward=\u{fc}", &long, &flipped, &good.to_uppercase()]
-    {
+    for cookie in [
+        "doorward=",
+        "doorward=x",
+        "doorward=.",
+        "doorward=%00",
+        "doorward=\u{fc}",
+        &long,
+        &flipped,
+        &good.to_uppercase(),
+    ] {
         let answer = gateway.get("/data", &format!("cookie: {cookie}\r\n")).await;
         assert_eq!(answer.status, 401, "{cookie}");
     }
-    for doubled in [format!("cookie: {good}; {good}\r\n"), format!("cookie: {good}\r\ncookie: doorward=x\r\n")] {
+    for doubled in
+        [format!("cookie: {good}; {good}\r\n"), format!("cookie: {good}\r\ncookie: doorward=x\r\n")]
+    {
         assert_eq!(gateway.get("/data", &doubled).await.status, 401, "{doubled}");
     }
     assert_eq!(upstream.count(), 0);

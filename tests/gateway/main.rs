@@ -1,5 +1,10 @@
 //! The gateway as a black box: a whole gateway, real sockets, and an upstream that records every byte.
 
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
+
 mod support;
 
 mod credentials;
+mod failure;
+mod streaming;
+mod tls;

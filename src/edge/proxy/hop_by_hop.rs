@@ -69,7 +69,8 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<&HeaderValue> {
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     strip(trailers);
     identity_headers::strip(trailers);
-    for name in ["authorization", "content-length", "content-encoding", "content-type", "cookie", "host", "x-api-key"]
+    for name in
+        ["authorization", "content-length", "content-encoding", "content-type", "cookie", "host", "x-api-key"]
     {
         trailers.remove(name);
     }
@@ -107,7 +108,10 @@ mod tests {
 
     #[test]
     fn an_upgrade_counts_only_with_connection_and_once() {
-        assert!(upgrade_of(&headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")])).is_some());
+        assert!(
+            upgrade_of(&headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]))
+                .is_some()
+        );
         assert!(upgrade_of(&headers(&[("upgrade", "websocket")])).is_none());
         assert!(upgrade_of(&headers(&[("connection", "upgrade")])).is_none());
         let mut twice = headers(&[("upgrade", "websocket"), ("connection", "upgrade")]);

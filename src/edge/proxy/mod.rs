@@ -14,7 +14,9 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -146,10 +148,8 @@ impl Proxy {
         let Some(upstream) = self.upstreams.get(permit.route().upstream) else {
             return Err(ForwardError::Connect("the route has no upstream".into()));
         };
-        let upgrade = client_upgrade
-            .is_some()
-            .then(|| hop_by_hop::upgrade_of(&parts.headers).cloned())
-            .flatten();
+        let upgrade =
+            client_upgrade.is_some().then(|| hop_by_hop::upgrade_of(&parts.headers).cloned()).flatten();
         if upgrade.is_some() && upstream.protocol == UpstreamProtocol::Http2 {
             return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()));
         }
@@ -224,7 +224,8 @@ impl Proxy {
                 return Err(ForwardError::Protocol("the upstream switched protocols unasked".into()));
             };
             let switched = response.headers().get(UPGRADE).cloned();
-            let tunnel = upgrade::tunnel(client, hyper::upgrade::on(&mut response), idle, self.closing.clone());
+            let tunnel =
+                upgrade::tunnel(client, hyper::upgrade::on(&mut response), idle, self.closing.clone());
             tokio::task::spawn_local(async move {
                 let _open = hold;
                 if let Err(error) = tunnel.await {
@@ -306,7 +307,8 @@ async fn send_http1(
         Ok(response) => return Ok((response, lease)),
         Err(failed) => failed,
     };
-    let Some(again) = failed.take_message().or(spare.filter(|_| failed.error().is_incomplete_message())) else {
+    let Some(again) = failed.take_message().or(spare.filter(|_| failed.error().is_incomplete_message()))
+    else {
         return Err(ForwardError::Protocol(failed.into_error().into()));
     };
     let mut lease = upstream.fresh_lease().await?;
@@ -377,7 +379,8 @@ fn join_cookies(headers: &mut HeaderMap) {
     if crumbs.next().is_none() || crumbs.next().is_none() {
         return;
     }
-    let joined = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    let joined =
+        headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
     if let Ok(joined) = HeaderValue::from_bytes(&joined) {
         headers.insert(COOKIE, joined);
     }

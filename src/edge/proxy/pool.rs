@@ -22,6 +22,9 @@ const MOST_IDLE: usize = 512;
 /// An idle connection is not used after this: many servers close theirs after five seconds or more.
 const IDLE_FOR: Duration = Duration::from_secs(55);
 
+/// Most that is held of a body, or of a response head, in one direction.
+const READ_BUFFER: usize = 128 * 1024;
+
 type Http1 = http1::SendRequest<RequestBody>;
 type Http2 = http2::SendRequest<RequestBody>;
 
@@ -88,7 +91,10 @@ impl Lease {
         &mut self,
         request: Request<RequestBody>,
     ) -> impl Future<
-        Output = Result<http::Response<hyper::body::Incoming>, hyper::client::conn::TrySendError<Request<RequestBody>>>,
+        Output = Result<
+            http::Response<hyper::body::Incoming>,
+            hyper::client::conn::TrySendError<Request<RequestBody>>,
+        >,
     > {
         self.sender.try_send_request(request)
     }
@@ -146,7 +152,12 @@ impl Upstream {
             }
             // It may still be finishing the exchange before; that takes no I/O.
             if sender.ready().await.is_ok() {
-                return Ok(Lease { upstream: Rc::clone(self), sender, progress: Progress::new(true), reused: true });
+                return Ok(Lease {
+                    upstream: Rc::clone(self),
+                    sender,
+                    progress: Progress::new(true),
+                    reused: true,
+                });
             }
         }
         self.fresh_lease().await
@@ -232,6 +243,7 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_headers(256)
+        .max_buf_size(READ_BUFFER)
         .handshake(io)
         .await
         .map_err(connect_error)?;

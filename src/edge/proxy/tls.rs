@@ -40,8 +40,7 @@ pub enum TlsError {
 pub fn connector(upstream: &UpstreamConfig) -> Result<Option<(TlsConnector, ServerName<'static>)>, TlsError> {
     let UpstreamAddress::Tcp { host, tls: true, .. } = &upstream.address else { return Ok(None) };
     let name = upstream.tls.server_name.as_ref().unwrap_or(host);
-    let server_name =
-        ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone()))?;
+    let server_name = ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone()))?;
     let roots = authorities(upstream.tls.ca.as_deref())?;
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let mut config = match &upstream.tls.client {

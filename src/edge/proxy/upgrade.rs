@@ -40,8 +40,8 @@ pub async fn tunnel(
     idle: Duration,
     mut closing: watch::Receiver<bool>,
 ) -> io::Result<(u64, u64)> {
-    let (client, upstream) =
-        tokio::try_join!(client, upstream).map_err(|error| io::Error::new(io::ErrorKind::NotConnected, error))?;
+    let (client, upstream) = tokio::try_join!(client, upstream)
+        .map_err(|error| io::Error::new(io::ErrorKind::NotConnected, error))?;
     let last = Rc::new(Cell::new(Instant::now()));
     let mut client = Watched { io: TokioIo::new(client), last: Rc::clone(&last) };
     let mut upstream = Watched { io: TokioIo::new(upstream), last: Rc::clone(&last) };
@@ -73,7 +73,11 @@ struct Watched<I> {
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if read.is_ready() {
             self.last.set(Instant::now());

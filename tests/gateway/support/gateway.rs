@@ -40,10 +40,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway with one upstream `app` at `upstream` and `routes` as TOML.
     pub async fn spawn(upstream: &str, routes: &str) -> Self {
-        Self::configured(&format!(
-            "[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}"
-        ))
-        .await
+        Self::configured(&format!("[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}")).await
     }
 
     /// A gateway with everything but addresses and store as TOML. `{folder}` stands for its folder.

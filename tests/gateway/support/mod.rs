@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod gateway;
+pub mod process;
 pub mod raw;
 pub mod upstream;
 

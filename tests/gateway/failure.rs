@@ -1,0 +1,179 @@
+//! What fails is refused, says so clearly, and loses nothing.
+
+use std::time::Duration;
+
+use doorward::model::role::Role;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::credentials::ROUTES;
+use crate::support::gateway::bearer;
+use crate::support::raw::read_answer;
+use crate::support::{Gateway, Upstream, within};
+
+/// Makes every later look at the database fail, as a broken disk would.
+fn break_database(gateway: &Gateway) {
+    let database = gateway.folder.path().join("doorward.db");
+    let connection = std::process::Command::new("python3")
+        .args(["-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); [c.execute('ALTER TABLE '+t+' RENAME TO gone_'+t) for (t,) in c.execute(\"select name from sqlite_master where type='table' and name not like 'sqlite_%'\").fetchall()]; c.commit()"])
+        .arg(database)
+        .status()
+        .unwrap();
+    assert!(connection.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_is_503_for_all_but_open_paths_and_never_an_allow() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    gateway.user("vera", Role::Viewer).await;
+    let known = bearer(&gateway.system_key("known", Role::Viewer).await);
+    let unknown = bearer(&gateway.system_key("unknown", Role::Viewer).await);
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+    for credential in [&known, &cookie] {
+        assert_eq!(gateway.get("/data", credential).await.status, 200);
+    }
+    break_database(&gateway);
+    // What is remembered is trusted for as long as revocations were read a moment ago, and then no more.
+    within("the end of trust", async {
+        while gateway.get("/data", &known).await.status != 503 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let before = upstream.count();
+    for credential in [&known, &unknown, &cookie] {
+        let answer = gateway.get("/data", credential).await;
+        assert_eq!((answer.status, answer.problem().as_deref()), (503, Some("unavailable")), "{credential}");
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert_eq!(upstream.count(), before, "nothing was let through");
+    assert_eq!(gateway.get("/data", "").await.status, 401, "a stranger is a stranger without asking anybody");
+    assert_eq!(gateway.post_login("vera", crate::support::gateway::PASSWORD).await.status, 503);
+    assert_eq!(gateway.get("/public", "").await.status, 200, "open paths need no store");
+    assert_eq!(gateway.get("/_doorward/healthz", "").await.status, 200);
+    within("unreadiness", async {
+        while gateway.get("/_doorward/readyz", "").await.status != 503 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_grace_lets_remembered_credentials_live_on_for_that_long() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "store.outage_grace = \"1h\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    let known = bearer(&gateway.system_key("known", Role::Viewer).await);
+    let unknown = bearer(&gateway.system_key("unknown", Role::Viewer).await);
+    // Both workers remember it, whichever took the connection.
+    for _ in 0..8 {
+        assert_eq!(gateway.get("/data", &known).await.status, 200);
+    }
+    break_database(&gateway);
+    within("unreadiness", async {
+        while gateway.get("/_doorward/readyz", "").await.status != 503 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(gateway.get("/data", &known).await.status, 200);
+    assert_eq!(gateway.get("/data", &unknown).await.status, 503, "what was never seen cannot be decided");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_down_is_502_and_comes_back() {
+    let spare = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = spare.local_addr().unwrap();
+    drop(spare);
+    let gateway = Gateway::spawn(&format!("http://{address}"), ROUTES).await;
+    let answer = gateway.get("/public", "").await;
+    assert_eq!((answer.status, answer.problem().as_deref()), (502, Some("upstream-unreachable")));
+    let page = gateway.get("/public", "accept: text/html\r\n").await;
+    assert!(page.text().contains("<h1"), "{}", page.text());
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        crate::support::raw::read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nback").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    assert_eq!(gateway.get("/public", "").await.text(), "back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_that_the_upstream_closed_costs_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        // Each connection answers once and is closed just after the second request has arrived on it.
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                crate::support::raw::read_head(&mut stream).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+                crate::support::raw::read_head(&mut stream).await;
+            });
+        }
+    });
+    let gateway = Gateway::spawn(&format!("http://{address}"), ROUTES).await;
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/public", "").await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_finishes_open_requests_and_takes_no_new_ones() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (arrived, mut released) = (arrived.clone(), released.clone());
+            tokio::spawn(async move {
+                crate::support::raw::read_head(&mut stream).await;
+                arrived.send(()).unwrap();
+                released.wait_for(|released| *released).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
+            });
+        }
+    });
+    let mut gateway = Gateway::spawn(&format!("http://{address}"), ROUTES).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(b"GET /public HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    arrivals.recv().await.unwrap();
+
+    let stopping = gateway.begin_stop();
+    within("the closed door", async {
+        while TcpStream::connect(gateway.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!stopping.is_finished(), "the open request is waited for");
+    release.send(true).unwrap();
+    let answer = read_answer(&mut client).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
+    within("the stop", stopping).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_cuts_what_does_not_end_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\ndrain = \"1s\"\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"http://{address}\"\n{ROUTES}"
+    ))
+    .await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(b"GET /public HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let (_held, _) = within("the request", listener.accept()).await.unwrap();
+    within("the stop", gateway.begin_stop()).await.unwrap();
+    assert_eq!(read_answer(&mut client).await.status, 0, "no answer is better than half of one");
+}

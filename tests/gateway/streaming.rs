@@ -1,0 +1,430 @@
+//! Bytes pass as they come: event streams, huge bodies, upgrades, HTTP/2 and gRPC.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use doorward::model::role::Role;
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::credentials::ROUTES;
+use crate::support::gateway::bearer;
+use crate::support::raw::{read_answer, read_answer_to, read_head};
+use crate::support::{Gateway, Upstream, within};
+
+/// Runs `serve` for each connection of a listener of its own.
+async fn raw_upstream<F, T>(serve: F) -> SocketAddr
+where
+    F: Fn(TcpStream) -> T + Send + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_event_of_a_stream_arrives_at_once_and_silence_does_not_end_it() {
+    let (sent, mut sendings) = tokio::sync::mpsc::unbounded_channel();
+    let (more, mores) = tokio::sync::watch::channel(0_u32);
+    let upstream = raw_upstream(move |mut stream| {
+        let (sent, mut mores) = (sent.clone(), mores.clone());
+        async move {
+            read_head(&mut stream).await;
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for event in 1..=3_u32 {
+                mores.wait_for(|wanted| *wanted >= event).await.unwrap();
+                sent.send(Instant::now()).unwrap();
+                stream.write_all(b"c\r\ndata: event\n\r\n").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let gateway = Gateway::spawn(&format!("http://{upstream}"), ROUTES).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client
+        .write_all(b"GET /public/events HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n")
+        .await
+        .unwrap();
+    let head = within("the head", read_answer_to(&mut client, true)).await;
+    assert_eq!(head.status, 200);
+    let mut delays = Vec::new();
+    for event in 1..=3 {
+        more.send(event).unwrap();
+        let mut chunk = [0; 17];
+        within("an event", client.read_exact(&mut chunk)).await.unwrap();
+        assert_eq!(chunk.to_ascii_lowercase(), b"c\r\ndata: event\n\r\n");
+        let sent = sendings.recv().await.unwrap();
+        delays.push(sent.elapsed());
+    }
+    // Generous against a busy machine; a buffering proxy would wait for more bytes or the end, that is, for ever.
+    assert!(delays.iter().any(|delay| *delay < Duration::from_millis(50)), "{delays:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_any_size_pass_both_ways_in_flat_memory() {
+    let size: u64 = if std::env::var_os("DOORWARD_TEST_LONG").is_some() { 4 << 30 } else { 1 << 30 };
+    // Echoes the count of bytes it was sent; sends `size` bytes of its own on GET.
+    let upstream = hyper_upstream(move |request| async move {
+        if request.method() == http::Method::GET {
+            static BLOCK: [u8; 1 << 16] = [7; 1 << 16];
+            let blocks = size / BLOCK.len() as u64;
+            let frames = futures_util::stream::iter(
+                (0..blocks).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(&BLOCK)))),
+            );
+            return Response::new(StreamBody::new(frames).boxed());
+        }
+        let mut body = request.into_body();
+        let mut received = 0;
+        while let Some(frame) = body.frame().await {
+            received += frame.unwrap().into_data().map_or(0, |data| data.len() as u64);
+        }
+        Response::new(Full::from(received.to_string()).map_err(|never| match never {}).boxed())
+    })
+    .await;
+    let gateway = crate::support::process::Process::serve(&format!("http://{upstream}"), ROUTES).await;
+    let key = gateway.system_key("mover", Role::Member).await;
+
+    // One small exchange first, so that what is measured is the body and not the start.
+    let small = crate::support::exchange(
+        gateway.address,
+        format!("POST /upload HTTP/1.1\r\nhost: a\r\n{}content-length: 3\r\n\r\nabc", bearer(&key)),
+    )
+    .await;
+    assert_eq!((small.status, small.text().as_str()), (200, "3"));
+    let before = gateway.resident_bytes();
+    let mut peak = before;
+
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!("GET /download HTTP/1.1\r\nhost: a\r\n{}\r\n", bearer(&key));
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(within("the head", read_answer_to(&mut client, true)).await.status, 200);
+    let mut buffer = vec![0; 1 << 20];
+    let (mut received, mut looked) = (0_u64, 0_u64);
+    // Chunk framing adds a little; the end is seen by the last chunk.
+    let mut tail = Vec::new();
+    while !tail.ends_with(b"0\r\n\r\n") {
+        let read = within("more of the body", client.read(&mut buffer)).await.unwrap();
+        assert_ne!(read, 0, "the body broke off after {received} bytes");
+        received += read as u64;
+        tail.extend_from_slice(&buffer[read.saturating_sub(5)..read]);
+        tail.drain(..tail.len().saturating_sub(5));
+        if received / (16 << 20) > looked {
+            looked = received / (16 << 20);
+            peak = peak.max(gateway.resident_bytes());
+        }
+    }
+    assert!(received >= size);
+
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!("POST /upload HTTP/1.1\r\nhost: a\r\n{}content-length: {size}\r\n\r\n", bearer(&key));
+    client.write_all(head.as_bytes()).await.unwrap();
+    let block = vec![7; 1 << 20];
+    for part in 0..size >> 20 {
+        within("room for more", client.write_all(&block)).await.unwrap();
+        if part % 16 == 0 {
+            peak = peak.max(gateway.resident_bytes());
+        }
+    }
+    let answer = read_answer(&mut client).await;
+    assert_eq!(answer.text(), size.to_string());
+    let growth = peak.saturating_sub(before) >> 20;
+    println!("{} MiB each way: resident memory grew by {growth} MiB at most", size >> 20);
+    assert!(growth < 16, "resident memory grew by {growth} MiB");
+}
+
+type BoxBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+
+/// An upstream that speaks HTTP/1.1 and HTTP/2 by prior knowledge.
+async fn hyper_upstream<F, T>(answer: F) -> SocketAddr
+where
+    F: Fn(Request<Incoming>) -> T + Clone + Send + Sync + 'static,
+    T: Future<Output = Response<BoxBody>> + Send + 'static,
+{
+    raw_upstream(move |stream| {
+        let answer = answer.clone();
+        async move {
+            let service = service_fn(move |request| {
+                let answer = answer(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        }
+    })
+    .await
+}
+
+/// A connection to the gateway by HTTP/2 with prior knowledge.
+async fn http2<B>(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+const GRPC_ROUTE: &str = r#"
+[[routes]]
+upstream = "app"
+path = "/"
+rules = [ { name = "calls", grpc = "test.Echo/*", allow = "agent" } ]
+"#;
+
+/// A gRPC message frame.
+fn message(text: &str) -> Bytes {
+    let mut frame = vec![0];
+    frame.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(text.as_bytes());
+    frame.into()
+}
+
+fn grpc_call(
+    path: &str,
+    key: Option<&str>,
+) -> Request<StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<>>> {
+    let frames =
+        futures_util::stream::iter(vec![Ok(Frame::data(message("one"))), Ok(Frame::data(message("two")))]);
+    let mut request = Request::post(format!("http://app.example{path}"))
+        .version(Version::HTTP_2)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    request.body(StreamBody::new(frames)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_passes_with_its_trailers_and_is_refused_in_its_own_words() {
+    let upstream = hyper_upstream(|request| async move {
+        assert_eq!(request.version(), Version::HTTP_2);
+        assert_eq!(request.headers().get("te"), Some(&HeaderValue::from_static("trailers")));
+        assert_eq!(request.uri().authority().unwrap(), "app.example");
+        assert!(request.headers().get("authorization").is_none());
+        let mut body = request.into_body();
+        let mut frames = Vec::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.unwrap().into_data() {
+                frames.push(Ok(Frame::data(data)));
+            }
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        trailers.insert("grpc-message", HeaderValue::from_static("fine"));
+        frames.push(Ok(Frame::trailers(trailers)));
+        let mut response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
+        response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        response
+    })
+    .await;
+    let gateway = Gateway::spawn(&format!("h2c://{upstream}"), GRPC_ROUTE).await;
+    let agent = gateway.system_key("agent", Role::Agent).await;
+    let viewer = gateway.system_key("viewer", Role::Viewer).await;
+    let mut client = http2(gateway.address).await;
+
+    let response =
+        within("an answer", client.send_request(grpc_call("/test.Echo/Say", Some(&agent)))).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let collected = within("the body", response.into_body().collect()).await.unwrap();
+    assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(collected.to_bytes(), [message("one"), message("two")].concat());
+
+    for (key, path, status) in [
+        (None, "/test.Echo/Say", "16"),
+        (Some("dw_s_nonsense"), "/test.Echo/Say", "16"),
+        (Some(viewer.as_str()), "/test.Echo/Say", "7"),
+        (Some(agent.as_str()), "/test.Other/Say", "7"),
+    ] {
+        let response = within("a refusal", client.send_request(grpc_call(path, key))).await.unwrap();
+        assert_eq!(response.status(), 200, "{path} {key:?}");
+        assert_eq!(response.headers()["grpc-status"], status, "{path}");
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert!(response.body().is_end_stream(), "trailers only");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_to_a_dead_upstream_is_unavailable() {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gateway = Gateway::spawn(&format!("h2c://{dead}"), GRPC_ROUTE).await;
+    let agent = gateway.system_key("agent", Role::Agent).await;
+    let mut client = http2(gateway.address).await;
+    let response =
+        within("an answer", client.send_request(grpc_call("/test.Echo/Say", Some(&agent)))).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "14");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_in_reaches_an_http1_upstream_with_host_and_joined_cookies() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let mut client = http2(gateway.address).await;
+    let mut request = Request::get("http://app.example/public/x?q=1").body(Empty::<Bytes>::new()).unwrap();
+    request.headers_mut().append("cookie", HeaderValue::from_static("a=1"));
+    request.headers_mut().append("cookie", HeaderValue::from_static("b=2"));
+    let response = within("an answer", client.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+    let seen = upstream.last();
+    assert_eq!(seen.line(), "GET /public/x?q=1");
+    assert_eq!(seen.header("host"), Some("app.example"));
+    assert_eq!(seen.header("cookie"), Some("a=1; b=2"));
+    assert_eq!(seen.header("transfer-encoding"), None);
+    assert_eq!(seen.header("x-forwarded-host"), Some("app.example"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_bytes_both_ways_and_other_upgrades_do_too() {
+    let upstream = raw_upstream(|mut stream| async move {
+        let head = read_head(&mut stream).await.unwrap();
+        let upgrade = crate::support::raw::header_values(&head, "upgrade").join("+");
+        assert!(head.to_ascii_lowercase().contains("connection: upgrade"), "{head}");
+        assert!(!head.contains("doorward="), "{head}");
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\r\nhello"
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let mut buffer = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            stream.write_all(&buffer[..read]).await.unwrap();
+        }
+    })
+    .await;
+    let gateway = Gateway::spawn(&format!("http://{upstream}"), ROUTES).await;
+    gateway.user("vera", Role::Viewer).await;
+    let cookie = gateway.sign_in("vera").await;
+    let host = gateway.address;
+    for protocol in ["websocket", "custom/1"] {
+        let mut client = TcpStream::connect(host).await.unwrap();
+        let request = format!(
+            "GET /socket HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: keep-alive, Upgrade\r\n\
+             upgrade: {protocol}\r\nsec-websocket-protocol: streamlit\r\ncookie: {cookie}\r\n\r\n"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = within("the switch", read_answer_to(&mut client, true)).await;
+        assert_eq!((answer.status, answer.header("upgrade")), (101, Some(protocol)));
+        let mut buffer = [0; 5];
+        within("bytes of the server", client.read_exact(&mut buffer)).await.unwrap();
+        assert_eq!(&buffer, b"hello");
+        client.write_all(b"there").await.unwrap();
+        within("the echo", client.read_exact(&mut buffer)).await.unwrap();
+        assert_eq!(&buffer, b"there");
+        client.shutdown().await.unwrap();
+        assert_eq!(within("the end", client.read(&mut buffer)).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_with_a_cookie_is_refused_to_pages_of_other_origins() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    gateway.user("vera", Role::Viewer).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+    let key = bearer(&gateway.system_key("k", Role::Viewer).await);
+    let host = gateway.address;
+    for (origin, credential, status) in [
+        ("origin: http://evil.example\r\n".to_owned(), &cookie, 403),
+        ("origin: null\r\n".to_owned(), &cookie, 403),
+        (format!("origin: http://sub.{host}\r\n"), &cookie, 403),
+        (format!("origin: https://{host}\r\n"), &cookie, 403),
+        (String::new(), &cookie, 403),
+        (format!("origin: http://{host}\r\n"), &cookie, 200),
+        ("origin: http://localhost\r\n".to_owned(), &cookie, 200),
+        (String::new(), &key, 200),
+        (String::new(), &String::new(), 401),
+    ] {
+        let headers = format!("connection: upgrade\r\nupgrade: websocket\r\n{origin}{credential}");
+        assert_eq!(gateway.get("/socket", &headers).await.status, status, "{headers}");
+    }
+    assert_eq!(upstream.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announced_body_is_asked_for_before_it_is_sent() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let key = gateway.system_key("k", Role::Member).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nhost: a\r\n{}expect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+        bearer(&key)
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    let interim = within("the interim answer", read_head(&mut client)).await.unwrap();
+    assert!(interim.starts_with("HTTP/1.1 100 "), "{interim}");
+    client.write_all(b"hello").await.unwrap();
+    assert_eq!(read_answer(&mut client).await.status, 200);
+    assert_eq!(upstream.last().body, b"hello");
+
+    let mut refused = TcpStream::connect(gateway.address).await.unwrap();
+    let head = b"POST /upload HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+    refused.write_all(head).await.unwrap();
+    assert_eq!(read_answer(&mut refused).await.status, 401, "nobody asks for a body that is refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_upload_is_not_cut_by_the_response_timeout_and_a_silent_upstream_is() {
+    let upstream = raw_upstream(|mut stream| async move {
+        let head = read_head(&mut stream).await.unwrap();
+        if head.starts_with("POST") {
+            let mut body = [0; 4];
+            stream.read_exact(&mut body).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let gateway = Gateway::configured(&format!(
+        "[[upstreams]]\nname = \"app\"\nurl = \"http://{upstream}\"\ntimeouts = {{ response = \"1s\" }}\n{ROUTES}"
+    ))
+    .await;
+    let key = gateway.system_key("k", Role::Member).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!("POST /upload HTTP/1.1\r\nhost: a\r\n{}content-length: 4\r\n\r\n", bearer(&key));
+    client.write_all(head.as_bytes()).await.unwrap();
+    let began = Instant::now();
+    for byte in b"slow" {
+        client.write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(2));
+    assert_eq!(read_answer(&mut client).await.status, 200);
+
+    let silent = gateway.get("/data", &bearer(&key)).await;
+    assert_eq!((silent.status, silent.problem().as_deref()), (504, Some("upstream-timeout")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_the_upstream_are_used_again() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/public", "").await.status, 200);
+    }
+    assert_eq!(upstream.last().connection, 0, "twenty requests, one connection");
+}

@@ -1,0 +1,166 @@
+//! TLS towards clients and towards upstreams, with authorities made for the test.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::credentials::ROUTES;
+use crate::support::{Gateway, Upstream, within};
+
+/// An authority and what it signed, as PEM files in a folder.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Writes `<name>.crt` and `<name>.key` for a host.
+    fn sign(&self, folder: &Path, name: &str, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn roots(&self) -> rustls::RootCertStore {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        roots
+    }
+}
+
+fn install_provider() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tls_listener_speaks_http1_and_http2_and_tells_upstreams_so() {
+    install_provider();
+    let authority = Authority::new();
+    let certificates = tempfile::tempdir().unwrap();
+    authority.sign(certificates.path(), "gateway", "localhost");
+    let upstream = Upstream::spawn().await;
+    let place = certificates.path().display();
+    let gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n\
+         tls = {{ certificate = \"{place}/gateway.crt\", key = \"{place}/gateway.key\" }}\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    for (offered, chosen) in
+        [(vec![], None), (vec!["http/1.1"], Some("http/1.1")), (vec!["h2", "http/1.1"], Some("h2"))]
+    {
+        let mut config =
+            rustls::ClientConfig::builder().with_root_certificates(authority.roots()).with_no_client_auth();
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let stream = TcpStream::connect(gateway.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol().map(String::from_utf8_lossy).as_deref(), chosen);
+        if chosen == Some("h2") {
+            continue;
+        }
+        stream
+            .write_all(b"GET /public HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        within("the answer", stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(upstream.last().header("x-forwarded-proto"), Some("https"));
+    }
+    // Plain HTTP on a TLS listener gets no answer of any kind.
+    assert_eq!(gateway.get("/public", "").await.status, 0);
+}
+
+/// A TLS upstream that answers every connection once; asks for a client certificate of `clients`, if given.
+async fn tls_upstream(folder: &Path, clients: Option<&Authority>) -> SocketAddr {
+    let chain = vec![CertificateDer::from_pem_file(folder.join("upstream.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.join("upstream.key")).unwrap();
+    let builder = rustls::ServerConfig::builder();
+    let builder = match clients {
+        Some(authority) => {
+            let verifier =
+                rustls::server::WebPkiClientVerifier::builder(Arc::new(authority.roots())).build().unwrap();
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut buffer = [0; 4096];
+                let _ = stream.read(&mut buffer).await;
+                let _ = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                    .await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    address
+}
+
+async fn status_through(tls: &str, upstream: SocketAddr) -> u16 {
+    let gateway = Gateway::configured(&format!(
+        "[[upstreams]]\nname = \"app\"\nurl = \"https://localhost:{}\"\n{tls}\n{ROUTES}",
+        upstream.port()
+    ))
+    .await;
+    gateway.get("/public", "").await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstreams_certificate_must_be_signed_by_its_authority_for_its_name() {
+    install_provider();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+    std::fs::write(folder.path().join("other.crt"), &other.pem).unwrap();
+    authority.sign(folder.path(), "upstream", "localhost");
+    let upstream = tls_upstream(folder.path(), None).await;
+    assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/ca.crt\" }}"), upstream).await, 200);
+    assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/other.crt\" }}"), upstream).await, 502);
+    let named = format!("tls = {{ ca = \"{place}/ca.crt\", server_name = \"elsewhere.example\" }}");
+    assert_eq!(status_through(&named, upstream).await, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_wants_a_client_certificate_gets_ours() {
+    install_provider();
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+    authority.sign(folder.path(), "upstream", "localhost");
+    clients.sign(folder.path(), "client", "gateway");
+    let upstream = tls_upstream(folder.path(), Some(&clients)).await;
+    let ours = format!(
+        "tls = {{ ca = \"{place}/ca.crt\", certificate = \"{place}/client.crt\", key = \"{place}/client.key\" }}"
+    );
+    assert_eq!(status_through(&ours, upstream).await, 200);
+    assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/ca.crt\" }}"), upstream).await, 502);
+}
