@@ -178,10 +178,10 @@ impl Running {
         let config = Arc::new(config);
         let watching = tokio::spawn(revocations.clone().watch());
         wait_until_fresh(&revocations).await?;
-        let (touches, upkeep) =
+        let (touches, keeper) =
             touches::channel(sessions.clone(), api_keys.clone(), store.clone(), Arc::clone(&clock));
         let (stop_upkeep, upkeep_stopped) = oneshot::channel();
-        let upkeep = tokio::spawn(upkeep.run(async {
+        let upkeep = tokio::spawn(keeper.run(async {
             let _ = upkeep_stopped.await;
         }));
 
@@ -278,10 +278,10 @@ impl Running {
             Bootstrap::SetupToken(token) => {
                 // The one secret that is printed: it works once, within a day, and only while there is no user.
                 let link = public.url(&format!("/_doorward/setup?token={}", token.expose()));
-                let line = format!(
+                let notice = format!(
                     "\nNobody can sign in yet. Make the first admin here, once, within 24 hours:\n\n  {link}\n\n"
                 );
-                let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), notice.as_bytes());
             }
             Bootstrap::Ready => tracing::info!("sign in at {}", public.url("/_doorward/login")),
         }

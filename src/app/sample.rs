@@ -1,6 +1,7 @@
 //! A small built-in dashboard, so that there is something to see before a real upstream is named.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -40,10 +41,10 @@ pub(super) async fn start_where_wanted(config: &mut Config) -> Result<(), StartE
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path();
-    let (status, body) = match (request.method(), path) {
-        (&Method::GET | &Method::HEAD, "/" | "/admin") => (StatusCode::OK, page(path, request.headers())),
-        (&Method::POST, "/") => (StatusCode::OK, page(path, request.headers())),
-        _ => (StatusCode::NOT_FOUND, page(path, request.headers())),
+    let body = page(path, request.headers());
+    let status = match (request.method(), path) {
+        (&Method::GET | &Method::HEAD | &Method::POST, "/" | "/admin") => StatusCode::OK,
+        _ => StatusCode::NOT_FOUND,
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -53,13 +54,12 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 }
 
 fn page(path: &str, headers: &HeaderMap) -> String {
-    let rows: String = headers
-        .iter()
-        .filter(|(name, _)| name.as_str().starts_with("x-auth") || name.as_str().starts_with("x-forwarded"))
-        .map(|(name, value)| {
-            format!("<tr><td><code>{name}</code><td>{}", escape(&String::from_utf8_lossy(value.as_bytes())))
-        })
-        .collect();
+    let mut rows = String::new();
+    let told = |name: &str| name.starts_with("x-auth") || name.starts_with("x-forwarded");
+    for (name, value) in headers.iter().filter(|(name, _)| told(name.as_str())) {
+        let value = escape(&String::from_utf8_lossy(value.as_bytes()));
+        _ = write!(rows, "<tr><td><code>{name}</code><td>{value}");
+    }
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <title>Sample dashboard</title><style>{STYLE}</style>\

@@ -28,15 +28,15 @@ const REMEMBERED_PER_THREAD: usize = 20_000;
 /// Credentials all threads together remember, of each kind.
 const REMEMBERED: u64 = 100_000;
 /// What one thread remembers is looked up again after this, whatever happens.
-const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 /// What all threads remember is short-lived: it knows nothing of idle time, and the shortest idle time is longer.
-const SHARED_FOR: Duration = Duration::from_secs(60);
+const SHARED_FOR: Duration = Duration::from_mins(1);
 /// What is remembered may be used while revocations were read at most this long ago.
 const LEASE: Duration = Duration::from_millis(900);
 /// An answer that takes longer than this is no answer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often one credential's use is written down.
-const TOUCH_EVERY: Duration = Duration::from_secs(60);
+const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 type Digest = [u8; 32];
 
@@ -228,7 +228,9 @@ impl Authenticator {
             self.touch(&identity, now);
             return Ok(Some(identity));
         }
-        let Some(principal) = self.look_up(kind, digest, credential, fresh.then_some(epoch)).await? else {
+        let Some(principal) =
+            Box::pin(self.look_up(kind, digest, credential, fresh.then_some(epoch))).await?
+        else {
             return Ok(None);
         };
         let identity = Rc::new(Identity::new(principal, now));

@@ -186,14 +186,17 @@ mod tests {
         }
     }
 
+    /// Headers, whether foreign ones pass, what is found.
+    type Case<'c> = (&'c [(&'static str, &'c str)], bool, &'c str);
+
     #[test]
     fn at_most_one_credential_decides_and_a_wrong_header_is_final() {
-        let key = crate::model::token::KeyText::draw(KeyKind::System).text;
-        let other = crate::model::token::KeyText::draw(KeyKind::User).text;
+        let key = KeyText::draw(KeyKind::System).text;
+        let other = KeyText::draw(KeyKind::User).text;
         let bearer = format!("Bearer {}", key.expose());
         let (shout, spaced) = (format!("BEARER {}", key.expose()), format!("bearer   {}", key.expose()));
         let cookie = ("cookie", "a=1; __Host-doorward=abc");
-        let cases: &[(&[(&'static str, &str)], bool, &str)] = &[
+        let cases: &[Case<'_>] = &[
             (&[], false, "none"),
             (&[("authorization", &bearer)], false, "key dw_s_"),
             (&[("authorization", &shout)], false, "key dw_s_"),
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_is_ours_is_removed_and_the_rest_is_untouched() {
-        let key = crate::model::token::KeyText::draw(KeyKind::System).text;
+        let key = KeyText::draw(KeyKind::System).text;
         let mut map = headers(&[
             ("authorization", &format!("bearer {}", key.expose())),
             ("x-api-key", key.expose()),

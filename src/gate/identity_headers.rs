@@ -1,5 +1,7 @@
 //! Headers that tell an upstream who is calling: first every client copy goes, then ours are set.
 
+use std::fmt::Write as _;
+
 use http::header::{CONNECTION, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
@@ -238,7 +240,7 @@ fn encode(text: &str, in_list: bool) -> String {
         if byte.is_ascii_graphic() && byte != b'%' && !(in_list && byte == b',') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -1,6 +1,7 @@
 //! Path patterns: a prefix by segment, or a glob over the whole path.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 use crate::model::target;
 
@@ -145,7 +146,7 @@ fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte <= b' ' || byte >= 0x7F {
-            escaped.push_str(&format!("%{byte:02X}"));
+            _ = write!(escaped, "%{byte:02X}");
         } else {
             escaped.push(char::from(byte));
         }

@@ -98,7 +98,7 @@ impl AccessLog {
                 }
             }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.set(self.dropped.get() + 1)
+                self.dropped.set(self.dropped.get() + 1);
             }
         }
     }

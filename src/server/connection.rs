@@ -55,19 +55,27 @@ impl ConnectionLimits {
     }
 }
 
+/// What a connection is served with.
+pub struct Setting {
+    /// The far end.
+    pub peer: Peer,
+    /// What is served on it.
+    pub surface: Surface,
+    /// What it holds while it is open.
+    pub hold: Hold,
+    /// Answers its requests.
+    pub dispatch: Rc<Dispatch>,
+    /// Its limits.
+    pub limits: ConnectionLimits,
+    /// What the gateway is doing.
+    pub phase: watch::Receiver<Phase>,
+}
+
 /// Serves a connection to its end.
-pub async fn serve(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    peer: Peer,
-    surface: Surface,
-    hold: Hold,
-    dispatch: Rc<Dispatch>,
-    limits: ConnectionLimits,
-    phase: watch::Receiver<Phase>,
-) {
+pub async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, setting: Setting) {
     let _ = stream.set_nodelay(true);
-    let shaken = tokio::time::timeout(limits.header_timeout, async {
+    let client = setting.peer.address;
+    let shaken = tokio::time::timeout(setting.limits.header_timeout, async {
         match tls {
             None => {
                 let http2 = speaks_http2(&stream).await?;
@@ -77,15 +85,13 @@ pub async fn serve(
         }
     });
     match shaken.await {
-        Ok(Ok(Shaken::Plain(stream, http2))) => {
-            run(stream, http2, peer, surface, hold, dispatch, limits, phase).await;
-        }
+        Ok(Ok(Shaken::Plain(stream, http2))) => Box::pin(run(stream, http2, setting)).await,
         Ok(Ok(Shaken::Tls(stream))) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            run(*stream, http2, peer, surface, hold, dispatch, limits, phase).await;
+            Box::pin(run(*stream, http2, setting)).await;
         }
-        Ok(Err(error)) => tracing::debug!(client.ip = %peer.address, %error, "a connection was not set up"),
-        Err(_) => tracing::debug!(client.ip = %peer.address, "a connection was not set up in time"),
+        Ok(Err(error)) => tracing::debug!(client.ip = %client, %error, "a connection was not set up"),
+        Err(_) => tracing::debug!(client.ip = %client, "a connection was not set up in time"),
     }
 }
 
@@ -108,18 +114,11 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn run<S>(
-    stream: S,
-    http2: bool,
-    peer: Peer,
-    surface: Surface,
-    hold: Hold,
-    dispatch: Rc<Dispatch>,
-    limits: ConnectionLimits,
-    mut phase: watch::Receiver<Phase>,
-) where
+async fn run<S>(stream: S, http2: bool, setting: Setting)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Setting { peer, surface, hold, dispatch, limits, mut phase } = setting;
     let serving = Serving::default();
     let service = {
         let serving = serving.clone();

@@ -173,7 +173,7 @@ impl Dispatch {
         if let Some(page) = self.own_path(target.path()) {
             let page = page.to_owned();
             return Ok((
-                self.own(request, &target, page, seen.client, seen.request_id.clone()).await?,
+                Box::pin(self.own(request, &target, page, seen.client, seen.request_id.clone())).await?,
                 "own",
             ));
         }
@@ -184,7 +184,7 @@ impl Dispatch {
         }
         match self.proxy.forward(request, &arrival, trail).await {
             Ok(response) => Ok((response, "allow")),
-            Err(failure) => Err(self.denied(&failure, &seen.request_id)),
+            Err(failure) => Err(Self::denied(&failure, &seen.request_id)),
         }
     }
 
@@ -223,7 +223,7 @@ impl Dispatch {
             Ok(response) => Ok(response.map(ResponseBody::of)),
             Err(error) => {
                 tracing::error!(%error, "a page failed");
-                Err(Denied { problem: Problem::internal(), decision: "error", close: false })
+                Err(Denied { problem: Box::new(Problem::internal()), decision: "error", close: false })
             }
         }
     }
@@ -248,7 +248,7 @@ impl Dispatch {
     }
 
     /// Logs what an operator must know, and words the rest for the caller.
-    fn denied(&self, failure: &Failure, request_id: &str) -> Denied {
+    fn denied(failure: &Failure, request_id: &str) -> Denied {
         match failure {
             Failure::Refused(refusal) => {
                 if let Refusal::Unavailable(cause) = refusal {
@@ -260,7 +260,7 @@ impl Dispatch {
                     _ => "deny",
                 };
                 let close = matches!(refusal, Refusal::TooLarge | Refusal::BodyLost | Refusal::BadTarget(_));
-                Denied { problem: Problem::from(refusal), decision, close }
+                Denied { problem: Box::new(Problem::from(refusal)), decision, close }
             }
             Failure::Forward(error) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -271,7 +271,7 @@ impl Dispatch {
                     ForwardError::Protocol(_) => (Problem::upstream_protocol(), false),
                     ForwardError::ClientStalled => (Problem::request_timeout(), true),
                 };
-                Denied { problem, decision: "allow", close }
+                Denied { problem: Box::new(problem), decision: "allow", close }
             }
         }
     }
@@ -285,7 +285,7 @@ impl Dispatch {
 
 /// A problem on its way to an answer.
 struct Denied {
-    problem: Problem,
+    problem: Box<Problem>,
     decision: &'static str,
     /// Whether the connection must end: what follows on it cannot be trusted.
     close: bool,
@@ -293,7 +293,7 @@ struct Denied {
 
 impl Denied {
     fn closing(problem: Problem) -> Self {
-        Self { problem, decision: "deny", close: true }
+        Self { problem: Box::new(problem), decision: "deny", close: true }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::access_log::AccessLog;
 use super::admission::Slot;
-use super::connection::{self, ConnectionLimits};
+use super::connection::{self, ConnectionLimits, Setting};
 use super::dispatch::{Dispatch, Shared};
 use super::{Phase, Surface};
 use crate::config::Config;
@@ -127,7 +127,8 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
         tokio::task::spawn_local(async move {
             let held = Hold::of(held);
             if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                connection::serve(stream, tls, peer, surface, held, dispatch, limits, phase).await;
+                let setting = Setting { peer, surface, hold: held, dispatch, limits, phase };
+                connection::serve(stream, tls, setting).await;
             }
         });
     };

@@ -119,7 +119,7 @@ mod tests {
             free: 2,
             first_delay: Duration::from_millis(1500),
             max_delay: Duration::from_secs(60),
-            window: Duration::from_secs(3600),
+            window: Duration::from_hours(1),
         };
         let delays = [0, 1, 2, 3, 4, 5, 8, 9, 60, i64::MAX].map(|failures| bucket.delay(failures));
         assert_eq!(delays, [0, 0, 0, 2, 3, 6, 48, 60, 60, 60]);

@@ -1,6 +1,7 @@
 //! The gateway as a black box: a whole gateway, real sockets, and an upstream that records every byte.
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod support;
 

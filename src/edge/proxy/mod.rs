@@ -120,7 +120,7 @@ impl Proxy {
         let asking = GateRequest { target: &arrival.target, headers: &parts.headers, client: arrival.client };
         let asked = self.gate.identify(&asking, trail).await?;
         let (operation, body) = if asked.needs_graphql(&asking) {
-            let read = read_ahead::read(incoming, self.graphql_body_bytes).await?;
+            let read = Box::pin(read_ahead::read(incoming, self.graphql_body_bytes)).await?;
             let operation = graphql::classify(&graphql::Envelope {
                 method: &parts.method,
                 query: arrival.target.query(),

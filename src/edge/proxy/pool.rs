@@ -169,7 +169,7 @@ impl Upstream {
     ///
     /// [`ForwardError::Connect`] if none can be made in time.
     pub async fn fresh_lease(self: &Rc<Self>) -> Result<Lease, ForwardError> {
-        let sender = self.within_connect_timeout(self.connect_http1()).await?;
+        let sender = self.within_connect_timeout(Box::pin(self.connect_http1())).await?;
         Ok(Lease { upstream: Rc::clone(self), sender, progress: Progress::new(true), reused: false })
     }
 
@@ -188,7 +188,7 @@ impl Upstream {
         if let Some(sender) = open(&self.http2) {
             return Ok(sender);
         }
-        let sender = self.within_connect_timeout(self.connect_http2()).await?;
+        let sender = self.within_connect_timeout(Box::pin(self.connect_http2())).await?;
         *self.http2.borrow_mut() = Some(sender.clone());
         Ok(sender)
     }
