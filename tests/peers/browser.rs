@@ -39,7 +39,7 @@ async fn sign_in_returns_to_the_deep_link_with_its_query() {
     browser.sign_in("vera").await;
 
     browser.arrive(deep).await;
-    assert_eq!(browser.fetch("/").await, 200);
+    assert_eq!(browser.get(&gateway, "/").await.status, 200);
     browser.close().await;
 }
 
@@ -56,7 +56,7 @@ async fn wrong_password_is_told_and_the_right_one_still_works() {
         let alert = browser.find("[role=alert]").await;
         told.push(alert.text().await.unwrap());
         assert!(browser.address().await.starts_with("/_doorward/login"));
-        assert_ne!(browser.fetch("/").await, 200, "{name} got in");
+        assert_ne!(browser.get(&gateway, "/").await.status, 200, "{name} got in");
     }
     assert!(!told[0].is_empty());
     assert_eq!(told[0], told[1], "an unknown name is told from a wrong password");
@@ -77,18 +77,18 @@ async fn temporary_password_is_changed_before_the_upstream_answers() {
     browser.open(&gateway, "/start?x=1").await;
     browser.submit(&[("username", "nora"), ("password", temporary)]).await;
     browser.arrive_below("/_doorward/password").await;
-    assert_ne!(browser.fetch("/").await, 200);
+    assert_ne!(browser.get(&gateway, "/").await.status, 200);
 
     // Refused where the two differ, and where the new one is the old one.
     for (new, repeat) in [(PASSWORD, "something else entirely"), (temporary, temporary)] {
         browser.submit(&[("current", temporary), ("new", new), ("repeat", repeat)]).await;
         browser.find("[role=alert]").await;
-        assert_ne!(browser.fetch("/").await, 200);
+        assert_ne!(browser.get(&gateway, "/").await.status, 200);
     }
 
     browser.submit(&[("current", temporary), ("new", PASSWORD), ("repeat", PASSWORD)]).await;
     browser.arrive("/start?x=1").await;
-    assert_eq!(browser.fetch("/").await, 200);
+    assert_eq!(browser.get(&gateway, "/").await.status, 200);
     browser.close().await;
 }
 
@@ -100,19 +100,17 @@ async fn sign_out_ends_the_session_and_asks_again() {
     browser.open(&gateway, "/").await;
     browser.sign_in("vera").await;
     browser.arrive("/").await;
-    let cookies = browser.client.get_all_cookies().await.unwrap();
-    let [session] = cookies.as_slice() else { panic!("one cookie, not {cookies:?}") };
-    let session = format!("{}={}", session.name(), session.value());
+    let cookies = browser.cookies().await;
 
     browser.open(&gateway, "/_doorward/logout").await;
-    assert_eq!(browser.fetch("/").await, 200, "opening the page is not yet signing out");
+    assert_eq!(browser.get(&gateway, "/").await.status, 200, "opening the page is not yet signing out");
     browser.submit(&[]).await;
 
     browser.arrive_below("/_doorward/login").await;
     browser.open(&gateway, "/again").await;
     browser.arrive_below("/_doorward/login?rd=").await;
-    let replayed = gateway.post(http::Method::GET, "/", "", &[("cookie", &session)], "").await;
-    assert_eq!(replayed.refusal(), Some(401), "the old cookie still works: {replayed:?}");
+    let replayed = gateway.post(http::Method::GET, "/", "", &[("cookie", &cookies)], "").await;
+    assert_eq!(replayed.refusal(), Some(401), "the old session still works: {replayed:?}");
     browser.close().await;
 }
 
@@ -129,7 +127,7 @@ async fn refusal_is_readable() {
     let heading = browser.find("h1").await.text().await.unwrap();
     assert!(!heading.is_empty());
     assert!(browser.text().await.contains("vera"), "it does not say who was refused");
-    assert_eq!(browser.fetch("/admin/users").await, 403);
+    assert_eq!(browser.get(&gateway, "/admin/users").await.status, 403);
     browser.close().await;
 }
 

@@ -119,7 +119,10 @@ async fn spans_of_a_viewer_do_not_arrive() {
     let gateway = gateway().await;
     let viewer = gateway.key("reader", "viewer", &[]);
 
-    send_spans(&gateway, "refused", &viewer.key);
+    let sent = send_spans(&gateway, "refused", &viewer.key);
+    let told = String::from_utf8_lossy(&sent.stderr);
+    assert!(sent.status.success(), "{told}");
+    assert!(told.contains("403") && told.contains("PERMISSION_DENIED"), "{told}");
 
     for project in ["refused-http", "refused-grpc"] {
         assert_eq!(traces(&gateway, &viewer.key, project).await, None, "{project}");
@@ -364,16 +367,16 @@ async fn first_admin_changes_the_password_before_anything_answers() {
     browser.open(&gateway, "/projects").await;
     browser.submit(&[("username", "admin"), ("password", FIRST)]).await;
     browser.arrive_below("/_doorward/password").await;
-    assert_ne!(browser.fetch("/v1/projects").await, 200);
+    assert_ne!(browser.get(&gateway, "/v1/projects").await.status, 200);
     browser.open(&gateway, "/projects").await;
     browser.arrive_below("/_doorward/password").await;
 
     browser.submit(&[("current", FIRST), ("new", PASSWORD), ("repeat", PASSWORD)]).await;
     wait_for("answer to the admin", PATIENCE, async || {
-        (browser.fetch("/v1/projects").await == 200).then_some(())
+        (browser.get(&gateway, "/v1/projects").await.status == 200).then_some(())
     })
     .await;
-    assert_eq!(browser.fetch("/v1/users").await, 200);
+    assert_eq!(browser.get(&gateway, "/v1/users").await.status, 200);
     browser.close().await;
 }
 

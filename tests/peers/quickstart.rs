@@ -32,7 +32,7 @@ async fn shipped_example_starts_says_how_to_sign_in_and_shows_the_sample() {
     browser.sign_in("ada").await;
     browser.arrive("/").await;
     browser.see("ada").await;
-    assert_eq!(browser.fetch("/").await, 200);
+    assert_eq!(browser.get(&gateway, "/").await.status, 200);
     browser.close().await;
     assert!(!gateway.output().contains(PASSWORD), "the password is in the log");
 }

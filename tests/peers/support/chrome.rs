@@ -6,10 +6,12 @@ use std::process::Command;
 use fantoccini::elements::Element;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
+use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::client::Answer;
 use super::gateway::{Gateway, PASSWORD};
 use super::process::Process;
 use super::{PATIENCE, free_port, wait_for};
@@ -97,12 +99,17 @@ impl Browser {
         wait_for(&what, PATIENCE, async || self.text().await.contains(text).then_some(())).await;
     }
 
-    /// The status that script in the page gets for a path; redirects count as themselves (0).
-    pub(crate) async fn fetch(&self, path: &str) -> u64 {
-        let script = "const done = arguments[1];
-            fetch(arguments[0], { redirect: 'manual' }).then(r => done(r.status), () => done(-1))";
-        let status = self.client.execute_async(script, vec![json!(path)]).await.unwrap();
-        status.as_u64().unwrap_or_else(|| panic!("{path} could not be fetched"))
+    /// The cookies of this site, as one header value.
+    pub(crate) async fn cookies(&self) -> String {
+        let cookies = self.client.get_all_cookies().await.unwrap();
+        let pairs: Vec<String> = cookies.iter().map(|c| format!("{}={}", c.name(), c.value())).collect();
+        pairs.join("; ")
+    }
+
+    /// What a program gets that has this browser's cookies; our own pages let no script ask.
+    pub(crate) async fn get(&self, gateway: &Gateway, path: &str) -> Answer {
+        let cookies = self.cookies().await;
+        gateway.post(Method::GET, path, "", &[("cookie", &cookies)], "").await
     }
 
     /// Ends the browser; a test that fails before ends it by dropping the driver.
