@@ -116,7 +116,7 @@ fn conditions(when: &When) -> Vec<(&'static str, Vec<String>)> {
 }
 
 fn upstream(route: &RouteConfig, config: &Config) -> (String, String) {
-    let Some(upstream) = config.upstreams.get(route.upstream) else {
+    let Some(upstream) = route.upstream.and_then(|index| config.upstreams.get(index)) else {
         return ("-".to_owned(), "-".to_owned());
     };
     let address = match &upstream.address {

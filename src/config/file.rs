@@ -15,8 +15,8 @@ use super::settings::{self, Root};
 use super::upstream;
 use super::values::Number;
 use super::{
-    Config, KeyConfig, LimitConfig, LogConfig, LogFormat, LoginConfig, ServerConfig, SessionConfig,
-    StoreConfig, TlsFiles, rules,
+    Config, ForwardAuthConfig, KeyConfig, LimitConfig, LogConfig, LogFormat, LoginConfig, ServerConfig,
+    SessionConfig, StoreConfig, TlsFiles, rules,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -80,14 +80,16 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
     let store = store(root.store, secret.is_some(), reader);
     let server = server(root.server, &public_url, reader);
     let session = session(root.session, &public_url, reader);
-    let upstreams = upstream::upstreams(root.upstreams, &server.listen, reader);
-    let routes = rules::routes(root.routes, &upstreams, reader);
+    let forward_auth = forward_auth(&root.forward_auth, &server, reader);
+    let upstreams = upstream::upstreams(root.upstreams, &server.listen, forward_auth.is_on(), reader);
+    let routes = rules::routes(root.routes, &upstreams, forward_auth.is_on(), reader);
     Config {
         secret,
         store,
         login: login(root.login, reader),
         keys: KeyConfig { header: root.keys.header },
         log: log(root.log),
+        forward_auth,
         upstreams: upstreams.into_iter().filter_map(|upstream| upstream.config).collect(),
         warnings: std::mem::take(&mut reader.warnings),
         public_url,
@@ -265,6 +267,28 @@ fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader)
         listen: server.listen,
         ops_listen: server.ops_listen,
     }
+}
+
+fn forward_auth(
+    written: &settings::ForwardAuth,
+    server: &ServerConfig,
+    reader: &mut Reader,
+) -> ForwardAuthConfig {
+    let config = ForwardAuthConfig {
+        flavours: written.flavours.clone(),
+        compat: written.compat.clone(),
+        headers: written.headers,
+        pass_authorization: written.pass_authorization,
+        paths: upstream::opt_ins(&written.paths),
+    };
+    if config.is_on() && server.trusted_proxies.is_empty() && !reader.is_broken("server.trusted_proxies") {
+        reader.problem(
+            "server.trusted_proxies",
+            "is empty, but forward_auth is on: nobody could ask, or anybody could pretend to be a proxy",
+            "name the addresses your proxy connects from, such as [\"127.0.0.1\"]",
+        );
+    }
+    config
 }
 
 fn login(login: settings::Login, reader: &mut Reader) -> LoginConfig {

@@ -51,6 +51,8 @@ pub struct Config {
     pub keys: KeyConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Answers to other proxies' questions.
+    pub forward_auth: ForwardAuthConfig,
     /// Servers behind us, by name.
     pub upstreams: Vec<UpstreamConfig>,
     /// What goes where, and who may.
@@ -189,6 +191,74 @@ pub struct LogConfig {
     pub access: bool,
 }
 
+/// Answers to other proxies' questions: may this request pass?
+#[derive(Clone, Debug)]
+pub struct ForwardAuthConfig {
+    /// Proxies whose questions are answered; empty: none.
+    pub flavours: Vec<Flavour>,
+    /// Products whose paths and names are answered as well.
+    pub compat: Vec<Compat>,
+    /// Identity headers of an answer, where the route names no others.
+    pub headers: HeaderPreset,
+    /// Whether `Authorization` values that are not ours are left to applications without an upstream here.
+    pub pass_authorization: bool,
+    /// Spellings of paths that applications without an upstream here need.
+    pub paths: PathOptIns,
+}
+
+impl ForwardAuthConfig {
+    /// Whether any question is answered at all.
+    pub fn is_on(&self) -> bool {
+        !self.flavours.is_empty() || !self.compat.is_empty()
+    }
+}
+
+/// A proxy that asks, each in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// nginx `auth_request`, ingress-nginx.
+    Nginx,
+    /// Traefik `ForwardAuth`.
+    Traefik,
+    /// Caddy `forward_auth`.
+    Caddy,
+    /// `HAProxy` with the printed Lua action.
+    Haproxy,
+    /// Envoy `ext_authz`, over HTTP and gRPC.
+    Envoy,
+}
+
+impl Flavour {
+    /// Every flavour.
+    pub const ALL: [Self; 5] = [Self::Nginx, Self::Traefik, Self::Caddy, Self::Haproxy, Self::Envoy];
+
+    /// The word in settings and paths.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Traefik => "traefik",
+            Self::Caddy => "caddy",
+            Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
+        }
+    }
+}
+
+/// A product whose configuration people already have in their proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    /// `/oauth2/*`.
+    Oauth2Proxy,
+    /// `/api/authz/*`, `/api/verify`.
+    Authelia,
+    /// `/outpost.goauthentik.io/*`.
+    Authentik,
+    /// `/validate`, `/login`, `/logout`.
+    Vouch,
+    /// `/` with `X-Forwarded-*`, `/_oauth`.
+    TraefikForwardAuth,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -277,6 +347,12 @@ pub enum HeaderPreset {
     Oauth2Proxy,
     /// `Remote-*`.
     Authelia,
+    /// `X-authentik-*`.
+    Authentik,
+    /// `X-Vouch-User`.
+    Vouch,
+    /// `X-Forwarded-User` alone, holding the e-mail address where there is one.
+    TraefikForwardAuth,
     /// `X-WEBAUTH-*`.
     Grafana,
     /// None at all.
@@ -292,8 +368,10 @@ pub struct RouteConfig {
     pub hosts: Vec<String>,
     /// Path prefix, by segment; begins with `/`.
     pub path: String,
-    /// Index into [`Config::upstreams`].
-    pub upstream: usize,
+    /// Index into [`Config::upstreams`]; `None`: another proxy has the application behind it, and only asks.
+    pub upstream: Option<usize>,
+    /// Identity headers of answers to other proxies, instead of the general ones.
+    pub headers: Option<HeaderPreset>,
     /// Who may do what there.
     pub policy: Policy,
 }

@@ -5,6 +5,7 @@ use super::reader::{Reader, join, nearest};
 use super::section::Section;
 use super::settings::{Route, Rule as Written};
 use super::upstream::Named;
+use super::values::Name;
 use crate::policy::GraphqlMatch;
 use crate::policy::PathPattern;
 use crate::policy::Policy;
@@ -12,7 +13,19 @@ use crate::policy::Rule;
 use crate::policy::When;
 use crate::policy::Who;
 
-pub(super) fn routes(written: Vec<Route>, upstreams: &[Named], reader: &mut Reader) -> Vec<RouteConfig> {
+pub(super) fn routes(
+    written: Vec<Route>,
+    upstreams: &[Named],
+    forward_auth: bool,
+    reader: &mut Reader,
+) -> Vec<RouteConfig> {
+    if upstreams.is_empty() && written.is_empty() && forward_auth && !reader.is_broken("routes") {
+        reader.problem(
+            "routes",
+            "there is none, so every question is answered with no",
+            "add [[routes]] with `hosts = [\"app.example.com\"]` and, if the standard ones do not fit, `rules`",
+        );
+    }
     if let Some(first) = upstreams.first()
         && written.is_empty()
         && !reader.is_broken("routes")
@@ -27,7 +40,7 @@ pub(super) fn routes(written: Vec<Route>, upstreams: &[Named], reader: &mut Read
     let mut used = vec![false; upstreams.len()];
     let some_route = !written.is_empty();
     for route in written {
-        let upstream = find_upstream(&route, upstreams, reader);
+        let upstream = find_upstream(&route, upstreams, forward_auth, reader);
         if let Some(used) = upstream.and_then(|index| used.get_mut(index)) {
             *used = true;
         }
@@ -35,7 +48,8 @@ pub(super) fn routes(written: Vec<Route>, upstreams: &[Named], reader: &mut Read
             name: route.name.as_ref().map_or_else(|| default_name(&route), |name| name.0.clone()),
             hosts: route.host.iter().map(|host| host.0.clone()).collect(),
             path: route.path.0.clone(),
-            upstream: upstream.unwrap_or_default(),
+            upstream,
+            headers: route.headers,
             policy: policy(&route, reader),
         };
         compare(&config, &routes, route.place(), reader);
@@ -51,8 +65,22 @@ fn default_name(route: &Route) -> String {
     format!("{}{}", route.host.first().map_or("", |host| host.0.as_str()), route.path.0)
 }
 
-fn find_upstream(route: &Route, upstreams: &[Named], reader: &mut Reader) -> Option<usize> {
-    let wanted = &route.upstream.0.as_ref()?.0;
+fn find_upstream(
+    route: &Route,
+    upstreams: &[Named],
+    forward_auth: bool,
+    reader: &mut Reader,
+) -> Option<usize> {
+    let Some(Name(wanted)) = &route.upstream else {
+        if !forward_auth && !reader.is_broken(&route.at("upstream")) {
+            let remedy = match upstreams.first() {
+                Some(upstream) => format!("add `upstream = \"{}\"`", upstream.name),
+                None => "add `upstream = \"app\"`".to_owned(),
+            };
+            reader.problem(&route.at("upstream"), "is missing", remedy);
+        }
+        return None;
+    };
     let found = upstreams.iter().position(|upstream| upstream.name == *wanted);
     if found.is_none() {
         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();

@@ -13,7 +13,7 @@ use super::values::{
     Admin, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
     TrustedNetwork, UpstreamUrl,
 };
-use super::{HeaderPreset, SameSite, UpstreamProtocol};
+use super::{Compat, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::graphql::OperationType;
 use crate::model::secret::Secret;
 use crate::policy::GrpcPattern;
@@ -51,6 +51,8 @@ section! {
         keys: Keys = "{}", r#"{ header = "X-Api-Key" }"#;
         /// Logs.
         log: Log = "{}", r#"{ level = "info" }"#;
+        /// Answers to other proxies' questions.
+        forward_auth: ForwardAuth = "{}", r#"{ flavours = ["nginx"] }"#;
         /// The servers behind the gateway.
         upstreams: Vec<Upstream> = "[]", r#"[{ name = "app", url = "http://127.0.0.1:6006" }]"#;
         /// What goes where, and who may. The longest matching path wins; what no route takes is refused.
@@ -180,6 +182,26 @@ section! {
 }
 
 section! {
+    /// Answers to proxies that ask before they let a request pass. They are answered only if they connect from
+    /// an address in `server.trusted_proxies`.
+    ForwardAuth {
+        /// Proxies whose questions are answered, each at `/_doorward/auth/NAME`: `nginx`, `traefik`, `caddy`,
+        /// `haproxy`, `envoy`.
+        flavours: Vec<Flavour> = "[]", r#"["nginx"]"#;
+        /// Products whose paths, parameters and headers are answered as well, so that a proxy configured for
+        /// them needs a new address only: `oauth2-proxy`, `authelia`, `authentik`, `vouch`,
+        /// `traefik-forward-auth`.
+        compat: Vec<Compat> = "[]", r#"["authelia"]"#;
+        /// Identity headers of an answer, by the names that `headers` of an upstream takes.
+        headers: HeaderPreset = r#""standard""#, r#""authelia""#;
+        /// Whether `Authorization` values that are not the gateway's own are left to the application.
+        pass_authorization: bool = "false", "true";
+        /// Spellings of paths that the applications need.
+        paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
+    }
+}
+
+section! {
     /// A server behind the gateway.
     Upstream {
         /// Unique name, for routes and logs.
@@ -251,8 +273,11 @@ section! {
         host or hosts: Vec<HostName> = "[]", r#"["app.example.com", "app.example.org"]"#;
         /// Path prefix, by segment: `/app` takes `/app` and `/app/x`, not `/apple`.
         path: Prefix = r#""/""#, r#""/app""#;
-        /// Name of the upstream.
-        upstream: Required<Name>, r#""app""#;
+        /// Name of the upstream. May be left out where another proxy has the application behind it and only
+        /// asks.
+        upstream: Option<Name>, r#""app""#;
+        /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
+        headers: Option<HeaderPreset>, r#""grafana""#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is
         /// refused. Without rules, reading needs `viewer` and everything else `member`.
         rules: Vec<Rule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;

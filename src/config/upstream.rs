@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::reader::{Reader, join};
 use super::section::Section;
+use super::settings::Paths;
 use super::settings::Upstream;
 use super::values::PathOptIn;
 use super::{Timeouts, TlsFiles, UpstreamAddress, UpstreamConfig, UpstreamProtocol, UpstreamTls};
@@ -16,8 +17,13 @@ pub(super) struct Named {
     pub(super) config: Option<UpstreamConfig>,
 }
 
-pub(super) fn upstreams(written: Vec<Upstream>, listen: &[SocketAddr], reader: &mut Reader) -> Vec<Named> {
-    if written.is_empty() && !reader.is_broken("upstreams") {
+pub(super) fn upstreams(
+    written: Vec<Upstream>,
+    listen: &[SocketAddr],
+    forward_auth: bool,
+    reader: &mut Reader,
+) -> Vec<Named> {
+    if written.is_empty() && !forward_auth && !reader.is_broken("upstreams") {
         reader.problem(
             "upstreams",
             "there is none, so there is nothing to stand in front of",
@@ -93,7 +99,6 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
             "write `url = \"https://HOST:PORT\"`, or leave it out",
         );
     }
-    let allowed = |wanted| upstream.paths.allow.contains(&wanted);
     Some(UpstreamConfig {
         name: upstream.name.0?.0,
         address: url.address,
@@ -114,11 +119,7 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
         headers: upstream.headers,
         pass_authorization: upstream.pass_authorization,
         preserve_host: upstream.preserve_host,
-        paths: PathOptIns {
-            encoded_slash: allowed(PathOptIn::EncodedSlash),
-            semicolon: allowed(PathOptIn::Semicolon),
-            empty_segment: allowed(PathOptIn::EmptySegment),
-        },
+        paths: opt_ins(&upstream.paths),
     })
 }
 
@@ -127,5 +128,15 @@ fn reaches(host: &str, own: IpAddr) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address == own || (own.is_unspecified() && address.is_loopback()),
         Err(_) => host == "localhost" && (own.is_loopback() || own.is_unspecified()),
+    }
+}
+
+/// Spellings of paths, as the rest of the code asks for them.
+pub(super) fn opt_ins(paths: &Paths) -> PathOptIns {
+    let allowed = |wanted| paths.allow.contains(&wanted);
+    PathOptIns {
+        encoded_slash: allowed(PathOptIn::EncodedSlash),
+        semicolon: allowed(PathOptIn::Semicolon),
+        empty_segment: allowed(PathOptIn::EmptySegment),
     }
 }

@@ -13,7 +13,7 @@ use super::layers;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
-use super::{HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
+use super::{Compat, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
 use crate::model::graphql::OperationType;
 use crate::model::network;
 use crate::model::role::Role;
@@ -192,8 +192,25 @@ choice! {
         "standard" => Self::Standard,
         "oauth2-proxy" => Self::Oauth2Proxy,
         "authelia" => Self::Authelia,
+        "authentik" => Self::Authentik,
+        "vouch" => Self::Vouch,
+        "traefik-forward-auth" => Self::TraefikForwardAuth,
         "grafana" => Self::Grafana,
         "none" => Self::None,
+    }
+    Flavour {
+        "nginx" => Self::Nginx,
+        "traefik" => Self::Traefik,
+        "caddy" => Self::Caddy,
+        "haproxy" => Self::Haproxy,
+        "envoy" => Self::Envoy,
+    }
+    Compat {
+        "oauth2-proxy" => Self::Oauth2Proxy,
+        "authelia" => Self::Authelia,
+        "authentik" => Self::Authentik,
+        "vouch" => Self::Vouch,
+        "traefik-forward-auth" => Self::TraefikForwardAuth,
     }
     PathOptIn {
         "encoded-slash" => Self::EncodedSlash,

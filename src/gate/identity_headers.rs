@@ -122,13 +122,19 @@ pub struct IdentityValues {
     email: Option<HeaderValue>,
     name: Option<HeaderValue>,
     groups: Option<HeaderValue>,
+    piped_groups: Option<HeaderValue>,
 }
 
 impl IdentityValues {
     /// Prepares the values: percent-encoded where they are not visible ASCII.
     pub fn of(principal: &Principal) -> Self {
-        let groups: Vec<String> = principal.groups.iter().map(|group| encode(group, true)).collect();
-        let value = |text: &str| encoded_value(&encode(text, false));
+        let list = |separator: u8| -> Option<HeaderValue> {
+            let groups: Vec<String> =
+                principal.groups.iter().map(|group| encode(group, Some(separator))).collect();
+            (!groups.is_empty())
+                .then(|| encoded_value(&groups.join(char::from(separator).encode_utf8(&mut [0; 4]))))
+        };
+        let value = |text: &str| encoded_value(&encode(text, None));
         Self {
             user: value(&principal.name),
             subject: value(&principal.subject()),
@@ -140,14 +146,29 @@ impl IdentityValues {
             }),
             email: principal.email.as_deref().map(value),
             name: principal.display_name.as_deref().map(value),
-            groups: (!groups.is_empty()).then(|| encoded_value(&groups.join(","))),
+            groups: list(b','),
+            piped_groups: list(b'|'),
+        }
+    }
+
+    fn of_field(&self, field: Field) -> Option<&HeaderValue> {
+        match field {
+            Field::User => Some(&self.user),
+            Field::Subject => Some(&self.subject),
+            Field::Name => self.name.as_ref(),
+            Field::Email => self.email.as_ref(),
+            Field::EmailOrUser => Some(self.email.as_ref().unwrap_or(&self.user)),
+            Field::Groups => self.groups.as_ref(),
+            Field::PipedGroups => self.piped_groups.as_ref(),
+            Field::Role => Some(&self.role),
+            Field::GrafanaRole => Some(&self.grafana_role),
         }
     }
 }
 
 /// The names a preset sets, and from what.
 pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
-    use Field::{Email, GrafanaRole, Groups, Name, Role, Subject, User};
+    use Field::{Email, EmailOrUser, GrafanaRole, Groups, Name, PipedGroups, Role, Subject, User};
     match preset {
         HeaderPreset::None => &[],
         HeaderPreset::Standard => &[
@@ -174,6 +195,16 @@ pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
             ("remote-email", Email),
             ("remote-groups", Groups),
         ],
+        HeaderPreset::Authentik => &[
+            ("x-authentik-username", User),
+            ("x-authentik-uid", Subject),
+            ("x-authentik-name", Name),
+            ("x-authentik-email", Email),
+            ("x-authentik-groups", PipedGroups),
+            ("x-authentik-entitlements", PipedGroups),
+        ],
+        HeaderPreset::Vouch => &[("x-vouch-user", EmailOrUser)],
+        HeaderPreset::TraefikForwardAuth => &[("x-forwarded-user", EmailOrUser)],
         HeaderPreset::Grafana => &[
             ("x-webauth-user", User),
             ("x-webauth-name", Name),
@@ -197,6 +228,10 @@ pub enum Field {
     Email,
     /// Comma-separated.
     Groups,
+    /// Separated by `|`.
+    PipedGroups,
+    /// Address, or username where there is none.
+    EmailOrUser,
     /// Our role.
     Role,
     /// Grafana's word for our role.
@@ -208,18 +243,18 @@ pub enum Field {
 /// The caller has run [`strip`] before: nothing else may bear these names.
 pub fn set(headers: &mut HeaderMap, preset: HeaderPreset, values: &IdentityValues) {
     for (name, field) in names(preset) {
-        let value = match field {
-            Field::User => Some(&values.user),
-            Field::Subject => Some(&values.subject),
-            Field::Name => values.name.as_ref(),
-            Field::Email => values.email.as_ref(),
-            Field::Groups => values.groups.as_ref(),
-            Field::Role => Some(&values.role),
-            Field::GrafanaRole => Some(&values.grafana_role),
-        };
-        if let Some(value) = value {
+        if let Some(value) = values.of_field(*field) {
             headers.insert(HeaderName::from_static(name), value.clone());
         }
+    }
+}
+
+/// Sets every header of a preset, empty where there is no value or nobody is known: another proxy copies what
+/// it finds, and what it does not find it may leave as the client sent it.
+pub fn set_all(headers: &mut HeaderMap, preset: HeaderPreset, values: Option<&IdentityValues>) {
+    for (name, field) in names(preset) {
+        let value = values.and_then(|values| values.of_field(*field)).cloned();
+        headers.insert(HeaderName::from_static(name), value.unwrap_or_else(|| HeaderValue::from_static("")));
     }
 }
 
@@ -233,11 +268,11 @@ pub fn may_be_dropped(name: &str) -> bool {
         && name != CONNECTION.as_str()
 }
 
-/// Percent-encodes all but visible ASCII, `%`, and in a list `,`.
-fn encode(text: &str, in_list: bool) -> String {
+/// Percent-encodes all but visible ASCII, `%`, and in a list its separator.
+fn encode(text: &str, separator: Option<u8>) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' && !(in_list && byte == b',') {
+        if byte.is_ascii_graphic() && byte != b'%' && separator != Some(byte) {
             encoded.push(char::from(byte));
         } else {
             _ = write!(encoded, "%{byte:02X}");
@@ -257,10 +292,13 @@ mod tests {
     use crate::model::time::Timestamp;
     use crate::model::user::UserId;
 
-    const PRESETS: [HeaderPreset; 5] = [
+    const PRESETS: [HeaderPreset; 8] = [
         HeaderPreset::Standard,
         HeaderPreset::Oauth2Proxy,
         HeaderPreset::Authelia,
+        HeaderPreset::Authentik,
+        HeaderPreset::Vouch,
+        HeaderPreset::TraefikForwardAuth,
         HeaderPreset::Grafana,
         HeaderPreset::None,
     ];

@@ -12,8 +12,8 @@ pub mod route;
 
 use std::rc::Rc;
 
-use http::HeaderMap;
-use http::header::ORIGIN;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::{HeaderMap, Method};
 
 use self::authenticator::{Authenticator, Identity};
 use self::credential::{Credential, CredentialNames};
@@ -33,6 +33,10 @@ pub struct GateRequest<'a> {
     pub target: &'a RequestTarget,
     /// The headers as the client sent them.
     pub headers: &'a HeaderMap,
+    /// Host and port the client asked for, as it wrote them.
+    pub authority: &'a str,
+    /// The route another proxy chose by name, instead of host and path.
+    pub route: Option<&'a str>,
     /// The far end.
     pub client: Client,
 }
@@ -64,6 +68,8 @@ pub struct Asked {
     loose_route: Option<Rc<Route>>,
     identity: Option<Rc<Identity>>,
     stale_session: bool,
+    /// A CORS preflight from an origin we trust: browsers send no credential with it (Fetch, 4.8).
+    preflight: bool,
 }
 
 /// Leave to forward one request: where to, and as whom.
@@ -82,6 +88,11 @@ impl Permit {
         &self.route
     }
 
+    /// Uses the permit up, for an answer that carries no request.
+    pub fn spend(self) -> (Rc<Route>, Option<Rc<Identity>>) {
+        (self.route, self.identity)
+    }
+
     /// As whom; `None` is nobody.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_deref()
@@ -94,11 +105,16 @@ impl Gate {
         let mut origins = vec![config.public_url.origin()];
         origins.extend(config.server.trusted_origins.iter().cloned());
         Self {
-            routes: RouteTable::new(&config.routes, &config.upstreams),
+            routes: RouteTable::new(config),
             authenticator,
             names: Rc::new(CredentialNames::new(config)),
             origins,
         }
+    }
+
+    /// Origins whose pages may send what changes something, ours first.
+    pub fn origins(&self) -> &[String] {
+        &self.origins
     }
 
     /// The names under which credentials arrive, for those who must remove them.
@@ -114,7 +130,11 @@ impl Gate {
     /// credential is wrong or cannot be checked now.
     pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
         let target = request.target;
-        let route = self.routes.find(target.host(), target.path()).ok_or(Refusal::NoRoute)?;
+        let route = match request.route {
+            None => self.routes.find(target.host(), target.path()),
+            Some(name) => self.routes.named(name),
+        };
+        let route = route.ok_or(Refusal::NoRoute)?;
         trail.route = Some(Rc::clone(route));
         if let Some(odd) = target.needs().first_missing(route.paths) {
             return Err(Refusal::OddPath(odd));
@@ -122,7 +142,7 @@ impl Gate {
         let loose_route = target
             .loose_path()
             .and_then(|path| self.routes.find_loose(target.host(), path))
-            .filter(|other| !Rc::ptr_eq(other, route))
+            .filter(|other| request.route.is_none() && !Rc::ptr_eq(other, route))
             .cloned();
 
         let credential = Credential::extract(request.headers, &self.names, route.pass_authorization)
@@ -143,7 +163,8 @@ impl Gate {
         if let Some(identity) = &identity {
             self.check_use(request, identity)?;
         }
-        Ok(Asked { route: Rc::clone(route), loose_route, identity, stale_session })
+        let preflight = identity.is_none() && self.is_own_preflight(request);
+        Ok(Asked { route: Rc::clone(route), loose_route, identity, stale_session, preflight })
     }
 
     /// What holds for a credential whatever the rules say: its scope, its origin, a pending password change.
@@ -171,6 +192,14 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether a page of ours asks whether it may ask (Fetch, 3.2.2). The answer is the application's own.
+    fn is_own_preflight(&self, request: &GateRequest<'_>) -> bool {
+        *request.target.method() == Method::OPTIONS
+            && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && request.headers.contains_key(ORIGIN)
+            && self.is_own_origin(request)
+    }
+
     /// Whether a page of ours, or none, sent the request: cookies travel with requests of any page.
     ///
     /// A browser always names the origin on WebSocket handshakes, so there silence is no proof.
@@ -192,17 +221,18 @@ impl Gate {
     }
 }
 
-/// Whether `origin` is exactly the scheme and Host the request came to.
+/// Whether `origin` is exactly the scheme and authority the request came to.
 fn is_same_host(origin: &str, request: &GateRequest<'_>) -> bool {
     let scheme = if request.client.secure { "https://" } else { "http://" };
-    let host = request.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    match (origin.strip_prefix(scheme), host) {
-        (Some(authority), Some(host)) => authority.eq_ignore_ascii_case(host),
-        _ => false,
-    }
+    origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(request.authority))
 }
 
 impl Asked {
+    /// The route it takes.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
     /// Whether the GraphQL operation in the body must be known to decide.
     pub fn needs_graphql(&self, request: &GateRequest<'_>) -> bool {
         let facts = facts(request, None);
@@ -237,6 +267,10 @@ impl Asked {
         trail.rule.clone_from(&rule);
         match decision {
             Decision::Allow { .. } => Ok(Permit { route: self.route, identity: self.identity }),
+            Decision::Challenge { .. } if self.preflight => {
+                trail.rule = Some(String::from("cors-preflight"));
+                Ok(Permit { route: self.route, identity: None })
+            }
             Decision::Challenge { .. } if self.stale_session => {
                 Err(Refusal::BadCredential(BadCredential::Session))
             }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{HeaderPreset, RouteConfig, UpstreamConfig};
+use crate::config::{Config, HeaderPreset, RouteConfig};
 use crate::model::target::PathOptIns;
 use crate::policy::{PathPattern, Policy};
 
@@ -11,14 +11,16 @@ use crate::policy::{PathPattern, Policy};
 pub struct Route {
     /// What logs say.
     pub name: String,
-    /// Index of the upstream in the configuration.
-    pub upstream: usize,
+    /// Index of the upstream in the configuration; `None` where another proxy has the application behind it.
+    pub upstream: Option<usize>,
     /// Name of the upstream.
-    pub upstream_name: String,
+    pub upstream_name: Option<String>,
     /// Who may do what.
     pub policy: Policy,
     /// Identity headers the upstream gets.
     pub headers: HeaderPreset,
+    /// Identity headers of answers to other proxies.
+    pub answer_headers: HeaderPreset,
     /// Whether `Authorization` values that are not ours are left to the upstream.
     pub pass_authorization: bool,
     /// Spellings of paths the upstream needs.
@@ -35,8 +37,8 @@ pub struct RouteTable {
 impl RouteTable {
     /// Builds the table. Routes whose path or upstream is not valid are left out, that is, refused;
     /// the configuration has reported them before.
-    pub fn new(routes: &[RouteConfig], upstreams: &[UpstreamConfig]) -> Self {
-        let mut routes: Vec<_> = routes.iter().filter_map(|route| build(route, upstreams)).collect();
+    pub fn new(config: &Config) -> Self {
+        let mut routes: Vec<_> = config.routes.iter().filter_map(|route| build(route, config)).collect();
         routes.sort_by_key(|route| {
             (std::cmp::Reverse(route.prefix.as_str().trim_end_matches('/').len()), route.hosts.is_empty())
         });
@@ -46,6 +48,11 @@ impl RouteTable {
     /// The route for a host and canonical path. Longest path first; on a tie the one that names the host.
     pub fn find(&self, host: &str, path: &str) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.is_for(host) && route.prefix.matches(path))
+    }
+
+    /// The route of this name.
+    pub fn named(&self, name: &str) -> Option<&Rc<Route>> {
+        self.routes.iter().find(|route| route.name == name)
     }
 
     /// The route for a host and loose reading of a path.
@@ -60,16 +67,22 @@ impl Route {
     }
 }
 
-fn build(route: &RouteConfig, upstreams: &[UpstreamConfig]) -> Option<Rc<Route>> {
-    let upstream = upstreams.get(route.upstream)?;
+fn build(route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
+    let answers = &config.forward_auth;
+    let upstream = match route.upstream {
+        Some(index) => Some(config.upstreams.get(index)?),
+        None => None,
+    };
     Some(Rc::new(Route {
         name: route.name.clone(),
         upstream: route.upstream,
-        upstream_name: upstream.name.clone(),
+        upstream_name: upstream.map(|upstream| upstream.name.clone()),
         policy: route.policy.clone(),
-        headers: upstream.headers,
-        pass_authorization: upstream.pass_authorization,
-        paths: upstream.paths,
+        headers: upstream.map_or(HeaderPreset::None, |upstream| upstream.headers),
+        answer_headers: route.headers.unwrap_or(answers.headers),
+        pass_authorization: upstream
+            .map_or(answers.pass_authorization, |upstream| upstream.pass_authorization),
+        paths: upstream.map_or(answers.paths, |upstream| upstream.paths),
         hosts: route.hosts.clone(),
         prefix: PathPattern::parse(&route.path).ok()?,
     }))

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use super::access_log::{AccessEvent, AccessLog};
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
+use crate::edge::forward_auth::original::Question;
+use crate::edge::forward_auth::{Endpoint, ForwardAuth};
 use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::page::RESERVED;
@@ -29,6 +31,7 @@ use crate::edge::proxy::{Arrival, Failure, ForwardError, Proxy};
 use crate::edge::web::{Web, WebRequest};
 use crate::gate::Trail;
 use crate::gate::refusal::Refusal;
+use crate::model::network;
 use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget, TargetError};
 use crate::model::time::Clock;
@@ -66,6 +69,7 @@ pub struct Shared {
 pub struct Dispatch {
     shared: Shared,
     proxy: Proxy,
+    forward_auth: ForwardAuth,
     log: Option<Rc<AccessLog>>,
     request_prefix: String,
     request_number: Cell<u64>,
@@ -83,14 +87,24 @@ struct Seen {
     request_id: String,
 }
 
+impl Seen {
+    /// From now on it is this target that the request is about.
+    fn about(&mut self, target: &RequestTarget) {
+        self.method = target.method().clone();
+        target.host().clone_into(&mut self.host);
+        target.path().clone_into(&mut self.path);
+        self.target = Some(target.path_and_query().as_str().to_owned());
+    }
+}
+
 impl Dispatch {
     /// A dispatch for one thread. `log` is there if access events are wanted.
-    pub fn new(shared: Shared, proxy: Proxy, log: Option<Rc<AccessLog>>) -> Self {
+    pub fn new(shared: Shared, proxy: Proxy, forward_auth: ForwardAuth, log: Option<Rc<AccessLog>>) -> Self {
         let mut request_prefix = String::new();
         for byte in crate::model::token::random_bytes().into_iter().take(6) {
             _ = write!(request_prefix, "{byte:02x}");
         }
-        Self { shared, proxy, log, request_prefix, request_number: Cell::new(0) }
+        Self { shared, proxy, forward_auth, log, request_prefix, request_number: Cell::new(0) }
     }
 
     /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
@@ -135,7 +149,7 @@ impl Dispatch {
                 host: &seen.host,
                 path: &seen.path,
                 route: trail.route.as_ref().map(|route| route.name.as_str()),
-                upstream: trail.route.as_ref().map(|route| route.upstream_name.as_str()),
+                upstream: trail.route.as_ref().and_then(|route| route.upstream_name.as_deref()),
                 decision,
                 rule: trail.rule.as_deref().or(code),
                 subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
@@ -160,25 +174,27 @@ impl Dispatch {
             return Err(Denied::closing(Problem::uri_too_long()));
         }
         let host = host_of(&request).map_err(refused)?;
+        let authority = host.to_owned();
         let kind = kind_of(&request)?;
         let target =
             RequestTarget::parse(request.method(), host, &raw, kind).map_err(|error| match error {
                 TargetError::BadMethod => Denied::closing(Problem::method_not_allowed(PROXIED_METHODS)),
                 error => refused(error),
             })?;
-        target.host().clone_into(&mut seen.host);
-        target.path().clone_into(&mut seen.path);
-        seen.target = Some(target.path_and_query().as_str().to_owned());
+        seen.about(&target);
 
         if let Some(page) = self.own_path(target.path()) {
             let page = page.to_owned();
+            if let Some(endpoint) = self.forward_auth.endpoint(&page) {
+                return self.check(&request, &target, endpoint, peer, seen, trail).await;
+            }
             return Ok((
                 Box::pin(self.own(request, &target, page, seen.client, seen.request_id.clone())).await?,
                 "own",
             ));
         }
         let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
-        let arrival = Arrival { target, client: seen.client, chain };
+        let arrival = Arrival { target, authority, client: seen.client, chain };
         if let Ok(id) = HeaderValue::from_str(&seen.request_id) {
             request.headers_mut().insert(X_REQUEST_ID, id);
         }
@@ -186,6 +202,40 @@ impl Dispatch {
             Ok(response) => Ok((response, "allow")),
             Err(failure) => Err(Self::denied(&failure, &seen.request_id)),
         }
+    }
+
+    /// Answers another proxy's question. Never awaits anything but the gate.
+    async fn check(
+        &self,
+        request: &Request<Incoming>,
+        target: &RequestTarget,
+        mut endpoint: Endpoint,
+        peer: Peer,
+        seen: &mut Seen,
+        trail: &mut Trail,
+    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+        if !network::contains(&self.shared.trusted_proxies, peer.address) {
+            tracing::warn!(client.ip = %peer.address, "a peer that is not in server.trusted_proxies asked a proxy's question");
+            return Err(Denied::closing(Problem::untrusted_proxy()));
+        }
+        if let Some(query) = target.query() {
+            endpoint.rest = format!("{}?{query}", endpoint.rest);
+        }
+        let mut headers = request.headers().clone();
+        fill_in_host(request, &mut headers);
+        let question = Question {
+            headers: &headers,
+            method: request.method(),
+            rest: &endpoint.rest.clone(),
+            uri_bytes: self.shared.uri_bytes,
+        };
+        let check = self.forward_auth.read(endpoint, &question, seen.client).map_err(|unclear| {
+            tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
+            Denied { problem: Box::new(Problem::from(&unclear)), decision: "deny", close: false }
+        })?;
+        seen.about(&check.original.target);
+        let (response, decision) = self.forward_auth.answer(&check, &headers, &seen.request_id, trail).await;
+        Ok((response.map(ResponseBody::of), decision))
     }
 
     /// What lies below our reserved prefix: `""`, or a path that begins with `/`.
@@ -206,10 +256,9 @@ impl Dispatch {
         if let Some(response) = self.health(&page) {
             return Ok(response);
         }
-        let (Parts { method, mut headers, uri, .. }, incoming) = request.into_parts();
-        if let Some(host) = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-            headers.entry(HOST).or_insert(host);
-        }
+        let mut headers = request.headers().clone();
+        fill_in_host(&request, &mut headers);
+        let (Parts { method, .. }, incoming) = request.into_parts();
         let body = read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|refusal| match refusal {
             Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
             refusal => Denied::closing(Problem::from(&refusal)),
@@ -316,6 +365,14 @@ fn check_framing<B>(request: &Request<B>) -> Result<(), Denied> {
     let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
     let one_length = headers.get_all(CONTENT_LENGTH).iter().count() <= 1;
     if chunked_only && !both && one_length { Ok(()) } else { Err(Denied::closing(Problem::bad_framing())) }
+}
+
+/// HTTP/2 names the host in the target only.
+fn fill_in_host<B>(request: &Request<B>, headers: &mut HeaderMap) {
+    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = authority {
+        headers.entry(HOST).or_insert(host);
+    }
 }
 
 /// The one host a request names: in the target, in `Host`, or the same in both (RFC 9112, 3.2).

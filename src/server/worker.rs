@@ -17,6 +17,7 @@ use super::connection::{self, ConnectionLimits, Setting};
 use super::dispatch::{Dispatch, Shared};
 use super::{Phase, Surface};
 use crate::config::Config;
+use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forwarded::Peer;
 use crate::edge::proxy::Proxy;
 use crate::edge::proxy::pool::Upstream;
@@ -111,9 +112,10 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
         // The composition root has built every connector once; one that fails now refuses its connections.
         .map(|upstream| Rc::new(Upstream::new(upstream, tls::connector(upstream).ok().flatten())))
         .collect();
+    let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&parts.shared.site), &parts.config);
     let proxy =
         Proxy::new(gate, upstreams, parts.config.server.limits.graphql_body_bytes, parts.closing.clone());
-    let dispatch = Rc::new(Dispatch::new(parts.shared, proxy, log.clone()));
+    let dispatch = Rc::new(Dispatch::new(parts.shared, proxy, forward_auth, log.clone()));
     let phase = parts.phase;
     let mut closing = parts.closing;
     let mut tick = tokio::time::interval(TICK);

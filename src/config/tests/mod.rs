@@ -108,7 +108,7 @@ fn the_least_file_gets_every_default() {
     let times = [upstream.timeouts.connect, upstream.timeouts.response, upstream.timeouts.idle];
     assert_eq!(times, [3, 60, 300].map(Duration::from_secs));
     let [route] = config.routes.as_slice() else { panic!("one route") };
-    assert_eq!((route.name.as_str(), route.path.as_str(), route.upstream), ("/", "/", 0));
+    assert_eq!((route.name.as_str(), route.path.as_str(), route.upstream), ("/", "/", Some(0)));
     assert!(route.hosts.is_empty());
     assert_eq!(route.policy, Policy::standard());
 }

@@ -187,6 +187,33 @@ impl Problem {
         .with(Remedy::Retry)
     }
 
+    /// A question from a peer that is not one of our proxies.
+    pub fn untrusted_proxy() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "untrusted-proxy",
+            "This address is for proxies",
+            "Only the proxies named in server.trusted_proxies may ask here.",
+        )
+    }
+
+    /// A question that leaves open what is asked for.
+    pub fn unclear_question(detail: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unclear-question", "The question is not clear", "")
+            .because(detail)
+    }
+
+    /// Identity headers that no proxy would accept.
+    pub fn identity_too_large() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "identity-too-large",
+            "You are in too many groups",
+            "The headers that tell the application who you are would be too large for the proxy in front of it. \
+             Ask the operator to take you out of some groups.",
+        )
+    }
+
     /// A form larger than any of ours.
     pub fn body_too_large() -> Self {
         Self::new(

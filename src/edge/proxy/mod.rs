@@ -77,6 +77,8 @@ pub enum Failure {
 pub struct Arrival {
     /// What is asked for.
     pub target: RequestTarget,
+    /// Host and port as the client wrote them.
+    pub authority: String,
     /// The far end.
     pub client: Client,
     /// The forwarding chain to hand on.
@@ -117,8 +119,17 @@ impl Proxy {
         let client_upgrade = matches!(arrival.target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
             .then(|| (hyper::upgrade::on(&mut request), request.extensions_mut().remove::<Hold>()));
         let (parts, incoming) = request.into_parts();
-        let asking = GateRequest { target: &arrival.target, headers: &parts.headers, client: arrival.client };
+        let asking = GateRequest {
+            target: &arrival.target,
+            headers: &parts.headers,
+            authority: &arrival.authority,
+            route: None,
+            client: arrival.client,
+        };
         let asked = self.gate.identify(&asking, trail).await?;
+        if asked.route().upstream.is_none() {
+            return Err(Refusal::NoRoute.into());
+        }
         let (operation, body) = if asked.needs_graphql(&asking) {
             let read = Box::pin(read_ahead::read(incoming, self.graphql_body_bytes)).await?;
             let operation = graphql::classify(&graphql::Envelope {
@@ -145,7 +156,8 @@ impl Proxy {
         arrival: &Arrival,
         client_upgrade: Option<(OnUpgrade, Option<Hold>)>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
-        let Some(upstream) = self.upstreams.get(permit.route().upstream) else {
+        let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
+        let Some(upstream) = upstream else {
             return Err(ForwardError::Connect("the route has no upstream".into()));
         };
         let upgrade =

@@ -1,0 +1,300 @@
+//! The other edge: answers "may this request pass?" for a proxy that forwards it itself.
+//!
+//! Takes the same line as the proxy, up to the permit; only how the target is read and how the answer is
+//! written differ. An allow is exactly 200 with every identity header; nothing else is ever a 2xx, and a check
+//! sets no cookie.
+
+pub mod original;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, LOCATION,
+    ORIGIN, SET_COOKIE, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use self::original::{Original, Question, Unclear};
+use super::audience::Audience;
+use super::page::Site;
+use super::problem::{Look, Problem};
+use crate::config::{Config, Flavour, HeaderPreset};
+use crate::gate::Gate;
+use crate::gate::GateRequest;
+use crate::gate::Permit;
+use crate::gate::Trail;
+use crate::gate::graphql;
+use crate::gate::identity_headers;
+use crate::gate::refusal::Refusal;
+use crate::model::principal::Client;
+
+/// Many proxies hold an answer's head in 4 KiB.
+const LARGEST_ANSWER: usize = 3800;
+
+/// Below the reserved prefix: `/auth/<flavour>`, and `/auth-route/<route>/<flavour>`.
+const ENDPOINT: &str = "/auth/";
+const ENDPOINT_OF_ROUTE: &str = "/auth-route/";
+
+/// A question on its way to an answer.
+#[derive(Debug)]
+pub struct Check {
+    /// How the answer is worded.
+    pub style: Style,
+    /// Identity headers to answer with, where they are not the route's.
+    pub headers: Option<HeaderPreset>,
+    /// The route the proxy chose, instead of host and path.
+    pub route: Option<String>,
+    /// The request in question.
+    pub original: Original,
+    /// Who sent it.
+    pub client: Client,
+}
+
+/// How an answer is worded for the proxy that asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// The proxy passes a refusal on as it is: browsers are redirected.
+    PassedOn,
+    /// The proxy knows 2xx, 401 and 403 only: 401 carries the `Location` for it to use.
+    StatusOnly,
+    /// 401, without a way to sign in: the proxy's own configuration knows it.
+    Bare,
+}
+
+/// An endpoint, as a path names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Who asks there.
+    pub flavour: Flavour,
+    /// The route chosen by the path.
+    pub route: Option<String>,
+    /// What follows: the original path, where the flavour puts it there.
+    pub rest: String,
+}
+
+/// The forward-auth edge of one data-plane thread.
+pub struct ForwardAuth {
+    gate: Rc<Gate>,
+    site: Arc<Site>,
+    flavours: Vec<Flavour>,
+    hosts: Vec<String>,
+}
+
+impl ForwardAuth {
+    /// The edge over a thread's gate.
+    pub fn new(gate: Rc<Gate>, site: Arc<Site>, config: &Config) -> Self {
+        let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned()).collect();
+        Self { gate, site, flavours: config.forward_auth.flavours.clone(), hosts }
+    }
+
+    /// The endpoint at a path below the reserved prefix, if questions of its flavour are answered.
+    pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
+        let (route, rest) = if let Some(rest) = path.strip_prefix(ENDPOINT) {
+            (None, rest)
+        } else {
+            let (route, rest) = path.strip_prefix(ENDPOINT_OF_ROUTE)?.split_once('/')?;
+            (Some(route.to_owned()), rest)
+        };
+        let (name, rest) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+        let flavour = self.flavours.iter().copied().find(|flavour| flavour.as_str() == name)?;
+        // Only Envoy says anything after the name.
+        (flavour == Flavour::Envoy || rest.is_empty()).then(|| Endpoint {
+            flavour,
+            route,
+            rest: rest.to_owned(),
+        })
+    }
+
+    /// Reads a question.
+    ///
+    /// # Errors
+    ///
+    /// [`Unclear`] if any part of the original request is missing, doubled or malformed.
+    pub fn read(
+        &self,
+        endpoint: Endpoint,
+        question: &Question<'_>,
+        client: Client,
+    ) -> Result<Check, Unclear> {
+        let original = question.original(endpoint.flavour)?;
+        let style = match endpoint.flavour {
+            Flavour::Nginx => Style::StatusOnly,
+            _ => Style::PassedOn,
+        };
+        let client = Client { secure: original.secure, ..client };
+        Ok(Check { style, headers: None, route: endpoint.route, original, client })
+    }
+
+    /// Answers a question.
+    pub async fn answer(
+        &self,
+        check: &Check,
+        headers: &HeaderMap,
+        request_id: &str,
+        trail: &mut Trail,
+    ) -> (Response<Bytes>, &'static str) {
+        match self.ask(check, headers, trail).await {
+            Ok(permit) => match allow(check, permit) {
+                Ok(response) => (response, "allow"),
+                Err(problem) => (self.deny(check, headers, &problem, request_id, trail), "deny"),
+            },
+            Err(refusal) => {
+                if let Refusal::Unavailable(cause) = &refusal {
+                    tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
+                }
+                let decision = match refusal {
+                    Refusal::Challenge { .. } | Refusal::BadCredential(_) => "challenge",
+                    Refusal::Unavailable(_) => "error",
+                    _ => "deny",
+                };
+                (self.deny(check, headers, &Problem::from(&refusal), request_id, trail), decision)
+            }
+        }
+    }
+
+    /// The one line, as the proxy takes it.
+    async fn ask(&self, check: &Check, headers: &HeaderMap, trail: &mut Trail) -> Result<Permit, Refusal> {
+        let target = &check.original.target;
+        let asking = GateRequest {
+            target,
+            headers,
+            authority: &check.original.authority,
+            route: check.route.as_deref(),
+            client: check.client,
+        };
+        let asked = self.gate.identify(&asking, trail).await?;
+        let operation = asked.needs_graphql(&asking).then(|| {
+            // The body stays with the other proxy, so only an operation in the URL can be known.
+            graphql::classify(&graphql::Envelope {
+                method: target.method(),
+                query: target.query(),
+                content_type: None,
+                encoded: false,
+                body: &[],
+            })
+        });
+        asked.decide(&asking, operation.as_ref(), trail)
+    }
+
+    /// A refusal, worded for the proxy and whoever is behind it. Never a 2xx, and never a cookie.
+    fn deny(
+        &self,
+        check: &Check,
+        headers: &HeaderMap,
+        problem: &Problem,
+        request_id: &str,
+        trail: &Trail,
+    ) -> Response<Bytes> {
+        let original = &check.original;
+        let method = original.target.method();
+        let audience = match Audience::of(method, headers) {
+            // A gRPC refusal is an HTTP 200, which the proxy would take for an allow.
+            Audience::Grpc => Audience::Api,
+            audience => audience,
+        };
+        let url = original.url();
+        let look = Look {
+            site: &self.site,
+            method,
+            target: Some(&url),
+            account: trail.identity.as_ref().map(|identity| identity.principal.name.as_str()),
+            request_id,
+        };
+        let mut response = problem.respond(audience, &look);
+        response.headers_mut().remove(SET_COOKIE);
+        // Worded for the method in question, which need not be that of the question.
+        response.headers_mut().remove(CONTENT_LENGTH);
+        if response.status().is_redirection() {
+            let page = if problem.code == "password-change-required" { "/password" } else { "/login" };
+            self.send_to(page, check, &mut response);
+        } else if response.status().is_success() {
+            *response.status_mut() = StatusCode::FORBIDDEN;
+        }
+        self.let_own_pages_read(headers, &mut response);
+        response
+    }
+
+    /// Points a redirect at the sign-in page, absolutely: a proxy would complete a relative address with our own.
+    fn send_to(&self, page: &str, check: &Check, response: &mut Response<Bytes>) {
+        let location = match check.style {
+            Style::Bare => None,
+            Style::PassedOn | Style::StatusOnly => {
+                HeaderValue::try_from(self.sign_in_address(page, &check.original)).ok()
+            }
+        };
+        let reads = matches!(*check.original.target.method(), Method::GET | Method::HEAD);
+        *response.status_mut() = match (check.style, &location) {
+            (Style::StatusOnly | Style::Bare, _) | (_, None) => StatusCode::UNAUTHORIZED,
+            (Style::PassedOn, Some(_)) if reads => StatusCode::FOUND,
+            (Style::PassedOn, Some(_)) => StatusCode::SEE_OTHER,
+        };
+        response.headers_mut().remove(LOCATION);
+        if let Some(location) = location {
+            response.headers_mut().insert(LOCATION, location);
+        }
+    }
+
+    /// The sign-in page's absolute address, with the way back where it leads to a host we know.
+    pub fn sign_in_address(&self, page: &str, original: &Original) -> String {
+        let public = self.site.public_url();
+        let host = original.target.host();
+        let known = host == public.host() || self.hosts.iter().any(|own| own == host);
+        let own = format!("{}://{}", if original.secure { "https" } else { "http" }, original.authority);
+        let back = match known {
+            true if own.eq_ignore_ascii_case(&public.origin()) => {
+                original.target.path_and_query().to_string()
+            }
+            true => original.url(),
+            false => return public.url(&format!("{}{page}", super::page::RESERVED)),
+        };
+        let query: String =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("rd", &back).finish();
+        public.url(&format!("{}{page}?{query}", super::page::RESERVED))
+    }
+
+    /// A script of a page we trust may read the refusal (Fetch, 3.2.5), to learn that it must sign in.
+    fn let_own_pages_read(&self, headers: &HeaderMap, response: &mut Response<Bytes>) {
+        let Some(origin) = headers.get(ORIGIN) else { return };
+        let known = origin
+            .to_str()
+            .is_ok_and(|origin| self.gate.origins().iter().any(|own| own.eq_ignore_ascii_case(origin)));
+        if known {
+            let answer = response.headers_mut();
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            answer.append(VARY, HeaderValue::from_static("Origin"));
+        }
+    }
+}
+
+/// 200 with every identity header, empty where there is nothing to say.
+fn allow(check: &Check, permit: Permit) -> Result<Response<Bytes>, Problem> {
+    let (route, identity) = permit.spend();
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    let preset = check.headers.unwrap_or(route.answer_headers);
+    identity_headers::set_all(headers, preset, identity.as_deref().map(|identity| &identity.values));
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > LARGEST_ANSWER {
+        let subject = identity.as_deref().map(|identity| identity.subject.as_str());
+        tracing::warn!(
+            subject.id = subject,
+            answer_bytes = size,
+            "the identity headers are larger than proxies accept: the subject has too many groups"
+        );
+        return Err(Problem::identity_too_large());
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+impl From<&Unclear> for Problem {
+    fn from(unclear: &Unclear) -> Self {
+        Self::unclear_question(format!(
+            "The proxy in front does not say clearly what is asked for: {unclear}. `doorward snippet` prints a \
+             configuration that does."
+        ))
+    }
+}
