@@ -12,8 +12,6 @@ use super::client::{self, Answer};
 use super::process::Process;
 use super::{PATIENCE, free_port};
 
-const DOORWARD: &str = env!("CARGO_BIN_EXE_doorward");
-
 /// The password of every user made by [`Gateway::user`].
 pub(crate) const PASSWORD: &str = "seven quiet herons at dawn";
 
@@ -50,7 +48,7 @@ impl Gateway {
         std::fs::write(&path, config.replace(ADDRESS, &address)).unwrap();
         let url = format!("http://{address}");
 
-        let mut serve = Command::new(DOORWARD);
+        let mut serve = doorward();
         serve.args(["serve", "--config"]).arg(&path).envs(environment.iter().copied());
         let process = Process::start("doorward", directory.path(), &serve);
         let process = process.ready(&format!("{url}/_doorward/readyz"), PATIENCE).await;
@@ -64,7 +62,7 @@ impl Gateway {
 
     /// Runs a command beside the server.
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = Command::new(DOORWARD);
+        let mut command = doorward();
         command.args(arguments).arg("--config").arg(&self.config).current_dir(self.directory.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -116,6 +114,17 @@ impl Gateway {
         let url = format!("{}{path}", self.url);
         client::send(method, &url, &headers, body).await.unwrap_or_else(|e| panic!("{path}: {e}"))
     }
+}
+
+/// The binary without the settings in our own environment, of which the tests have some.
+fn doorward() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DOORWARD_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 impl Drop for Gateway {
