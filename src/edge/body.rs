@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -27,6 +28,8 @@ pub enum BodyError {
 pub enum ResponseBody {
     /// Made here.
     Own(Option<Bytes>),
+    /// One gRPC message made here, and the trailers after it.
+    Grpc(Option<Bytes>, Option<Box<HeaderMap>>),
     /// Streams from an upstream.
     Upstream(Box<UpstreamBody>),
 }
@@ -48,6 +51,10 @@ impl HttpBody for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Grpc(message, trailers) => {
+                let frame = message.take().map(Frame::data);
+                Poll::Ready(frame.or_else(|| trailers.take().map(|map| Frame::trailers(*map))).map(Ok))
+            }
             Self::Upstream(body) => body.poll_frame(cx),
         }
     }
@@ -55,6 +62,7 @@ impl HttpBody for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
+            Self::Grpc(message, trailers) => message.is_none() && trailers.is_none(),
             Self::Upstream(body) => body.inner.is_end_stream(),
         }
     }
@@ -62,6 +70,7 @@ impl HttpBody for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Grpc(..) => SizeHint::new(),
             Self::Upstream(body) => body.inner.size_hint(),
         }
     }

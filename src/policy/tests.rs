@@ -55,7 +55,7 @@ fn path(text: &str) -> When {
 
 #[track_caller]
 fn check(policy: &Policy, caller: Caller<'_>, request: &str, expected: Decision<'_>) {
-    let target = target(request, RequestKind::Plain);
+    let target = target(request, Plain);
     let facts = Facts { target: &target, client: CLIENT, graphql: None };
     assert_eq!(policy.evaluate(caller, &facts), expected, "{request} {caller:?}");
 }
@@ -205,7 +205,7 @@ fn graphql_rules_match_the_operation_that_would_run() {
         kind,
         fields: Some(fields.iter().map(|f| (*f).to_owned()).collect()),
     };
-    let target = target("POST /graphql", RequestKind::Plain);
+    let target = target("POST /graphql", Plain);
     let decide = |graphql: Option<&Operation>| {
         let facts = Facts { target: &target, client: CLIENT, graphql };
         assert!(policy.needs_graphql(&facts));
@@ -234,7 +234,7 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
     for (request, expected) in
         [("POST /graphql", true), ("POST /GraphQL", true), ("GET /graphql", false), ("POST /upload", false)]
     {
-        let target = target(request, RequestKind::Plain);
+        let target = target(request, Plain);
         let facts = Facts { target: &target, client: CLIENT, graphql: None };
         assert_eq!(policy.needs_graphql(&facts), expected, "{request}");
     }
@@ -267,7 +267,7 @@ fn hosts_and_networks_narrow_a_rule() {
             rule("host", When { hosts: vec!["app.example".into()], ..When::default() }, &["viewer"]),
         ],
     };
-    let target = target("GET /", RequestKind::Plain);
+    let target = target("GET /", Plain);
     let decide = |client: &str| {
         let facts = Facts { target: &target, client: client.parse().unwrap(), graphql: None };
         policy.evaluate(Caller::Anonymous, &facts)

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use super::access_log::{AccessEvent, AccessLog};
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
-use crate::edge::forward_auth::original::Question;
+use crate::edge::forward_auth::ext_authz;
+use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Endpoint, ForwardAuth};
 use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
@@ -193,6 +194,9 @@ impl Dispatch {
                 "own",
             ));
         }
+        if self.forward_auth.speaks_ext_authz() && target.path() == ext_authz::PATH {
+            return self.check_by_grpc(request, peer, seen, trail).await;
+        }
         let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
         let arrival = Arrival { target, authority, client: seen.client, chain };
         if let Ok(id) = HeaderValue::from_str(&seen.request_id) {
@@ -214,10 +218,7 @@ impl Dispatch {
         seen: &mut Seen,
         trail: &mut Trail,
     ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
-        if !network::contains(&self.shared.trusted_proxies, peer.address) {
-            tracing::warn!(client.ip = %peer.address, "a peer that is not in server.trusted_proxies asked a proxy's question");
-            return Err(Denied::closing(Problem::untrusted_proxy()));
-        }
+        self.expect_proxy(peer)?;
         if let Some(query) = target.query() {
             endpoint.rest = format!("{}?{query}", endpoint.rest);
         }
@@ -229,13 +230,53 @@ impl Dispatch {
             rest: &endpoint.rest.clone(),
             uri_bytes: self.shared.uri_bytes,
         };
-        let check = self.forward_auth.read(endpoint, &question, seen.client).map_err(|unclear| {
-            tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
-            Denied { problem: Box::new(Problem::from(&unclear)), decision: "deny", close: false }
-        })?;
+        let check = self
+            .forward_auth
+            .read(endpoint, &question, seen.client)
+            .map_err(|unclear| Self::unclear(&unclear, peer))?;
         seen.about(&check.original.target);
         let (response, decision) = self.forward_auth.answer(&check, &headers, &seen.request_id, trail).await;
         Ok((response.map(ResponseBody::of), decision))
+    }
+
+    /// Answers Envoy's question over gRPC.
+    async fn check_by_grpc(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        seen: &mut Seen,
+        trail: &mut Trail,
+    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+        self.expect_proxy(peer)?;
+        let body = read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST).await;
+        let body = body.map_err(|refusal| Denied::closing(Problem::from(&refusal)))?;
+        let read =
+            ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
+        let (check, headers) = read.map_err(|unclear| Self::unclear(&unclear, peer))?;
+        seen.about(&check.original.target);
+        seen.client = check.client;
+        let (frame, decision) =
+            self.forward_auth.answer_ext_authz(&check, &headers, &seen.request_id, trail).await;
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let mut response = Response::new(ResponseBody::Grpc(Some(frame), Some(Box::new(trailers))));
+        let grpc = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+        Ok((response, decision))
+    }
+
+    /// Questions are for our proxies only: whoever else may ask could pretend to be one.
+    fn expect_proxy(&self, peer: Peer) -> Result<(), Denied> {
+        if network::contains(&self.shared.trusted_proxies, peer.address) {
+            return Ok(());
+        }
+        tracing::warn!(client.ip = %peer.address, "a peer outside server.trusted_proxies asked a proxy's question");
+        Err(Denied::closing(Problem::untrusted_proxy()))
+    }
+
+    fn unclear(unclear: &Unclear, peer: Peer) -> Denied {
+        tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
+        Denied { problem: Box::new(Problem::from(unclear)), decision: "deny", close: false }
     }
 
     /// What lies below our reserved prefix: `""`, or a path that begins with `/`.

@@ -115,13 +115,16 @@ impl Revocations {
         loop {
             ticks.tick().await;
             match self.look(&mut watched).await {
-                Ok(()) if failing => tracing::info!("the store answers again"),
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!("the store answers again");
+                }
                 Err(ref error) if !failing => {
+                    failing = true;
                     tracing::warn!(error = error as &dyn Error, "the store cannot be read for revocations");
                 }
                 _ => {}
             }
-            failing = !self.is_fresh(2 * LOOK_EVERY);
         }
     }
 

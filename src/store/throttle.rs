@@ -118,7 +118,7 @@ mod tests {
             name: "account".to_owned(),
             free: 2,
             first_delay: Duration::from_millis(1500),
-            max_delay: Duration::from_secs(60),
+            max_delay: Duration::from_mins(1),
             window: Duration::from_hours(1),
         };
         let delays = [0, 1, 2, 3, 4, 5, 8, 9, 60, i64::MAX].map(|failures| bucket.delay(failures));

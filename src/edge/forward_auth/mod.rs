@@ -4,6 +4,7 @@
 //! written differ. An allow is exactly 200 with every identity header; nothing else is ever a 2xx, and a check
 //! sets no cookie.
 
+pub mod ext_authz;
 pub mod original;
 
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use self::ext_authz::CheckResponse;
 use self::original::{Original, Question, Unclear};
 use super::audience::Audience;
 use super::page::Site;
@@ -105,6 +107,25 @@ impl ForwardAuth {
             route,
             rest: rest.to_owned(),
         })
+    }
+
+    /// Whether Envoy's questions over gRPC are answered.
+    pub fn speaks_ext_authz(&self) -> bool {
+        self.flavours.contains(&Flavour::Envoy)
+    }
+
+    /// Answers Envoy's question over gRPC, as one frame.
+    pub async fn answer_ext_authz(
+        &self,
+        check: &Check,
+        headers: &HeaderMap,
+        request_id: &str,
+        trail: &mut Trail,
+    ) -> (Bytes, &'static str) {
+        let (response, decision) = self.answer(check, headers, request_id, trail).await;
+        let names = self.gate.credential_names();
+        let answer = CheckResponse::of(decision == "allow", &response, headers, names);
+        (ext_authz::encode(&answer), decision)
     }
 
     /// Reads a question.

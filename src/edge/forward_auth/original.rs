@@ -49,6 +49,9 @@ pub enum Unclear {
     /// A header holds something else.
     #[error("{0} cannot be read")]
     Malformed(HeaderName),
+    /// A gRPC message is cut off, compressed or not the one that is expected.
+    #[error("the message cannot be read")]
+    Message,
     /// The target is refused, as it would be in a proxied request.
     #[error("{0}")]
     Target(#[from] TargetError),
@@ -84,6 +87,12 @@ impl Question<'_> {
                 self.build(self.method, scheme, self.one(&HOST)?, self.rest, &HOST)
             }
         }
+    }
+
+    /// From parts that a message names one by one.
+    pub fn from_parts(&self, scheme: &str, authority: &str, uri: &str) -> Result<Original, Unclear> {
+        let secure = secure(scheme).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))?;
+        self.build(self.method, secure, authority, uri, &X_FORWARDED_URI)
     }
 
     /// From `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`.

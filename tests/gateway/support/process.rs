@@ -31,7 +31,14 @@ impl Process {
             database.display()
         );
         std::fs::write(&file, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        // What the tests are told by the environment is no setting of the gateway.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORWARD_"))
+        {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(["serve", "--config"])
             .arg(&file)
             .stdout(Stdio::null())
