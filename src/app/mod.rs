@@ -123,6 +123,7 @@ pub struct Running {
     upkeep: (oneshot::Sender<()>, JoinHandle<()>),
     watching: JoinHandle<()>,
     revocations: Revocations,
+    resolver: Arc<Resolver>,
     store: Store,
 }
 
@@ -195,6 +196,7 @@ impl Running {
         let site = Site::new(config.public_url.clone(), &config.session);
         let web =
             Web::new(site.clone(), &config.login, Services { login, sessions: sessions.clone(), accounts });
+        let resolver = Arc::new(Resolver::new(sessions, api_keys));
         let parts = Parts {
             config: Arc::clone(&config),
             shared: Shared {
@@ -208,7 +210,7 @@ impl Running {
                 clock: Arc::clone(&clock),
             },
             authenticator: AuthenticatorParts {
-                resolver: Arc::new(Resolver::new(sessions, api_keys)),
+                resolver: Arc::clone(&resolver),
                 control: Handle::current(),
                 revocations: revocations.clone(),
                 touches,
@@ -243,6 +245,7 @@ impl Running {
             upkeep: (stop_upkeep, upkeep),
             watching,
             revocations,
+            resolver,
             store,
         })
     }
@@ -250,6 +253,11 @@ impl Running {
     /// Where it listens, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// How often a credential had to be looked up in the store so far.
+    pub fn lookups(&self) -> u64 {
+        self.resolver.lookups()
     }
 
     /// How somebody can get in for the first time.

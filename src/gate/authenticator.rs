@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashlink::LruCache;
@@ -16,6 +17,7 @@ use super::scope_patterns;
 use crate::model::principal::{Principal, Proof};
 use crate::model::target::RequestTarget;
 use crate::model::time::{Clock, Timestamp};
+use crate::model::token::KeyText;
 use crate::policy::PathPattern;
 use crate::service::ServiceError;
 use crate::service::api_keys::ApiKeys;
@@ -98,6 +100,7 @@ pub struct Resolver {
     /// By digest and epoch, so that what was looked up before a revocation is never found after it.
     found_sessions: moka::future::Cache<(Digest, u64), Arc<Principal>>,
     found_keys: moka::future::Cache<(Digest, u64), Arc<Principal>>,
+    lookups: AtomicU64,
 }
 
 /// Why a lookup gave nobody; never remembered.
@@ -112,7 +115,20 @@ impl Resolver {
     pub fn new(sessions: Sessions, keys: ApiKeys) -> Self {
         let cache =
             || moka::future::Cache::builder().max_capacity(REMEMBERED).time_to_live(SHARED_FOR).build();
-        Self { sessions, keys, found_sessions: cache(), found_keys: cache() }
+        Self { sessions, keys, found_sessions: cache(), found_keys: cache(), lookups: AtomicU64::new(0) }
+    }
+
+    /// How often the store was asked so far.
+    pub fn lookups(&self) -> u64 {
+        self.lookups.load(Ordering::Relaxed)
+    }
+
+    /// Whether a credential could be one of ours; asks nobody. A forged cookie or a mistyped key is not.
+    fn is_plausible(&self, kind: Kind, credential: &str) -> bool {
+        match kind {
+            Kind::Session => self.sessions.digest_of_cookie(credential).is_some(),
+            Kind::Key => KeyText::id_of(credential).is_some(),
+        }
     }
 
     async fn session(
@@ -123,6 +139,7 @@ impl Resolver {
     ) -> Result<Arc<Principal>, Arc<Miss>> {
         let look = async {
             let token = self.sessions.digest_of_cookie(&cookie).ok_or(Miss::Nobody)?;
+            self.lookups.fetch_add(1, Ordering::Relaxed);
             found(self.sessions.resolve(token).await)
         };
         match epoch {
@@ -137,7 +154,10 @@ impl Resolver {
         text: String,
         epoch: Option<u64>,
     ) -> Result<Arc<Principal>, Arc<Miss>> {
-        let look = async { found(self.keys.resolve(&text).await) };
+        let look = async {
+            self.lookups.fetch_add(1, Ordering::Relaxed);
+            found(self.keys.resolve(&text).await)
+        };
         match epoch {
             Some(epoch) => self.found_keys.try_get_with((digest, epoch), look).await,
             None => look.await.map_err(Arc::new),
@@ -227,6 +247,9 @@ impl Authenticator {
         if fresh && let Some(identity) = self.remembered(cache, &digest, epoch, now) {
             self.touch(&identity, now);
             return Ok(Some(identity));
+        }
+        if !self.shared.resolver.is_plausible(kind, credential) {
+            return Ok(None);
         }
         let Some(principal) =
             Box::pin(self.look_up(kind, digest, credential, fresh.then_some(epoch))).await?

@@ -12,8 +12,7 @@ use crate::support::raw::read_answer;
 use crate::support::{Gateway, Upstream, within};
 
 /// Makes every later look at the database fail, as a broken disk would.
-fn break_database(gateway: &Gateway) {
-    let database = gateway.folder.path().join("doorward.db");
+pub fn break_database(database: &std::path::Path) {
     let connection = std::process::Command::new("python3")
         .args(["-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); [c.execute('ALTER TABLE '+t+' RENAME TO gone_'+t) for (t,) in c.execute(\"select name from sqlite_master where type='table' and name not like 'sqlite_%'\").fetchall()]; c.commit()"])
         .arg(database)
@@ -33,7 +32,7 @@ async fn a_store_that_fails_is_503_for_all_but_open_paths_and_never_an_allow() {
     for credential in [&known, &cookie] {
         assert_eq!(gateway.get("/data", credential).await.status, 200);
     }
-    break_database(&gateway);
+    break_database(&gateway.folder.path().join("doorward.db"));
     // What is remembered is trusted for as long as revocations were read a moment ago, and then no more.
     within("the end of trust", async {
         while gateway.get("/data", &known).await.status != 503 {
@@ -74,7 +73,7 @@ async fn an_outage_grace_lets_remembered_credentials_live_on_for_that_long() {
     for _ in 0..8 {
         assert_eq!(gateway.get("/data", &known).await.status, 200);
     }
-    break_database(&gateway);
+    break_database(&gateway.folder.path().join("doorward.db"));
     within("unreadiness", async {
         while gateway.get("/_doorward/readyz", "").await.status != 503 {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,5 +7,6 @@ mod support;
 
 mod credentials;
 mod failure;
+mod forward_auth;
 mod streaming;
 mod tls;

@@ -170,6 +170,11 @@ impl Gateway {
         self.send(&format!("GET {path}"), headers).await
     }
 
+    /// How often the gateway asked its store who a credential belongs to.
+    pub fn lookups(&self) -> u64 {
+        self.running.as_ref().expect("the gateway runs").lookups()
+    }
+
     /// Waits until the running gateway acts on every change made beside it, as the command line does.
     pub async fn settle(&self) {
         let spread = self.revocations.seen_everywhere(super::DEADLINE).await.unwrap();

@@ -6,7 +6,7 @@ pub mod raw;
 pub mod upstream;
 
 pub use self::gateway::Gateway;
-pub use self::raw::{Answer, exchange};
+pub use self::raw::exchange;
 pub use self::upstream::Upstream;
 
 use std::time::Duration;
