@@ -7,5 +7,10 @@ mod support;
 
 mod credentials;
 mod failure;
+mod forms;
+mod framing;
+mod graphql;
+mod identity_headers;
 mod streaming;
+mod target;
 mod tls;
