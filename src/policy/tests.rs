@@ -230,8 +230,9 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
         methods: vec![MethodMatch::Named(Method::POST)],
         ..path("/graphql")
     };
-    let policy =
-        Policy { rules: vec![rule("queries", when, &["viewer"]), rule("rest", When::default(), &["viewer"])] };
+    let policy = Policy {
+        rules: vec![rule("queries", when, &["viewer"]), rule("rest", When::default(), &["viewer"])],
+    };
     let viewer = user("v", Role::Viewer, &[]);
     for (request, expected) in
         [("POST /graphql", true), ("POST /GraphQL", true), ("GET /graphql", false), ("POST /upload", false)]
@@ -239,7 +240,10 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
         let target = target(request, RequestKind::Plain);
         let facts = Facts { target: &target, client: CLIENT, graphql: None };
         assert_eq!(policy.needs_graphql(Caller::Known(&viewer), &facts), expected, "{request}");
-        assert!(!policy.needs_graphql(Caller::Anonymous, &facts), "{request}: refused whatever is in the body");
+        assert!(
+            !policy.needs_graphql(Caller::Anonymous, &facts),
+            "{request}: refused whatever is in the body"
+        );
     }
 }
 

@@ -37,7 +37,8 @@ async fn forms_of_other_sites_do_nothing() {
     let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
     let own = format!("http://{}", gateway.address);
     let body = login_form("mel", PASSWORD, "/");
-    let change = form(&[("current", PASSWORD), ("new", "another long password"), ("repeat", "another long password")]);
+    let change =
+        form(&[("current", PASSWORD), ("new", "another long password"), ("repeat", "another long password")]);
     for origin in [
         "origin: https://evil.example\r\n".to_owned(),
         "origin: null\r\n".to_owned(),
@@ -58,7 +59,11 @@ async fn forms_of_other_sites_do_nothing() {
         "x-forwarded-host: evil.example\r\norigin: http://evil.example\r\n".to_owned(),
     ] {
         let watch = Watch::begin(&gateway, &upstream);
-        for (path, body) in [("/_doorward/login", body.as_str()), ("/_doorward/logout", ""), ("/_doorward/password", change.as_str())] {
+        for (path, body) in [
+            ("/_doorward/login", body.as_str()),
+            ("/_doorward/logout", ""),
+            ("/_doorward/password", change.as_str()),
+        ] {
             let answer = post(&gateway, path, &format!("{cookie}{origin}{FORM}"), body).await;
             assert_eq!(answer.status, 403, "{path} {origin}");
             assert_eq!(session_cookie(&answer), None, "{path} {origin}");
@@ -77,9 +82,12 @@ async fn forms_of_other_sites_do_nothing() {
     }
     // No other type of body, and nothing by a request that only looks.
     let same = format!("origin: {own}\r\n");
-    for kind in
-        ["", "content-type: text/plain\r\n", "content-type: application/json\r\n", "content-type: multipart/form-data; boundary=x\r\n"]
-    {
+    for kind in [
+        "",
+        "content-type: text/plain\r\n",
+        "content-type: application/json\r\n",
+        "content-type: multipart/form-data; boundary=x\r\n",
+    ] {
         for path in ["/_doorward/login", "/_doorward/logout", "/_doorward/password"] {
             let answer = post(&gateway, path, &format!("{cookie}{same}{kind}"), &body).await;
             assert_eq!(answer.status, 415, "{path} {kind}");
@@ -94,7 +102,12 @@ async fn forms_of_other_sites_do_nothing() {
     }
     assert_eq!(gateway.get("/data", &cookie).await.status, 200, "still signed in");
     // Writes to the upstream with the cookie: only from pages of our own.
-    for origin in ["origin: https://evil.example\r\n", "origin: null\r\n", "sec-fetch-site: cross-site\r\n", "sec-fetch-site: same-site\r\n"] {
+    for origin in [
+        "origin: https://evil.example\r\n",
+        "origin: null\r\n",
+        "sec-fetch-site: cross-site\r\n",
+        "sec-fetch-site: same-site\r\n",
+    ] {
         let watch = Watch::begin(&gateway, &upstream);
         assert_eq!(post(&gateway, "/data", &format!("{cookie}{origin}"), "x").await.status, 403, "{origin}");
         watch.nothing_reached(origin).await;
@@ -169,9 +182,16 @@ async fn nobody_is_led_to_another_origin() {
             assert!(location.starts_with('/') && !location.starts_with("//"), "{rd:?}: {location}");
             assert!(!resolved.path().starts_with("//"), "{rd:?}: {location}");
             // Whatever stands in the address of the next page is not another origin either.
-            let inner = resolved.query_pairs().find(|(name, _)| name == "rd").map(|(_, value)| value.into_owned());
-            assert_eq!(inner.map_or(base.origin(), |inner| base.join(&inner).unwrap().origin()), base.origin());
-            assert_eq!(answer.headers("set-cookie").iter().filter(|cookie| cookie.starts_with("x=")).count(), 0);
+            let inner =
+                resolved.query_pairs().find(|(name, _)| name == "rd").map(|(_, value)| value.into_owned());
+            assert_eq!(
+                inner.map_or(base.origin(), |inner| base.join(&inner).unwrap().origin()),
+                base.origin()
+            );
+            assert_eq!(
+                answer.headers("set-cookie").iter().filter(|cookie| cookie.starts_with("x=")).count(),
+                0
+            );
         }
         watch.nothing_reached(rd).await;
     }
@@ -220,7 +240,9 @@ async fn a_temporary_password_opens_nothing_but_its_own_change() {
     assert_eq!((page.status, page.header("location")), (302, Some("/_doorward/password?rd=%2Fdata%3Fx%3D1")));
     watch.nothing_reached("a temporary password").await;
 
-    let change = |current: &str, new: &str, repeat: &str| form(&[("current", current), ("new", new), ("repeat", repeat)]);
+    let change = |current: &str, new: &str, repeat: &str| {
+        form(&[("current", current), ("new", new), ("repeat", repeat)])
+    };
     for (current, new, repeat, status) in [
         ("wrong", "a new long password", "a new long password", 401),
         (PASSWORD, "a new long password", "another long password", 422),
@@ -281,8 +303,13 @@ async fn signing_out_ends_the_session_at_once_and_signing_in_never_keeps_an_old_
 
 /// Everything an observer sees of an answer, but what differs between any two.
 fn observed(answer: &Answer) -> String {
-    let head: Vec<&str> = answer.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:")).collect();
-    let reference = answer.text().split("Reference <code>").nth(1).and_then(|rest| Some(rest.split('<').next()?.to_owned()));
+    let head: Vec<&str> =
+        answer.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:")).collect();
+    let reference = answer
+        .text()
+        .split("Reference <code>")
+        .nth(1)
+        .and_then(|rest| Some(rest.split('<').next()?.to_owned()));
     let body = reference.map_or(answer.text(), |reference| answer.text().replace(&reference, "?"));
     format!("{}\n{body}", head.join("\n"))
 }
@@ -297,7 +324,12 @@ async fn an_answer_does_not_tell_who_exists() {
     gateway.accounts.disable(&disabled).await.unwrap();
     gateway.user_with("name4", Role::Viewer, &[], true).await;
     let mut seen = Vec::new();
-    for (name, password) in [("name1", "a wrong password"), ("name2", PASSWORD), ("name3", PASSWORD), ("name4", "a wrong password")] {
+    for (name, password) in [
+        ("name1", "a wrong password"),
+        ("name2", PASSWORD),
+        ("name3", PASSWORD),
+        ("name4", "a wrong password"),
+    ] {
         let watch = Watch::begin(&gateway, &upstream);
         let answer = gateway.post_login(name, password).await;
         assert_eq!(answer.status, 401, "{name}");
@@ -315,11 +347,17 @@ async fn guessing_is_slowed_down_and_cannot_lock_the_owner_out() {
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     gateway.user("mel", Role::Member).await;
     let first = gateway.post_login("mel", PASSWORD).await;
-    let device = first.headers("set-cookie").into_iter().find(|cookie| cookie.starts_with("doorward-device=")).unwrap();
+    let device = first
+        .headers("set-cookie")
+        .into_iter()
+        .find(|cookie| cookie.starts_with("doorward-device="))
+        .unwrap();
     let device = format!("cookie: {}\r\n", device.split(';').next().unwrap());
     let guess = login_form("mel", "a wrong password", "/");
     let right = login_form("mel", PASSWORD, "/");
-    let spoof = |at: usize| format!("x-forwarded-for: 10.0.0.{at}\r\nx-real-ip: 10.0.0.{at}\r\nforwarded: for=10.0.0.{at}\r\n");
+    let spoof = |at: usize| {
+        format!("x-forwarded-for: 10.0.0.{at}\r\nx-real-ip: 10.0.0.{at}\r\nforwarded: for=10.0.0.{at}\r\n")
+    };
     let mut wrong = 0;
     let throttled = loop {
         let answer = gateway.post_form("/_doorward/login", &guess, &spoof(wrong)).await;
@@ -334,12 +372,15 @@ async fn guessing_is_slowed_down_and_cannot_lock_the_owner_out() {
     let stranger = gateway.post_form("/_doorward/login", &right, "").await;
     assert_eq!(stranger.status, 429, "even the right password is not tried now");
     assert_eq!(session_cookie(&stranger), None);
-    for forged in ["cookie: doorward-device=forged~x.y\r\n".to_owned(), device.replace("doorward-device=", "doorward-device=x")] {
+    for forged in [
+        "cookie: doorward-device=forged~x.y\r\n".to_owned(),
+        device.replace("doorward-device=", "doorward-device=x"),
+    ] {
         assert_eq!(gateway.post_form("/_doorward/login", &right, &forged).await.status, 429, "{forged}");
     }
     let owner = gateway.post_form("/_doorward/login", &right, &device).await;
     assert_eq!(owner.status, 303, "the owner, on a known device: {}", owner.text());
-    gateway.clock.advance(std::time::Duration::from_secs(60 * 60));
+    gateway.clock.advance(std::time::Duration::from_hours(1));
     assert_eq!(gateway.post_form("/_doorward/login", &right, "").await.status, 303, "and everybody, in time");
 }
 
@@ -367,7 +408,8 @@ async fn malformed_and_endless_forms_are_refused() {
     for token in ["", "wrong", &"x".repeat(3000), "%00"] {
         let watch = Watch::begin(&gateway, &upstream);
         assert_eq!(gateway.get(&format!("/_doorward/setup?token={token}"), "").await.status, 404);
-        let body = form(&[("token", token), ("username", "evil"), ("password", PASSWORD), ("repeat", PASSWORD)]);
+        let body =
+            form(&[("token", token), ("username", "evil"), ("password", PASSWORD), ("repeat", PASSWORD)]);
         assert_eq!(gateway.post_form("/_doorward/setup", &body, "").await.status, 404);
         watch.nothing_reached(token).await;
     }

@@ -28,7 +28,21 @@ async fn ambiguous_framing_is_refused_and_ends_the_connection() {
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     let chunked = "transfer-encoding: chunked\r\n";
     let mut cases: Vec<(String, String)> = Vec::new();
-    for length in ["+5", "-1", "0x5", "5_0", "5 6", "", "05x", "18446744073709551621", "5, 6", "5,5", "\"5\"", "5;", "५"] {
+    for length in [
+        "+5",
+        "-1",
+        "0x5",
+        "5_0",
+        "5 6",
+        "",
+        "05x",
+        "18446744073709551621",
+        "5, 6",
+        "5,5",
+        "\"5\"",
+        "5;",
+        "५",
+    ] {
         cases.push((format!("content-length: {length}\r\n"), "hello".to_owned()));
     }
     for encoding in [
@@ -84,7 +98,12 @@ async fn ambiguous_framing_is_refused_and_ends_the_connection() {
             [400] => watch.nothing_reached(&headers).await,
             [200] => {
                 let sent = upstream.last();
-                assert_eq!(sent.header("content-length").filter(|length| *length != "0"), None, "{}", sent.head);
+                assert_eq!(
+                    sent.header("content-length").filter(|length| *length != "0"),
+                    None,
+                    "{}",
+                    sent.head
+                );
                 watch.reached(&headers, &["POST /public/x"], &[]).await;
             }
             _ => panic!("{headers}: {text}"),
@@ -132,7 +151,10 @@ async fn older_versions_and_malformed_request_lines_never_hide_a_request() {
             assert_eq!(text.matches("HTTP/1.").count(), 1, "{request:?}: {text}");
             watch.reached(request, &[line], &[]).await;
         } else {
-            assert!(text.is_empty() || matches!(text.get(9..12), Some("400" | "405" | "505")), "{request:?}: {text}");
+            assert!(
+                text.is_empty() || matches!(text.get(9..12), Some("400" | "405" | "505")),
+                "{request:?}: {text}"
+            );
             assert!(text.matches("HTTP/1.").count() <= 1, "{request:?}: {text}");
             watch.nothing_reached(request).await;
         }
@@ -268,7 +290,11 @@ async fn nothing_passes_behind_an_upgrade_that_was_not_granted() {
             let text = read_to_close(&mut stream).await;
             let found = statuses(&text);
             assert!(found.iter().skip(1).all(|status| *status == 401), "{protocol}: {text}");
-            assert_eq!((upstream.count(), upstream.begun()), (before.0 + 1, before.1 + 1), "{protocol}: {text}");
+            assert_eq!(
+                (upstream.count(), upstream.begun()),
+                (before.0 + 1, before.1 + 1),
+                "{protocol}: {text}"
+            );
             assert_eq!(upstream.last().line(), "GET /public/ws");
         }
     }
@@ -290,13 +316,43 @@ async fn an_answer_that_is_no_proper_answer_costs_the_upstream_its_connection() 
     let chunked = "transfer-encoding: chunked\r\n";
     let hello = "5\r\nhello\r\n0\r\n\r\n";
     for (name, method, answer, status, body) in [
-        ("length, then chunks", "GET", ok_with(&format!("content-length: 3\r\n{chunked}"), hello), 200, "hello"),
-        ("chunks, then length", "GET", ok_with(&format!("{chunked}content-length: 3\r\n"), hello), 200, "hello"),
+        (
+            "length, then chunks",
+            "GET",
+            ok_with(&format!("content-length: 3\r\n{chunked}"), hello),
+            200,
+            "hello",
+        ),
+        (
+            "chunks, then length",
+            "GET",
+            ok_with(&format!("{chunked}content-length: 3\r\n"), hello),
+            200,
+            "hello",
+        ),
         ("more than announced", "GET", ok_with("content-length: 2\r\n", &format!("ok{poison}")), 200, "ok"),
         ("a body on HEAD", "HEAD", ok_with("content-length: 50\r\n", poison), 200, ""),
-        ("a body on 204", "GET", format!("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n{poison}"), 204, ""),
-        ("a body on 304", "GET", format!("HTTP/1.1 304 Not Modified\r\ncontent-length: 50\r\n\r\n{poison}"), 304, ""),
-        ("a switch nobody asked for", "GET", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_owned(), 502, "*"),
+        (
+            "a body on 204",
+            "GET",
+            format!("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n{poison}"),
+            204,
+            "",
+        ),
+        (
+            "a body on 304",
+            "GET",
+            format!("HTTP/1.1 304 Not Modified\r\ncontent-length: 50\r\n\r\n{poison}"),
+            304,
+            "",
+        ),
+        (
+            "a switch nobody asked for",
+            "GET",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_owned(),
+            502,
+            "*",
+        ),
         ("two lengths", "GET", ok_with("content-length: 2\r\ncontent-length: 3\r\n", "okx"), 502, "*"),
         ("a bad length", "GET", ok_with("content-length: +2\r\n", "ok"), 502, "*"),
         ("no status", "GET", "garbage\r\n\r\ncontent-length:".to_owned(), 502, "*"),
@@ -330,10 +386,15 @@ async fn a_truncated_answer_is_seen_to_be_truncated() {
     let gateway = one_worker(&upstream, "").await;
     for answer in [
         format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{}", "x".repeat(500)),
-        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3e8\r\n{}", "x".repeat(500)),
+        format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3e8\r\n{}",
+            "x".repeat(500)
+        ),
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabcdef0\r\n\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\nabc\r\n0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabcdef0\r\n\r\n"
+            .to_owned(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"
+            .to_owned(),
     ] {
         let watch = Watch::begin(&gateway, &upstream);
         upstream.answers(answer.clone());
@@ -353,8 +414,16 @@ async fn floods_from_an_upstream_are_bounded() {
     let many: String = (0..10_000).map(|at| format!("x-{at}: y\r\n")).collect();
     let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n".repeat(2_000);
     for (name, answer, statuses) in [
-        ("interim answers", format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), &[200, 502][..]),
-        ("a header of 1 MiB", format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(1 << 20)), &[502]),
+        (
+            "interim answers",
+            format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+            &[200, 502][..],
+        ),
+        (
+            "a header of 1 MiB",
+            format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(1 << 20)),
+            &[502],
+        ),
         ("10 000 headers", format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"), &[502]),
     ] {
         let watch = Watch::begin(&gateway, &upstream);
@@ -378,7 +447,8 @@ async fn an_answer_before_the_body_ends_costs_the_upstream_its_connection() {
     assert_eq!((upstream.begun(), upstream.count()), (1, 0), "the body is still on its way");
     upstream.answers_early(false);
     assert_eq!(gateway.get("/public/alive", "").await.status, 200);
-    let alive = upstream.requests().into_iter().find(|request| request.line() == "GET /public/alive").unwrap();
+    let alive =
+        upstream.requests().into_iter().find(|request| request.line() == "GET /public/alive").unwrap();
     assert_eq!(alive.connection, 1, "another connection");
     drop(stream);
     assert!(upstream.requests().iter().all(|request| !request.line().contains("smuggled")));
@@ -387,7 +457,8 @@ async fn an_answer_before_the_body_ends_costs_the_upstream_its_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_bounded_in_bytes_and_lines() {
     let upstream = Upstream::spawn().await;
-    let gateway = one_worker(&upstream, "server.limits.header_bytes = 16384\nserver.limits.header_count = 40").await;
+    let gateway =
+        one_worker(&upstream, "server.limits.header_bytes = 16384\nserver.limits.header_count = 40").await;
     let lines = |count: usize| (0..count).map(|at| format!("x-{at}: y\r\n")).collect::<String>();
     for (name, headers, expected) in [
         ("lines within", lines(30), 200),
@@ -447,7 +518,9 @@ async fn malformed_http2_streams_are_refused() {
     let with = |more: &[(&'static str, &'static str)]| [&base[..], more].concat();
     let without = |name: &str| base.into_iter().filter(|(found, _)| *found != name).collect::<Vec<_>>();
     let instead = |name: &'static str, value: &'static str| {
-        base.into_iter().map(|(found, old)| (found, if found == name { value } else { old })).collect::<Vec<_>>()
+        base.into_iter()
+            .map(|(found, old)| (found, if found == name { value } else { old }))
+            .collect::<Vec<_>>()
     };
     for (case, data) in [
         (with(&[("transfer-encoding", "chunked")]), Some(&b"0\r\n\r\n"[..])),
@@ -505,12 +578,15 @@ async fn malformed_http2_streams_are_refused() {
         assert_eq!(upstream.count(), before, "{case:?}");
         assert_eq!(gateway.get("/public/alive", "").await.status, 200);
     }
-    for (case, data) in [(base.to_vec(), None), (with(&[("host", "app")]), None), (base.to_vec(), Some(&b"hello"[..]))] {
+    for (case, data) in
+        [(base.to_vec(), None), (with(&[("host", "app")]), None), (base.to_vec(), Some(&b"hello"[..]))]
+    {
         let watch = Watch::begin(&gateway, &upstream);
         assert_eq!(fields(gateway.address, &case, data).await, Ended::Answered(200), "{case:?}");
         let sent = upstream.last();
         assert_eq!(sent.body, data.unwrap_or_default());
-        let framed = sent.header("transfer-encoding").is_some() || sent.header("content-length").is_some_and(|l| l != "0");
+        let framed = sent.header("transfer-encoding").is_some()
+            || sent.header("content-length").is_some_and(|l| l != "0");
         assert_eq!(framed, data.is_some(), "{}", sent.head);
         watch.reached("a proper stream", &["POST /public/x"], &[]).await;
     }

@@ -83,7 +83,8 @@ async fn check(
     let name = format!("{target} {headers} {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
     let line = format!("POST {target}");
     let watch = Watch::begin(gateway, upstream);
-    let answer = exchange(gateway.address, post(gateway, target, &format!("{}{headers}", people.vera), body)).await;
+    let answer =
+        exchange(gateway.address, post(gateway, target, &format!("{}{headers}", people.vera), body)).await;
     if reads {
         assert_eq!(answer.status, 200, "{name}: {}", answer.text());
         assert_eq!(upstream.last().body, body, "{name}: the body is sent on as it came");
@@ -93,7 +94,8 @@ async fn check(
         watch.nothing_reached(&name).await;
     }
     let watch = Watch::begin(gateway, upstream);
-    let answer = exchange(gateway.address, post(gateway, target, &format!("{}{headers}", people.mel), body)).await;
+    let answer =
+        exchange(gateway.address, post(gateway, target, &format!("{}{headers}", people.mel), body)).await;
     assert_eq!(answer.status, 200, "{name}: {}", answer.text());
     assert_eq!(upstream.last().body, body, "{name}");
     watch.reached(&name, &[&line], MEL).await;
@@ -256,7 +258,11 @@ async fn bodies_pass_whole_in_chunks_too_and_no_further_than_the_limit() {
     let query = r#"{"query":"{ projects }"}"#;
     let host = gateway.address;
     let chunked = |body: &str| {
-        let chunks: String = body.as_bytes().chunks(5).map(|c| format!("{:x}\r\n{}\r\n", c.len(), String::from_utf8_lossy(c))).collect();
+        let chunks: String = body
+            .as_bytes()
+            .chunks(5)
+            .map(|c| format!("{:x}\r\n{}\r\n", c.len(), String::from_utf8_lossy(c)))
+            .collect();
         format!(
             "POST /graphql HTTP/1.1\r\nhost: {host}\r\n{}{JSON}transfer-encoding: chunked\r\nconnection: close\r\n\r\n{chunks}0\r\n\r\n",
             people.vera
@@ -276,13 +282,22 @@ async fn bodies_pass_whole_in_chunks_too_and_no_further_than_the_limit() {
     // Just below the limit, and just above it: announced, and not announced.
     let padded = |length: usize| format!("{query}{}", " ".repeat(length - query.len()));
     let watch = Watch::begin(&gateway, &upstream);
-    assert_eq!(exchange(host, post(&gateway, "/graphql", &format!("{}{JSON}", people.vera), padded(BODY_LIMIT).as_bytes())).await.status, 200);
+    assert_eq!(
+        exchange(
+            host,
+            post(&gateway, "/graphql", &format!("{}{JSON}", people.vera), padded(BODY_LIMIT).as_bytes())
+        )
+        .await
+        .status,
+        200
+    );
     assert_eq!(upstream.last().body.len(), BODY_LIMIT);
     watch.reached("at the limit", &["POST /graphql"], VERA).await;
     for cookie in [&people.vera, &people.mel] {
         let watch = Watch::begin(&gateway, &upstream);
         let large = padded(BODY_LIMIT + 1);
-        let answer = exchange(host, post(&gateway, "/graphql", &format!("{cookie}{JSON}"), large.as_bytes())).await;
+        let answer =
+            exchange(host, post(&gateway, "/graphql", &format!("{cookie}{JSON}"), large.as_bytes())).await;
         assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
         assert_eq!(statuses(&until_closed(host, chunked(&large)).await).first(), Some(&413));
         watch.nothing_reached("too large to be decided").await;
@@ -331,9 +346,13 @@ async fn another_spelling_of_the_path_is_no_way_around_the_rules_for_operations(
     let gateway = start(&upstream).await;
     let people = People::of(&gateway).await;
     let mutation = br#"{"query":"mutation { drop }"}"#;
-    for target in ["/graphql/", "/GraphQL", "/%67raphql", "/graphql.", "/graphql%20", "/%2567raphql", "/graphql/x"] {
+    for target in
+        ["/graphql/", "/GraphQL", "/%67raphql", "/graphql.", "/graphql%20", "/%2567raphql", "/graphql/x"]
+    {
         let watch = Watch::begin(&gateway, &upstream);
-        let answer = exchange(gateway.address, post(&gateway, target, &format!("{}{JSON}", people.vera), mutation)).await;
+        let answer =
+            exchange(gateway.address, post(&gateway, target, &format!("{}{JSON}", people.vera), mutation))
+                .await;
         assert_eq!(answer.status, 403, "{target}");
         watch.nothing_reached(target).await;
     }

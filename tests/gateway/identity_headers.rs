@@ -116,7 +116,14 @@ fn spellings(name: &str) -> Vec<String> {
     let mut turn = 0;
     spelled.push(
         name.chars()
-            .map(|c| if c == '-' { turn += 1; if turn % 2 == 0 { '.' } else { '_' } } else { c })
+            .map(|c| {
+                if c == '-' {
+                    turn += 1;
+                    if turn % 2 == 0 { '.' } else { '_' }
+                } else {
+                    c
+                }
+            })
             .collect(),
     );
     for (at, text) in spelled.iter_mut().enumerate().filter(|(at, _)| at % 2 == 1) {
@@ -129,7 +136,14 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 /// Sends a batch of header lines and checks what the upstream was told.
-async fn attack(gateway: &Gateway, upstream: &Upstream, path: &str, who: &str, lines: &str, claims: Claims<'_>) {
+async fn attack(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    path: &str,
+    who: &str,
+    lines: &str,
+    claims: Claims<'_>,
+) {
     let watch = Watch::begin(gateway, upstream);
     let attack = format!("{path} with\n{lines}");
     let answer = gateway.get(path, &format!("{who}{lines}")).await;
@@ -182,7 +196,9 @@ async fn no_spelling_passes_over_http2() {
                 if !cookie.is_empty() {
                     assert_eq!(upstream.last().header("cookie"), Some("a=1; b=2"), "crumbs are joined");
                 }
-                watch.reached(&format!("h2 {preset} {path} {batch:?}"), &[&format!("GET {path}")], claims).await;
+                watch
+                    .reached(&format!("h2 {preset} {path} {batch:?}"), &[&format!("GET {path}")], claims)
+                    .await;
             }
         }
     }
@@ -219,20 +235,27 @@ async fn connection_cannot_take_our_headers_away() {
         gateway.user("mel", Role::Member).await;
         let mel = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
         let named: Vec<&str> = claims.iter().map(|(name, _)| *name).collect();
-        for name in named.iter().chain(&["x-forwarded-for", "x-forwarded-host", "forwarded", "host", "cookie"]) {
+        for name in
+            named.iter().chain(&["x-forwarded-for", "x-forwarded-host", "forwarded", "host", "cookie"])
+        {
             let is_ours = named.contains(name);
             for lines in [
                 format!("connection: {name}\r\n"),
                 format!("CONNECTION: {}\r\n", name.to_uppercase()),
                 format!("connection: keep-alive, {name}, {}\r\n", fold(name)),
-                format!("connection: close,\t{name} ,,\r\n{}: root\r\n", if is_ours { *name } else { "x-auth-role" }),
+                format!(
+                    "connection: close,\t{name} ,,\r\n{}: root\r\n",
+                    if is_ours { *name } else { "x-auth-role" }
+                ),
                 format!("connection: keep-alive\r\nconnection: {name}\r\nproxy-connection: {name}\r\n"),
             ] {
                 attack(&gateway, &upstream, "/data", &mel, &lines, claims).await;
             }
             // As part of a switch of protocols, which the upstream declines.
-            let upgrade =
-                format!("origin: http://{}\r\nconnection: Upgrade, {name}\r\nupgrade: custom\r\n", gateway.address);
+            let upgrade = format!(
+                "origin: http://{}\r\nconnection: Upgrade, {name}\r\nupgrade: custom\r\n",
+                gateway.address
+            );
             attack(&gateway, &upstream, "/data", &mel, &upgrade, claims).await;
         }
         let plain = "connection: close, x-private-hop\r\nx-private-hop: 1\r\nx-other: 2\r\n";
@@ -285,7 +308,8 @@ async fn our_credentials_stay_here_and_other_cookies_keep_their_bytes() {
         (format!("{session}; doorward-device=abc; z=\u{fc}"), Some("z=\u{fc}")),
     ] {
         let watch = Watch::begin(&gateway, &upstream);
-        let answer = gateway.get("/data", &format!("cookie: {cookies}\r\nproxy-authorization: Basic eDp5\r\n")).await;
+        let answer =
+            gateway.get("/data", &format!("cookie: {cookies}\r\nproxy-authorization: Basic eDp5\r\n")).await;
         assert_eq!(answer.status, 200, "{cookies}");
         assert_eq!(upstream.last().header("cookie"), left, "{cookies}");
         watch.reached(&cookies, &["GET /data"], STANDARD).await;
@@ -415,7 +439,8 @@ async fn forwarding_headers_of_a_stranger_change_nothing() {
 
     gateway.user("mel", Role::Member).await;
     let watch = Watch::begin(&gateway, &upstream);
-    let form = format!("username=mel&password={}&rd=%2F", crate::support::gateway::PASSWORD.replace(' ', "+"));
+    let form =
+        format!("username=mel&password={}&rd=%2F", crate::support::gateway::PASSWORD.replace(' ', "+"));
     let signed_in = gateway.post_form("/_doorward/login", &form, forged).await;
     assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/")));
     assert!(!signed_in.head.to_ascii_lowercase().contains("secure"), "the cookie follows the public address");
@@ -455,7 +480,10 @@ async fn a_trusted_proxy_is_believed_to_the_last_stranger_and_no_further() {
         let shown: String = chain.chars().take(40).collect();
         if allowed {
             assert_eq!(answer.status, 200, "{shown}");
-            assert_eq!(upstream.last().header("x-forwarded-for"), Some(format!("{chain}, 127.0.0.1").as_str()));
+            assert_eq!(
+                upstream.last().header("x-forwarded-for"),
+                Some(format!("{chain}, 127.0.0.1").as_str())
+            );
             watch.reached(&shown, &["GET /inside"], &[]).await;
         } else {
             assert!(matches!(answer.status, 401 | 403), "{shown}: {}", answer.status);
@@ -468,7 +496,8 @@ async fn a_trusted_proxy_is_believed_to_the_last_stranger_and_no_further() {
     assert_eq!(gateway.get("/inside", two).await.status, 401);
     assert_eq!(gateway.get("/inside", "").await.status, 401);
     watch.nothing_reached("two lines, no line").await;
-    for (proto, told) in [("https", "https"), ("javascript", "http"), ("https, http", "http"), ("http, https", "https")]
+    for (proto, told) in
+        [("https", "https"), ("javascript", "http"), ("https, http", "http"), ("http, https", "https")]
     {
         let watch = Watch::begin(&gateway, &upstream);
         let headers = format!("x-forwarded-proto: {proto}\r\nx-forwarded-host: evil.example\r\n");

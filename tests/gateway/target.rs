@@ -215,9 +215,13 @@ async fn an_opted_in_spelling_is_decided_in_both_readings() {
                 check(&gateway, &upstream, &vera, path, if passes { *becomes } else { Odd }).await;
             }
         }
-        for path in
-            [&b"/public/..;/admin"[..], b"/public/..%2fadmin", b"/public%2f..%2fadmin", b"//../admin", b"/a/;/../admin"]
-        {
+        for path in [
+            &b"/public/..;/admin"[..],
+            b"/public/..%2fadmin",
+            b"/public%2f..%2fadmin",
+            b"//../admin",
+            b"/a/;/../admin",
+        ] {
             check(&gateway, &upstream, &vera, path, Malformed).await;
         }
     }
@@ -300,10 +304,60 @@ impl Numbers {
 }
 
 const PIECES: &[&str] = &[
-    "/", "/", "/", "/", ".", "..", "%2e", "%2E%2e", "%2f", "%2F", "%5c", "%25", "%252e", "%252f", "%00", "%09", "%20",
-    ";", ";a=b", "\\", "//", "admin", "admin", "admin", "Admin", "ADMIN", "adm%C4%B1n", "%61dmin", "%2561dmin", "admi",
-    "n", "public", "public", "data", "%c3%bc", "%ff", "%", "%zz", "a", "~", "%7E", "?", "#", "@", ":", "*", "é", "+",
-    "=", "&", "%3b", "%3f", "%23", "_doorward",
+    "/",
+    "/",
+    "/",
+    "/",
+    ".",
+    "..",
+    "%2e",
+    "%2E%2e",
+    "%2f",
+    "%2F",
+    "%5c",
+    "%25",
+    "%252e",
+    "%252f",
+    "%00",
+    "%09",
+    "%20",
+    ";",
+    ";a=b",
+    "\\",
+    "//",
+    "admin",
+    "admin",
+    "admin",
+    "Admin",
+    "ADMIN",
+    "adm%C4%B1n",
+    "%61dmin",
+    "%2561dmin",
+    "admi",
+    "n",
+    "public",
+    "public",
+    "data",
+    "%c3%bc",
+    "%ff",
+    "%",
+    "%zz",
+    "a",
+    "~",
+    "%7E",
+    "?",
+    "#",
+    "@",
+    ":",
+    "*",
+    "é",
+    "+",
+    "=",
+    "&",
+    "%3b",
+    "%3f",
+    "%23",
+    "_doorward",
 ];
 
 /// Sends random targets as `vera` and compares what reached the upstream.
@@ -358,7 +412,8 @@ async fn ten_thousand_hostile_targets_never_reach_admin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_hostile_targets_never_reach_admin_with_every_spelling_enabled() {
-    hostile_targets(10_000, 0xD1B5_4A32_D192_ED03, "[\"encoded-slash\", \"semicolon\", \"empty-segment\"]").await;
+    hostile_targets(10_000, 0xD1B5_4A32_D192_ED03, "[\"encoded-slash\", \"semicolon\", \"empty-segment\"]")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -507,7 +562,8 @@ async fn long_targets_are_refused() {
                 // What is still on its way when the connection is closed may take the answer with it.
                 let far_too_long = length > 32 * 1024;
                 assert!(
-                    statuses(&text) == [expected] || far_too_long && matches!(statuses(&text)[..], [] | [431]),
+                    statuses(&text) == [expected]
+                        || far_too_long && matches!(statuses(&text)[..], [] | [431]),
                     "{length}: {text}"
                 );
                 watch.nothing_reached("a long target").await;
@@ -562,8 +618,18 @@ async fn a_route_begins_and_ends_at_a_segment_and_its_rules_hold_in_every_readin
         guarded.url()
     ))
     .await;
-    for path in ["/app", "/app/", "/app/x", "/App/x", "/APP", "/%61pp/x", "/%2561pp/x", "/app./x", "/app%20/x", "/app?x"]
-    {
+    for path in [
+        "/app",
+        "/app/",
+        "/app/x",
+        "/App/x",
+        "/APP",
+        "/%61pp/x",
+        "/%2561pp/x",
+        "/app./x",
+        "/app%20/x",
+        "/app?x",
+    ] {
         let watch = Watch::begin(&gateway, &open);
         assert_eq!(send(&gateway, format!("GET {path}").as_bytes(), "").await.status, 401, "{path}");
         watch.nothing_reached(path).await;
@@ -621,9 +687,13 @@ async fn where_no_rule_and_no_route_speaks_the_answer_is_no() {
     )
     .await;
     let vera = signed_in(&gateway).await;
-    for (line, status) in
-        [("GET /other", 404), ("GET /", 404), ("POST /public/x", 403), ("PUT /public", 403), ("GET /Public/x", 404)]
-    {
+    for (line, status) in [
+        ("GET /other", 404),
+        ("GET /", 404),
+        ("POST /public/x", 403),
+        ("PUT /public", 403),
+        ("GET /Public/x", 404),
+    ] {
         let watch = Watch::begin(&gateway, &upstream);
         let origin = format!("{vera}origin: http://{}\r\n", gateway.address);
         assert_eq!(send(&gateway, line.as_bytes(), &origin).await.status, status, "{line}");

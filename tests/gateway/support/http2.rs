@@ -41,7 +41,7 @@ pub async fn request(address: SocketAddr, request: Request<Bytes>) -> (u16, http
 pub enum Ended {
     /// With an answer of this status.
     Answered(u16),
-    /// By RST_STREAM, GOAWAY, or the end of the connection.
+    /// By `RST_STREAM`, `GOAWAY`, or the end of the connection.
     Broken,
 }
 
@@ -119,7 +119,11 @@ fn status(block: &[u8]) -> u16 {
         [first @ 0x88..=0x8E, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(first - 0x88)],
         [_, length, value @ ..] => {
             let value = &value[..usize::from(length & 0x7F)];
-            if length & 0x80 == 0 { String::from_utf8_lossy(value).parse().unwrap() } else { huffman_digits(value) }
+            if length & 0x80 == 0 {
+                String::from_utf8_lossy(value).parse().unwrap()
+            } else {
+                huffman_digits(value)
+            }
         }
         _ => panic!("no status in {block:?}"),
     }
@@ -130,7 +134,9 @@ fn huffman_digits(bytes: &[u8]) -> u16 {
     let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1)).collect();
     let mut number = 0;
     let mut at = 0;
-    let code = |at: usize, count: usize| bits.get(at..at + count).map(|b| b.iter().fold(0, |n, b| n << 1 | u16::from(*b)));
+    let code = |at: usize, count: usize| {
+        bits.get(at..at + count).map(|b| b.iter().fold(0, |n, b| n << 1 | u16::from(*b)))
+    };
     for _ in 0..3 {
         let digit = match (code(at, 5), code(at, 6)) {
             (Some(digit @ 0..=2), _) => {

@@ -133,6 +133,10 @@ pub fn check_claims(attack: &str, request: &Recorded, claims: Claims<'_>) {
     assert!(left.is_empty(), "{attack}: the upstream was not told {left:?}:\n{}", request.head);
     assert!(way.is_empty(), "{attack}: the upstream was not told {way:?}:\n{}", request.head);
     for secret in ["dw_s_", "dw_u_", "doorward="] {
-        assert!(!request.head.contains(secret), "{attack}: a credential reached the upstream:\n{}", request.head);
+        assert!(
+            !request.head.contains(secret),
+            "{attack}: a credential reached the upstream:\n{}",
+            request.head
+        );
     }
 }

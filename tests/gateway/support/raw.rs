@@ -139,7 +139,7 @@ pub async fn until_closed(address: SocketAddr, request: impl AsRef<[u8]>) -> Str
 pub async fn read_to_close(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let read = async {
-        let mut buffer = [0; 8192];
+        let mut buffer = vec![0; 8192];
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
             all.extend_from_slice(&buffer[..read]);
         }
