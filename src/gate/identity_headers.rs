@@ -20,6 +20,7 @@ const MANAGED: &[&str] = &[
     "forwarded",
     "gap-auth",
     "proxy",
+    "proxy-authorization",
     "true-client-ip",
     "x-allow-delegation",
     "x-auth-email",

@@ -233,11 +233,19 @@ impl Asked {
         &self.route
     }
 
+    fn caller(&self) -> Caller<'_> {
+        match &self.identity {
+            Some(identity) => Caller::Known(&identity.principal),
+            None => Caller::Anonymous,
+        }
+    }
+
     /// Whether the GraphQL operation in the body must be known to decide.
     pub fn needs_graphql(&self, request: &GateRequest<'_>) -> bool {
         let facts = facts(request, None);
-        self.route.policy.needs_graphql(&facts)
-            || self.loose_route.as_ref().is_some_and(|route| route.policy.needs_graphql(&facts))
+        let caller = self.caller();
+        self.route.policy.needs_graphql(caller, &facts)
+            || self.loose_route.as_ref().is_some_and(|route| route.policy.needs_graphql(caller, &facts))
     }
 
     /// Applies the policy. `graphql` is what [`Asked::needs_graphql`] asked for.
@@ -251,10 +259,7 @@ impl Asked {
         graphql: Option<&Operation>,
         trail: &mut Trail,
     ) -> Result<Permit, Refusal> {
-        let caller = match &self.identity {
-            Some(identity) => Caller::Known(&identity.principal),
-            None => Caller::Anonymous,
-        };
+        let caller = self.caller();
         let facts = facts(request, graphql);
         let mut decision = self.route.policy.evaluate(caller, &facts);
         if let (Decision::Allow { .. }, Some(other)) = (decision, &self.loose_route) {

@@ -305,8 +305,7 @@ pub fn loosen(decoded: &str) -> Result<String, TargetError> {
         if name == "." || name == ".." {
             return Err(TargetError::DotSegment);
         }
-        let trimmed = name.trim_end_matches(['.', ' ']);
-        let name = if trimmed.is_empty() { name } else { trimmed };
+        let name = name.trim_end_matches(['.', ' ']);
         if !name.is_empty() {
             loose.push('/');
             // Upper first: a dotless i becomes I, and only then i.
@@ -457,6 +456,7 @@ mod tests {
             ("/adm%C4%B1n", Some("/admin")),
             ("/admin.", Some("/admin")),
             ("/admin%20", Some("/admin")),
+            ("/.../%20/admin", Some("/admin")),
             ("/%2561dmin", Some("/admin")),
             ("/admin%2fusers", Some("/admin/users")),
             ("/admin;x/users", Some("/admin/users")),

@@ -90,14 +90,32 @@ impl Policy {
         }
     }
 
-    /// Whether the decision may depend on the GraphQL operation in the body.
-    pub fn needs_graphql(&self, facts: &Facts<'_>) -> bool {
-        self.rules.iter().any(|rule| {
+    /// Whether the decision depends on the GraphQL operation in the body.
+    ///
+    /// It does not where this caller is refused whatever the operation: nobody's body is read for that.
+    pub fn needs_graphql(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
+        let depends = self.rules.iter().any(|rule| {
             rule.when.graphql.is_some()
                 && (rule.when.fits_envelope(facts, Reading::Canonical)
                     || (facts.target.loose_path().is_some()
                         && rule.when.fits_envelope(facts, Reading::Loose)))
-        })
+        });
+        depends && self.may_allow(caller, facts)
+    }
+
+    /// Whether there could be an operation with which the request is allowed.
+    fn may_allow(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
+        for rule in self.rules.iter().filter(|rule| rule.when.fits_envelope(facts, Reading::Canonical)) {
+            let denied = rule.deny.iter().any(|who| who.includes(caller));
+            if !denied && rule.allow.iter().any(|who| who.includes(caller)) {
+                return true;
+            }
+            let decides = denied || !rule.allow.is_empty();
+            if decides && rule.when.graphql.is_none() {
+                return false;
+            }
+        }
+        false
     }
 
     fn decide(&self, caller: Caller<'_>, facts: &Facts<'_>, reading: Reading) -> Decision<'_> {

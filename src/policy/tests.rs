@@ -208,7 +208,7 @@ fn graphql_rules_match_the_operation_that_would_run() {
     let target = target("POST /graphql", Plain);
     let decide = |graphql: Option<&Operation>| {
         let facts = Facts { target: &target, client: CLIENT, graphql };
-        assert!(policy.needs_graphql(&facts));
+        assert!(policy.needs_graphql(Caller::Known(&viewer), &facts));
         policy.evaluate(Caller::Known(&viewer), &facts)
     };
     let (query, theme) =
@@ -230,13 +230,20 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
         methods: vec![MethodMatch::Named(Method::POST)],
         ..path("/graphql")
     };
-    let policy = Policy { rules: vec![rule("queries", when, &["viewer"])] };
+    let policy = Policy {
+        rules: vec![rule("queries", when, &["viewer"]), rule("rest", When::default(), &["viewer"])],
+    };
+    let viewer = user("v", Role::Viewer, &[]);
     for (request, expected) in
         [("POST /graphql", true), ("POST /GraphQL", true), ("GET /graphql", false), ("POST /upload", false)]
     {
         let target = target(request, Plain);
         let facts = Facts { target: &target, client: CLIENT, graphql: None };
-        assert_eq!(policy.needs_graphql(&facts), expected, "{request}");
+        assert_eq!(policy.needs_graphql(Caller::Known(&viewer), &facts), expected, "{request}");
+        assert!(
+            !policy.needs_graphql(Caller::Anonymous, &facts),
+            "{request}: refused whatever is in the body"
+        );
     }
 }
 

@@ -2,11 +2,17 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::format_collect, clippy::format_push_string, reason = "what a test sends is written as it reads")]
 
 mod support;
 
 mod credentials;
 mod failure;
 mod forward_auth;
+mod forms;
+mod framing;
+mod graphql;
+mod identity_headers;
 mod streaming;
+mod target;
 mod tls;

@@ -1,12 +1,15 @@
 //! What the tests stand on.
 
 pub mod gateway;
+pub mod http2;
+pub mod oracle;
 pub mod process;
 pub mod raw;
 pub mod upstream;
 
 pub use self::gateway::Gateway;
-pub use self::raw::exchange;
+pub use self::oracle::Watch;
+pub use self::raw::{Answer, exchange};
 pub use self::upstream::Upstream;
 
 use std::time::Duration;

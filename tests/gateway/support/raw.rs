@@ -127,3 +127,28 @@ async fn read_chunks(stream: &mut TcpStream) -> (Vec<u8>, bool) {
         body.extend_from_slice(&chunk[..size]);
     }
 }
+
+/// Everything that comes until the connection ends, after these bytes were sent.
+pub async fn until_closed(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(request.as_ref()).await;
+    read_to_close(&mut stream).await
+}
+
+/// Everything that comes until the connection ends.
+pub async fn read_to_close(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let read = async {
+        let mut buffer = vec![0; 8192];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            all.extend_from_slice(&buffer[..read]);
+        }
+    };
+    within("the end of the connection", read).await;
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// The status of every answer in what came on a connection.
+pub fn statuses(text: &str) -> Vec<u16> {
+    text.match_indices("HTTP/1.1 ").filter_map(|(at, _)| text.get(at + 9..at + 12)?.parse().ok()).collect()
+}

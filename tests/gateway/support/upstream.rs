@@ -1,12 +1,16 @@
 //! An upstream that records every byte of every request, and answers what it is told to.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::raw::{header_values, read_head};
+
+/// What every request is answered at first.
+pub const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// A recorded request.
 #[derive(Clone, Debug)]
@@ -37,6 +41,8 @@ pub struct Upstream {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<Recorded>>>,
     answer: Arc<Mutex<Vec<u8>>>,
+    begun: Arc<AtomicUsize>,
+    early: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -46,16 +52,22 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::<Mutex<Vec<Recorded>>>::default();
-        let answer = Arc::new(Mutex::new(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()));
-        let (seen, script) = (Arc::clone(&requests), Arc::clone(&answer));
+        let answer = Arc::new(Mutex::new(OK.to_vec()));
+        let (begun, early) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let script = Script {
+            requests: Arc::clone(&requests),
+            answer: Arc::clone(&answer),
+            begun: Arc::clone(&begun),
+            early: Arc::clone(&early),
+        };
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             for connection in 0.. {
                 let Ok((stream, _)) = listener.accept().await else { return };
-                connections.spawn(serve(stream, connection, Arc::clone(&seen), Arc::clone(&script)));
+                connections.spawn(serve(stream, connection, script.clone()));
             }
         });
-        Self { address, requests, answer, task }
+        Self { address, requests, answer, begun, early, task }
     }
 
     /// What every request is answered from now on: raw bytes. If they announce `connection: close`, or no
@@ -64,13 +76,28 @@ impl Upstream {
         *self.answer.lock().unwrap() = raw.into();
     }
 
+    /// Whether requests are answered once their head is there, without waiting for the body.
+    pub fn answers_early(&self, early: bool) {
+        self.early.store(early, Ordering::SeqCst);
+    }
+
+    /// Of how many requests a first byte has come, whether or not the rest followed.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
     /// Everything received so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.requests.lock().unwrap().clone()
     }
 
+    /// Everything received after the first `count`.
+    pub fn requests_after(&self, count: usize) -> Vec<Recorded> {
+        self.requests.lock().unwrap().get(count..).unwrap_or_default().to_vec()
+    }
+
     pub fn last(&self) -> Recorded {
-        self.requests().pop().expect("a request reached the upstream")
+        self.requests.lock().unwrap().last().expect("a request reached the upstream").clone()
     }
 
     pub fn count(&self) -> usize {
@@ -88,17 +115,31 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    connection: usize,
+/// What a connection of the upstream shares with the test.
+#[derive(Clone)]
+struct Script {
     requests: Arc<Mutex<Vec<Recorded>>>,
     answer: Arc<Mutex<Vec<u8>>>,
-) {
-    while let Some(head) = read_head(&mut stream).await {
+    begun: Arc<AtomicUsize>,
+    early: Arc<AtomicBool>,
+}
+
+async fn serve(mut stream: TcpStream, connection: usize, script: Script) {
+    loop {
+        if !matches!(stream.peek(&mut [0]).await, Ok(1)) {
+            return;
+        }
+        script.begun.fetch_add(1, Ordering::SeqCst);
+        let Some(head) = read_head(&mut stream).await else { return };
+        let early = script.early.load(Ordering::SeqCst);
+        if early {
+            let raw = script.answer.lock().unwrap().clone();
+            let _ = stream.write_all(&raw).await;
+        }
         let Some(body) = read_body(&mut stream, &head).await else { return };
-        requests.lock().unwrap().push(Recorded { head, body, connection });
-        let raw = answer.lock().unwrap().clone();
-        if stream.write_all(&raw).await.is_err() {
+        script.requests.lock().unwrap().push(Recorded { head, body, connection });
+        let raw = script.answer.lock().unwrap().clone();
+        if !early && stream.write_all(&raw).await.is_err() {
             return;
         }
         let text = String::from_utf8_lossy(&raw).to_ascii_lowercase();

@@ -1,0 +1,612 @@
+//! Where a message ends: bytes that two parsers would cut in different places.
+
+use doorward::model::role::Role;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::credentials::ROUTES;
+use crate::support::http2::{Ended, fields};
+use crate::support::raw::{read_answer, read_answer_to, read_to_close, statuses, until_closed};
+use crate::support::upstream::OK;
+use crate::support::{Gateway, Upstream, Watch, exchange, within};
+
+/// What must never run: it would be served, if anybody took it for a request.
+const SMUGGLED: &str = "GET /public/smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+
+async fn one_worker(upstream: &Upstream, more: &str) -> Gateway {
+    Gateway::configured(&format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\n{more}\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES} # [server]",
+        upstream.url()
+    ))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ambiguous_framing_is_refused_and_ends_the_connection() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let chunked = "transfer-encoding: chunked\r\n";
+    let mut cases: Vec<(String, String)> = Vec::new();
+    for length in [
+        "+5",
+        "-1",
+        "0x5",
+        "5_0",
+        "5 6",
+        "",
+        "05x",
+        "18446744073709551621",
+        "5, 6",
+        "5,5",
+        "\"5\"",
+        "5;",
+        "५",
+    ] {
+        cases.push((format!("content-length: {length}\r\n"), "hello".to_owned()));
+    }
+    for encoding in [
+        "xchunked",
+        "identity, chunked",
+        "chunked, chunked",
+        "gzip, chunked",
+        "chunked, gzip",
+        "chunked\x0b",
+        "\"chunked\"",
+        "chunked;q=1",
+        "chunked,",
+        "identity",
+        "",
+    ] {
+        cases.push((format!("transfer-encoding: {encoding}\r\n"), "5\r\nhello\r\n0\r\n\r\n".to_owned()));
+    }
+    for headers in [
+        "content-length: 5\r\ncontent-length: 6\r\n",
+        "content-length: 6\r\ncontent-length: 5\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n",
+        "transfer-encoding : chunked\r\n",
+        " transfer-encoding: chunked\r\n",
+        "x: y\r\n\ttransfer-encoding: chunked\r\n",
+        "content-length : 5\r\n",
+        "content-length: 5\r\n\r\r\n",
+        "x: a\r\n b\r\ncontent-length: 5\r\n",
+        "x: a\r\n\tb\r\ncontent-length: 5\r\n",
+        "x: a\rb\r\ncontent-length: 5\r\n",
+        "x: a\0b\r\ncontent-length: 5\r\n",
+        "x(: a\r\ncontent-length: 5\r\n",
+        "\u{fc}: a\r\ncontent-length: 5\r\n",
+        ": a\r\ncontent-length: 5\r\n",
+        "no colon\r\ncontent-length: 5\r\n",
+    ] {
+        cases.push((headers.to_owned(), "5\r\nhello\r\n0\r\n\r\n".to_owned()));
+    }
+    for (headers, body) in cases {
+        let watch = Watch::begin(&gateway, &upstream);
+        let request = format!("POST /public/x HTTP/1.1\r\nhost: a\r\n{headers}\r\n{body}{SMUGGLED}");
+        let text = until_closed(gateway.address, request).await;
+        assert!(matches!(statuses(&text)[..], [400 | 501]), "{headers:?}: {text}");
+        watch.nothing_reached(&format!("{headers:?}")).await;
+    }
+    // A length beside chunks: the length is nothing, the chunks are the body, and nothing follows.
+    for headers in [format!("content-length: 5\r\n{chunked}"), format!("{chunked}content-length: 5\r\n")] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let request = format!("POST /public/x HTTP/1.1\r\nhost: a\r\n{headers}\r\n0\r\n\r\n{SMUGGLED}");
+        let text = until_closed(gateway.address, request).await;
+        match statuses(&text)[..] {
+            [400] => watch.nothing_reached(&headers).await,
+            [200] => {
+                let sent = upstream.last();
+                assert_eq!(
+                    sent.header("content-length").filter(|length| *length != "0"),
+                    None,
+                    "{}",
+                    sent.head
+                );
+                watch.reached(&headers, &["POST /public/x"], &[]).await;
+            }
+            _ => panic!("{headers}: {text}"),
+        }
+    }
+    // The same length twice is the length, once.
+    let watch = Watch::begin(&gateway, &upstream);
+    let twice = "content-length: 5\r\ncontent-length: 5\r\n";
+    let request = format!("POST /public/x HTTP/1.1\r\nhost: a\r\n{twice}connection: close\r\n\r\nhello");
+    match statuses(&until_closed(gateway.address, request).await)[..] {
+        [400] => watch.nothing_reached(twice).await,
+        [200] => {
+            assert_eq!(upstream.last().header("content-length"), Some("5"));
+            watch.reached(twice, &["POST /public/x"], &[]).await;
+        }
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_versions_and_malformed_request_lines_never_hide_a_request() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    for (request, reached) in [
+        ("POST /public/x HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", false),
+        ("POST /public/x HTTP/1.0\r\nhost: a\r\n\r\n", true),
+        ("GET /public/x HTTP/1.0\r\nhost: a\r\n\r\n", true),
+        ("GET /public/x HTTP/1.9\r\nhost: a\r\n\r\n", false),
+        ("GET /public/x HTTP/2.0\r\nhost: a\r\n\r\n", false),
+        ("GET /public/x HTTP/0.9\r\nhost: a\r\n\r\n", false),
+        ("GET /public/x\r\n", false),
+        ("GET\t/public/x HTTP/1.1\r\nhost: a\r\n\r\n", false),
+        ("GET  /public/x HTTP/1.1\r\nhost: a\r\n\r\n", false),
+        ("GET /public/x y HTTP/1.1\r\nhost: a\r\n\r\n", false),
+        ("GET /public/x HTTP/1.1 \r\nhost: a\r\n\r\n", false),
+        ("GET /public/x\u{b} HTTP/1.1\r\nhost: a\r\n\r\n", false),
+        ("GET /public/x http/1.1\r\nhost: a\r\n\r\n", false),
+        (" GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n", false),
+        ("\0GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n", false),
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let text = until_closed(gateway.address, format!("{request}{SMUGGLED}")).await;
+        let line = request.split(" HTTP").next().unwrap_or_default();
+        if reached {
+            assert_eq!(text.matches("HTTP/1.").count(), 1, "{request:?}: {text}");
+            watch.reached(request, &[line], &[]).await;
+        } else {
+            assert!(
+                text.is_empty() || matches!(text.get(9..12), Some("400" | "405" | "505")),
+                "{request:?}: {text}"
+            );
+            assert!(text.matches("HTTP/1.").count() <= 1, "{request:?}: {text}");
+            watch.nothing_reached(request).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_chunks_break_the_transfer_and_nothing_after_them_runs() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(1024 * 1024));
+    let many_extensions = format!("{}0\r\n\r\n", "1;aaaaaaaaaaaaaaaa\r\nx\r\n".repeat(20_000));
+    for chunks in [
+        "ffffffffffffffff0\r\nhello\r\n0\r\n\r\n",
+        "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "0_2e\r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "-5\r\nhello\r\n0\r\n\r\n",
+        " 5\r\nhello\r\n0\r\n\r\n",
+        "\r\nhello\r\n0\r\n\r\n",
+        "5\0\r\nhello\r\n0\r\n\r\n",
+        "5\rhello\r\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloXX0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "5;a\nb\r\nhello\r\n0\r\n\r\n",
+        &long_extension,
+        &many_extensions,
+    ] {
+        let before = upstream.count();
+        let head = "POST /public/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        let text = until_closed(gateway.address, format!("{head}{chunks}{SMUGGLED}")).await;
+        let shown: String = chunks.chars().take(30).collect();
+        assert!(!statuses(&text).contains(&200), "{shown:?}: {text}");
+        assert!(statuses(&text).len() <= 1, "{shown:?}: {text}");
+        assert_eq!(upstream.count(), before, "{shown:?}: the upstream never saw it end");
+        assert_eq!(gateway.get("/public/alive", "").await.status, 200);
+        assert_eq!(upstream.last().line(), "GET /public/alive");
+        assert_eq!(upstream.count(), before + 1, "{shown:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_line_feeds_are_refused_or_written_anew() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    for request in [
+        "GET /public/x HTTP/1.1\nhost: a\nx: y\nconnection: close\n\n",
+        "GET /public/x HTTP/1.1\r\nhost: a\nx: y\r\nconnection: close\r\n\r\n",
+        "\r\n\r\nGET /public/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let text = until_closed(gateway.address, request).await;
+        if statuses(&text) == [200] {
+            let head = upstream.last().head;
+            assert_eq!(head.matches('\n').count(), head.matches("\r\n").count(), "{head:?}");
+            watch.reached(request, &["GET /public/x"], &[]).await;
+        } else {
+            assert!(matches!(statuses(&text)[..], [400]), "{request:?}: {text}");
+            watch.nothing_reached(request).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_unread_body_of_a_refused_request_never_becomes_a_request() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    for path in ["/admin", "/data", "/_doorward/nothing", "/public/%zz", "/_doorward/login"] {
+        for length in [0, SMUGGLED.len(), 1000, 100_000, 10_000_000] {
+            let watch = Watch::begin(&gateway, &upstream);
+            let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+            let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+            let _ = stream.write_all(format!("{head}{}", SMUGGLED.repeat(10)).as_bytes()).await;
+            let _ = stream.shutdown().await;
+            let text = read_to_close(&mut stream).await;
+            let found = statuses(&text);
+            let refused = found.first().is_none_or(|status| (400..500).contains(status));
+            assert!(refused, "{path} {length}: {text}");
+            // Of the bytes behind an announced body, whole requests are requests; those inside it are not.
+            let behind = (SMUGGLED.len() * 10).saturating_sub(length) / SMUGGLED.len();
+            let after = found.iter().filter(|status| **status == 200).count();
+            assert!(after <= behind, "{path} {length}: {text}");
+            let sent = vec!["GET /public/smuggled"; after];
+            watch.reached(&format!("{path} {length}"), &sent, &[]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_on_get_is_a_body() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let watch = Watch::begin(&gateway, &upstream);
+    let length = SMUGGLED.len();
+    let request = format!(
+        "GET /public/x HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{SMUGGLED}\
+         GET /public/y HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    );
+    assert_eq!(statuses(&until_closed(gateway.address, request).await), [200, 200]);
+    let bodies: Vec<usize> = upstream.requests().iter().map(|request| request.body.len()).collect();
+    assert_eq!(bodies, [length, 0]);
+    watch.reached("a body on GET", &["GET /public/x", "GET /public/y"], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_passes_behind_an_upgrade_that_was_not_granted() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    gateway.user("vera", Role::Viewer).await;
+    let origin = format!("origin: http://{}\r\n", gateway.address);
+    let vera = format!("cookie: {}\r\n{origin}", gateway.sign_in("vera").await);
+    let upgrade = |protocol: &str| {
+        format!(
+            "GET /public/ws HTTP/1.1\r\nhost: {}\r\n{vera}connection: upgrade\r\nupgrade: {protocol}\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n\
+             GET /admin HTTP/1.1\r\nhost: a\r\n\r\n",
+            gateway.address
+        )
+    };
+    for protocol in ["websocket", "custom", "h2c", "websocket, custom"] {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno",
+            "HTTP/1.1 426 Upgrade Required\r\nupgrade: websocket\r\nconnection: upgrade\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            let before = (upstream.count(), upstream.begun());
+            upstream.answers(answer);
+            let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+            stream.write_all(upgrade(protocol).as_bytes()).await.unwrap();
+            let _ = stream.shutdown().await;
+            let text = read_to_close(&mut stream).await;
+            let found = statuses(&text);
+            assert!(found.iter().skip(1).all(|status| *status == 401), "{protocol}: {text}");
+            assert_eq!(
+                (upstream.count(), upstream.begun()),
+                (before.0 + 1, before.1 + 1),
+                "{protocol}: {text}"
+            );
+            assert_eq!(upstream.last().line(), "GET /public/ws");
+        }
+    }
+    upstream.answers(OK);
+    // A body beside an upgrade could be either; it is neither.
+    let watch = Watch::begin(&gateway, &upstream);
+    let with_body = "POST /public/x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: custom\r\n\
+                     content-length: 5\r\n\r\nhello";
+    assert_eq!(statuses(&until_closed(gateway.address, with_body).await), [400]);
+    watch.nothing_reached("an upgrade with a body").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_proper_answer_costs_the_upstream_its_connection() {
+    let upstream = Upstream::spawn().await;
+    let gateway = one_worker(&upstream, "").await;
+    let ok_with = |headers: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}");
+    let poison = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
+    let chunked = "transfer-encoding: chunked\r\n";
+    let hello = "5\r\nhello\r\n0\r\n\r\n";
+    for (name, method, answer, status, body) in [
+        (
+            "length, then chunks",
+            "GET",
+            ok_with(&format!("content-length: 3\r\n{chunked}"), hello),
+            200,
+            "hello",
+        ),
+        (
+            "chunks, then length",
+            "GET",
+            ok_with(&format!("{chunked}content-length: 3\r\n"), hello),
+            200,
+            "hello",
+        ),
+        ("more than announced", "GET", ok_with("content-length: 2\r\n", &format!("ok{poison}")), 200, "ok"),
+        ("a body on HEAD", "HEAD", ok_with("content-length: 50\r\n", poison), 200, ""),
+        (
+            "a body on 204",
+            "GET",
+            format!("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n{poison}"),
+            204,
+            "",
+        ),
+        (
+            "a body on 304",
+            "GET",
+            format!("HTTP/1.1 304 Not Modified\r\ncontent-length: 50\r\n\r\n{poison}"),
+            304,
+            "",
+        ),
+        (
+            "a switch nobody asked for",
+            "GET",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_owned(),
+            502,
+            "*",
+        ),
+        ("two lengths", "GET", ok_with("content-length: 2\r\ncontent-length: 3\r\n", "okx"), 502, "*"),
+        ("a bad length", "GET", ok_with("content-length: +2\r\n", "ok"), 502, "*"),
+        ("no status", "GET", "garbage\r\n\r\ncontent-length:".to_owned(), 502, "*"),
+        // A GET would be tried once more: an idle connection may end just as it is used.
+        ("nothing", "POST", String::new(), 502, "*"),
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        upstream.answers(answer);
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(format!("{method} /public/x HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let to_head = method == "HEAD" || status == 304;
+        let got = within(name, read_answer_to(&mut stream, to_head)).await;
+        assert_eq!(got.status, status, "{name}: {}", got.head);
+        if body != "*" && !to_head {
+            assert_eq!(got.text(), body, "{name}");
+        }
+        let framings = got.headers("content-length").len() + got.headers("transfer-encoding").len();
+        assert!(framings <= 1, "{name}: {}", got.head);
+        let used = upstream.last().connection;
+        watch.reached(name, &[&format!("{method} /public/x")], &[]).await;
+        assert_ne!(upstream.last().connection, used, "{name}: the connection is not used again");
+    }
+    let used = upstream.last().connection;
+    assert_eq!(gateway.get("/public/x", "").await.status, 200);
+    assert_eq!(upstream.last().connection, used, "an honest connection is used again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_answer_is_seen_to_be_truncated() {
+    let upstream = Upstream::spawn().await;
+    let gateway = one_worker(&upstream, "").await;
+    for answer in [
+        format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{}", "x".repeat(500)),
+        format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3e8\r\n{}",
+            "x".repeat(500)
+        ),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabcdef0\r\n\r\n"
+            .to_owned(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"
+            .to_owned(),
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        upstream.answers(answer.clone());
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(b"GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let got = read_answer(&mut stream).await;
+        let broken = got.status == 200 && !got.complete || matches!(got.status, 0 | 502);
+        assert!(broken, "{answer:.120}: {} {}", got.head, got.body.len());
+        watch.reached("a truncated answer", &["GET /public/x"], &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_from_an_upstream_are_bounded() {
+    let upstream = Upstream::spawn().await;
+    let gateway = one_worker(&upstream, "").await;
+    let many: String = (0..10_000).map(|at| format!("x-{at}: y\r\n")).collect();
+    let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n".repeat(2_000);
+    for (name, answer, statuses) in [
+        (
+            "interim answers",
+            format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+            &[200, 502][..],
+        ),
+        (
+            "a header of 1 MiB",
+            format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(1 << 20)),
+            &[502],
+        ),
+        ("10 000 headers", format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"), &[502]),
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        upstream.answers(answer);
+        let got = gateway.get("/public/x", "").await;
+        assert!(statuses.contains(&got.status), "{name}: {}", got.status);
+        watch.reached(name, &["GET /public/x"], &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_body_ends_costs_the_upstream_its_connection() {
+    let upstream = Upstream::spawn().await;
+    let gateway = one_worker(&upstream, "").await;
+    upstream.answers_early(true);
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST /public/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
+    stream.write_all(format!("{head}{SMUGGLED}").as_bytes()).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+    assert_eq!((upstream.begun(), upstream.count()), (1, 0), "the body is still on its way");
+    upstream.answers_early(false);
+    assert_eq!(gateway.get("/public/alive", "").await.status, 200);
+    let alive =
+        upstream.requests().into_iter().find(|request| request.line() == "GET /public/alive").unwrap();
+    assert_eq!(alive.connection, 1, "another connection");
+    drop(stream);
+    assert!(upstream.requests().iter().all(|request| !request.line().contains("smuggled")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_are_bounded_in_bytes_and_lines() {
+    let upstream = Upstream::spawn().await;
+    let gateway =
+        one_worker(&upstream, "server.limits.header_bytes = 16384\nserver.limits.header_count = 40").await;
+    let lines = |count: usize| (0..count).map(|at| format!("x-{at}: y\r\n")).collect::<String>();
+    for (name, headers, expected) in [
+        ("lines within", lines(30), 200),
+        ("bytes within", format!("x: {}\r\n", "y".repeat(12_000)), 200),
+        ("too many lines", lines(50), 431),
+        ("too many bytes", format!("x: {}\r\n", "y".repeat(20_000)), 431),
+        ("far too many bytes", format!("x: {}\r\n", "y".repeat(1 << 20)), 431),
+        ("200 cookies", format!("cookie: {}\r\n", "doorward=x; ".repeat(2_000)), 431),
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let request = format!("GET /public/x HTTP/1.1\r\nhost: a\r\n{headers}connection: close\r\n\r\n");
+        let text = until_closed(gateway.address, request).await;
+        // What is still on its way when the connection is closed may take the answer with it.
+        assert!(statuses(&text) == [expected] || expected == 431 && text.is_empty(), "{name}: {text:.200}");
+        let sent: &[&str] = if expected == 200 { &["GET /public/x"] } else { &[] };
+        watch.reached(name, sent, &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_trickles_in_is_not_waited_for() {
+    let upstream = Upstream::spawn().await;
+    let gateway = one_worker(&upstream, "server.header_timeout = \"1s\"").await;
+    let watch = Watch::begin(&gateway, &upstream);
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let (mut reading, mut writing) = stream.split();
+    let trickle = async {
+        let mut every = tokio::time::interval(std::time::Duration::from_millis(50));
+        for byte in format!("GET /public/x HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(1000)).bytes() {
+            every.tick().await;
+            if writing.write_all(&[byte]).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let closed = async {
+        let mut rest = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut reading, &mut rest).await;
+        String::from_utf8_lossy(&rest).into_owned()
+    };
+    let answer = within("the end of a slow head", async {
+        tokio::select! { () = trickle => String::new(), text = closed => text }
+    })
+    .await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(10));
+    assert!(answer.is_empty() || matches!(statuses(&answer)[..], [408 | 400]), "{answer}");
+    watch.nothing_reached("a slow head").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_http2_streams_are_refused() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let base = [(":method", "POST"), (":scheme", "http"), (":path", "/public/x"), (":authority", "app")];
+    let with = |more: &[(&'static str, &'static str)]| [&base[..], more].concat();
+    let without = |name: &str| base.into_iter().filter(|(found, _)| *found != name).collect::<Vec<_>>();
+    let instead = |name: &'static str, value: &'static str| {
+        base.into_iter()
+            .map(|(found, old)| (found, if found == name { value } else { old }))
+            .collect::<Vec<_>>()
+    };
+    for (case, data) in [
+        (with(&[("transfer-encoding", "chunked")]), Some(&b"0\r\n\r\n"[..])),
+        (with(&[("connection", "x-auth-user")]), None),
+        (with(&[("connection", "keep-alive")]), None),
+        (with(&[("keep-alive", "1")]), None),
+        (with(&[("proxy-connection", "close")]), None),
+        (with(&[("upgrade", "websocket")]), None),
+        (with(&[("te", "gzip")]), None),
+        (with(&[("X-Upper", "y")]), None),
+        (with(&[("x y", "z")]), None),
+        (with(&[("x:y", "z")]), None),
+        (with(&[("x\r\ny", "z")]), None),
+        (with(&[("x", "a\r\nb: c")]), None),
+        (with(&[("x", "a\nb")]), None),
+        (with(&[("x", "a\0b")]), None),
+        (with(&[("", "z")]), None),
+        (with(&[(":path", "/admin")]), None),
+        (with(&[(":method", "GET")]), None),
+        (with(&[(":authority", "evil")]), None),
+        (with(&[(":unknown", "x")]), None),
+        (with(&[(":status", "200")]), None),
+        (with(&[("x", "y"), (":path", "/admin")]), None),
+        (with(&[("host", "evil")]), None),
+        (with(&[("host", "app"), ("host", "app")]), None),
+        (with(&[("content-length", "10")]), Some(b"hello")),
+        (with(&[("content-length", "3")]), Some(b"hello")),
+        (with(&[("content-length", "5")]), None),
+        (with(&[("content-length", "5"), ("content-length", "6")]), Some(b"hello")),
+        (with(&[("content-length", "+5")]), Some(b"hello")),
+        (without(":method"), None),
+        (without(":path"), None),
+        (without(":authority"), None),
+        (instead(":path", ""), None),
+        (instead(":path", "public/x"), None),
+        (instead(":path", "*"), None),
+        (instead(":path", "/public/x y"), None),
+        (instead(":path", "/public/x\r\nhost: evil"), None),
+        (instead(":path", "/public/../admin"), None),
+        (instead(":path", "http://evil/public/x"), None),
+        (instead(":method", "PO ST"), None),
+        (instead(":method", "post"), None),
+        (instead(":method", ""), None),
+        (instead(":method", "CONNECT"), None),
+        (instead(":authority", "a@b"), None),
+        (instead(":authority", ""), None),
+    ] {
+        let before = upstream.count();
+        let ended = within("an HTTP/2 case", fields(gateway.address, &case, data)).await;
+        let refused = match ended {
+            Ended::Answered(status) => (400..500).contains(&status),
+            Ended::Broken => true,
+        };
+        assert!(refused, "{case:?}: {ended:?}\n{:?}", upstream.requests_after(before));
+        assert_eq!(upstream.count(), before, "{case:?}");
+        assert_eq!(gateway.get("/public/alive", "").await.status, 200);
+    }
+    for (case, data) in
+        [(base.to_vec(), None), (with(&[("host", "app")]), None), (base.to_vec(), Some(&b"hello"[..]))]
+    {
+        let watch = Watch::begin(&gateway, &upstream);
+        assert_eq!(fields(gateway.address, &case, data).await, Ended::Answered(200), "{case:?}");
+        let sent = upstream.last();
+        assert_eq!(sent.body, data.unwrap_or_default());
+        let framed = sent.header("transfer-encoding").is_some()
+            || sent.header("content-length").is_some_and(|l| l != "0");
+        assert_eq!(framed, data.is_some(), "{}", sent.head);
+        watch.reached("a proper stream", &["POST /public/x"], &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expecting_continue_changes_nothing_upstream() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let watch = Watch::begin(&gateway, &upstream);
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST /public/x HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(within("100", read_answer_to(&mut stream, true)).await.status, 100);
+    stream.write_all(b"hello").await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.status, 200);
+    assert_eq!(upstream.last().header("expect"), None);
+    watch.reached("expect", &["POST /public/x"], &[]).await;
+    let unknown = "POST /data HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+    let watch = Watch::begin(&gateway, &upstream);
+    assert_eq!(exchange(gateway.address, unknown).await.status, 401, "refused without asking for the body");
+    watch.nothing_reached("expect").await;
+}
