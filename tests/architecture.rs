@@ -12,7 +12,8 @@ const FLOORS: &[&[&str]] = &[
     &["gate"],
     &["edge"],
     &["server"],
-    &["app", "cli"],
+    &["app"],
+    &["cli"],
 ];
 
 /// Lines a file may have to be read in one sitting; tables of tests may be longer.
@@ -265,10 +266,9 @@ fn only_the_store_speaks_sql() {
 }
 
 #[test]
-fn only_the_gate_makes_permits_and_in_one_place() {
+fn only_the_gate_makes_permits_and_in_one_file() {
     for source in sources() {
-        let expected = usize::from(source.path == "gate/mod.rs");
-        assert_eq!(permits_built(&source), expected, "src/{}", source.path);
+        assert_eq!(permits_built(&source) > 0, source.path == "gate/mod.rs", "src/{}", source.path);
     }
 }
 
