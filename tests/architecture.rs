@@ -1,5 +1,7 @@
 //! The floor plan and the absences that ARCHITECTURE.md states, checked against the source text.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -184,9 +186,8 @@ fn stands_alone(code: &str, at: usize) -> bool {
 
 fn is_sql(literal: &str) -> bool {
     let text = format!(" {} ", literal.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase());
-    let both = |first: &str, then: &str| {
-        text.find(first).is_some_and(|at| text[at + first.len()..].contains(then))
-    };
+    let both =
+        |first: &str, then: &str| text.find(first).is_some_and(|at| text[at + first.len()..].contains(then));
     both(" select ", " from ")
         || both(" update ", " set ")
         || [" insert into ", " delete from ", " create table ", " drop table "]
@@ -201,7 +202,8 @@ fn permits_built(source: &Source) -> usize {
         .match_indices("Permit {")
         .filter(|(at, _)| {
             let before = source.code[..*at].trim_end();
-            stands_alone(&source.code, *at) && !["struct", "impl", "for", "->"].iter().any(|w| before.ends_with(w))
+            stands_alone(&source.code, *at)
+                && !["struct", "impl", "for", "->"].iter().any(|w| before.ends_with(w))
         })
         .count()
 }
@@ -244,7 +246,8 @@ fn modules_import_only_from_lower_floors() {
 #[test]
 fn every_module_has_a_floor() {
     let sources = sources();
-    let strays = sources.iter().filter(|source| !source.module().is_empty() && floor_of(source.module()).is_none());
+    let strays =
+        sources.iter().filter(|source| !source.module().is_empty() && floor_of(source.module()).is_none());
     assert_none(strays.map(|source| format!("src/{} stands on no floor", source.path)));
 }
 
@@ -261,8 +264,16 @@ fn only_the_store_speaks_sql() {
         let sql = source.strings.iter().filter(|literal| is_sql(literal));
         sql.map(|literal| format!("src/{}: {literal}", source.path))
     }));
-    assert_none(outside.filter(|source| source.code.contains("sqlx")).map(|source| format!("src/{}: sqlx", source.path)));
-    assert!(sources.iter().any(|source| source.is_below("store/") && source.strings.iter().any(|text| is_sql(text))));
+    assert_none(
+        outside
+            .filter(|source| source.code.contains("sqlx"))
+            .map(|source| format!("src/{}: sqlx", source.path)),
+    );
+    assert!(
+        sources
+            .iter()
+            .any(|source| source.is_below("store/") && source.strings.iter().any(|text| is_sql(text)))
+    );
 }
 
 #[test]
@@ -277,7 +288,9 @@ fn only_the_clock_knows_the_time() {
     let sources = sources();
     let others = sources.iter().filter(|source| source.path != "model/time.rs");
     assert_none(
-        others.filter(|source| source.code.contains("SystemTime")).map(|source| format!("src/{}", source.path)),
+        others
+            .filter(|source| source.code.contains("SystemTime"))
+            .map(|source| format!("src/{}", source.path)),
     );
 }
 
@@ -306,7 +319,8 @@ fn no_file_has_a_name_that_says_nothing() {
 
 #[test]
 fn every_path_the_documents_name_exists() {
-    let documents = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"].map(|name| root().join(name));
+    let documents =
+        ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"].map(|name| root().join(name));
     let pages = files_below(&root().join("docs"));
     let mut checked = 0;
     let mut missing = Vec::new();
