@@ -12,4 +12,4 @@ pub mod gate; // floor 4: the one line from target to permit
 pub mod edge; // floor 5: where HTTP meets us
 pub mod server; // floor 6: listeners, workers, limits, drain
 pub mod app; // floor 7: the composition root
-pub mod cli; // floor 7: the command line
+pub mod cli; // floor 8: the command line

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, LogFormat, UpstreamAddress};
+use crate::config::{Config, LogFormat, UpstreamAddress, UpstreamConfig};
 use crate::edge::page::Site;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::proxy::tls::TlsError;
@@ -114,6 +114,8 @@ pub fn serve(config: Config) -> Result<(), StartError> {
 pub struct Running {
     config: Arc<Config>,
     addresses: Vec<SocketAddr>,
+    /// As configured: the sample is given an address of its own after this is written.
+    upstreams: Vec<String>,
     bootstrap: Bootstrap,
     phase: watch::Sender<Phase>,
     closing: watch::Sender<bool>,
@@ -175,6 +177,7 @@ impl Running {
         let bootstrap = accounts.bootstrap(&config.login).await?;
         config.login.admin_password = None;
 
+        let upstreams = config.upstreams.iter().map(described).collect();
         sample::start_where_wanted(&mut config).await?;
         let config = Arc::new(config);
         let watching = tokio::spawn(revocations.clone().watch());
@@ -236,6 +239,7 @@ impl Running {
         Ok(Self {
             config,
             addresses,
+            upstreams,
             bootstrap,
             phase,
             closing,
@@ -268,12 +272,8 @@ impl Running {
     /// Tells the operator where the gateway is and how to sign in.
     fn announce(&self) {
         let public = &self.config.public_url;
-        for upstream in &self.config.upstreams {
-            let target = match &upstream.address {
-                UpstreamAddress::Sample => String::from("the built-in sample dashboard"),
-                UpstreamAddress::Tcp { host, port, .. } => format!("{host}:{port}"),
-            };
-            tracing::info!("upstream {}: {target}", upstream.name);
+        for upstream in &self.upstreams {
+            tracing::info!("upstream {upstream}");
         }
         for address in &self.addresses {
             tracing::info!("listening on {address}");
@@ -317,6 +317,14 @@ impl Running {
         if let Some(writer) = self.log_writer {
             let _ = tokio::task::spawn_blocking(move || join(writer)).await;
         }
+    }
+}
+
+/// An upstream in one line: its name and where it is.
+fn described(upstream: &UpstreamConfig) -> String {
+    match &upstream.address {
+        UpstreamAddress::Sample => format!("{}: the built-in sample dashboard", upstream.name),
+        UpstreamAddress::Tcp { host, port, .. } => format!("{}: {host}:{port}", upstream.name),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Floor 7, the command line: reads arguments, calls one service, shows the outcome. It holds no rule.
+//! Floor 8, the command line: reads arguments, calls one service, shows the outcome. It holds no rule.
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration. Secrets are never arguments.
 

@@ -1,3 +1,5 @@
+//! The shipped example and the reference page say what the settings are.
+
 use super::super::reference::sections;
 use super::super::section::{Kind, Section, Setting};
 use super::super::settings::Root;

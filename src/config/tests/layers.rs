@@ -1,3 +1,5 @@
+//! Which layer wins: defaults, file, environment, flags.
+
 use super::*;
 
 const GOOD_SECRET: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+";

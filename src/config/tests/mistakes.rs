@@ -1,3 +1,5 @@
+//! Every mistake is named with its place and its remedy.
+
 use super::*;
 
 /// Exactly one problem, at this path and line, with this in its remedy.

@@ -1,3 +1,5 @@
+//! What the settings come to, and what is wrong with them.
+
 mod example;
 mod layers;
 mod mistakes;

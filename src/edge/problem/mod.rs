@@ -3,6 +3,7 @@
 //! Causes stay in the log; what is written here is safe to show to anybody.
 
 mod answer;
+mod causes;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,9 +11,6 @@ use std::time::Duration;
 use http::StatusCode;
 
 pub use self::answer::Look;
-use crate::gate::refusal::BadCredential;
-use crate::gate::refusal::Refusal;
-use crate::service::ServiceError;
 
 /// What the caller is told.
 #[derive(Clone, Debug)]
@@ -292,171 +290,6 @@ impl Problem {
              did, and nobody was signed out: try again in a moment.",
         )
         .after(Duration::from_secs(5))
-    }
-}
-
-impl From<&Refusal> for Problem {
-    fn from(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::BadTarget(cause) => Self::new(
-                StatusCode::BAD_REQUEST,
-                "bad-target",
-                "This address cannot be used",
-                "",
-            )
-            .because(format!("The address can be read in more than one way, so it is not passed on: {cause}.")),
-            Refusal::OddPath(spelling) => Self::new(
-                StatusCode::BAD_REQUEST,
-                "odd-path",
-                "This address cannot be used",
-                "",
-            )
-            .because(format!(
-                "The path has a spelling ({spelling}) that is not enabled for the application at this address."
-            )),
-            Refusal::NoRoute => Self::new(
-                StatusCode::NOT_FOUND,
-                "no-route",
-                "There is nothing here",
-                "No application is configured for this host and path.",
-            ),
-            Refusal::Challenge { .. } => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "sign-in-required",
-                "Sign-in required",
-                "Sign in, or send an API key.",
-            )
-            .with(Remedy::SignIn),
-            Refusal::BadCredential(bad) => Self::from(*bad),
-            Refusal::Forbidden { .. } => Self::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "You do not have access to this",
-                "This account is not allowed to do this here. Ask an administrator for access, or use another \
-                 account.",
-            )
-            .with(Remedy::OtherAccount),
-            Refusal::KeyScope => Self::new(
-                StatusCode::FORBIDDEN,
-                "key-scope",
-                "This key is not for this",
-                "The API key is good, but limited to other paths, methods or networks.",
-            ),
-            Refusal::ForeignOrigin => Self::new(
-                StatusCode::FORBIDDEN,
-                "foreign-origin",
-                "This request came from another site",
-                "A page of another origin tried to act with your session, so nothing was done.",
-            ),
-            Refusal::PasswordChange => Self::new(
-                StatusCode::FORBIDDEN,
-                "password-change-required",
-                "Choose a new password first",
-                "The password of this account is temporary. Nothing else is possible until it is changed.",
-            )
-            .with(Remedy::NewPassword),
-            Refusal::TooLarge => Self::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                "The request is too large",
-                "The body must be read to decide whether it is allowed, and it is larger than the limit for that.",
-            ),
-            Refusal::BodyLost => Self::new(
-                StatusCode::BAD_REQUEST,
-                "body-incomplete",
-                "The request is not complete",
-                "The body must be read to decide whether it is allowed, and it did not arrive.",
-            ),
-            Refusal::Unavailable(_) => Self::unavailable(),
-        }
-    }
-}
-
-impl From<BadCredential> for Problem {
-    fn from(bad: BadCredential) -> Self {
-        let (code, title, detail, remedy) = match bad {
-            BadCredential::Several => (
-                "several-credentials",
-                "More than one credential was sent",
-                "Which of them counts cannot be told, so none does. In a browser, delete the cookies of this \
-                 site and sign in again.",
-                Remedy::ForgetCookies,
-            ),
-            BadCredential::Key => (
-                "invalid-key",
-                "The API key is not valid",
-                "It is mistyped, has expired or was revoked.",
-                Remedy::NewCredential,
-            ),
-            BadCredential::Bearer => (
-                "invalid-token",
-                "The bearer token is not valid",
-                "It is not one of this gateway's, or has expired.",
-                Remedy::NewCredential,
-            ),
-            BadCredential::Scheme => (
-                "unsupported-scheme",
-                "This authorization scheme is not accepted",
-                "Send an API key as a bearer token.",
-                Remedy::None,
-            ),
-            BadCredential::Session => {
-                ("session-ended", "Your session has ended", "Sign in again.", Remedy::SignInAgain)
-            }
-        };
-        Self::new(StatusCode::UNAUTHORIZED, code, title, detail).with(remedy)
-    }
-}
-
-impl From<&ServiceError> for Problem {
-    fn from(error: &ServiceError) -> Self {
-        match error {
-            ServiceError::Conflict { .. } => {
-                Self::new(StatusCode::CONFLICT, "conflict", "This exists already", "")
-                    .because(format!("The {error}."))
-            }
-            ServiceError::Invalid { field, reason } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not accepted", "").because(
-                    if reason.starts_with("is ") {
-                        format!("The {field} {reason}.")
-                    } else {
-                        format!("The {field} is not accepted: {reason}.")
-                    },
-                )
-            }
-            ServiceError::NotFound { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", "")
-                    .because(format!("The {error}."))
-            }
-            ServiceError::LastAdmin => Self::new(
-                StatusCode::CONFLICT,
-                "last-admin",
-                "Somebody has to be admin",
-                "This is the last admin who can sign in. Make somebody else an admin first.",
-            ),
-            ServiceError::Refused => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "wrong-credentials",
-                "Sign-in failed",
-                "The name or the password is wrong.",
-            ),
-            ServiceError::Throttled { retry_after } => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-attempts",
-                "Too many attempts",
-                "Too many attempts have failed, so nothing was checked.",
-            )
-            .after(*retry_after),
-            ServiceError::Busy { retry_after } => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "A lot is going on",
-                "Many people are signing in at this moment, so nothing was checked. This is nothing you did: \
-                 it was not your password.",
-            )
-            .after(*retry_after),
-            ServiceError::Unavailable(_) => Self::unavailable(),
-        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Every problem in its three forms.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! The pages over a database in memory.
+
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
