@@ -1,6 +1,6 @@
 //! What the caller presents *to us*, at most one, and how it is removed before a request goes on.
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::refusal::BadCredential;
@@ -147,6 +147,19 @@ fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
     }
 }
 
+/// Removes `Set-Cookie` of our names from an answer: no application signs people in or out here.
+pub fn strip_set_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
+    let is_ours = |value: &HeaderValue| split_pair(value.as_bytes()).0.starts_with(names.cookie.as_bytes());
+    if headers.get_all(SET_COOKIE).iter().any(is_ours) {
+        let kept: Vec<_> =
+            headers.get_all(SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for value in kept {
+            headers.append(SET_COOKIE, value);
+        }
+    }
+}
+
 /// The pairs of a Cookie header (RFC 6265, 4.2.1), as bytes: a neighbour's cookie may hold any byte and
 /// must not hide ours.
 fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -236,6 +249,11 @@ mod tests {
         strip(&mut map, &names());
         assert_eq!(map.len(), 1, "{map:?}");
         assert_eq!(map["cookie"], "a=1; b=\"x y\";  c=3");
+
+        let mut answer =
+            headers(&[("set-cookie", "__Host-doorward=x; Path=/"), ("set-cookie", "theirs=1; Path=/")]);
+        strip_set_cookies(&mut answer, &names());
+        assert_eq!(answer.get_all("set-cookie").iter().collect::<Vec<_>>(), ["theirs=1; Path=/"]);
 
         let mut foreign = headers(&[("authorization", "Bearer eyJ"), ("cookie", "a=1;b=2")]);
         strip(&mut foreign, &names());

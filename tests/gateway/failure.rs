@@ -1,5 +1,6 @@
 //! What fails is refused, says so clearly, and loses nothing.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use doorward::model::role::Role;
@@ -8,7 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::credentials::ROUTES;
 use crate::support::gateway::bearer;
-use crate::support::raw::read_answer;
+use crate::support::gateway::{PASSWORD, session_cookie};
+use crate::support::process::Process;
+use crate::support::raw::{Answer, exchange, read_answer};
 use crate::support::{Gateway, Upstream, within};
 
 /// Makes every later look at the database fail, as a broken disk would.
@@ -48,7 +51,7 @@ async fn a_store_that_fails_is_503_for_all_but_open_paths_and_never_an_allow() {
     }
     assert_eq!(upstream.count(), before, "nothing was let through");
     assert_eq!(gateway.get("/data", "").await.status, 401, "a stranger is a stranger without asking anybody");
-    assert_eq!(gateway.post_login("vera", crate::support::gateway::PASSWORD).await.status, 503);
+    assert_eq!(gateway.post_login("vera", PASSWORD).await.status, 503);
     assert_eq!(gateway.get("/public", "").await.status, 200, "open paths need no store");
     assert_eq!(gateway.get("/_doorward/healthz", "").await.status, 200);
     within("unreadiness", async {
@@ -82,6 +85,73 @@ async fn an_outage_grace_lets_remembered_credentials_live_on_for_that_long() {
     .await;
     assert_eq!(gateway.get("/data", &known).await.status, 200);
     assert_eq!(gateway.get("/data", &unknown).await.status, 503, "what was never seen cannot be decided");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_new_sessions_clearly_and_loses_no_old_one() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Process::serve_with_full_disk(&upstream.url(), ROUTES, 600);
+    gateway.user("vera", Role::Viewer).await;
+    let key = gateway.system_key("k", Role::Viewer).await;
+    let mut cookies = Vec::new();
+    let refused = loop {
+        let answer = post_login(gateway.address, "vera").await;
+        match session_cookie(&answer) {
+            Some(cookie) => cookies.push(cookie),
+            None => break answer,
+        }
+        assert!(cookies.len() < 2000, "the disk never filled up");
+    };
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    assert!(!cookies.is_empty(), "some signed in before the disk was full");
+    let newest = format!("cookie: {}\r\n", cookies[cookies.len() - 1]);
+    assert_eq!(status(gateway.address, "/data", &newest).await, 200, "who is signed in goes on");
+    assert_eq!(status(gateway.address, "/data", &bearer(&key)).await, 200);
+    assert_eq!(status(gateway.address, "/data", "").await, 401);
+
+    // With room again, everything that was answered with success is still there.
+    let gateway = gateway.restart(&upstream.url(), ROUTES);
+    assert_eq!(status(gateway.address, "/data", &newest).await, 200);
+    assert_eq!(status(gateway.address, "/data", &bearer(&key)).await, 200);
+    assert!(session_cookie(&post_login(gateway.address, "vera").await).is_some());
+}
+
+async fn status(address: SocketAddr, path: &str, headers: &str) -> u16 {
+    exchange(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n")).await.status
+}
+
+async fn post_login(address: SocketAddr, name: &str) -> Answer {
+    let form = format!("username={name}&password={}&rd=/", PASSWORD.replace(' ', "+"));
+    let length = form.len();
+    let head = format!(
+        "POST /_doorward/login HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n"
+    );
+    exchange(address, format!("{head}{form}")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_listener_for_operators_answers_health_and_nothing_else() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nops_listen = \"127.0.0.1:0\"\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    let operators = gateway.addresses[1];
+    assert_eq!(status(operators, "/healthz", "").await, 200);
+    assert_eq!(status(operators, "/readyz", "").await, 200);
+    for path in ["/", "/public", "/_doorward/login", "/_doorward/healthz"] {
+        assert_eq!(status(operators, path, "").await, 404, "{path}");
+    }
+    assert_eq!(
+        gateway.get("/healthz", "").await.status,
+        401,
+        "without our prefix it is the application's path"
+    );
+    assert_eq!(upstream.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,11 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![expect(clippy::format_collect, clippy::format_push_string, reason = "what a test sends is written as it reads")]
+#![expect(
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "what a test sends is written as it reads"
+)]
 
 mod support;
 

@@ -96,7 +96,7 @@ async fn bodies_of_any_size_pass_both_ways_in_flat_memory() {
         Response::new(Full::from(received.to_string()).map_err(|never| match never {}).boxed())
     })
     .await;
-    let gateway = crate::support::process::Process::serve(&format!("http://{upstream}"), ROUTES).await;
+    let gateway = crate::support::process::Process::serve(&format!("http://{upstream}"), ROUTES);
     let key = gateway.system_key("mover", Role::Member).await;
 
     // One small exchange first, so that what is measured is the body and not the start.

@@ -12,7 +12,10 @@ use crate::config::SameSite;
 use crate::config::SessionConfig;
 use crate::edge::audience::Audience;
 use crate::edge::page::Site;
+use crate::gate::refusal::BadCredential;
+use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
+use crate::service::ServiceError;
 
 const TARGET: &str = "/dash/a?x=1&y=<b>";
 

@@ -244,7 +244,7 @@ impl Proxy {
                     tracing::debug!(%error, "a tunnel ended");
                 }
             });
-            clean_response(response.headers_mut());
+            self.clean_response(response.headers_mut());
             if let Some(protocol) = switched {
                 response.headers_mut().insert(UPGRADE, protocol);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -254,17 +254,18 @@ impl Proxy {
         // A length beside chunks is a lie one of two parsers believes: drop it, and the connection too.
         let two_framings = response.headers().contains_key(TRANSFER_ENCODING)
             && response.headers_mut().remove(CONTENT_LENGTH).is_some();
-        clean_response(response.headers_mut());
+        self.clean_response(response.headers_mut());
         let lease = lease.filter(|_| !two_framings);
         Ok(response.map(|body| ResponseBody::Upstream(Box::new(UpstreamBody::new(body, lease, idle)))))
     }
-}
 
-/// Removes what ends here or is only ours to say, and what would lead browsers around us.
-fn clean_response(headers: &mut HeaderMap) {
-    hop_by_hop::strip(headers);
-    identity_headers::strip(headers);
-    headers.remove(ALT_SVC);
+    /// Removes what ends here or is only ours to say, and what would lead browsers around us.
+    fn clean_response(&self, headers: &mut HeaderMap) {
+        hop_by_hop::strip(headers);
+        identity_headers::strip(headers);
+        credential::strip_set_cookies(headers, self.gate.credential_names());
+        headers.remove(ALT_SVC);
+    }
 }
 
 fn http1_request(

@@ -23,7 +23,7 @@ use super::raw::{Answer, exchange};
 /// Long enough for the password rules.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// A running gateway. Stops when dropped, or properly by [`Gateway::stop`].
+/// A running gateway. Ends with the test, or properly by [`Gateway::begin_stop`].
 pub struct Gateway {
     pub address: SocketAddr,
     pub addresses: Vec<SocketAddr>,
@@ -179,12 +179,6 @@ impl Gateway {
     pub async fn settle(&self) {
         let spread = self.revocations.seen_everywhere(super::DEADLINE).await.unwrap();
         assert!(spread.behind.is_empty() && spread.reached == 1, "{spread:?}");
-    }
-
-    pub async fn stop(mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop().await;
-        }
     }
 
     /// Begins to stop, and leaves the rest of the test to look at how.

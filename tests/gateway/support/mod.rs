@@ -19,8 +19,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits for a future, and fails the test with `what` if it hangs.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what} did not happen within {DEADLINE:?}"),
-    }
+    let Ok(value) = tokio::time::timeout(DEADLINE, future).await else {
+        panic!("{what} did not happen within {DEADLINE:?}");
+    };
+    value
 }

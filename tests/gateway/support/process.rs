@@ -2,27 +2,48 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
+use doorward::model::secret::Secret;
 use doorward::model::time::{Clock, SystemClock};
+use doorward::service::accounts::{Accounts, NewUser};
 use doorward::service::api_keys::{ApiKeys, NewKey};
+use doorward::service::password::Passwords;
 use doorward::service::revocation::Revocations;
 use doorward::store::Store;
 use tempfile::TempDir;
+
+use super::gateway::PASSWORD;
 
 /// A running `doorward serve`; killed when dropped.
 pub struct Process {
     pub address: SocketAddr,
     child: Child,
-    folder: TempDir,
+    folder: Option<TempDir>,
 }
 
 impl Process {
-    pub async fn serve(upstream: &str, routes: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    pub fn serve(upstream: &str, routes: &str) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, None)
+    }
+
+    /// As on a disk that is nearly full: no file grows beyond `kibibytes`.
+    pub fn serve_with_full_disk(upstream: &str, routes: &str, kibibytes: u32) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Some(kibibytes))
+    }
+
+    /// Ends the process without warning and starts another over the same folder.
+    pub fn restart(mut self, upstream: &str, routes: &str) -> Self {
+        self.kill();
+        let folder = self.folder.take().expect("the folder is there until the drop");
+        Self::run(folder, upstream, routes, None)
+    }
+
+    fn run(folder: TempDir, upstream: &str, routes: &str, largest_file: Option<u32>) -> Self {
         let database = folder.path().join("doorward.db");
         let file = folder.path().join("doorward.toml");
         let text = format!(
@@ -31,7 +52,17 @@ impl Process {
             database.display()
         );
         std::fs::write(&file, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        let binary = env!("CARGO_BIN_EXE_doorward");
+        let mut command = match largest_file {
+            None => Command::new(binary),
+            Some(kibibytes) => {
+                // Without the trap the first write too far would end the process, as no full disk does.
+                let mut shell = Command::new("bash");
+                let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, binary]);
+                shell
+            }
+        };
         // What the tests are told by the environment is no setting of the gateway.
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORWARD_"))
@@ -54,11 +85,37 @@ impl Process {
         };
         // What it says from now on must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { address, child, folder }
+        Self { address, child, folder: Some(folder) }
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.as_ref().expect("the folder is there until the drop").path().join("doorward.db")
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Adds a user with [`PASSWORD`], as the command line does: beside the running gateway.
+    pub async fn user(&self, name: &str, role: Role) {
+        let url = format!("sqlite:{}", self.database().display());
+        let store = Store::open(&url, 1).await.unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
+        let new = NewUser {
+            username: name.to_owned(),
+            email: None,
+            display_name: None,
+            role,
+            groups: Vec::new(),
+            password: Some((Secret::new(PASSWORD), false)),
+        };
+        Accounts::new(store, Passwords::new(), revocations, clock).create(new).await.unwrap();
     }
 
     pub async fn system_key(&self, name: &str, role: Role) -> String {
-        let url = format!("sqlite:{}", self.folder.path().join("doorward.db").display());
+        let url = format!("sqlite:{}", self.database().display());
         let store = Store::open(&url, 1).await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let keys = ApiKeys::new(store.clone(), Revocations::new(store, Arc::clone(&clock)), clock);
@@ -82,7 +139,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
