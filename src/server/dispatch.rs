@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::access_log::{AccessEvent, AccessLog};
+use super::message::{check_framing, fill_in_host, host_of, kind_of};
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ext_authz;
@@ -26,7 +27,6 @@ use crate::edge::forwarded::Peer;
 use crate::edge::page::RESERVED;
 use crate::edge::page::Site;
 use crate::edge::problem::{Look, Problem};
-use crate::edge::proxy::hop_by_hop;
 use crate::edge::proxy::read_ahead;
 use crate::edge::proxy::{Arrival, Failure, ForwardError, Proxy};
 use crate::edge::web::{Web, WebRequest};
@@ -34,7 +34,7 @@ use crate::gate::Trail;
 use crate::gate::refusal::Refusal;
 use crate::model::network;
 use crate::model::principal::Client;
-use crate::model::target::{RequestKind, RequestTarget, TargetError};
+use crate::model::target::{RequestTarget, TargetError};
 use crate::model::time::Clock;
 use crate::service::revocation::Revocations;
 
@@ -169,14 +169,14 @@ impl Dispatch {
         seen: &mut Seen,
         trail: &mut Trail,
     ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
-        check_framing(&request)?;
+        check_framing(&request).map_err(Denied::closing)?;
         let raw = request.uri().path_and_query().ok_or(TargetError::NotAbsolute).map_err(refused)?.clone();
         if raw.as_str().len() > self.shared.uri_bytes {
             return Err(Denied::closing(Problem::uri_too_long()));
         }
         let host = host_of(&request).map_err(refused)?;
         let authority = host.to_owned();
-        let kind = kind_of(&request)?;
+        let kind = kind_of(&request).map_err(Denied::closing)?;
         let target =
             RequestTarget::parse(request.method(), host, &raw, kind).map_err(|error| match error {
                 TargetError::BadMethod => Denied::closing(Problem::method_not_allowed(PROXIED_METHODS)),
@@ -389,73 +389,4 @@ impl Denied {
 
 fn refused(error: TargetError) -> Denied {
     Denied::closing(Problem::from(&Refusal::BadTarget(error)))
-}
-
-/// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What hyper refuses
-/// itself never comes here.
-fn check_framing<B>(request: &Request<B>) -> Result<(), Denied> {
-    let headers = request.headers();
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let chunked_only = match (encodings.next(), encodings.next()) {
-        (None, _) => true,
-        (Some(encoding), None) => {
-            request.version() == Version::HTTP_11 && encoding.as_bytes().eq_ignore_ascii_case(b"chunked")
-        }
-        _ => false,
-    };
-    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-    let one_length = headers.get_all(CONTENT_LENGTH).iter().count() <= 1;
-    if chunked_only && !both && one_length { Ok(()) } else { Err(Denied::closing(Problem::bad_framing())) }
-}
-
-/// HTTP/2 names the host in the target only.
-fn fill_in_host<B>(request: &Request<B>, headers: &mut HeaderMap) {
-    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-    if let Some(host) = authority {
-        headers.entry(HOST).or_insert(host);
-    }
-}
-
-/// The one host a request names: in the target, in `Host`, or the same in both (RFC 9112, 3.2).
-fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let header = match (hosts.next(), hosts.next()) {
-        (None, _) => None,
-        (Some(host), None) => Some(host.to_str().map_err(|_| TargetError::BadHost)?),
-        _ => return Err(TargetError::BadHost),
-    };
-    let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    match (authority, header) {
-        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
-            Err(TargetError::BadHost)
-        }
-        (_, Some(host)) | (Some(host), None) => Ok(host),
-        (None, None) => Err(TargetError::BadHost),
-    }
-}
-
-fn kind_of(request: &Request<Incoming>) -> Result<RequestKind, Denied> {
-    let headers = request.headers();
-    if request.version() < Version::HTTP_2
-        && let Some(protocol) = hop_by_hop::upgrade_of(headers)
-    {
-        if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
-            // An invitation that may be declined (RFC 9110, 7.8); HTTP/2 is spoken by prior knowledge only.
-            return Ok(RequestKind::Plain);
-        }
-        if !hyper::body::Body::is_end_stream(request.body()) {
-            return Err(Denied::closing(Problem::bad_framing()));
-        }
-        let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-        return Ok(if websocket { RequestKind::WebSocket } else { RequestKind::Upgrade });
-    }
-    Ok(if is_grpc(headers) { RequestKind::Grpc } else { RequestKind::Plain })
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
-            && matches!(value.get(16), None | Some(b'+' | b';' | b' '))
-    })
 }

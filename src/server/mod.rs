@@ -8,6 +8,8 @@ pub mod head_timeout;
 pub mod tls;
 pub mod worker;
 
+mod message;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

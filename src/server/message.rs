@@ -1,0 +1,79 @@
+//! A message read the one way that leaves no doubt: where it ends, whom it is for, what it turns into.
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, Version};
+use hyper::body::Incoming;
+
+use crate::edge::problem::Problem;
+use crate::edge::proxy::hop_by_hop;
+use crate::model::target::{RequestKind, TargetError};
+
+/// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What hyper refuses
+/// itself never comes here.
+pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Problem> {
+    let headers = request.headers();
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked_only = match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(encoding), None) => {
+            request.version() == Version::HTTP_11 && encoding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        }
+        _ => false,
+    };
+    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    let one_length = headers.get_all(CONTENT_LENGTH).iter().count() <= 1;
+    if chunked_only && !both && one_length { Ok(()) } else { Err(Problem::bad_framing()) }
+}
+
+/// HTTP/2 names the host in the target only.
+pub(super) fn fill_in_host<B>(request: &Request<B>, headers: &mut HeaderMap) {
+    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = authority {
+        headers.entry(HOST).or_insert(host);
+    }
+}
+
+/// The one host a request names: in the target, in `Host`, or the same in both (RFC 9112, 3.2).
+pub(super) fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let header = match (hosts.next(), hosts.next()) {
+        (None, _) => None,
+        (Some(host), None) => Some(host.to_str().map_err(|_| TargetError::BadHost)?),
+        _ => return Err(TargetError::BadHost),
+    };
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    match (authority, header) {
+        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
+            Err(TargetError::BadHost)
+        }
+        (_, Some(host)) | (Some(host), None) => Ok(host),
+        (None, None) => Err(TargetError::BadHost),
+    }
+}
+
+/// What becomes of the connection: an answer, a stream of messages, or another protocol.
+pub(super) fn kind_of(request: &Request<Incoming>) -> Result<RequestKind, Problem> {
+    let headers = request.headers();
+    if request.version() < Version::HTTP_2
+        && let Some(protocol) = hop_by_hop::upgrade_of(headers)
+    {
+        if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
+            // An invitation that may be declined (RFC 9110, 7.8); HTTP/2 is spoken by prior knowledge only.
+            return Ok(RequestKind::Plain);
+        }
+        if !hyper::body::Body::is_end_stream(request.body()) {
+            return Err(Problem::bad_framing());
+        }
+        let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        return Ok(if websocket { RequestKind::WebSocket } else { RequestKind::Upgrade });
+    }
+    Ok(if is_grpc(headers) { RequestKind::Grpc } else { RequestKind::Plain })
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+            && matches!(value.get(16), None | Some(b'+' | b';' | b' '))
+    })
+}
