@@ -12,6 +12,7 @@ use crate::config;
 use crate::config::Config;
 use crate::config::RouteConfig;
 use crate::config::UpstreamAddress;
+use crate::config::UpstreamProtocol;
 use crate::policy::Rule;
 use crate::policy::When;
 
@@ -122,7 +123,11 @@ fn upstream(route: &RouteConfig, config: &Config) -> (String, String) {
     let address = match &upstream.address {
         UpstreamAddress::Sample => "built-in sample".to_owned(),
         UpstreamAddress::Tcp { host, port, tls } => {
-            let scheme = if *tls { "https" } else { "http" };
+            let scheme = match (tls, upstream.protocol) {
+                (true, _) => "https",
+                (false, UpstreamProtocol::Http1) => "http",
+                (false, UpstreamProtocol::Http2) => "h2c",
+            };
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
             format!("{scheme}://{host}:{port}")
         }
