@@ -232,7 +232,8 @@ impl Running {
             threads.push(thread);
         }
         let limits = config.server.limits;
-        let admission = Admission::new(limits.connections, limits.connections_per_client);
+        let admission =
+            Admission::new(limits.connections, limits.connections_per_client, &config.server.trusted_proxies);
         for listener in listeners {
             tokio::spawn(server::accept(listener, workers.clone(), admission.clone(), phases.clone()));
         }

@@ -108,7 +108,7 @@ section! {
         uri_bytes: Number<256, 65536> = "8192", "16384";
         /// Open connections in total.
         connections: Number<1, 1_000_000> = "10000", "50000";
-        /// Open connections of one client; for IPv6, of one /64.
+        /// Open connections of one client; for IPv6, of one /64. Not applied to `server.trusted_proxies`.
         connections_per_client: Number<1, 1_000_000> = "256", "1000";
         /// Concurrent HTTP/2 streams of one connection.
         http2_streams: Number<1, 10_000> = "100", "250";

@@ -4,12 +4,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ipnet::IpNet;
+
+use crate::model::network;
 use crate::model::network::throttle_bucket;
 
 /// Counts open connections. Locked once when a connection opens and once when it closes, never per request.
 #[derive(Clone, Debug)]
 pub struct Admission {
     counts: Arc<Mutex<Counts>>,
+    /// Proxies carry the connections of many clients, so only the total bounds them.
+    proxies: Arc<[IpNet]>,
     total_max: usize,
     per_client_max: usize,
 }
@@ -38,9 +43,10 @@ pub enum Full {
 }
 
 impl Admission {
-    /// Admits up to `total_max` connections, and up to `per_client_max` of one client (IPv6: one /64).
-    pub fn new(total_max: usize, per_client_max: usize) -> Self {
-        Self { counts: Arc::default(), total_max, per_client_max }
+    /// Admits up to `total_max` connections, and up to `per_client_max` of one client (IPv6: one /64) that is
+    /// not one of our own `proxies`.
+    pub fn new(total_max: usize, per_client_max: usize, proxies: &[IpNet]) -> Self {
+        Self { counts: Arc::default(), proxies: proxies.into(), total_max, per_client_max }
     }
 
     /// Admits a connection from `address`.
@@ -50,12 +56,13 @@ impl Admission {
     /// [`Full`] if there is no room.
     pub fn admit(&self, address: IpAddr) -> Result<Slot, Full> {
         let bucket = throttle_bucket(address);
+        let is_proxy = network::contains(&self.proxies, address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= self.total_max {
             return Err(Full::Total);
         }
         let client = counts.clients.entry(bucket).or_default();
-        if *client >= self.per_client_max {
+        if *client >= self.per_client_max && !is_proxy {
             return Err(Full::Client);
         }
         *client += 1;
@@ -83,7 +90,7 @@ mod tests {
 
     #[test]
     fn connections_are_bounded_in_total_and_by_client_and_room_comes_back() {
-        let admission = Admission::new(3, 2);
+        let admission = Admission::new(3, 2, &[]);
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let first = admission.admit(address("2001:db8::1")).unwrap();
         let _second = admission.admit(address("2001:db8::2")).unwrap();
@@ -93,5 +100,16 @@ mod tests {
         drop(first);
         assert!(admission.admit(address("2001:db8::3")).is_ok());
         assert_eq!(admission.counts.lock().unwrap().clients.len(), 2, "who has no connection has no entry");
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_bounded_by_the_total_alone() {
+        let admission = Admission::new(3, 1, &["192.0.2.1/32".parse().unwrap()]);
+        let proxy = "192.0.2.1".parse().unwrap();
+        let held: Vec<_> = (0..3).map(|_| admission.admit(proxy).unwrap()).collect();
+        assert_eq!(admission.admit(proxy).unwrap_err(), Full::Total);
+        drop(held);
+        let _other = admission.admit("192.0.2.2".parse().unwrap()).unwrap();
+        assert_eq!(admission.admit("192.0.2.2".parse().unwrap()).unwrap_err(), Full::Client);
     }
 }
