@@ -163,7 +163,7 @@ step "lints of the peer tests" cargo clippy --quiet --test peers -- -D warnings
 step "build" build
 step "installation" installed
 step "PostgreSQL" start_postgres
-step "tests" cargo test --quiet
+step "tests" cargo test --quiet --no-fail-fast
 step "tests against real peers" cargo test --quiet --test peers
 
 if [ "${#failed[@]}" -gt 0 ]; then
