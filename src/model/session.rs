@@ -22,6 +22,8 @@ pub struct Session {
     pub client: String,
     /// Browser the sign-in came from, cut to 200 characters.
     pub user_agent: String,
+    /// The session it was handed over from, for a browser at another host; it ends with that one.
+    pub parent_id: Option<String>,
 }
 
 impl Session {

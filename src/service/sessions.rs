@@ -25,6 +25,8 @@ use crate::store::Store;
 
 /// Sessions of one user; one more ends the oldest.
 const MOST_PER_USER: usize = 20;
+/// Sessions handed over from one; far more than anyone has applications.
+const MOST_PER_PARENT: usize = 50;
 /// Our cookie values have 66 bytes; what is far longer is not even signed over.
 const LONGEST_COOKIE: usize = 128;
 /// Characters kept of what the browser calls itself.
@@ -69,6 +71,31 @@ impl Sessions {
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
+        self.add(user, None, client, user_agent).await
+    }
+
+    /// Opens a session for the browser of `parent` at another host: it ends with that one, at the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Refused`] if the user was disabled or the parent ended meanwhile.
+    pub(super) async fn open_from(
+        &self,
+        parent: &Session,
+        user: &User,
+        client: IpAddr,
+        user_agent: &str,
+    ) -> Result<Secret, ServiceError> {
+        Ok(self.add(user, Some(parent), client, user_agent).await?.0)
+    }
+
+    async fn add(
+        &self,
+        user: &User,
+        parent: Option<&Session>,
+        client: IpAddr,
+        user_agent: &str,
+    ) -> Result<(Secret, Session), ServiceError> {
         let now = self.clock.now();
         let token = random_text();
         let session = Session {
@@ -76,12 +103,14 @@ impl Sessions {
             user_id: user.id.clone(),
             created_at: now,
             last_seen_at: now,
-            expires_at: now.after(self.config.absolute),
+            expires_at: parent.map_or_else(|| now.after(self.config.absolute), |parent| parent.expires_at),
             client: client.to_canonical().to_string(),
             user_agent: user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_LENGTH).collect(),
+            parent_id: parent.map(|parent| parent.id.clone()),
         };
         let digest = TokenDigest::of(token.expose());
-        if !self.store.add_session(&session, digest, MOST_PER_USER).await? {
+        let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
+        if !self.store.add_session(&session, digest, cap).await? {
             return Err(ServiceError::Refused);
         }
         // The oldest session of many may have ended.
@@ -96,13 +125,23 @@ impl Sessions {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn resolve(&self, digest: TokenDigest) -> Result<Option<Principal>, ServiceError> {
         let found = self.store.find_session(digest).await?;
-        Ok(found.and_then(|(session, user)| {
-            let usable = session.is_live(self.clock.now(), self.config.idle) && !user.disabled;
-            usable.then(|| principal(session, user))
-        }))
+        Ok(found
+            .filter(|(session, user)| self.is_usable(session, user))
+            .map(|(session, user)| principal(session, user)))
     }
 
-    /// Ends a session by its public id; `false` if there is none.
+    /// A session by its public id, and its user, if it can be used now.
+    pub(super) async fn find_live(&self, id: &str) -> Result<Option<(Session, User)>, ServiceError> {
+        let found = self.store.session_by_id(id).await?;
+        Ok(found.filter(|(session, user)| self.is_usable(session, user)))
+    }
+
+    fn is_usable(&self, session: &Session, user: &User) -> bool {
+        session.is_live(self.clock.now(), self.config.idle) && !user.disabled
+    }
+
+    /// Ends a session by its public id, and every one that its browser has at other hosts; `false` if there
+    /// is none.
     ///
     /// # Errors
     ///

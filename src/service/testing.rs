@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::accounts::Accounts;
 use super::accounts::NewUser;
 use super::api_keys::ApiKeys;
+use super::handovers::Handovers;
 use super::login::Login;
 use super::login::SignIn;
 use super::login::SignedIn;
@@ -34,6 +35,7 @@ pub(super) struct World {
     pub(super) passwords: Passwords,
     pub(super) revocations: Revocations,
     pub(super) sessions: Sessions,
+    pub(super) handovers: Handovers,
     pub(super) login: Login,
     pub(super) accounts: Accounts,
     pub(super) api_keys: ApiKeys,
@@ -63,6 +65,7 @@ impl World {
             revocations.clone(),
             clock.clone(),
         );
+        let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
         let login = Login::new(
             store.clone(),
             passwords.clone(),
@@ -72,7 +75,7 @@ impl World {
         );
         let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), clock.clone());
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
-        Self { store, clock: manual, passwords, revocations, sessions, login, accounts, api_keys }
+        Self { store, clock: manual, passwords, revocations, sessions, handovers, login, accounts, api_keys }
     }
 
     pub(super) fn clock(&self) -> Arc<dyn Clock> {

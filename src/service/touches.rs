@@ -125,6 +125,7 @@ impl Upkeep {
             Timestamp(now.0.saturating_sub(i64::try_from(span.as_secs()).unwrap_or(i64::MAX)))
         };
         self.sessions.purge().await?;
+        self.store.purge_handovers(now).await?;
         self.store.purge_attempts(before(LONGEST_WINDOW)).await?;
         self.store.purge_gateways(before(GATEWAY_GONE)).await?;
         Ok(())

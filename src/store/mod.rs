@@ -4,6 +4,7 @@
 //! as digests and passwords only as hashes, so a stolen database holds nothing that can be presented.
 
 mod api_keys;
+mod handovers;
 mod migrate;
 mod pool;
 mod revision;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use self::pool::Pool;
 
+pub use self::handovers::Handover;
 pub use self::throttle::Bucket;
 pub use self::users::Changed;
 

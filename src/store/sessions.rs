@@ -18,7 +18,7 @@ macro_rules! session_columns {
     () => {
         "s.id AS s_id, s.user_id AS s_user_id, s.created_at AS s_created_at,
          s.last_seen_at AS s_last_seen_at, s.expires_at AS s_expires_at, s.client AS s_client,
-         s.user_agent AS s_user_agent"
+         s.user_agent AS s_user_agent, s.parent_id AS s_parent_id"
     };
 }
 
@@ -31,13 +31,15 @@ fn session_of(row: &Row) -> Result<Session, StoreError> {
         expires_at: row.time("s_expires_at")?,
         client: row.text("s_client")?,
         user_agent: row.text("s_user_agent")?,
+        parent_id: row.optional_text("s_parent_id")?,
     })
 }
 
 impl Store {
-    /// Adds a session and ends the user's oldest ones so that at most `cap` (at least this one) remain.
+    /// Adds a session and ends the user's oldest ones so that at most `cap` (at least this one) remain. Those
+    /// with a parent are counted among its children only, the others among themselves.
     ///
-    /// `false`, and nothing done, if the user is gone or disabled meanwhile.
+    /// `false`, and nothing done, if the user is gone or disabled meanwhile, or the parent has ended.
     pub async fn add_session(
         &self,
         session: &Session,
@@ -45,10 +47,12 @@ impl Store {
         cap: usize,
     ) -> Result<bool, StoreError> {
         const INSERT: &str = "INSERT INTO sessions
-                 (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent)
-             SELECT $1, $2, id, $4, $5, $6, $7, $8 FROM users WHERE id = $3 AND NOT disabled";
-        const DROP_OLDEST: &str = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2 AND id NOT IN
-             (SELECT id FROM sessions WHERE user_id = $1 AND id <> $2
+                 (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id)
+             SELECT $1, $2, id, $4, $5, $6, $7, $8, $9 FROM users WHERE id = $3 AND NOT disabled
+                AND ($9 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE id = $9 AND user_id = $3))";
+        const DROP_OLDEST: &str = "DELETE FROM sessions
+             WHERE user_id = $1 AND id <> $2 AND parent_id IS NOT DISTINCT FROM $4 AND id NOT IN
+             (SELECT id FROM sessions WHERE user_id = $1 AND id <> $2 AND parent_id IS NOT DISTINCT FROM $4
               ORDER BY created_at DESC, id DESC LIMIT $3)";
         let mut change = self.pool.change_in_turn().await?;
         let values = [
@@ -60,12 +64,14 @@ impl Store {
             session.expires_at.into(),
             (&session.client).into(),
             (&session.user_agent).into(),
+            session.parent_id.as_deref().into(),
         ];
         if change.execute(INSERT, &values).await? == 0 {
             return Ok(false);
         }
         let others = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
-        let values = [(&session.user_id.0).into(), (&session.id).into(), others.into()];
+        let parent = session.parent_id.as_deref();
+        let values = [(&session.user_id.0).into(), (&session.id).into(), others.into(), parent.into()];
         if change.execute(DROP_OLDEST, &values).await? > 0 {
             revision::raise(&mut change).await?;
         }
@@ -86,9 +92,24 @@ impl Store {
         row.map(|row| Ok((session_of(&row)?, user_of(&row)?))).transpose()
     }
 
-    /// Notes when sessions, by id, were last seen; a later time already noted stays.
+    /// The session with this id and its user. Whether it is still live is the caller's question.
+    pub async fn session_by_id(&self, id: &str) -> Result<Option<(Session, User)>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", ",
+            user_columns!(),
+            " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1"
+        );
+        let row = self.pool.row(SQL, &[id.into()]).await?;
+        row.map(|row| Ok((session_of(&row)?, user_of(&row)?))).transpose()
+    }
+
+    /// Notes when sessions, by id, were last seen, and their parents with them; a later time already noted
+    /// stays.
     pub async fn touch_sessions(&self, seen: &[(String, Timestamp)]) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
+        const SQL: &str = "UPDATE sessions SET last_seen_at = $2 WHERE last_seen_at < $2
+             AND (id = $1 OR id = (SELECT parent_id FROM sessions WHERE id = $1))";
         for batch in seen.chunks(BATCH) {
             let mut change = self.pool.change_in_turn().await?;
             for (id, at) in batch {
@@ -111,19 +132,30 @@ impl Store {
         rows.iter().map(|row| Ok((session_of(row)?, row.text("username")?))).collect()
     }
 
-    /// Ends a session by its id; `false` if there is none.
+    /// Ends a session by its id, and with it its children; a child ends with its parent and siblings, since
+    /// its browser could get another one there. `false` if there is none.
     pub async fn end_session(&self, id: &str) -> Result<bool, StoreError> {
-        Ok(self.end_where("DELETE FROM sessions WHERE id = $1", id).await? > 0)
+        const CHILDREN: &str = "DELETE FROM sessions WHERE parent_id =
+             (SELECT coalesce(parent_id, id) FROM sessions WHERE id = $1) AND id <> $1";
+        const FAMILY: &str = "DELETE FROM sessions WHERE id = $1
+             OR id = (SELECT parent_id FROM sessions WHERE id = $1)";
+        Ok(self.end_where([CHILDREN, FAMILY], id).await? > 0)
     }
 
     /// Ends all sessions of a user; how many they were.
     pub async fn end_sessions_of(&self, user: &UserId) -> Result<u64, StoreError> {
-        self.end_where("DELETE FROM sessions WHERE user_id = $1", &user.0).await
+        const CHILDREN: &str = "DELETE FROM sessions WHERE user_id = $1 AND parent_id IS NOT NULL";
+        const PARENTS: &str = "DELETE FROM sessions WHERE user_id = $1";
+        self.end_where([CHILDREN, PARENTS], &user.0).await
     }
 
-    async fn end_where(&self, sql: &'static str, id: &str) -> Result<u64, StoreError> {
+    /// Children go first: what a cascade takes is not counted by both databases.
+    async fn end_where(&self, statements: [&'static str; 2], id: &str) -> Result<u64, StoreError> {
         let mut change = self.pool.change_in_turn().await?;
-        let ended = change.execute(sql, &[id.into()]).await?;
+        let mut ended = 0;
+        for sql in statements {
+            ended += change.execute(sql, &[id.into()]).await?;
+        }
         if ended > 0 {
             revision::raise(&mut change).await?;
             change.commit().await?;
@@ -135,10 +167,15 @@ impl Store {
     ///
     /// The revision stays: nobody could use them any more.
     pub async fn purge_sessions(&self, now: Timestamp, idle_seconds: i64) -> Result<u64, StoreError> {
-        const SQL: &str = "DELETE FROM sessions WHERE expires_at <= $1 OR last_seen_at <= $2";
+        const CHILDREN: &str = "DELETE FROM sessions WHERE parent_id IS NOT NULL
+             AND (expires_at <= $1 OR last_seen_at <= $2)";
+        const PARENTS: &str = "DELETE FROM sessions WHERE expires_at <= $1 OR last_seen_at <= $2";
         let mut change = self.pool.change_in_turn().await?;
         let idle_since = now.0.saturating_sub(idle_seconds);
-        let gone = change.execute(SQL, &[now.into(), idle_since.into()]).await?;
+        let mut gone = 0;
+        for sql in [CHILDREN, PARENTS] {
+            gone += change.execute(sql, &[now.into(), idle_since.into()]).await?;
+        }
         change.commit().await?;
         Ok(gone)
     }

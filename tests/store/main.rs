@@ -13,7 +13,7 @@ use doorward::model::session::Session;
 use doorward::model::time::Timestamp;
 use doorward::model::token::TokenDigest;
 use doorward::model::user::{User, UserId};
-use doorward::store::{Bucket, Changed, Store, StoreError};
+use doorward::store::{Bucket, Changed, Handover, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
 /// A database of one test.
@@ -77,6 +77,7 @@ macro_rules! on_each_database {
 }
 
 mod api_keys;
+mod handovers;
 mod opening;
 mod sessions;
 mod setup;
@@ -119,6 +120,7 @@ fn session(of: &User, id: &str, at: Timestamp) -> Session {
         expires_at: Timestamp(at.0 + 1000),
         client: "192.0.2.1".to_owned(),
         user_agent: "browser".to_owned(),
+        parent_id: None,
     }
 }
 

@@ -9,7 +9,82 @@ on_each_database![
     last_seen_never_moves_back,
     sessions_are_listed_newest_first,
     dead_sessions_are_purged_and_live_ones_stay,
+    children_end_with_their_parent_and_the_parent_with_a_child,
+    a_child_needs_a_living_parent_of_the_same_user,
+    children_are_counted_among_themselves,
+    a_child_in_use_keeps_its_parent,
 ];
+
+/// Signs `of` in at another host, from the session `parent`; the token is the id.
+async fn handed_over(store: &Store, of: &User, id: &str, parent: &str, cap: usize) -> bool {
+    let child = Session { parent_id: Some(parent.to_owned()), ..session(of, id, NOW) };
+    store.add_session(&child, TokenDigest::of(id), cap).await.unwrap()
+}
+
+async fn children_end_with_their_parent_and_the_parent_with_a_child(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    for ended in ["parent", "a", "all", "purge"] {
+        signed_in(store, &alice, "other").await;
+        signed_in(store, &alice, "parent").await;
+        for id in ["a", "b"] {
+            assert!(handed_over(store, &alice, id, "parent", 10).await);
+        }
+        let before = store.revision().await.unwrap();
+        match ended {
+            "all" => assert_eq!(store.end_sessions_of(&alice.id).await.unwrap(), 4),
+            "purge" => assert_eq!(store.purge_sessions(later(1000), 9999).await.unwrap(), 4),
+            id => assert!(store.end_session(id).await.unwrap()),
+        }
+        for id in ["parent", "a", "b"] {
+            assert!(!is_signed_in(store, id).await, "{id} after {ended}");
+        }
+        assert_eq!(is_signed_in(store, "other").await, ended == "parent" || ended == "a", "{ended}");
+        assert_eq!(store.revision().await.unwrap() > before, ended != "purge", "{ended}");
+        store.end_sessions_of(&alice.id).await.unwrap();
+    }
+}
+
+async fn a_child_needs_a_living_parent_of_the_same_user(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    let bob = added(store, "bob", Role::Member).await;
+    signed_in(store, &bob, "bobs").await;
+    assert!(!handed_over(store, &alice, "child", "gone", 10).await);
+    assert!(!handed_over(store, &alice, "child", "bobs", 10).await);
+    assert!(!is_signed_in(store, "child").await);
+    assert!(handed_over(store, &bob, "child", "bobs", 10).await);
+    let (found, of) = store.session_by_id("child").await.unwrap().unwrap();
+    assert_eq!((found.parent_id.as_deref(), of.id), (Some("bobs"), bob.id));
+    assert_eq!(store.session_by_id("gone").await.unwrap(), None);
+}
+
+async fn children_are_counted_among_themselves(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    for parent in ["p1", "p2"] {
+        signed_in(store, &alice, parent).await;
+    }
+    for (id, parent) in [("a", "p1"), ("b", "p1"), ("c", "p2"), ("d", "p1")] {
+        assert!(handed_over(store, &alice, id, parent, 2).await);
+    }
+    for (id, stays) in [("p1", true), ("p2", true), ("a", false), ("b", true), ("c", true), ("d", true)] {
+        assert_eq!(is_signed_in(store, id).await, stays, "{id}");
+    }
+    store.add_session(&session(&alice, "p3", later(1)), TokenDigest::of("p3"), 2).await.unwrap();
+    for (id, stays) in [("p1", false), ("p2", true), ("p3", true), ("b", false), ("c", true)] {
+        assert_eq!(is_signed_in(store, id).await, stays, "{id}");
+    }
+}
+
+async fn a_child_in_use_keeps_its_parent(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    signed_in(store, &alice, "parent").await;
+    assert!(handed_over(store, &alice, "child", "parent", 10).await);
+    assert!(handed_over(store, &alice, "idle", "parent", 10).await);
+    store.touch_sessions(&[("child".to_owned(), later(60))]).await.unwrap();
+    assert_eq!(store.purge_sessions(later(100), 100).await.unwrap(), 1);
+    for (id, stays) in [("parent", true), ("child", true), ("idle", false)] {
+        assert_eq!(is_signed_in(store, id).await, stays, "{id}");
+    }
+}
 
 async fn a_session_is_found_by_its_digest_only(store: &Store) {
     let mut alice = user("alice", Role::Member);

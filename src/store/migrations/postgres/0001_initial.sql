@@ -49,9 +49,23 @@ CREATE TABLE sessions (
     last_seen_at BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,
     client       TEXT NOT NULL,
-    user_agent   TEXT NOT NULL
+    user_agent   TEXT NOT NULL,
+    parent_id    TEXT REFERENCES sessions (id) ON DELETE CASCADE -- opened by a hand-over from there
 );
 CREATE INDEX sessions_user ON sessions (user_id);
+CREATE INDEX sessions_parent ON sessions (parent_id);
+
+-- Sessions on their way to another host, for a minute each.
+CREATE TABLE handovers (
+    digest     BYTEA PRIMARY KEY,
+    session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    browser    BYTEA NOT NULL, -- digest of the cookie that the browser shows at the other host
+    host       TEXT NOT NULL,
+    path       TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX handovers_session ON handovers (session_id);
+CREATE INDEX handovers_expiry ON handovers (expires_at);
 
 CREATE TABLE api_keys (
     id           TEXT PRIMARY KEY,

@@ -1,0 +1,196 @@
+//! Handing a session over to another host, where the browser holds no cookie of ours yet.
+//!
+//! The browser begins it at that host, where it is given something to hold; the host of the sign-in grants a
+//! token for whoever holds that; and the first to show both there gets a session of its own.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ServiceError;
+use super::sessions::Sessions;
+use crate::model::secret::Secret;
+use crate::model::time::Clock;
+use crate::model::token::TokenDigest;
+use crate::model::token::random_text;
+use crate::store::Handover;
+use crate::store::Store;
+
+/// How long a token can be redeemed: a redirect takes no longer.
+const LIFETIME: Duration = Duration::from_mins(1);
+/// Open hand-overs of one session, as many tabs that are restored at once may begin.
+const MOST_PER_SESSION: usize = 20;
+/// Tokens and what browsers hold have 43 characters.
+const LONGEST: usize = 64;
+
+/// Grants and redeems hand-overs.
+#[derive(Clone, Debug)]
+pub struct Handovers {
+    store: Store,
+    sessions: Sessions,
+    clock: Arc<dyn Clock>,
+}
+
+/// A session at another host, and where to go with it.
+#[derive(Debug)]
+pub struct Redeemed {
+    /// Value of the session cookie.
+    pub cookie: Secret,
+    /// Path and query at that host.
+    pub path: String,
+}
+
+impl Handovers {
+    /// Over the store that holds the sessions.
+    pub fn new(store: Store, sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
+        Self { store, sessions, clock }
+    }
+
+    /// A token by which the browser that holds the text behind `browser` can take this session, by its id,
+    /// on to `path` at `host`. `None` if the session has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn grant(
+        &self,
+        session_id: &str,
+        browser: TokenDigest,
+        host: &str,
+        path: &str,
+    ) -> Result<Option<Secret>, ServiceError> {
+        let now = self.clock.now();
+        let token = random_text();
+        let handover = Handover {
+            session_id: session_id.to_owned(),
+            browser,
+            host: host.to_owned(),
+            path: path.to_owned(),
+            expires_at: now.after(LIFETIME),
+        };
+        let digest = TokenDigest::of(token.expose());
+        let put = self.store.put_handover(&handover, digest, now, MOST_PER_SESSION).await?;
+        Ok(put.then_some(token))
+    }
+
+    /// Opens a session for a token. Whatever comes of it, the token is used up: where it was shown to the
+    /// wrong host or by the wrong browser, it has leaked.
+    ///
+    /// `None` if it is unknown, used up or expired, meant for another host or browser, or its session ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn redeem(
+        &self,
+        token: &str,
+        held: &str,
+        host: &str,
+        client: IpAddr,
+        user_agent: &str,
+    ) -> Result<Option<Redeemed>, ServiceError> {
+        if token.len() > LONGEST || held.len() > LONGEST {
+            return Ok(None);
+        }
+        let Some(handover) = self.store.take_handover(TokenDigest::of(token)).await? else {
+            return Ok(None);
+        };
+        let in_time = self.clock.now() < handover.expires_at;
+        if !in_time || handover.host != host || handover.browser != TokenDigest::of(held) {
+            return Ok(None);
+        }
+        let Some((parent, user)) = self.sessions.find_live(&handover.session_id).await? else {
+            return Ok(None);
+        };
+        match self.sessions.open_from(&parent, &user, client, user_agent).await {
+            Ok(cookie) => Ok(Some(Redeemed { cookie, path: handover.path })),
+            Err(ServiceError::Refused) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::principal::Proof;
+    use crate::model::session::Session;
+    use crate::model::user::User;
+    use crate::service::testing::World;
+
+    const HOST: &str = "app.example";
+    const HELD: &str = "what the browser holds";
+
+    async fn signed_in(world: &World) -> (User, Session) {
+        let user = world.user("alice").await;
+        let opened = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "browser").await;
+        (user, opened.unwrap().1)
+    }
+
+    async fn granted(world: &World, session: &Session) -> Secret {
+        let granted = world.handovers.grant(&session.id, TokenDigest::of(HELD), HOST, "/deep?x=1").await;
+        granted.unwrap().unwrap()
+    }
+
+    async fn redeem(world: &World, token: &str, held: &str, host: &str) -> Option<Redeemed> {
+        world.handovers.redeem(token, held, host, "192.0.2.1".parse().unwrap(), "browser").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_opens_one_session_that_ends_with_its_parent() {
+        let world = World::new().await;
+        let (user, parent) = signed_in(&world).await;
+        world.clock.advance(Duration::from_secs(100));
+        let token = granted(&world, &parent).await;
+        let redeemed = redeem(&world, token.expose(), HELD, HOST).await.unwrap();
+        assert_eq!(redeemed.path, "/deep?x=1");
+        let digest = world.sessions.digest_of_cookie(redeemed.cookie.expose()).unwrap();
+        let principal = world.sessions.resolve(digest).await.unwrap().unwrap();
+        assert_eq!(principal.name, user.username);
+        let Proof::Session { id, expires_at, .. } = principal.proof else { unreachable!() };
+        assert!(id != parent.id && expires_at == parent.expires_at, "it does not outlast the sign-in");
+        assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "a second time");
+        world.sessions.end(&parent.id).await.unwrap();
+        assert_eq!(world.sessions.resolve(digest).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_token_shown_elsewhere_or_by_another_browser_is_used_up() {
+        let world = World::new().await;
+        let (_, parent) = signed_in(&world).await;
+        for (held, host) in [("", HOST), ("other", HOST), (HELD, "evil.example"), (HELD, "x.app.example")] {
+            let token = granted(&world, &parent).await;
+            assert!(redeem(&world, token.expose(), held, host).await.is_none(), "{held} at {host}");
+            assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "after {held} at {host}");
+        }
+        let token = granted(&world, &parent).await;
+        for wrong in ["", "x", &token.expose()[1..], &"x".repeat(5000)] {
+            assert!(redeem(&world, wrong, HELD, HOST).await.is_none());
+        }
+        assert!(redeem(&world, token.expose(), HELD, HOST).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_token_is_worthless_after_a_minute_and_without_its_session() {
+        let world = World::new().await;
+        let (user, parent) = signed_in(&world).await;
+        let token = granted(&world, &parent).await;
+        world.clock.advance(LIFETIME);
+        assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "too late");
+        let token = granted(&world, &parent).await;
+        world.accounts.disable(&user.id).await.unwrap();
+        assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "disabled");
+        let none = world.handovers.grant(&parent.id, TokenDigest::of(HELD), HOST, "/").await.unwrap();
+        assert!(none.is_none(), "the session has ended");
+    }
+
+    #[tokio::test]
+    async fn a_token_of_an_idle_session_is_worthless() {
+        let world = World::new().await;
+        let (_, parent) = signed_in(&world).await;
+        world.clock.advance(World::IDLE.saturating_sub(Duration::from_secs(30)));
+        let token = granted(&world, &parent).await;
+        world.clock.advance(Duration::from_secs(30));
+        assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none());
+    }
+}
