@@ -17,7 +17,7 @@ use crate::config::{Config, LogFormat, UpstreamAddress, UpstreamConfig};
 use crate::edge::page::Site;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::proxy::tls::TlsError;
-use crate::edge::web::{Services, Web};
+use crate::edge::web::{Bounces, Services, Web};
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
 use crate::model::time::{Clock, SystemClock};
 use crate::server;
@@ -30,6 +30,7 @@ use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::Bootstrap;
+use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
@@ -197,8 +198,11 @@ impl Running {
             None => (None, None),
         };
         let site = Site::new(config.public_url.clone(), &config.session);
-        let web =
-            Web::new(site.clone(), &config.login, Services { login, sessions: sessions.clone(), accounts });
+        let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(&clock));
+        let services = Services { login, sessions: sessions.clone(), handovers, accounts };
+        let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
+        let bounces = Bounces::new(key.derive("bounce cookie"), Arc::clone(&clock));
+        let web = Web::new(site.clone(), &config.login, services, hosts, bounces);
         let resolver = Arc::new(Resolver::new(sessions, api_keys));
         let parts = Parts {
             config: Arc::clone(&config),

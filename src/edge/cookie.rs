@@ -12,14 +12,25 @@ use crate::config::SessionConfig;
 use crate::model::secret::Secret;
 
 const DEVICE_SECONDS: u64 = 365 * 24 * 60 * 60;
+const HANDOVER_SECONDS: u64 = 60;
+const BOUNCE_SECONDS: u64 = 10;
 
 /// Names and attributes of our cookies (RFC 6265bis, 4.1).
 #[derive(Clone, Debug)]
 pub struct Cookies {
     session: String,
     device: String,
+    handover: String,
+    bounces: String,
     attributes: String,
+    /// The same without a domain: for the host that answers alone.
+    attributes_here: String,
+    /// For what must survive the redirects between two hosts.
+    attributes_between: String,
     session_seconds: u64,
+    secure: bool,
+    domain: Option<String>,
+    host: String,
 }
 
 /// What a browser presents as its session.
@@ -37,39 +48,98 @@ impl Cookies {
     /// The cookies for a public address.
     pub fn new(public_url: &PublicUrl, config: &SessionConfig) -> Self {
         let session = config.cookie_name(public_url);
-        let mut attributes = String::from("; Path=/; HttpOnly");
-        if public_url.is_secure() {
-            attributes.push_str("; Secure");
-        }
-        attributes.push_str(match config.cookie_same_site {
-            SameSite::Lax => "; SameSite=Lax",
-            SameSite::Strict => "; SameSite=Strict",
-        });
-        if let Some(domain) = &config.cookie_domain {
-            attributes.push_str("; Domain=");
-            attributes.push_str(domain);
-        }
+        let base = if public_url.is_secure() { "; Path=/; HttpOnly; Secure" } else { "; Path=/; HttpOnly" };
+        let attributes_here = match config.cookie_same_site {
+            SameSite::Lax => format!("{base}; SameSite=Lax"),
+            SameSite::Strict => format!("{base}; SameSite=Strict"),
+        };
+        let attributes = match &config.cookie_domain {
+            Some(domain) => format!("{attributes_here}; Domain={domain}"),
+            None => attributes_here.clone(),
+        };
         Self {
             device: format!("{session}-device"),
+            handover: format!("{session}-handover"),
+            bounces: format!("{session}-bounces"),
             session,
             attributes,
+            attributes_here,
+            attributes_between: format!("{base}; SameSite=Lax"),
             session_seconds: config.absolute.as_secs(),
+            secure: public_url.is_secure(),
+            domain: config.cookie_domain.clone(),
+            host: public_url.host().to_owned(),
         }
+    }
+
+    /// Whether browsers send the cookie of the sign-in page to this host too.
+    pub fn reach(&self, host: &str) -> bool {
+        match &self.domain {
+            Some(domain) => {
+                host.strip_suffix(domain.as_str()).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+            }
+            None => host == self.host,
+        }
+    }
+
+    /// Name of the session cookie.
+    pub fn session_name(&self) -> &str {
+        &self.session
+    }
+
+    /// Whether browsers send the cookies over https only.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The domain whose hosts share the session cookie.
+    pub fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
+    }
+
+    /// Hands out a session for the host that answers, which [`Cookies::reach`] does not cover.
+    pub fn set_session_here(&self, value: &Secret) -> HeaderValue {
+        header(&self.session, value.expose(), self.session_seconds, &self.attributes_here)
+    }
+
+    /// Takes back what [`Cookies::set_session_here`] gave.
+    pub fn clear_session_here(&self) -> HeaderValue {
+        header(&self.session, "", 0, &self.attributes_here)
+    }
+
+    /// Gives a browser something to hold while its session is handed over to this host.
+    pub fn set_handover(&self, value: &str) -> HeaderValue {
+        header(&self.handover, value, HANDOVER_SECONDS, &self.attributes_between)
+    }
+
+    /// What the browser holds for a hand-over, if it is exactly one.
+    pub fn handover<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        one(headers, &self.handover)
+    }
+
+    /// Remembers that a browser was here already.
+    pub fn set_bounces(&self, value: &str) -> HeaderValue {
+        header(&self.bounces, value, BOUNCE_SECONDS, &self.attributes_between)
+    }
+
+    /// How often the browser was here just now, as we wrote it.
+    pub fn bounces<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        one(headers, &self.bounces)
     }
 
     /// Hands out a session.
     pub fn set_session(&self, value: &Secret) -> HeaderValue {
-        self.header(&self.session, value.expose(), self.session_seconds)
+        header(&self.session, value.expose(), self.session_seconds, &self.attributes)
     }
 
     /// Takes a session back.
     pub fn clear_session(&self) -> HeaderValue {
-        self.header(&self.session, "", 0)
+        header(&self.session, "", 0, &self.attributes)
     }
 
     /// Marks the browser as one that has signed in before.
     pub fn set_device(&self, value: &Secret) -> HeaderValue {
-        self.header(&self.device, value.expose(), DEVICE_SECONDS)
+        header(&self.device, value.expose(), DEVICE_SECONDS, &self.attributes)
     }
 
     /// The session cookie of a request.
@@ -79,18 +149,22 @@ impl Cookies {
 
     /// The device cookie of a request, if there is exactly one.
     pub fn device<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        match presented(headers, &self.device) {
-            Presented::One(value) => Some(value),
-            Presented::Nothing | Presented::Unusable => None,
-        }
+        one(headers, &self.device)
     }
+}
 
-    fn header(&self, name: &str, value: &str, seconds: u64) -> HeaderValue {
-        let text = format!("{name}={value}; Max-Age={seconds}{}", self.attributes);
-        // Our values are base64url and the domain was checked: nothing here can be refused as a header.
-        let mut header = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        header.set_sensitive(true);
-        header
+fn header(name: &str, value: &str, seconds: u64, attributes: &str) -> HeaderValue {
+    let text = format!("{name}={value}; Max-Age={seconds}{attributes}");
+    // Our values are base64url and the domain was checked: nothing here can be refused as a header.
+    let mut header = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    header.set_sensitive(true);
+    header
+}
+
+fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    match presented(headers, name) {
+        Presented::One(value) => Some(value),
+        Presented::Nothing | Presented::Unusable => None,
     }
 }
 
@@ -159,6 +233,33 @@ mod tests {
             cookies.set_device(&Secret::new("v")),
             "__Host-doorward-device=v; Max-Age=31536000; Path=/; HttpOnly; Secure; SameSite=Lax"
         );
+    }
+
+    #[test]
+    fn a_cookie_reaches_its_host_or_its_domain_and_nothing_that_only_ends_alike() {
+        let alone = cookies("https://gate.example.org", SameSite::Lax, None);
+        let shared = cookies("https://gate.example.org", SameSite::Lax, Some("example.org"));
+        for (host, by_alone, by_shared) in [
+            ("gate.example.org", true, true),
+            ("app.example.org", false, true),
+            ("example.org", false, true),
+            ("evilexample.org", false, false),
+            ("example.org.evil", false, false),
+            ("x.gate.example.org", false, true),
+            ("", false, false),
+        ] {
+            assert_eq!((alone.reach(host), shared.reach(host)), (by_alone, by_shared), "{host}");
+        }
+        let here = "__Secure-doorward=v; Max-Age=3600; Path=/; HttpOnly; Secure; SameSite=Lax";
+        assert_eq!(shared.set_session_here(&Secret::new("v")), here, "for one host, without a domain");
+        assert_eq!(shared.clear_session_here(), here.replace("=v; Max-Age=3600", "=; Max-Age=0"));
+    }
+
+    #[test]
+    fn what_is_held_between_two_hosts_is_sent_in_redirects() {
+        let strict = cookies("https://gate.example", SameSite::Strict, None);
+        let held = "__Host-doorward-handover=v; Max-Age=60; Path=/; HttpOnly; Secure; SameSite=Lax";
+        assert_eq!(strict.set_handover("v"), held);
     }
 
     #[test]

@@ -22,6 +22,17 @@ impl TokenDigest {
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
+
+    /// 43 characters of unpadded base64url.
+    pub fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// The digest that [`TokenDigest::to_text`] wrote.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let bytes = (text.len() == 43).then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
 }
 
 impl PartialEq for TokenDigest {
@@ -211,6 +222,16 @@ mod tests {
         }
         for short in 0..text.len() {
             assert_eq!(KeyText::id_of(&text[..short]), None);
+        }
+    }
+
+    #[test]
+    fn a_digest_is_read_back_from_its_text_and_from_no_other() {
+        let digest = TokenDigest::of("token");
+        let text = digest.to_text();
+        assert_eq!(TokenDigest::from_text(&text), Some(digest));
+        for other in ["", &text[1..], &format!("{text}A"), &text.replace(&text[..1], "+")] {
+            assert_eq!(TokenDigest::from_text(other), None, "{other}");
         }
     }
 

@@ -306,7 +306,8 @@ impl Dispatch {
         })?;
         let web = Arc::clone(&self.shared.web);
         let query = target.query().map(str::to_owned);
-        let request = WebRequest { method, path: page, query, headers, body, client, request_id };
+        let host = target.host().to_owned();
+        let request = WebRequest { method, host, path: page, query, headers, body, client, request_id };
         // A panic there ends its own task only, and is an error here.
         let answered = self.shared.control.spawn(async move { web.respond(request).await }).await;
         match answered {

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod behind_proxy;
 mod credentials;
 mod failure;
 mod forward_auth;

@@ -113,6 +113,13 @@ impl Problem {
         .with(Remedy::OpenSignIn)
     }
 
+    /// A browser that would be sent to and fro for ever, because the set-up is wrong.
+    pub fn sign_in_loop(detail: String) -> Self {
+        Self::new(StatusCode::CONFLICT, "sign-in-loop", "Signing in does not lead on", "")
+            .because(detail)
+            .with(Remedy::Retry)
+    }
+
     /// A form in a media type other than the one HTML forms use.
     pub fn unsupported_media_type() -> Self {
         Self::new(

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 
+use super::bounce::{explain_loop, explain_obstacle};
 use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
 use crate::edge::page::Site;
 use crate::edge::problem::Problem;
@@ -17,6 +18,8 @@ struct LoginPage<'a> {
     site: &'a Site,
     enabled: bool,
     target: &'a str,
+    /// The host that one goes on to.
+    application: String,
     username: &'a str,
     signed_out: bool,
     alert: Option<String>,
@@ -24,19 +27,23 @@ struct LoginPage<'a> {
 
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let target = web.target(request);
+    if let Some(obstacle) = target.obstacle() {
+        return Err(Problem::sign_in_loop(explain_obstacle(&web.site, obstacle)));
+    }
     let visitor = web.visitor(request).await?;
     if let Visitor::Known(principal) = &visitor {
-        return Ok(onward(web, &target, principal.must_change_password));
+        return pass(web, request, &target, principal.must_change_password);
     }
     let page = LoginPage {
         site: &web.site,
         enabled: web.password_login,
         target: target.as_str(),
+        application: application(web, &target),
         username: "",
         signed_out: form::parameter(request.query.as_deref(), "signed-out").is_some(),
         alert: None,
     };
-    let mut response = web.site.page(StatusCode::OK, &page);
+    let mut response = web.page_towards(&target, StatusCode::OK, &page);
     web.take_back(&visitor, &mut response);
     Ok(response)
 }
@@ -44,7 +51,7 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [username, password, rd] =
         form::fields(&request.headers, &request.body, ["username", "password", "rd"])?;
-    let target = ReturnTarget::parse(rd.expose(), web.site.public_url());
+    let target = ReturnTarget::parse(rd.expose(), &web.destinations);
     if !web.password_login {
         return Err(Problem::password_login_off());
     }
@@ -69,11 +76,12 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
                 site: &web.site,
                 enabled: true,
                 target: target.as_str(),
+                application: application(web, &target),
                 username: username.expose(),
                 signed_out: false,
                 alert: Some(problem.advice()),
             };
-            let mut response = web.site.page(problem.status, &page);
+            let mut response = web.page_towards(&target, problem.status, &page);
             problem.add_fields(&mut response);
             Ok(response)
         }
@@ -82,18 +90,35 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
 
 /// Hands the new session to the browser and sends it on.
 pub(super) fn enter(web: &Web, signed_in: &SignedIn, target: &ReturnTarget) -> Response<Bytes> {
-    let mut response = onward(web, target, signed_in.user.must_change_password);
+    let mut response = web.onward(target, signed_in.user.must_change_password);
     let cookies = web.site.cookies();
     response.headers_mut().append(SET_COOKIE, cookies.set_session(&signed_in.cookie));
     response.headers_mut().append(SET_COOKIE, cookies.set_device(&signed_in.device));
     response
 }
 
-/// To the target, by way of a new password where that comes first.
-fn onward(web: &Web, target: &ReturnTarget, must_change_password: bool) -> Response<Bytes> {
-    if must_change_password {
-        web.go(&web.site.link_back("/password", target.as_str()))
-    } else {
-        web.go(target.as_str())
+/// Lets somebody who is signed in already pass, unless that has not helped just now.
+fn pass(
+    web: &Web,
+    request: &WebRequest,
+    target: &ReturnTarget,
+    must_change_password: bool,
+) -> Result<Response<Bytes>, Problem> {
+    let mut response = web.onward(target, must_change_password);
+    if form::parameter(request.query.as_deref(), "rd").is_some() {
+        let cookies = web.site.cookies();
+        let visits = web.bounces.one_more(cookies.bounces(&request.headers), target.as_str());
+        if visits.are_a_loop() {
+            let explained = explain_loop(&web.site, target, &visits);
+            tracing::warn!(request.id = request.request_id, "a browser goes round in circles: {explained}");
+            return Err(Problem::sign_in_loop(explained));
+        }
+        response.headers_mut().append(SET_COOKIE, cookies.set_bounces(&web.bounces.write(&visits)));
     }
+    Ok(response)
+}
+
+/// What the page says one goes on to.
+fn application(web: &Web, target: &ReturnTarget) -> String {
+    target.away().map_or_else(|| web.site.host(), |away| away.host.clone())
 }

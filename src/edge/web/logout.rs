@@ -41,13 +41,17 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     let back = web.site.link_back("/login", web.target(request).as_str());
     let mut response = web.go(&format!("{back}&signed-out=1"));
     let headers = response.headers_mut();
-    headers.append(SET_COOKIE, web.site.cookies().clear_session());
+    let cookies = web.site.cookies();
+    headers.append(SET_COOKIE, cookies.clear_session());
+    if cookies.domain().is_some() {
+        headers.append(SET_COOKIE, cookies.clear_session_here());
+    }
     headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cache", "storage""#));
     Ok(response)
 }
 
 impl Web {
-    /// Ends the session by which somebody is known.
+    /// Ends the session by which somebody is known, at every host that it was taken on to.
     pub(super) async fn end(&self, principal: &Principal) -> Result<(), Problem> {
         if let Proof::Session { id, .. } = &principal.proof {
             self.services.sessions.end(id).await.map_err(|error| failed(&error))?;

@@ -4,7 +4,9 @@
 //! it holds no rule. Everything runs on the control runtime, never beside streams.
 
 mod account;
+mod bounce;
 mod form;
+mod handover;
 mod login;
 mod logout;
 mod origin;
@@ -14,11 +16,14 @@ mod setup;
 
 use std::error::Error;
 
+use askama::Template;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+pub use self::bounce::Bounces;
 use self::origin::Sender;
+use self::return_target::Destinations;
 pub use self::return_target::ReturnTarget;
 use super::audience::Audience;
 use super::cookie::Presented;
@@ -29,6 +34,7 @@ use crate::model::principal::Client;
 use crate::model::principal::Principal;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
+use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::sessions::Sessions;
 
@@ -37,6 +43,8 @@ use crate::service::sessions::Sessions;
 pub struct WebRequest {
     /// Method.
     pub method: Method,
+    /// The host it names, lower-case, without port.
+    pub host: String,
     /// Path below the reserved one: empty, or such as `/login`.
     pub path: String,
     /// Query without `?`.
@@ -58,6 +66,8 @@ pub struct Services {
     pub login: Login,
     /// Sessions.
     pub sessions: Sessions,
+    /// Taking sessions on to other hosts.
+    pub handovers: Handovers,
     /// People, and the first admin.
     pub accounts: Accounts,
 }
@@ -68,12 +78,17 @@ pub struct Web {
     site: Site,
     password_login: bool,
     services: Services,
+    destinations: Destinations,
+    bounces: Bounces,
 }
 
 /// What there is at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Account,
+    Begin,
+    Grant,
+    Redeem,
     Login,
     Logout,
     Password,
@@ -83,12 +98,17 @@ enum Place {
 }
 
 const READ: &str = "GET, HEAD";
+/// What is used up by being fetched answers no HEAD.
+const FETCH: &str = "GET";
 const FORM: &str = "GET, HEAD, POST";
 
 /// Every address, and what it allows.
-const PLACES: [(&str, Place, &str); 8] = [
+const PLACES: [(&str, Place, &str); 11] = [
     ("", Place::Account, READ),
     ("/", Place::Account, READ),
+    ("/handover", Place::Redeem, FETCH),
+    ("/handover/begin", Place::Begin, FETCH),
+    ("/handover/grant", Place::Grant, FETCH),
     ("/login", Place::Login, FORM),
     ("/logout", Place::Logout, FORM),
     ("/password", Place::Password, FORM),
@@ -109,9 +129,16 @@ enum Visitor {
 }
 
 impl Web {
-    /// The pages of `site`.
-    pub fn new(site: Site, login: &LoginConfig, services: Services) -> Self {
-        Self { site, password_login: login.password, services }
+    /// The pages of `site`, which may lead on to `hosts` of other proxies.
+    pub fn new(
+        site: Site,
+        login: &LoginConfig,
+        services: Services,
+        hosts: impl IntoIterator<Item = String>,
+        bounces: Bounces,
+    ) -> Self {
+        let destinations = Destinations::new(site.public_url().clone(), hosts);
+        Self { site, password_login: login.password, services, destinations, bounces }
     }
 
     /// Answers a request.
@@ -138,7 +165,8 @@ impl Web {
             return Err(Problem::not_found());
         };
         let sends = match request.method {
-            Method::GET | Method::HEAD => false,
+            Method::GET => false,
+            Method::HEAD if allow != FETCH => false,
             Method::POST if allow == FORM => true,
             _ => return Err(Problem::method_not_allowed(allow)),
         };
@@ -153,6 +181,9 @@ impl Web {
         }
         match (place, sends) {
             (Place::Account, _) => account::show(self, request).await,
+            (Place::Begin, _) => Ok(handover::begin(self, request)),
+            (Place::Grant, _) => handover::grant(self, request).await,
+            (Place::Redeem, _) => handover::redeem(self, request).await,
             (Place::Login, false) => login::show(self, request).await,
             (Place::Login, true) => login::submit(self, request).await,
             (Place::Logout, false) => logout::show(self, request).await,
@@ -204,17 +235,32 @@ impl Web {
     /// Where the person wants to be afterwards.
     fn target(&self, request: &WebRequest) -> ReturnTarget {
         let wanted = form::parameter(request.query.as_deref(), "rd").unwrap_or_default();
-        ReturnTarget::parse(&wanted, self.site.public_url())
+        ReturnTarget::parse(&wanted, &self.destinations)
     }
 
     /// The request's own path and query, as the browser has it.
     fn address(&self, request: &WebRequest) -> String {
         let path = self.site.link(&request.path);
-        // The query of the set-up page is a secret.
-        match request.query.as_deref().filter(|_| request.path != "/setup") {
+        // The queries of these hold a secret.
+        let secret = matches!(request.path.as_str(), "/setup" | "/handover");
+        match request.query.as_deref().filter(|_| !secret) {
             Some(query) => format!("{path}?{query}"),
             None => path,
         }
+    }
+
+    /// A page whose form leads on to `target`.
+    fn page_towards(
+        &self,
+        target: &ReturnTarget,
+        status: StatusCode,
+        page: &impl Template,
+    ) -> Response<Bytes> {
+        let mut response = self.site.page(status, page);
+        if let Some(away) = target.away() {
+            self.site.let_form_lead_to(&away.origin, &mut response);
+        }
+        response
     }
 
     /// On to another page, after a form or instead of a page.

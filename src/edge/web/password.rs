@@ -85,7 +85,7 @@ async fn renew(
     let user = user.ok_or_else(Problem::not_found)?;
     let opened = services.sessions.open(&user, request.client.address, user_agent(&request.headers)).await;
     let (cookie, _) = opened.map_err(|error| failed(&error))?;
-    let mut response = web.go(target.as_str());
+    let mut response = web.onward(target, false);
     response.headers_mut().append(SET_COOKIE, web.site.cookies().set_session(&cookie));
     Ok(response)
 }
@@ -105,5 +105,5 @@ fn page(
         forced: who.must_change_password,
         alert,
     };
-    web.site.page(status, &page)
+    web.page_towards(target, status, &page)
 }

@@ -68,9 +68,12 @@ impl World {
         );
         let device_key = master.derive("device");
         let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), device_key, clock.clone());
-        let accounts = Accounts::new(store.clone(), passwords, revocations, clock);
+        let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
+        let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config);
-        let web = Web::new(site, &settings(), Services { login, sessions, accounts });
+        let services = Services { login, sessions, handovers, accounts };
+        let bounces = Bounces::new(master.derive("bounces"), clock);
+        let web = Web::new(site, &settings(), services, ["app.test".to_owned()], bounces);
         Self { web, store, clock: manual }
     }
 
@@ -116,6 +119,7 @@ impl World {
         }
         let request = WebRequest {
             method,
+            host: "gate.example".to_owned(),
             path: path.to_owned(),
             query,
             headers,

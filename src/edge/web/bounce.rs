@@ -1,0 +1,239 @@
+//! Noticing that a browser is sent to and fro between an application and the sign-in page, and saying why.
+//!
+//! Somebody who is signed in passes the sign-in page once. Who comes back with the same wish again and again
+//! has a session that the check never sees; only the operator can mend that, so the page says what is wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::return_target::{Obstacle, ReturnTarget};
+use crate::edge::page::{RESERVED, Site};
+use crate::model::time::{Clock, Timestamp};
+use crate::model::token::{SigningKey, TokenDigest};
+
+/// So many visits with one wish within [`WINDOW`] are a loop.
+const MOST: u32 = 3;
+const WINDOW: Duration = Duration::from_secs(10);
+/// Our values have about 90 bytes.
+const LONGEST: usize = 160;
+
+/// Counts visits, in a cookie that we sign.
+#[derive(Debug)]
+pub struct Bounces {
+    key: SigningKey,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a browser did lately.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Visits {
+    count: u32,
+    since: Timestamp,
+    /// Whether a hand-over was begun at the other host, so that our pages are reached there.
+    handed_over: bool,
+    /// Digest of where it wants to go.
+    wish: String,
+}
+
+impl Visits {
+    /// Whether this goes on for ever.
+    pub(super) fn are_a_loop(&self) -> bool {
+        self.count >= MOST
+    }
+}
+
+impl Bounces {
+    /// `key` signs these cookies and nothing else.
+    pub fn new(key: SigningKey, clock: Arc<dyn Clock>) -> Self {
+        Self { key, clock }
+    }
+
+    /// Counts one more visit on the way to `wish`.
+    pub(super) fn one_more(&self, cookie: Option<&str>, wish: &str) -> Visits {
+        let mut visits = self.read(cookie, wish);
+        visits.count = visits.count.saturating_add(1);
+        visits
+    }
+
+    /// Notes that the browser came by our pages at the other host.
+    pub(super) fn handed_over(&self, cookie: Option<&str>, wish: &str) -> Visits {
+        Visits { handed_over: true, ..self.read(cookie, wish) }
+    }
+
+    /// The value of the cookie.
+    pub(super) fn write(&self, visits: &Visits) -> String {
+        let Visits { count, since, handed_over, wish } = visits;
+        self.key.sign(&format!("{count}~{}~{}~{wish}", since.0, u8::from(*handed_over)))
+    }
+
+    /// What the cookie says about this wish; nothing where it is forged, old or about another one.
+    fn read(&self, cookie: Option<&str>, wish: &str) -> Visits {
+        let (now, wish) = (self.clock.now(), TokenDigest::of(wish).to_text());
+        cookie
+            .filter(|cookie| cookie.len() <= LONGEST)
+            .and_then(|cookie| parse(self.key.verify(cookie)?))
+            .filter(|visits| visits.wish == wish && now.since(visits.since) < WINDOW)
+            .unwrap_or(Visits { count: 0, since: now, handed_over: false, wish })
+    }
+}
+
+fn parse(text: &str) -> Option<Visits> {
+    let mut parts = text.split('~');
+    let count = parts.next()?.parse().ok()?;
+    let since = Timestamp(parts.next()?.parse().ok()?);
+    let handed_over = parts.next()? == "1";
+    Some(Visits { count, since, handed_over, wish: parts.next()?.to_owned() })
+}
+
+/// What is wrong where a browser goes round in circles, for the operator.
+pub(super) fn explain_loop(site: &Site, target: &ReturnTarget, visits: &Visits) -> String {
+    let cookies = site.cookies();
+    let name = cookies.session_name();
+    let public_host = site.public_url().host();
+    let host = target.away().map_or(public_host, |away| away.host.as_str());
+    let insecure = target.away().is_some_and(|away| away.origin.starts_with("http:"));
+    if insecure && cookies.is_secure() {
+        return explain_obstacle(site, &Obstacle::Insecure(host.to_owned()));
+    }
+    if !cookies.reach(host) && !visits.handed_over {
+        return match cookies.domain() {
+            Some(domain) => format!(
+                "You are signed in, but the cookie {name} is shared with the hosts of session.cookie_domain \
+                 ({domain}) only, {host} is not one of them, and its path {} does not lead to this gateway. \
+                 Choose a cookie_domain that covers {host}, or have the proxy there pass that path on to the \
+                 gateway.",
+                site.link("/")
+            ),
+            None => explain_obstacle(site, &Obstacle::NotRouted(host.to_owned())),
+        };
+    }
+    format!(
+        "You are signed in and your browser has the cookie {name} for {host}, but the question that the proxy \
+         of {host} asks the gateway comes without it. Have the proxy pass the Cookie header on to the check. \
+         (With session.cookie_same_site = \"strict\" browsers also leave it out of the first request that \
+         comes from another site.)"
+    )
+}
+
+/// What stands between the sign-in and a host of ours, for the operator.
+pub(super) fn explain_obstacle(site: &Site, obstacle: &Obstacle) -> String {
+    let name = site.cookies().session_name();
+    match obstacle {
+        Obstacle::Insecure(host) => format!(
+            "The application at {host} was asked for over http, but the cookie {name} is Secure: browsers send \
+             it over https only. Open the https address. If you did, the proxy of {host} tells the gateway the \
+             wrong scheme."
+        ),
+        Obstacle::NotRouted(host) => format!(
+            "The cookie {name} belongs to {} alone, so the sign-in is handed over to {host} at its path {}, but \
+             that path does not lead to this gateway. Have the proxy of {host} pass {RESERVED}/ on to the \
+             gateway, without a check, or set session.cookie_domain to a domain that covers both hosts.",
+            site.public_url().host(),
+            site.link("/")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PublicUrl, SameSite, SessionConfig};
+    use crate::edge::web::return_target::Destinations;
+    use crate::model::secret::Secret;
+    use crate::model::time::ManualClock;
+    use crate::model::token::MasterKey;
+
+    fn bounces() -> (Bounces, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
+        let key = MasterKey::new(Secret::new("m".repeat(32))).derive("bounces");
+        (Bounces::new(key, clock.clone()), clock)
+    }
+
+    fn visit(bounces: &Bounces, cookie: &mut Option<String>, wish: &str) -> bool {
+        let visits = bounces.one_more(cookie.as_deref(), wish);
+        *cookie = Some(bounces.write(&visits));
+        visits.are_a_loop()
+    }
+
+    #[test]
+    fn the_third_visit_with_one_wish_within_ten_seconds_is_a_loop() {
+        let (bounces, clock) = bounces();
+        let mut cookie = None;
+        let seen = [1, 2, 3].map(|_| visit(&bounces, &mut cookie, "https://app.example/"));
+        assert_eq!(seen, [false, false, true]);
+        assert!(cookie.clone().unwrap().len() <= LONGEST);
+        assert!(!visit(&bounces, &mut cookie.clone(), "https://app.example/other"), "another wish");
+        assert!(visit(&bounces, &mut cookie.clone(), "https://app.example/"));
+        clock.advance(WINDOW);
+        assert!(!visit(&bounces, &mut cookie, "https://app.example/"), "long ago");
+    }
+
+    #[test]
+    fn a_forged_count_counts_for_nothing() {
+        let (bounces, _) = bounces();
+        let wish = TokenDigest::of("/").to_text();
+        for forged in ["", "9~1900000000~0~x.y", &format!("9~1900000000~0~{wish}"), &"9".repeat(5000)] {
+            assert!(!visit(&bounces, &mut Some(forged.to_owned()), "/"), "{forged}");
+        }
+        let noted = bounces.handed_over(None, "/");
+        assert!(noted.handed_over && !noted.are_a_loop());
+        let next = bounces.one_more(Some(&bounces.write(&noted)), "/");
+        assert!(next.handed_over && next.count == 1, "kept beside the count");
+    }
+
+    #[track_caller]
+    fn check(domain: Option<&str>, text: &str, handed_over: bool, expected: &[&str]) {
+        let session = SessionConfig {
+            idle: Duration::from_mins(1),
+            absolute: Duration::from_hours(1),
+            cookie_same_site: SameSite::Lax,
+            cookie_domain: domain.map(str::to_owned),
+        };
+        let public_url = PublicUrl::parse("https://gate.example").unwrap();
+        let hosts = ["app.gate.example", "app.test", "localhost"].map(str::to_owned);
+        let target = ReturnTarget::parse(text, &Destinations::new(public_url.clone(), hosts));
+        let (bounces, _) = bounces();
+        let visits = Visits { handed_over, ..bounces.one_more(None, text) };
+        let said = match target.obstacle() {
+            Some(obstacle) => explain_obstacle(&Site::new(public_url, &session), obstacle),
+            None => explain_loop(&Site::new(public_url, &session), &target, &visits),
+        };
+        for part in expected {
+            assert!(said.contains(part), "{part} is not in: {said}");
+        }
+    }
+
+    #[test]
+    fn a_host_outside_the_cookie_domain_is_named() {
+        let said =
+            ["__Secure-doorward", "cookie_domain (gate.example)", "app.test is not one", "/_doorward/"];
+        check(Some("gate.example"), "https://app.test/x", false, &said);
+    }
+
+    #[test]
+    fn http_beside_a_secure_cookie_is_named() {
+        let said = ["app.test was asked for over http", "__Host-doorward is Secure", "wrong scheme"];
+        check(None, "http://app.test/x", false, &said);
+        check(None, "http://localhost:9000/x", true, &["localhost was asked for over http"]);
+    }
+
+    #[test]
+    fn own_pages_that_are_not_reached_at_the_other_host_are_named() {
+        let said =
+            ["__Host-doorward belongs to gate.example alone", "pass /_doorward/ on", "proxy of app.test"];
+        check(None, "https://app.test/x", false, &said);
+        check(None, "https://app.test/_doorward/handover/begin?rd=x", false, &said);
+    }
+
+    #[test]
+    fn a_check_without_the_cookie_is_named() {
+        check(
+            None,
+            "https://app.test/x",
+            true,
+            &["__Host-doorward for app.test", "pass the Cookie header on"],
+        );
+        check(Some("gate.example"), "https://app.gate.example/x", false, &["pass the Cookie header on"]);
+        check(None, "/x", false, &["__Host-doorward for gate.example", "pass the Cookie header on"]);
+    }
+}
