@@ -7,7 +7,7 @@ use doorward::model::role::Role;
 
 use crate::support::Gateway;
 use crate::support::gateway::PASSWORD;
-use crate::support::raw::{Answer, exchange};
+use crate::support::raw::{Answer, exchange, until_closed};
 
 const CONFIG: &str = r#"
 [server]
@@ -60,8 +60,7 @@ impl<'g> Browser<'g> {
 
     /// Sends a form of ours and follows redirects.
     async fn submit(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
-        let form: String =
-            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let form: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let answer = self.fetch("POST", url, &form).await;
         self.follow(url, answer).await
     }
@@ -69,14 +68,19 @@ impl<'g> Browser<'g> {
     async fn sign_in_at(&mut self, page: &Page, name: &str) -> Page {
         let rd = page.answer.text().split("name=\"rd\" value=\"").nth(1).unwrap().to_owned();
         let rd = rd.split('"').next().unwrap().replace("&#38;", "&");
-        self.submit("http://localhost/_doorward/login", &[("username", name), ("password", PASSWORD), ("rd", &rd)])
-            .await
+        self.submit(
+            "http://localhost/_doorward/login",
+            &[("username", name), ("password", PASSWORD), ("rd", &rd)],
+        )
+        .await
     }
 
     async fn follow(&mut self, url: &str, answer: Answer) -> Page {
         let mut page = Page { url: url.to_owned(), answer };
-        for _ in 0..15 {
-            let Some(location) = page.answer.header("location").filter(|_| page.answer.status / 100 == 3) else {
+        // Browsers give up after 20.
+        for _ in 0..19 {
+            let Some(location) = page.answer.header("location").filter(|_| page.answer.status / 100 == 3)
+            else {
                 return page;
             };
             let next = url::Url::parse(&page.url).unwrap().join(location).unwrap().to_string();
@@ -170,12 +174,14 @@ async fn a_deep_link_is_kept_through_the_sign_in() {
     assert!(login.answer.text().contains("<strong>app.example</strong>"));
     let policy = login.answer.header("content-security-policy").unwrap();
     assert!(policy.contains("form-action 'self' http://app.example;"), "{policy}");
-    let wrong = browser.submit("http://localhost/_doorward/login", &[("username", "vera"), ("password", "x"), ("rd", DEEP)]);
+    let wrong = browser
+        .submit("http://localhost/_doorward/login", &[("username", "vera"), ("password", "x"), ("rd", DEEP)]);
     let wrong = wrong.await;
     assert_eq!(wrong.answer.status, 401);
     let page = browser.sign_in_at(&wrong, "vera").await;
     assert_eq!((page.answer.status, page.url.as_str()), (200, DEEP));
-    assert_eq!(page.answer.header("remote-user").or(page.answer.header("x-auth-user")).is_some(), true);
+    let identity = page.answer.head.to_lowercase();
+    assert!(identity.contains("vera"), "{identity}");
     assert_ne!(browser.session_at("app.example"), browser.session_at("localhost"));
 }
 
@@ -222,7 +228,9 @@ async fn a_token_works_once_in_its_browser_at_its_host_in_time() {
             "browser" => {
                 let mut victim = Browser::new(&gateway);
                 failed(&victim.open(&token).await);
-                victim.open("http://app.example/_doorward/handover/begin?rd=http%3A%2F%2Fapp.example%2F").await;
+                victim
+                    .open("http://app.example/_doorward/handover/begin?rd=http%3A%2F%2Fapp.example%2F")
+                    .await;
                 failed(&victim.open(&fresh(&mut browser).await).await);
                 assert!(victim.session_at("app.example").is_none());
             }
@@ -239,7 +247,9 @@ async fn a_token_works_once_in_its_browser_at_its_host_in_time() {
         failed(&browser.open(&token).await);
     }
     let token = fresh(&mut browser).await;
-    assert_eq!(browser.fetch("HEAD", &token, "").await.status, 405);
+    let (_, target) = token.split_once("//app.example").unwrap();
+    let head = format!("HEAD {target} HTTP/1.1\r\nhost: app.example\r\nconnection: close\r\n\r\n");
+    assert!(until_closed(gateway.address, head).await.starts_with("HTTP/1.1 405"));
     assert_eq!(browser.open(&token).await.url, "http://app.example/", "untouched by the HEAD");
     for bad in ["", "?token=", "?token=x", "?token=a&token=b"] {
         failed(&browser.open(&format!("http://app.example/_doorward/handover{bad}")).await);
@@ -352,7 +362,11 @@ async fn a_temporary_password_is_changed_on_the_way() {
     let mut browser = Browser::new(&gateway);
     let page = browser.open(DEEP).await;
     let page = browser.sign_in_at(&page, "nora").await;
-    assert!(page.url.starts_with("http://localhost/_doorward/password?rd=http%3A%2F%2Fapp.example"), "{}", page.url);
+    assert!(
+        page.url.starts_with("http://localhost/_doorward/password?rd=http%3A%2F%2Fapp.example"),
+        "{}",
+        page.url
+    );
     assert!(page.answer.header("content-security-policy").unwrap().contains("'self' http://app.example;"));
     let next = "nine bees in a bonnet";
     let page = browser.submit(&page.url, &[("current", PASSWORD), ("new", next), ("repeat", next)]).await;
