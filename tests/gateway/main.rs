@@ -10,6 +10,7 @@
 
 mod support;
 
+mod compat;
 mod credentials;
 mod failure;
 mod forward_auth;
