@@ -251,7 +251,8 @@ impl ForwardAuth {
         response.headers_mut().remove(SET_COOKIE);
         // Worded for the method in question, which need not be that of the question.
         response.headers_mut().remove(CONTENT_LENGTH);
-        if response.status().is_redirection() {
+        let always = check.terms.always_names_sign_in() && response.status() == StatusCode::UNAUTHORIZED;
+        if response.status().is_redirection() || (always && check.style == Style::StatusOnly) {
             let page = if problem.code == "password-change-required" { "/password" } else { "/login" };
             self.send_to(page, check, &mut response);
         } else if response.status().is_success()

@@ -59,6 +59,12 @@ impl Terms {
 }
 
 impl Terms {
+    /// Whether a refusal names the sign-in page to programs too: nginx as configured for Authelia redirects on
+    /// every 401, to whatever `Location` says.
+    pub fn always_names_sign_in(&self) -> bool {
+        self.product == Some(Product::Authelia)
+    }
+
     /// The sign-in address as the product would have it: on the portal that the proxy names, and for Authelia
     /// with the method in `rm`.
     pub fn at_portal(&self, address: String, method: &Method) -> String {
