@@ -53,6 +53,7 @@ step() {
 missing_packages() {
   command -v chromium >/dev/null || echo chromium
   command -v chromedriver >/dev/null || echo chromium-driver
+  [ -x /usr/sbin/nginx ] || echo nginx
   [ -n "$(postgres_programs)" ] || echo postgresql
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
 }

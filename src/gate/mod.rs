@@ -145,26 +145,53 @@ impl Gate {
             .filter(|other| request.route.is_none() && !Rc::ptr_eq(other, route))
             .cloned();
 
-        let credential = Credential::extract(request.headers, &self.names, route.pass_authorization)
-            .map_err(Refusal::BadCredential)?;
-        let mut stale_session = false;
-        let identity = match credential {
-            Credential::None => None,
-            Credential::ApiKey(text) => {
-                Some(self.authenticator.key(text).await?.ok_or(Refusal::BadCredential(BadCredential::Key))?)
-            }
-            Credential::Session(cookie) => {
-                let found = self.authenticator.session(cookie).await?;
-                stale_session = found.is_none();
-                found
-            }
-        };
+        let (identity, stale_session) = self.known(request.headers, route.pass_authorization).await?;
         trail.identity.clone_from(&identity);
         if let Some(identity) = &identity {
             self.check_use(request, identity)?;
         }
         let preflight = identity.is_none() && self.is_own_preflight(request);
         Ok(Asked { route: Rc::clone(route), loose_route, identity, stale_session, preflight })
+    }
+
+    /// Who is calling, wherever it may lead; `None` is nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
+    pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
+        let (identity, _) = self.known(request.headers, false).await?;
+        if let Some(identity) = &identity {
+            self.check_use(request, identity)?;
+        }
+        Ok(identity)
+    }
+
+    /// Whether there is an application of ours at a host and path.
+    pub fn has_upstream(&self, host: &str, path: &str) -> bool {
+        self.routes.find(host, path).is_some_and(|route| route.upstream.is_some())
+    }
+
+    /// Whom a credential stands for, and whether there is one of a session that has ended.
+    async fn known(
+        &self,
+        headers: &HeaderMap,
+        pass_authorization: bool,
+    ) -> Result<(Option<Rc<Identity>>, bool), Refusal> {
+        let credential =
+            Credential::extract(headers, &self.names, pass_authorization).map_err(Refusal::BadCredential)?;
+        match credential {
+            Credential::None => Ok((None, false)),
+            Credential::ApiKey(text) => {
+                let found = self.authenticator.key(text).await?;
+                Ok((Some(found.ok_or(Refusal::BadCredential(BadCredential::Key))?), false))
+            }
+            Credential::Session(cookie) => {
+                let found = self.authenticator.session(cookie).await?;
+                let stale = found.is_none();
+                Ok((found, stale))
+            }
+        }
     }
 
     /// What holds for a credential whatever the rules say: its scope, its origin, a pending password change.

@@ -14,10 +14,12 @@ pub use self::who::Who;
 
 use std::net::IpAddr;
 
+use http::Method;
+
 use crate::model::graphql::Operation;
 use crate::model::principal::Caller;
 use crate::model::role::Role;
-use crate::model::target::RequestTarget;
+use crate::model::target::{RequestKind, RequestTarget};
 
 /// An ordered list of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +83,33 @@ impl Policy {
         }
     }
 
-    /// Decides. Where the path can be read loosely, both readings are decided and the stricter wins.
+    /// Decides. Where the path can be read loosely, both readings are decided and the stricter wins; where the
+    /// method is not known, the strictest of all that the rules tell apart.
     pub fn evaluate(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Decision<'_> {
+        let decision = self.evaluate_method(caller, facts);
+        if facts.target.says_method() || !matches!(decision, Decision::Allow { .. }) {
+            return decision;
+        }
+        let named = self.rules.iter().flat_map(|rule| &rule.when.methods).filter_map(MethodMatch::method);
+        let kinds = [facts.target.kind(), RequestKind::Plain];
+        let refused = [facts.target.method(), &Method::GET]
+            .into_iter()
+            .chain(named)
+            .flat_map(|method| kinds.map(|kind| facts.target.as_method(method, kind)))
+            .map(|target| self.evaluate_method(caller, &Facts { target: &target, ..*facts }))
+            .find(|decision| !matches!(decision, Decision::Allow { .. }));
+        refused.unwrap_or(decision)
+    }
+
+    /// Whether a request's path, or what stands for one, can change the decision.
+    pub fn looks_at_paths(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            let When { paths, grpc, graphql, .. } = &rule.when;
+            !paths.is_empty() || !grpc.is_empty() || graphql.is_some()
+        })
+    }
+
+    fn evaluate_method(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Decision<'_> {
         let canonical = self.decide(caller, facts, Reading::Canonical);
         match (canonical, facts.target.loose_path()) {
             (Decision::Allow { .. }, Some(_)) => self.decide(caller, facts, Reading::Loose),

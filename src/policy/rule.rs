@@ -98,6 +98,14 @@ impl MethodMatch {
         }
     }
 
+    /// The one method it stands for, where it names one.
+    pub(super) fn method(&self) -> Option<&Method> {
+        match self {
+            Self::Named(method) => Some(method),
+            Self::Read | Self::Write | Self::WebSocket => None,
+        }
+    }
+
     fn fits(&self, target: &RequestTarget) -> bool {
         match self {
             Self::Read => target.is_read(),

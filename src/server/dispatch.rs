@@ -68,29 +68,29 @@ pub struct Shared {
 
 /// Answers requests on one thread.
 pub struct Dispatch {
-    shared: Shared,
+    pub(super) shared: Shared,
     proxy: Proxy,
-    forward_auth: ForwardAuth,
+    pub(super) forward_auth: ForwardAuth,
     log: Option<Rc<AccessLog>>,
     request_prefix: String,
     request_number: Cell<u64>,
 }
 
 /// What the access event and the answer need to know of a request, kept beside it.
-struct Seen {
+pub(super) struct Seen {
     method: Method,
     version: Version,
     host: String,
     path: String,
     target: Option<String>,
-    audience: Audience,
-    client: Client,
-    request_id: String,
+    pub(super) audience: Audience,
+    pub(super) client: Client,
+    pub(super) request_id: String,
 }
 
 impl Seen {
     /// From now on it is this target that the request is about.
-    fn about(&mut self, target: &RequestTarget) {
+    pub(super) fn about(&mut self, target: &RequestTarget) {
         self.method = target.method().clone();
         target.host().clone_into(&mut self.host);
         target.path().clone_into(&mut self.path);
@@ -197,6 +197,9 @@ impl Dispatch {
         if self.forward_auth.speaks_ext_authz() && target.path() == ext_authz::PATH {
             return self.check_by_grpc(request, peer, seen, trail).await;
         }
+        if let Some(place) = self.compat_place(&request, &target, peer) {
+            return Box::pin(self.compat(&place, &request, &target, peer, seen, trail)).await;
+        }
         let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
         let arrival = Arrival { target, authority, client: seen.client, chain };
         if let Ok(id) = HeaderValue::from_str(&seen.request_id) {
@@ -266,7 +269,7 @@ impl Dispatch {
     }
 
     /// Questions are for our proxies only: whoever else may ask could pretend to be one.
-    fn expect_proxy(&self, peer: Peer) -> Result<(), Denied> {
+    pub(super) fn expect_proxy(&self, peer: Peer) -> Result<(), Denied> {
         if network::contains(&self.shared.trusted_proxies, peer.address) {
             return Ok(());
         }
@@ -274,7 +277,7 @@ impl Dispatch {
         Err(Denied::closing(Problem::untrusted_proxy()))
     }
 
-    fn unclear(unclear: &Unclear, peer: Peer) -> Denied {
+    pub(super) fn unclear(unclear: &Unclear, peer: Peer) -> Denied {
         tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
         Denied { problem: Box::new(Problem::from(unclear)), decision: "deny", close: false }
     }
@@ -375,11 +378,11 @@ impl Dispatch {
 }
 
 /// A problem on its way to an answer.
-struct Denied {
-    problem: Box<Problem>,
-    decision: &'static str,
+pub(super) struct Denied {
+    pub(super) problem: Box<Problem>,
+    pub(super) decision: &'static str,
     /// Whether the connection must end: what follows on it cannot be trusted.
-    close: bool,
+    pub(super) close: bool,
 }
 
 impl Denied {

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod admission;
+mod compat;
 pub mod connection;
 pub mod dispatch;
 pub mod head_timeout;

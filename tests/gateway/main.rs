@@ -11,6 +11,7 @@
 mod support;
 
 mod behind_proxy;
+mod compat;
 mod credentials;
 mod failure;
 mod forward_auth;

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod browser;
+mod compat;
 mod phoenix;
 mod quickstart;
 mod streamlit;

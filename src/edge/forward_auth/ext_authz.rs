@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use prost::Message;
 
+use super::compat::Terms;
 use super::original::{Question, Unclear};
 use super::{Check, Style};
 use crate::gate::credential;
@@ -196,7 +197,9 @@ impl CheckRequest {
             .and_then(|socket| socket.address.parse::<IpAddr>().ok());
         let client = Client { address: source.unwrap_or(peer).to_canonical(), secure: original.secure };
         let route = attributes.context_extensions.get(ROUTE).cloned();
-        Ok((Check { style: Style::PassedOn, headers: None, route, original, client }, headers))
+        let check =
+            Check { style: Style::PassedOn, headers: None, route, original, client, terms: Terms::default() };
+        Ok((check, headers))
     }
 }
 

@@ -4,6 +4,7 @@
 //! written differ. An allow is exactly 200 with every identity header; nothing else is ever a 2xx, and a check
 //! sets no cookie.
 
+pub mod compat;
 pub mod ext_authz;
 pub mod original;
 
@@ -17,12 +18,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use self::compat::Terms;
 use self::ext_authz::CheckResponse;
 use self::original::{Original, Question, Unclear};
 use super::audience::Audience;
 use super::page::Site;
 use super::problem::{Look, Problem};
-use crate::config::{Config, Flavour, HeaderPreset};
+use crate::config::{Compat, Config, Flavour, HeaderPreset};
 use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
@@ -52,6 +54,8 @@ pub struct Check {
     pub original: Original,
     /// Who sent it.
     pub client: Client,
+    /// What another product's question says beside it.
+    pub terms: Terms,
 }
 
 /// How an answer is worded for the proxy that asked.
@@ -81,6 +85,9 @@ pub struct ForwardAuth {
     gate: Rc<Gate>,
     site: Arc<Site>,
     flavours: Vec<Flavour>,
+    products: Vec<Compat>,
+    /// Whether a path can change any decision.
+    path_matters: bool,
     hosts: Vec<String>,
 }
 
@@ -88,7 +95,17 @@ impl ForwardAuth {
     /// The edge over a thread's gate.
     pub fn new(gate: Rc<Gate>, site: Arc<Site>, config: &Config) -> Self {
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned()).collect();
-        Self { gate, site, flavours: config.forward_auth.flavours.clone(), hosts }
+        Self {
+            gate,
+            site,
+            flavours: config.forward_auth.flavours.clone(),
+            products: config.forward_auth.compat.clone(),
+            path_matters: config
+                .routes
+                .iter()
+                .any(|route| route.path != "/" || route.policy.looks_at_paths()),
+            hosts,
+        }
     }
 
     /// The endpoint at a path below the reserved prefix, if questions of its flavour are answered.
@@ -145,7 +162,7 @@ impl ForwardAuth {
             _ => Style::PassedOn,
         };
         let client = Client { secure: original.secure, ..client };
-        Ok(Check { style, headers: None, route: endpoint.route, original, client })
+        Ok(Check { style, headers: None, route: endpoint.route, original, client, terms: Terms::default() })
     }
 
     /// Answers a question.
@@ -156,6 +173,11 @@ impl ForwardAuth {
         request_id: &str,
         trail: &mut Trail,
     ) -> (Response<Bytes>, &'static str) {
+        match self.own_page_in_question(check) {
+            Some(Ok(response)) => return (response, "own"),
+            Some(Err(problem)) => return (self.deny(check, headers, &problem, request_id, trail), "deny"),
+            None => {}
+        }
         match self.ask(check, headers, trail).await {
             Ok(permit) => match allow(check, permit) {
                 Ok(response) => (response, "allow"),
@@ -196,7 +218,9 @@ impl ForwardAuth {
                 body: &[],
             })
         });
-        asked.decide(&asking, operation.as_ref(), trail)
+        let permit = asked.decide(&asking, operation.as_ref(), trail)?;
+        check.terms.admit(permit.identity())?;
+        Ok(permit)
     }
 
     /// A refusal, worded for the proxy and whoever is behind it. Never a 2xx, and never a cookie.
@@ -227,10 +251,16 @@ impl ForwardAuth {
         response.headers_mut().remove(SET_COOKIE);
         // Worded for the method in question, which need not be that of the question.
         response.headers_mut().remove(CONTENT_LENGTH);
-        if response.status().is_redirection() {
+        let always = check.terms.always_names_sign_in() && response.status() == StatusCode::UNAUTHORIZED;
+        if response.status().is_redirection() || (always && check.style == Style::StatusOnly) {
             let page = if problem.code == "password-change-required" { "/password" } else { "/login" };
             self.send_to(page, check, &mut response);
-        } else if response.status().is_success() {
+        } else if response.status().is_success()
+            || (check.style == Style::Bare
+                && response.status().is_client_error()
+                && response.status() != StatusCode::UNAUTHORIZED)
+        {
+            // Who asks there knows 401 and 403 only.
             *response.status_mut() = StatusCode::FORBIDDEN;
         }
         self.let_own_pages_read(headers, &mut response);
@@ -242,7 +272,8 @@ impl ForwardAuth {
         let location = match check.style {
             Style::Bare => None,
             Style::PassedOn | Style::StatusOnly => {
-                HeaderValue::try_from(self.sign_in_address(page, &check.original)).ok()
+                let address = self.sign_in_address(page, &check.original);
+                HeaderValue::try_from(check.terms.at_portal(address, check.original.target.method())).ok()
             }
         };
         let reads = matches!(*check.original.target.method(), Method::GET | Method::HEAD);

@@ -8,14 +8,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::Flavour;
-use crate::model::target::{RequestKind, RequestTarget, TargetError};
+use crate::model::target::{RequestKind, RequestTarget, TargetError, UNSAID};
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+pub(super) const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
-const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+pub(super) const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 
 /// The request as the client sent it to the other proxy.
@@ -49,6 +49,9 @@ pub enum Unclear {
     /// A header holds something else.
     #[error("{0} cannot be read")]
     Malformed(HeaderName),
+    /// Two headers name different requests.
+    #[error("{0} and {1} do not agree")]
+    Contradicted(HeaderName, HeaderName),
     /// A gRPC message is cut off, compressed or not the one that is expected.
     #[error("the message cannot be read")]
     Message,
@@ -123,18 +126,39 @@ impl Question<'_> {
         self.build(method, secure(scheme).ok_or_else(malformed)?, authority, uri, url)
     }
 
-    /// From a URI alone, where an older contract sends no more: host and scheme are those of the question,
-    /// and a method that is not said is one that no rule for reading fits.
-    pub fn from_uri(&self, uri: &HeaderName, default_secure: bool) -> Result<Original, Unclear> {
-        let says = |name: &HeaderName| self.headers.contains_key(name);
-        let method = if says(&X_FORWARDED_METHOD) {
-            self.method_in(&X_FORWARDED_METHOD)?
-        } else {
-            Method::from_bytes(UNSAID.as_bytes()).unwrap_or(Method::POST)
-        };
-        let scheme = if says(&X_FORWARDED_PROTO) { self.scheme()? } else { default_secure };
-        let host = if says(&X_FORWARDED_HOST) { self.one(&X_FORWARDED_HOST)? } else { self.one(&HOST)? };
-        self.build(&method, scheme, host, self.one(uri)?, uri)
+    /// From a URI alone, where an older contract sends no more: the host is the question's own and the method is
+    /// not said, because what looks like either may come from the client. All of `sources` that are there agree.
+    pub fn from_uri(&self, sources: &[HeaderName], default_secure: bool) -> Result<Original, Unclear> {
+        let mut found: Option<(&HeaderName, &str)> = None;
+        for name in sources.iter().filter(|name| self.headers.contains_key(*name)) {
+            let uri = self.one(name)?;
+            match found {
+                Some((first, other)) if other != uri => {
+                    return Err(Unclear::Contradicted(first.clone(), name.clone()));
+                }
+                _ => found = Some((name, uri)),
+            }
+        }
+        let (source, uri) = found.ok_or_else(|| Unclear::Missing(X_FORWARDED_URI))?;
+        self.build(&unsaid(), self.scheme_or(default_secure)?, self.one(&HOST)?, uri, source)
+    }
+
+    /// From the question's own host, where nothing else is known.
+    pub fn at_root(&self, default_secure: bool) -> Result<Original, Unclear> {
+        self.build(&unsaid(), self.scheme_or(default_secure)?, self.one(&HOST)?, "/", &HOST)
+    }
+
+    /// From one absolute URL; the method is not said.
+    pub fn from_url_only(&self, url: &HeaderName) -> Result<Original, Unclear> {
+        self.with_url(&unsaid(), url)
+    }
+
+    /// From the question's own method and host, and the path that follows that of the endpoint.
+    pub fn from_own(&self, default_secure: bool) -> Result<Original, Unclear> {
+        if !self.rest.starts_with('/') {
+            return Err(Unclear::Target(TargetError::NotAbsolute));
+        }
+        self.build(self.method, self.scheme_or(default_secure)?, self.one(&HOST)?, self.rest, &HOST)
     }
 
     fn build(
@@ -176,6 +200,11 @@ impl Question<'_> {
         secure(self.one(&X_FORWARDED_PROTO)?).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))
     }
 
+    /// What `X-Forwarded-Proto` says, where it is there.
+    fn scheme_or(&self, default_secure: bool) -> Result<bool, Unclear> {
+        if self.headers.contains_key(X_FORWARDED_PROTO) { self.scheme() } else { Ok(default_secure) }
+    }
+
     /// Proxies take `Upgrade` off the question; the handshake's key stays.
     fn kind(&self, method: &Method) -> RequestKind {
         let proto = self.headers.get(X_FORWARDED_PROTO).map(http::HeaderValue::as_bytes);
@@ -191,15 +220,18 @@ impl Question<'_> {
             .get(CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/grpc"));
         match () {
-            () if websocket && *method == Method::GET => RequestKind::WebSocket,
+            () if websocket && (*method == Method::GET || method.as_str() == UNSAID) => {
+                RequestKind::WebSocket
+            }
             () if grpc => RequestKind::Grpc,
             () => RequestKind::Plain,
         }
     }
 }
 
-/// Stands for a method that was not said; like every unknown one it counts as writing.
-pub const UNSAID: &str = "UNSAID";
+fn unsaid() -> Method {
+    Method::from_bytes(UNSAID.as_bytes()).unwrap_or(Method::POST)
+}
 
 /// Whether a scheme is secure; Traefik says `ws` and `wss` on handshakes.
 fn secure(scheme: &str) -> Option<bool> {

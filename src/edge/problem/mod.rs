@@ -140,6 +140,11 @@ impl Problem {
         )
     }
 
+    /// An address of another product that is not taken over, and why.
+    pub fn not_taken_over(why: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-taken-over", "There is nothing here any more", why)
+    }
+
     /// A method that this address does not have; `allow` lists those it has.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(

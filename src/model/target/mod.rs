@@ -26,6 +26,9 @@ pub struct RequestTarget {
     kind: RequestKind,
 }
 
+/// Stands for a method that was not said: a write, and whatever else the rules tell apart.
+pub const UNSAID: &str = "UNSAID";
+
 /// What a request asks the connection to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind {
@@ -171,6 +174,17 @@ impl RequestTarget {
     /// What the request asks for.
     pub fn kind(&self) -> RequestKind {
         self.kind
+    }
+
+    /// Whether the method is known; it is not where another proxy asks without saying it.
+    pub fn says_method(&self) -> bool {
+        self.method.as_str() != UNSAID
+    }
+
+    /// The same with another method and kind.
+    #[must_use]
+    pub fn as_method(&self, method: &Method, kind: RequestKind) -> Self {
+        Self { method: method.clone(), kind, ..self.clone() }
     }
 
     /// GET, HEAD and OPTIONS; everything else, known or not, writes.
