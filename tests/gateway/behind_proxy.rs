@@ -97,10 +97,8 @@ impl<'g> Browser<'g> {
         let uri = parsed[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
         let jar = self.cookies.entry(host.clone()).or_default();
         let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let cookie = match cookies.is_empty() {
-            true => String::new(),
-            false => format!("cookie: {}\r\n", cookies.join("; ")),
-        };
+        let cookie =
+            if cookies.is_empty() { String::new() } else { format!("cookie: {}\r\n", cookies.join("; ")) };
         let ours = host == "localhost"
             || (uri.starts_with("/_doorward/") && self.mistake != Mistake::ChecksOurPages);
         let answer = if ours {
@@ -240,7 +238,7 @@ async fn a_token_works_once_in_its_browser_at_its_host_in_time() {
                 failed(&browser.open(&token.replace("app.example", "other.example")).await);
             }
             _ => {
-                gateway.clock.advance(std::time::Duration::from_secs(60));
+                gateway.clock.advance(std::time::Duration::from_mins(1));
                 failed(&browser.open(&token).await);
             }
         }
