@@ -1,3 +1,5 @@
+//! What is a way back and what is not, as tables and against a second parser.
+
 use proptest::prelude::*;
 
 use super::*;
