@@ -1,3 +1,5 @@
+//! Every spelling of somewhere else that we could think of, and then some at random.
+
 use proptest::prelude::*;
 
 use super::*;
