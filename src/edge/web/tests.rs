@@ -47,6 +47,11 @@ struct Answer {
 
 impl World {
     async fn new() -> Self {
+        Self::sharing(None).await
+    }
+
+    /// With a cookie for all hosts of a domain.
+    async fn sharing(cookie_domain: Option<&str>) -> Self {
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let clock: Arc<dyn Clock> = manual.clone();
@@ -57,7 +62,7 @@ impl World {
             idle: Duration::from_hours(1),
             absolute: Duration::from_hours(12),
             cookie_same_site: SameSite::Lax,
-            cookie_domain: None,
+            cookie_domain: cookie_domain.map(str::to_owned),
         };
         let sessions = Sessions::new(
             config.clone(),
@@ -73,7 +78,13 @@ impl World {
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config);
         let services = Services { login, sessions, handovers, accounts };
         let bounces = Bounces::new(master.derive("bounces"), clock);
-        let web = Web::new(site, &settings(), services, ["app.test".to_owned()], bounces);
+        let web = Web::new(
+            site,
+            &settings(),
+            services,
+            ["app.test", "app.gate.example"].map(str::to_owned),
+            bounces,
+        );
         Self { web, store, clock: manual }
     }
 
@@ -532,4 +543,23 @@ async fn static_files_are_kept_until_they_change() {
     }
     let logo = world.get("/static/logo.svg", None).await;
     assert_eq!(logo.header("content-type"), "image/svg+xml");
+}
+
+#[tokio::test]
+async fn a_host_that_shares_the_cookie_is_gone_to_directly_and_others_by_a_hand_over() {
+    for (domain, away, expected) in [
+        (Some("gate.example"), "https://app.gate.example/x?y", "https://app.gate.example/x?y"),
+        (Some("gate.example"), "https://app.test/x", "https://app.test/_doorward/handover/begin?rd="),
+        (None, "https://app.gate.example/x", "https://app.gate.example/_doorward/handover/begin?rd="),
+        (None, "https://gate.example/x", "https://gate.example/x"),
+        (Some("gate.example"), "https://evil.gate.example/x", "/"),
+    ] {
+        let world = World::sharing(domain).await;
+        world.user("alice", false).await;
+        let answer = world.post("/login", None, &credentials("alice", PASSWORD, away)).await;
+        assert_eq!(answer.status, 303);
+        let location = answer.header("location");
+        assert!(location.starts_with(expected), "{location}");
+        assert!(!location.contains("token"));
+    }
 }

@@ -1,4 +1,4 @@
-//! What is a way back and what is not, as tables and against a second parser.
+//! Every spelling of somewhere else that we could think of, and then some at random.
 
 use proptest::prelude::*;
 
