@@ -20,6 +20,7 @@ use super::message::{check_framing, fill_in_host, host_of, kind_of};
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ext_authz;
+use crate::edge::forward_auth::observed::Observed;
 use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Endpoint, ForwardAuth};
 use crate::edge::forwarded;
@@ -36,6 +37,7 @@ use crate::model::network;
 use crate::model::principal::Client;
 use crate::model::target::{RequestTarget, TargetError};
 use crate::model::time::Clock;
+use crate::service::doctor;
 use crate::service::revocation::Revocations;
 
 /// Our own forms are far smaller.
@@ -64,6 +66,8 @@ pub struct Shared {
     pub uri_bytes: usize,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// What was seen of `doorward doctor`'s probes.
+    pub reports: doctor::Reports,
 }
 
 /// Answers requests on one thread.
@@ -187,6 +191,7 @@ impl Dispatch {
         if let Some(page) = self.own_path(target.path()) {
             let page = page.to_owned();
             if let Some(endpoint) = self.forward_auth.endpoint(&page) {
+                self.observe(&request, &target, &endpoint, peer, seen.client);
                 return self.check(&request, &target, endpoint, peer, seen, trail).await;
             }
             return Ok((
@@ -209,6 +214,40 @@ impl Dispatch {
             Ok(response) => Ok((response, "allow")),
             Err(failure) => Err(Self::denied(&failure, &seen.request_id)),
         }
+    }
+
+    /// Tells `doorward doctor` about a question that it had a proxy ask, refused or not. Waits for nothing.
+    fn observe(
+        &self,
+        request: &Request<Incoming>,
+        target: &RequestTarget,
+        endpoint: &Endpoint,
+        peer: Peer,
+        client: Client,
+    ) {
+        let observed = Observed {
+            flavour: endpoint.flavour,
+            peer: peer.address,
+            trusted: network::contains(&self.shared.trusted_proxies, peer.address),
+            method: request.method(),
+            target: target.path_and_query().as_str(),
+            headers: request.headers(),
+        };
+        let Some(nonce) = observed.nonce() else { return };
+        let mut endpoint = endpoint.clone();
+        if let Some(query) = target.query() {
+            endpoint.rest = format!("{}?{query}", endpoint.rest);
+        }
+        let mut headers = request.headers().clone();
+        fill_in_host(request, &mut headers);
+        let question = Question {
+            headers: &headers,
+            method: request.method(),
+            rest: &endpoint.rest.clone(),
+            uri_bytes: self.shared.uri_bytes,
+        };
+        let read = self.forward_auth.read(endpoint, &question, client);
+        self.shared.reports.hand_over(nonce, observed.report(&read));
     }
 
     /// Answers another proxy's question. Never awaits anything but the gate.

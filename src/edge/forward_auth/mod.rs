@@ -6,6 +6,7 @@
 
 pub mod compat;
 pub mod ext_authz;
+pub mod observed;
 pub mod original;
 
 use std::rc::Rc;
