@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::access_log::{AccessEvent, AccessLog};
 use super::message::{check_framing, fill_in_host, host_of, kind_of};
+use crate::config::Flavour;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ext_authz;
@@ -272,10 +273,14 @@ impl Dispatch {
             rest: &endpoint.rest.clone(),
             uri_bytes: self.shared.uri_bytes,
         };
-        let check = self
-            .forward_auth
-            .read(endpoint, &question, seen.client)
-            .map_err(|unclear| Self::unclear(&unclear, peer))?;
+        let nginx = endpoint.flavour == Flavour::Nginx;
+        let check = self.forward_auth.read(endpoint, &question, seen.client).map_err(|unclear| {
+            let mut denied = Self::unclear(&unclear, peer);
+            if nginx {
+                denied.problem.status = StatusCode::FORBIDDEN; // of 400 it would make a bare 500
+            }
+            denied
+        })?;
         seen.about(&check.original.target);
         let (response, decision) = self.forward_auth.answer(&check, &headers, &seen.request_id, trail).await;
         Ok((response.map(ResponseBody::of), decision))
