@@ -78,7 +78,10 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     let config = load_beside(common)?;
     let store = Store::open(config.store.url.expose(), 1).await?;
     let page = probe(&arguments.through, &config, &store, false).await?;
-    let socket = probe(&arguments.through, &config, &store, true).await?;
+    let socket = match page {
+        Some(_) => probe(&arguments.through, &config, &store, true).await?,
+        None => None,
+    };
     store.close().await;
     let findings = judge(arguments.proxy, &arguments.through, &config, page.as_ref(), socket.as_ref());
     let fine = findings.iter().all(|finding| finding.fine);

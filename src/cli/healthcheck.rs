@@ -193,7 +193,7 @@ where
     let answer = tokio::select! {
         answer = &mut answer => answer,
         // Whatever ended the connection, the answer knows: it may have come with the end.
-        _ = connection => answer.await,
+        _ = connection.with_upgrades() => answer.await,
     };
     Ok(answer?.status())
 }

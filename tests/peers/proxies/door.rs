@@ -138,7 +138,7 @@ fn configured(proxy: Proxy, gateway: &Gateway, listen: &str, app: &str, director
             snippet(&[], "doorward.conf");
             // Nothing of its own but where its files go.
             std::fs::write(directory.join("nginx.conf"), nginx(directory)).unwrap();
-            let mut command = Command::new("nginx");
+            let mut command = Command::new(system("nginx"));
             command.arg("-p").arg(directory).args(["-c", "nginx.conf", "-e", "stderr"]);
             command
         }
@@ -163,7 +163,7 @@ fn configured(proxy: Proxy, gateway: &Gateway, listen: &str, app: &str, director
         Proxy::Haproxy => {
             snippet(&[], "haproxy.cfg");
             snippet(&["--part", "lua"], "doorward.lua");
-            let mut command = Command::new("haproxy");
+            let mut command = Command::new(system("haproxy"));
             command.args(["-db", "-f", "haproxy.cfg"]);
             command
         }
@@ -184,6 +184,12 @@ fn nginx(directory: &Path) -> String {
         text.push_str(&format!("{kind}_temp_path {at}/{kind};\n"));
     }
     text + "include doorward.conf;\n}\n"
+}
+
+/// A server of the system, which need not be in a user's search path.
+fn system(name: &str) -> PathBuf {
+    let path = Path::new("/usr/sbin").join(name);
+    if path.exists() { path } else { PathBuf::from(name) }
 }
 
 /// The program inside Envoy's Python package.
