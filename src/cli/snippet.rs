@@ -312,3 +312,106 @@ fn notes(proxy: Flavour, config: &Config) -> Vec<String> {
     notes.push(format!("See what it really sends: doorward doctor {name} --through URL"));
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::config::Flags;
+    use crate::config::Source;
+
+    const EVERY: [(Flavour, Option<Part>, bool); 8] = [
+        (Flavour::Nginx, None, false),
+        (Flavour::Traefik, None, false),
+        (Flavour::Traefik, Some(Part::Static), false),
+        (Flavour::Caddy, None, false),
+        (Flavour::Haproxy, None, false),
+        (Flavour::Haproxy, Some(Part::Lua), false),
+        (Flavour::Envoy, None, false),
+        (Flavour::Envoy, None, true),
+    ];
+
+    fn config() -> Config {
+        let flags = Flags { upstream: Some("builtin:sample".to_owned()), ..Flags::default() };
+        config::load(&Source { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
+    }
+
+    fn printed(config: &Config, proxy: Flavour, part: Option<Part>, grpc: bool) -> Result<String, Failure> {
+        let arguments = Arguments {
+            proxy,
+            app: plain_url("http://app.internal:3000").unwrap(),
+            listen: "[::1]:8000".parse().unwrap(),
+            gateway: None,
+            grpc,
+            part,
+        };
+        print(&arguments, config)
+    }
+
+    #[test]
+    fn nothing_is_left_to_fill_in_and_what_the_settings_lack_is_said() {
+        let mut config = config();
+        for (proxy, part, grpc) in EVERY {
+            let text = printed(&config, proxy, part, grpc).ok().unwrap();
+            assert!(!text.contains("{{"), "{text}");
+            assert_eq!(text.matches("MISSING").count(), 2, "{text}");
+        }
+        config.forward_auth.flavours = Flavour::ALL.to_vec();
+        config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        for (proxy, part, grpc) in EVERY {
+            assert!(!printed(&config, proxy, part, grpc).ok().unwrap().contains("MISSING"));
+        }
+    }
+
+    #[test]
+    fn headers_of_every_route_are_copied_and_those_of_other_products_dropped() {
+        let mut config = config();
+        config.forward_auth.headers = HeaderPreset::Authelia;
+        config.routes.first_mut().unwrap().headers = Some(HeaderPreset::Grafana);
+        let text = printed(&config, Flavour::Nginx, None, false).ok().unwrap();
+        for name in ["Remote_User", "X_Webauth_Role"] {
+            let (header, variable) = (name.replace('_', "-"), name.to_lowercase());
+            assert!(text.contains(&format!("proxy_set_header {header} $doorward_{variable};")), "{text}");
+            assert!(text.contains(&format!("$doorward_{variable} $upstream_http_{variable};")), "{text}");
+        }
+        assert!(text.contains("proxy_set_header X-Auth-User \"\";"), "{text}");
+    }
+
+    #[test]
+    fn foreign_authorization_is_left_to_the_application_only_where_that_is_wanted() {
+        let mut config = config();
+        let drops = |config: &Config| {
+            let text = printed(config, Flavour::Caddy, None, false).ok().unwrap();
+            text.contains("request_header -Authorization") && text.contains("request_header -X-Api-Key")
+        };
+        assert!(drops(&config));
+        config.forward_auth.pass_authorization = true;
+        assert!(!drops(&config));
+    }
+
+    #[test]
+    fn every_name_that_no_client_may_send_is_one_that_our_own_proxy_strips() {
+        for name in FORGED {
+            assert!(identity_headers::is_managed(name.as_bytes()), "{name}");
+        }
+        assert!(FORGED.is_sorted());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let config = config();
+        for (proxy, part, grpc) in [
+            (Flavour::Nginx, Some(Part::Static), false),
+            (Flavour::Traefik, Some(Part::Lua), false),
+            (Flavour::Caddy, None, true),
+        ] {
+            assert!(matches!(printed(&config, proxy, part, grpc), Err(Failure::Usage(_))), "{proxy:?}");
+        }
+        for url in
+            ["", "app:3000", "https://app", "http://app/path", "http://u@app", "http://a;b", "http://a\"b"]
+        {
+            assert!(plain_url(url).is_err(), "{url}");
+        }
+        assert!(flavour("apache").is_err());
+    }
+}

@@ -248,7 +248,7 @@ impl Dispatch {
             uri_bytes: self.shared.uri_bytes,
         };
         let read = self.forward_auth.read(endpoint, &question, client);
-        self.shared.reports.hand_over(nonce, observed.report(&read));
+        self.shared.reports.hand_over(nonce, observed.report(read.as_ref()));
     }
 
     /// Answers another proxy's question. Never awaits anything but the gate.
@@ -300,6 +300,17 @@ impl Dispatch {
         let read =
             ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
         let (check, headers) = read.map_err(|unclear| Self::unclear(&unclear, peer))?;
+        let observed = Observed {
+            flavour: Flavour::Envoy,
+            peer: peer.address,
+            trusted: true,
+            method: check.original.target.method(),
+            target: check.original.target.path_and_query().as_str(),
+            headers: &headers,
+        };
+        if let Some(nonce) = observed.nonce() {
+            self.shared.reports.hand_over(nonce, observed.report(Ok(&check)));
+        }
         seen.about(&check.original.target);
         seen.client = check.client;
         let (frame, decision) =

@@ -63,7 +63,7 @@ impl Observed<'_> {
     }
 
     /// The report: one JSON object.
-    pub fn report(&self, read: &Result<Check, Unclear>) -> String {
+    pub fn report(&self, read: Result<&Check, &Unclear>) -> String {
         let headers: Vec<Value> = self
             .headers
             .iter()
@@ -122,7 +122,7 @@ mod tests {
             target: "/_doorward/auth/nginx",
             headers: &headers,
         };
-        let report = observed.report(&Err(Unclear::Missing(HeaderName::from_static("x-original-url"))));
+        let report = observed.report(Err(&Unclear::Missing(HeaderName::from_static("x-original-url"))));
         assert_eq!(report.matches("canary").count(), 1, "{report}");
         assert!(report.contains(r#"["host","canary"]"#) && report.contains(r#"["cookie",null]"#), "{report}");
         assert!(report.contains("x-original-url is missing"), "{report}");

@@ -21,6 +21,7 @@ pub(crate) enum Proxy {
     Caddy,
     Haproxy,
     Envoy,
+    EnvoyGrpc,
 }
 
 impl Proxy {
@@ -30,7 +31,7 @@ impl Proxy {
             Self::Traefik => "traefik",
             Self::Caddy => "caddy",
             Self::Haproxy => "haproxy",
-            Self::Envoy => "envoy",
+            Self::Envoy | Self::EnvoyGrpc => "envoy",
         }
     }
 }
@@ -167,8 +168,9 @@ fn configured(proxy: Proxy, gateway: &Gateway, listen: &str, app: &str, director
             command.args(["-db", "-f", "haproxy.cfg"]);
             command
         }
-        Proxy::Envoy => {
-            snippet(&[], "envoy.yaml");
+        Proxy::Envoy | Proxy::EnvoyGrpc => {
+            let grpc: &[&str] = if proxy == Proxy::EnvoyGrpc { &["--grpc"] } else { &[] };
+            snippet(grpc, "envoy.yaml");
             let mut command = Command::new(envoy(&peers));
             command.args(["-c", "envoy.yaml", "--concurrency", "1", "-l", "warn", "--use-dynamic-base-id"]);
             command

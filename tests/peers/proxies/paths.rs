@@ -180,7 +180,7 @@ fn known(proxy: Proxy) -> &'static [&'static str] {
             "/public%3f/../admin repaired to /admin",
             "/adm\u{131}n repaired to /adm%C4%B1n",
         ],
-        Proxy::Envoy => &[
+        Proxy::Envoy | Proxy::EnvoyGrpc => &[
             "/public/../admin/x repaired to /admin/x",
             "/admin/../public/x repaired to /public/x",
             "/public/%2e%2e/admin repaired to /admin",
