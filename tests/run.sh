@@ -4,8 +4,8 @@
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
 #   tests/run.sh --long   the same with the long forms of tests that have one
 #
-# Installs what it needs: Chromium with its driver, PostgreSQL and Python's venv by apt-get, the peers
-# by pip into .tests/venv. Every server it starts listens on 127.0.0.1 only and ends with it.
+# Installs what it needs: Chromium with its driver, nginx, HAProxy, PostgreSQL and Python's venv by
+# apt-get, the peers by pip into .tests/venv. Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -53,6 +53,7 @@ step() {
 missing_packages() {
   command -v chromium >/dev/null || echo chromium
   command -v chromedriver >/dev/null || echo chromium-driver
+  [ -x /usr/sbin/haproxy ] || echo haproxy
   [ -x /usr/sbin/nginx ] || echo nginx
   [ -n "$(postgres_programs)" ] || echo postgresql
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv

@@ -30,6 +30,7 @@ use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::Bootstrap;
+use crate::service::doctor;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::password::Passwords;
@@ -185,6 +186,8 @@ impl Running {
         wait_until_fresh(&revocations).await?;
         let (touches, keeper) =
             touches::channel(sessions.clone(), api_keys.clone(), store.clone(), Arc::clone(&clock));
+        let (reports, scribe) = doctor::channel(store.clone(), Arc::clone(&clock));
+        tokio::spawn(scribe.run()); // ends with the last worker
         let (stop_upkeep, upkeep_stopped) = oneshot::channel();
         let upkeep = tokio::spawn(keeper.run(async {
             let _ = upkeep_stopped.await;
@@ -215,6 +218,7 @@ impl Running {
                 trusted_proxies: config.server.trusted_proxies.clone().into(),
                 uri_bytes: config.server.limits.uri_bytes,
                 clock: Arc::clone(&clock),
+                reports,
             },
             authenticator: AuthenticatorParts {
                 resolver: Arc::clone(&resolver),

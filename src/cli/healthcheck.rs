@@ -1,5 +1,6 @@
 //! `doorward healthcheck`: asks a running gateway whether it is ready, for container and service managers.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -12,6 +13,7 @@ use clap::Args;
 use http::Request;
 use http::StatusCode;
 use http::header;
+use http::request;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use rustls::CertificateError;
@@ -56,7 +58,7 @@ pub(super) struct Arguments {
 }
 
 /// Whom to ask what.
-struct Question {
+pub(super) struct Question {
     /// Name or address, without brackets.
     host: String,
     port: u16,
@@ -83,7 +85,8 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     };
     let status = tokio::time::timeout(PATIENCE, ask(&question))
         .await
-        .map_err(|_| Failure::Refused("not ready: no answer in time".to_owned()))??;
+        .map_err(|_| Failure::Refused("not ready: no answer in time".to_owned()))?
+        .map_err(|cause| Failure::Refused(format!("not ready: {cause}")))?;
     if status == StatusCode::OK {
         output.show(&json!({ "ready": true }), "ready")
     } else {
@@ -91,8 +94,8 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     }
 }
 
-fn from_url(text: &str) -> Result<Question, Failure> {
-    let wrong = || Failure::Usage("--url begins with http:// or https:// and names a host".to_owned());
+pub(super) fn from_url(text: &str) -> Result<Question, Failure> {
+    let wrong = || Failure::Usage("the URL begins with http:// or https:// and names a host".to_owned());
     let url = Url::parse(text).map_err(|_| wrong())?;
     let trust = match url.scheme() {
         "http" => None,
@@ -158,44 +161,47 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-async fn ask(question: &Question) -> Result<StatusCode, Failure> {
-    let unreachable = |error: std::io::Error| Failure::Refused(format!("not ready: {error}"));
-    let stream = TcpStream::connect((question.host.as_str(), question.port)).await.map_err(unreachable)?;
-    let Some(trust) = &question.trust else {
-        return exchange(stream, question).await;
-    };
-    let name = ServerName::try_from(question.server_name.clone())
-        .map_err(|_| Failure::Usage("the host is no server name".to_owned()))?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(trust)?));
-    exchange(connector.connect(name, stream).await.map_err(unreachable)?, question).await
+async fn ask(question: &Question) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+    send(question, Request::get(&question.path)).await
 }
 
-async fn exchange<S>(stream: S, question: &Question) -> Result<StatusCode, Failure>
+/// Sends one request without a body to where a question goes; only the answer's status is looked at.
+pub(super) async fn send(
+    question: &Question,
+    request: request::Builder,
+) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+    let request = request.header(header::HOST, &question.authority).body(Empty::new())?;
+    let stream = TcpStream::connect((question.host.as_str(), question.port)).await?;
+    let Some(trust) = &question.trust else {
+        return exchange(stream, request).await;
+    };
+    let name = ServerName::try_from(question.server_name.clone())?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(trust)?));
+    exchange(connector.connect(name, stream).await?, request).await
+}
+
+async fn exchange<S>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+) -> Result<StatusCode, Box<dyn Error + Send + Sync>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let failed = |error: hyper::Error| Failure::Refused(format!("not ready: {error}"));
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let request = Request::get(&question.path)
-        .header(header::HOST, &question.authority)
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| Failure::Usage("the URL cannot be asked for".to_owned()))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answer = sender.send_request(request);
     tokio::pin!(answer);
     let answer = tokio::select! {
         answer = &mut answer => answer,
         // Whatever ended the connection, the answer knows: it may have come with the end.
-        _ = connection => answer.await,
+        _ = connection.with_upgrades() => answer.await,
     };
-    Ok(answer.map_err(failed)?.status())
+    Ok(answer?.status())
 }
 
-fn client_config(trust: &Trust) -> Result<ClientConfig, Failure> {
+fn client_config(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::Failed(Box::new(error)))?;
+    let builder =
+        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     Ok(match trust {
         Trust::System => {
             let mut roots = RootCertStore::empty();
@@ -313,7 +319,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let asked = question(&format!("http://{}", listener.local_addr().unwrap()));
         drop(listener);
-        assert!(matches!(ask(&asked).await, Err(Failure::Refused(_))));
+        assert!(ask(&asked).await.is_err());
     }
 
     #[tokio::test]

@@ -3,12 +3,14 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration. Secrets are never arguments.
 
 mod check;
+mod doctor;
 mod failure;
 mod healthcheck;
 mod key;
 mod output;
 mod services;
 mod session;
+mod snippet;
 mod span;
 mod user;
 
@@ -93,6 +95,15 @@ enum Command {
   doorward healthcheck --config /etc/doorward.toml
   doorward healthcheck --url http://127.0.0.1:8080")]
     Healthcheck(healthcheck::Arguments),
+    /// Print a configuration for the proxy in front, which asks this gateway about every request
+    #[command(after_help = "Examples:
+  doorward snippet nginx --app http://127.0.0.1:3000 --listen 0.0.0.0:80
+  doorward snippet haproxy --part lua")]
+    Snippet(snippet::Arguments),
+    /// Show what the proxy in front really asks, and what is missing; exit code 1 if anything is
+    #[command(after_help = "Example:
+  doorward doctor nginx --through https://app.example.com/")]
+    Doctor(doctor::Arguments),
 }
 
 /// Flags that override settings.
@@ -153,6 +164,8 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
         Command::User(command) => on_runtime(user::run(command, common, output)),
         Command::Key(command) => on_runtime(key::run(command, common, output)),
         Command::Session(command) => on_runtime(session::run(command, common, output)),
+        Command::Snippet(arguments) => snippet::run(&arguments, common, output),
+        Command::Doctor(arguments) => on_runtime(doctor::run(arguments, common, output)),
         Command::Healthcheck(arguments) => on_runtime(healthcheck::run(arguments, common, output)),
     }
 }

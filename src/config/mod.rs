@@ -359,6 +359,20 @@ pub enum HeaderPreset {
     None,
 }
 
+impl HeaderPreset {
+    /// Every preset.
+    pub const ALL: [Self; 8] = [
+        Self::Standard,
+        Self::Oauth2Proxy,
+        Self::Authelia,
+        Self::Authentik,
+        Self::Vouch,
+        Self::TraefikForwardAuth,
+        Self::Grafana,
+        Self::None,
+    ];
+}
+
 /// One route: a host and path prefix, its upstream and its rules.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {

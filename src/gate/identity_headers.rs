@@ -293,17 +293,6 @@ mod tests {
     use crate::model::time::Timestamp;
     use crate::model::user::UserId;
 
-    const PRESETS: [HeaderPreset; 8] = [
-        HeaderPreset::Standard,
-        HeaderPreset::Oauth2Proxy,
-        HeaderPreset::Authelia,
-        HeaderPreset::Authentik,
-        HeaderPreset::Vouch,
-        HeaderPreset::TraefikForwardAuth,
-        HeaderPreset::Grafana,
-        HeaderPreset::None,
-    ];
-
     fn principal() -> Principal {
         Principal {
             kind: PrincipalKind::User(UserId("u1".into())),
@@ -332,7 +321,7 @@ mod tests {
 
     #[test]
     fn every_name_a_preset_sets_is_managed_in_every_alias() {
-        for (name, _) in PRESETS.into_iter().flat_map(names) {
+        for (name, _) in HeaderPreset::ALL.into_iter().flat_map(names) {
             for separator in ['-', '_', '.', '~', '!', '+', '|', '\''] {
                 let alias = name.replace('-', &separator.to_string());
                 assert!(is_managed(alias.as_bytes()), "{alias}");

@@ -17,9 +17,11 @@ use tokio::time::Instant;
 
 use super::access_log::{AccessEvent, AccessLog};
 use super::message::{check_framing, fill_in_host, host_of, kind_of};
+use crate::config::Flavour;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ext_authz;
+use crate::edge::forward_auth::observed::Observed;
 use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Endpoint, ForwardAuth};
 use crate::edge::forwarded;
@@ -36,6 +38,7 @@ use crate::model::network;
 use crate::model::principal::Client;
 use crate::model::target::{RequestTarget, TargetError};
 use crate::model::time::Clock;
+use crate::service::doctor;
 use crate::service::revocation::Revocations;
 
 /// Our own forms are far smaller.
@@ -64,6 +67,8 @@ pub struct Shared {
     pub uri_bytes: usize,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// What was seen of `doorward doctor`'s probes.
+    pub reports: doctor::Reports,
 }
 
 /// Answers requests on one thread.
@@ -187,6 +192,7 @@ impl Dispatch {
         if let Some(page) = self.own_path(target.path()) {
             let page = page.to_owned();
             if let Some(endpoint) = self.forward_auth.endpoint(&page) {
+                self.observe(&request, &target, &endpoint, peer, seen.client);
                 return self.check(&request, &target, endpoint, peer, seen, trail).await;
             }
             return Ok((
@@ -211,6 +217,40 @@ impl Dispatch {
         }
     }
 
+    /// Tells `doorward doctor` about a question that it had a proxy ask, refused or not. Waits for nothing.
+    fn observe(
+        &self,
+        request: &Request<Incoming>,
+        target: &RequestTarget,
+        endpoint: &Endpoint,
+        peer: Peer,
+        client: Client,
+    ) {
+        let observed = Observed {
+            flavour: endpoint.flavour,
+            peer: peer.address,
+            trusted: network::contains(&self.shared.trusted_proxies, peer.address),
+            method: request.method(),
+            target: target.path_and_query().as_str(),
+            headers: request.headers(),
+        };
+        let Some(nonce) = observed.nonce() else { return };
+        let mut endpoint = endpoint.clone();
+        if let Some(query) = target.query() {
+            endpoint.rest = format!("{}?{query}", endpoint.rest);
+        }
+        let mut headers = request.headers().clone();
+        fill_in_host(request, &mut headers);
+        let question = Question {
+            headers: &headers,
+            method: request.method(),
+            rest: &endpoint.rest.clone(),
+            uri_bytes: self.shared.uri_bytes,
+        };
+        let read = self.forward_auth.read(endpoint, &question, client);
+        self.shared.reports.hand_over(nonce, observed.report(read.as_ref()));
+    }
+
     /// Answers another proxy's question. Never awaits anything but the gate.
     async fn check(
         &self,
@@ -233,10 +273,14 @@ impl Dispatch {
             rest: &endpoint.rest.clone(),
             uri_bytes: self.shared.uri_bytes,
         };
-        let check = self
-            .forward_auth
-            .read(endpoint, &question, seen.client)
-            .map_err(|unclear| Self::unclear(&unclear, peer))?;
+        let nginx = endpoint.flavour == Flavour::Nginx;
+        let check = self.forward_auth.read(endpoint, &question, seen.client).map_err(|unclear| {
+            let mut denied = Self::unclear(&unclear, peer);
+            if nginx {
+                denied.problem.status = StatusCode::FORBIDDEN; // of 400 it would make a bare 500
+            }
+            denied
+        })?;
         seen.about(&check.original.target);
         let (response, decision) = self.forward_auth.answer(&check, &headers, &seen.request_id, trail).await;
         Ok((response.map(ResponseBody::of), decision))
@@ -256,6 +300,17 @@ impl Dispatch {
         let read =
             ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
         let (check, headers) = read.map_err(|unclear| Self::unclear(&unclear, peer))?;
+        let observed = Observed {
+            flavour: Flavour::Envoy,
+            peer: peer.address,
+            trusted: true,
+            method: check.original.target.method(),
+            target: check.original.target.path_and_query().as_str(),
+            headers: &headers,
+        };
+        if let Some(nonce) = observed.nonce() {
+            self.shared.reports.hand_over(nonce, observed.report(Ok(&check)));
+        }
         seen.about(&check.original.target);
         seen.client = check.client;
         let (frame, decision) =

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod bootstrap;
+pub mod doctor;
 pub mod handovers;
 pub mod login;
 pub mod password;

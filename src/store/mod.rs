@@ -4,6 +4,7 @@
 //! as digests and passwords only as hashes, so a stolen database holds nothing that can be presented.
 
 mod api_keys;
+mod doctor;
 mod handovers;
 mod migrate;
 mod pool;

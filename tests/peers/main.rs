@@ -6,6 +6,7 @@
 mod browser;
 mod compat;
 mod phoenix;
+mod proxies;
 mod quickstart;
 mod streamlit;
 mod support;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use tempfile::TempDir;
 
+use crate::proxies::door::{Door, Proxy};
 use crate::support::chrome::Browser;
 use crate::support::client::Answer;
 use crate::support::gateway::{ADDRESS, Gateway};
@@ -87,6 +88,25 @@ async fn click_of_a_member_travels_over_the_websocket() {
 
     browser.see("Counted 0 times").await;
     for count in 1..=3 {
+        browser.find("[data-testid=stButton] button").await.click().await.unwrap();
+        browser.see(&format!("Counted {count} times")).await;
+    }
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn click_travels_over_the_websocket_through_nginx_that_asks() {
+    let streamlit = Streamlit::start().await;
+    let door = Door::open(Proxy::Nginx, &streamlit.address).await;
+    door.gateway.user("vera", "viewer");
+    let browser = Browser::start().await;
+
+    browser.client.goto(&door.url).await.unwrap();
+    browser.arrive_below("/_doorward/login").await;
+    browser.sign_in("vera").await;
+
+    browser.see("Counted 0 times").await;
+    for count in 1..=2 {
         browser.find("[data-testid=stButton] button").await.click().await.unwrap();
         browser.see(&format!("Counted {count} times")).await;
     }

@@ -77,6 +77,7 @@ macro_rules! on_each_database {
 }
 
 mod api_keys;
+mod doctor;
 mod handovers;
 mod opening;
 mod sessions;

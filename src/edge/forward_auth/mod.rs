@@ -6,6 +6,7 @@
 
 pub mod compat;
 pub mod ext_authz;
+pub mod observed;
 pub mod original;
 
 use std::rc::Rc;
@@ -256,11 +257,8 @@ impl ForwardAuth {
             let page = if problem.code == "password-change-required" { "/password" } else { "/login" };
             self.send_to(page, check, &mut response);
         } else if response.status().is_success()
-            || (check.style == Style::Bare
-                && response.status().is_client_error()
-                && response.status() != StatusCode::UNAUTHORIZED)
+            || (check.style != Style::PassedOn && !told_apart(response.status()))
         {
-            // Who asks there knows 401 and 403 only.
             *response.status_mut() = StatusCode::FORBIDDEN;
         }
         self.let_own_pages_read(headers, &mut response);
@@ -319,6 +317,12 @@ impl ForwardAuth {
             answer.append(VARY, HeaderValue::from_static("Origin"));
         }
     }
+}
+
+/// Whether a proxy that knows 2xx, 401 and 403 only should still see this status. It makes a bare 500 of every
+/// other one, which is right for our own failures alone.
+pub fn told_apart(status: StatusCode) -> bool {
+    status == StatusCode::UNAUTHORIZED || status.is_server_error()
 }
 
 /// 200 with every identity header, empty where there is nothing to say.

@@ -99,3 +99,10 @@ CREATE TABLE setup_token (
     digest     BYTEA NOT NULL,
     expires_at BIGINT NOT NULL
 );
+
+-- Probes of `doorward doctor`: each waits, for a minute, for what a gateway saw of one question.
+CREATE TABLE doctor_probes (
+    nonce_digest BYTEA PRIMARY KEY,
+    report       TEXT,
+    expires_at   BIGINT NOT NULL
+);

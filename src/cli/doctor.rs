@@ -1,0 +1,411 @@
+//! `doorward doctor`: has the proxy in front ask one question as it always does, and says what is wrong with it.
+
+use std::time::Duration;
+
+use clap::Args;
+use http::Request;
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::Common;
+use super::failure::Failure;
+use super::healthcheck;
+use super::load_beside;
+use super::output::Output;
+use super::snippet;
+use crate::config::Config;
+use crate::config::Flavour;
+use crate::model::time::Clock;
+use crate::model::time::SystemClock;
+use crate::model::token::TokenDigest;
+use crate::model::token::random_text;
+use crate::service::doctor;
+use crate::store::Store;
+
+/// How long a probe waits in the store.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// The proxy must have answered within this.
+const ANSWER: Duration = Duration::from_secs(15);
+/// The gateway's report must be there within this, once the proxy has answered.
+const REPORT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
+
+/// What the probe claims and nobody may believe (addresses and names for examples: RFC 5737, RFC 2606).
+const FORGED_ADDRESS: &str = "192.0.2.66";
+const FORGED_HOST: &str = "forged.invalid";
+const FORGED_NAME: &str = "doorward-doctor";
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// nginx, traefik, caddy, haproxy or envoy
+    #[arg(value_name = "PROXY", value_parser = snippet::flavour)]
+    proxy: Flavour,
+    /// An address of the application, through the proxy
+    #[arg(long, value_name = "URL")]
+    through: String,
+}
+
+/// One part of the question, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    part: &'static str,
+    fine: bool,
+    saw: String,
+    remedy: String,
+}
+
+/// What the gateway saw.
+#[derive(Debug, Deserialize)]
+struct Report {
+    peer: String,
+    trusted: bool,
+    headers: Vec<(String, Option<String>)>,
+    understood: Option<Understood>,
+    unclear: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Understood {
+    method: String,
+    url: String,
+    client: String,
+    websocket: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
+    let config = load_beside(common)?;
+    let store = Store::open(config.store.url.expose(), 1).await?;
+    let page = probe(&arguments.through, &config, &store, false).await?;
+    let socket = match page {
+        Some(_) => probe(&arguments.through, &config, &store, true).await?,
+        None => None,
+    };
+    store.close().await;
+    let findings = judge(arguments.proxy, &arguments.through, &config, page.as_ref(), socket.as_ref());
+    let fine = findings.iter().all(|finding| finding.fine);
+    let told: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            let remedy = (!finding.fine).then_some(&finding.remedy);
+            json!({ "part": finding.part, "ok": finding.fine, "saw": finding.saw, "remedy": remedy })
+        })
+        .collect();
+    let lines: Vec<String> = findings.iter().map(line).collect();
+    output.show(&json!({ "ok": fine, "findings": told }), &lines.join("\n"))?;
+    if fine { Ok(()) } else { Err(Failure::Refused("the proxy does not ask as it should".to_owned())) }
+}
+
+fn line(finding: &Finding) -> String {
+    let verdict = if finding.fine { "ok   " } else { "WRONG" };
+    let head = format!("{verdict}  {}: {}", finding.part, finding.saw);
+    if finding.fine { head } else { format!("{head}\n       -> {}", finding.remedy) }
+}
+
+/// Sends one request through the proxy; what the gateway saw of its question, if it saw one.
+async fn probe(
+    through: &str,
+    config: &Config,
+    store: &Store,
+    websocket: bool,
+) -> Result<Option<Report>, Failure> {
+    let nonce = random_text();
+    let digest = TokenDigest::of(nonce.expose());
+    let now = SystemClock.now();
+    if !store.put_probe(digest, now, now.after(LIFETIME)).await? {
+        return Err(Failure::Refused("too many probes wait already: try again in a minute".to_owned()));
+    }
+    let url = Url::parse(&doctor::marked(through, nonce.expose()))
+        .map_err(|_| Failure::Usage("--through is the URL of a page behind the proxy".to_owned()))?;
+    let place = healthcheck::from_url(url.as_str())?;
+    let target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+    let sent = tokio::time::timeout(ANSWER, healthcheck::send(&place, request(&target, config, websocket)));
+    sent.await
+        .map_err(|_| Failure::Refused("the proxy did not answer in time".to_owned()))?
+        .map_err(|cause| Failure::Refused(format!("the proxy does not answer: {cause}")))?;
+    let waiting = async {
+        loop {
+            if let Some(report) = store.probe_report(digest).await? {
+                return Ok::<_, Failure>(report);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let report = match tokio::time::timeout(REPORT, waiting).await {
+        Ok(report) => Some(report?),
+        Err(_) => None,
+    };
+    store.drop_probe(digest).await?;
+    match report {
+        Some(text) => serde_json::from_str(&text).map(Some).map_err(|error| Failure::Failed(error.into())),
+        None => Ok(None),
+    }
+}
+
+/// A request that has everything a check needs, and claims what nobody may believe.
+fn request(target: &str, config: &Config, websocket: bool) -> http::request::Builder {
+    let mut request = Request::get(target)
+        .header("accept", "text/html")
+        .header("cookie", "doctor=1")
+        .header("origin", config.public_url.origin())
+        .header("authorization", "Doctor none")
+        .header(&config.keys.header, "none")
+        .header("x-forwarded-for", FORGED_ADDRESS)
+        .header("x-forwarded-host", FORGED_HOST)
+        .header("x-forwarded-method", "DELETE")
+        .header("x-forwarded-proto", "gopher")
+        .header("x-forwarded-uri", "/forged")
+        .header("x-original-method", "DELETE")
+        .header("x-original-url", format!("http://{FORGED_HOST}/forged"))
+        .header("x-requested-with", "doctor")
+        .header("sec-fetch-mode", "navigate")
+        .header("sec-fetch-dest", "document");
+    for name in snippet::identity(config) {
+        request = request.header(name, FORGED_NAME);
+    }
+    if websocket {
+        request = request
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "ZG9vcndhcmQgZG9jdG9yIQ==");
+    }
+    request
+}
+
+fn judge(
+    proxy: Flavour,
+    through: &str,
+    config: &Config,
+    page: Option<&Report>,
+    socket: Option<&Report>,
+) -> Vec<Finding> {
+    let Some(page) = page else {
+        return vec![Finding {
+            part: "question",
+            fine: false,
+            saw: "the proxy did not ask this gateway at all".to_owned(),
+            remedy: format!(
+                "the settings need [forward_auth] flavours = [\"{0}\"], and the proxy what `doorward snippet {0}` \
+                 prints",
+                proxy.as_str()
+            ),
+        }];
+    };
+    let mut findings = vec![Finding {
+        part: "trusted proxy",
+        fine: page.trusted,
+        saw: format!("the question comes from {}", page.peer),
+        remedy: format!("in the settings: [server] trusted_proxies = [\"{}\"]", page.peer),
+    }];
+    findings.push(original(proxy, through, page));
+    if let Some(understood) = &page.understood
+        && page.trusted
+    {
+        findings.push(Finding {
+            part: "client address",
+            fine: understood.client != FORGED_ADDRESS,
+            saw: format!("the client is {}", understood.client),
+            remedy: lines(proxy).client.to_owned(),
+        });
+    }
+    findings.extend(credentials(proxy, config, page));
+    findings.push(websocket(proxy, socket));
+    let forged = snippet::identity(config);
+    let seen = page.headers.iter().filter(|(name, _)| forged.contains(name)).count();
+    findings.push(Finding {
+        part: "forged identity headers",
+        fine: true,
+        saw: format!("{seen} of {} reach the question, which never looks at them", forged.len()),
+        remedy: String::new(),
+    });
+    findings
+}
+
+/// Method, scheme, host and path as the proxy says them.
+fn original(proxy: Flavour, through: &str, page: &Report) -> Finding {
+    let wanted = Url::parse(through).ok();
+    let (fine, saw) = match (&page.understood, &page.unclear) {
+        (Some(understood), _) => {
+            let seen = Url::parse(&understood.url).ok();
+            let same = wanted.zip(seen).is_some_and(|(wanted, seen)| {
+                wanted.scheme() == seen.scheme()
+                    && wanted.host_str() == seen.host_str()
+                    && wanted.port_or_known_default() == seen.port_or_known_default()
+                    && wanted.path() == seen.path()
+            });
+            (
+                same && understood.method == "GET",
+                format!("{} {}", understood.method, without_mark(&understood.url)),
+            )
+        }
+        (None, Some(unclear)) => (false, unclear.clone()),
+        (None, None) => (false, "nothing that can be read".to_owned()),
+    };
+    Finding {
+        part: "method, scheme, host and path",
+        fine,
+        saw,
+        remedy: format!("GET {through} was sent; {}", lines(proxy).original),
+    }
+}
+
+fn without_mark(url: &str) -> &str {
+    url.split_once("doorward-doctor=").map_or(url, |(url, _)| url.trim_end_matches(['?', '&']))
+}
+
+/// What tells who is calling and how to answer.
+fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<Finding> {
+    let key = config.keys.header.as_str();
+    let needed: [(&'static str, &str); 6] = [
+        ("cookies", "cookie"),
+        ("Authorization", "authorization"),
+        ("API key header", key),
+        ("Accept", "accept"),
+        ("Origin", "origin"),
+        ("Sec-Fetch-Mode", "sec-fetch-mode"),
+    ];
+    needed
+        .into_iter()
+        .map(|(part, name)| {
+            let fine = page.headers.iter().any(|(known, _)| known == name);
+            Finding {
+                part,
+                fine,
+                saw: if fine { "reaches the question" } else { "does not reach the question" }.to_owned(),
+                remedy: lines(proxy).header.replace("NAME", name),
+            }
+        })
+        .collect()
+}
+
+fn websocket(proxy: Flavour, socket: Option<&Report>) -> Finding {
+    let known = socket.and_then(|report| report.understood.as_ref()).map(|understood| understood.websocket);
+    let (fine, saw) = match known {
+        Some(true) => (true, "a handshake is known as one"),
+        Some(false) => (false, "a handshake looks like any other GET"),
+        None => (false, "a handshake leads to no question that can be read"),
+    };
+    Finding {
+        part: "WebSocket",
+        fine,
+        saw: saw.to_owned(),
+        remedy: lines(proxy).header.replace("NAME", "sec-websocket-key"),
+    }
+}
+
+/// What to write where something is missing.
+struct Lines {
+    original: &'static str,
+    client: &'static str,
+    header: &'static str,
+}
+
+fn lines(proxy: Flavour) -> Lines {
+    match proxy {
+        Flavour::Nginx => Lines {
+            original: "proxy_set_header X-Original-Method $request_method; proxy_set_header X-Original-URL \
+                       $scheme://$http_host$request_uri;",
+            client: "proxy_set_header X-Forwarded-For $remote_addr;",
+            header: "take away the line that empties it: proxy_set_header NAME \"\"; or proxy_pass_request_headers off;",
+        },
+        Flavour::Traefik => Lines {
+            original: "forwardAuth: trustForwardHeader: false; and no forwardedHeaders.insecure on the entry point",
+            client: "no forwardedHeaders.insecure on the entry point, and trustedIPs only for proxies of yours",
+            header: "forwardAuth: add NAME to authRequestHeaders, or take that list away",
+        },
+        Flavour::Caddy => Lines {
+            original: "forward_auth sets all of them by itself: take header_up lines away, and trusted_proxies that \
+                       are not yours",
+            client: "servers: no trusted_proxies that are not yours",
+            header: "take away: header_up -NAME",
+        },
+        Flavour::Haproxy => Lines {
+            original: "headers[\"x-forwarded-method\"], -proto, -host and -uri, as `doorward snippet haproxy --part \
+                       lua` sets them",
+            client: "headers[\"x-forwarded-for\"] = { txn.sf:src() }",
+            header: "add \"NAME\" to the list `repeated` in doorward.lua",
+        },
+        Flavour::Envoy => Lines {
+            original: "http_connection_manager: use_remote_address: true; ext_authz: allowed_headers with \
+                       x-forwarded-proto, path_prefix as `doorward snippet envoy` prints it",
+            client: "http_connection_manager: use_remote_address: true; ext_authz: allowed_headers with x-forwarded-for",
+            header: "ext_authz: allowed_headers: patterns: - { exact: \"NAME\" }",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Flags, Source};
+
+    fn config() -> Config {
+        let flags = Flags { upstream: Some("builtin:sample".to_owned()), ..Flags::default() };
+        config::load(&Source { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
+    }
+
+    fn report(changed: serde_json::Value) -> Report {
+        let names = ["cookie", "authorization", "x-api-key", "accept", "origin", "sec-fetch-mode"];
+        let headers: Vec<_> = names.iter().map(|name| json!([name, null])).collect();
+        let mut whole = json!({
+            "peer": "127.0.0.1", "trusted": true, "headers": headers, "unclear": null,
+            "understood": { "method": "GET", "url": "http://app.example/a?doorward-doctor=x",
+                            "client": "198.51.100.1", "websocket": false },
+        });
+        for (name, value) in changed.as_object().unwrap() {
+            whole[name] = value.clone();
+        }
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn wrong(page: &serde_json::Value) -> Vec<&'static str> {
+        let socket = report(json!({ "understood": { "method": "GET", "url": "http://app.example/a",
+                                                    "client": "198.51.100.1", "websocket": true } }));
+        let findings = judge(
+            Flavour::Nginx,
+            "http://app.example/a",
+            &config(),
+            Some(&report(page.clone())),
+            Some(&socket),
+        );
+        findings.into_iter().filter(|finding| !finding.fine).map(|finding| finding.part).collect()
+    }
+
+    #[test]
+    fn each_fault_is_named_and_nothing_else() {
+        let understood = |method: &str, url: &str, client: &str| json!({ "understood": { "method": method, "url": url, "client": client, "websocket": false } });
+        assert_eq!(wrong(&json!({})), Vec::<&str>::new());
+        assert_eq!(wrong(&json!({ "trusted": false })), ["trusted proxy"]);
+        assert_eq!(
+            wrong(&understood("DELETE", "http://app.example/a", "198.51.100.1")),
+            ["method, scheme, host and path"]
+        );
+        assert_eq!(
+            wrong(&understood("GET", "https://app.example/a", "198.51.100.1")),
+            ["method, scheme, host and path"]
+        );
+        assert_eq!(
+            wrong(&understood("GET", "http://app.example/forged", "198.51.100.1")),
+            ["method, scheme, host and path"]
+        );
+        assert_eq!(wrong(&understood("GET", "http://app.example/a", FORGED_ADDRESS)), ["client address"]);
+        assert_eq!(
+            wrong(&json!({ "understood": null, "unclear": "x-original-url is missing" })),
+            ["method, scheme, host and path"]
+        );
+        let few =
+            json!({ "headers": [["accept", "text/html"], ["origin", "x"], ["sec-fetch-mode", "navigate"]] });
+        assert_eq!(wrong(&few), ["cookies", "Authorization", "API key header"]);
+    }
+
+    #[test]
+    fn silence_and_unknown_handshakes_are_told() {
+        let silent = judge(Flavour::Envoy, "http://app.example/", &config(), None, None);
+        assert_eq!(silent.len(), 1);
+        assert!(!silent[0].fine && silent[0].remedy.contains("snippet envoy"), "{silent:?}");
+        assert!(!websocket(Flavour::Envoy, None).fine);
+        assert!(!websocket(Flavour::Envoy, Some(&report(json!({})))).fine);
+    }
+}

@@ -1,0 +1,417 @@
+//! `doorward snippet`: a configuration for the proxy in front, made from this gateway's own settings.
+//!
+//! The texts are in `snippets/`, to be read as they are: `{{name}}` is replaced, a line with a list's name is
+//! repeated for each of its items, and `{{when NAME}}` begins a line that is there only in that case.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+
+use serde_json::json;
+use url::Url;
+
+use super::Common;
+use super::failure::Failure;
+use super::load_beside;
+use super::output::Output;
+use crate::config::Config;
+use crate::config::Flavour;
+use crate::config::HeaderPreset;
+use crate::gate::identity_headers;
+
+/// Names beside those of the presets that make some application believe it is somebody else who calls,
+/// from elsewhere, or for another path.
+const FORGED: &[&str] = &[
+    "forwarded",
+    "proxy",
+    "x-auth-request-access-token",
+    "x-authentik-jwt",
+    "x-envoy-original-path",
+    "x-forwarded-access-token",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+    "x-http-method",
+    "x-http-method-override",
+    "x-jwt-assertion",
+    "x-method-override",
+    "x-middleware-subrequest",
+    "x-ms-client-principal",
+    "x-ms-client-principal-id",
+    "x-ms-client-principal-name",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-remote-user",
+    "x-rewrite-url",
+];
+
+/// What a question repeats of the request, where the proxy does not repeat everything.
+const PASSED: &[&str] = &[
+    "accept",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "content-type",
+    "cookie",
+    "origin",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-websocket-key",
+    "user-agent",
+    "x-requested-with",
+];
+
+/// What `snippet` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// nginx, traefik, caddy, haproxy or envoy
+    #[arg(value_name = "PROXY", value_parser = flavour)]
+    proxy: Flavour,
+    /// The application behind the proxy
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = plain_url)]
+    app: Url,
+    /// Where the proxy listens
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+    /// How the proxy reaches this gateway [default: the first listener in the settings]
+    #[arg(long, value_name = "URL", value_parser = plain_url)]
+    gateway: Option<Url>,
+    /// Envoy: ask over gRPC instead of HTTP
+    #[arg(long)]
+    grpc: bool,
+    /// Another file, where the proxy needs several: static or dynamic (traefik), lua (haproxy)
+    #[arg(long, value_enum)]
+    part: Option<Part>,
+}
+
+/// A file of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Static,
+    Dynamic,
+    Lua,
+}
+
+pub(super) fn run(arguments: &Arguments, common: &Common, output: Output) -> Result<(), Failure> {
+    let text = print(arguments, &load_beside(common)?)?;
+    output.show(&json!({ "proxy": arguments.proxy.as_str(), "file": text }), &text)
+}
+
+/// Reads a proxy's name.
+pub(super) fn flavour(text: &str) -> Result<Flavour, String> {
+    let names = Flavour::ALL.map(Flavour::as_str).join(", ");
+    Flavour::ALL.into_iter().find(|known| known.as_str() == text).ok_or(format!("one of {names}"))
+}
+
+fn print(arguments: &Arguments, config: &Config) -> Result<String, Failure> {
+    let template = template(arguments)?;
+    let gateway = match &arguments.gateway {
+        Some(url) => url.clone(),
+        None => own_address(config)?,
+    };
+    Ok(Filling::of(arguments, config, &gateway).fill(template))
+}
+
+fn template(arguments: &Arguments) -> Result<&'static str, Failure> {
+    if arguments.grpc && arguments.proxy != Flavour::Envoy {
+        return Err(Failure::Usage("only Envoy asks over gRPC".to_owned()));
+    }
+    Ok(match (arguments.proxy, arguments.part) {
+        (Flavour::Nginx, None) => include_str!("snippets/nginx.txt"),
+        (Flavour::Traefik, None | Some(Part::Dynamic)) => include_str!("snippets/traefik-dynamic.txt"),
+        (Flavour::Traefik, Some(Part::Static)) => include_str!("snippets/traefik-static.txt"),
+        (Flavour::Caddy, None) => include_str!("snippets/caddy.txt"),
+        (Flavour::Haproxy, None) => include_str!("snippets/haproxy.txt"),
+        (Flavour::Haproxy, Some(Part::Lua)) => include_str!("snippets/haproxy-lua.txt"),
+        (Flavour::Envoy, None) => include_str!("snippets/envoy.txt"),
+        (proxy, Some(_)) => {
+            return Err(Failure::Usage(format!("{} has no such part", proxy.as_str())));
+        }
+    })
+}
+
+/// How a proxy on this machine reaches the first listener.
+fn own_address(config: &Config) -> Result<Url, Failure> {
+    if config.server.tls.is_some() {
+        return Err(Failure::Usage(
+            "the listeners in the settings speak TLS, and the printed configuration asks in plain HTTP: give \
+             --gateway http://ADDR:PORT of a listener without TLS"
+                .to_owned(),
+        ));
+    }
+    let listen = config.server.listen.first().copied();
+    let mut address = listen.ok_or_else(|| Failure::Usage("the settings name no listener".to_owned()))?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    plain_url(&format!("http://{address}")).map_err(Failure::Usage)
+}
+
+/// `http://HOST[:PORT]` and nothing that could end up elsewhere in a configuration.
+fn plain_url(text: &str) -> Result<Url, String> {
+    let wrong = || "write http://HOST:PORT, without a path".to_owned();
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let unnamed = url.username().is_empty() && url.password().is_none();
+    let harmless = url
+        .host_str()
+        .is_some_and(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b)));
+    if url.scheme() == "http" && bare && unnamed && harmless { Ok(url) } else { Err(wrong()) }
+}
+
+/// What stands in place of the names.
+struct Filling {
+    values: BTreeMap<&'static str, String>,
+    lists: [(&'static str, Vec<String>); 4],
+    cases: Vec<&'static str>,
+}
+
+impl Filling {
+    fn of(arguments: &Arguments, config: &Config, gateway: &Url) -> Self {
+        let identity = identity(config);
+        let forged = forged(&identity);
+        let key = config.keys.header.as_str().to_owned();
+        let passed: Vec<String> = PASSED.iter().map(|name| (*name).to_owned()).chain([key.clone()]).collect();
+        let mut values = BTreeMap::from([
+            ("cookie", config.session.cookie_name(&config.public_url)),
+            ("key", key.clone()),
+            ("Key", capitalized(&key)),
+            ("listen", arguments.listen.to_string()),
+            ("listen_host", arguments.listen.ip().to_string()),
+            ("listen_port", arguments.listen.port().to_string()),
+            ("own", format!("{}/_doorward", config.public_url.base_path())),
+        ]);
+        for (whole, address, host, port, url) in [
+            ("app", "app_address", "app_host", "app_port", &arguments.app),
+            ("gateway", "gateway_address", "gateway_host", "gateway_port", gateway),
+        ] {
+            let name = url.host_str().unwrap_or_default().to_owned();
+            let number = url.port_or_known_default().unwrap_or(80);
+            values.insert(whole, format!("http://{name}:{number}"));
+            values.insert(address, format!("{name}:{number}"));
+            values.insert(host, name.trim_matches(['[', ']']).to_owned());
+            values.insert(port, number.to_string());
+        }
+        let pass = config.forward_auth.pass_authorization;
+        let cases = vec![if pass { "pass" } else { "clean" }, if arguments.grpc { "grpc" } else { "http" }];
+        let notes = notes(arguments.proxy, config);
+        let lists = [("note", notes), ("identity", identity), ("forged", forged), ("passed", passed)];
+        Self { values, lists, cases }
+    }
+
+    fn fill(&self, template: &str) -> String {
+        let mut text = String::new();
+        for line in template.lines() {
+            let Some(line) = self.wanted(line) else { continue };
+            match self.lists.iter().find(|(name, _)| mentions(line, name)) {
+                Some((name, items)) => {
+                    for item in items {
+                        self.push(&mut text, &each(line, name, item));
+                    }
+                }
+                None => self.push(&mut text, line),
+            }
+        }
+        text
+    }
+
+    /// The line without its condition, if that holds.
+    fn wanted<'l>(&self, line: &'l str) -> Option<&'l str> {
+        match line.strip_prefix("{{when ").and_then(|rest| rest.split_once("}}")) {
+            Some((case, line)) => self.cases.contains(&case).then_some(line),
+            None => Some(line),
+        }
+    }
+
+    fn push(&self, text: &mut String, line: &str) {
+        let mut line = line.to_owned();
+        for (name, value) in &self.values {
+            line = line.replace(&format!("{{{{{name}}}}}"), value);
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
+
+/// Whether a line is repeated for each item of a list.
+fn mentions(line: &str, list: &str) -> bool {
+    [format!("{{{{{list}}}}}"), format!("{{{{{}}}}}", capitalized(list)), format!("{{{{{list}_variable}}}}")]
+        .iter()
+        .any(|name| line.contains(name))
+}
+
+fn each(line: &str, list: &str, item: &str) -> String {
+    line.replace(&format!("{{{{{list}}}}}"), item)
+        .replace(&format!("{{{{{}}}}}", capitalized(list)), &capitalized(item))
+        .replace(&format!("{{{{{list}_variable}}}}"), &item.replace('-', "_"))
+}
+
+/// `X-Auth-User`, as people write it.
+fn capitalized(name: &str) -> String {
+    let mut start = true;
+    name.chars()
+        .map(|c| {
+            let this = if start { c.to_ascii_uppercase() } else { c };
+            start = c == '-';
+            this
+        })
+        .collect()
+}
+
+/// Every identity header that an answer of this gateway may carry.
+pub(super) fn identity(config: &Config) -> Vec<String> {
+    let presets = config.routes.iter().filter_map(|route| route.headers);
+    names(std::iter::once(config.forward_auth.headers).chain(presets))
+}
+
+/// Every other name that no client may send.
+fn forged(identity: &[String]) -> Vec<String> {
+    let mut all = names(HeaderPreset::ALL.into_iter());
+    all.extend(FORGED.iter().map(|name| (*name).to_owned()));
+    all.retain(|name| !identity.contains(name));
+    all
+}
+
+fn names(presets: impl Iterator<Item = HeaderPreset>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (name, _) in presets.flat_map(identity_headers::names) {
+        if !names.iter().any(|known| known == name) {
+            names.push((*name).to_owned());
+        }
+    }
+    names
+}
+
+/// What the operator must know or do besides.
+fn notes(proxy: Flavour, config: &Config) -> Vec<String> {
+    let name = proxy.as_str();
+    let mut notes = vec![
+        format!("Browsers must reach it at {}", config.public_url),
+        "Nobody but this proxy may reach the application: let it listen on loopback or a private network."
+            .to_owned(),
+    ];
+    if !config.forward_auth.flavours.contains(&proxy) {
+        notes.push(format!("MISSING in Doorward's settings: [forward_auth] flavours = [\"{name}\"]"));
+    }
+    if config.server.trusted_proxies.is_empty() {
+        notes.push(
+            "MISSING in Doorward's settings: [server] trusted_proxies = [\"<address this proxy connects from>\"]"
+                .to_owned(),
+        );
+    }
+    notes.push(format!("See what it really sends: doorward doctor {name} --through URL"));
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::config::Flags;
+    use crate::config::Source;
+
+    const EVERY: [(Flavour, Option<Part>, bool); 8] = [
+        (Flavour::Nginx, None, false),
+        (Flavour::Traefik, None, false),
+        (Flavour::Traefik, Some(Part::Static), false),
+        (Flavour::Caddy, None, false),
+        (Flavour::Haproxy, None, false),
+        (Flavour::Haproxy, Some(Part::Lua), false),
+        (Flavour::Envoy, None, false),
+        (Flavour::Envoy, None, true),
+    ];
+
+    fn config() -> Config {
+        let flags = Flags { upstream: Some("builtin:sample".to_owned()), ..Flags::default() };
+        config::load(&Source { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
+    }
+
+    fn printed(config: &Config, proxy: Flavour, part: Option<Part>, grpc: bool) -> Result<String, Failure> {
+        let arguments = Arguments {
+            proxy,
+            app: plain_url("http://app.internal:3000").unwrap(),
+            listen: "[::1]:8000".parse().unwrap(),
+            gateway: None,
+            grpc,
+            part,
+        };
+        print(&arguments, config)
+    }
+
+    #[test]
+    fn nothing_is_left_to_fill_in_and_what_the_settings_lack_is_said() {
+        let mut config = config();
+        for (proxy, part, grpc) in EVERY {
+            let text = printed(&config, proxy, part, grpc).ok().unwrap();
+            assert!(!text.contains("{{"), "{text}");
+            assert_eq!(text.matches("MISSING").count(), 2, "{text}");
+        }
+        config.forward_auth.flavours = Flavour::ALL.to_vec();
+        config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        for (proxy, part, grpc) in EVERY {
+            assert!(!printed(&config, proxy, part, grpc).ok().unwrap().contains("MISSING"));
+        }
+    }
+
+    #[test]
+    fn headers_of_every_route_are_copied_and_those_of_other_products_dropped() {
+        let mut config = config();
+        config.forward_auth.headers = HeaderPreset::Authelia;
+        config.routes.first_mut().unwrap().headers = Some(HeaderPreset::Grafana);
+        let text = printed(&config, Flavour::Nginx, None, false).ok().unwrap();
+        for name in ["Remote_User", "X_Webauth_Role"] {
+            let (header, variable) = (name.replace('_', "-"), name.to_lowercase());
+            assert!(text.contains(&format!("proxy_set_header {header} $doorward_{variable};")), "{text}");
+            assert!(text.contains(&format!("$doorward_{variable} $upstream_http_{variable};")), "{text}");
+        }
+        assert!(text.contains("proxy_set_header X-Auth-User \"\";"), "{text}");
+    }
+
+    #[test]
+    fn foreign_authorization_is_left_to_the_application_only_where_that_is_wanted() {
+        let mut config = config();
+        let drops = |config: &Config| {
+            let text = printed(config, Flavour::Caddy, None, false).ok().unwrap();
+            text.contains("request_header -Authorization") && text.contains("request_header -X-Api-Key")
+        };
+        assert!(drops(&config));
+        config.forward_auth.pass_authorization = true;
+        assert!(!drops(&config));
+    }
+
+    #[test]
+    fn every_name_that_no_client_may_send_is_one_that_our_own_proxy_strips() {
+        for name in FORGED {
+            assert!(identity_headers::is_managed(name.as_bytes()), "{name}");
+        }
+        assert!(FORGED.is_sorted());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let config = config();
+        for (proxy, part, grpc) in [
+            (Flavour::Nginx, Some(Part::Static), false),
+            (Flavour::Traefik, Some(Part::Lua), false),
+            (Flavour::Caddy, None, true),
+        ] {
+            assert!(matches!(printed(&config, proxy, part, grpc), Err(Failure::Usage(_))), "{proxy:?}");
+        }
+        for url in
+            ["", "app:3000", "https://app", "http://app/path", "http://u@app", "http://a;b", "http://a\"b"]
+        {
+            assert!(plain_url(url).is_err(), "{url}");
+        }
+        assert!(flavour("apache").is_err());
+    }
+}
