@@ -24,7 +24,7 @@ use crate::service::doctor;
 use crate::store::Store;
 
 /// How long a probe waits in the store.
-const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_mins(1);
 /// The proxy must have answered within this.
 const ANSWER: Duration = Duration::from_secs(15);
 /// The gateway's report must be there within this, once the proxy has answered.
@@ -346,7 +346,7 @@ mod tests {
         config::load(&Source { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
     }
 
-    fn report(changed: serde_json::Value) -> Report {
+    fn report(changed: &serde_json::Value) -> Report {
         let names = ["cookie", "authorization", "x-api-key", "accept", "origin", "sec-fetch-mode"];
         let headers: Vec<_> = names.iter().map(|name| json!([name, null])).collect();
         let mut whole = json!({
