@@ -61,6 +61,45 @@ fn check(policy: &Policy, caller: Caller<'_>, request: &str, expected: Decision<
 }
 
 #[test]
+fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() {
+    let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
+    let standard = Policy::standard();
+    check(&standard, Caller::Known(&member), "UNSAID /", Decision::Allow { rule: "standard-writes" });
+    check(&standard, Caller::Known(&viewer), "UNSAID /", Decision::Deny { rule: Some("standard-writes") });
+    let methods = |methods: &[MethodMatch]| When { methods: methods.to_vec(), ..When::default() };
+    for strict in [
+        MethodMatch::Named(Method::DELETE),
+        MethodMatch::Named(Method::GET),
+        MethodMatch::Read,
+        MethodMatch::Write,
+    ] {
+        let policy = Policy {
+            rules: vec![
+                rule("strict", methods(&[strict]), &["admin"]),
+                rule("all", When::default(), &["member"]),
+            ],
+        };
+        check(&policy, Caller::Known(&member), "UNSAID /", Decision::Deny { rule: Some("strict") });
+    }
+    let open = Policy {
+        rules: vec![
+            rule("sockets", methods(&[MethodMatch::WebSocket]), &["anyone"]),
+            rule("all", When::default(), &["member"]),
+        ],
+    };
+    let handshake = target("UNSAID /", WebSocket);
+    let facts = Facts { target: &handshake, client: CLIENT, graphql: None };
+    // What makes it a handshake may be the client's invention.
+    assert_eq!(open.evaluate(Caller::Anonymous, &facts), Decision::Challenge { rule: Some("all") });
+}
+
+#[test]
+fn what_looks_at_paths_is_known() {
+    assert!(!Policy::standard().looks_at_paths());
+    assert!(Policy { rules: vec![rule("a", path("/a"), &["anyone"])] }.looks_at_paths());
+}
+
+#[test]
 fn standard_rules_let_viewers_read_and_members_write() {
     let policy = Policy::standard();
     let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));

@@ -1,5 +1,6 @@
 //! Configurations written for other products: their paths, parameters, statuses and header names.
 
+use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 
 use crate::support::gateway::bearer;
@@ -146,6 +147,11 @@ mod oauth2_proxy {
         assert_eq!(ask(&plain, "GET /oauth2/auth", &member).await.status, 200);
         assert_eq!(ask(&plain, "GET /oauth2/auth", &viewer).await.status, 403);
         assert_eq!(ask(&plain, "GET /oauth2/auth", "").await.status, 401);
+        // Who holds a key for one path could otherwise send the header that nobody else sends.
+        let scope = KeyScope { paths: vec!["/v1".into()], ..KeyScope::default() };
+        let (narrow, _) = plain.key_with("narrow", Role::Member, None, scope).await;
+        let claimed = format!("x-forwarded-uri: /v1\r\n{}", bearer(&narrow));
+        assert_eq!(ask(&plain, "GET /oauth2/auth", &claimed).await.status, 403);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -36,11 +36,9 @@ impl ForwardAuth {
         let default = client.secure || self.site.public_url().is_secure();
         let original = match contract {
             Contract::Uri if self.proxies_say_all() => question.from_forwarded(),
-            Contract::Uri => match question.from_uri(&[X_FORWARDED_URI, X_ORIGINAL_URI], default) {
-                // Whatever it is, the answer is the same.
-                Err(Unclear::Missing(_)) if !self.path_matters => question.at_root(default),
-                read => read,
-            },
+            // The header may not be nginx's then, and a key's scope is not to be chosen by who holds the key.
+            Contract::Uri if !self.path_matters => question.at_root(default),
+            Contract::Uri => question.from_uri(&[X_FORWARDED_URI, X_ORIGINAL_URI], default),
             Contract::Forwarded => question.from_forwarded(),
             Contract::Url => question.original(Flavour::Nginx),
             Contract::UrlOnly => question.from_url_only(&X_ORIGINAL_URL),
