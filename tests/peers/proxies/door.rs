@@ -1,5 +1,6 @@
 //! A proxy started with exactly what `doorward snippet` prints, a gateway beside it, an application behind it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -183,7 +184,7 @@ fn nginx(directory: &Path) -> String {
     let mut text =
         format!("daemon off;\npid {at}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n");
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        text.push_str(&format!("{kind}_temp_path {at}/{kind};\n"));
+        _ = writeln!(text, "{kind}_temp_path {at}/{kind};");
     }
     text + "include doorward.conf;\n}\n"
 }

@@ -1,4 +1,4 @@
-//! nginx, Traefik, Caddy, HAProxy and Envoy, each started with exactly what `doorward snippet` prints.
+//! nginx, Traefik, Caddy, `HAProxy` and Envoy, each started with exactly what `doorward snippet` prints.
 
 pub(crate) mod door;
 mod echo;
@@ -75,7 +75,7 @@ each_proxy! {
     the_doctor_finds_nothing_wrong => doctor;
 }
 
-/// Sign-in and back, sessions, keys, WebSockets.
+/// Sign-in and back, sessions, keys, and sockets.
 async fn callers(proxy: Proxy) {
     let echo = Echo::start().await;
     let door = Door::open(proxy, &echo.address.to_string()).await;

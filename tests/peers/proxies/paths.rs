@@ -2,6 +2,7 @@
 
 use super::door::{Door, Proxy, raw};
 use super::echo::Echo;
+use std::fmt::Write as _;
 
 /// Every class of confusion, aimed at `/admin` from where anybody may go, and the other way round.
 const PATHS: &[&str] = &[
@@ -101,7 +102,7 @@ fn canonical(target: &str) -> String {
                 at += 3;
             }
             Some(byte) => {
-                text.push_str(&format!("%{byte:02X}"));
+                _ = write!(text, "%{byte:02X}");
                 at += 3;
             }
             None => {
