@@ -1,7 +1,7 @@
 //! nginx, Traefik, Caddy and Envoy with the configurations people have for other products, in front of an
 //! application that tells which headers reached it. Only the addresses in `tests/peers/compat/` are ours.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use http::Method;
@@ -38,7 +38,7 @@ impl Setting {
         file: &str,
         product: &str,
         flavour: &str,
-        start: impl FnOnce(PathBuf, u16) -> Command,
+        start: impl FnOnce(&Path, u16) -> Command,
     ) -> Self {
         let gateway = Gateway::start(&format!(
             "public_url = \"http://127.0.0.1:8080\"\n\
@@ -64,7 +64,7 @@ impl Setting {
         }
         let path = folder.path().join(file);
         std::fs::write(&path, text).unwrap();
-        let proxy = Process::start(name, folder.path(), &start(path, front));
+        let proxy = Process::start(name, folder.path(), &start(&path, front));
         let url = format!("http://127.0.0.1:{front}");
         // Traefik listens before it knows its routes.
         wait_for(&format!("{name} at {url}"), PATIENCE, async || {
@@ -130,12 +130,12 @@ async fn application(listener: TcpListener) {
                 let Ok(byte) = stream.read_u8().await else { return };
                 head.push(byte);
             }
-            let told: String = String::from_utf8_lossy(&head)
-                .lines()
-                .skip(1)
-                .filter_map(|line| line.split_once(": "))
-                .map(|(name, value)| format!("{}: {value}\n", name.to_lowercase()))
-                .collect();
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let mut told = String::new();
+            for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(": ")) {
+                told.push_str(&name.to_lowercase());
+                told.extend([": ", value, "\n"]);
+            }
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{told}",
                 told.len()
@@ -150,14 +150,14 @@ fn program(name: &str) -> Command {
     Command::new(python().with_file_name(name))
 }
 
-fn nginx(file: PathBuf, _: u16) -> Command {
+fn nginx(file: &Path, _: u16) -> Command {
     let mut command = Command::new("/usr/sbin/nginx");
-    command.arg("-p").arg(file.parent().unwrap()).arg("-c").arg(&file);
+    command.arg("-p").arg(file.parent().unwrap()).arg("-c").arg(file);
     command.args(["-e", "error.log", "-g", "daemon off; master_process off;"]);
     command
 }
 
-fn traefik(file: PathBuf, port: u16) -> Command {
+fn traefik(file: &Path, port: u16) -> Command {
     let mut command = program("traefik");
     command.arg(format!("--entryPoints.web.address=127.0.0.1:{port}"));
     command.arg(format!("--providers.file.filename={}", file.display()));
@@ -221,7 +221,7 @@ async fn traefik_as_configured_for_oauth2_proxy() {
 async fn caddy_as_configured_for_authelia() {
     let caddy = Setting::of("caddy", "caddy-authelia.conf", "authelia", "caddy", |file, _| {
         let mut command = program("caddy");
-        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file);
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
         command.env("HOME", file.parent().unwrap());
         command
     })
@@ -234,7 +234,7 @@ async fn caddy_as_configured_for_authelia() {
 async fn envoy_as_configured_for_authelia() {
     let envoy = Setting::of("envoy", "envoy-authelia.yaml", "authelia", "envoy", |file, _| {
         let mut command = program("envoy");
-        command.arg("-c").arg(&file).args([
+        command.arg("-c").arg(file).args([
             "--concurrency",
             "1",
             "--use-dynamic-base-id",
