@@ -130,12 +130,12 @@ async fn application(listener: TcpListener) {
                 let Ok(byte) = stream.read_u8().await else { return };
                 head.push(byte);
             }
-            let head = String::from_utf8_lossy(&head);
-            let headers = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-            let told = headers
-                .map(|(name, value)| [&name.to_lowercase(), ": ", value, "\n"].concat())
-                .collect::<Vec<_>>()
-                .concat();
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let mut told = String::new();
+            for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(": ")) {
+                told.push_str(&name.to_lowercase());
+                told.extend([": ", value, "\n"]);
+            }
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{told}",
                 told.len()
@@ -221,7 +221,7 @@ async fn traefik_as_configured_for_oauth2_proxy() {
 async fn caddy_as_configured_for_authelia() {
     let caddy = Setting::of("caddy", "caddy-authelia.conf", "authelia", "caddy", |file, _| {
         let mut command = program("caddy");
-        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file);
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
         command.env("HOME", file.parent().unwrap());
         command
     })
@@ -234,7 +234,7 @@ async fn caddy_as_configured_for_authelia() {
 async fn envoy_as_configured_for_authelia() {
     let envoy = Setting::of("envoy", "envoy-authelia.yaml", "authelia", "envoy", |file, _| {
         let mut command = program("envoy");
-        command.arg("-c").arg(&file).args([
+        command.arg("-c").arg(file).args([
             "--concurrency",
             "1",
             "--use-dynamic-base-id",
