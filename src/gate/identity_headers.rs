@@ -303,7 +303,12 @@ mod tests {
             groups: vec!["a,b".into(), "c%d".into()],
             provider: "local".into(),
             must_change_password: false,
-            proof: Proof::Session { id: "s".into(), expires_at: Timestamp(1), last_seen_at: Timestamp(0) },
+            proof: Proof::Session {
+                id: "s".into(),
+                expires_at: Timestamp(1),
+                last_seen_at: Timestamp(0),
+                host: None,
+            },
         }
     }
 

@@ -145,7 +145,7 @@ impl Gate {
             .filter(|other| request.route.is_none() && !Rc::ptr_eq(other, route))
             .cloned();
 
-        let (identity, stale_session) = self.known(request.headers, route.pass_authorization).await?;
+        let (identity, stale_session) = self.known(request, route.pass_authorization).await?;
         trail.identity.clone_from(&identity);
         if let Some(identity) = &identity {
             self.check_use(request, identity)?;
@@ -160,7 +160,7 @@ impl Gate {
     ///
     /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
     pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
-        let (identity, _) = self.known(request.headers, false).await?;
+        let (identity, _) = self.known(request, false).await?;
         if let Some(identity) = &identity {
             self.check_use(request, identity)?;
         }
@@ -175,11 +175,11 @@ impl Gate {
     /// Whom a credential stands for, and whether there is one of a session that has ended.
     async fn known(
         &self,
-        headers: &HeaderMap,
+        request: &GateRequest<'_>,
         pass_authorization: bool,
     ) -> Result<(Option<Rc<Identity>>, bool), Refusal> {
-        let credential =
-            Credential::extract(headers, &self.names, pass_authorization).map_err(Refusal::BadCredential)?;
+        let credential = Credential::extract(request.headers, &self.names, pass_authorization)
+            .map_err(Refusal::BadCredential)?;
         match credential {
             Credential::None => Ok((None, false)),
             Credential::ApiKey(text) => {
@@ -188,6 +188,7 @@ impl Gate {
             }
             Credential::Session(cookie) => {
                 let found = self.authenticator.session(cookie).await?;
+                let found = found.filter(|identity| identity.principal.is_for(request.target.host()));
                 let stale = found.is_none();
                 Ok((found, stale))
             }

@@ -60,6 +60,8 @@ pub enum Proof {
         expires_at: Timestamp,
         /// Last use known when it was looked up.
         last_seen_at: Timestamp,
+        /// The one host it counts at, if it is bound to one.
+        host: Option<String>,
     },
     /// An API key.
     Key {
@@ -75,6 +77,14 @@ pub enum Proof {
 }
 
 impl Principal {
+    /// Whether the proof counts in a request to this host.
+    pub fn is_for(&self, host: &str) -> bool {
+        match &self.proof {
+            Proof::Session { host: Some(own), .. } => own == host,
+            _ => true,
+        }
+    }
+
     /// The stable identifier that logs and upstreams see: `user:<id>` or `key:<id>`.
     pub fn subject(&self) -> String {
         match &self.kind {

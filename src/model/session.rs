@@ -24,6 +24,9 @@ pub struct Session {
     pub user_agent: String,
     /// The session it was handed over from, for a browser at another host; it ends with that one.
     pub parent_id: Option<String>,
+    /// The one host it counts at: an application there may see its cookie, and must not use it elsewhere.
+    /// `None`: wherever the browser sends it.
+    pub host: Option<String>,
 }
 
 impl Session {

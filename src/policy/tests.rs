@@ -25,7 +25,12 @@ fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         provider: "local".into(),
         must_change_password: false,
-        proof: Proof::Session { id: "s".into(), expires_at: Timestamp(1), last_seen_at: Timestamp(0) },
+        proof: Proof::Session {
+            id: "s".into(),
+            expires_at: Timestamp(1),
+            last_seen_at: Timestamp(0),
+            host: None,
+        },
     }
 }
 

@@ -102,7 +102,7 @@ impl Handovers {
         let Some((parent, user)) = self.sessions.find_live(&handover.session_id).await? else {
             return Ok(None);
         };
-        match self.sessions.open_from(&parent, &user, client, user_agent).await {
+        match self.sessions.open_from(&parent, host, &user, client, user_agent).await {
             Ok(cookie) => Ok(Some(Redeemed { cookie, path: handover.path })),
             Err(ServiceError::Refused) => Ok(None),
             Err(error) => Err(error),

@@ -74,7 +74,8 @@ impl Sessions {
         self.add(user, None, client, user_agent).await
     }
 
-    /// Opens a session for the browser of `parent` at another host: it ends with that one, at the latest.
+    /// Opens a session for the browser of `parent` at another host, and for that host alone: it ends with the
+    /// parent, at the latest.
     ///
     /// # Errors
     ///
@@ -82,17 +83,18 @@ impl Sessions {
     pub(super) async fn open_from(
         &self,
         parent: &Session,
+        host: &str,
         user: &User,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<Secret, ServiceError> {
-        Ok(self.add(user, Some(parent), client, user_agent).await?.0)
+        Ok(self.add(user, Some((parent, host)), client, user_agent).await?.0)
     }
 
     async fn add(
         &self,
         user: &User,
-        parent: Option<&Session>,
+        parent: Option<(&Session, &str)>,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
@@ -103,10 +105,12 @@ impl Sessions {
             user_id: user.id.clone(),
             created_at: now,
             last_seen_at: now,
-            expires_at: parent.map_or_else(|| now.after(self.config.absolute), |parent| parent.expires_at),
+            expires_at: parent
+                .map_or_else(|| now.after(self.config.absolute), |(parent, _)| parent.expires_at),
             client: client.to_canonical().to_string(),
             user_agent: user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_LENGTH).collect(),
-            parent_id: parent.map(|parent| parent.id.clone()),
+            parent_id: parent.map(|(parent, _)| parent.id.clone()),
+            host: parent.map(|(_, host)| host.to_owned()),
         };
         let digest = TokenDigest::of(token.expose());
         let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
@@ -219,6 +223,7 @@ fn principal(session: Session, user: User) -> Principal {
             id: session.id,
             expires_at: session.expires_at,
             last_seen_at: session.last_seen_at,
+            host: session.host,
         },
     }
 }

@@ -18,7 +18,7 @@ macro_rules! session_columns {
     () => {
         "s.id AS s_id, s.user_id AS s_user_id, s.created_at AS s_created_at,
          s.last_seen_at AS s_last_seen_at, s.expires_at AS s_expires_at, s.client AS s_client,
-         s.user_agent AS s_user_agent, s.parent_id AS s_parent_id"
+         s.user_agent AS s_user_agent, s.parent_id AS s_parent_id, s.host AS s_host"
     };
 }
 
@@ -32,6 +32,7 @@ fn session_of(row: &Row) -> Result<Session, StoreError> {
         client: row.text("s_client")?,
         user_agent: row.text("s_user_agent")?,
         parent_id: row.optional_text("s_parent_id")?,
+        host: row.optional_text("s_host")?,
     })
 }
 
@@ -47,8 +48,8 @@ impl Store {
         cap: usize,
     ) -> Result<bool, StoreError> {
         const INSERT: &str = "INSERT INTO sessions
-                 (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id)
-             SELECT $1, $2, id, $4, $5, $6, $7, $8, $9 FROM users WHERE id = $3 AND NOT disabled
+                 (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id, host)
+             SELECT $1, $2, id, $4, $5, $6, $7, $8, $9, $10 FROM users WHERE id = $3 AND NOT disabled
                 AND ($9 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE id = $9 AND user_id = $3))";
         const DROP_OLDEST: &str = "DELETE FROM sessions
              WHERE user_id = $1 AND id <> $2 AND parent_id IS NOT DISTINCT FROM $4 AND id NOT IN
@@ -65,6 +66,7 @@ impl Store {
             (&session.client).into(),
             (&session.user_agent).into(),
             session.parent_id.as_deref().into(),
+            session.host.as_deref().into(),
         ];
         if change.execute(INSERT, &values).await? == 0 {
             return Ok(false);

@@ -196,6 +196,24 @@ async fn signing_in_once_is_enough_for_every_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_taken_along_counts_at_its_own_host_only() {
+    let gateway = gateway().await;
+    let browser = arrived(&gateway).await;
+    let taken = browser.session_at("app.example").unwrap().clone();
+    // The application there has seen the cookie and tries it elsewhere, as somebody else's browser.
+    for host in ["other.example", "localhost"] {
+        let mut thief = Browser::new(&gateway);
+        thief.cookies.entry(host.to_owned()).or_default().insert("doorward".to_owned(), taken.clone());
+        let page = thief.open(&format!("http://{host}/_doorward/")).await;
+        assert!(page.url.contains("/_doorward/login"), "{host}: {}", page.url);
+        if host == "other.example" {
+            let page = thief.open("http://other.example/x").await;
+            assert!(page.url.contains("/_doorward/login"), "{host}: {}", page.url);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_works_once_in_its_browser_at_its_host_in_time() {
     let gateway = gateway().await;
     let mut browser = arrived(&gateway).await;

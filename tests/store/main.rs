@@ -122,6 +122,7 @@ fn session(of: &User, id: &str, at: Timestamp) -> Session {
         client: "192.0.2.1".to_owned(),
         user_agent: "browser".to_owned(),
         parent_id: None,
+        host: None,
     }
 }
 

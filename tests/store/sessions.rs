@@ -17,7 +17,11 @@ on_each_database![
 
 /// Signs `of` in at another host, from the session `parent`; the token is the id.
 async fn handed_over(store: &Store, of: &User, id: &str, parent: &str, cap: usize) -> bool {
-    let child = Session { parent_id: Some(parent.to_owned()), ..session(of, id, NOW) };
+    let child = Session {
+        parent_id: Some(parent.to_owned()),
+        host: Some("app.example".to_owned()),
+        ..session(of, id, NOW)
+    };
     store.add_session(&child, TokenDigest::of(id), cap).await.unwrap()
 }
 
@@ -54,6 +58,7 @@ async fn a_child_needs_a_living_parent_of_the_same_user(store: &Store) {
     assert!(handed_over(store, &bob, "child", "bobs", 10).await);
     let (found, of) = store.session_by_id("child").await.unwrap().unwrap();
     assert_eq!((found.parent_id.as_deref(), of.id), (Some("bobs"), bob.id));
+    assert_eq!(found.host.as_deref(), Some("app.example"));
     assert_eq!(store.session_by_id("gone").await.unwrap(), None);
 }
 

@@ -229,6 +229,7 @@ impl Web {
             return Ok(Visitor::Stale);
         };
         let principal = sessions.resolve(digest).await.map_err(|error| failed(&error))?;
+        let principal = principal.filter(|principal| principal.is_for(&request.host));
         Ok(principal.map_or(Visitor::Stale, |principal| Visitor::Known(Box::new(principal))))
     }
 

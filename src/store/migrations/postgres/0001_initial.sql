@@ -50,7 +50,8 @@ CREATE TABLE sessions (
     expires_at   BIGINT NOT NULL,
     client       TEXT NOT NULL,
     user_agent   TEXT NOT NULL,
-    parent_id    TEXT REFERENCES sessions (id) ON DELETE CASCADE -- opened by a hand-over from there
+    parent_id    TEXT REFERENCES sessions (id) ON DELETE CASCADE, -- opened by a hand-over from there
+    host         TEXT -- the one host it counts at
 );
 CREATE INDEX sessions_user ON sessions (user_id);
 CREATE INDEX sessions_parent ON sessions (parent_id);
