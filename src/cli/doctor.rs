@@ -361,15 +361,10 @@ mod tests {
     }
 
     fn wrong(page: &serde_json::Value) -> Vec<&'static str> {
-        let socket = report(json!({ "understood": { "method": "GET", "url": "http://app.example/a",
+        let socket = report(&json!({ "understood": { "method": "GET", "url": "http://app.example/a",
                                                     "client": "198.51.100.1", "websocket": true } }));
-        let findings = judge(
-            Flavour::Nginx,
-            "http://app.example/a",
-            &config(),
-            Some(&report(page.clone())),
-            Some(&socket),
-        );
+        let findings =
+            judge(Flavour::Nginx, "http://app.example/a", &config(), Some(&report(page)), Some(&socket));
         findings.into_iter().filter(|finding| !finding.fine).map(|finding| finding.part).collect()
     }
 
@@ -406,6 +401,6 @@ mod tests {
         assert_eq!(silent.len(), 1);
         assert!(!silent[0].fine && silent[0].remedy.contains("snippet envoy"), "{silent:?}");
         assert!(!websocket(Flavour::Envoy, None).fine);
-        assert!(!websocket(Flavour::Envoy, Some(&report(json!({})))).fine);
+        assert!(!websocket(Flavour::Envoy, Some(&report(&json!({})))).fine);
     }
 }
