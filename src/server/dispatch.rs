@@ -21,7 +21,6 @@ use crate::config::Flavour;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ext_authz;
-use crate::edge::forward_auth::observed::Observed;
 use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Endpoint, ForwardAuth};
 use crate::edge::forwarded;
@@ -217,40 +216,6 @@ impl Dispatch {
         }
     }
 
-    /// Tells `doorward doctor` about a question that it had a proxy ask, refused or not. Waits for nothing.
-    fn observe(
-        &self,
-        request: &Request<Incoming>,
-        target: &RequestTarget,
-        endpoint: &Endpoint,
-        peer: Peer,
-        client: Client,
-    ) {
-        let observed = Observed {
-            flavour: endpoint.flavour,
-            peer: peer.address,
-            trusted: network::contains(&self.shared.trusted_proxies, peer.address),
-            method: request.method(),
-            target: target.path_and_query().as_str(),
-            headers: request.headers(),
-        };
-        let Some(nonce) = observed.nonce() else { return };
-        let mut endpoint = endpoint.clone();
-        if let Some(query) = target.query() {
-            endpoint.rest = format!("{}?{query}", endpoint.rest);
-        }
-        let mut headers = request.headers().clone();
-        fill_in_host(request, &mut headers);
-        let question = Question {
-            headers: &headers,
-            method: request.method(),
-            rest: &endpoint.rest.clone(),
-            uri_bytes: self.shared.uri_bytes,
-        };
-        let read = self.forward_auth.read(endpoint, &question, client);
-        self.shared.reports.hand_over(nonce, observed.report(read.as_ref()));
-    }
-
     /// Answers another proxy's question. Never awaits anything but the gate.
     async fn check(
         &self,
@@ -300,17 +265,7 @@ impl Dispatch {
         let read =
             ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
         let (check, headers) = read.map_err(|unclear| Self::unclear(&unclear, peer))?;
-        let observed = Observed {
-            flavour: Flavour::Envoy,
-            peer: peer.address,
-            trusted: true,
-            method: check.original.target.method(),
-            target: check.original.target.path_and_query().as_str(),
-            headers: &headers,
-        };
-        if let Some(nonce) = observed.nonce() {
-            self.shared.reports.hand_over(nonce, observed.report(Ok(&check)));
-        }
+        self.observe_by_grpc(&check, &headers, peer);
         seen.about(&check.original.target);
         seen.client = check.client;
         let (frame, decision) =

@@ -5,6 +5,7 @@ pub mod admission;
 mod compat;
 pub mod connection;
 pub mod dispatch;
+mod doctor;
 pub mod head_timeout;
 pub mod tls;
 pub mod worker;
