@@ -1,7 +1,6 @@
 //! From a credential to a caller: remembered per thread, checked once per credential and epoch.
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,6 +168,19 @@ fn found(answer: Result<Option<Principal>, ServiceError>) -> Result<Arc<Principa
     answer.map_err(Miss::Failed)?.map(Arc::new).ok_or(Miss::Nobody)
 }
 
+/// Runs a lookup on the control plane. A panic there and a late answer are no answers.
+async fn within<T: Send + 'static>(
+    limit: Duration,
+    control: &Handle,
+    lookup: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(limit, control.spawn(lookup)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(panicked)) => Err(Refusal::Unavailable(panicked.into())),
+        Err(late) => Err(Refusal::Unavailable(late.into())),
+    }
+}
+
 /// What one thread remembers of one credential.
 struct Remembered {
     identity: Rc<Identity>,
@@ -296,21 +308,18 @@ impl Authenticator {
     ) -> Result<Option<Arc<Principal>>, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
         let credential = credential.to_owned();
-        let lookup = self.shared.control.spawn(async move {
+        let lookup = async move {
             match kind {
                 Kind::Session => resolver.session(digest, credential, epoch).await,
                 Kind::Key => resolver.key(digest, credential, epoch).await,
             }
-        });
-        let unavailable = |cause: Box<dyn Error + Send + Sync>| Refusal::Unavailable(cause);
-        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-            Ok(Ok(Ok(principal))) => Ok(Some(principal)),
-            Ok(Ok(Err(miss))) => match &*miss {
+        };
+        match within(LOOKUP_TIMEOUT, &self.shared.control, lookup).await? {
+            Ok(principal) => Ok(Some(principal)),
+            Err(miss) => match &*miss {
                 Miss::Nobody => Ok(None),
-                Miss::Failed(error) => Err(unavailable(error.to_string().into())),
+                Miss::Failed(error) => Err(Refusal::Unavailable(error.to_string().into())),
             },
-            Ok(Err(panicked)) => Err(unavailable(panicked.into())),
-            Err(late) => Err(unavailable(late.into())),
         }
     }
 
@@ -329,5 +338,21 @@ impl Authenticator {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_and_a_late_answer_are_refusals() {
+        let control = Handle::current();
+        let second = Duration::from_secs(1);
+        assert_eq!(within(second, &control, async { 7 }).await.unwrap(), 7);
+        let panics = within(second, &control, async { panic!("as a bug would") });
+        assert!(matches!(panics.await, Err::<(), _>(Refusal::Unavailable(_))));
+        let late = within(Duration::from_millis(1), &control, std::future::pending::<()>());
+        assert!(matches!(late.await, Err(Refusal::Unavailable(_))));
     }
 }
