@@ -120,7 +120,10 @@ async fn probe(
         .map_err(|_| Failure::Usage("--through is the URL of a page behind the proxy".to_owned()))?;
     let place = healthcheck::from_url(url.as_str())?;
     let target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
-    let sent = tokio::time::timeout(ANSWER, healthcheck::send(&place, request(&target, config, websocket)));
+    let sent = tokio::time::timeout(
+        ANSWER,
+        healthcheck::send(&place, request(&target, nonce.expose(), config, websocket)),
+    );
     sent.await
         .map_err(|_| Failure::Refused("the proxy did not answer in time".to_owned()))?
         .map_err(|cause| Failure::Refused(format!("the proxy does not answer: {cause}")))?;
@@ -144,8 +147,9 @@ async fn probe(
 }
 
 /// A request that has everything a check needs, and claims what nobody may believe.
-fn request(target: &str, config: &Config, websocket: bool) -> http::request::Builder {
+fn request(target: &str, nonce: &str, config: &Config, websocket: bool) -> http::request::Builder {
     let mut request = Request::get(target)
+        .header(doctor::HEADER, nonce)
         .header("accept", "text/html")
         .header("cookie", "doctor=1")
         .header("origin", config.public_url.origin())

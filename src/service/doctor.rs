@@ -11,6 +11,8 @@ use crate::store::Store;
 
 /// The parameter that marks a probe.
 const MARK: &str = "doorward-doctor=";
+/// The header that bears the nonce as well: a proxy that does not say the address may still pass it on.
+pub const HEADER: &str = "x-doorward-doctor";
 /// Characters of a nonce.
 const NONCE: usize = 43;
 /// Reports that may wait to be written; further ones are dropped.
@@ -28,7 +30,11 @@ pub fn marked(url: &str, nonce: &str) -> String {
 pub fn nonce_in(address: &str) -> Option<&str> {
     let (_, rest) = address.split_once(MARK)?;
     let end = rest.find(['&', '#']).unwrap_or(rest.len());
-    let nonce = rest.get(..end)?;
+    nonce_of(rest.get(..end)?)
+}
+
+/// The text, if it can be a nonce.
+pub fn nonce_of(nonce: &str) -> Option<&str> {
     let shaped =
         nonce.len() == NONCE && nonce.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     shaped.then_some(nonce)

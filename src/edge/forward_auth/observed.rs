@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::Check;
@@ -56,10 +56,11 @@ pub struct Observed<'q> {
 impl Observed<'_> {
     /// The nonce of the probe that this question is about, if it is about one.
     pub fn nonce(&self) -> Option<&str> {
-        let named = ["x-original-url", "x-forwarded-uri"].map(HeaderName::from_static);
-        let values =
-            named.iter().filter_map(|name| self.headers.get(name)?.to_str().ok()).collect::<Vec<_>>();
-        doctor::nonce_in(self.target).or_else(|| values.into_iter().find_map(doctor::nonce_in))
+        let value = |name: &str| self.headers.get(name)?.to_str().ok();
+        doctor::nonce_in(self.target)
+            .or_else(|| value("x-original-url").and_then(doctor::nonce_in))
+            .or_else(|| value("x-forwarded-uri").and_then(doctor::nonce_in))
+            .or_else(|| value(doctor::HEADER).and_then(doctor::nonce_of))
     }
 
     /// The report: one JSON object.
@@ -104,7 +105,7 @@ impl Observed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 

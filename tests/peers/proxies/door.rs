@@ -56,6 +56,11 @@ const RULES: &str = r#"[
 
 impl Door {
     pub(crate) async fn open(proxy: Proxy, app: &str) -> Self {
+        Self::open_changed(proxy, app, str::to_owned).await
+    }
+
+    /// The same with a change to what is printed.
+    pub(crate) async fn open_changed(proxy: Proxy, app: &str, change: impl Fn(&str) -> String) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         let url = format!("http://{listen}");
         let gateway = Gateway::start(&format!(
@@ -82,7 +87,7 @@ impl Door {
         ))
         .await;
         let directory = tempfile::tempdir().unwrap();
-        let command = configured(proxy, &gateway, &listen, app, directory.path());
+        let command = configured(proxy, &gateway, &listen, app, directory.path(), &change);
         let process = Process::start(proxy.name(), directory.path(), &command);
         let process = process.ready(&format!("{url}/_doorward/healthz"), PATIENCE).await;
         Self { url, gateway, _proxy: process, _directory: directory }
@@ -126,13 +131,20 @@ impl Door {
 }
 
 /// The command that runs a proxy in `directory`, and its files.
-fn configured(proxy: Proxy, gateway: &Gateway, listen: &str, app: &str, directory: &Path) -> Command {
+fn configured(
+    proxy: Proxy,
+    gateway: &Gateway,
+    listen: &str,
+    app: &str,
+    directory: &Path,
+    change: &dyn Fn(&str) -> String,
+) -> Command {
     let app = format!("http://{app}");
     let snippet = |more: &[&str], file: &str| {
         let arguments = ["snippet", proxy.name(), "--app", &app, "--listen", listen];
         let printed = gateway.run(&[&arguments[..], more].concat(), "");
         assert!(printed.status.success(), "{printed:?}");
-        std::fs::write(directory.join(file), printed.stdout).unwrap();
+        std::fs::write(directory.join(file), change(&String::from_utf8(printed.stdout).unwrap())).unwrap();
     };
     let peers = repository(".tests/venv");
     match proxy {

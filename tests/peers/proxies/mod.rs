@@ -268,6 +268,19 @@ async fn doctor(proxy: Proxy) {
     assert!(told.status.success(), "{text}{}", String::from_utf8_lossy(&told.stderr));
     assert!(text.contains(&page) && !text.contains("WRONG"), "{text}");
 
+    // A configuration that lacks a line is told which.
+    if proxy == Proxy::Nginx {
+        let worse = Door::open_changed(proxy, &echo.address.to_string(), |text| {
+            text.replace("proxy_set_header X-Original-URL $scheme", "proxy_set_header X-Not-That $scheme")
+        })
+        .await;
+        let told = worse.gateway.run(&["doctor", "nginx", "--through", &format!("{}/a", worse.url)], "");
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert_eq!(told.status.code(), Some(1), "{text}");
+        assert!(text.contains("WRONG  method, scheme, host and path"), "{text}");
+        assert!(text.contains("proxy_set_header X-Original-URL $scheme://$http_host$request_uri"), "{text}");
+    }
+
     // About Doorward's own pages nobody is asked.
     let past = format!("{}/_doorward/healthz", door.url);
     let told = door.gateway.run(&["doctor", proxy.name(), "--through", &past, "--json"], "");

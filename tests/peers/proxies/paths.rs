@@ -1,8 +1,9 @@
 //! Paths that two parties could read differently, through each proxy and through the gateway's own.
 
+use std::fmt::Write as _;
+
 use super::door::{Door, Proxy, raw};
 use super::echo::Echo;
-use std::fmt::Write as _;
 
 /// Every class of confusion, aimed at `/admin` from where anybody may go, and the other way round.
 const PATHS: &[&str] = &[
