@@ -44,6 +44,11 @@ async fn gateway() -> Gateway {
     Gateway::configured(&trusting("127.0.0.1")).await
 }
 
+/// What nginx is told instead: it would make a bare 500 of any other refusal.
+fn told(flavour: &str, status: u16) -> u16 {
+    if flavour == "nginx" && (400..500).contains(&status) && status != 401 { 403 } else { status }
+}
+
 /// A question as `flavour` asks it. `request` is `METHOD target`; `more` are whole header lines of the client.
 async fn ask(gateway: &Gateway, flavour: &str, request: &str, more: &str) -> Answer {
     ask_at(gateway, &format!("/_doorward/auth/{flavour}"), flavour, "app.example", request, more).await
@@ -115,7 +120,7 @@ async fn every_flavour_is_told_who_may_do_what() {
         }
         let path = format!("/_doorward/auth/{flavour}");
         let unknown = ask_at(&gateway, &path, flavour, "other.example", "GET /", &admin).await;
-        assert_eq!(unknown.status, 404, "{flavour}: a host without a route");
+        assert_eq!(unknown.status, told(flavour, 404), "{flavour}: a host without a route");
     }
 }
 
@@ -240,7 +245,7 @@ async fn unclear_questions_are_refused() {
             exchange(host, format!("GET {path} HTTP/1.1\r\nhost: app.example\r\n{admin}{line}\r\n")).await;
         assert_eq!(
             (answer.status, answer.problem().as_deref()),
-            (400, Some("unclear-question")),
+            (told(path.split('/').nth(3).unwrap_or_default(), 400), Some("unclear-question")),
             "{path} {headers}"
         );
     }
@@ -261,7 +266,10 @@ async fn a_proxy_may_choose_the_route_by_its_own_configuration_only() {
         let nobody = ask_at(&gateway, &path, flavour, "anything.example", "GET /x", "").await;
         assert_eq!(nobody.status, 401, "{flavour}");
         let none = format!("/_doorward/auth-route/nowhere/{flavour}");
-        assert_eq!(ask_at(&gateway, &none, flavour, "app.example", "GET /public", &cookie).await.status, 404);
+        assert_eq!(
+            ask_at(&gateway, &none, flavour, "app.example", "GET /public", &cookie).await.status,
+            told(flavour, 404)
+        );
     }
     // A client's path never reaches the place where the route is named.
     let sneaky = ask(&gateway, "envoy", "GET /../auth-route/grafana/envoy/x", &cookie).await;
@@ -336,7 +344,7 @@ async fn both_edges_decide_every_confusing_path_alike() {
                 let asked = ask(&gateway, flavour, &format!("GET {path}"), credential).await;
                 assert_eq!(asked.status == 200, through.status == 200, "{flavour} {path} {}", asked.status);
                 assert!(
-                    asked.status == through.status || asked.status == 400,
+                    asked.status == told(flavour, through.status) || asked.status == told(flavour, 400),
                     "{flavour} {path} {}",
                     asked.status
                 );
