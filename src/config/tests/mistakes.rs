@@ -98,6 +98,10 @@ fn each_mistake_about_people_and_storage_is_named_with_line_and_remedy() {
     );
     check(&format!("{named}cookie_domain = \"xample.com\""), "session.cookie_domain", 3, "\"b.example.com\"");
     check(&format!("{named}cookie_domain = \"com\""), "session.cookie_domain", 3, "\"b.example.com\"");
+    check("[forward_auth]\nflavours = \"apache\"", "forward_auth.flavours", 2, "\"nginx\"");
+    let nobody = "[server]\ntrusted_proxies = []\n[forward_auth]\n";
+    check(&format!("{nobody}flavours = \"nginx\""), "server.trusted_proxies", 2, "your proxy connects from");
+    check(&format!("{nobody}compat = \"vouch\""), "server.trusted_proxies", 2, "your proxy connects from");
     check("[keys]\nheader = \"Authorization\"", "keys.header", 2, "X-Api-Key");
     check("[keys]\nheader = \"a b\"", "keys.header", 2, "X-Api-Key");
     check("[log]\nlevel = \"verbose\"", "log.level", 2, "info");

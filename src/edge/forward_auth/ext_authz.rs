@@ -278,7 +278,14 @@ impl CheckResponse {
         } else {
             PERMISSION_DENIED
         };
-        let headers = response.headers().iter().map(|(name, value)| replace(name, value)).collect();
+        // Each name once, then what else it has: several cookies stay several.
+        let mut headers: Vec<HeaderValueOption> = Vec::new();
+        for (name, value) in response.headers() {
+            let again = headers
+                .iter()
+                .any(|set| set.header.as_ref().is_some_and(|header| header.key == name.as_str()));
+            headers.push(HeaderValueOption { append: Some(again), ..replace(name, value) });
+        }
         Self {
             status: Some(Status { code }),
             denied_response: Some(DeniedHttpResponse {
@@ -388,6 +395,18 @@ mod tests {
         assert_eq!(set, [("x-auth-user", "vera", Some(false)), ("cookie", "a=1", Some(false))]);
         assert_eq!(ok.headers_to_remove, ["x-auth-email", "x_auth_role"]);
         assert_eq!(answer.status.unwrap().code, 0);
+    }
+
+    #[test]
+    fn a_refusal_keeps_every_value_of_a_header() {
+        let mut told = Response::new(Bytes::new());
+        for cookie in ["a=1", "b=2"] {
+            told.headers_mut().append("set-cookie", HeaderValue::from_static(cookie));
+        }
+        let headers = CheckResponse::deny(&told).denied_response.unwrap().headers;
+        let said: Vec<_> =
+            headers.iter().map(|set| (set.header.as_ref().unwrap().value.as_str(), set.append)).collect();
+        assert_eq!(said, [("a=1", Some(false)), ("b=2", Some(true))]);
     }
 
     #[test]
