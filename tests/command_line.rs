@@ -87,7 +87,7 @@ fn refusals_end_with_1_and_wrong_usage_with_2() {
         ("key create k --role viewer --expires tomorrow", "", 2, "tomorrow"),
         ("key create k --role viewer --path v1", "", 2, "v1"),
         ("user list --config missing.toml", "", 2, "1 problem"),
-        ("healthcheck --url nowhere", "", 2, "--url"),
+        ("healthcheck --url nowhere", "", 2, "http://"),
         ("frobnicate", "", 2, "frobnicate"),
     ] {
         let (ended, said) = refusal(here, line, input);
