@@ -164,3 +164,45 @@ async fn an_upstream_that_wants_a_client_certificate_gets_ours() {
     assert_eq!(status_through(&ours, upstream).await, 200);
     assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/ca.crt\" }}"), upstream).await, 502);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_may_speak_http2_over_tls() {
+    install_provider();
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+    authority.sign(folder.path(), "upstream", "localhost");
+    let chain = vec![CertificateDer::from_pem_file(folder.path().join("upstream.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.path().join("upstream.key")).unwrap();
+    let mut config =
+        rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let service =
+                hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+                    assert_eq!(request.version(), http::Version::HTTP_2);
+                    let host = request.uri().authority().unwrap().to_string();
+                    Ok::<_, std::convert::Infallible>(http::Response::new(
+                        http_body_util::Full::<bytes::Bytes>::from(host),
+                    ))
+                });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let executor = hyper_util::rt::TokioExecutor::new();
+            tokio::spawn(hyper::server::conn::http2::Builder::new(executor).serve_connection(io, service));
+        }
+    });
+    let gateway = Gateway::configured(&format!(
+        "[[upstreams]]\nname = \"app\"\nurl = \"https://localhost:{}\"\nprotocol = \"http2\"\n\
+         tls = {{ ca = \"{place}/ca.crt\" }}\n{ROUTES}",
+        upstream.port()
+    ))
+    .await;
+    let answer = gateway.get("/public", "").await;
+    assert_eq!((answer.status, answer.text()), (200, gateway.address.to_string()));
+}
