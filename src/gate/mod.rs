@@ -297,9 +297,12 @@ impl Asked {
             Decision::Allow { rule } => Some(rule.to_owned()),
             Decision::Challenge { rule } | Decision::Deny { rule } => rule.map(str::to_owned),
         };
+        if let Decision::Allow { .. } = decision {
+            trail.rule = rule;
+            return Ok(Permit { route: self.route, identity: self.identity });
+        }
         trail.rule.clone_from(&rule);
         match decision {
-            Decision::Allow { .. } => Ok(Permit { route: self.route, identity: self.identity }),
             Decision::Challenge { .. } if self.preflight => {
                 trail.rule = Some(String::from("cors-preflight"));
                 Ok(Permit { route: self.route, identity: None })
@@ -308,7 +311,7 @@ impl Asked {
                 Err(Refusal::BadCredential(BadCredential::Session))
             }
             Decision::Challenge { .. } => Err(Refusal::Challenge { rule }),
-            Decision::Deny { .. } => Err(Refusal::Forbidden { rule }),
+            _ => Err(Refusal::Forbidden { rule }),
         }
     }
 }

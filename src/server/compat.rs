@@ -5,7 +5,6 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 
 use super::dispatch::{Denied, Dispatch, Seen};
-use super::message::fill_in_host;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::compat::{Action, Place};
@@ -43,8 +42,7 @@ impl Dispatch {
         seen: &mut Seen,
         trail: &mut Trail,
     ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
-        let mut headers = request.headers().clone();
-        fill_in_host(request, &mut headers);
+        let headers = request.headers();
         let answered = match place.action {
             Action::Check(..) => {
                 self.expect_proxy(peer)?;
@@ -52,7 +50,7 @@ impl Dispatch {
                     .query()
                     .map_or_else(|| place.rest.clone(), |query| format!("{}?{query}", place.rest));
                 let question = Question {
-                    headers: &headers,
+                    headers,
                     method: request.method(),
                     rest: &rest,
                     uri_bytes: self.shared.uri_bytes,
@@ -63,11 +61,11 @@ impl Dispatch {
                     .map_err(|unclear| Self::unclear(&unclear, peer))?;
                 seen.about(&check.original.target);
                 let (response, decision) =
-                    self.forward_auth.answer(&check, &headers, &seen.request_id, trail).await;
+                    self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
                 return Ok((response.map(ResponseBody::of), decision));
             }
             Action::Ready => self.health("/readyz").ok_or_else(Problem::not_found),
-            _ => self.page(place, target, &headers, seen).await,
+            _ => self.page(place, target, headers, seen).await,
         };
         match answered {
             Ok(response) => Ok((response, "own")),

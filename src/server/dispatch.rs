@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::access_log::{AccessEvent, AccessLog};
-use super::message::{check_framing, fill_in_host, host_of, kind_of};
+use super::message::{check_framing, host_of, kind_of, put_host};
 use crate::config::Flavour;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
@@ -178,11 +178,11 @@ impl Dispatch {
         if raw.as_str().len() > self.shared.uri_bytes {
             return Err(Denied::closing(Problem::uri_too_long()));
         }
-        let host = host_of(&request).map_err(refused)?;
-        let authority = host.to_owned();
+        let authority = host_of(&request).map_err(refused)?.to_owned();
+        put_host(&mut request, &authority);
         let kind = kind_of(&request).map_err(Denied::closing)?;
         let target =
-            RequestTarget::parse(request.method(), host, &raw, kind).map_err(|error| match error {
+            RequestTarget::parse(request.method(), &authority, &raw, kind).map_err(|error| match error {
                 TargetError::BadMethod => Denied::closing(Problem::method_not_allowed(PROXIED_METHODS)),
                 error => refused(error),
             })?;
@@ -191,7 +191,6 @@ impl Dispatch {
         if let Some(page) = self.own_path(target.path()) {
             let page = page.to_owned();
             if let Some(endpoint) = self.forward_auth.endpoint(&page) {
-                self.observe(&request, &target, &endpoint, peer, seen.client);
                 return self.check(&request, &target, endpoint, peer, seen, trail).await;
             }
             return Ok((
@@ -226,28 +225,27 @@ impl Dispatch {
         seen: &mut Seen,
         trail: &mut Trail,
     ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
-        self.expect_proxy(peer)?;
+        let flavour = endpoint.flavour;
+        let mut rest = std::mem::take(&mut endpoint.rest);
         if let Some(query) = target.query() {
-            endpoint.rest = format!("{}?{query}", endpoint.rest);
+            rest.push('?');
+            rest.push_str(query);
         }
-        let mut headers = request.headers().clone();
-        fill_in_host(request, &mut headers);
-        let question = Question {
-            headers: &headers,
-            method: request.method(),
-            rest: &endpoint.rest.clone(),
-            uri_bytes: self.shared.uri_bytes,
-        };
-        let nginx = endpoint.flavour == Flavour::Nginx;
-        let check = self.forward_auth.read(endpoint, &question, seen.client).map_err(|unclear| {
+        let headers = request.headers();
+        let question =
+            Question { headers, method: request.method(), rest: &rest, uri_bytes: self.shared.uri_bytes };
+        let read = self.forward_auth.read(endpoint, &question, seen.client);
+        self.observe(flavour, request, target, peer, read.as_ref());
+        self.expect_proxy(peer)?;
+        let check = read.map_err(|unclear| {
             let mut denied = Self::unclear(&unclear, peer);
-            if nginx {
+            if flavour == Flavour::Nginx {
                 denied.problem.status = StatusCode::FORBIDDEN; // of 400 it would make a bare 500
             }
             denied
         })?;
         seen.about(&check.original.target);
-        let (response, decision) = self.forward_auth.answer(&check, &headers, &seen.request_id, trail).await;
+        let (response, decision) = self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
         Ok((response.map(ResponseBody::of), decision))
     }
 
@@ -310,9 +308,7 @@ impl Dispatch {
         if let Some(response) = self.health(&page) {
             return Ok(response);
         }
-        let mut headers = request.headers().clone();
-        fill_in_host(&request, &mut headers);
-        let (Parts { method, .. }, incoming) = request.into_parts();
+        let (Parts { method, headers, .. }, incoming) = request.into_parts();
         let body = read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|refusal| match refusal {
             Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
             refusal => Denied::closing(Problem::from(&refusal)),

@@ -4,49 +4,35 @@ use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 
 use super::dispatch::Dispatch;
-use super::message::fill_in_host;
 use crate::config::Flavour;
+use crate::edge::forward_auth::Check;
 use crate::edge::forward_auth::observed::Observed;
-use crate::edge::forward_auth::original::Question;
-use crate::edge::forward_auth::{Check, Endpoint};
+use crate::edge::forward_auth::original::Unclear;
 use crate::edge::forwarded::Peer;
 use crate::model::network;
-use crate::model::principal::Client;
 use crate::model::target::RequestTarget;
 
 impl Dispatch {
     /// Tells of a question over HTTP, whether it will be answered or not.
     pub(super) fn observe(
         &self,
+        flavour: Flavour,
         request: &Request<Incoming>,
         target: &RequestTarget,
-        endpoint: &Endpoint,
         peer: Peer,
-        client: Client,
+        read: Result<&Check, &Unclear>,
     ) {
         let observed = Observed {
-            flavour: endpoint.flavour,
+            flavour,
             peer: peer.address,
             trusted: network::contains(&self.shared.trusted_proxies, peer.address),
             method: request.method(),
             target: target.path_and_query().as_str(),
             headers: request.headers(),
         };
-        let Some(nonce) = observed.nonce() else { return };
-        let mut endpoint = endpoint.clone();
-        if let Some(query) = target.query() {
-            endpoint.rest = format!("{}?{query}", endpoint.rest);
+        if let Some(nonce) = observed.nonce() {
+            self.shared.reports.hand_over(nonce, observed.report(read));
         }
-        let mut headers = request.headers().clone();
-        fill_in_host(request, &mut headers);
-        let question = Question {
-            headers: &headers,
-            method: request.method(),
-            rest: &endpoint.rest.clone(),
-            uri_bytes: self.shared.uri_bytes,
-        };
-        let read = self.forward_auth.read(endpoint, &question, client);
-        self.shared.reports.hand_over(nonce, observed.report(read.as_ref()));
     }
 
     /// Tells of a question that Envoy asked over gRPC.

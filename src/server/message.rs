@@ -25,11 +25,10 @@ pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Problem> {
     if chunked_only && !both && one_length { Ok(()) } else { Err(Problem::bad_framing()) }
 }
 
-/// HTTP/2 names the host in the target only.
-pub(super) fn fill_in_host<B>(request: &Request<B>, headers: &mut HeaderMap) {
-    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-    if let Some(host) = authority {
-        headers.entry(HOST).or_insert(host);
+/// HTTP/2 names the host in the target only; from here on it stands in `Host` too.
+pub(super) fn put_host<B>(request: &mut Request<B>, authority: &str) {
+    if let Ok(host) = HeaderValue::from_str(authority) {
+        request.headers_mut().entry(HOST).or_insert(host);
     }
 }
 

@@ -198,7 +198,6 @@ impl Proxy {
     ) {
         let trailers_wanted =
             single(&parts.headers, &TE).is_some_and(|te| te.to_ascii_lowercase().contains("trailers"));
-        let host = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
         let headers = &mut parts.headers;
         hop_by_hop::strip(headers);
         credential::strip(headers, self.gate.credential_names());
@@ -207,9 +206,6 @@ impl Proxy {
         headers.remove(EXPECT);
         if let Some(identity) = permit.identity() {
             identity_headers::set(headers, permit.route().headers, &identity.values);
-        }
-        if let Some(host) = host {
-            headers.entry(HOST).or_insert(host);
         }
         forwarded::write(headers, arrival.client, arrival.chain.clone());
         if let Some(upgrade) = upgrade {

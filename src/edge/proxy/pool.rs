@@ -1,6 +1,6 @@
 //! Connections of one thread to one upstream: an own pool, no lock, no other thread's connections.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,7 +48,6 @@ pub struct Upstream {
     idle: RefCell<Vec<Idle>>,
     http2: RefCell<Option<Http2>>,
     connecting: tokio::sync::Semaphore,
-    open: Cell<u64>,
 }
 
 struct Idle {
@@ -129,13 +128,7 @@ impl Upstream {
             idle: RefCell::default(),
             http2: RefCell::default(),
             connecting: tokio::sync::Semaphore::new(1),
-            open: Cell::new(0),
         }
-    }
-
-    /// Connections opened so far by this thread.
-    pub fn opened(&self) -> u64 {
-        self.open.get()
     }
 
     /// An HTTP/1.1 connection: the one that was idle for the shortest time, or a new one.
@@ -206,7 +199,6 @@ impl Upstream {
     async fn connect_tcp(&self) -> Result<TcpStream, ForwardError> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(connect_error)?;
         stream.set_nodelay(true).map_err(connect_error)?;
-        self.open.set(self.open.get() + 1);
         Ok(stream)
     }
 
