@@ -58,7 +58,7 @@ impl Dispatch {
                 let check = self
                     .forward_auth
                     .read_compat(place, &question, target.query(), seen.client)
-                    .map_err(|unclear| Self::unclear(&unclear, peer))?;
+                    .map_err(|unclear| Self::unclear(&unclear, Problem::from(&unclear), peer))?;
                 seen.about(&check.original.target);
                 let (response, decision) =
                     self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;

@@ -22,7 +22,7 @@ use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ext_authz;
 use crate::edge::forward_auth::original::{Question, Unclear};
-use crate::edge::forward_auth::{Endpoint, ForwardAuth};
+use crate::edge::forward_auth::{Endpoint, ForwardAuth, told_of};
 use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::page::RESERVED;
@@ -237,13 +237,7 @@ impl Dispatch {
         let read = self.forward_auth.read(endpoint, &question, seen.client);
         self.observe(flavour, request, target, peer, read.as_ref());
         self.expect_proxy(peer)?;
-        let check = read.map_err(|unclear| {
-            let mut denied = Self::unclear(&unclear, peer);
-            if flavour == Flavour::Nginx {
-                denied.problem.status = StatusCode::FORBIDDEN; // of 400 it would make a bare 500
-            }
-            denied
-        })?;
+        let check = read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, flavour), peer))?;
         seen.about(&check.original.target);
         let (response, decision) = self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
         Ok((response.map(ResponseBody::of), decision))
@@ -262,7 +256,8 @@ impl Dispatch {
         let body = body.map_err(|refusal| Denied::closing(Problem::from(&refusal)))?;
         let read =
             ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
-        let (check, headers) = read.map_err(|unclear| Self::unclear(&unclear, peer))?;
+        let (check, headers) =
+            read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, Flavour::Envoy), peer))?;
         self.observe_by_grpc(&check, &headers, peer);
         seen.about(&check.original.target);
         seen.client = check.client;
@@ -285,9 +280,9 @@ impl Dispatch {
         Err(Denied::closing(Problem::untrusted_proxy()))
     }
 
-    pub(super) fn unclear(unclear: &Unclear, peer: Peer) -> Denied {
+    pub(super) fn unclear(unclear: &Unclear, problem: Problem, peer: Peer) -> Denied {
         tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
-        Denied { problem: Box::new(Problem::from(unclear)), decision: "deny", close: false }
+        Denied { problem: Box::new(problem), decision: "deny", close: false }
     }
 
     /// What lies below our reserved prefix: `""`, or a path that begins with `/`.

@@ -346,6 +346,15 @@ fn allow(check: &Check, permit: Permit) -> Result<Response<Bytes>, Problem> {
     Ok(response)
 }
 
+/// What the proxy that asked is told of an unclear question: of a 400, nginx would make a bare 500.
+pub fn told_of(unclear: &Unclear, flavour: Flavour) -> Problem {
+    let mut problem = Problem::from(unclear);
+    if flavour == Flavour::Nginx {
+        problem.status = StatusCode::FORBIDDEN;
+    }
+    problem
+}
+
 impl From<&Unclear> for Problem {
     fn from(unclear: &Unclear) -> Self {
         Self::unclear_question(format!(
