@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod newcomer;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -380,18 +382,6 @@ fn a_request_that_does_not_end_is_cut_at_the_deadline() {
     let _ = open.read_to_end(&mut rest);
     assert!(!text(&rest).contains("200 OK"), "{}", text(&rest));
     gateway.said.wait_for("are cut");
-}
-
-#[test]
-fn a_port_in_use_is_named_with_what_to_do() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let place = Place::with_upstream("builtin:sample", "");
-    let output = place.run(&["serve", "--listen", &address]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = text(&output.stderr);
-    assert!(said.contains(&format!("cannot listen on {address}: choose another")), "{said}");
-    assert!(!place.path("doorward.db").exists(), "a start that fails leaves nothing behind");
 }
 
 #[test]

@@ -24,12 +24,19 @@ pub(super) struct Arguments {
     /// Print the reference of every setting, as Markdown, and check nothing
     #[arg(long)]
     reference: bool,
+    /// Print the JSON Schema of the configuration file, for editors, and check nothing
+    #[arg(long, conflicts_with = "reference")]
+    schema: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, common: &Common, output: Output) -> Result<(), Failure> {
     if arguments.reference {
         let text = config::reference();
         return output.show(&json!({ "reference": text }), text.trim_end());
+    }
+    if arguments.schema {
+        let schema = config::schema();
+        return output.show(&schema, &format!("{schema:#}"));
     }
     show(&load(common, &arguments.overrides)?, output)
 }

@@ -67,7 +67,8 @@ enum Command {
     /// Validate the settings; print every problem, or the routes and rules in effect
     #[command(after_help = "Examples:
   doorward check --config /etc/doorward.toml
-  doorward check --reference > docs/configuration.md")]
+  doorward check --reference > docs/configuration.md
+  doorward check --schema > doorward.schema.json")]
     Check(check::Arguments),
     /// Add, list and change users
     #[command(

@@ -221,12 +221,15 @@ fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader)
         reader.problem(&server.at("ops_listen"), "is one of `listen`", "choose another port");
     }
     let open = server.listen.iter().any(|address| !address.ip().is_loopback());
-    if open && server.tls.is_none() && public_url.is_secure() && server.trusted_proxies.is_empty() {
-        reader.warn(
-            &server.at("listen"),
+    if server.tls.is_none() && public_url.is_secure() && server.trusted_proxies.is_empty() {
+        let what = if open {
             "is reachable from other machines without TLS although the public URL is https: \
-             set server.tls, or name the proxy that ends TLS in server.trusted_proxies",
-        );
+             set server.tls, or name the proxy that ends TLS in server.trusted_proxies"
+        } else {
+            "speaks plain HTTP although the public URL is https: name the proxy that ends TLS in \
+             server.trusted_proxies, or all clients look like that one, or set server.tls"
+        };
+        reader.warn(&server.at("listen"), what);
     }
     if server.tls.is_some() && !public_url.is_secure() {
         reader.warn("public_url", "is plain http although the listeners speak TLS: write https://");

@@ -111,7 +111,7 @@ fn describe(path: &str, setting: &Setting, page: &mut String) {
 }
 
 /// Doc comments without the blank that follows their slashes.
-fn paragraph(about: &str) -> String {
+pub(super) fn paragraph(about: &str) -> String {
     let lines: Vec<&str> = about.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     lines.join("\n") + "\n"
 }
@@ -124,6 +124,8 @@ const INTRODUCTION: &str = "\
 
 Settings are read in four layers, each over the one before: built-in defaults, the TOML file, environment
 variables, flags. `doorward check` lists every problem at once, each with its place and what to write instead.
+Editors find much of it while one types, with the [JSON Schema](doorward.schema.json) of the file: name it in the
+first line, `#:schema ./docs/doorward.schema.json`; `doorward check --schema` prints it.
 
 - A list of one may be written as that one: `allow = \"viewer\"`.
 - Durations are a number and a unit: `30s`, `5m`, `12h`, `14d`.

@@ -1,6 +1,7 @@
 //! Who the client is when a proxy stands between: read only from trusted peers, written for upstreams.
 
 use std::net::IpAddr;
+use std::sync::Once;
 
 use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,10 @@ use crate::model::principal::Client;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Whether the log says already that somebody sends headers that only our proxies may send. Once is enough for a
+/// proxy that was forgotten, and leaves nothing to strangers who fill the log.
+static UNBELIEVED: Once = Once::new();
 
 /// Entries of a forwarding chain that are looked at.
 const MOST_HOPS: usize = 32;
@@ -32,6 +37,15 @@ pub struct Peer {
 pub fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let address = peer.address.to_canonical();
     if !network::contains(trusted, address) {
+        if headers.contains_key(X_FORWARDED_FOR) {
+            UNBELIEVED.call_once(|| {
+                tracing::warn!(
+                    client.ip = %address,
+                    "X-Forwarded-* headers are not believed: if this address is your proxy's, name it in \
+                     server.trusted_proxies (said once)"
+                );
+            });
+        }
         return Client { address, secure: peer.secure };
     }
     let mut client = address;

@@ -211,7 +211,10 @@ impl Dispatch {
         }
         match self.proxy.forward(request, &arrival, trail).await {
             Ok(response) => Ok((response, "allow")),
-            Err(failure) => Err(Self::denied(&failure, &seen.request_id)),
+            Err(failure) => {
+                let upstream = trail.route.as_ref().and_then(|route| route.upstream_name.as_deref());
+                Err(Self::denied(&failure, upstream, &seen.request_id))
+            }
         }
     }
 
@@ -343,7 +346,7 @@ impl Dispatch {
     }
 
     /// Logs what an operator must know, and words the rest for the caller.
-    fn denied(failure: &Failure, request_id: &str) -> Denied {
+    fn denied(failure: &Failure, upstream: Option<&str>, request_id: &str) -> Denied {
         match failure {
             Failure::Refused(refusal) => {
                 if let Refusal::Unavailable(cause) = refusal {
@@ -359,7 +362,15 @@ impl Dispatch {
             }
             Failure::Forward(error) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
-                tracing::warn!(request.id = request_id, %error, cause, "an upstream failed");
+                let remedy = match error {
+                    ForwardError::Connect(_) => "an upstream failed: start it, or correct its url",
+                    ForwardError::Timeout => {
+                        "an upstream failed: it is slow, or its timeouts.response is short"
+                    }
+                    ForwardError::Protocol(_) => "an upstream failed: does it speak what its url says?",
+                    ForwardError::ClientStalled => "a client stopped sending",
+                };
+                tracing::warn!(request.id = request_id, upstream, %error, cause, "{remedy}");
                 let (problem, close) = match error {
                     ForwardError::Connect(_) => (Problem::upstream_connect(), false),
                     ForwardError::Timeout => (Problem::upstream_timeout(), false),

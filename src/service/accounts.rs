@@ -73,6 +73,15 @@ impl Accounts {
         Ok((user, hash))
     }
 
+    /// Whether there is a user at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn is_anybody(&self) -> Result<bool, ServiceError> {
+        Ok(self.store.is_anybody().await?)
+    }
+
     /// The user with this username or e-mail address.
     ///
     /// # Errors

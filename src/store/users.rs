@@ -87,6 +87,11 @@ impl Store {
         u64::try_from(total).map_err(|_| StoreError::Corrupt { table: "users" })
     }
 
+    /// Whether there is a user, disabled ones included.
+    pub async fn is_anybody(&self) -> Result<bool, StoreError> {
+        Ok(self.pool.row("SELECT id FROM users LIMIT 1", &[]).await?.is_some())
+    }
+
     /// The user with this id.
     pub async fn find_user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         const SQL: &str = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id = $1");

@@ -6,10 +6,10 @@ use super::super::settings::Root;
 use super::super::{layers, reference};
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../../config.example.toml");
+pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Takes the `#` from every commented setting; prose has a blank after it.
-fn uncommented() -> String {
+pub(super) fn uncommented() -> String {
     let lines: Vec<&str> = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix('#') {

@@ -3,6 +3,7 @@
 mod example;
 mod layers;
 mod mistakes;
+mod schema;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -61,7 +62,7 @@ fn owned(environment: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// `text` before the least that starts, unless it has upstreams of its own.
 fn with_least(text: &str) -> String {
-    if text.contains("[[upstreams]]") { text.to_owned() } else { format!("{text}\n{LEAST}") }
+    if text.contains("[upstreams]") { text.to_owned() } else { format!("{text}\n{LEAST}") }
 }
 
 #[track_caller]

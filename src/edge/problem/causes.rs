@@ -31,13 +31,14 @@ impl From<&Refusal> for Problem {
                 StatusCode::NOT_FOUND,
                 "no-route",
                 "There is nothing here",
-                "No application is configured for this host and path.",
+                "No application is configured for this host and path. If the address is right, its operator has \
+                 to add a route for it: `doorward check` lists those there are.",
             ),
             Refusal::Challenge { .. } => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "sign-in-required",
                 "Sign-in required",
-                "Sign in, or send an API key.",
+                "Sign in, or send an API key as `Authorization: Bearer KEY`.",
             )
             .with(Remedy::SignIn),
             Refusal::BadCredential(bad) => Self::from(*bad),
@@ -59,7 +60,8 @@ impl From<&Refusal> for Problem {
                 StatusCode::FORBIDDEN,
                 "foreign-origin",
                 "This request came from another site",
-                "A page of another origin tried to act with your session, so nothing was done.",
+                "A page of another origin tried to act with your session, so nothing was done. If that page is one of \
+                 your own, its operator has to correct public_url or name its origin in server.trusted_origins.",
             ),
             Refusal::PasswordChange => Self::new(
                 StatusCode::FORBIDDEN,
@@ -110,7 +112,7 @@ impl From<BadCredential> for Problem {
             BadCredential::Scheme => (
                 "unsupported-scheme",
                 "This authorization scheme is not accepted",
-                "Send an API key as a bearer token.",
+                "Send an API key as `Authorization: Bearer KEY`.",
                 Remedy::None,
             ),
             BadCredential::Session => {

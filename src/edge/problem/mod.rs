@@ -80,15 +80,23 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is not complete", detail)
     }
 
-    /// A form from a page that is not ours.
-    pub fn foreign_form() -> Self {
-        Self::new(
+    /// A form from a page that is not ours: one at `origin`, where the browser says so, instead of `ours`.
+    pub fn foreign_form(origin: Option<&str>, ours: &str) -> Self {
+        let problem = Self::new(
             StatusCode::FORBIDDEN,
             "foreign-origin",
             "This form did not come from here",
             "The form was sent by a page of another site, or by a browser that hides where it comes from. \
              Open the page again here and send it once more.",
-        )
+        );
+        match origin {
+            Some(origin) => problem.because(format!(
+                "The form was sent by a page at {origin}, but this gateway is at {ours}, so nothing was done. Open \
+                 {ours} and send it once more there. If {origin} is the right address, its operator has to set \
+                 public_url to it."
+            )),
+            None => problem,
+        }
     }
 
     /// A password where no passwords are taken.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::return_target::{Obstacle, ReturnTarget};
+use crate::config::PublicUrl;
 use crate::edge::page::{RESERVED, Site};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::{SigningKey, TokenDigest};
@@ -113,6 +114,24 @@ pub(super) fn explain_loop(site: &Site, target: &ReturnTarget, visits: &Visits) 
          (With session.cookie_same_site = \"strict\" browsers also leave it out of the first request that \
          comes from another site.)"
     )
+}
+
+/// Why signing in on a page of ours at `origin` would not last, for the operator; `None` if it would.
+///
+/// Browsers keep `Secure` cookies over https only, but for this very machine, which they trust.
+pub(super) fn explain_lost_cookie(site: &Site, origin: &str) -> Option<String> {
+    let cookies = site.cookies();
+    let opened = PublicUrl::parse(origin).ok()?;
+    if !cookies.is_secure() || opened.is_secure() || opened.is_loopback() {
+        return None;
+    }
+    let name = cookies.session_name();
+    let public = site.public_url();
+    Some(format!(
+        "This page was opened over http, at {origin}, but the cookie {name} is Secure: browsers keep it over https \
+         only, so nobody would stay signed in. Open {public} instead. If {origin} is the address people should \
+         use, its operator has to set public_url to it."
+    ))
 }
 
 /// What stands between the sign-in and a host of ours, for the operator.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 
-use super::bounce::{explain_loop, explain_obstacle};
-use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
+use super::bounce::{explain_loop, explain_lost_cookie, explain_obstacle};
+use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, origin, user_agent};
 use crate::edge::page::Site;
 use crate::edge::problem::Problem;
 use crate::service::login::SignIn;
@@ -22,6 +22,8 @@ struct LoginPage<'a> {
     application: String,
     username: &'a str,
     signed_out: bool,
+    /// There is no user at all yet, so that nobody can sign in.
+    nobody: bool,
     alert: Option<String>,
 }
 
@@ -41,6 +43,7 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
         application: application(web, &target),
         username: "",
         signed_out: form::parameter(request.query.as_deref(), "signed-out").is_some(),
+        nobody: !web.services.accounts.is_anybody().await.map_err(|error| failed(&error))?,
         alert: None,
     };
     let mut response = web.page_towards(&target, StatusCode::OK, &page);
@@ -54,6 +57,11 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     let target = ReturnTarget::parse(rd.expose(), &web.destinations);
     if !web.password_login {
         return Err(Problem::password_login_off());
+    }
+    if let Some(origin) = origin::claimed(&request.headers)
+        && let Some(explained) = explain_lost_cookie(&web.site, &origin)
+    {
+        return Err(Problem::sign_in_loop(explained));
     }
     let attempt = SignIn {
         name: username.expose(),
@@ -79,6 +87,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
                 application: application(web, &target),
                 username: username.expose(),
                 signed_out: false,
+                nobody: false,
                 alert: Some(problem.advice()),
             };
             let mut response = web.page_towards(&target, problem.status, &page);

@@ -176,7 +176,10 @@ impl Web {
                 // The set-up page hides where it is, because its address is a secret; so its form cannot
                 // say where it comes from. That secret in the form is proof enough.
                 Sender::Unsaid if place == Place::Setup => {}
-                Sender::Unsaid | Sender::Foreign => return Err(Problem::foreign_form()),
+                Sender::Unsaid | Sender::Foreign => {
+                    let origin = origin::claimed(&request.headers);
+                    return Err(Problem::foreign_form(origin.as_deref(), &self.site.public_url().origin()));
+                }
             }
         }
         match (place, sends) {

@@ -2,11 +2,15 @@
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName};
+use url::Url;
 
 use crate::config::PublicUrl;
 use crate::model::principal::Client;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Scheme, the longest host name there is (RFC 1035, 2.3.4) and a port.
+const LONGEST: usize = 270;
 
 /// What a request says about the page that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,13 @@ pub(super) fn sender(headers: &HeaderMap, public_url: &PublicUrl, client: &Clien
         (_, None) if only(headers, &SEC_FETCH_SITE) == Some("same-origin") => Sender::Ours,
         _ => Sender::Foreign,
     }
+}
+
+/// The origin that a page says it is of, if it is one: scheme, host and perhaps a port (RFC 6454, 6.2).
+pub(super) fn claimed(headers: &HeaderMap) -> Option<String> {
+    let text = only(headers, &ORIGIN).filter(|text| text.len() <= LONGEST)?;
+    let origin = Url::parse(text).ok()?.origin().ascii_serialization();
+    (origin == text && origin.starts_with("http")).then_some(origin)
 }
 
 /// The origin that the browser must have had in its address bar to reach us as it did.
@@ -81,6 +92,23 @@ mod tests {
         check(true, &[("origin", "https://other.example"), ("host", "Other.example:443")], Ours);
         check(true, &[("sec-fetch-site", "same-origin")], Ours);
         check(true, &[("origin", "null"), ("sec-fetch-site", "same-origin")], Ours);
+    }
+
+    #[test]
+    fn only_what_is_an_origin_is_repeated() {
+        let claimed_by = |text: &str| {
+            let value = HeaderValue::from_str(text).unwrap();
+            claimed(&HeaderMap::from_iter([(ORIGIN, value)]))
+        };
+        for origin in ["https://a.example", "http://10.0.0.1:8080", "http://[::1]:80a"] {
+            let expected = (!origin.ends_with('a')).then(|| origin.to_owned());
+            assert_eq!(claimed_by(origin), expected, "{origin}");
+        }
+        let long = format!("https://{}.example", "a".repeat(300));
+        for other in ["null", "", "file://", "https://a.example/x", "https://A.example", "https://a b", &long]
+        {
+            assert_eq!(claimed_by(other), None, "{other}");
+        }
     }
 
     #[test]
