@@ -32,6 +32,7 @@ pub use self::schema::schema;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::target::PathOptIns;
+use crate::model::target::Prefixes;
 use crate::policy::Policy;
 
 /// Everything the gateway was told, already checked.
@@ -386,6 +387,8 @@ pub struct RouteConfig {
     pub path: String,
     /// Index into [`Config::upstreams`]; `None`: another proxy has the application behind it, and only asks.
     pub upstream: Option<usize>,
+    /// How its paths are renamed on the way to the upstream, if they are.
+    pub prefixes: Option<Prefixes>,
     /// Identity headers of answers to other proxies, instead of the general ones.
     pub headers: Option<HeaderPreset>,
     /// Who may do what there.

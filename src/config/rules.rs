@@ -6,6 +6,8 @@ use super::section::Section;
 use super::settings::{Route, Rule as Written};
 use super::upstream::Named;
 use super::values::Name;
+use super::values::Prefix;
+use crate::model::target::Prefixes;
 use crate::policy::GraphqlMatch;
 use crate::policy::PathPattern;
 use crate::policy::Policy;
@@ -49,6 +51,7 @@ pub(super) fn routes(
             hosts: route.host.iter().map(|host| host.0.clone()).collect(),
             path: route.path.0.clone(),
             upstream,
+            prefixes: prefixes(&route, reader),
             headers: route.headers,
             policy: policy(&route, reader),
         };
@@ -92,6 +95,43 @@ fn find_upstream(
         reader.problem(&route.at("upstream"), format!("there is no upstream `{wanted}`"), remedy);
     }
     found
+}
+
+/// How the route's paths are renamed for its upstream.
+fn prefixes(route: &Route, reader: &mut Reader) -> Option<Prefixes> {
+    let mut plain = |name: &str, prefix: &Option<Prefix>| -> String {
+        let Some(Prefix(prefix)) = prefix else { return String::new() };
+        if prefix == "/" {
+            reader.problem(&route.at(name), "is no prefix: `/` changes nothing", "leave it out");
+        } else if prefix.contains(';') || prefix.contains("%2F") {
+            let remedy = format!("write plain segments, such as {name} = \"/app\"");
+            reader.problem(
+                &route.at(name),
+                "has `;` or an encoded slash, which servers read differently",
+                remedy,
+            );
+        } else if route.upstream.is_none() {
+            let remedy = "add `upstream`, or leave it out";
+            reader.problem(&route.at(name), "has no effect where no upstream is behind the route", remedy);
+        }
+        prefix.clone()
+    };
+    let strip = plain("strip_prefix", &route.strip_prefix);
+    let add = plain("add_prefix", &route.add_prefix);
+    let path = route.path.0.as_str();
+    let begins =
+        path.strip_prefix(strip.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !begins && strip != "/" && !reader.is_broken(&route.at("path")) {
+        let what =
+            format!("the route's path `{path}` does not begin with it, so there is nothing to cut off");
+        let remedy = format!("write `path = \"{strip}\"`, or cut off what `{path}` begins with");
+        reader.problem(&route.at("strip_prefix"), what, remedy);
+    }
+    for rule in route.rules.iter().filter(|rule| !strip.is_empty() && !rule.grpc.is_empty()) {
+        let what = "never fits below strip_prefix: the path of a gRPC method has no prefix";
+        reader.problem(&rule.at("grpc"), what, format!("write `path = \"{path}/package.Service\"`"));
+    }
+    Prefixes::new(&strip, &add)
 }
 
 /// Notes where a route takes what an earlier one has.

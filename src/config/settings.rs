@@ -276,6 +276,12 @@ section! {
         /// Name of the upstream. May be left out where another proxy has the application behind it and only
         /// asks.
         upstream: Option<Name>, r#""app""#;
+        /// Cut off the front of the path on the way to the upstream: the route's `path`, or its first segments.
+        /// The upstream is told by `X-Forwarded-Prefix`; addresses and cookies in its answers get the prefix
+        /// back. Rules see the path as the client sent it.
+        strip_prefix: Option<Prefix>, r#""/app""#;
+        /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
+        add_prefix: Option<Prefix>, r#""/base""#;
         /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
         headers: Option<HeaderPreset>, r#""grafana""#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is

@@ -397,7 +397,7 @@ fn upstream_url(text: &str) -> Result<UpstreamUrl, Fault> {
     };
     let url = PublicUrl::parse(&plain).map_err(|what| Fault::new(what, FORMS))?;
     if !url.base_path().is_empty() {
-        return Err(Fault::new("has a path, but every request keeps its own", FORMS));
+        return Err(Fault::new("has a path", "leave it out here and write it as `add_prefix` of the route"));
     }
     let (host, port) = (url.host().to_owned(), url.port());
     if port == 0 {

@@ -147,9 +147,14 @@ fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
     }
 }
 
-/// Removes `Set-Cookie` of our names from an answer: no application signs people in or out here.
+/// Removes `Set-Cookie` of our names from an answer: no application signs people in or out here. A cookie
+/// without a name is sent back as its value alone, which then reads as name and value.
 pub fn strip_set_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
-    let is_ours = |value: &HeaderValue| split_pair(value.as_bytes()).0.starts_with(names.cookie.as_bytes());
+    let is_ours = |value: &HeaderValue| {
+        let (name, rest) = split_pair(value.as_bytes());
+        let read = if name.is_empty() { rest } else { name };
+        read.starts_with(names.cookie.as_bytes())
+    };
     if headers.get_all(SET_COOKIE).iter().any(is_ours) {
         let kept: Vec<_> =
             headers.get_all(SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
@@ -250,8 +255,13 @@ mod tests {
         assert_eq!(map.len(), 1, "{map:?}");
         assert_eq!(map["cookie"], "a=1; b=\"x y\";  c=3");
 
-        let mut answer =
-            headers(&[("set-cookie", "__Host-doorward=x; Path=/"), ("set-cookie", "theirs=1; Path=/")]);
+        let mut answer = headers(&[
+            ("set-cookie", "__Host-doorward=x; Path=/"),
+            ("set-cookie", " __Host-doorward-device = x"),
+            ("set-cookie", "=__Host-doorward=x; Path=/"),
+            ("set-cookie", "__Host-doorward"),
+            ("set-cookie", "theirs=1; Path=/"),
+        ]);
         strip_set_cookies(&mut answer, &names());
         assert_eq!(answer.get_all("set-cookie").iter().collect::<Vec<_>>(), ["theirs=1; Path=/"]);
 

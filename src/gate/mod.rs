@@ -117,6 +117,11 @@ impl Gate {
         &self.origins
     }
 
+    /// The origin of the public URL.
+    pub fn public_origin(&self) -> &str {
+        self.origins.first().map_or("", String::as_str)
+    }
+
     /// The names under which credentials arrive, for those who must remove them.
     pub fn credential_names(&self) -> &Rc<CredentialNames> {
         &self.names

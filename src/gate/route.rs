@@ -2,8 +2,11 @@
 
 use std::rc::Rc;
 
+use http::HeaderValue;
+
 use crate::config::{Config, HeaderPreset, RouteConfig};
 use crate::model::target::PathOptIns;
+use crate::model::target::Prefixes;
 use crate::policy::{PathPattern, Policy};
 
 /// One route with what a request on it needs to know of its upstream.
@@ -15,6 +18,10 @@ pub struct Route {
     pub upstream: Option<usize>,
     /// Name of the upstream.
     pub upstream_name: Option<String>,
+    /// How its paths are renamed on the way to the upstream, if they are.
+    pub prefixes: Option<Prefixes>,
+    /// The prefix the upstream does not see and is told of.
+    pub stripped_prefix: Option<HeaderValue>,
     /// Who may do what.
     pub policy: Policy,
     /// Identity headers the upstream gets.
@@ -77,6 +84,13 @@ fn build(route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
         name: route.name.clone(),
         upstream: route.upstream,
         upstream_name: upstream.map(|upstream| upstream.name.clone()),
+        stripped_prefix: route
+            .prefixes
+            .as_ref()
+            .map(Prefixes::stripped)
+            .filter(|prefix| !prefix.is_empty())
+            .and_then(|prefix| HeaderValue::from_str(prefix).ok()),
+        prefixes: route.prefixes.clone(),
         policy: route.policy.clone(),
         headers: upstream.map_or(HeaderPreset::None, |upstream| upstream.headers),
         answer_headers: route.headers.unwrap_or(answers.headers),

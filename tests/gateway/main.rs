@@ -20,5 +20,6 @@ mod framing;
 mod graphql;
 mod identity_headers;
 mod streaming;
+mod sub_path;
 mod target;
 mod tls;

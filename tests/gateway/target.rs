@@ -18,7 +18,7 @@ const VERA: Claims<'static> = &[
 
 /// What becomes of a target, for somebody who may read everything but `/admin`.
 #[derive(Clone, Copy, Debug)]
-enum Becomes {
+pub enum Becomes {
     /// Refused for everybody, and the connection is closed.
     Malformed,
     /// Refused as a spelling that this upstream does not opt in to.
@@ -39,9 +39,16 @@ async fn send(gateway: &Gateway, start: &[u8], headers: &str) -> Answer {
     within("an answer", read_answer_to(&mut stream, to_head)).await
 }
 
-async fn check(gateway: &Gateway, upstream: &Upstream, vera: &str, path: &[u8], becomes: Becomes) {
-    let name = String::from_utf8_lossy(path).into_owned();
-    let start = [b"GET ", path].concat();
+/// Asks for a path below `prefix`, which is `/` without its slash or a route that strips it.
+pub async fn check(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    vera: &str,
+    (prefix, path): (&str, &[u8]),
+    becomes: Becomes,
+) {
+    let name = format!("{prefix}{}", String::from_utf8_lossy(path));
+    let start = [b"GET ", prefix.as_bytes(), path].concat();
     let watch = Watch::begin(gateway, upstream);
     let anonymous = send(gateway, &start, "").await;
     match becomes {
@@ -64,110 +71,116 @@ async fn check(gateway: &Gateway, upstream: &Upstream, vera: &str, path: &[u8], 
         }
         Sent(path) => {
             assert_eq!(known.status, 200, "{name}: {}\n{}", known.head, known.text());
-            watch.reached(&name, &[&format!("GET {path}")], VERA).await;
+            let mut told = VERA.to_vec();
+            if !prefix.is_empty() {
+                told.push(("x-forwarded-prefix", prefix));
+            }
+            watch.reached(&name, &[&format!("GET {path}")], &told).await;
         }
     }
 }
 
-async fn signed_in(gateway: &Gateway) -> String {
+pub async fn signed_in(gateway: &Gateway) -> String {
     gateway.user("vera", Role::Viewer).await;
     format!("cookie: {}\r\n", gateway.sign_in("vera").await)
 }
+
+/// Paths, and what becomes of them.
+pub const SPELLINGS: &[(&[u8], Becomes)] = &[
+    (b"/public/../admin/x", Malformed),
+    (b"/public/%2e%2e/admin", Malformed),
+    (b"/public/.%2e/admin", Malformed),
+    (b"/public/%2E%2E/admin", Malformed),
+    (b"/public/%252e%252e/admin", Malformed),
+    (b"/public/..%2fadmin", Malformed),
+    (b"/public/..%252fadmin", Malformed),
+    (b"/public/..;/admin", Malformed),
+    (b"/public/..;x=y/admin", Malformed),
+    (b"/public/%2e%2e;/admin", Malformed),
+    (b"/public/..%3b/admin", Malformed),
+    (b"/public/....//admin", Odd),
+    (b"//admin", Odd),
+    (b"///admin", Odd),
+    (b"//admin@evil/x", Odd),
+    (b"/admin%2fusers", Odd),
+    (b"/%2fadmin", Odd),
+    (b"/public%2f..%2fadmin", Malformed),
+    (b"/admin//users", Odd),
+    (b"/public//x", Odd),
+    (b"/./admin", Malformed),
+    (b"/../admin", Malformed),
+    (b"/%2e/admin", Malformed),
+    (b"/admin/.", Malformed),
+    (b"/admin/..", Malformed),
+    (b"/%61dmin", Admin),
+    (b"/%61%64%6D%69%6e", Admin),
+    (b"/%2561dmin", Admin),
+    (b"/%25%36%31dmin", Admin),
+    (b"/%252561dmin", Admin),
+    (b"/%25252561dmin", Admin),
+    (b"/%2525252561dmin", Malformed),
+    (b"/public/..\\admin", Malformed),
+    (b"/public\\..\\admin", Malformed),
+    (b"\\admin", Malformed),
+    (b"/public/..%5cadmin", Malformed),
+    (b"/x%5Cy", Malformed),
+    (b"/x%255cy", Malformed),
+    (b"/admin%00", Malformed),
+    (b"/admin%00.css", Malformed),
+    (b"/admin%2500.css", Malformed),
+    // A fragment is no part of a target (RFC 9112, 3.2): nothing of it is decided, nothing is sent.
+    (b"/admin#/public/", Admin),
+    (b"/data#/../admin", Sent("/data")),
+    (b"/data?x#/admin", Sent("/data?x")),
+    (b"/admin%23/public/", Sent("/admin%23/public/")),
+    (b"/admin?x=/public/", Admin),
+    (b"/admin?/../public/", Admin),
+    (b"/admin%3f/public/", Sent("/admin%3F/public/")),
+    (b"/data?x=/../admin", Sent("/data?x=/../admin")),
+    (b"/data?%61=%zz&b=%2e%2E", Sent("/data?%61=%zz&b=%2e%2E")),
+    (b"/Admin", Admin),
+    (b"/ADMIN/users", Admin),
+    (b"/adm%C4%B1n", Admin),
+    (b"/%41dmin", Admin),
+    (b"/admin.", Admin),
+    (b"/admin./users", Admin),
+    (b"/admin...", Admin),
+    (b"/admin/", Admin),
+    (b"/admin%20", Admin),
+    (b"/admin%20/users", Admin),
+    (b"/admin;", Odd),
+    (b"/admin;v=1/users", Odd),
+    (b"/admin%3bv=1", Admin),
+    (b"/admin\t", Malformed),
+    (b"/admin%09", Malformed),
+    (b"/admin%0d%0aX: y", Malformed),
+    (b"/admin%0a", Malformed),
+    (b"/%", Malformed),
+    (b"/%2", Malformed),
+    (b"/%zz", Malformed),
+    (b"/%u0061dmin", Malformed),
+    (b"/%c0%af", Malformed),
+    (b"/%c0%ae%c0%ae/admin", Malformed),
+    (b"/%e0%80%ae/x", Malformed),
+    (b"/%ff", Malformed),
+    (b"/x\xff", Malformed),
+    (b"/adm\xc4\xb1n", Malformed),
+    (b"/adminx", Sent("/adminx")),
+    (b"/administer", Sent("/administer")),
+    (b"/x/admin", Sent("/x/admin")),
+    (b"/public./x", Sent("/public./x")),
+    (b"/Public/x", Sent("/Public/x")),
+    (b"/a%2Db%7e/%c3%bc", Sent("/a-b~/%C3%BC")),
+    (b"/caf%C3%A9/%20x", Sent("/caf%C3%A9/%20x")),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_spelling_of_a_path_is_refused_or_decided_as_what_is_sent() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     let vera = signed_in(&gateway).await;
-    let table: &[(&[u8], Becomes)] = &[
-        (b"/public/../admin/x", Malformed),
-        (b"/public/%2e%2e/admin", Malformed),
-        (b"/public/.%2e/admin", Malformed),
-        (b"/public/%2E%2E/admin", Malformed),
-        (b"/public/%252e%252e/admin", Malformed),
-        (b"/public/..%2fadmin", Malformed),
-        (b"/public/..%252fadmin", Malformed),
-        (b"/public/..;/admin", Malformed),
-        (b"/public/..;x=y/admin", Malformed),
-        (b"/public/%2e%2e;/admin", Malformed),
-        (b"/public/..%3b/admin", Malformed),
-        (b"/public/....//admin", Odd),
-        (b"//admin", Odd),
-        (b"///admin", Odd),
-        (b"//admin@evil/x", Odd),
-        (b"/admin%2fusers", Odd),
-        (b"/%2fadmin", Odd),
-        (b"/public%2f..%2fadmin", Malformed),
-        (b"/admin//users", Odd),
-        (b"/public//x", Odd),
-        (b"/./admin", Malformed),
-        (b"/../admin", Malformed),
-        (b"/%2e/admin", Malformed),
-        (b"/admin/.", Malformed),
-        (b"/admin/..", Malformed),
-        (b"/%61dmin", Admin),
-        (b"/%61%64%6D%69%6e", Admin),
-        (b"/%2561dmin", Admin),
-        (b"/%25%36%31dmin", Admin),
-        (b"/%252561dmin", Admin),
-        (b"/%25252561dmin", Admin),
-        (b"/%2525252561dmin", Malformed),
-        (b"/public/..\\admin", Malformed),
-        (b"/public\\..\\admin", Malformed),
-        (b"\\admin", Malformed),
-        (b"/public/..%5cadmin", Malformed),
-        (b"/x%5Cy", Malformed),
-        (b"/x%255cy", Malformed),
-        (b"/admin%00", Malformed),
-        (b"/admin%00.css", Malformed),
-        (b"/admin%2500.css", Malformed),
-        // A fragment is no part of a target (RFC 9112, 3.2): nothing of it is decided, nothing is sent.
-        (b"/admin#/public/", Admin),
-        (b"/data#/../admin", Sent("/data")),
-        (b"/data?x#/admin", Sent("/data?x")),
-        (b"/admin%23/public/", Sent("/admin%23/public/")),
-        (b"/admin?x=/public/", Admin),
-        (b"/admin?/../public/", Admin),
-        (b"/admin%3f/public/", Sent("/admin%3F/public/")),
-        (b"/data?x=/../admin", Sent("/data?x=/../admin")),
-        (b"/data?%61=%zz&b=%2e%2E", Sent("/data?%61=%zz&b=%2e%2E")),
-        (b"/Admin", Admin),
-        (b"/ADMIN/users", Admin),
-        (b"/adm%C4%B1n", Admin),
-        (b"/%41dmin", Admin),
-        (b"/admin.", Admin),
-        (b"/admin./users", Admin),
-        (b"/admin...", Admin),
-        (b"/admin/", Admin),
-        (b"/admin%20", Admin),
-        (b"/admin%20/users", Admin),
-        (b"/admin;", Odd),
-        (b"/admin;v=1/users", Odd),
-        (b"/admin%3bv=1", Admin),
-        (b"/admin\t", Malformed),
-        (b"/admin%09", Malformed),
-        (b"/admin%0d%0aX: y", Malformed),
-        (b"/admin%0a", Malformed),
-        (b"/%", Malformed),
-        (b"/%2", Malformed),
-        (b"/%zz", Malformed),
-        (b"/%u0061dmin", Malformed),
-        (b"/%c0%af", Malformed),
-        (b"/%c0%ae%c0%ae/admin", Malformed),
-        (b"/%e0%80%ae/x", Malformed),
-        (b"/%ff", Malformed),
-        (b"/x\xff", Malformed),
-        (b"/adm\xc4\xb1n", Malformed),
-        (b"/adminx", Sent("/adminx")),
-        (b"/administer", Sent("/administer")),
-        (b"/x/admin", Sent("/x/admin")),
-        (b"/public./x", Sent("/public./x")),
-        (b"/Public/x", Sent("/Public/x")),
-        (b"/a%2Db%7e/%c3%bc", Sent("/a-b~/%C3%BC")),
-        (b"/caf%C3%A9/%20x", Sent("/caf%C3%A9/%20x")),
-    ];
-    for (path, becomes) in table {
-        check(&gateway, &upstream, &vera, path, *becomes).await;
+    for (path, becomes) in SPELLINGS {
+        check(&gateway, &upstream, &vera, ("", path), *becomes).await;
     }
 }
 
@@ -212,7 +225,7 @@ async fn an_opted_in_spelling_is_decided_in_both_readings() {
         ];
         for (group, passes) in cases.iter().zip(passes) {
             for (path, becomes) in group {
-                check(&gateway, &upstream, &vera, path, if passes { *becomes } else { Odd }).await;
+                check(&gateway, &upstream, &vera, ("", path), if passes { *becomes } else { Odd }).await;
             }
         }
         for path in [
@@ -222,7 +235,7 @@ async fn an_opted_in_spelling_is_decided_in_both_readings() {
             b"//../admin",
             b"/a/;/../admin",
         ] {
-            check(&gateway, &upstream, &vera, path, Malformed).await;
+            check(&gateway, &upstream, &vera, ("", path), Malformed).await;
         }
     }
 }

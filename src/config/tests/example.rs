@@ -36,7 +36,7 @@ fn the_example_works_with_every_setting_uncommented() {
     desk.write("secret", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
     desk.write("admin-password", "correct horse battery\n", 0o600);
     let config = desk.load().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.upstreams.len(), config.routes.len()), (2, 2));
+    assert_eq!((config.upstreams.len(), config.routes.len()), (2, 3));
     assert_eq!(config.routes[1].policy.rules.len(), 5);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }

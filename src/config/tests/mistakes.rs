@@ -117,7 +117,7 @@ fn each_mistake_about_upstreams_is_named_with_line_and_remedy() {
     };
     check("", "upstreams[0].url", 1, "add `url");
     check("url = \"127.0.0.1:6006\"", "upstreams[0].url", 3, "http://HOST:PORT");
-    check("url = \"http://h/path\"", "upstreams[0].url", 3, "http://HOST:PORT");
+    check("url = \"http://h/path\"", "upstreams[0].url", 3, "`add_prefix` of the route");
     check("url = \"http://u:p@h\"", "upstreams[0].url", 3, "http://HOST:PORT");
     check("url = \"unix:/run/a\"", "upstreams[0].url", 3, "http://HOST:PORT");
     check("url = \"builtin:other\"", "upstreams[0].url", 3, "builtin:sample");
@@ -153,6 +153,25 @@ fn each_mistake_about_routes_is_named_with_line_and_remedy() {
     check("[[routes]]\nname = \"/\"\nupstream = \"app\"\npath = \"/x\"", "routes[1].name", 7, "its own");
     check("path = \"x\"", "routes[0].path", 6, "\"/app\"");
     check("path = \"/x/**\"", "routes[0].path", 6, "rule's `path`");
+    check("strip_prefix = \"/app\"", "routes[0].strip_prefix", 6, "write `path = \"/app\"`");
+    check(
+        "path = \"/apple\"\nstrip_prefix = \"/app\"",
+        "routes[0].strip_prefix",
+        7,
+        "what `/apple` begins with",
+    );
+    check("path = \"/app\"\nstrip_prefix = \"/app/x\"", "routes[0].strip_prefix", 7, "path = \"/app/x\"");
+    check("strip_prefix = \"/\"", "routes[0].strip_prefix", 6, "leave it out");
+    check("add_prefix = \"/a;b\"", "routes[0].add_prefix", 6, "plain segments");
+    check("add_prefix = \"/a%2fb\"", "routes[0].add_prefix", 6, "plain segments");
+    check("add_prefix = \"base\"", "routes[0].add_prefix", 6, "\"/base\"");
+    check("add_prefix = \"/a/../b\"", "routes[0].add_prefix", 6, "\"/base\"");
+    check(
+        "path = \"/app\"\nstrip_prefix = \"/app\"\nrules = [{ grpc = \"a.B/C\", allow = \"agent\" }]",
+        "routes[0].rules[0].grpc",
+        8,
+        "/app/package.Service",
+    );
     check("host = \"a\"\nhosts = [\"b\"]", "routes[0].host", 6, "keep one");
     check("host = \"*.example.com\"", "routes[0].host", 6, "app.example.com");
     check("host = \"a.example:80\"", "routes[0].host", 6, "without scheme, port");

@@ -3,30 +3,30 @@
 //! Never reads a body before the decision, but for GraphQL, where the decision is in the body; never holds
 //! one in memory otherwise.
 
+mod exchange;
 pub mod hop_by_hop;
 pub mod pool;
 pub mod read_ahead;
 pub mod request_body;
+mod rewrite;
 pub mod tls;
 pub mod upgrade;
 
 use std::error::Error;
 use std::rc::Rc;
-use std::time::Duration;
 
-use http::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use self::exchange::{Wait, expects_stream, http1_request, http2_request, send_http1};
 use self::pool::{Lease, Upstream};
-use self::request_body::{Progress, RequestBody};
+use self::request_body::RequestBody;
+use self::rewrite::WayBack;
 use self::upgrade::Hold;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
@@ -43,6 +43,7 @@ use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget};
 
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// Why an upstream's answer cannot be passed on; says which side failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,14 @@ pub struct Arrival {
     pub client: Client,
     /// The forwarding chain to hand on.
     pub chain: HeaderValue,
+}
+
+/// A permitted request on its way out.
+struct Outgoing {
+    parts: Parts,
+    body: RequestBody,
+    /// What the upstream is asked for.
+    sent: PathAndQuery,
 }
 
 /// The proxy of one data-plane thread.
@@ -144,18 +153,23 @@ impl Proxy {
             (None, RequestBody::new(incoming))
         };
         let permit = asked.decide(&asking, operation.as_ref(), trail)?;
-        Ok(self.send(permit, parts, body, arrival, client_upgrade).await?)
+        let sent = match &permit.route().prefixes {
+            None => arrival.target.path_and_query().clone(),
+            Some(prefixes) => prefixes.sent(&arrival.target).ok_or(Refusal::NoRoute)?,
+        };
+        let outgoing = Outgoing { parts, body, sent };
+        Ok(self.send(permit, outgoing, arrival, client_upgrade).await?)
     }
 
     /// Sends what was permitted. Consumes the permit: one permit, one request.
     async fn send(
         &self,
         permit: Permit,
-        mut parts: Parts,
-        body: RequestBody,
+        outgoing: Outgoing,
         arrival: &Arrival,
         client_upgrade: Option<(OnUpgrade, Option<Hold>)>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
+        let Outgoing { mut parts, body, sent } = outgoing;
         let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
         let Some(upstream) = upstream else {
             return Err(ForwardError::Connect("the route has no upstream".into()));
@@ -166,6 +180,15 @@ impl Proxy {
             return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()));
         }
         self.prepare_headers(&permit, &mut parts, arrival, upgrade.as_ref());
+        let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).unwrap_or(&upstream.authority);
+        let way_back = WayBack {
+            upstream,
+            prefixes: permit.route().prefixes.as_ref(),
+            arrival,
+            public_origin: self.gate.public_origin(),
+            sent: sent.clone(),
+            host: host.clone(),
+        };
         let wait = Wait {
             progress: body.progress(),
             response: upstream.timeouts.response,
@@ -174,18 +197,18 @@ impl Proxy {
         };
         let (response, lease) = match upstream.protocol {
             UpstreamProtocol::Http1 => {
-                let request = http1_request(parts, body, upstream, &arrival.target);
+                let request = http1_request(parts, body, upstream, sent);
                 let (response, lease) = send_http1(upstream, request, &wait).await?;
                 (response, Some(lease))
             }
             UpstreamProtocol::Http2 => {
-                let request = http2_request(parts, body, upstream, &arrival.target)?;
+                let request = http2_request(parts, body, upstream, sent)?;
                 let mut sender = upstream.http2().await?;
                 let answer = wait.until(sender.send_request(request)).await?;
                 (answer.map_err(|error| ForwardError::Protocol(error.into()))?, None)
             }
         };
-        self.pass_on(response, lease, upstream, client_upgrade.filter(|_| upgrade.is_some()))
+        self.pass_on(response, lease, &way_back, client_upgrade.filter(|_| upgrade.is_some()))
     }
 
     /// What the upstream sees: first everything that ends here or is only ours to say goes, then ours is set.
@@ -208,6 +231,9 @@ impl Proxy {
             identity_headers::set(headers, permit.route().headers, &identity.values);
         }
         forwarded::write(headers, arrival.client, arrival.chain.clone());
+        if let Some(prefix) = &permit.route().stripped_prefix {
+            headers.insert(X_FORWARDED_PREFIX, prefix.clone());
+        }
         if let Some(upgrade) = upgrade {
             headers.insert(UPGRADE, upgrade.clone());
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -222,10 +248,10 @@ impl Proxy {
         &self,
         mut response: Response<Incoming>,
         lease: Option<Lease>,
-        upstream: &Rc<Upstream>,
+        way_back: &WayBack<'_>,
         client_upgrade: Option<(OnUpgrade, Option<Hold>)>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
-        let idle = upstream.timeouts.idle;
+        let idle = way_back.upstream.timeouts.idle;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some((client, hold)) = client_upgrade else {
@@ -240,7 +266,7 @@ impl Proxy {
                     tracing::debug!(%error, "a tunnel ended");
                 }
             });
-            self.clean_response(response.headers_mut());
+            self.clean_response(response.headers_mut(), way_back);
             if let Some(protocol) = switched {
                 response.headers_mut().insert(UPGRADE, protocol);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -250,136 +276,20 @@ impl Proxy {
         // A length beside chunks is a lie one of two parsers believes: drop it, and the connection too.
         let two_framings = response.headers().contains_key(TRANSFER_ENCODING)
             && response.headers_mut().remove(CONTENT_LENGTH).is_some();
-        self.clean_response(response.headers_mut());
+        self.clean_response(response.headers_mut(), way_back);
         let lease = lease.filter(|_| !two_framings);
         Ok(response.map(|body| ResponseBody::Upstream(Box::new(UpstreamBody::new(body, lease, idle)))))
     }
 
-    /// Removes what ends here or is only ours to say, and what would lead browsers around us.
-    fn clean_response(&self, headers: &mut HeaderMap) {
+    /// Removes what ends here or is only ours to say, and what would lead browsers around us; what leads to
+    /// the upstream leads to us.
+    fn clean_response(&self, headers: &mut HeaderMap, way_back: &WayBack<'_>) {
         hop_by_hop::strip(headers);
         identity_headers::strip(headers);
         credential::strip_set_cookies(headers, self.gate.credential_names());
         headers.remove(ALT_SVC);
+        way_back.rename(headers);
     }
-}
-
-fn http1_request(
-    mut parts: Parts,
-    body: RequestBody,
-    upstream: &Upstream,
-    target: &RequestTarget,
-) -> Request<RequestBody> {
-    let mut uri = http::uri::Parts::default();
-    uri.path_and_query = Some(target.path_and_query().clone());
-    parts.uri = Uri::from_parts(uri).unwrap_or_default();
-    parts.version = Version::HTTP_11;
-    if !upstream.preserve_host {
-        parts.headers.insert(HOST, upstream.authority.clone());
-    }
-    parts.extensions.clear();
-    Request::from_parts(parts, body)
-}
-
-/// HTTP/2 carries the host in `:authority` (RFC 9113, 8.3.1).
-fn http2_request(
-    mut parts: Parts,
-    body: RequestBody,
-    upstream: &Upstream,
-    target: &RequestTarget,
-) -> Result<Request<RequestBody>, ForwardError> {
-    let host = parts.headers.remove(HOST).filter(|_| upstream.preserve_host);
-    let host = host.as_ref().unwrap_or(&upstream.authority);
-    let wrong = |error: http::Error| ForwardError::Protocol(error.into());
-    let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(if upstream.tls { Scheme::HTTPS } else { Scheme::HTTP });
-    uri.authority = Some(Authority::try_from(host.as_bytes()).map_err(|error| wrong(error.into()))?);
-    uri.path_and_query = Some(PathAndQuery::clone(target.path_and_query()));
-    parts.uri = Uri::from_parts(uri).map_err(|error| wrong(error.into()))?;
-    parts.version = Version::HTTP_2;
-    parts.extensions.clear();
-    Ok(Request::from_parts(parts, body))
-}
-
-/// Sends over a pooled connection. A request that was not begun goes out again on a new one; one that was
-/// begun only if it has no body, changes nothing, and the connection had been idle.
-async fn send_http1(
-    upstream: &Rc<Upstream>,
-    request: Request<RequestBody>,
-    wait: &Wait,
-) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    let mut lease = upstream.lease().await?;
-    lease.carries(wait.progress.clone());
-    let spare = (lease.is_reused() && wait.progress.is_done() && is_safe(request.method()))
-        .then(|| copy_head(&request));
-    let mut failed = match wait.until(lease.send(request)).await? {
-        Ok(response) => return Ok((response, lease)),
-        Err(failed) => failed,
-    };
-    let Some(again) = failed.take_message().or(spare.filter(|_| failed.error().is_incomplete_message()))
-    else {
-        return Err(ForwardError::Protocol(failed.into_error().into()));
-    };
-    let mut lease = upstream.fresh_lease().await?;
-    lease.carries(wait.progress.clone());
-    match wait.until(lease.send(again)).await? {
-        Ok(response) => Ok((response, lease)),
-        Err(failed) => Err(ForwardError::Protocol(failed.into_error().into())),
-    }
-}
-
-fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    request.headers().clone_into(copy.headers_mut());
-    copy
-}
-
-/// How long an answer is waited for.
-struct Wait {
-    progress: Progress,
-    response: Duration,
-    idle: Duration,
-    unlimited: bool,
-}
-
-impl Wait {
-    /// Waits for a response head. The clock starts when the request body has gone out; while it goes out,
-    /// only a client that stops sending is given up.
-    async fn until<T>(&self, head: impl Future<Output = T>) -> Result<T, ForwardError> {
-        let mut head = std::pin::pin!(head);
-        loop {
-            let (limit, late) = if self.progress.is_done() {
-                (self.response, ForwardError::Timeout)
-            } else {
-                (self.idle, ForwardError::ClientStalled)
-            };
-            if limit.is_zero() || (self.unlimited && self.progress.is_done()) {
-                return Ok(head.await);
-            }
-            let last = self.progress.last();
-            tokio::select! {
-                biased;
-                answer = &mut head => return Ok(answer),
-                () = tokio::time::sleep_until(last + limit) => {
-                    if self.progress.last() == last && Instant::now() >= last + limit {
-                        return Err(late);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// gRPC and event streams may be silent for long before their first byte.
-fn expects_stream(headers: &HeaderMap, kind: RequestKind) -> bool {
-    kind == RequestKind::Grpc
-        || single(headers, &ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"))
 }
 
 /// HTTP/2 may split cookies into crumbs; HTTP/1.1 has one header (RFC 9113, 8.2.3).

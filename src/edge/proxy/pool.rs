@@ -11,6 +11,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use url::Url;
 
 use super::ForwardError;
 use super::request_body::{Progress, RequestBody};
@@ -42,6 +43,8 @@ pub struct Upstream {
     pub tls: bool,
     /// `host:port`, as its own `Host`.
     pub authority: http::HeaderValue,
+    /// Where it is, as an address.
+    pub places: Vec<Url>,
     host: String,
     port: u16,
     connector: Option<(TlsConnector, ServerName<'static>)>,
@@ -114,6 +117,7 @@ impl Upstream {
             (true, 443) | (false, 80) => bracketed,
             _ => format!("{bracketed}:{port}"),
         };
+        let scheme = if tls { "https" } else { "http" };
         Self {
             name: config.name.clone(),
             protocol: config.protocol,
@@ -122,6 +126,7 @@ impl Upstream {
             tls,
             authority: http::HeaderValue::from_str(&authority)
                 .unwrap_or_else(|_| http::HeaderValue::from_static("upstream")),
+            places: Url::parse(&format!("{scheme}://{authority}")).into_iter().collect(),
             host,
             port,
             connector,

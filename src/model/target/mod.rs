@@ -2,11 +2,15 @@
 //!
 //! Nothing after this parses a URL again: the path that is decided is byte for byte the path that is sent.
 
+mod prefix;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::Method;
 use http::uri::PathAndQuery;
+
+pub use self::prefix::Prefixes;
 
 /// The method, host and path of a request in the one form that is decided and forwarded.
 ///

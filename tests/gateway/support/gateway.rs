@@ -49,7 +49,10 @@ impl Gateway {
         let place = folder.path().display().to_string();
         let toml = toml.replace("{folder}", &place);
         // Settings of a section that the test writes itself are not written twice.
-        let mut text = String::from("public_url = \"http://localhost\"\n");
+        let mut text = String::new();
+        if !toml.contains("public_url") {
+            text.push_str("public_url = \"http://localhost\"\n");
+        }
         if !toml.contains("[store]") {
             text.push_str(&format!("store.url = \"sqlite:{place}/doorward.db\"\n"));
         }
