@@ -2,6 +2,7 @@
 
 mod master_key;
 mod sample;
+mod settings;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use self::settings::load;
 use crate::config::{Config, LogFormat, UpstreamAddress, UpstreamConfig};
 use crate::edge::page::Site;
 use crate::edge::proxy::tls as upstream_tls;
@@ -34,13 +36,17 @@ use crate::service::doctor;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::password::Passwords;
+use crate::service::refused;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
+use crate::service::subjects::Subjects;
 use crate::service::touches;
 use crate::store::{Store, StoreError};
 
 /// Threads of the control plane: store, passwords, pages.
 const CONTROL_THREADS: usize = 2;
+/// At a stop, what was counted is written within this.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first look at the store must be over before anything is served.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -126,6 +132,7 @@ pub struct Running {
     log_writer: Option<std::thread::JoinHandle<()>>,
     upkeep: (oneshot::Sender<()>, JoinHandle<()>),
     watching: JoinHandle<()>,
+    refused_keeper: JoinHandle<()>,
     revocations: Revocations,
     resolver: Arc<Resolver>,
     store: Store,
@@ -188,6 +195,8 @@ impl Running {
             touches::channel(sessions.clone(), api_keys.clone(), store.clone(), Arc::clone(&clock));
         let (reports, scribe) = doctor::channel(store.clone(), Arc::clone(&clock));
         tokio::spawn(scribe.run()); // ends with the last worker
+        let (refusals, refused_keeper) = refused::channel(store.clone());
+        let refused_keeper = tokio::spawn(refused_keeper.run()); // ends with the last worker
         let (stop_upkeep, upkeep_stopped) = oneshot::channel();
         let upkeep = tokio::spawn(keeper.run(async {
             let _ = upkeep_stopped.await;
@@ -202,6 +211,7 @@ impl Running {
         };
         let site = Site::new(config.public_url.clone(), &config.session);
         let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(&clock));
+        let subjects = Subjects::new(accounts.clone(), api_keys.clone());
         let services = Services { login, sessions: sessions.clone(), handovers, accounts };
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(key.derive("bounce cookie"), Arc::clone(&clock));
@@ -219,6 +229,7 @@ impl Running {
                 uri_bytes: config.server.limits.uri_bytes,
                 clock: Arc::clone(&clock),
                 reports,
+                subjects,
             },
             authenticator: AuthenticatorParts {
                 resolver: Arc::clone(&resolver),
@@ -230,6 +241,7 @@ impl Running {
                 outage_grace: config.store.outage_grace,
             },
             log,
+            refusals,
             phase: phases.clone(),
             closing: closings,
         };
@@ -257,6 +269,7 @@ impl Running {
             log_writer,
             upkeep: (stop_upkeep, upkeep),
             watching,
+            refused_keeper,
             revocations,
             resolver,
             store,
@@ -318,6 +331,7 @@ impl Running {
         let (stop_upkeep, upkeep) = self.upkeep;
         let _ = stop_upkeep.send(());
         let _ = upkeep.await;
+        let _ = tokio::time::timeout(WRITE_TIMEOUT, self.refused_keeper).await;
         self.watching.abort();
         if let Err(error) = self.revocations.forget().await {
             tracing::debug!(%error, "the store was not told of the stop");

@@ -6,13 +6,15 @@ use serde_json::json;
 use super::Common;
 use super::Overrides;
 use super::failure::Failure;
-use super::load;
 use super::output::Output;
+use super::sources;
+use crate::app;
 use crate::config;
 use crate::config::Config;
 use crate::config::RouteConfig;
 use crate::config::UpstreamAddress;
 use crate::config::UpstreamProtocol;
+use crate::policy::Enforce;
 use crate::policy::Rule;
 use crate::policy::When;
 
@@ -38,7 +40,8 @@ pub(super) fn run(arguments: &Arguments, common: &Common, output: Output) -> Res
         let schema = config::schema();
         return output.show(&schema, &format!("{schema:#}"));
     }
-    show(&load(common, &arguments.overrides)?, output)
+    let (source, flags) = sources(common, &arguments.overrides);
+    show(&app::load(&source, &flags)?, output)
 }
 
 fn show(config: &Config, output: Output) -> Result<(), Failure> {
@@ -48,6 +51,7 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
         "public_url": config.public_url.to_string(),
         "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "routes": routes,
+        "tests": config.tests.len(),
         "warnings": config.warnings,
     });
     let mut lines = vec![format!("The settings are fine. Browsers come to {}", config.public_url)];
@@ -69,7 +73,7 @@ fn route_lines(route: &RouteConfig, config: &Config) -> Vec<String> {
     for (index, rule) in route.policy.rules.iter().enumerate() {
         lines.push(format!("  {}. {}: {}", index + 1, rule.name, sentence(rule)));
     }
-    lines.push("  otherwise: refused".to_owned());
+    lines.push(format!("  otherwise: refused{}", kept(route.policy.enforce)));
     lines
 }
 
@@ -86,7 +90,17 @@ fn sentence(rule: &Rule) -> String {
     };
     let named = |verb: &str, who: Vec<String>| (!who.is_empty()).then(|| format!("{verb} {}", who.join(" ")));
     let outcome = [named("deny", texts(&rule.deny)), named("allow", texts(&rule.allow))];
-    format!("{when} -> {}", outcome.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    let outcome = outcome.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    format!("{when} -> {outcome}{}", kept(rule.enforce))
+}
+
+/// What is said of refusals that are not kept.
+fn kept(enforce: Enforce) -> &'static str {
+    match enforce {
+        Enforce::On => "",
+        Enforce::Log => " (refusals pass and are written down)",
+        Enforce::Off => " (refusals pass)",
+    }
 }
 
 fn route_value(route: &RouteConfig, config: &Config) -> Value {
@@ -96,7 +110,8 @@ fn route_value(route: &RouteConfig, config: &Config) -> Value {
             .into_iter()
             .map(|(what, values)| (what.to_owned(), json!(values)))
             .collect();
-        json!({ "name": rule.name, "when": when, "deny": texts(&rule.deny), "allow": texts(&rule.allow) })
+        json!({ "name": rule.name, "when": when, "deny": texts(&rule.deny), "allow": texts(&rule.allow),
+                "enforce": rule.enforce.as_str() })
     });
     json!({
         "name": route.name,
@@ -105,6 +120,7 @@ fn route_value(route: &RouteConfig, config: &Config) -> Value {
         "upstream": upstream,
         "upstream_address": address,
         "rules": rules.collect::<Vec<_>>(),
+        "enforce": route.policy.enforce.as_str(),
     })
 }
 

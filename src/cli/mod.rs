@@ -4,14 +4,17 @@
 
 mod check;
 mod doctor;
+mod explain;
 mod failure;
 mod healthcheck;
 mod key;
 mod output;
+mod refused;
 mod services;
 mod session;
 mod snippet;
 mod span;
+mod test;
 mod user;
 
 use std::ffi::OsString;
@@ -70,6 +73,22 @@ enum Command {
   doorward check --reference > docs/configuration.md
   doorward check --schema > doorward.schema.json")]
     Check(check::Arguments),
+    /// Tell what would be decided for a request, and why, rule by rule; exit code 1 if it is refused
+    #[command(after_help = "Examples:
+  doorward explain \"GET /projects\"
+  doorward explain \"POST /v1/traces\" --as key:ingest
+  doorward explain \"POST /graphql\" --as role:viewer --graphql 'mutation { deleteProject(id: 1) { id } }'")]
+    Explain(explain::Arguments),
+    /// Check the [[tests]] in the settings; exit code 1 if one fails
+    #[command(after_help = "Example:
+  doorward test --config /etc/doorward.toml")]
+    Test(Overrides),
+    /// List what would be refused where `enforce = \"log\"` lets it through
+    #[command(after_help = "Examples:
+  doorward refused
+  doorward refused --since 1h --route phoenix
+  doorward refused --clear")]
+    Refused(refused::Arguments),
     /// Add, list and change users
     #[command(
         subcommand,
@@ -158,10 +177,14 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
     let common = &line.common;
     match line.command {
         Command::Serve(overrides) => {
-            let config = load(common, &overrides)?;
-            crate::app::serve(config).map_err(|error| Failure::Failed(error.into()))
+            let (source, flags) = sources(common, &overrides);
+            crate::app::serve(crate::app::load(&source, &flags)?)
+                .map_err(|error| Failure::Failed(error.into()))
         }
         Command::Check(arguments) => check::run(&arguments, common, output),
+        Command::Explain(arguments) => on_runtime(explain::run(arguments, common, output)),
+        Command::Test(overrides) => test::run(&overrides, common, output),
+        Command::Refused(arguments) => on_runtime(refused::run(arguments, common, output)),
         Command::User(command) => on_runtime(user::run(command, common, output)),
         Command::Key(command) => on_runtime(key::run(command, common, output)),
         Command::Session(command) => on_runtime(session::run(command, common, output)),
@@ -177,8 +200,14 @@ fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), 
     runtime.map_err(|error| Failure::Failed(error.into()))?.block_on(command)
 }
 
-/// The settings: defaults, file, environment, flags.
+/// The settings: defaults, file, environment, flags. Their policy tests are not looked at.
 fn load(common: &Common, overrides: &Overrides) -> Result<Config, Failure> {
+    let (source, flags) = sources(common, overrides);
+    Ok(config::load(&source, &flags)?)
+}
+
+/// Where the settings come from.
+fn sources(common: &Common, overrides: &Overrides) -> (Source, Flags) {
     let file =
         common.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
     let environment = std::env::vars_os()
@@ -190,7 +219,7 @@ fn load(common: &Common, overrides: &Overrides) -> Result<Config, Failure> {
         listen: overrides.listen.clone(),
         upstream: overrides.upstream.clone(),
     };
-    Ok(config::load(&Source { file, environment }, &flags)?)
+    (Source { file, environment }, flags)
 }
 
 /// The settings for commands that work beside a gateway, which may have got its upstream from a flag.

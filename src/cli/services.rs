@@ -20,8 +20,10 @@ use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
 use crate::service::password::Passwords;
+use crate::service::refused::RefusedReport;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
+use crate::service::subjects::Subjects;
 use crate::store::Store;
 
 /// How long a command waits for running gateways to act on a change.
@@ -36,6 +38,8 @@ pub(super) struct Services {
     pub(super) accounts: Accounts,
     pub(super) api_keys: ApiKeys,
     pub(super) sessions: Sessions,
+    pub(super) subjects: Subjects,
+    pub(super) refused: RefusedReport,
     revocations: Revocations,
 }
 
@@ -47,9 +51,13 @@ impl Services {
         let revocations = Revocations::new(store.clone(), clock.clone());
         // No cookie is made or read here, so the key that signs them is not needed.
         let no_key = MasterKey::new(random_text()).derive("none");
+        let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone());
+        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         Ok(Self {
-            accounts: Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone()),
-            api_keys: ApiKeys::new(store.clone(), revocations.clone(), clock.clone()),
+            subjects: Subjects::new(accounts.clone(), api_keys.clone()),
+            accounts,
+            api_keys,
+            refused: RefusedReport::new(store.clone()),
             sessions: Sessions::new(
                 config.session.clone(),
                 store,

@@ -16,7 +16,7 @@ use super::upstream;
 use super::values::Number;
 use super::{
     Config, ForwardAuthConfig, KeyConfig, LimitConfig, LogConfig, LogFormat, LoginConfig, ServerConfig,
-    SessionConfig, StoreConfig, TlsFiles, rules,
+    SessionConfig, StoreConfig, TlsFiles, policy_tests, rules,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -82,7 +82,8 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
     let session = session(root.session, &public_url, reader);
     let forward_auth = forward_auth(&root.forward_auth, &server, reader);
     let upstreams = upstream::upstreams(root.upstreams, &server.listen, forward_auth.is_on(), reader);
-    let routes = rules::routes(root.routes, &upstreams, forward_auth.is_on(), reader);
+    let routes = rules::routes(root.routes, &upstreams, forward_auth.is_on(), root.enforce, reader);
+    let tests = policy_tests::policy_tests(root.tests, reader);
     Config {
         secret,
         store,
@@ -96,6 +97,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
         server,
         session,
         routes,
+        tests,
     }
 }
 

@@ -6,6 +6,7 @@
 mod file;
 mod layers;
 mod pem;
+mod policy_tests;
 mod problem;
 mod public_url;
 mod reader;
@@ -25,6 +26,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 pub use self::file::{Flags, Source, load};
+pub use self::policy_tests::{Expect, PolicyTest};
 pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;
@@ -60,6 +62,8 @@ pub struct Config {
     pub upstreams: Vec<UpstreamConfig>,
     /// What goes where, and who may.
     pub routes: Vec<RouteConfig>,
+    /// Claims about the rules.
+    pub tests: Vec<PolicyTest>,
     /// What is allowed but unwise; logged at every start.
     pub warnings: Vec<String>,
 }

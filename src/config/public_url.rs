@@ -92,12 +92,13 @@ impl PublicUrl {
 
     /// The origin as browsers write it (RFC 6454, section 6.2): no default port, no path.
     pub fn origin(&self) -> String {
+        format!("{}://{}", self.scheme(), self.authority())
+    }
+
+    /// Host and, where it is not the default one, port: what browsers write into `Host`.
+    pub fn authority(&self) -> String {
         let default = if self.secure { 443 } else { 80 };
-        if self.port == default {
-            format!("{}://{}", self.scheme(), self.host)
-        } else {
-            format!("{}://{}:{}", self.scheme(), self.host, self.port)
-        }
+        if self.port == default { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
     }
 
     /// The absolute URL of `path`, which begins with `/` and is counted from the base path.

@@ -8,6 +8,7 @@ use super::upstream::Named;
 use super::values::Name;
 use super::values::Prefix;
 use crate::model::target::Prefixes;
+use crate::policy::Enforce;
 use crate::policy::GraphqlMatch;
 use crate::policy::PathPattern;
 use crate::policy::Policy;
@@ -19,6 +20,7 @@ pub(super) fn routes(
     written: Vec<Route>,
     upstreams: &[Named],
     forward_auth: bool,
+    enforce: Enforce,
     reader: &mut Reader,
 ) -> Vec<RouteConfig> {
     if upstreams.is_empty() && written.is_empty() && forward_auth && !reader.is_broken("routes") {
@@ -53,8 +55,9 @@ pub(super) fn routes(
             upstream,
             prefixes: prefixes(&route, reader),
             headers: route.headers,
-            policy: policy(&route, reader),
+            policy: policy(&route, route.enforce.unwrap_or(enforce), reader),
         };
+        warn_of_leniency(&config, route.place(), reader);
         compare(&config, &routes, route.place(), reader);
         routes.push(config);
     }
@@ -155,13 +158,13 @@ fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &m
     }
 }
 
-fn policy(route: &Route, reader: &mut Reader) -> Policy {
+fn policy(route: &Route, enforce: Enforce, reader: &mut Reader) -> Policy {
     if route.rules.is_empty() {
-        return Policy::standard();
+        return Policy::standard(enforce);
     }
     let mut rules: Vec<Rule> = Vec::new();
     for (index, written) in route.rules.iter().enumerate() {
-        let rule = rule(written, index, reader);
+        let rule = rule(written, index, enforce, reader);
         if rules.iter().any(|earlier| earlier.name == rule.name) {
             reader.problem(
                 &written.at("name"),
@@ -184,10 +187,10 @@ fn policy(route: &Route, reader: &mut Reader) -> Policy {
         rules.push(rule);
         warn_of_signing_out(&rules, written.place(), reader);
     }
-    Policy { rules }
+    Policy { rules, enforce }
 }
 
-fn rule(written: &Written, index: usize, reader: &mut Reader) -> Rule {
+fn rule(written: &Written, index: usize, enforce: Enforce, reader: &mut Reader) -> Rule {
     let broken = reader.is_broken(&written.at("allow")) || reader.is_broken(&written.at("deny"));
     if written.allow.is_empty() && written.deny.is_empty() && !broken {
         let what = "names nobody whom it allows or denies";
@@ -216,6 +219,34 @@ fn rule(written: &Written, index: usize, reader: &mut Reader) -> Rule {
         },
         deny: written.deny.clone(),
         allow: written.allow.clone(),
+        enforce: written.enforce.unwrap_or(enforce),
+    }
+}
+
+/// Warns, at every start, of what lets requests through that are refused.
+fn warn_of_leniency(route: &RouteConfig, place: &str, reader: &mut Reader) {
+    let name = &route.name;
+    match route.policy.enforce {
+        Enforce::On => {}
+        Enforce::Log => reader.warn(
+            &join(place, "enforce"),
+            format!(
+                "route `{name}` lets everything through and writes down what would be refused (`doorward refused`)"
+            ),
+        ),
+        Enforce::Off => {
+            reader.warn(&join(place, "enforce"), format!("route `{name}` lets everything through: nothing is protected"));
+        }
+    }
+    for rule in route.policy.rules.iter().filter(|rule| rule.enforce < route.policy.enforce) {
+        reader.warn(
+            place,
+            format!(
+                "rule `{}` of route `{name}` lets through what it refuses: enforce = \"{}\"",
+                rule.name,
+                rule.enforce.as_str()
+            ),
+        );
     }
 }
 

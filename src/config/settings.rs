@@ -1,6 +1,6 @@
 //! Every setting there is, described once; the file as written, before it is checked as a whole.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -10,12 +10,15 @@ use super::public_url::PublicUrl;
 use super::reader::Required;
 use super::section::section;
 use super::values::{
-    Admin, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
-    TrustedNetwork, UpstreamUrl,
+    Admin, Document, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole,
+    Prefix, RequestLine, Span, TrustedNetwork, UpstreamUrl,
 };
-use super::{Compat, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
+use super::{Compat, Expect, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::graphql::OperationType;
+use crate::model::role::Role;
 use crate::model::secret::Secret;
+use crate::model::target::RequestKind;
+use crate::policy::Enforce;
 use crate::policy::GrpcPattern;
 use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
@@ -39,6 +42,9 @@ section! {
         /// Needed with PostgreSQL; beside an SQLite database one is generated. `openssl rand -base64 32`
         /// makes one.
         secret: Option<Secret>, r#""<the output of: openssl rand -base64 32>""#;
+        /// Whether what the rules refuse is refused (`on`), only written down while everything passes (`log`, read
+        /// it with `doorward refused`), or nothing is decided at all (`off`). Routes and rules may differ.
+        enforce: Enforce = r#""on""#, r#""log""#;
         /// Listeners and limits.
         server: Server = "{}", r#"{ listen = ["127.0.0.1:8080"] }"#;
         /// The database.
@@ -57,6 +63,8 @@ section! {
         upstreams: Vec<Upstream> = "[]", r#"[{ name = "app", url = "http://127.0.0.1:6006" }]"#;
         /// What goes where, and who may. The longest matching path wins; what no route takes is refused.
         routes: Vec<Route> = "[]", r#"[{ upstream = "app" }]"#;
+        /// What the rules must come to. Settings whose tests fail are refused, at start and at a reload.
+        tests: Vec<Test> = "[]", r#"[{ as = { role = "viewer" }, request = "POST /", expect = "deny" }]"#;
     }
 }
 
@@ -284,6 +292,8 @@ section! {
         add_prefix: Option<Prefix>, r#""/base""#;
         /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
         headers: Option<HeaderPreset>, r#""grafana""#;
+        /// `on`, `log` or `off` for this route, instead of the general `enforce`.
+        enforce: Option<Enforce>, r#""log""#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is
         /// refused. Without rules, reading needs `viewer` and everything else `member`.
         rules: Vec<Rule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
@@ -316,5 +326,46 @@ section! {
         /// Who is refused, whatever `allow` says; the same words. A rule with `deny` alone leaves everyone
         /// else to the rules after it.
         deny: Vec<Who> = "[]", r#""group:guests""#;
+        /// `on`, `log` or `off` for requests on which this rule decides, instead of the route's `enforce`.
+        enforce: Option<Enforce>, r#""on""#;
+    }
+}
+
+section! {
+    /// One claim about the rules, checked whenever the settings are read and by `doorward test`. It is about what
+    /// the rules say: `enforce` changes nothing.
+    Test {
+        /// Who asks. Without it, nobody who is known.
+        caller or as: Option<TestCaller>, r#"{ role = "viewer" }"#;
+        /// Method and path, perhaps with a query.
+        request: Required<RequestLine>, r#""POST /v1/datasets/upload""#;
+        /// Which host is asked for. By default that of `public_url`.
+        host: Option<HostName>, r#""app.example.com""#;
+        /// Address of the client.
+        client: IpAddr = r#""127.0.0.1""#, r#""10.1.2.3""#;
+        /// What the request asks for: `plain`, `websocket` or `grpc`.
+        kind: RequestKind = r#""plain""#, r#""websocket""#;
+        /// The GraphQL document in its body.
+        graphql: Option<Document>, r#""mutation { deleteProject(id: 1) { id } }""#;
+        /// `allow`, `deny`, or `sign-in` for a refusal that signing in may help against.
+        expect: Required<Expect>, r#""deny""#;
+        /// The rule that must decide.
+        rule: Option<Name>, r#""writes""#;
+    }
+}
+
+section! {
+    /// Who asks in a test.
+    TestCaller {
+        /// `admin`, `member`, `viewer` or `agent`.
+        role: Required<Role>, r#""viewer""#;
+        /// Username.
+        user: Option<Name>, r#""alice""#;
+        /// Groups.
+        group or groups: Vec<Name> = "[]", r#"["data"]"#;
+        /// Name of a system key that is used, instead of a session.
+        key: Option<Name>, r#""ingest""#;
+        /// Which provider vouches for the caller: `local` for users and keys of the gateway.
+        provider: Name = r#""local""#, r#""okta""#;
     }
 }

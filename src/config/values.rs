@@ -1,10 +1,11 @@
 //! The types settings are read as: each parses its text and says what it wants instead.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use figment::value::Value;
-use http::HeaderName;
+use http::uri::PathAndQuery;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Host;
@@ -13,13 +14,15 @@ use super::layers;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
-use super::{Compat, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
+use super::{Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
 use crate::model::graphql::OperationType;
 use crate::model::network;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::target;
+use crate::model::target::RequestKind;
 use crate::model::user;
+use crate::policy::Enforce;
 use crate::policy::GrpcPattern;
 use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
@@ -176,6 +179,7 @@ pub(super) enum PathOptIn {
 pub(super) struct PersonRole(pub(super) Role);
 
 choice! {
+    Enforce { "on" => Self::On, "log" => Self::Log, "off" => Self::Off }
     SameSite { "lax" => Self::Lax, "strict" => Self::Strict }
     LogStyle {
         "auto" => Self(None),
@@ -198,6 +202,14 @@ choice! {
         "grafana" => Self::Grafana,
         "none" => Self::None,
     }
+    Role {
+        "admin" => Self::Admin,
+        "member" => Self::Member,
+        "viewer" => Self::Viewer,
+        "agent" => Self::Agent,
+    }
+    RequestKind { "plain" => Self::Plain, "websocket" => Self::WebSocket, "grpc" => Self::Grpc }
+    Expect { "allow" => Self::Allow, "deny" => Self::Deny, "sign-in" => Self::SignIn }
     Flavour {
         "nginx" => Self::Nginx,
         "traefik" => Self::Traefik,
@@ -219,6 +231,14 @@ choice! {
     }
     OperationType { "query" => Self::Query, "mutation" => Self::Mutation, "subscription" => Self::Subscription }
 }
+
+/// A method and a path.
+#[derive(Clone, Debug)]
+pub(super) struct RequestLine(pub(super) Method, pub(super) PathAndQuery);
+
+/// A GraphQL document; what cannot be parsed counts as a mutation, as it would in a request.
+#[derive(Clone, Debug)]
+pub(super) struct Document(pub(super) String);
 
 /// A name for logs and references.
 #[derive(Clone, Debug)]
@@ -299,6 +319,11 @@ text! {
         _ => Err("is not name=email: write one such as \"alice=alice@example.com\"".into()),
     };
     Level, "a log filter such as \"info\"", level;
+    RequestLine, "a method and a path such as \"GET /v1/projects\"", |text| {
+        target::request_line(text).map(|(method, path)| Self(method, path)).map_err(Fault::from)
+    };
+    Document, "a GraphQL document", |text| Ok(Self(text.to_owned()));
+    IpAddr, "an address such as \"10.1.2.3\"", |text| text.parse().map_err(|_| "is no address: write one such as \"10.1.2.3\"".into());
     FieldName, "the name of a GraphQL field", |text| {
         let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if begins && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {

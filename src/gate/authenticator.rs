@@ -73,6 +73,11 @@ impl Identity {
         }
     }
 
+    /// Somebody of whom nothing is remembered.
+    pub(super) fn of(principal: Principal) -> Self {
+        Self::new(Arc::new(principal), Timestamp::default())
+    }
+
     /// Whether a key may be used for this path; both readings of it must lie within.
     pub fn scope_fits(&self, target: &RequestTarget) -> bool {
         let Proof::Key { scope, .. } = &self.principal.proof else { return true };

@@ -51,6 +51,35 @@ pub enum Refusal {
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
 
+impl Refusal {
+    /// The machine-readable name of the reason, as answers and reports say it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadTarget(_) => "bad-target",
+            Self::OddPath(_) => "odd-path",
+            Self::NoRoute => "no-route",
+            Self::Challenge { .. } => "sign-in-required",
+            Self::BadCredential(bad) => bad.code(),
+            Self::Forbidden { .. } => "forbidden",
+            Self::KeyScope => "key-scope",
+            Self::ForeignOrigin => "foreign-origin",
+            Self::PasswordChange => "password-change-required",
+            Self::TooLarge => "body-too-large",
+            Self::BodyLost => "body-incomplete",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// What it is to whoever reads logs: `challenge`, `error` or `deny`.
+    pub fn decision(&self) -> &'static str {
+        match self {
+            Self::Challenge { .. } | Self::BadCredential(_) => "challenge",
+            Self::Unavailable(_) => "error",
+            _ => "deny",
+        }
+    }
+}
+
 /// What is wrong with a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCredential {
@@ -69,4 +98,17 @@ pub enum BadCredential {
     /// A session cookie that is malformed, forged, expired or ended.
     #[error("the session has ended")]
     Session,
+}
+
+impl BadCredential {
+    /// The machine-readable name, as answers and reports say it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Several => "several-credentials",
+            Self::Key => "invalid-key",
+            Self::Bearer => "invalid-token",
+            Self::Scheme => "unsupported-scheme",
+            Self::Session => "session-ended",
+        }
+    }
 }

@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod graphql;
 pub mod network;
 pub mod principal;
+pub mod refused;
 pub mod role;
 pub mod secret;
 pub mod session;

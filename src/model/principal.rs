@@ -77,6 +77,33 @@ pub enum Proof {
 }
 
 impl Principal {
+    /// Somebody of this kind, of whom a name and a role are known: for explanations and tests of rules.
+    pub fn example(kind: PrincipalKind, name: &str, role: Role) -> Self {
+        let forever = Timestamp(i64::MAX / 4);
+        let proof = match &kind {
+            PrincipalKind::User(_) => {
+                Proof::Session { id: String::new(), expires_at: forever, last_seen_at: forever, host: None }
+            }
+            PrincipalKind::UserKey { .. } | PrincipalKind::SystemKey { .. } => Proof::Key {
+                expires_at: None,
+                scope: KeyScope::default(),
+                name: name.to_owned(),
+                last_used_at: None,
+            },
+        };
+        Self {
+            kind,
+            name: name.to_owned(),
+            email: None,
+            display_name: None,
+            role,
+            groups: Vec::new(),
+            provider: "local".to_owned(),
+            must_change_password: false,
+            proof,
+        }
+    }
+
     /// Whether the proof counts in a request to this host.
     pub fn is_for(&self, host: &str) -> bool {
         match &self.proof {

@@ -4,12 +4,14 @@
 //! everyone else is refused. A rule that only denies refuses those it names and lets the next rule speak
 //! for the rest. Where no rule fits, the answer is no.
 
+mod decision;
 mod path;
 mod rule;
 mod who;
 
+pub use self::decision::{Decision, Enforce, Outcome, Step, Witness};
 pub use self::path::PathPattern;
-pub use self::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Rule, When};
+pub use self::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Mismatch, Rule, When};
 pub use self::who::Who;
 
 use std::net::IpAddr;
@@ -26,6 +28,8 @@ use crate::model::target::{RequestKind, RequestTarget};
 pub struct Policy {
     /// In the order they are tried.
     pub rules: Vec<Rule>,
+    /// How strictly it is kept that where no rule fits, the answer is no.
+    pub enforce: Enforce,
 }
 
 /// What a decision is about, beside the caller.
@@ -39,26 +43,6 @@ pub struct Facts<'a> {
     pub graphql: Option<&'a Operation>,
 }
 
-/// What to do with a request, and which rule says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision<'p> {
-    /// Let it through.
-    Allow {
-        /// The rule that did.
-        rule: &'p str,
-    },
-    /// The caller is nobody and the rule wants somebody: signing in may help.
-    Challenge {
-        /// `None` where no rule matched.
-        rule: Option<&'p str>,
-    },
-    /// Refuse.
-    Deny {
-        /// `None` where no rule matched.
-        rule: Option<&'p str>,
-    },
-}
-
 /// Which reading of the path is compared.
 #[derive(Clone, Copy)]
 enum Reading {
@@ -68,37 +52,77 @@ enum Reading {
 
 impl Policy {
     /// The rules of a route that names none: reading needs a viewer, everything else a member.
-    pub fn standard() -> Self {
+    pub fn standard(enforce: Enforce) -> Self {
         let rule = |name: &str, methods, role| Rule {
             name: name.to_owned(),
             when: When { methods: vec![methods], ..When::default() },
             deny: Vec::new(),
             allow: vec![Who::Role(role)],
+            enforce,
         };
         Self {
             rules: vec![
                 rule("standard-reads", MethodMatch::Read, Role::Viewer),
                 rule("standard-writes", MethodMatch::Write, Role::Member),
             ],
+            enforce,
         }
     }
 
     /// Decides. Where the path can be read loosely, both readings are decided and the stricter wins; where the
     /// method is not known, the strictest of all that the rules tell apart.
-    pub fn evaluate(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Decision<'_> {
-        let decision = self.evaluate_method(caller, facts);
-        if facts.target.says_method() || !matches!(decision, Decision::Allow { .. }) {
+    pub fn evaluate(
+        &self,
+        caller: Caller<'_>,
+        facts: &Facts<'_>,
+        witness: &mut impl Witness,
+    ) -> Decision<'_> {
+        let decision = self.evaluate_method(caller, facts, witness);
+        if facts.target.says_method() || decision.is_final() {
             return decision;
         }
+        let mut strictest = decision;
+        for target in self.possible_methods(facts) {
+            witness.reading(Some(&format!("as {}", target.method())));
+            let decision = self.evaluate_method(caller, &Facts { target: &target, ..*facts }, witness);
+            strictest = strictest.or_stricter(decision);
+            if strictest.is_final() {
+                break;
+            }
+        }
+        strictest
+    }
+
+    /// How strictly a refusal is kept that has another cause than the rules: as the strictest rule would have
+    /// it that speaks for the request in any reading.
+    pub fn enforcement(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Enforce {
+        let of = |facts: &Facts<'_>| {
+            let loose = facts.target.loose_path().map(|_| Reading::Loose);
+            let readings = [Some(Reading::Canonical), loose].into_iter().flatten();
+            readings.map(|reading| self.decide(caller, facts, reading, &mut ()).enforce).max()
+        };
+        let as_asked = of(facts).unwrap_or(Enforce::On);
+        if facts.target.says_method() {
+            return as_asked;
+        }
+        let all = self.possible_methods(facts);
+        all.filter_map(|target| of(&Facts { target: &target, ..*facts })).fold(as_asked, Enforce::max)
+    }
+
+    /// Whether anything may pass that is refused.
+    pub fn is_lenient(&self) -> bool {
+        self.enforce != Enforce::On || self.rules.iter().any(|rule| rule.enforce != Enforce::On)
+    }
+
+    /// The target with every method that the rules tell apart.
+    fn possible_methods<'a>(&'a self, facts: &Facts<'a>) -> impl Iterator<Item = RequestTarget> + use<'a> {
         let named = self.rules.iter().flat_map(|rule| &rule.when.methods).filter_map(MethodMatch::method);
         let kinds = [facts.target.kind(), RequestKind::Plain];
-        let refused = [facts.target.method(), &Method::GET]
+        let (target, own) = (facts.target, facts.target.method());
+        [own, &Method::GET]
             .into_iter()
             .chain(named)
-            .flat_map(|method| kinds.map(|kind| facts.target.as_method(method, kind)))
-            .map(|target| self.evaluate_method(caller, &Facts { target: &target, ..*facts }))
-            .find(|decision| !matches!(decision, Decision::Allow { .. }));
-        refused.unwrap_or(decision)
+            .flat_map(move |method| kinds.map(|kind| target.as_method(method, kind)))
     }
 
     /// Whether a request's path, or what stands for one, can change the decision.
@@ -109,17 +133,26 @@ impl Policy {
         })
     }
 
-    fn evaluate_method(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Decision<'_> {
-        let canonical = self.decide(caller, facts, Reading::Canonical);
-        match (canonical, facts.target.loose_path()) {
-            (Decision::Allow { .. }, Some(_)) => self.decide(caller, facts, Reading::Loose),
+    fn evaluate_method(
+        &self,
+        caller: Caller<'_>,
+        facts: &Facts<'_>,
+        witness: &mut impl Witness,
+    ) -> Decision<'_> {
+        let canonical = self.decide(caller, facts, Reading::Canonical, witness);
+        match facts.target.loose_path() {
+            Some(path) if !canonical.is_final() => {
+                witness.reading(Some(path));
+                self.decide(caller, facts, Reading::Loose, witness).or_stricter(canonical)
+            }
             _ => canonical,
         }
     }
 
     /// Whether the decision depends on the GraphQL operation in the body.
     ///
-    /// It does not where this caller is refused whatever the operation: nobody's body is read for that.
+    /// It does not where this caller is refused whatever the operation: nobody's body is read for that. Where
+    /// refusals may pass it does all the same, to tell which rule refuses.
     pub fn needs_graphql(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
         let depends = self.rules.iter().any(|rule| {
             rule.when.graphql.is_some()
@@ -127,7 +160,7 @@ impl Policy {
                     || (facts.target.loose_path().is_some()
                         && rule.when.fits_envelope(facts, Reading::Loose)))
         });
-        depends && self.may_allow(caller, facts)
+        depends && (self.is_lenient() || self.may_allow(caller, facts))
     }
 
     /// Whether there could be an operation with which the request is allowed.
@@ -145,28 +178,44 @@ impl Policy {
         false
     }
 
-    fn decide(&self, caller: Caller<'_>, facts: &Facts<'_>, reading: Reading) -> Decision<'_> {
-        for rule in self.rules.iter().filter(|rule| rule.when.fits(facts, reading)) {
-            let name = rule.name.as_str();
-            if rule.deny.iter().any(|who| who.includes(caller)) {
-                return Decision::Deny { rule: Some(name) };
-            }
-            if rule.allow.is_empty() {
+    fn decide(
+        &self,
+        caller: Caller<'_>,
+        facts: &Facts<'_>,
+        reading: Reading,
+        witness: &mut impl Witness,
+    ) -> Decision<'_> {
+        for rule in &self.rules {
+            if let Some(mismatch) = rule.when.mismatch(facts, reading) {
+                witness.tried(rule, Step::Skipped(mismatch));
                 continue;
             }
-            if rule.allow.iter().any(|who| who.includes(caller)) {
-                return Decision::Allow { rule: name };
+            let decided =
+                |outcome| Decision { outcome, rule: Some(rule.name.as_str()), enforce: rule.enforce };
+            if let Some(who) = rule.deny.iter().find(|who| who.includes(caller)) {
+                witness.tried(rule, Step::Denies(who));
+                return decided(Outcome::Deny);
             }
-            return refuse(caller, Some(name));
+            if rule.allow.is_empty() {
+                witness.tried(rule, Step::PassedOver);
+                continue;
+            }
+            if let Some(who) = rule.allow.iter().find(|who| who.includes(caller)) {
+                witness.tried(rule, Step::Allows(who));
+                return decided(Outcome::Allow);
+            }
+            witness.tried(rule, Step::AllowsOthers);
+            return decided(refuse(caller));
         }
-        refuse(caller, None)
+        witness.exhausted();
+        Decision { outcome: refuse(caller), rule: None, enforce: self.enforce }
     }
 }
 
-fn refuse<'r>(caller: Caller<'_>, rule: Option<&'r str>) -> Decision<'r> {
+fn refuse(caller: Caller<'_>) -> Outcome {
     match caller {
-        Caller::Anonymous => Decision::Challenge { rule },
-        Caller::Known(_) => Decision::Deny { rule },
+        Caller::Anonymous => Outcome::Challenge,
+        Caller::Known(_) => Outcome::Deny,
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use http::Method;
 use ipnet::IpNet;
 
+use super::decision::Enforce;
 use super::path::PathPattern;
 use super::who::Who;
 use super::{Facts, Reading};
@@ -23,6 +24,8 @@ pub struct Rule {
     pub deny: Vec<Who>,
     /// Let through. If empty, those not denied go on to the next rule.
     pub allow: Vec<Who>,
+    /// How strictly its refusals are kept.
+    pub enforce: Enforce,
 }
 
 /// Conditions on a request; an empty list puts no condition.
@@ -42,23 +45,70 @@ pub struct When {
     pub networks: Vec<IpNet>,
 }
 
+/// The first condition of a rule that a request does not meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// `path`.
+    Path,
+    /// `methods`.
+    Method,
+    /// `host`.
+    Host,
+    /// `grpc`.
+    Grpc,
+    /// `networks`.
+    Network,
+    /// `graphql` or `fields`.
+    Graphql,
+}
+
+impl Mismatch {
+    /// The condition, by the name it has in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Method => "methods",
+            Self::Host => "host",
+            Self::Grpc => "grpc",
+            Self::Network => "networks",
+            Self::Graphql => "graphql",
+        }
+    }
+}
+
 impl When {
-    pub(super) fn fits(&self, facts: &Facts<'_>, reading: Reading) -> bool {
-        self.fits_envelope(facts, reading) && self.graphql.as_ref().is_none_or(|wanted| wanted.fits(facts))
+    pub(super) fn mismatch(&self, facts: &Facts<'_>, reading: Reading) -> Option<Mismatch> {
+        self.envelope_mismatch(facts, reading).or_else(|| {
+            let fits = self.graphql.as_ref().is_none_or(|wanted| wanted.fits(facts));
+            (!fits).then_some(Mismatch::Graphql)
+        })
     }
 
     /// Everything but what only the body tells.
     pub(super) fn fits_envelope(&self, facts: &Facts<'_>, reading: Reading) -> bool {
+        self.envelope_mismatch(facts, reading).is_none()
+    }
+
+    fn envelope_mismatch(&self, facts: &Facts<'_>, reading: Reading) -> Option<Mismatch> {
         let target = facts.target;
         let path_fits = |pattern: &PathPattern| match reading {
             Reading::Canonical => pattern.matches(target.path()),
             Reading::Loose => target.loose_path().is_some_and(|path| pattern.matches_loose(path)),
         };
-        (self.paths.is_empty() || self.paths.iter().any(path_fits))
-            && (self.methods.is_empty() || self.methods.iter().any(|method| method.fits(target)))
-            && (self.hosts.is_empty() || self.hosts.iter().any(|host| host == target.host()))
-            && (self.grpc.is_empty() || self.grpc.iter().any(|pattern| pattern.fits(target)))
-            && (self.networks.is_empty() || network::contains(&self.networks, facts.client))
+        if !(self.paths.is_empty() || self.paths.iter().any(path_fits)) {
+            return Some(Mismatch::Path);
+        }
+        if !(self.methods.is_empty() || self.methods.iter().any(|method| method.fits(target))) {
+            return Some(Mismatch::Method);
+        }
+        if !(self.hosts.is_empty() || self.hosts.iter().any(|host| host == target.host())) {
+            return Some(Mismatch::Host);
+        }
+        if !(self.grpc.is_empty() || self.grpc.iter().any(|pattern| pattern.fits(target))) {
+            return Some(Mismatch::Grpc);
+        }
+        let network_fits = self.networks.is_empty() || network::contains(&self.networks, facts.client);
+        (!network_fits).then_some(Mismatch::Network)
     }
 }
 

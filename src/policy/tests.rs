@@ -51,7 +51,19 @@ fn target(request: &str, kind: RequestKind) -> RequestTarget {
 
 fn rule(name: &str, when: When, allow: &[&str]) -> Rule {
     let allow = allow.iter().map(|who| Who::parse(who).unwrap()).collect();
-    Rule { name: name.into(), when, deny: Vec::new(), allow }
+    Rule { name: name.into(), when, deny: Vec::new(), allow, enforce: Enforce::On }
+}
+
+fn allowed(rule: &str) -> Decision<'_> {
+    Decision { outcome: Outcome::Allow, rule: Some(rule), enforce: Enforce::On }
+}
+
+fn denied(rule: Option<&str>) -> Decision<'_> {
+    Decision { outcome: Outcome::Deny, rule, enforce: Enforce::On }
+}
+
+fn challenged(rule: Option<&str>) -> Decision<'_> {
+    Decision { outcome: Outcome::Challenge, rule, enforce: Enforce::On }
 }
 
 fn path(text: &str) -> When {
@@ -62,15 +74,15 @@ fn path(text: &str) -> When {
 fn check(policy: &Policy, caller: Caller<'_>, request: &str, expected: Decision<'_>) {
     let target = target(request, Plain);
     let facts = Facts { target: &target, client: CLIENT, graphql: None };
-    assert_eq!(policy.evaluate(caller, &facts), expected, "{request} {caller:?}");
+    assert_eq!(policy.evaluate(caller, &facts, &mut ()), expected, "{request} {caller:?}");
 }
 
 #[test]
 fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() {
     let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
-    let standard = Policy::standard();
-    check(&standard, Caller::Known(&member), "UNSAID /", Decision::Allow { rule: "standard-writes" });
-    check(&standard, Caller::Known(&viewer), "UNSAID /", Decision::Deny { rule: Some("standard-writes") });
+    let standard = Policy::standard(Enforce::On);
+    check(&standard, Caller::Known(&member), "UNSAID /", allowed("standard-writes"));
+    check(&standard, Caller::Known(&viewer), "UNSAID /", denied(Some("standard-writes")));
     let methods = |methods: &[MethodMatch]| When { methods: methods.to_vec(), ..When::default() };
     for strict in [
         MethodMatch::Named(Method::DELETE),
@@ -79,14 +91,16 @@ fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() 
         MethodMatch::Write,
     ] {
         let policy = Policy {
+            enforce: Enforce::On,
             rules: vec![
                 rule("strict", methods(&[strict]), &["admin"]),
                 rule("all", When::default(), &["member"]),
             ],
         };
-        check(&policy, Caller::Known(&member), "UNSAID /", Decision::Deny { rule: Some("strict") });
+        check(&policy, Caller::Known(&member), "UNSAID /", denied(Some("strict")));
     }
     let open = Policy {
+        enforce: Enforce::On,
         rules: vec![
             rule("sockets", methods(&[MethodMatch::WebSocket]), &["anyone"]),
             rule("all", When::default(), &["member"]),
@@ -95,34 +109,37 @@ fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() 
     let handshake = target("UNSAID /", WebSocket);
     let facts = Facts { target: &handshake, client: CLIENT, graphql: None };
     // What makes it a handshake may be the client's invention.
-    assert_eq!(open.evaluate(Caller::Anonymous, &facts), Decision::Challenge { rule: Some("all") });
+    assert_eq!(open.evaluate(Caller::Anonymous, &facts, &mut ()), challenged(Some("all")));
 }
 
 #[test]
 fn what_looks_at_paths_is_known() {
-    assert!(!Policy::standard().looks_at_paths());
-    assert!(Policy { rules: vec![rule("a", path("/a"), &["anyone"])] }.looks_at_paths());
+    assert!(!Policy::standard(Enforce::On).looks_at_paths());
+    assert!(
+        Policy { enforce: Enforce::On, rules: vec![rule("a", path("/a"), &["anyone"])] }.looks_at_paths()
+    );
 }
 
 #[test]
 fn standard_rules_let_viewers_read_and_members_write() {
-    let policy = Policy::standard();
+    let policy = Policy::standard(Enforce::On);
     let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
     let agent = key("ci", Role::Agent, None);
     for request in ["GET /", "HEAD /x", "OPTIONS /"] {
-        check(&policy, Caller::Known(&viewer), request, Decision::Allow { rule: "standard-reads" });
-        check(&policy, Caller::Known(&agent), request, Decision::Deny { rule: Some("standard-reads") });
-        check(&policy, Caller::Anonymous, request, Decision::Challenge { rule: Some("standard-reads") });
+        check(&policy, Caller::Known(&viewer), request, allowed("standard-reads"));
+        check(&policy, Caller::Known(&agent), request, denied(Some("standard-reads")));
+        check(&policy, Caller::Anonymous, request, challenged(Some("standard-reads")));
     }
     for request in ["POST /", "DELETE /x", "PROPFIND /", "JEFF /"] {
-        check(&policy, Caller::Known(&member), request, Decision::Allow { rule: "standard-writes" });
-        check(&policy, Caller::Known(&viewer), request, Decision::Deny { rule: Some("standard-writes") });
+        check(&policy, Caller::Known(&member), request, allowed("standard-writes"));
+        check(&policy, Caller::Known(&viewer), request, denied(Some("standard-writes")));
     }
 }
 
 #[test]
 fn the_first_rule_that_fits_the_request_decides() {
     let policy = Policy {
+        enforce: Enforce::On,
         rules: vec![
             rule("open", path("/public"), &["anyone"]),
             rule("admin", path("/admin"), &["admin"]),
@@ -131,20 +148,20 @@ fn the_first_rule_that_fits_the_request_decides() {
     };
     let (viewer, admin) = (user("v", Role::Viewer, &[]), user("a", Role::Admin, &[]));
     let agent = key("ci", Role::Agent, None);
-    check(&policy, Caller::Anonymous, "GET /public/x", Decision::Allow { rule: "open" });
-    check(&policy, Caller::Anonymous, "GET /publicx", Decision::Challenge { rule: Some("rest") });
-    check(&policy, Caller::Known(&viewer), "GET /admin", Decision::Deny { rule: Some("admin") });
-    check(&policy, Caller::Known(&admin), "GET /admin", Decision::Allow { rule: "admin" });
-    check(&policy, Caller::Known(&viewer), "POST /x", Decision::Allow { rule: "rest" });
-    check(&policy, Caller::Known(&agent), "POST /x", Decision::Deny { rule: Some("rest") });
+    check(&policy, Caller::Anonymous, "GET /public/x", allowed("open"));
+    check(&policy, Caller::Anonymous, "GET /publicx", challenged(Some("rest")));
+    check(&policy, Caller::Known(&viewer), "GET /admin", denied(Some("admin")));
+    check(&policy, Caller::Known(&admin), "GET /admin", allowed("admin"));
+    check(&policy, Caller::Known(&viewer), "POST /x", allowed("rest"));
+    check(&policy, Caller::Known(&agent), "POST /x", denied(Some("rest")));
 }
 
 #[test]
 fn no_rule_is_a_denial() {
-    let policy = Policy { rules: Vec::new() };
+    let policy = Policy { enforce: Enforce::On, rules: Vec::new() };
     let admin = user("a", Role::Admin, &[]);
-    check(&policy, Caller::Known(&admin), "GET /", Decision::Deny { rule: None });
-    check(&policy, Caller::Anonymous, "GET /", Decision::Challenge { rule: None });
+    check(&policy, Caller::Known(&admin), "GET /", denied(None));
+    check(&policy, Caller::Anonymous, "GET /", challenged(None));
 }
 
 #[test]
@@ -154,15 +171,17 @@ fn a_deny_list_wins_and_lets_the_next_rule_speak_for_the_others() {
         allow: Vec::new(),
         ..rule("no-sales", When::default(), &[])
     };
-    let policy = Policy { rules: vec![deny, rule("all", When::default(), &["viewer"])] };
+    let policy =
+        Policy { enforce: Enforce::On, rules: vec![deny, rule("all", When::default(), &["viewer"])] };
     let (sales, ops) = (user("s", Role::Admin, &["sales"]), user("o", Role::Viewer, &["ops"]));
-    check(&policy, Caller::Known(&sales), "GET /", Decision::Deny { rule: Some("no-sales") });
-    check(&policy, Caller::Known(&ops), "GET /", Decision::Allow { rule: "all" });
+    check(&policy, Caller::Known(&sales), "GET /", denied(Some("no-sales")));
+    check(&policy, Caller::Known(&ops), "GET /", allowed("all"));
 }
 
 #[test]
 fn a_path_that_a_careless_server_reads_as_a_stricter_one_is_decided_as_that() {
     let policy = Policy {
+        enforce: Enforce::On,
         rules: vec![rule("admin", path("/admin"), &["admin"]), rule("rest", When::default(), &["viewer"])],
     };
     let (viewer, admin) = (user("v", Role::Viewer, &[]), user("a", Role::Admin, &[]));
@@ -175,10 +194,10 @@ fn a_path_that_a_careless_server_reads_as_a_stricter_one_is_decided_as_that() {
         "GET /adm%C4%B1n",
         "GET /%61dmin",
     ] {
-        check(&policy, Caller::Known(&viewer), request, Decision::Deny { rule: Some("admin") });
-        check(&policy, Caller::Known(&admin), request, Decision::Allow { rule: "admin" });
+        check(&policy, Caller::Known(&viewer), request, denied(Some("admin")));
+        check(&policy, Caller::Known(&admin), request, allowed("admin"));
     }
-    check(&policy, Caller::Known(&viewer), "GET /Other", Decision::Allow { rule: "rest" });
+    check(&policy, Caller::Known(&viewer), "GET /Other", allowed("rest"));
 }
 
 #[test]
@@ -217,7 +236,7 @@ fn methods_match_by_name_and_class() {
     let fits = |text: &str, request: &str, kind| {
         let when = When { methods: vec![MethodMatch::parse(text).unwrap()], ..When::default() };
         let target = target(request, kind);
-        when.fits(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical)
+        when.mismatch(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical).is_none()
     };
     assert!(fits("GET", "HEAD /", Plain) && !fits("HEAD", "GET /", Plain));
     assert!(fits("websocket", "GET /", WebSocket) && !fits("websocket", "GET /", Plain));
@@ -238,6 +257,7 @@ fn graphql_rules_match_the_operation_that_would_run() {
         ..path("/graphql")
     };
     let policy = Policy {
+        enforce: Enforce::On,
         rules: vec![
             rule("own", graphql(&[OperationType::Mutation], &["setTheme"]), &["viewer"]),
             rule("queries", graphql(&[OperationType::Query], &[]), &["viewer"]),
@@ -253,18 +273,18 @@ fn graphql_rules_match_the_operation_that_would_run() {
     let decide = |graphql: Option<&Operation>| {
         let facts = Facts { target: &target, client: CLIENT, graphql };
         assert!(policy.needs_graphql(Caller::Known(&viewer), &facts));
-        policy.evaluate(Caller::Known(&viewer), &facts)
+        policy.evaluate(Caller::Known(&viewer), &facts, &mut ())
     };
     let (query, theme) =
         (operation(OperationType::Query, &["x"]), operation(OperationType::Mutation, &["setTheme"]));
     let both = operation(OperationType::Mutation, &["setTheme", "deleteAll"]);
     let subscription = operation(OperationType::Subscription, &["x"]);
-    assert_eq!(decide(Some(&query)), Decision::Allow { rule: "queries" });
-    assert_eq!(decide(Some(&theme)), Decision::Allow { rule: "own" });
-    assert_eq!(decide(Some(&both)), Decision::Deny { rule: Some("changes") });
-    assert_eq!(decide(Some(&Operation::UNKNOWN)), Decision::Deny { rule: Some("changes") });
-    assert_eq!(decide(Some(&subscription)), Decision::Deny { rule: None });
-    assert_eq!(decide(None), Decision::Deny { rule: None }, "an operation nobody looked at matches no rule");
+    assert_eq!(decide(Some(&query)), allowed("queries"));
+    assert_eq!(decide(Some(&theme)), allowed("own"));
+    assert_eq!(decide(Some(&both)), denied(Some("changes")));
+    assert_eq!(decide(Some(&Operation::UNKNOWN)), denied(Some("changes")));
+    assert_eq!(decide(Some(&subscription)), denied(None));
+    assert_eq!(decide(None), denied(None), "an operation nobody looked at matches no rule");
 }
 
 #[test]
@@ -275,6 +295,7 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
         ..path("/graphql")
     };
     let policy = Policy {
+        enforce: Enforce::On,
         rules: vec![rule("queries", when, &["viewer"]), rule("rest", When::default(), &["viewer"])],
     };
     let viewer = user("v", Role::Viewer, &[]);
@@ -296,7 +317,7 @@ fn grpc_rules_match_service_and_method_of_grpc_calls_only() {
     let fits = |pattern: &str, path: &str, kind| {
         let when = When { grpc: vec![GrpcPattern::parse(pattern).unwrap()], ..When::default() };
         let target = target(&format!("POST {path}"), kind);
-        when.fits(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical)
+        when.mismatch(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical).is_none()
     };
     assert!(fits("a.B/C", "/a.B/C", Grpc) && fits("/a.B/*", "/a.B/C", Grpc));
     assert!(!fits("a.B/C", "/a.B/D", Grpc) && !fits("a.B/*", "/a.BC/D", Grpc));
@@ -309,6 +330,7 @@ fn grpc_rules_match_service_and_method_of_grpc_calls_only() {
 #[test]
 fn hosts_and_networks_narrow_a_rule() {
     let policy = Policy {
+        enforce: Enforce::On,
         rules: vec![
             rule(
                 "lan",
@@ -321,8 +343,8 @@ fn hosts_and_networks_narrow_a_rule() {
     let target = target("GET /", Plain);
     let decide = |client: &str| {
         let facts = Facts { target: &target, client: client.parse().unwrap(), graphql: None };
-        policy.evaluate(Caller::Anonymous, &facts)
+        policy.evaluate(Caller::Anonymous, &facts, &mut ())
     };
-    assert_eq!(decide("192.0.2.77"), Decision::Allow { rule: "lan" });
-    assert_eq!(decide("198.51.100.1"), Decision::Challenge { rule: Some("host") });
+    assert_eq!(decide("192.0.2.77"), allowed("lan"));
+    assert_eq!(decide("198.51.100.1"), challenged(Some("host")));
 }

@@ -38,7 +38,7 @@ pub struct AccessEvent<'a> {
     pub route: Option<&'a str>,
     /// Upstream, if a route was found.
     pub upstream: Option<&'a str>,
-    /// `allow`, `challenge`, `deny`, `error` or `own`.
+    /// `allow`, `shadow`, `challenge`, `deny`, `error` or `own`.
     pub decision: &'static str,
     /// The rule that decided, or the code of the problem.
     pub rule: Option<&'a str>,
@@ -46,6 +46,8 @@ pub struct AccessEvent<'a> {
     pub subject: Option<&'a str>,
     /// The key that was used, for a user's key.
     pub key: Option<&'a str>,
+    /// Why it would have been refused, where that is only logged.
+    pub shadowed: Option<&'a str>,
     /// Status of the answer.
     pub status: u16,
     /// From the request head to the response head.
@@ -146,13 +148,14 @@ fn write_json(out: &mut String, event: &AccessEvent<'_>) {
     );
 }
 
-fn optional<'a>(event: &AccessEvent<'a>) -> [(&'static str, Option<&'a str>); 5] {
+fn optional<'a>(event: &AccessEvent<'a>) -> [(&'static str, Option<&'a str>); 6] {
     [
         (",route.id", event.route),
         (",upstream.name", event.upstream),
         (",rule", event.rule),
         (",subject.id", event.subject),
         (",key.id", event.key),
+        (",shadowed", event.shadowed),
     ]
 }
 
@@ -216,6 +219,7 @@ mod tests {
             rule: Some("admin"),
             subject: Some("user:1"),
             key: None,
+            shadowed: None,
             status: 403,
             duration: Duration::from_micros(1500),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::access_log::{AccessEvent, AccessLog};
 use super::message::{check_framing, host_of, kind_of, put_host};
+use super::refused_log::{RefusedLog, Shadowed};
 use crate::config::Flavour;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
@@ -29,16 +30,19 @@ use crate::edge::page::RESERVED;
 use crate::edge::page::Site;
 use crate::edge::problem::{Look, Problem};
 use crate::edge::proxy::read_ahead;
-use crate::edge::proxy::{Arrival, Failure, ForwardError, Proxy};
+use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy};
 use crate::edge::web::{Web, WebRequest};
 use crate::gate::Trail;
+use crate::gate::explain::Explanation;
 use crate::gate::refusal::Refusal;
 use crate::model::network;
 use crate::model::principal::Client;
+use crate::model::role::Role;
 use crate::model::target::{RequestTarget, TargetError};
 use crate::model::time::Clock;
 use crate::service::doctor;
 use crate::service::revocation::Revocations;
+use crate::service::subjects::Subjects;
 
 /// Our own forms are far smaller.
 const OWN_BODY_BYTES: usize = 8 * 1024;
@@ -68,14 +72,17 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// What was seen of `doorward doctor`'s probes.
     pub reports: doctor::Reports,
+    /// Looks up those of whom an explanation is wanted.
+    pub subjects: Subjects,
 }
 
 /// Answers requests on one thread.
 pub struct Dispatch {
     pub(super) shared: Shared,
-    proxy: Proxy,
+    pub(super) proxy: Proxy,
     pub(super) forward_auth: ForwardAuth,
     log: Option<Rc<AccessLog>>,
+    refused: Rc<RefusedLog>,
     request_prefix: String,
     request_number: Cell<u64>,
 }
@@ -90,6 +97,7 @@ pub(super) struct Seen {
     pub(super) audience: Audience,
     pub(super) client: Client,
     pub(super) request_id: String,
+    agent: Option<HeaderValue>,
 }
 
 impl Seen {
@@ -104,12 +112,18 @@ impl Seen {
 
 impl Dispatch {
     /// A dispatch for one thread. `log` is there if access events are wanted.
-    pub fn new(shared: Shared, proxy: Proxy, forward_auth: ForwardAuth, log: Option<Rc<AccessLog>>) -> Self {
+    pub fn new(
+        shared: Shared,
+        proxy: Proxy,
+        forward_auth: ForwardAuth,
+        log: Option<Rc<AccessLog>>,
+        refused: Rc<RefusedLog>,
+    ) -> Self {
         let mut request_prefix = String::new();
         for byte in crate::model::token::random_bytes().into_iter().take(6) {
             _ = write!(request_prefix, "{byte:02x}");
         }
-        Self { shared, proxy, forward_auth, log, request_prefix, request_number: Cell::new(0) }
+        Self { shared, proxy, forward_auth, log, refused, request_prefix, request_number: Cell::new(0) }
     }
 
     /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
@@ -125,9 +139,11 @@ impl Dispatch {
             audience: Audience::of(request.method(), request.headers()),
             client,
             request_id: self.next_request_id(),
+            agent: request.headers().get(USER_AGENT).cloned(),
         };
-        let mut trail = Trail::default();
-        let (response, decision, code) = match self.route(request, peer, &mut seen, &mut trail).await {
+        let mut trail =
+            Trail { notes: request.headers().contains_key(EXPLAIN).then(Box::default), ..Trail::default() };
+        let (mut response, decision, code) = match self.route(request, peer, &mut seen, &mut trail).await {
             Ok((response, decision)) => (response, decision, None),
             Err(Denied { problem, decision, close }) => {
                 let account = trail.identity.as_ref().map(|identity| identity.principal.name.as_str());
@@ -145,9 +161,23 @@ impl Dispatch {
                 (response, decision, Some(problem.code))
             }
         };
+        let time = self.shared.clock.now();
+        if let Some(explanation) = explained(&trail, decision, code) {
+            response.headers_mut().insert(EXPLAIN, explanation);
+        }
+        self.refused.record(
+            &trail,
+            &Shadowed {
+                at: time,
+                client: seen.client.address,
+                agent: seen.agent.as_ref(),
+                method: &seen.method,
+                path: &seen.path,
+            },
+        );
         if let Some(log) = &self.log {
             log.record(&AccessEvent {
-                time: self.shared.clock.now(),
+                time,
                 request_id: &seen.request_id,
                 client: seen.client.address,
                 method: seen.method.as_str(),
@@ -159,6 +189,7 @@ impl Dispatch {
                 rule: trail.rule.as_deref().or(code),
                 subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
                 key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
+                shadowed: trail.shadowed.as_ref().map(Refusal::code),
                 status: response.status().as_u16(),
                 duration: started.elapsed(),
             });
@@ -193,6 +224,9 @@ impl Dispatch {
             if let Some(endpoint) = self.forward_auth.endpoint(&page) {
                 return self.check(&request, &target, endpoint, peer, seen, trail).await;
             }
+            if page == super::explain::PATH {
+                return Box::pin(self.explain(&request, &target, &authority, seen)).await;
+            }
             return Ok((
                 Box::pin(self.own(request, &target, page, seen.client, seen.request_id.clone())).await?,
                 "own",
@@ -210,7 +244,7 @@ impl Dispatch {
             request.headers_mut().insert(X_REQUEST_ID, id);
         }
         match self.proxy.forward(request, &arrival, trail).await {
-            Ok(response) => Ok((response, "allow")),
+            Ok(response) => Ok((response, if trail.shadowed.is_some() { "shadow" } else { "allow" })),
             Err(failure) => {
                 let upstream = trail.route.as_ref().and_then(|route| route.upstream_name.as_deref());
                 Err(Self::denied(&failure, upstream, &seen.request_id))
@@ -256,7 +290,7 @@ impl Dispatch {
     ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
         self.expect_proxy(peer)?;
         let body = read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST).await;
-        let body = body.map_err(|refusal| Denied::closing(Problem::from(&refusal)))?;
+        let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
         let read =
             ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
         let (check, headers) =
@@ -307,10 +341,11 @@ impl Dispatch {
             return Ok(response);
         }
         let (Parts { method, headers, .. }, incoming) = request.into_parts();
-        let body = read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|refusal| match refusal {
-            Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
-            refusal => Denied::closing(Problem::from(&refusal)),
-        })?;
+        let body =
+            read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|unread| match unread.refusal {
+                Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
+                refusal => Denied::closing(Problem::from(&refusal)),
+            })?;
         let web = Arc::clone(&self.shared.web);
         let query = target.query().map(str::to_owned);
         let host = target.host().to_owned();
@@ -352,13 +387,8 @@ impl Dispatch {
                 if let Refusal::Unavailable(cause) = refusal {
                     tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
                 }
-                let decision = match refusal {
-                    Refusal::Challenge { .. } | Refusal::BadCredential(_) => "challenge",
-                    Refusal::Unavailable(_) => "error",
-                    _ => "deny",
-                };
                 let close = matches!(refusal, Refusal::TooLarge | Refusal::BodyLost | Refusal::BadTarget(_));
-                Denied { problem: Box::new(Problem::from(refusal)), decision, close }
+                Denied { problem: Box::new(Problem::from(refusal)), decision: refusal.decision(), close }
             }
             Failure::Forward(error) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -398,9 +428,23 @@ pub(super) struct Denied {
 }
 
 impl Denied {
-    fn closing(problem: Problem) -> Self {
+    pub(super) fn open(problem: Problem, decision: &'static str) -> Self {
+        Self { problem: Box::new(problem), decision, close: false }
+    }
+
+    pub(super) fn closing(problem: Problem) -> Self {
         Self { problem: Box::new(problem), decision: "deny", close: true }
     }
+}
+
+/// Why it was decided so, for an admin who asked.
+fn explained(trail: &Trail, decision: &'static str, code: Option<&'static str>) -> Option<HeaderValue> {
+    let wanted = trail.notes.is_some() && trail.route.is_some();
+    let admin = trail.identity.as_ref().is_some_and(|identity| identity.principal.role == Role::Admin);
+    (wanted && admin).then(|| match code {
+        Some(code) if decision != "allow" => Explanation::of(trail, Err((code, decision))).header(),
+        _ => Explanation::of(trail, Ok(())).header(),
+    })?
 }
 
 fn refused(error: TargetError) -> Denied {

@@ -6,7 +6,9 @@ mod compat;
 pub mod connection;
 pub mod dispatch;
 mod doctor;
+mod explain;
 pub mod head_timeout;
+pub mod refused_log;
 pub mod tls;
 pub mod worker;
 

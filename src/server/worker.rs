@@ -15,6 +15,7 @@ use super::access_log::AccessLog;
 use super::admission::Slot;
 use super::connection::{self, ConnectionLimits, Setting};
 use super::dispatch::{Dispatch, Shared};
+use super::refused_log::RefusedLog;
 use super::{Phase, Surface};
 use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
@@ -25,6 +26,7 @@ use crate::edge::proxy::tls;
 use crate::edge::proxy::upgrade::Hold;
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts};
+use crate::service::refused::Refusals;
 
 /// Connections handed over and not yet taken.
 const HANDED_OVER: usize = 1024;
@@ -56,6 +58,8 @@ pub struct Parts {
     pub authenticator: AuthenticatorParts,
     /// Where its access events go, if they are wanted.
     pub log: Option<SyncSender<String>>,
+    /// Where it tells what would have been refused.
+    pub refusals: Refusals,
     /// What the gateway is doing.
     pub phase: watch::Receiver<Phase>,
     /// True once open streams must end.
@@ -104,6 +108,7 @@ impl Worker {
 async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<AtomicUsize>) {
     let limits = ConnectionLimits::new(&parts.config.server);
     let log = parts.log.map(|queue| Rc::new(AccessLog::new(parts.config.log.format, queue)));
+    let refused = Rc::new(RefusedLog::new(parts.refusals));
     let gate = Rc::new(Gate::new(&parts.config, Authenticator::new(parts.authenticator)));
     let upstreams = parts
         .config
@@ -115,7 +120,8 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&parts.shared.site), &parts.config);
     let proxy =
         Proxy::new(gate, upstreams, parts.config.server.limits.graphql_body_bytes, parts.closing.clone());
-    let dispatch = Rc::new(Dispatch::new(parts.shared, proxy, forward_auth, log.clone()));
+    let dispatch =
+        Rc::new(Dispatch::new(parts.shared, proxy, forward_auth, log.clone(), Rc::clone(&refused)));
     let phase = parts.phase;
     let mut closing = parts.closing;
     let mut tick = tokio::time::interval(TICK);
@@ -141,7 +147,12 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
                 Some(arrival) => serve(arrival),
                 None => break,
             },
-            _ = tick.tick() => if let Some(log) = &log { log.flush() },
+            _ = tick.tick() => {
+                if let Some(log) = &log {
+                    log.flush();
+                }
+                refused.flush();
+            }
             _ = stopping.wait_for(|phase| *phase != Phase::Running) => break,
         }
     }
@@ -158,6 +169,7 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
     if let Some(log) = &log {
         log.flush();
     }
+    refused.flush();
 }
 
 /// What an open connection holds, tunnels included.

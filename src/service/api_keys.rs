@@ -116,6 +116,22 @@ impl ApiKeys {
         Ok(principal(key, owner))
     }
 
+    /// The principal of a live key, by its id or else its name; of several with that name the newest.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn named(&self, name_or_id: &str) -> Result<Option<Principal>, ServiceError> {
+        let keys = self.store.list_keys(None).await?;
+        let now = self.clock.now();
+        let live = || keys.iter().filter(|key| key.is_live(now));
+        let found =
+            live().find(|key| key.id == name_or_id).or_else(|| live().find(|key| key.name == name_or_id));
+        let Some(key) = found else { return Ok(None) };
+        let Some((key, _, owner)) = self.store.find_key(&key.id).await? else { return Ok(None) };
+        Ok(principal(key, owner))
+    }
+
     /// Revokes a key; `by` is a user id, or `cli`. `false` if there is none or it was revoked before.
     ///
     /// # Errors

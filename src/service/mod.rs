@@ -10,8 +10,10 @@ pub mod doctor;
 pub mod handovers;
 pub mod login;
 pub mod password;
+pub mod refused;
 pub mod revocation;
 pub mod sessions;
+pub mod subjects;
 pub mod touches;
 
 mod attempts;

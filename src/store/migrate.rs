@@ -6,8 +6,14 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use super::StoreError;
 use super::pool::{Change, Pool};
 
-const SQLITE: &[(&str, &str)] = &[("initial", include_str!("migrations/sqlite/0001_initial.sql"))];
-const POSTGRES: &[(&str, &str)] = &[("initial", include_str!("migrations/postgres/0001_initial.sql"))];
+const SQLITE: &[(&str, &str)] = &[
+    ("initial", include_str!("migrations/sqlite/0001_initial.sql")),
+    ("refused", include_str!("migrations/sqlite/0002_refused.sql")),
+];
+const POSTGRES: &[(&str, &str)] = &[
+    ("initial", include_str!("migrations/postgres/0001_initial.sql")),
+    ("refused", include_str!("migrations/postgres/0002_refused.sql")),
+];
 
 /// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.
 pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod doctor;
 mod handovers;
 mod migrate;
 mod pool;
+mod refused;
 mod revision;
 mod sessions;
 mod setup;

@@ -47,6 +47,8 @@ fn the_example_shows_every_setting() {
     let table: toml::Table = text.parse().unwrap();
     for (path, _, info) in sections() {
         let mut found: Vec<&toml::Table> = vec![&table];
+        // The one section that goes by its second name.
+        let path = path.replace("tests.caller", "tests.as");
         for part in path.split('.').filter(|part| !part.is_empty()) {
             found = found
                 .iter()

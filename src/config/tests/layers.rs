@@ -110,7 +110,7 @@ fn the_upstream_flag_needs_no_file_and_refuses_to_choose() {
     let flags = Flags { upstream: Some("http://127.0.0.1:6006".into()), ..Flags::default() };
     let config = load(&Source::default(), &flags).unwrap();
     assert_eq!((config.upstreams[0].name.as_str(), config.routes[0].path.as_str()), ("default", "/"));
-    assert_eq!(config.routes[0].policy, Policy::standard());
+    assert_eq!(config.routes[0].policy, Policy::standard(Enforce::On));
 
     let two = format!("{LEAST}[[upstreams]]\nname = \"b\"\nurl = \"http://h\"\n");
     let [problem] = Desk::new(&two).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::policy::Enforce;
 
 /// The least that starts.
 const LEAST: &str = "\
@@ -113,7 +114,7 @@ fn the_least_file_gets_every_default() {
     let [route] = config.routes.as_slice() else { panic!("one route") };
     assert_eq!((route.name.as_str(), route.path.as_str(), route.upstream), ("/", "/", Some(0)));
     assert!(route.hosts.is_empty());
-    assert_eq!(route.policy, Policy::standard());
+    assert_eq!(route.policy, Policy::standard(Enforce::On));
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl ForwardAuth {
     ) -> (Bytes, &'static str) {
         let (response, decision) = self.answer(check, headers, request_id, trail).await;
         let names = self.gate.credential_names();
-        let answer = CheckResponse::of(decision == "allow", &response, headers, names);
+        let answer = CheckResponse::of(matches!(decision, "allow" | "shadow"), &response, headers, names);
         (ext_authz::encode(&answer), decision)
     }
 
@@ -181,19 +181,14 @@ impl ForwardAuth {
         }
         match self.ask(check, headers, trail).await {
             Ok(permit) => match allow(check, permit) {
-                Ok(response) => (response, "allow"),
+                Ok(response) => (response, if trail.shadowed.is_some() { "shadow" } else { "allow" }),
                 Err(problem) => (self.deny(check, headers, &problem, request_id, trail), "deny"),
             },
             Err(refusal) => {
                 if let Refusal::Unavailable(cause) = &refusal {
                     tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
                 }
-                let decision = match refusal {
-                    Refusal::Challenge { .. } | Refusal::BadCredential(_) => "challenge",
-                    Refusal::Unavailable(_) => "error",
-                    _ => "deny",
-                };
-                (self.deny(check, headers, &Problem::from(&refusal), request_id, trail), decision)
+                (self.deny(check, headers, &Problem::from(&refusal), request_id, trail), refusal.decision())
             }
         }
     }
@@ -220,8 +215,8 @@ impl ForwardAuth {
             })
         });
         let permit = asked.decide(&asking, operation.as_ref(), trail)?;
-        check.terms.admit(permit.identity())?;
-        Ok(permit)
+        let admitted = check.terms.admit(permit.identity());
+        permit.given(admitted, trail)
     }
 
     /// A refusal, worded for the proxy and whoever is behind it. Never a 2xx, and never a cookie.

@@ -13,14 +13,14 @@ impl From<&Refusal> for Problem {
         match refusal {
             Refusal::BadTarget(cause) => Self::new(
                 StatusCode::BAD_REQUEST,
-                "bad-target",
+                refusal.code(),
                 "This address cannot be used",
                 "",
             )
             .because(format!("The address can be read in more than one way, so it is not passed on: {cause}.")),
             Refusal::OddPath(spelling) => Self::new(
                 StatusCode::BAD_REQUEST,
-                "odd-path",
+                refusal.code(),
                 "This address cannot be used",
                 "",
             )
@@ -29,14 +29,14 @@ impl From<&Refusal> for Problem {
             )),
             Refusal::NoRoute => Self::new(
                 StatusCode::NOT_FOUND,
-                "no-route",
+                refusal.code(),
                 "There is nothing here",
                 "No application is configured for this host and path. If the address is right, its operator has \
                  to add a route for it: `doorward check` lists those there are.",
             ),
             Refusal::Challenge { .. } => Self::new(
                 StatusCode::UNAUTHORIZED,
-                "sign-in-required",
+                refusal.code(),
                 "Sign-in required",
                 "Sign in, or send an API key as `Authorization: Bearer KEY`.",
             )
@@ -44,7 +44,7 @@ impl From<&Refusal> for Problem {
             Refusal::BadCredential(bad) => Self::from(*bad),
             Refusal::Forbidden { .. } => Self::new(
                 StatusCode::FORBIDDEN,
-                "forbidden",
+                refusal.code(),
                 "You do not have access to this",
                 "This account is not allowed to do this here. Ask an administrator for access, or use another \
                  account.",
@@ -52,33 +52,33 @@ impl From<&Refusal> for Problem {
             .with(Remedy::OtherAccount),
             Refusal::KeyScope => Self::new(
                 StatusCode::FORBIDDEN,
-                "key-scope",
+                refusal.code(),
                 "This key is not for this",
                 "The API key is good, but limited to other paths, methods or networks.",
             ),
             Refusal::ForeignOrigin => Self::new(
                 StatusCode::FORBIDDEN,
-                "foreign-origin",
+                refusal.code(),
                 "This request came from another site",
                 "A page of another origin tried to act with your session, so nothing was done. If that page is one of \
                  your own, its operator has to correct public_url or name its origin in server.trusted_origins.",
             ),
             Refusal::PasswordChange => Self::new(
                 StatusCode::FORBIDDEN,
-                "password-change-required",
+                refusal.code(),
                 "Choose a new password first",
                 "The password of this account is temporary. Nothing else is possible until it is changed.",
             )
             .with(Remedy::NewPassword),
             Refusal::TooLarge => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
+                refusal.code(),
                 "The request is too large",
                 "The body must be read to decide whether it is allowed, and it is larger than the limit for that.",
             ),
             Refusal::BodyLost => Self::new(
                 StatusCode::BAD_REQUEST,
-                "body-incomplete",
+                refusal.code(),
                 "The request is not complete",
                 "The body must be read to decide whether it is allowed, and it did not arrive.",
             ),
@@ -89,37 +89,31 @@ impl From<&Refusal> for Problem {
 
 impl From<BadCredential> for Problem {
     fn from(bad: BadCredential) -> Self {
-        let (code, title, detail, remedy) = match bad {
+        let (title, detail, remedy) = match bad {
             BadCredential::Several => (
-                "several-credentials",
                 "More than one credential was sent",
                 "Which of them counts cannot be told, so none does. In a browser, delete the cookies of this \
                  site and sign in again.",
                 Remedy::ForgetCookies,
             ),
             BadCredential::Key => (
-                "invalid-key",
                 "The API key is not valid",
                 "It is mistyped, has expired or was revoked.",
                 Remedy::NewCredential,
             ),
             BadCredential::Bearer => (
-                "invalid-token",
                 "The bearer token is not valid",
                 "It is not one of this gateway's, or has expired.",
                 Remedy::NewCredential,
             ),
             BadCredential::Scheme => (
-                "unsupported-scheme",
                 "This authorization scheme is not accepted",
                 "Send an API key as `Authorization: Bearer KEY`.",
                 Remedy::None,
             ),
-            BadCredential::Session => {
-                ("session-ended", "Your session has ended", "Sign in again.", Remedy::SignInAgain)
-            }
+            BadCredential::Session => ("Your session has ended", "Sign in again.", Remedy::SignInAgain),
         };
-        Self::new(StatusCode::UNAUTHORIZED, code, title, detail).with(remedy)
+        Self::new(StatusCode::UNAUTHORIZED, bad.code(), title, detail).with(remedy)
     }
 }
 

@@ -39,11 +39,14 @@ use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::identity_headers;
 use crate::gate::refusal::Refusal;
+use crate::model::graphql::Operation;
 use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget};
 
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+/// Asks for an explanation, and answers with one. Neither passes in either direction.
+pub const EXPLAIN: HeaderName = HeaderName::from_static("x-doorward-explain");
 
 /// Why an upstream's answer cannot be passed on; says which side failed.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +117,11 @@ impl Proxy {
         Self { gate, upstreams, graphql_body_bytes, closing }
     }
 
+    /// The thread's gate.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// Asks the gate, and forwards if it permits.
     ///
     /// # Errors
@@ -135,20 +143,31 @@ impl Proxy {
             route: None,
             client: arrival.client,
         };
-        let asked = self.gate.identify(&asking, trail).await?;
+        let mut asked = self.gate.identify(&asking, trail).await?;
         if asked.route().upstream.is_none() {
             return Err(Refusal::NoRoute.into());
         }
         let (operation, body) = if asked.needs_graphql(&asking) {
-            let read = Box::pin(read_ahead::read(incoming, self.graphql_body_bytes)).await?;
-            let operation = graphql::classify(&graphql::Envelope {
-                method: &parts.method,
-                query: arrival.target.query(),
-                content_type: single(&parts.headers, &http::header::CONTENT_TYPE),
-                encoded: parts.headers.contains_key(http::header::CONTENT_ENCODING),
-                body: &read,
-            });
-            (Some(operation), RequestBody::after(Some(read), None))
+            match Box::pin(read_ahead::read(incoming, self.graphql_body_bytes)).await {
+                Ok(read) => {
+                    let operation = graphql::classify(&graphql::Envelope {
+                        method: &parts.method,
+                        query: arrival.target.query(),
+                        content_type: single(&parts.headers, &http::header::CONTENT_TYPE),
+                        encoded: parts.headers.contains_key(http::header::CONTENT_ENCODING),
+                        body: &read,
+                    });
+                    (Some(operation), RequestBody::after(Some(read), None))
+                }
+                Err(unread) => {
+                    // What breaks off must not look complete to the upstream, so it never passes.
+                    if matches!(unread.refusal, Refusal::BodyLost) {
+                        return Err(unread.refusal.into());
+                    }
+                    asked.refuse(unread.refusal)?;
+                    (Some(Operation::UNKNOWN), RequestBody::after(Some(unread.read), Some(unread.rest)))
+                }
+            }
         } else {
             (None, RequestBody::new(incoming))
         };
@@ -227,6 +246,7 @@ impl Proxy {
         identity_headers::strip(headers);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);
+        headers.remove(EXPLAIN);
         if let Some(identity) = permit.identity() {
             identity_headers::set(headers, permit.route().headers, &identity.values);
         }
@@ -289,6 +309,7 @@ impl Proxy {
         credential::strip_set_cookies(headers, self.gate.credential_names());
         headers.remove(ALT_SVC);
         way_back.rename(headers);
+        headers.remove(EXPLAIN);
     }
 }
 

@@ -197,6 +197,22 @@ impl RequestTarget {
     }
 }
 
+/// Reads `METHOD /path?query`, as people write a request down.
+///
+/// # Errors
+///
+/// A phrase that says what is wrong.
+pub fn request_line(text: &str) -> Result<(Method, PathAndQuery), &'static str> {
+    const FORM: &str = "is no request: write a method and a path, such as \"GET /v1/projects\"";
+    let (method, path) = text.trim().split_once(' ').ok_or(FORM)?;
+    let path = path.trim();
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| FORM)?;
+    if !path.starts_with('/') {
+        return Err(FORM);
+    }
+    Ok((method, path.parse().map_err(|_| FORM)?))
+}
+
 fn is_proxied(method: &Method) -> bool {
     let plain = method.as_str().bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-');
     plain && !matches!(*method, Method::TRACE | Method::CONNECT) && method.as_str() != "TRACK"

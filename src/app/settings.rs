@@ -1,0 +1,13 @@
+//! Settings that may be served: read, checked, and with their own policy tests passed.
+
+use crate::config::{self, Config, ConfigError, Flags, Source};
+use crate::gate::policy_tests;
+
+/// Reads settings that are to be put into effect.
+///
+/// # Errors
+///
+/// [`ConfigError`] with every problem, or, where there is none, with every policy test that fails.
+pub fn load(source: &Source, flags: &Flags) -> Result<Config, ConfigError> {
+    policy_tests::passed(config::load(source, flags)?)
+}

@@ -1,0 +1,142 @@
+//! `doorward explain`: what would be decided for a request, and why, rule by rule.
+
+use std::net::IpAddr;
+
+use serde_json::to_value;
+
+use super::Common;
+use super::failure::Failure;
+use super::load_beside;
+use super::output::Output;
+use super::services::Services;
+use crate::config::Config;
+use crate::gate::Rulebook;
+use crate::gate::explain::Explanation;
+use crate::gate::explain::Question;
+use crate::gate::explain::Tried;
+use crate::model::principal::Principal;
+use crate::service::subjects::Subjects;
+
+/// What `explain` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Method and path, such as "POST /v1/traces"
+    request: String,
+    /// Who asks: nobody, role:ROLE, user:NAME or key:NAME; users and keys are looked up in the store
+    #[arg(long = "as", value_name = "WHO", default_value = "nobody")]
+    who: String,
+    /// Group of a role that is named with --as; may be repeated
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// Which host is asked for [default: that of the public URL]
+    #[arg(long)]
+    host: Option<String>,
+    /// Address of the client [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
+    /// What the request asks for: plain, websocket or grpc
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// The GraphQL document in its body
+    #[arg(long, value_name = "DOCUMENT")]
+    graphql: Option<String>,
+}
+
+/// Exit code 1 where the request would not pass.
+pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
+    let (config, caller) = if arguments.who.starts_with("user:") || arguments.who.starts_with("key:") {
+        if !arguments.group.is_empty() {
+            return Err(Failure::Usage("--group goes with --as role:ROLE; users have their own".to_owned()));
+        }
+        let services = Services::open(common).await?;
+        let caller = services.subjects.caller(&arguments.who).await?;
+        (services.config, caller)
+    } else {
+        let named = Subjects::unknown(&arguments.who)?;
+        let caller = named.map(|caller| Principal { groups: sorted(arguments.group), ..caller });
+        (load_beside(common)?, caller)
+    };
+    let question = Question {
+        request: arguments.request,
+        host: arguments.host,
+        client: arguments.client,
+        kind: arguments.kind,
+        graphql: arguments.graphql,
+    };
+    let explanation = explain(&config, question, caller)?;
+    let value = to_value(&explanation).map_err(|error| Failure::Failed(error.into()))?;
+    output.show(&value, &lines(&explanation).join("\n"))?;
+    if explanation.passes { Ok(()) } else { Err(Failure::Refused("such a request is refused".to_owned())) }
+}
+
+fn sorted(mut groups: Vec<String>) -> Vec<String> {
+    groups.sort();
+    groups.dedup();
+    groups
+}
+
+fn explain(config: &Config, question: Question, caller: Option<Principal>) -> Result<Explanation, Failure> {
+    let asked = question
+        .asked(&config.public_url.authority(), caller)
+        .map_err(|error| Failure::Usage(format!("the request {error}")))?;
+    Ok(Rulebook::new(config).explain(&asked))
+}
+
+/// An explanation for people.
+pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
+    let mut lines = vec![verdict(explanation)];
+    match &explanation.caller {
+        Some(caller) => {
+            let groups = if caller.groups.is_empty() {
+                "no group".to_owned()
+            } else {
+                format!("groups {}", caller.groups.join(", "))
+            };
+            lines.push(format!(
+                "caller: {} ({}), {}, {groups}, by {}",
+                if caller.name.is_empty() { "somebody" } else { &caller.name },
+                caller.credential,
+                caller.role,
+                caller.provider
+            ));
+        }
+        None => lines.push("caller: nobody".to_owned()),
+    }
+    match (&explanation.route, &explanation.upstream) {
+        (Some(route), Some(upstream)) => lines.push(format!("route: {route} -> {upstream}")),
+        (Some(route), None) => lines.push(format!("route: {route}")),
+        (None, _) => lines.push("route: none takes this host and path".to_owned()),
+    }
+    let mut reading = None;
+    for tried in &explanation.rules {
+        if tried.reading != reading {
+            lines.push(format!("  read as {}:", tried.reading.as_deref().unwrap_or("sent")));
+            reading.clone_from(&tried.reading);
+        }
+        lines.push(format!("  {}", sentence(tried)));
+    }
+    lines
+}
+
+fn verdict(explanation: &Explanation) -> String {
+    let by = explanation.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule `{rule}`"));
+    let why = explanation.code.map_or_else(String::new, |code| format!(" ({code})"));
+    let passes = match (explanation.decision, explanation.passes) {
+        ("allow", _) | (_, false) => "",
+        (_, true) => "; it passes all the same, because that is not enforced here",
+    };
+    format!("{}{by}{why}{passes}", explanation.decision)
+}
+
+fn sentence(tried: &Tried) -> String {
+    let why = tried.why.as_deref().unwrap_or_default();
+    let what = match tried.result {
+        "skipped" => format!("skipped: `{why}` does not fit"),
+        "passed-over" => "denies others only".to_owned(),
+        "denies" => format!("denies {why}"),
+        "allows" => format!("allows {why}"),
+        "none-fits" => return "no rule fits: refused".to_owned(),
+        _ => "allows others only".to_owned(),
+    };
+    format!("{}: {what}", tried.rule)
+}

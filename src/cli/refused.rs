@@ -1,0 +1,105 @@
+//! `doorward refused`: what would be refused if the rules were enforced.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::Common;
+use super::failure::Failure;
+use super::output::Output;
+use super::output::Table;
+use super::services::Services;
+use super::span;
+use crate::model::refused::RefusedBy;
+use crate::model::refused::Tally;
+use crate::model::time::Timestamp;
+
+/// Clients that are named in one row.
+const NAMED: usize = 3;
+
+/// What `refused` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Only what happened again within this span, such as 10m or 7d
+    #[arg(long, value_name = "SPAN", value_parser = span::parse)]
+    since: Option<Duration>,
+    /// Only on this route
+    #[arg(long)]
+    route: Option<String>,
+    /// Forget everything that was counted
+    #[arg(long, conflicts_with_all = ["since", "route"])]
+    clear: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
+    let services = Services::open(common).await?;
+    if arguments.clear {
+        let forgotten = services.refused.clear().await?;
+        return output.show(&json!({ "forgotten": forgotten }), &format!("{forgotten} entries forgotten"));
+    }
+    let since = arguments.since.map_or(Timestamp(0), |span| {
+        let span = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        Timestamp(services.clock.now().0.saturating_sub(span))
+    });
+    let mut counted = services.refused.list(since).await?;
+    counted.retain(|(by, _)| arguments.route.as_ref().is_none_or(|route| *route == by.route));
+    let values: Vec<Value> = counted.iter().map(|(by, tally)| value(by, tally)).collect();
+    output.list("refused", &values, &table(counted))
+}
+
+/// A row for each route, rule, reason, credential and method, with the clients it was seen from.
+fn table(counted: Vec<(RefusedBy, Tally)>) -> Table {
+    let mut table = Table::new(
+        &["ROUTE", "RULE", "WHY", "CREDENTIAL", "METHOD", "COUNT", "LAST", "EXAMPLE", "CLIENTS"],
+        "nothing would be refused",
+    );
+    let mut groups: BTreeMap<[String; 5], Vec<(RefusedBy, Tally)>> = BTreeMap::new();
+    for (by, tally) in counted {
+        let common = [&by.route, &by.rule, &by.code, &by.credential, &by.method].map(Clone::clone);
+        groups.entry(common).or_default().push((by, tally));
+    }
+    let total = |group: &Vec<(RefusedBy, Tally)>| group.iter().map(|(_, tally)| tally.count).sum::<u64>();
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(total(group)));
+    for ([route, rule, why, credential, method], group) in groups {
+        let Some((_, last)) = group.iter().max_by_key(|(_, tally)| tally.last_at) else { continue };
+        let mut clients: Vec<String> = group.iter().take(NAMED).map(|(by, _)| client(by)).collect();
+        if group.len() > NAMED {
+            clients.push(format!("and {} more", group.len() - NAMED));
+        }
+        table.row(vec![
+            route,
+            if rule.is_empty() { "-".to_owned() } else { rule },
+            why,
+            credential,
+            method,
+            total(&group).to_string(),
+            last.last_at.rfc3339(),
+            last.example.clone(),
+            clients.join(", "),
+        ]);
+    }
+    table
+}
+
+fn client(by: &RefusedBy) -> String {
+    if by.agent.is_empty() { by.client.clone() } else { format!("{} ({})", by.client, by.agent) }
+}
+
+fn value(by: &RefusedBy, tally: &Tally) -> Value {
+    json!({
+        "route": by.route,
+        "rule": (!by.rule.is_empty()).then_some(&by.rule),
+        "code": by.code,
+        "credential": by.credential,
+        "client": by.client,
+        "user_agent": by.agent,
+        "method": by.method,
+        "count": tally.count,
+        "first_at": tally.first_at.rfc3339(),
+        "last_at": tally.last_at.rfc3339(),
+        "example": tally.example,
+    })
+}

@@ -1,0 +1,297 @@
+//! Why a request is decided as it is: notes taken while it is decided, and what they come to.
+//!
+//! There is no second way to decide. A hypothetical request takes the same steps as a real one; only its
+//! caller is named instead of looked up.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+
+use super::authenticator::Identity;
+use super::graphql;
+use super::refusal::Refusal;
+use super::rulebook::Rulebook;
+use super::{GateRequest, Trail};
+use crate::model::principal::{Client, Principal, PrincipalKind};
+use crate::model::target::{RequestKind, RequestTarget, request_line};
+use crate::policy::{Rule, Step, Witness};
+
+/// Rules of which notes are taken; those after them are tried all the same.
+const MOST_NOTES: usize = 512;
+
+/// Notes of the rules that were tried.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    reading: Option<String>,
+    rules: Vec<Tried>,
+}
+
+/// One rule that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tried {
+    /// Its name; empty where none was left, so that the answer is no.
+    pub rule: String,
+    /// `skipped`, `passed-over`, `allows`, `denies`, `allows-others` or `none-fits`.
+    pub result: &'static str,
+    /// The first condition that does not fit, or the entry of `allow` or `deny` that does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// How the request was read, where not plainly: a path that a careless server could see, a method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reading: Option<String>,
+}
+
+impl Witness for Notes {
+    fn reading(&mut self, why: Option<&str>) {
+        self.reading = why.map(str::to_owned);
+    }
+
+    fn tried(&mut self, rule: &Rule, step: Step<'_>) {
+        let (result, why) = match step {
+            Step::Skipped(mismatch) => ("skipped", Some(mismatch.as_str().to_owned())),
+            Step::PassedOver => ("passed-over", None),
+            Step::Denies(who) => ("denies", Some(who.to_string())),
+            Step::Allows(who) => ("allows", Some(who.to_string())),
+            Step::AllowsOthers => ("allows-others", None),
+        };
+        self.note(rule.name.clone(), result, why);
+    }
+
+    fn exhausted(&mut self) {
+        self.note(String::new(), "none-fits", None);
+    }
+}
+
+impl Notes {
+    fn note(&mut self, rule: String, result: &'static str, why: Option<String>) {
+        if self.rules.len() < MOST_NOTES {
+            self.rules.push(Tried { rule, result, why, reading: self.reading.clone() });
+        }
+    }
+}
+
+/// What was decided of a request, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `allow`, `challenge`, `deny` or `error`: what the rules say.
+    pub decision: &'static str,
+    /// Whether it goes on: it does where it is allowed, and where a refusal is only logged.
+    pub passes: bool,
+    /// Why not, by the name that answers use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// The route it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// Where that leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// The rule that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The credential that counts and whom it stands for; nothing is nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<CallerView>,
+    /// Every rule that was tried, in order.
+    pub rules: Vec<Tried>,
+}
+
+/// A caller, as explanations tell of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CallerView {
+    /// `session`, `user-key` or `system-key`.
+    pub credential: &'static str,
+    /// Stable identifier.
+    pub subject: String,
+    /// Username, or the key's name.
+    pub name: String,
+    /// Rights.
+    pub role: &'static str,
+    /// Sorted.
+    pub groups: Vec<String>,
+    /// Who vouches for the subject.
+    pub provider: String,
+}
+
+impl CallerView {
+    fn of(principal: &Principal) -> Self {
+        Self {
+            credential: match &principal.kind {
+                PrincipalKind::User(_) => "session",
+                PrincipalKind::UserKey { .. } => "user-key",
+                PrincipalKind::SystemKey { .. } => "system-key",
+            },
+            subject: principal.subject(),
+            name: principal.name.clone(),
+            role: principal.role.as_str(),
+            groups: principal.groups.clone(),
+            provider: principal.provider.clone(),
+        }
+    }
+}
+
+impl Explanation {
+    /// What a trail tells, once it has come to its end: leave to go on, or the code and decision of a refusal.
+    pub fn of(trail: &Trail, outcome: Result<(), (&'static str, &'static str)>) -> Self {
+        let shadowed = trail.shadowed.as_ref().map(|refusal| (refusal.code(), refusal.decision()));
+        let refused = outcome.err().or(shadowed);
+        Self {
+            decision: refused.map_or("allow", |(_, decision)| decision),
+            passes: outcome.is_ok(),
+            code: refused.map(|(code, _)| code),
+            route: trail.route.as_ref().map(|route| route.name.clone()),
+            upstream: trail.route.as_ref().and_then(|route| route.upstream_name.clone()),
+            rule: trail.rule.clone(),
+            caller: trail.identity.as_ref().map(|identity| CallerView::of(&identity.principal)),
+            rules: trail.notes.as_ref().map(|notes| notes.rules.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// In one line of visible ASCII, for a header: JSON, without rules that were skipped where it grows too long.
+    pub fn header(&self) -> Option<HeaderValue> {
+        const MOST: usize = 4096;
+        let whole = ascii_json(self);
+        if whole.len() <= MOST {
+            return HeaderValue::try_from(whole).ok();
+        }
+        let rules = self.rules.iter().filter(|tried| tried.result != "skipped").take(8).cloned().collect();
+        let mut short = Self { rules, ..self.clone() };
+        if let Some(caller) = &mut short.caller {
+            caller.groups.clear();
+        }
+        HeaderValue::try_from(ascii_json(&short)).ok().filter(|value| value.len() <= MOST)
+    }
+}
+
+fn ascii_json(value: &impl Serialize) -> String {
+    use std::fmt::Write as _;
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let mut ascii = String::with_capacity(text.len());
+    for unit in text.chars() {
+        if (' '..='~').contains(&unit) {
+            ascii.push(unit);
+        } else {
+            // Everything else stands inside a string, where JSON has an escape for it (RFC 8259, 7).
+            for half in unit.encode_utf16(&mut [0; 2]) {
+                _ = write!(ascii, "\\u{half:04x}");
+            }
+        }
+    }
+    ascii
+}
+
+/// A request that nobody made.
+#[derive(Clone, Debug)]
+pub struct Hypothetical {
+    /// What is asked for.
+    pub target: RequestTarget,
+    /// Host, perhaps with a port.
+    pub authority: String,
+    /// From where.
+    pub client: IpAddr,
+    /// By whom; `None` is nobody.
+    pub caller: Option<Principal>,
+    /// The GraphQL document in its body.
+    pub graphql: Option<String>,
+}
+
+/// Why a hypothetical request cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// Not a method and a path.
+    #[error("{0}")]
+    Form(&'static str),
+    /// A kind of request that there is not.
+    #[error("the kind of a request is plain, websocket or grpc")]
+    Kind,
+    /// The target would be refused whoever asks.
+    #[error("such a request is refused whoever makes it: {0}")]
+    Target(#[from] crate::model::target::TargetError),
+}
+
+/// A hypothetical request, as people and programs put it.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// `METHOD /path?query`.
+    pub request: String,
+    /// Host, perhaps with a port; the public URL's if there is none.
+    pub host: Option<String>,
+    /// From where.
+    pub client: Option<IpAddr>,
+    /// `plain`, `websocket` or `grpc`.
+    pub kind: Option<String>,
+    /// The GraphQL document in its body.
+    pub graphql: Option<String>,
+}
+
+impl Question {
+    /// The request in question.
+    ///
+    /// # Errors
+    ///
+    /// [`QuestionError`] says what cannot be understood.
+    pub fn asked(
+        self,
+        own_authority: &str,
+        caller: Option<Principal>,
+    ) -> Result<Hypothetical, QuestionError> {
+        let (method, path) = request_line(&self.request).map_err(QuestionError::Form)?;
+        let kind = match self.kind.as_deref() {
+            None | Some("plain") => RequestKind::Plain,
+            Some("websocket") => RequestKind::WebSocket,
+            Some("grpc") => RequestKind::Grpc,
+            Some(_) => return Err(QuestionError::Kind),
+        };
+        let authority = self.host.as_deref().unwrap_or(own_authority);
+        Ok(Hypothetical {
+            target: RequestTarget::parse(&method, authority, &path, kind)?,
+            authority: authority.to_owned(),
+            client: self.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            caller,
+            graphql: self.graphql,
+        })
+    }
+}
+
+impl Rulebook {
+    /// What would be decided, and why.
+    pub fn explain(&self, asked: &Hypothetical) -> Explanation {
+        let mut trail = Trail { notes: Some(Box::default()), ..Trail::default() };
+        let outcome = self.decide(asked, &mut trail);
+        Explanation::of(&trail, outcome.map_err(|refusal| (refusal.code(), refusal.decision())))
+    }
+
+    pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut Trail) -> Result<(), Refusal> {
+        let mut headers = HeaderMap::new();
+        // Whoever asks with a cookie asks from a page of ours.
+        if let Some(origin) = self.origins().first()
+            && let Ok(origin) = HeaderValue::try_from(origin)
+        {
+            headers.insert(ORIGIN, origin);
+        }
+        let request = GateRequest {
+            target: &asked.target,
+            headers: &headers,
+            authority: &asked.authority,
+            route: None,
+            client: Client { address: asked.client, secure: true },
+        };
+        let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
+        let routed = self.route(&request, trail)?;
+        let asking = self.admit(&request, routed, Ok((identity, false)), trail)?;
+        let operation = asking.needs_graphql(&request).then(|| {
+            let body = asked.graphql.as_ref().map(|query| serde_json::json!({ "query": query }).to_string());
+            graphql::classify(&graphql::Envelope {
+                method: asked.target.method(),
+                query: asked.target.query(),
+                content_type: body.as_ref().map(|_| "application/json"),
+                encoded: false,
+                body: body.unwrap_or_default().as_bytes(),
+            })
+        });
+        asking.decide(&request, operation.as_ref(), trail).map(drop)
+    }
+}

@@ -1,0 +1,87 @@
+//! The claims that settings make about their own rules, checked by deciding.
+
+use super::explain::{Explanation, Hypothetical};
+use super::rulebook::Rulebook;
+use crate::config::{Config, ConfigError, Expect, PolicyTest, Problem};
+use crate::model::target::RequestTarget;
+
+/// What became of one claim.
+#[derive(Debug)]
+pub struct Verdict<'c> {
+    /// The claim.
+    pub test: &'c PolicyTest,
+    /// What is decided, and why. `None` where the target is refused before anything is decided.
+    pub explanation: Option<Explanation>,
+    /// What is wrong, if anything is.
+    pub wrong: Option<String>,
+}
+
+/// Checks every claim.
+pub fn run(config: &Config) -> Vec<Verdict<'_>> {
+    let rulebook = Rulebook::new(config);
+    let own = config.public_url.authority();
+    config.tests.iter().map(|test| check(test, &rulebook, &own)).collect()
+}
+
+/// The settings, if every claim in them holds.
+///
+/// # Errors
+///
+/// [`ConfigError`] with each claim that does not.
+pub fn passed(config: Config) -> Result<Config, ConfigError> {
+    let problems: Vec<Problem> = run(&config).iter().filter_map(problem).collect();
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+}
+
+fn problem(verdict: &Verdict<'_>) -> Option<Problem> {
+    let wrong = verdict.wrong.as_ref()?;
+    Some(Problem {
+        path: verdict.test.path.clone(),
+        place: verdict.test.place.clone(),
+        what: format!("fails: {wrong}"),
+        remedy:
+            "change the rules, or the test if it is wrong; `doorward test` tells every rule that was tried"
+                .to_owned(),
+    })
+}
+
+fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c> {
+    let authority = test.host.as_deref().unwrap_or(own);
+    let subject = test.subject();
+    let target = match RequestTarget::parse(&test.method, authority, &test.target, test.kind) {
+        Ok(target) => target,
+        Err(error) => {
+            let wrong = (test.expect != Expect::Deny || test.rule.is_some())
+                .then(|| format!("{subject} is refused before any rule is tried, because {error}"));
+            return Verdict { test, explanation: None, wrong };
+        }
+    };
+    let explanation = rulebook.explain(&Hypothetical {
+        target,
+        authority: authority.to_owned(),
+        client: test.client,
+        caller: test.caller.clone(),
+        graphql: test.graphql.clone(),
+    });
+    let holds = match test.expect {
+        Expect::Allow => explanation.decision == "allow",
+        Expect::Deny => explanation.decision != "allow",
+        Expect::SignIn => explanation.decision == "challenge",
+    };
+    let right_rule = test.rule.is_none() || explanation.rule == test.rule;
+    let by = match (&explanation.rule, explanation.code) {
+        (Some(rule), _) => format!(" by rule `{rule}`"),
+        (None, Some("no-route")) => ", because no route takes it".to_owned(),
+        (None, Some(code)) if code != "forbidden" && code != "sign-in-required" => format!(" ({code})"),
+        (None, _) => ", because no rule fits".to_owned(),
+    };
+    let found = format!("{subject} gets `{}`{by}", explanation.decision);
+    let wrong = match (holds, right_rule, &test.rule) {
+        (true, true, _) => None,
+        (false, _, _) => Some(format!("{found}, but `{}` is expected", test.expect.as_str())),
+        (true, false, rule) => {
+            Some(format!("{found}, but by rule `{}` is expected", rule.as_deref().unwrap_or_default()))
+        }
+    };
+    Verdict { test, explanation: Some(explanation), wrong }
+}

@@ -1,0 +1,320 @@
+//! The line without sockets: what is let through where rules only log, and whether explanations are true.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use http::Method;
+use http::header::AUTHORIZATION;
+
+use super::explain::{Explanation, Hypothetical};
+use super::*;
+use crate::config::{self, Flags, Source};
+use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::role::Role;
+use crate::model::target::{RequestKind, request_line};
+use crate::model::user::UserId;
+
+const BASE: &str = "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n";
+
+/// Settings with one upstream and this text after it.
+fn config(text: &str) -> Config {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(format!("{BASE}{text}").as_bytes()).unwrap();
+    let source = Source { file: Some(file.path().to_owned()), environment: Vec::new() };
+    config::load(&source, &Flags::default()).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn principal(role: Role) -> Principal {
+    Principal::example(PrincipalKind::User(UserId("u".into())), "ann", role)
+}
+
+fn asked(request: &str, caller: Option<Principal>) -> Hypothetical {
+    let (method, path) = request_line(request).unwrap();
+    Hypothetical {
+        target: RequestTarget::parse(&method, "app.example", &path, RequestKind::Plain).unwrap(),
+        authority: "app.example".into(),
+        client: "192.0.2.1".parse().unwrap(),
+        caller,
+        graphql: None,
+    }
+}
+
+/// Decision, whether it passes, and the rule.
+fn told(rulebook: &Rulebook, request: &str, caller: Option<Principal>) -> String {
+    let explanation = rulebook.explain(&asked(request, caller));
+    let rule = explanation.rule.as_deref().unwrap_or("-");
+    format!("{} {} {rule}", explanation.decision, if explanation.passes { "passes" } else { "stops" })
+}
+
+#[test]
+fn what_is_only_logged_passes_and_the_narrowest_word_counts() {
+    let rulebook = Rulebook::new(&config(
+        "[[routes]]\nupstream = \"app\"\nenforce = \"log\"\nrules = [
+         { name = \"open\", path = \"/open\", allow = \"anyone\" },
+         { name = \"admin\", path = \"/admin\", allow = \"admin\", enforce = \"on\" },
+         { name = \"quiet\", path = \"/quiet\", allow = \"admin\", enforce = \"off\" },
+         { name = \"reads\", methods = \"read\", allow = \"viewer\" },
+        ]\n[[routes]]\nupstream = \"app\"\npath = \"/strict\"",
+    ));
+    let told = |request, caller| told(&rulebook, request, caller);
+    assert_eq!(told("GET /open", None), "allow passes open");
+    assert_eq!(told("GET /x", None), "challenge passes reads");
+    assert_eq!(told("GET /x", Some(principal(Role::Agent))), "deny passes reads");
+    assert_eq!(
+        told("POST /x", Some(principal(Role::Admin))),
+        "deny passes -",
+        "no rule fits: the route's word counts"
+    );
+    assert_eq!(told("GET /admin", None), "challenge stops admin");
+    assert_eq!(told("GET /admin/x", Some(principal(Role::Member))), "deny stops admin");
+    assert_eq!(told("GET /admin", Some(principal(Role::Admin))), "allow passes admin");
+    assert_eq!(told("GET /strict", None), "challenge stops standard-reads");
+    assert_eq!(told("POST /strict", Some(principal(Role::Viewer))), "deny stops standard-writes");
+    // A path that a careless server could take for an enforced one is enforced.
+    assert_eq!(told("GET /ADMIN", Some(principal(Role::Viewer))), "deny stops admin");
+    assert_eq!(told("GET /Strict", None), "challenge stops standard-reads");
+    let mut trail = Trail::default();
+    decide(&rulebook, "GET /quiet", None, Ok(()), &mut trail).unwrap();
+    assert!(trail.shadowed.is_none(), "nobody is told");
+    decide(&rulebook, "GET /x", None, Ok(()), &mut trail).unwrap();
+    assert_eq!(trail.shadowed.unwrap().code(), "sign-in-required");
+}
+
+/// Takes the line with an identity, or with what went wrong before there was one.
+fn decide(
+    rulebook: &Rulebook,
+    request: &str,
+    caller: Option<Principal>,
+    known: Result<(), Refusal>,
+    trail: &mut Trail,
+) -> Result<Permit, Refusal> {
+    let asked = asked(request, caller);
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, "Bearer foreign".parse().unwrap());
+    let request = GateRequest {
+        target: &asked.target,
+        headers: &headers,
+        authority: "app.example",
+        route: None,
+        client: Client { address: asked.client, secure: true },
+    };
+    let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
+    let routed = rulebook.route(&request, trail)?;
+    let asking = rulebook.admit(&request, routed, known.map(|()| (identity, false)), trail)?;
+    asking.decide(&request, None, trail)
+}
+
+#[test]
+fn a_wrong_credential_passes_as_nobody_where_every_rule_that_speaks_only_logs() {
+    let rulebook = Rulebook::new(&config(
+        "[[routes]]\nupstream = \"app\"\nenforce = \"log\"\nrules = [
+         { path = \"/admin\", allow = \"anyone\", enforce = \"on\" }, { allow = \"viewer\" } ]",
+    ));
+    let wrong = || Err(Refusal::BadCredential(BadCredential::Key));
+    let mut trail = Trail::default();
+    let permit = decide(&rulebook, "GET /x", Some(principal(Role::Admin)), wrong(), &mut trail).unwrap();
+    assert!(permit.identity().is_none());
+    assert_eq!(trail.shadowed.unwrap().code(), "invalid-key");
+    for request in ["GET /admin", "GET /ADMIN", "POST /admin/x"] {
+        let refused = decide(&rulebook, request, None, wrong(), &mut Trail::default());
+        assert!(matches!(refused, Err(Refusal::BadCredential(BadCredential::Key))), "{request}");
+    }
+    let down = || Err(Refusal::Unavailable("down".into()));
+    let mut trail = Trail::default();
+    assert!(decide(&rulebook, "GET /x", None, down(), &mut trail).unwrap().identity().is_none());
+    assert_eq!(trail.shadowed.unwrap().code(), "unavailable");
+    assert!(decide(&rulebook, "GET /admin", None, down(), &mut Trail::default()).is_err());
+}
+
+#[test]
+fn an_odd_spelling_passes_only_where_refusals_do() {
+    let text = |enforce| format!("[[routes]]\nupstream = \"app\"\nenforce = \"{enforce}\"");
+    let strict = Rulebook::new(&config(&text("on")));
+    let lenient = Rulebook::new(&config(&text("log")));
+    assert_eq!(told(&strict, "GET /a%2Fb", Some(principal(Role::Admin))), "deny stops -");
+    assert_eq!(told(&lenient, "GET /a%2Fb", Some(principal(Role::Admin))), "deny passes standard-reads");
+}
+
+#[test]
+fn an_explanation_tells_every_rule_that_was_tried_and_why() {
+    let rulebook = Rulebook::new(&config(
+        "[[routes]]\nname = \"main\"\nupstream = \"app\"\nrules = [
+         { name = \"health\", path = \"/healthz\", allow = \"anyone\" },
+         { name = \"lan\", networks = \"10.0.0.0/8\", allow = \"anyone\" },
+         { name = \"no-guests\", deny = \"group:guests\" },
+         { name = \"writes\", methods = \"write\", allow = \"member\" },
+         { name = \"rest\", allow = [\"admin\", \"viewer\"] } ]",
+    ));
+    let explanation = rulebook.explain(&asked("GET /x", Some(principal(Role::Viewer))));
+    let tried: Vec<_> =
+        explanation.rules.iter().map(|t| (t.rule.as_str(), t.result, t.why.as_deref())).collect();
+    assert_eq!(
+        tried,
+        [
+            ("health", "skipped", Some("path")),
+            ("lan", "skipped", Some("networks")),
+            ("no-guests", "passed-over", None),
+            ("writes", "skipped", Some("methods")),
+            ("rest", "allows", Some("viewer")),
+        ]
+    );
+    assert_eq!((explanation.decision, explanation.route.as_deref()), ("allow", Some("main")));
+    assert_eq!(explanation.upstream.as_deref(), Some("app"));
+    let caller = explanation.caller.as_ref().unwrap();
+    assert_eq!((caller.credential, caller.role, caller.name.as_str()), ("session", "viewer", "ann"));
+    let nobody = rulebook.explain(&asked("POST /x", None));
+    assert_eq!((nobody.decision, nobody.code, nobody.caller), ("challenge", Some("sign-in-required"), None));
+    let last = nobody.rules.last().unwrap();
+    assert_eq!((last.rule.as_str(), last.result), ("writes", "allows-others"));
+}
+
+#[test]
+fn an_explanation_fits_into_a_header_whatever_it_holds() {
+    let caller = Principal {
+        groups: (0..2_000).map(|n| format!("gruppe-ü-{n}")).collect(),
+        ..principal(Role::Admin)
+    };
+    let rules: Vec<String> = (0..100).map(|n| format!("{{ path = \"/{n}\", allow = \"admin\" }}")).collect();
+    let rules = rules.join(",");
+    let rulebook = Rulebook::new(&config(&format!("[[routes]]\nupstream = \"app\"\nrules = [{rules}]")));
+    let header = rulebook.explain(&asked("GET /99", Some(caller))).header().unwrap();
+    assert!(header.len() <= 4096);
+    let json: serde_json::Value = serde_json::from_str(header.to_str().unwrap()).unwrap();
+    assert_eq!((&json["decision"], &json["rule"]), (&"allow".into(), &"rule-100".into()));
+}
+
+/// Repeatable randomness (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn of<'x, T: ?Sized>(&mut self, list: &[&'x T]) -> &'x T {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        list[usize::try_from(self.0 % list.len() as u64).unwrap()]
+    }
+}
+
+fn random_rule(dice: &mut Dice, name: usize) -> String {
+    let path =
+        dice.of(&["", "path = \"/a\",", "path = \"/a/*/b\",", "path = \"/**/c\",", "path = \"/ADMIN\","]);
+    let methods = dice.of(&["", "methods = \"read\",", "methods = \"write\",", "methods = [\"POST\"],"]);
+    let networks = dice.of(&["", "", "networks = \"10.0.0.0/8\","]);
+    let graphql = dice.of(&["", "", "", "graphql = \"query\",", "graphql = \"mutation\","]);
+    let who = dice.of(&[
+        "allow = \"anyone\"",
+        "allow = \"viewer\"",
+        "allow = \"member\"",
+        "allow = [\"admin\", \"group:data\"]",
+        "deny = \"group:guests\"",
+        "allow = \"agent\", deny = \"viewer\"",
+        "deny = \"anyone\"",
+    ]);
+    let enforce = dice.of(&["", "", ", enforce = \"log\"", ", enforce = \"off\"", ", enforce = \"on\""]);
+    format!("{{ name = \"r{name}\", {path} {methods} {networks} {graphql} {who} {enforce} }},\n")
+}
+
+/// Whether the notes, read by themselves, lead to what is said of the decision.
+fn notes_agree(explanation: &Explanation, some_is_off: bool) -> bool {
+    let decided: Vec<_> =
+        explanation.rules.iter().filter(|t| !matches!(t.result, "skipped" | "passed-over")).collect();
+    let rule = explanation.rule.as_deref().unwrap_or_default();
+    let refusals: Vec<_> = decided.iter().filter(|tried| tried.result != "allows").collect();
+    match explanation.decision {
+        "allow" if refusals.is_empty() => decided.iter().any(|tried| tried.rule == rule),
+        // Where refusals are not even told of, the decision reads as an allow.
+        "allow" => some_is_off,
+        _ => refusals.iter().any(|tried| tried.rule == rule),
+    }
+}
+
+#[test]
+fn explanation_and_decision_agree_on_a_hundred_thousand_random_requests() {
+    let mut dice = Dice(0x5DEE_CE66_D123_4567);
+    let (mut allowed, mut passed, mut refused) = (0, 0, 0);
+    for _ in 0..500 {
+        let mut text = String::new();
+        for path in ["/", "/a", "/A/b"] {
+            let enforce = dice.of(&["on", "on", "log", "off"]);
+            let rules: String = (0..4).map(|n| random_rule(&mut dice, n)).collect();
+            _ = write!(
+                text,
+                "[[routes]]\nupstream = \"app\"\npath = \"{path}\"\nenforce = \"{enforce}\"\nrules = [\n{rules}]\n"
+            );
+        }
+        let rulebook = Rulebook::new(&config(&text));
+        for _ in 0..200 {
+            let method = dice.of(&["GET", "HEAD", "POST", "DELETE", "PURGE", "OPTIONS", "UNSAID"]);
+            let path = dice.of(&[
+                "/", "/a", "/A", "/a/x/b", "/a/x/B", "/admin", "/x/c", "/x/y/c?q", "/a%2Fx", "/a;v/b",
+                "/a//b", "/a/b", "/A/b/c", "/a.", "/%2541",
+            ]);
+            let role = dice.of(&[
+                &None,
+                &Some(Role::Viewer),
+                &Some(Role::Member),
+                &Some(Role::Admin),
+                &Some(Role::Agent),
+            ]);
+            let groups: &[&str] = dice.of(&[&[][..], &["data"][..], &["guests"][..]]);
+            let caller = role.map(|role| Principal {
+                groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+                ..principal(role)
+            });
+            let mut question = asked(&format!("{method} {path}"), caller);
+            question.client = dice.of(&["10.1.2.3", "192.0.2.1"]).parse().unwrap();
+            question.graphql =
+                Some(dice.of(&["{ a }", "mutation { a }", "subscription { a }", "x{"]).to_owned());
+
+            let mut trail = Trail::default();
+            let outcome = rulebook.decide(&question, &mut trail);
+            let explanation = rulebook.explain(&question);
+            assert_eq!(explanation.passes, outcome.is_ok(), "{text}\n{question:?}");
+            assert_eq!(explanation.rule, trail.rule, "{text}\n{question:?}");
+            assert_eq!(explanation.route, trail.route.as_ref().map(|route| route.name.clone()));
+            let code = outcome.as_ref().err().or(trail.shadowed.as_ref()).map(Refusal::code);
+            assert_eq!(explanation.code, code, "{text}\n{question:?}");
+            // Beyond the code path they share: the notes must lead to the same end by themselves.
+            let early = matches!(code, Some("odd-path" | "no-route"));
+            assert!(
+                early || notes_agree(&explanation, text.contains("\"off\"")),
+                "{text}\n{question:?}\n{explanation:?}"
+            );
+            allowed += usize::from(outcome.is_ok() && code.is_none());
+            passed += usize::from(outcome.is_ok() && code.is_some());
+            refused += usize::from(outcome.is_err());
+        }
+    }
+    assert_eq!(allowed + passed + refused, 100_000);
+    assert!(allowed > 10_000 && passed > 1_000 && refused > 10_000, "{allowed} {passed} {refused}");
+}
+
+#[test]
+fn policy_tests_pass_where_they_are_true_and_tell_what_is_not() {
+    let claims = |rest: &str| {
+        config(&format!(
+            "[[routes]]\nupstream = \"app\"\nenforce = \"log\"\n[[tests]]\nas = {{ role = \"viewer\" }}\nrequest = \"POST /x\"\nexpect = \"deny\"\nrule = \"standard-writes\"\n{rest}"
+        ))
+    };
+    let good = claims(
+        "[[tests]]\nrequest = \"GET /\"\nexpect = \"sign-in\"\n[[tests]]\nas = { key = \"k\", role = \"member\" }\nrequest = \"POST /\"\nexpect = \"allow\"\n[[tests]]\nrequest = \"GET /a/../b\"\nexpect = \"deny\"",
+    );
+    assert!(policy_tests::passed(good.clone()).is_ok());
+    assert_eq!(policy_tests::run(&good).len(), 4);
+    for (wrong, told) in [
+        (
+            "as = { role = \"viewer\" }\nrequest = \"GET /x\"\nexpect = \"deny\"",
+            "gets `allow` by rule `standard-reads`",
+        ),
+        ("request = \"GET /x\"\nexpect = \"allow\"", "by nobody gets `challenge`"),
+        ("as = { role = \"agent\" }\nrequest = \"GET /x\"\nexpect = \"sign-in\"", "gets `deny`"),
+        ("request = \"GET /x\"\nexpect = \"deny\"\nrule = \"other\"", "but by rule `other` is expected"),
+        ("request = \"GET /a/../b\"\nexpect = \"allow\"", "refused before any rule is tried"),
+    ] {
+        let error = policy_tests::passed(claims(&format!("[[tests]]\n{wrong}"))).unwrap_err();
+        assert_eq!(error.0.len(), 1, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+        assert_eq!((error.0[0].path.as_str(), error.0[0].place.line()), ("tests[1]", Some(12)), "{error}");
+    }
+    assert_eq!(Method::GET, good.tests[1].method);
+}

@@ -1,0 +1,96 @@
+//! What the rules come to, how strictly it is kept, and who may watch how it came about.
+
+use super::rule::{Mismatch, Rule};
+use super::who::Who;
+
+/// What to do with a request, which rule says so, and whether that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision<'p> {
+    /// What to do.
+    pub outcome: Outcome,
+    /// The rule that decided; `None` where none fits.
+    pub rule: Option<&'p str>,
+    /// How strictly a refusal is kept.
+    pub enforce: Enforce,
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Let it through.
+    Allow,
+    /// Refuse; the caller is nobody and the rule wants somebody, so signing in may help.
+    Challenge,
+    /// Refuse.
+    Deny,
+}
+
+/// How strictly refusals are kept. Ordered: later is stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Enforce {
+    /// Everything passes, and nobody is told.
+    Off,
+    /// Everything passes; what would have been refused is written down.
+    Log,
+    /// What is refused is refused.
+    On,
+}
+
+impl Enforce {
+    /// The word in settings and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Log => "log",
+            Self::On => "on",
+        }
+    }
+}
+
+impl Decision<'_> {
+    /// How much of a refusal it is; a refusal that is kept is the most.
+    fn strictness(&self) -> Option<Enforce> {
+        (self.outcome != Outcome::Allow).then_some(self.enforce)
+    }
+
+    /// Whether nothing can be stricter.
+    pub fn is_final(&self) -> bool {
+        self.strictness() == Some(Enforce::On)
+    }
+
+    /// The stricter of two; `self` where they are alike.
+    #[must_use]
+    pub fn or_stricter(self, other: Self) -> Self {
+        if other.strictness() > self.strictness() { other } else { self }
+    }
+}
+
+/// Watches rules being tried. The decision itself does not depend on who watches.
+pub trait Witness {
+    /// A way to read the request is about to be decided; `why` it is not the plain one, if it is not.
+    fn reading(&mut self, _why: Option<&str>) {}
+
+    /// A rule was tried.
+    fn tried(&mut self, _rule: &Rule, _step: Step<'_>) {}
+
+    /// No rule was left, so the answer is no.
+    fn exhausted(&mut self) {}
+}
+
+/// Nobody.
+impl Witness for () {}
+
+/// What became of one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'r> {
+    /// It speaks for other requests.
+    Skipped(Mismatch),
+    /// It denies others only.
+    PassedOver,
+    /// It denies this caller.
+    Denies(&'r Who),
+    /// It allows this caller.
+    Allows(&'r Who),
+    /// It allows others only.
+    AllowsOthers,
+}
