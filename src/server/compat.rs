@@ -4,7 +4,8 @@ use http::header::HOST;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 
-use super::dispatch::{Denied, Dispatch, Seen};
+use super::denied::Denied;
+use super::dispatch::{Dispatch, Seen};
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::compat::{Action, Place};

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::access_log::{AccessEvent, AccessLog};
+use super::denied::{Denied, refused};
 use super::message::{check_framing, host_of, kind_of, put_host};
 use super::refused_log::{RefusedLog, Shadowed};
 use crate::config::Flavour;
@@ -419,24 +420,6 @@ impl Dispatch {
     }
 }
 
-/// A problem on its way to an answer.
-pub(super) struct Denied {
-    pub(super) problem: Box<Problem>,
-    pub(super) decision: &'static str,
-    /// Whether the connection must end: what follows on it cannot be trusted.
-    pub(super) close: bool,
-}
-
-impl Denied {
-    pub(super) fn open(problem: Problem, decision: &'static str) -> Self {
-        Self { problem: Box::new(problem), decision, close: false }
-    }
-
-    pub(super) fn closing(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), decision: "deny", close: true }
-    }
-}
-
 /// Why it was decided so, for an admin who asked.
 fn explained(trail: &Trail, decision: &'static str, code: Option<&'static str>) -> Option<HeaderValue> {
     let wanted = trail.notes.is_some() && trail.route.is_some();
@@ -445,8 +428,4 @@ fn explained(trail: &Trail, decision: &'static str, code: Option<&'static str>) 
         Some(code) if decision != "allow" => Explanation::of(trail, Err((code, decision))).header(),
         _ => Explanation::of(trail, Ok(())).header(),
     })?
-}
-
-fn refused(error: TargetError) -> Denied {
-    Denied::closing(Problem::from(&Refusal::BadTarget(error)))
 }

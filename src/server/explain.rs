@@ -5,7 +5,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
-use super::dispatch::{Denied, Dispatch, Seen};
+use super::denied::Denied;
+use super::dispatch::{Dispatch, Seen};
 use crate::edge::body::ResponseBody;
 use crate::edge::problem::Problem;
 use crate::gate::GateRequest;

@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod admission;
 mod compat;
 pub mod connection;
+mod denied;
 pub mod dispatch;
 mod doctor;
 mod explain;
