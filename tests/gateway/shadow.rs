@@ -1,0 +1,173 @@
+//! Rules that only log: everything passes, nothing is vouched for, and the report tells who is missing a credential.
+
+use std::time::Duration;
+
+use doorward::model::refused::{RefusedBy, Tally};
+use doorward::model::role::Role;
+use doorward::model::time::Timestamp;
+
+use crate::support::gateway::bearer;
+use crate::support::{DEADLINE, Gateway, Upstream};
+
+const ROUTES: &str = r#"
+[[routes]]
+name = "live"
+upstream = "app"
+enforce = "log"
+rules = [
+  { name = "admin", path = "/admin", allow = "admin", enforce = "on" },
+  { name = "ingest", path = "/ingest", methods = ["POST"], allow = "agent" },
+  { name = "queries", path = "/graphql", graphql = "query", allow = "viewer" },
+  { name = "changes", path = "/graphql", allow = "member" },
+  { name = "reads", methods = "read", allow = "viewer" },
+]
+[[routes]]
+name = "strict"
+upstream = "app"
+path = "/strict"
+enforce = "on"
+"#;
+
+/// What was written down, once there is as much of it as there must be.
+async fn report(gateway: &Gateway, requests: u64) -> Vec<(RefusedBy, Tally)> {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        let counted = gateway.store.list_refused(Timestamp(0)).await.unwrap();
+        let sum: u64 = counted.iter().map(|(_, tally)| tally.count).sum();
+        if sum >= requests {
+            assert_eq!(sum, requests, "{counted:?}");
+            return counted;
+        }
+        assert!(std::time::Instant::now() < deadline, "{sum} of {requests}: {counted:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_application_goes_on_as_before_and_the_report_names_who_has_no_credential() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let agent = gateway.system_key("collector", Role::Agent).await;
+    let viewer = gateway.system_key("grafana", Role::Viewer).await;
+
+    let forged = "x-auth-user: root\r\nuser-agent: otel-exporter/1.2 (linux)\r\n";
+    for _ in 0..3 {
+        assert_eq!(gateway.send("POST /ingest", &format!("{forged}content-length: 0\r\n")).await.status, 200);
+    }
+    let foreign = "authorization: Basic Zm9vOmJhcg==\r\n";
+    assert_eq!(gateway.get("/data?token=secret", foreign).await.status, 200);
+    assert_eq!(gateway.get("/data", &bearer(&viewer)).await.status, 200);
+    assert_eq!(gateway.get("/data", &bearer(&agent)).await.status, 200, "an agent may not read");
+    let mistyped = viewer.replace("dw_s_", "dw_s_x");
+    assert_eq!(gateway.get("/data", &bearer(&mistyped)).await.status, 200);
+    assert_eq!(
+        gateway.get("/a%2Fb", &bearer(&viewer)).await.status,
+        200,
+        "a spelling that must be opted in to"
+    );
+    assert_eq!(upstream.count(), 8, "nothing was kept back");
+
+    // What is enforced is enforced, in every spelling.
+    for path in ["/admin", "/ADMIN/users", "/strict/x", "/Strict"] {
+        assert_eq!(gateway.get(path, "").await.status, 401, "{path}");
+        assert!(matches!(gateway.get(path, &bearer(&mistyped)).await.status, 401), "{path}");
+    }
+    assert_eq!(upstream.count(), 8);
+
+    for line in upstream.requests() {
+        assert!(!line.head.contains("root"), "a forged identity passed:\n{}", line.head);
+        assert!(!line.head.contains("dw_s_"), "a key of ours passed:\n{}", line.head);
+    }
+    let basic = upstream.requests().into_iter().filter(|line| line.head.contains("Basic Zm9v")).count();
+    assert_eq!(basic, 1, "the application's own login still works");
+
+    let counted = report(&gateway, 7).await;
+    let find = |rule: &str, code: &str| {
+        let mut found = counted.iter().filter(|(by, _)| by.rule == rule && by.code == code);
+        let one = found.next().unwrap_or_else(|| panic!("no {rule} {code} in {counted:?}"));
+        assert!(found.next().is_none(), "{counted:?}");
+        one.clone()
+    };
+    let (by, tally) = find("ingest", "sign-in-required");
+    assert_eq!((by.route.as_str(), by.credential.as_str(), by.method.as_str()), ("live", "nobody", "POST"));
+    assert_eq!((by.client.as_str(), by.agent.as_str()), ("127.0.0.1", "otel-exporter/1.2"));
+    assert_eq!((tally.count, tally.example.as_str()), (3, "/ingest"));
+    assert_eq!(find("reads", "unsupported-scheme").1.example, "/data", "never a query");
+    assert_eq!(find("reads", "forbidden").0.credential, "key:collector");
+    assert_eq!(find("reads", "invalid-key").0.credential, "nobody");
+    assert_eq!(find("reads", "odd-path").0.credential, "key:grafana");
+    let all = format!("{counted:?}");
+    assert!(!all.contains("secret") && !all.contains("dw_s_"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graphql_body_that_is_too_large_to_be_read_still_passes_whole() {
+    let upstream = Upstream::spawn().await;
+    let routes =
+        format!("[server]\nlisten = [\"127.0.0.1:0\"]\nlimits.graphql_body_bytes = 2048\n{}", app(&upstream));
+    let gateway = Gateway::configured(&routes).await;
+    let viewer = gateway.system_key("grafana", Role::Viewer).await;
+    let body = format!("{{\"query\":\"mutation {{ a }}\",\"pad\":\"{}\"}}", "x".repeat(100_000));
+    for (more, what) in [("", "by length"), ("transfer-encoding: chunked\r\n", "in chunks")] {
+        let (framing, sent) = if more.is_empty() {
+            (format!("content-length: {}\r\n", body.len()), body.clone())
+        } else {
+            let chunks: String = body
+                .as_bytes()
+                .chunks(1000)
+                .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap()))
+                .collect();
+            (more.to_owned(), format!("{chunks}0\r\n\r\n"))
+        };
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nhost: {}\r\n{}content-type: application/json\r\n{framing}\r\n",
+            gateway.address,
+            bearer(&viewer)
+        );
+        let answer = crate::support::exchange(gateway.address, head + &sent).await;
+        assert_eq!(answer.status, 200, "{what}");
+    }
+    for request in upstream.requests() {
+        assert_eq!(request.body, body.as_bytes(), "every byte arrives");
+    }
+    assert_eq!(report(&gateway, 2).await[0].0.code, "body-too-large");
+}
+
+fn app(upstream: &Upstream) -> String {
+    format!("[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}", upstream.url())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_rules_are_off_nothing_is_written_down() {
+    let upstream = Upstream::spawn().await;
+    let gateway =
+        Gateway::spawn(&upstream.url(), "[[routes]]\nupstream = \"app\"\nenforce = \"off\"\n[[routes]]\nupstream = \"app\"\npath = \"/log\"\nenforce = \"log\"").await;
+    let forged = "x-auth-user: root\r\nremote-user: root\r\ncontent-length: 0\r\n";
+    assert_eq!(gateway.send("DELETE /everything", forged).await.status, 200);
+    assert_eq!(gateway.send("DELETE /log", forged).await.status, 200);
+    assert!(upstream.requests().iter().all(|request| !request.head.contains("root")));
+    let counted = report(&gateway, 1).await;
+    assert_eq!(counted[0].0.route, "/log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_another_proxy_is_an_allow_where_rules_only_log() {
+    let toml = "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+                [forward_auth]\nflavours = [\"traefik\"]\n\
+                [[routes]]\nname = \"live\"\nenforce = \"log\"\n\
+                [[routes]]\nname = \"strict\"\npath = \"/strict\"";
+    let gateway = Gateway::configured(toml).await;
+    let ask = |uri: &str| {
+        let headers = format!(
+            "x-forwarded-method: GET\r\nx-forwarded-proto: http\r\nx-forwarded-host: app.example\r\n\
+             x-forwarded-for: 192.0.2.7\r\nx-forwarded-uri: {uri}\r\n"
+        );
+        let gateway = &gateway;
+        async move { gateway.get("/_doorward/auth/traefik", &headers).await }
+    };
+    let live = ask("/data").await;
+    assert_eq!((live.status, live.header("x-auth-user")), (200, Some("")), "vouches for nobody");
+    assert_eq!(ask("/strict").await.status, 401);
+    let counted = report(&gateway, 1).await;
+    assert_eq!((counted[0].0.client.as_str(), counted[0].0.route.as_str()), ("192.0.2.7", "live"));
+}
