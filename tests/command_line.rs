@@ -159,3 +159,99 @@ fn check_shows_the_rules_in_effect_or_every_problem() {
     assert_eq!(error["problems"].as_array().unwrap().len(), 2);
     assert_eq!(error["problems"][1]["line"], 2);
 }
+
+/// Runs a command whose arguments hold blanks; exit code, output and errors.
+fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_doorward")).args(arguments).current_dir(folder).env_clear().output();
+    let output = output.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+const GUARDED: &str = r#"
+[[upstreams]]
+name = "app"
+url = "http://127.0.0.1:9"
+[[routes]]
+name = "main"
+upstream = "app"
+rules = [{ name = "users", path = "/users", allow = "admin" }, { name = "rest", allow = ["viewer", "agent"] }]
+[[tests]]
+as = { role = "member" }
+request = "GET /users"
+expect = "deny"
+"#;
+
+#[test]
+fn explain_tells_what_a_role_a_user_and_a_key_may_do_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::write(here.join("doorward.toml"), GUARDED).unwrap();
+    let (code, told, _) = run(here, &["explain", "GET /users/7", "--as", "role:member"]);
+    assert_eq!(code, 1);
+    for line in ["deny by rule `users` (forbidden)", "route: main -> app", "  users: allows others only"] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let (code, told, _) = run(here, &["explain", "GET /", "--as", "role:viewer", "--group", "data"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("users: skipped: `path` does not fit") && told.contains("groups data"), "{told}");
+    assert_eq!(run(here, &["explain", "GET /"]).0, 1, "nobody is nobody");
+
+    json(here, "user add alice --role admin", "");
+    json(here, "key create ingest --role agent --path /v1", "");
+    let (code, told, _) = run(here, &["explain", "DELETE /users/7", "--as", "user:alice", "--json"]);
+    let why: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &why["code"]), (1, &"password-change-required".into()), "hers is a temporary one");
+    let (code, told, _) = run(here, &["explain", "POST /v1/x", "--as", "key:ingest", "--json"]);
+    let why: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &why["rule"], &why["caller"]["credential"]), (0, &"rest".into(), &"system-key".into()));
+    let (code, told, _) = run(here, &["explain", "POST /v2", "--as", "key:ingest", "--json"]);
+    let why: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &why["code"]), (1, &"key-scope".into()));
+    for wrong in [&["explain", "nonsense"][..], &["explain", "GET /a", "--as", "user:alice", "--group", "x"]]
+    {
+        let (code, _, told) = run(here, wrong);
+        assert_eq!(code, 2, "{wrong:?} {told}");
+    }
+    assert_eq!(run(here, &["explain", "GET /", "--as", "user:bob"]).0, 1);
+    assert_eq!(run(here, &["explain", "GET /", "--as", "bob"]).0, 1);
+}
+
+#[test]
+fn settings_whose_own_tests_fail_are_refused_and_test_tells_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let file = here.join("doorward.toml");
+    std::fs::write(&file, GUARDED).unwrap();
+    let (code, told, _) = run(here, &["test"]);
+    assert_eq!((code, told.trim()), (0, "The one test passes."));
+    assert_eq!(run(here, &["check"]).0, 0);
+
+    std::fs::write(&file, GUARDED.replace("allow = \"admin\"", "allow = \"viewer\"")).unwrap();
+    let (code, told, _) = run(here, &["test"]);
+    assert_eq!(code, 1);
+    assert!(
+        told.contains("GET /users by member gets `allow` by rule `users`, but `deny` is expected"),
+        "{told}"
+    );
+    assert!(told.contains("users: allows viewer") && told.contains("1 of 1 tests fail"), "{told}");
+    for command in ["check", "serve"] {
+        let (code, _, told) = run(here, &[command]);
+        assert_eq!(code, 2, "{command} {told}");
+        assert!(told.contains("doorward.toml:9  tests[0]: fails:"), "{told}");
+    }
+    // What does not serve is not held up by it.
+    json(here, "user list", "");
+}
+
+#[test]
+fn the_report_of_what_would_be_refused_is_empty_at_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::write(here.join("doorward.toml"), GUARDED).unwrap();
+    assert_eq!(json(here, "refused", "")["refused"], serde_json::json!([]));
+    assert_eq!(run(here, &["refused", "--since", "1h"]).1.trim(), "nothing would be refused");
+    assert_eq!(json(here, "refused --clear", "")["forgotten"], 0);
+    assert_eq!(refusal(here, "refused --since soon", "").0, 2);
+}

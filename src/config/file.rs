@@ -81,8 +81,8 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
     let server = server(root.server, &public_url, reader);
     let session = session(root.session, &public_url, reader);
     let forward_auth = forward_auth(&root.forward_auth, &server, reader);
-    let upstreams = upstream::upstreams(root.upstreams, &server.listen, forward_auth.is_on(), reader);
-    let routes = rules::routes(root.routes, &upstreams, forward_auth.is_on(), root.enforce, reader);
+    let mut upstreams = upstream::upstreams(root.upstreams, &server.listen, forward_auth.is_on(), reader);
+    let routes = rules::routes(root.routes, &mut upstreams, forward_auth.is_on(), root.enforce, reader);
     let tests = policy_tests::policy_tests(root.tests, reader);
     Config {
         secret,

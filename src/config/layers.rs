@@ -184,6 +184,11 @@ fn convert(value: &Spanned<DeValue<'_>>, path: &str, found: &mut dyn FnMut(&str,
 }
 
 /// A value written as TOML, as in an environment variable.
+/// A whole document; `None` if it is not TOML.
+pub(super) fn toml_table(text: &str) -> Option<Dict> {
+    DeTable::parse(text).ok().map(|table| convert_table(table.get_ref(), "", &mut |_, _| {}))
+}
+
 pub(super) fn toml_value(text: &str) -> Option<Value> {
     DeValue::parse(text).ok().map(|value| convert(&value, "", &mut |_, _| {}))
 }

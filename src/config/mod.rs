@@ -7,6 +7,7 @@ mod file;
 mod layers;
 mod pem;
 mod policy_tests;
+mod presets;
 mod problem;
 mod public_url;
 mod reader;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 
 pub use self::file::{Flags, Source, load};
 pub use self::policy_tests::{Expect, PolicyTest};
+pub use self::presets::Preset;
 pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;

@@ -1,6 +1,8 @@
 //! Routes and their rules, checked for what cannot be meant.
 
 use super::RouteConfig;
+use super::presets;
+use super::presets::PresetFile;
 use super::reader::{Reader, join, nearest};
 use super::section::Section;
 use super::settings::{Route, Rule as Written};
@@ -18,7 +20,7 @@ use crate::policy::Who;
 
 pub(super) fn routes(
     written: Vec<Route>,
-    upstreams: &[Named],
+    upstreams: &mut [Named],
     forward_auth: bool,
     enforce: Enforce,
     reader: &mut Reader,
@@ -48,14 +50,18 @@ pub(super) fn routes(
         if let Some(used) = upstream.and_then(|index| used.get_mut(index)) {
             *used = true;
         }
+        let preset = route.preset.map(|preset| preset.file(&mut presets::reader()));
+        if let (Some(file), Some(named)) = (&preset, upstream.and_then(|index| upstreams.get_mut(index))) {
+            presets::complete(named, file, reader);
+        }
         let config = RouteConfig {
             name: route.name.as_ref().map_or_else(|| default_name(&route), |name| name.0.clone()),
             hosts: route.host.iter().map(|host| host.0.clone()).collect(),
             path: route.path.0.clone(),
             upstream,
             prefixes: prefixes(&route, reader),
-            headers: route.headers,
-            policy: policy(&route, route.enforce.unwrap_or(enforce), reader),
+            headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
+            policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(enforce), reader),
         };
         warn_of_leniency(&config, route.place(), reader);
         compare(&config, &routes, route.place(), reader);
@@ -158,8 +164,8 @@ fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &m
     }
 }
 
-fn policy(route: &Route, enforce: Enforce, reader: &mut Reader) -> Policy {
-    if route.rules.is_empty() {
+fn policy(route: &Route, preset: Option<&PresetFile>, enforce: Enforce, reader: &mut Reader) -> Policy {
+    if route.rules.is_empty() && preset.is_none() {
         return Policy::standard(enforce);
     }
     let mut rules: Vec<Rule> = Vec::new();
@@ -186,6 +192,13 @@ fn policy(route: &Route, enforce: Enforce, reader: &mut Reader) -> Policy {
         }
         rules.push(rule);
         warn_of_signing_out(&rules, written.place(), reader);
+    }
+    // A rule of the route replaces the shipped one of its name.
+    for (index, written) in preset.iter().flat_map(|file| file.rules.iter().enumerate()) {
+        let shipped = presets::moved(rule(written, index, enforce, reader), &route.path.0);
+        if !rules.iter().any(|own| own.name == shipped.name) {
+            rules.push(shipped);
+        }
     }
     Policy { rules, enforce }
 }

@@ -6,6 +6,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::pem::{CertificateFile, KeyFile};
+use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::Required;
 use super::section::section;
@@ -294,6 +295,11 @@ section! {
         headers: Option<HeaderPreset>, r#""grafana""#;
         /// `on`, `log` or `off` for this route, instead of the general `enforce`.
         enforce: Option<Enforce>, r#""log""#;
+        /// Rules shipped for a known application: `phoenix`, `pyroscope`, `micromegas`, `grafana`, `jupyter`,
+        /// `streamlit`, `mlflow`. The route's own `rules` are tried before them, and one that has the name of a
+        /// shipped rule replaces it. The files are in the folder `presets`; `doorward check` shows what is in
+        /// effect.
+        preset: Option<Preset>, r#""phoenix""#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is
         /// refused. Without rules, reading needs `viewer` and everything else `member`.
         rules: Vec<Rule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;

@@ -133,10 +133,13 @@ fn reaches(host: &str, own: IpAddr) -> bool {
 
 /// Spellings of paths, as the rest of the code asks for them.
 pub(super) fn opt_ins(paths: &Paths) -> PathOptIns {
-    let allowed = |wanted| paths.allow.contains(&wanted);
+    spellings(&paths.allow)
+}
+
+pub(super) fn spellings(allowed: &[PathOptIn]) -> PathOptIns {
     PathOptIns {
-        encoded_slash: allowed(PathOptIn::EncodedSlash),
-        semicolon: allowed(PathOptIn::Semicolon),
-        empty_segment: allowed(PathOptIn::EmptySegment),
+        encoded_slash: allowed.contains(&PathOptIn::EncodedSlash),
+        semicolon: allowed.contains(&PathOptIn::Semicolon),
+        empty_segment: allowed.contains(&PathOptIn::EmptySegment),
     }
 }

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use url::Host;
 
 use super::layers;
+use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
@@ -207,6 +208,15 @@ choice! {
         "member" => Self::Member,
         "viewer" => Self::Viewer,
         "agent" => Self::Agent,
+    }
+    Preset {
+        "phoenix" => Self::Phoenix,
+        "pyroscope" => Self::Pyroscope,
+        "micromegas" => Self::Micromegas,
+        "grafana" => Self::Grafana,
+        "jupyter" => Self::Jupyter,
+        "streamlit" => Self::Streamlit,
+        "mlflow" => Self::Mlflow,
     }
     RequestKind { "plain" => Self::Plain, "websocket" => Self::WebSocket, "grpc" => Self::Grpc }
     Expect { "allow" => Self::Allow, "deny" => Self::Deny, "sign-in" => Self::SignIn }

@@ -318,3 +318,42 @@ fn policy_tests_pass_where_they_are_true_and_tell_what_is_not() {
     }
     assert_eq!(Method::GET, good.tests[1].method);
 }
+
+#[test]
+fn every_preset_is_what_its_tests_say_at_any_path() {
+    for preset in config::Preset::ALL {
+        let name = format!("{preset:?}").to_lowercase();
+        for path in ["/", "/apps/x"] {
+            let mut config =
+                config(&format!("[[routes]]\nupstream = \"app\"\npath = \"{path}\"\npreset = \"{name}\""));
+            config.tests = preset.tests();
+            if path != "/" {
+                for test in &mut config.tests {
+                    // A gRPC method has no path that could be moved.
+                    test.rule = None;
+                    test.target = format!("{path}{}", test.target).parse().unwrap();
+                }
+                config.tests.retain(|test| test.kind != RequestKind::Grpc);
+            }
+            if let Err(error) = policy_tests::passed(config) {
+                panic!("{name} at {path}:\n{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_of_the_route_come_before_a_presets_and_replace_those_of_their_name() {
+    let rulebook = Rulebook::new(&config(
+        "[[routes]]\nupstream = \"app\"\npreset = \"phoenix\"\nrules = [
+         { name = \"export\", path = \"/export\", allow = \"admin\" },
+         { name = \"writes\", methods = \"write\", allow = \"admin\" } ]",
+    ));
+    assert_eq!(told(&rulebook, "GET /export", Some(principal(Role::Member))), "deny stops export");
+    assert_eq!(told(&rulebook, "POST /x", Some(principal(Role::Member))), "deny stops writes");
+    assert_eq!(told(&rulebook, "GET /x", Some(principal(Role::Viewer))), "allow passes reads");
+    assert_eq!(
+        rulebook.explain(&asked("POST /x", None)).rules.iter().filter(|t| t.rule == "writes").count(),
+        1
+    );
+}

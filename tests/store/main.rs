@@ -80,6 +80,7 @@ mod api_keys;
 mod doctor;
 mod handovers;
 mod opening;
+mod refused;
 mod sessions;
 mod setup;
 mod throttle;

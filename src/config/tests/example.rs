@@ -37,7 +37,7 @@ fn the_example_works_with_every_setting_uncommented() {
     desk.write("admin-password", "correct horse battery\n", 0o600);
     let config = desk.load().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((config.upstreams.len(), config.routes.len()), (2, 3));
-    assert_eq!(config.routes[1].policy.rules.len(), 5);
+    assert!(config.routes[1].policy.rules.len() > 5, "its own and the preset's");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
