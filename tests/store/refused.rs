@@ -43,7 +43,8 @@ async fn a_report_can_be_narrowed_and_forgotten(store: &Store) {
     assert_eq!(store.list_refused(later(11)).await.unwrap().len(), 1);
     assert_eq!(store.list_refused(later(21)).await.unwrap(), []);
     assert_eq!(store.purge_refused(later(11)).await.unwrap(), 1);
-    assert_eq!(store.list_refused(NOW).await.unwrap()[0].0.rule, "new");
+    let left = store.list_refused(NOW).await.unwrap();
+    assert_eq!(left.first().map(|(by, _)| by.rule.as_str()), Some("new"));
 }
 
 async fn no_number_of_clients_makes_more_than_a_bounded_number_of_rows(store: &Store) {
@@ -59,5 +60,6 @@ async fn no_number_of_clients_makes_more_than_a_bounded_number_of_rows(store: &S
     // What is known already is still counted by itself.
     store.add_refused(&[(by("reads", "0-1"), tally(5, 0, 2, "/"))]).await.unwrap();
     let again = store.list_refused(later(2)).await.unwrap();
-    assert_eq!((again.len(), again[0].0.client.as_str(), again[0].1.count), (1, "0-1", 6));
+    let again: Vec<_> = again.iter().map(|(by, tally)| (by.client.as_str(), tally.count)).collect();
+    assert_eq!(again, [("0-1", 6)]);
 }
