@@ -4,8 +4,8 @@
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
 #   tests/run.sh --long   the same with the long forms of tests that have one
 #
-# Installs what it needs: Chromium with its driver, nginx, HAProxy, PostgreSQL and Python's venv by
-# apt-get, the peers by pip into .tests/venv. Every server it starts listens on 127.0.0.1 only and ends with it.
+# Installs what it needs: Chromium with its driver, nginx, HAProxy, PostgreSQL, Node.js with npm and Python's
+# venv by apt-get, the peers by pip into .tests/venv and by npm into .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -56,6 +56,7 @@ missing_packages() {
   [ -x /usr/sbin/haproxy ] || echo haproxy
   [ -x /usr/sbin/nginx ] || echo nginx
   [ -n "$(postgres_programs)" ] || echo postgresql
+  command -v npm >/dev/null || echo nodejs npm
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
 }
 
@@ -87,8 +88,18 @@ install_python() {
   cp tests/peers/requirements.txt .tests/venv/requirements.txt
 }
 
+# The same for what comes by npm; scripts of packages are not run.
+install_node() {
+  cmp -s tests/peers/package.json .tests/node/installed.json && return 0
+  echo "installing into .tests/node:" && grep '^    ' tests/peers/package.json
+  mkdir -p .tests/node
+  cp tests/peers/package.json .tests/node/package.json || return 1
+  npm install --prefix .tests/node --ignore-scripts --no-audit --no-fund --no-package-lock --silent || return 1
+  cp tests/peers/package.json .tests/node/installed.json
+}
+
 install_all() {
-  install_packages && install_python
+  install_packages && install_python && install_node
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ use crate::service::bootstrap::Bootstrap;
 use crate::service::doctor;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
+use crate::service::own_keys::OwnKeys;
 use crate::service::password::Passwords;
 use crate::service::refused;
 use crate::service::revocation::Revocations;
@@ -212,7 +213,8 @@ impl Running {
         let site = Site::new(config.public_url.clone(), &config.session);
         let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(&clock));
         let subjects = Subjects::new(accounts.clone(), api_keys.clone());
-        let services = Services { login, sessions: sessions.clone(), handovers, accounts };
+        let own_keys = OwnKeys::new(login.clone(), api_keys.clone(), Arc::clone(&clock));
+        let services = Services { login, sessions: sessions.clone(), handovers, accounts, own_keys };
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(key.derive("bounce cookie"), Arc::clone(&clock));
         let web = Web::new(site.clone(), &config.login, services, hosts, bounces);

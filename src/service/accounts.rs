@@ -8,6 +8,7 @@ use super::attempts::Attempts;
 use super::done;
 use super::login::check_password;
 pub use super::new_user::NewUser;
+use super::new_user::check_display_name;
 use super::new_user::check_group;
 use super::new_user::check_role;
 use super::password::Passwords;
@@ -107,6 +108,19 @@ impl Accounts {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn list(&self) -> Result<Vec<User>, ServiceError> {
         Ok(self.store.list_users().await?)
+    }
+
+    /// Gives a user another name for pages and applications to show; an empty one is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`], [`ServiceError::Invalid`].
+    pub async fn set_display_name(&self, id: &UserId, name: &str) -> Result<(), ServiceError> {
+        let name = Some(name.trim()).filter(|name| !name.is_empty());
+        check_display_name(name)?;
+        let found = self.store.set_display_name(id, name).await?;
+        self.revocations.bump();
+        if found { Ok(()) } else { Err(ServiceError::NotFound { what: "user" }) }
     }
 
     /// Gives a user another role and, if it is another, ends the user's sessions.
@@ -302,6 +316,26 @@ mod tests {
                 "{taken:?}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_shown_name_is_changed_cleared_and_checked() {
+        let world = World::new().await;
+        let user = world.user("zelda").await;
+        let shown = async || world.accounts.find_by_id(&user.id).await.unwrap().unwrap().display_name;
+        let epoch = world.revocations.epoch().current();
+        world.accounts.set_display_name(&user.id, " Zelda Zett ").await.unwrap();
+        assert_eq!(shown().await.as_deref(), Some("Zelda Zett"));
+        assert!(world.revocations.epoch().current() > epoch);
+        for bad in ["\u{1b}[2J", &"x".repeat(129)] {
+            let refused = world.accounts.set_display_name(&user.id, bad).await;
+            assert!(matches!(refused, Err(ServiceError::Invalid { .. })), "{refused:?}");
+        }
+        assert_eq!(shown().await.as_deref(), Some("Zelda Zett"));
+        world.accounts.set_display_name(&user.id, "  ").await.unwrap();
+        assert_eq!(shown().await, None);
+        let nobody = world.accounts.set_display_name(&UserId("nobody".into()), "x").await;
+        assert!(matches!(nobody, Err(ServiceError::NotFound { .. })));
     }
 
     #[tokio::test]

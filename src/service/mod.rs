@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod doctor;
 pub mod handovers;
 pub mod login;
+pub mod own_keys;
 pub mod password;
 pub mod refused;
 pub mod revocation;
@@ -89,6 +90,7 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(what) => Self::Conflict { what },
+            StoreError::Full(what) => Self::invalid(what, "is at its limit: revoke one first"),
             other => Self::Unavailable(Box::new(other)),
         }
     }

@@ -79,7 +79,8 @@ pub(super) fn check_group(group: &str) -> Result<(), ServiceError> {
     check_name(group).map_err(|bad| ServiceError::invalid("group", bad.to_string()))
 }
 
-fn check_display_name(name: Option<&str>) -> Result<(), ServiceError> {
+/// Refuses what cannot be shown as a name.
+pub(super) fn check_display_name(name: Option<&str>) -> Result<(), ServiceError> {
     let fits = |name: &str| {
         !name.trim().is_empty()
             && name.chars().count() <= LONGEST_DISPLAY_NAME

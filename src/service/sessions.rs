@@ -166,6 +166,18 @@ impl Sessions {
         if own.iter().any(|(session, _)| session.id == id) { self.end(id).await } else { Ok(false) }
     }
 
+    /// Ends every session of a user but the one with this id and those of its browser at other hosts; how many
+    /// they were.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn end_others(&self, user: &UserId, kept: &str) -> Result<u64, ServiceError> {
+        let ended = self.store.end_other_sessions_of(user, kept).await?;
+        self.revocations.bump();
+        Ok(ended)
+    }
+
     /// Ends every session of a user; how many they were.
     ///
     /// # Errors
@@ -327,6 +339,22 @@ mod tests {
         assert!(world.sessions.resolve(digest).await.unwrap().is_some());
         assert!(world.sessions.end_own(&alice.id, &session.id).await.unwrap());
         assert_eq!(world.sessions.resolve(digest).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn all_sessions_but_one_are_ended() {
+        let world = World::new().await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let (first, _) = open(&world, &alice).await;
+        let (kept, session) = open(&world, &alice).await;
+        let (of_bob, _) = open(&world, &bob).await;
+        let epoch = world.revocations.epoch().current();
+        assert_eq!(world.sessions.end_others(&alice.id, &session.id).await.unwrap(), 1);
+        assert!(world.revocations.epoch().current() > epoch);
+        assert_eq!(world.sessions.resolve(first).await.unwrap(), None);
+        for stays in [kept, of_bob] {
+            assert!(world.sessions.resolve(stays).await.unwrap().is_some());
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::pool::Row;
+use super::pool::{Change, Row};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
@@ -14,6 +14,10 @@ use crate::model::user::User;
 use crate::model::user::UserId;
 
 const CORRUPT: StoreError = StoreError::Corrupt { table: "api_keys" };
+/// Keys of one user that can be used.
+const MOST_LIVE: i64 = 50;
+/// Keys of one user that have ended and are still listed.
+const MOST_ENDED: i64 = 100;
 /// Rows written in one transaction: others must not wait long behind a large batch.
 const BATCH: usize = 200;
 
@@ -66,7 +70,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if the id is taken, [`StoreError::Corrupt`] if a scope entry is empty or
+    /// [`StoreError::Conflict`] if the id is taken, [`StoreError::Full`] if the owner has 50 keys, [`StoreError::Corrupt`] if a scope entry is empty or
     /// has more than one line, [`StoreError::Unavailable`] if the owner does not exist.
     pub async fn add_key(&self, key: &ApiKey, digest: TokenDigest) -> Result<(), StoreError> {
         const SQL: &str = "INSERT INTO api_keys (id, digest, name, owner, role, paths, methods, networks,
@@ -92,6 +96,9 @@ impl Store {
             key.revoked.as_ref().map(|(_, by)| by.as_str()).into(),
         ];
         let mut change = self.pool.change_in_turn().await?;
+        if let Some(owner) = &key.owner {
+            make_room(&mut change, owner, key.created_at).await?;
+        }
         if change.execute(SQL, &values).await? == 0 {
             return Err(StoreError::Conflict("key"));
         }
@@ -159,4 +166,19 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Sees to it that a user can have one more key, and forgets the oldest of those that have ended.
+async fn make_room(change: &mut Change, owner: &UserId, now: Timestamp) -> Result<(), StoreError> {
+    const LIVE: &str = "SELECT COUNT(*) AS total FROM api_keys
+         WHERE owner = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
+    const FORGET: &str = "DELETE FROM api_keys WHERE owner = $1 AND (revoked_at IS NOT NULL OR expires_at <= $2)
+         AND id NOT IN (SELECT id FROM api_keys WHERE owner = $1 AND (revoked_at IS NOT NULL OR expires_at <= $2)
+             ORDER BY created_at DESC, id LIMIT $3)";
+    let live = change.row(LIVE, &[(&owner.0).into(), now.into()]).await?;
+    if live.map_or(Ok(0), |row| row.number("total"))? >= MOST_LIVE {
+        return Err(StoreError::Full("number of keys"));
+    }
+    change.execute(FORGET, &[(&owner.0).into(), now.into(), MOST_ENDED.into()]).await?;
+    Ok(())
 }

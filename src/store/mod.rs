@@ -31,6 +31,9 @@ pub enum StoreError {
     /// The name, whose kind is given, is taken.
     #[error("this {0} already exists")]
     Conflict(&'static str),
+    /// There is no room for one more; what is counted.
+    #[error("the {0} is at its limit")]
+    Full(&'static str),
     /// The database cannot be reached or did not answer as it should.
     #[error("the database is not available")]
     Unavailable(#[from] sqlx::Error),

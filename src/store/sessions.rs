@@ -1,6 +1,6 @@
 //! Sessions, looked up by the digest of their cookie.
 
-use super::pool::Row;
+use super::pool::{Row, Value};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
@@ -141,22 +141,36 @@ impl Store {
              (SELECT coalesce(parent_id, id) FROM sessions WHERE id = $1) AND id <> $1";
         const FAMILY: &str = "DELETE FROM sessions WHERE id = $1
              OR id = (SELECT parent_id FROM sessions WHERE id = $1)";
-        Ok(self.end_where([CHILDREN, FAMILY], id).await? > 0)
+        Ok(self.end_where([CHILDREN, FAMILY], &[id.into()]).await? > 0)
     }
 
     /// Ends all sessions of a user; how many they were.
     pub async fn end_sessions_of(&self, user: &UserId) -> Result<u64, StoreError> {
         const CHILDREN: &str = "DELETE FROM sessions WHERE user_id = $1 AND parent_id IS NOT NULL";
         const PARENTS: &str = "DELETE FROM sessions WHERE user_id = $1";
-        self.end_where([CHILDREN, PARENTS], &user.0).await
+        self.end_where([CHILDREN, PARENTS], &[(&user.0).into()]).await
+    }
+
+    /// Ends the sessions of a user but for one and its family, by the id of any of them; how many they were.
+    pub async fn end_other_sessions_of(&self, user: &UserId, kept: &str) -> Result<u64, StoreError> {
+        const CHILDREN: &str =
+            "DELETE FROM sessions WHERE user_id = $1 AND parent_id IS NOT NULL AND parent_id <>
+             coalesce((SELECT coalesce(parent_id, id) FROM sessions WHERE id = $2), '')";
+        const PARENTS: &str = "DELETE FROM sessions WHERE user_id = $1 AND parent_id IS NULL AND id <>
+             coalesce((SELECT coalesce(parent_id, id) FROM sessions WHERE id = $2), '')";
+        self.end_where([CHILDREN, PARENTS], &[(&user.0).into(), kept.into()]).await
     }
 
     /// Children go first: what a cascade takes is not counted by both databases.
-    async fn end_where(&self, statements: [&'static str; 2], id: &str) -> Result<u64, StoreError> {
+    async fn end_where(
+        &self,
+        statements: [&'static str; 2],
+        values: &[Value<'_>],
+    ) -> Result<u64, StoreError> {
         let mut change = self.pool.change_in_turn().await?;
         let mut ended = 0;
         for sql in statements {
-            ended += change.execute(sql, &[id.into()]).await?;
+            ended += change.execute(sql, values).await?;
         }
         if ended > 0 {
             revision::raise(&mut change).await?;

@@ -160,6 +160,19 @@ impl Store {
         Ok(replaced > 0)
     }
 
+    /// Gives a user another name to be shown, or none; `false` if there is no such user.
+    pub async fn set_display_name(&self, id: &UserId, name: Option<&str>) -> Result<bool, StoreError> {
+        const SQL: &str = "UPDATE users SET display_name = $2 WHERE id = $1";
+        let mut change = self.pool.change_in_turn().await?;
+        if change.execute(SQL, &[(&id.0).into(), name.into()]).await? == 0 {
+            return Ok(false);
+        }
+        // No right is lost, but applications are told the name from memory.
+        revision::raise(&mut change).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
     /// Gives a user another role and ends the user's sessions; nothing happens if the role is the same.
     pub async fn set_role(&self, id: &UserId, role: Role) -> Result<Changed, StoreError> {
         const SQL: &str = "UPDATE users SET role = $2 WHERE id = $1";

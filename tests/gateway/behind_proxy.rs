@@ -196,6 +196,29 @@ async fn signing_in_once_is_enough_for_every_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_account_is_at_the_public_host_and_what_an_application_has_seen_is_worth_nothing_there() {
+    let gateway = gateway().await;
+    let mut browser = arrived(&gateway).await;
+    let mut other = arrived(&gateway).await;
+    let page = browser.open("http://app.example/_doorward/account").await;
+    assert_eq!((page.answer.status, page.url.as_str()), (200, "http://localhost/_doorward/account"));
+    let text = page.answer.text();
+    assert!(text.contains("also at app.example") && text.matches("this one").count() == 1, "{text}");
+    let there = "http://app.example/_doorward/account";
+    for (path, fields) in [("/name", &[("name", "Evil")][..]), ("/sessions/end-others", &[])] {
+        let page = browser.submit(&format!("{there}{path}"), fields).await;
+        assert_eq!(page.url, "http://localhost/_doorward/account");
+    }
+    assert_eq!(gateway.accounts.find("vera").await.unwrap().unwrap().display_name, None);
+    assert_eq!(other.open(DEEP).await.url, DEEP, "still signed in");
+
+    let page = browser.submit("http://localhost/_doorward/account/sessions/end-others", &[]).await;
+    assert_eq!(page.answer.status, 200);
+    assert!(other.open(DEEP).await.url.contains("/_doorward/login"), "signed out at every host");
+    assert_eq!(browser.open(DEEP).await.url, DEEP, "what belongs to this browser stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_taken_along_counts_at_its_own_host_only() {
     let gateway = gateway().await;
     let browser = arrived(&gateway).await;

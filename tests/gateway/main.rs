@@ -10,6 +10,7 @@
 
 mod support;
 
+mod account;
 mod behind_proxy;
 mod compat;
 mod credentials;

@@ -3,10 +3,13 @@
 
 #![cfg(test)]
 
+mod accessibility;
+mod account;
 mod browser;
 mod compat;
 mod phoenix;
 mod proxies;
 mod quickstart;
+mod schema;
 mod streamlit;
 mod support;

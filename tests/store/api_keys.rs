@@ -9,6 +9,8 @@ on_each_database![
     a_key_is_revoked_once,
     last_use_never_moves_back,
     keys_are_listed_by_owner,
+    a_user_has_at_most_fifty_keys_that_can_be_used,
+    the_oldest_ended_keys_of_a_user_are_forgotten,
 ];
 
 async fn a_key_is_found_as_it_was_stored(store: &Store) {
@@ -78,4 +80,45 @@ async fn keys_are_listed_by_owner(store: &Store) {
     assert_eq!(ids(store.list_keys(None).await.unwrap()), ["a", "b"]);
     assert_eq!(ids(store.list_keys(Some(&alice.id)).await.unwrap()), ["a"]);
     assert_eq!(ids(store.list_keys(Some(&UserId::fresh())).await.unwrap()), Vec::<String>::new());
+}
+
+async fn a_user_has_at_most_fifty_keys_that_can_be_used(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    let bob = added(store, "bob", Role::Member).await;
+    let of = |owner, id: &str| ApiKey { expires_at: Some(later(10)), ..key(id, Some(owner)) };
+    for number in 0..50 {
+        let id = format!("k{number}");
+        store.add_key(&of(&alice, &id), TokenDigest::of(&id)).await.unwrap();
+    }
+    let full = store.add_key(&of(&alice, "more"), TokenDigest::of("more")).await;
+    assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
+    assert!(store.find_key("more").await.unwrap().is_none());
+    store.add_key(&of(&bob, "bobs"), TokenDigest::of("bobs")).await.unwrap();
+    store.add_key(&key("systems", None), TokenDigest::of("systems")).await.unwrap();
+    assert!(store.revoke_key("k7", "alice", NOW).await.unwrap());
+    store.add_key(&of(&alice, "more"), TokenDigest::of("more")).await.unwrap();
+    let full = store.add_key(&of(&alice, "most"), TokenDigest::of("most")).await;
+    assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
+    let when_the_others_have_ended = ApiKey { created_at: later(10), expires_at: None, ..of(&alice, "most") };
+    store.add_key(&when_the_others_have_ended, TokenDigest::of("most")).await.unwrap();
+}
+
+async fn the_oldest_ended_keys_of_a_user_are_forgotten(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    store.add_key(&key("kept", Some(&alice)), TokenDigest::of("kept")).await.unwrap();
+    for number in 0..103_i64 {
+        let id = format!("k{number:03}");
+        let ended = ApiKey {
+            created_at: later(number + 1),
+            revoked: Some((NOW, "alice".to_owned())),
+            ..key(&id, Some(&alice))
+        };
+        store.add_key(&ended, TokenDigest::of(&id)).await.unwrap();
+    }
+    let last = ApiKey { created_at: later(200), ..key("last", Some(&alice)) };
+    store.add_key(&last, TokenDigest::of("last")).await.unwrap();
+    assert_eq!(store.list_keys(Some(&alice.id)).await.unwrap().len(), 102, "100 that have ended, and 2");
+    for (id, there) in [("k000", false), ("k002", false), ("k003", true), ("k102", true), ("kept", true)] {
+        assert_eq!(store.find_key(id).await.unwrap().is_some(), there, "{id}");
+    }
 }

@@ -13,7 +13,32 @@ on_each_database![
     a_child_needs_a_living_parent_of_the_same_user,
     children_are_counted_among_themselves,
     a_child_in_use_keeps_its_parent,
+    all_but_one_family_of_a_user_are_ended,
 ];
+
+async fn all_but_one_family_of_a_user_are_ended(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    let bob = added(store, "bob", Role::Member).await;
+    for kept in ["kept", "child", "gone"] {
+        signed_in(store, &bob, "bobs").await;
+        for (parent, child) in [("kept", "child"), ("other", "others")] {
+            signed_in(store, &alice, parent).await;
+            assert!(handed_over(store, &alice, child, parent, 10).await);
+        }
+        let before = store.revision().await.unwrap();
+        let stays = kept != "gone";
+        let ended = store.end_other_sessions_of(&alice.id, kept).await.unwrap();
+        assert_eq!(ended, if stays { 2 } else { 4 }, "{kept}: a session that has ended keeps none");
+        assert!(store.revision().await.unwrap() > before);
+        for (id, stays) in
+            [("kept", stays), ("child", stays), ("other", false), ("others", false), ("bobs", true)]
+        {
+            assert_eq!(is_signed_in(store, id).await, stays, "{id}, but for {kept}");
+        }
+        store.end_sessions_of(&alice.id).await.unwrap();
+        store.end_sessions_of(&bob.id).await.unwrap();
+    }
+}
 
 /// Signs `of` in at another host, from the session `parent`; the token is the id.
 async fn handed_over(store: &Store, of: &User, id: &str, parent: &str, cap: usize) -> bool {

@@ -17,6 +17,7 @@ on_each_database![
     a_deleted_user_takes_everything_along,
     groups_come_and_go,
     a_group_name_that_would_read_as_two_is_refused,
+    a_shown_name_is_changed_and_cleared,
 ];
 
 async fn a_user_is_found_as_it_was_stored(store: &Store) {
@@ -253,4 +254,17 @@ async fn a_group_name_that_would_read_as_two_is_refused(store: &Store) {
         assert!(store.add_group(&alice.id, group).await.is_err(), "{group:?}");
     }
     assert_eq!(store.find_user(&alice.id).await.unwrap().unwrap().groups, Vec::<String>::new());
+}
+
+async fn a_shown_name_is_changed_and_cleared(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    for name in [Some("Alice Ä. <b>"), None] {
+        let before = store.revision().await.unwrap();
+        assert!(store.set_display_name(&alice.id, name).await.unwrap());
+        assert!(store.revision().await.unwrap() > before, "applications are told the name from memory");
+        let found = store.find_user(&alice.id).await.unwrap().unwrap();
+        assert_eq!(found.display_name.as_deref(), name);
+    }
+    assert!(!store.set_display_name(&UserId::fresh(), Some("x")).await.unwrap());
+    assert!(store.is_anybody().await.unwrap());
 }

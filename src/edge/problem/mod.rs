@@ -99,6 +99,17 @@ impl Problem {
         }
     }
 
+    /// A key or token at a page for people.
+    pub fn people_only() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "people-only",
+            "This page is for people",
+            "Keys and tokens do not work here. Sign in with a browser.",
+        )
+        .with(Remedy::OpenSignIn)
+    }
+
     /// A password where no passwords are taken.
     pub fn password_login_off() -> Self {
         Self::new(

@@ -36,6 +36,7 @@ use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
+use crate::service::own_keys::OwnKeys;
 use crate::service::sessions::Sessions;
 
 /// A request below the reserved path.
@@ -70,6 +71,8 @@ pub struct Services {
     pub handovers: Handovers,
     /// People, and the first admin.
     pub accounts: Accounts,
+    /// People's own keys.
+    pub own_keys: OwnKeys,
 }
 
 /// The pages.
@@ -86,6 +89,11 @@ pub struct Web {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Account,
+    Rename,
+    EndSession,
+    EndOtherSessions,
+    NewKey,
+    RevokeKey,
     Begin,
     Grant,
     Redeem,
@@ -101,11 +109,19 @@ const READ: &str = "GET, HEAD";
 /// What is used up by being fetched answers no HEAD.
 const FETCH: &str = "GET";
 const FORM: &str = "GET, HEAD, POST";
+/// Buttons of another page.
+const SEND: &str = "POST";
 
 /// Every address, and what it allows.
-const PLACES: [(&str, Place, &str); 11] = [
+const PLACES: [(&str, Place, &str); 17] = [
     ("", Place::Account, READ),
     ("/", Place::Account, READ),
+    ("/account", Place::Account, READ),
+    ("/account/name", Place::Rename, SEND),
+    ("/account/sessions/end", Place::EndSession, SEND),
+    ("/account/sessions/end-others", Place::EndOtherSessions, SEND),
+    ("/account/keys/new", Place::NewKey, FORM),
+    ("/account/keys/revoke", Place::RevokeKey, SEND),
     ("/handover", Place::Redeem, FETCH),
     ("/handover/begin", Place::Begin, FETCH),
     ("/handover/grant", Place::Grant, FETCH),
@@ -165,9 +181,9 @@ impl Web {
             return Err(Problem::not_found());
         };
         let sends = match request.method {
-            Method::GET => false,
-            Method::HEAD if allow != FETCH => false,
-            Method::POST if allow == FORM => true,
+            Method::GET if allow != SEND => false,
+            Method::HEAD if allow != FETCH && allow != SEND => false,
+            Method::POST if allow == FORM || allow == SEND => true,
             _ => return Err(Problem::method_not_allowed(allow)),
         };
         if sends {
@@ -184,6 +200,12 @@ impl Web {
         }
         match (place, sends) {
             (Place::Account, _) => account::show(self, request).await,
+            (Place::Rename, _) => account::rename(self, request).await,
+            (Place::EndSession, _) => account::end_session(self, request).await,
+            (Place::EndOtherSessions, _) => account::end_other_sessions(self, request).await,
+            (Place::NewKey, false) => account::show_new_key(self, request).await,
+            (Place::NewKey, true) => account::make_key(self, request).await,
+            (Place::RevokeKey, _) => account::revoke_key(self, request).await,
             (Place::Begin, _) => Ok(handover::begin(self, request)),
             (Place::Grant, _) => handover::grant(self, request).await,
             (Place::Redeem, _) => handover::redeem(self, request).await,

@@ -6,7 +6,7 @@ use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 
 use super::form::Alert;
-use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
+use super::{ReturnTarget, Visitor, Web, WebRequest, account, failed, form, user_agent};
 use crate::edge::page::Site;
 use crate::edge::problem::Problem;
 use crate::model::principal::Principal;
@@ -85,7 +85,11 @@ async fn renew(
     let user = user.ok_or_else(Problem::not_found)?;
     let opened = services.sessions.open(&user, request.client.address, user_agent(&request.headers)).await;
     let (cookie, _) = opened.map_err(|error| failed(&error))?;
-    let mut response = web.onward(target, false);
+    let mut response = if target.as_str() == web.site.link(account::PAGE) {
+        account::done(web, "password")
+    } else {
+        web.onward(target, false)
+    };
     response.headers_mut().append(SET_COOKIE, web.site.cookies().set_session(&cookie));
     Ok(response)
 }

@@ -20,6 +20,7 @@ use crate::model::time::Timestamp;
 use crate::model::token::MasterKey;
 use crate::model::user::User;
 use crate::service::accounts::NewUser;
+use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::Bootstrap;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
@@ -73,10 +74,12 @@ impl World {
         );
         let device_key = master.derive("device");
         let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), device_key, clock.clone());
+        let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
+        let own_keys = OwnKeys::new(login.clone(), keys, clock.clone());
         let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
         let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config);
-        let services = Services { login, sessions, handovers, accounts };
+        let services = Services { login, sessions, handovers, accounts, own_keys };
         let bounces = Bounces::new(master.derive("bounces"), clock);
         let web = Web::new(
             site,
@@ -479,7 +482,7 @@ async fn other_addresses_and_methods_are_told_apart() {
         assert_eq!(world.get(address, None).await.status, 404, "{address}");
     }
     let own = [(ORIGIN, ORIGIN_OF_OURS), form()];
-    assert_eq!(world.get("", None).await.header("location"), "/_doorward/login?rd=%2F_doorward");
+    assert_eq!(world.get("", None).await.header("location"), "/_doorward/login?rd=%2F_doorward%2Faccount");
     for (method, address, allow) in [
         (Method::PUT, "/login", "GET, HEAD, POST"),
         (Method::OPTIONS, "/login", "GET, HEAD, POST"),

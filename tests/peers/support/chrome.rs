@@ -23,8 +23,21 @@ pub(crate) struct Browser {
     _profile: TempDir,
 }
 
+/// How a browser shows pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    /// What it says its user prefers.
+    pub(crate) dark: bool,
+    /// A narrow window with a finger for a mouse.
+    pub(crate) phone: bool,
+}
+
 impl Browser {
     pub(crate) async fn start() -> Self {
+        Self::with(Look::default()).await
+    }
+
+    pub(crate) async fn with(look: Look) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut chromedriver = Command::new("chromedriver");
@@ -33,7 +46,7 @@ impl Browser {
         let url = format!("http://127.0.0.1:{port}");
         let driver = driver.ready(&format!("{url}/status"), PATIENCE).await;
         let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities(profile.path()))
+            .capabilities(capabilities(profile.path(), look))
             .connect(&url)
             .await
             .unwrap_or_else(|e| panic!("Chromium does not start: {e}\n{}", driver.output()));
@@ -54,13 +67,35 @@ impl Browser {
         }
     }
 
-    /// Fills the named fields and presses the page's one submit button.
-    pub(crate) async fn submit(&self, fields: &[(&str, &str)]) {
+    /// Fills the named fields.
+    pub(crate) async fn fill(&self, fields: &[(&str, &str)]) {
         for (name, value) in fields {
             let field = self.find(&format!("[name={name}]")).await;
             field.clear().await.unwrap();
             field.send_keys(value).await.unwrap();
         }
+    }
+
+    /// Puts into a field what its own limits would not let anybody type.
+    pub(crate) async fn fill_by_script(&self, name: &str, value: &str) {
+        let script = "document.getElementsByName(arguments[0])[0].value = arguments[1]";
+        self.client.execute(script, vec![json!(name), json!(value)]).await.unwrap();
+    }
+
+    /// Presses the button or link that is read out with this text, or begins with it.
+    pub(crate) async fn press(&self, text: &str) {
+        let named = |element: &str| format!("//{element}[starts-with(normalize-space(.), '{text}')]");
+        let either = format!("{} | {}", named("button"), named("a"));
+        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(&either)).await;
+        match found {
+            Ok(element) => element.click().await.unwrap(),
+            Err(error) => panic!("nothing to press: {text} ({error}):\n{}", self.text().await),
+        }
+    }
+
+    /// Fills the named fields and presses the page's one submit button.
+    pub(crate) async fn submit(&self, fields: &[(&str, &str)]) {
+        self.fill(fields).await;
         self.find("[type=submit], form button:not([type])").await.click().await.unwrap();
     }
 
@@ -119,8 +154,9 @@ impl Browser {
     }
 }
 
-fn capabilities(profile: &Path) -> Capabilities {
+fn capabilities(profile: &Path, look: Look) -> Capabilities {
     let directory = format!("--user-data-dir={}", profile.join("chromium").display());
+    let scheme = format!("--blink-settings=preferredColorScheme={}", u8::from(!look.dark));
     let arguments = [
         "--headless=new",
         "--no-sandbox",
@@ -134,7 +170,12 @@ fn capabilities(profile: &Path) -> Capabilities {
         "--no-proxy-server",
         "--window-size=1200,800",
         &directory,
+        &scheme,
     ];
-    let options = json!({ "goog:chromeOptions": { "args": arguments } });
+    let mut options = json!({ "goog:chromeOptions": { "args": arguments } });
+    if look.phone {
+        let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 2, "touch": true });
+        options["goog:chromeOptions"]["mobileEmulation"] = json!({ "deviceMetrics": metrics });
+    }
     options.as_object().cloned().unwrap()
 }

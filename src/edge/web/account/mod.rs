@@ -1,0 +1,171 @@
+//! One's own account: who one is here, where one is signed in, and one's keys.
+//!
+//! Only a browser's session counts here. What makes something that outlives the session (a key, a password) asks
+//! for the password again; what takes something away does not.
+
+mod keys;
+mod sessions;
+
+use askama::Template;
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Response, StatusCode};
+
+use self::keys::KeyRow;
+pub(super) use self::keys::{make as make_key, revoke as revoke_key, show as show_new_key};
+use self::sessions::SessionRow;
+pub(super) use self::sessions::{end as end_session, end_others as end_other_sessions};
+use super::form::Alert;
+use super::{Visitor, Web, WebRequest, failed, form};
+use crate::edge::page::{RESERVED, Site};
+use crate::edge::problem::Problem;
+use crate::model::principal::PrincipalKind;
+use crate::model::principal::Proof;
+use crate::model::time::Timestamp;
+use crate::model::user::User;
+
+/// Where the account is.
+pub(super) const PAGE: &str = "/account";
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage<'a> {
+    site: &'a Site,
+    user: &'a User,
+    /// What the name field holds.
+    shown_name: &'a str,
+    ends: Moment,
+    sessions: Vec<SessionRow>,
+    keys: Vec<KeyRow>,
+    done: Option<&'static str>,
+    alert: Option<Alert>,
+}
+
+/// Somebody who is signed in in a browser.
+struct Person {
+    user: User,
+    /// The session by which we know, and when it ends.
+    session: String,
+    ends: Timestamp,
+}
+
+/// Who asks for a page of the account.
+enum Caller {
+    Person(Box<Person>),
+    /// Somebody who has to go elsewhere first.
+    Elsewhere(Response<Bytes>),
+}
+
+/// A time for programs and for people.
+struct Moment {
+    exact: String,
+    minute: String,
+    day: String,
+}
+
+impl Moment {
+    fn of(time: Timestamp) -> Self {
+        let exact = time.rfc3339();
+        let minute =
+            exact.get(..16).map_or_else(|| exact.clone(), |minute| minute.replace('T', " ") + " UTC");
+        let day = exact.get(..10).unwrap_or(&exact).to_owned();
+        Self { exact, minute, day }
+    }
+}
+
+/// The person who asks. Keys and tokens are for applications: one alone is refused, not sent to sign in. A session
+/// that was taken along to another host may be known to the application there, so it is worth nothing here; its
+/// browser is sent to the public host, where it has its own.
+async fn caller(web: &Web, request: &WebRequest) -> Result<Caller, Problem> {
+    let visitor = web.visitor(request).await?;
+    let Visitor::Known(who) = &visitor else {
+        if request.headers.contains_key(AUTHORIZATION) {
+            return Err(Problem::people_only());
+        }
+        let mut response = web.go(&web.site.link_back("/login", &web.site.link(PAGE)));
+        web.take_back(&visitor, &mut response);
+        return Ok(Caller::Elsewhere(response));
+    };
+    if who.must_change_password {
+        return Ok(Caller::Elsewhere(web.go(&web.site.link_back("/password", &web.site.link(PAGE)))));
+    }
+    let (PrincipalKind::User(id), Proof::Session { id: session, expires_at, host, .. }) =
+        (&who.kind, &who.proof)
+    else {
+        return Err(Problem::people_only());
+    };
+    if host.is_some() {
+        let own = web.site.public_url().url(&format!("{RESERVED}{PAGE}"));
+        return Ok(Caller::Elsewhere(web.go(&own)));
+    }
+    let user = web.services.accounts.find_by_id(id).await.map_err(|error| failed(&error))?;
+    let user = user.ok_or_else(Problem::not_found)?;
+    Ok(Caller::Person(Box::new(Person { user, session: session.clone(), ends: *expires_at })))
+}
+
+pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let person = match caller(web, request).await? {
+        Caller::Person(person) => person,
+        Caller::Elsewhere(response) => return Ok(response),
+    };
+    let done = form::parameter(request.query.as_deref(), "done");
+    let name = person.user.display_name.as_deref().unwrap_or_default();
+    page(web, &person, StatusCode::OK, name, done.and_then(|done| told(&done)), None).await
+}
+
+/// Changes the name that pages and applications show.
+pub(super) async fn rename(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let [name] = form::fields(&request.headers, &request.body, ["name"])?;
+    let person = match caller(web, request).await? {
+        Caller::Person(person) => person,
+        Caller::Elsewhere(response) => return Ok(response),
+    };
+    match web.services.accounts.set_display_name(&person.user.id, name.expose()).await {
+        Ok(()) => Ok(done(web, "name")),
+        Err(error) => {
+            let problem = failed(&error);
+            let alert = Alert { field: "name", text: problem.advice() };
+            let mut response = page(web, &person, problem.status, name.expose(), None, Some(alert)).await?;
+            problem.add_fields(&mut response);
+            Ok(response)
+        }
+    }
+}
+
+/// Back to the account, which says that it was done.
+pub(super) fn done(web: &Web, what: &str) -> Response<Bytes> {
+    web.go(&format!("{}?done={what}", web.site.link(PAGE)))
+}
+
+/// What was done, in words; nothing of what stands in the address is repeated.
+fn told(done: &str) -> Option<&'static str> {
+    match done {
+        "name" => Some("Your name was changed."),
+        "session" => Some("That browser is signed out."),
+        "sessions" => Some("Every other browser is signed out."),
+        "key" => Some("The key was revoked. It does not work any more."),
+        "password" => Some("Your password was changed. Every other browser is signed out."),
+        _ => None,
+    }
+}
+
+async fn page(
+    web: &Web,
+    person: &Person,
+    status: StatusCode,
+    shown_name: &str,
+    done: Option<&'static str>,
+    alert: Option<Alert>,
+) -> Result<Response<Bytes>, Problem> {
+    let page = AccountPage {
+        site: &web.site,
+        user: &person.user,
+        shown_name,
+        ends: Moment::of(person.ends),
+        sessions: sessions::rows(web, person).await?,
+        keys: keys::rows(web, person).await?,
+        done,
+        alert,
+    };
+    Ok(web.site.page(status, &page))
+}
