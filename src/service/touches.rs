@@ -24,6 +24,8 @@ const BATCH: usize = 4096;
 const WRITE_EVERY: Duration = Duration::from_secs(30);
 /// How often what has ended is deleted.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
+/// What would have been refused and did not come again is forgotten after this long.
+const REPORT_KEPT: Duration = Duration::from_hours(90 * 24);
 /// A gateway silent for this long has not stopped properly, and will not come back.
 const GATEWAY_GONE: Duration = Duration::from_hours(24);
 
@@ -128,6 +130,7 @@ impl Upkeep {
         self.store.purge_handovers(now).await?;
         self.store.purge_attempts(before(LONGEST_WINDOW)).await?;
         self.store.purge_gateways(before(GATEWAY_GONE)).await?;
+        self.store.purge_refused(before(REPORT_KEPT)).await?;
         Ok(())
     }
 }
