@@ -10,6 +10,7 @@ mod compat;
 mod phoenix;
 mod proxies;
 mod quickstart;
+mod rollout;
 mod schema;
 mod streamlit;
 mod support;

@@ -23,7 +23,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 const PROJECTS: &str = "{projects{edges{node{name traceCount}}}}";
 
 /// A running Phoenix; static, so it ends with this test program (its leash sees to that).
-struct Phoenix {
+pub(crate) struct Phoenix {
     http: String,
     grpc: String,
     _process: Process,
@@ -33,7 +33,7 @@ struct Phoenix {
 static PHOENIX: OnceCell<Phoenix> = OnceCell::const_new();
 
 impl Phoenix {
-    async fn shared() -> &'static Self {
+    pub(crate) async fn shared() -> &'static Self {
         PHOENIX.get_or_init(Self::start).await
     }
 
@@ -59,7 +59,7 @@ impl Phoenix {
     }
 
     /// The shipped configuration, with Phoenix where it listens here.
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         let shipped = std::fs::read_to_string(repository("deploy/phoenix.toml")).unwrap();
         for address in ["127.0.0.1:6006\"", "127.0.0.1:4317\""] {
             assert!(shipped.contains(address), "deploy/phoenix.toml names {address} no more");
@@ -88,7 +88,7 @@ async fn graphql(gateway: &Gateway, key: &str, body: impl Into<bytes::Bytes>) ->
 }
 
 /// How many traces a project has, by a GraphQL query; `None` while there is no such project.
-async fn traces(gateway: &Gateway, key: &str, project: &str) -> Option<u64> {
+pub(crate) async fn traces(gateway: &Gateway, key: &str, project: &str) -> Option<u64> {
     let answer = graphql(gateway, key, json!({ "query": PROJECTS }).to_string()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let answer = answer.json();

@@ -55,6 +55,13 @@ impl Gateway {
         Self { url, process: Some(process), config: path, directory }
     }
 
+    /// Writes another configuration over its own, as an editor does; it listens where it did.
+    pub(crate) fn save(&self, config: &str) {
+        let new = self.config.with_extension("new");
+        std::fs::write(&new, config.replace(ADDRESS, self.url.trim_start_matches("http://"))).unwrap();
+        std::fs::rename(new, &self.config).unwrap();
+    }
+
     /// What the server has printed so far.
     pub(crate) fn output(&self) -> String {
         self.process.as_ref().map(Process::output).unwrap_or_default()
