@@ -1,5 +1,6 @@
 //! Floor 7, the composition root: everything is built once, in floor order, and stopped in reverse.
 
+mod listen;
 mod master_key;
 mod sample;
 mod settings;
@@ -9,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
+pub use self::listen::Inherited;
 pub use self::settings::load;
 use crate::config::{Config, LogFormat, UpstreamAddress, UpstreamConfig};
 use crate::edge::page::Site;
@@ -27,7 +30,7 @@ use crate::server::access_log;
 use crate::server::admission::Admission;
 use crate::server::dispatch::Shared;
 use crate::server::worker::{Parts, Worker};
-use crate::server::{Listener, Phase, Surface};
+use crate::server::{Phase, listener};
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
@@ -76,10 +79,18 @@ pub enum StartError {
     #[error("cannot listen on {address}: choose another with server.listen or --listen")]
     Bind {
         /// Which.
-        address: SocketAddr,
+        address: String,
         /// What went wrong.
         #[source]
         cause: std::io::Error,
+    },
+    /// A listener without a socket.
+    #[error(
+        "no socket was handed over for {address}: start the socket unit, and look at its FileDescriptorName"
+    )]
+    NothingInherited {
+        /// As in the settings.
+        address: String,
     },
     /// Threads, runtimes, signals.
     #[error("the process cannot be set up")]
@@ -96,6 +107,7 @@ pub enum StartError {
 /// [`StartError`] if it does not start.
 pub fn serve(config: Config) -> Result<(), StartError> {
     start_logging(&config);
+    let inherited = Inherited::take();
     // One provider, chosen here: two of them in one process would make rustls panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let control = tokio::runtime::Builder::new_multi_thread()
@@ -106,9 +118,11 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     control.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = Running::start(config, Arc::new(SystemClock)).await?;
+        let running = Running::start_with(config, Arc::new(SystemClock), inherited).await?;
         running.announce();
+        tell_manager(&NotifyState::Ready);
         tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        tell_manager(&NotifyState::Stopping);
         tracing::info!("stopping: open requests are finished first");
         tokio::select! {
             () = running.stop() => {}
@@ -123,9 +137,12 @@ pub fn serve(config: Config) -> Result<(), StartError> {
 pub struct Running {
     config: Arc<Config>,
     addresses: Vec<SocketAddr>,
+    /// Every listener, for people to read.
+    places: Vec<String>,
     /// As configured: the sample is given an address of its own after this is written.
     upstreams: Vec<String>,
     bootstrap: Bootstrap,
+    accepting: (watch::Sender<bool>, JoinSet<()>),
     phase: watch::Sender<Phase>,
     closing: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
@@ -145,7 +162,20 @@ impl Running {
     /// # Errors
     ///
     /// [`StartError`]; then nothing is left running.
-    pub async fn start(mut config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::start_with(config, clock, Inherited::default()).await
+    }
+
+    /// The same, with sockets that a service manager listens on.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start_with(
+        mut config: Config,
+        clock: Arc<dyn Clock>,
+        inherited: Inherited,
+    ) -> Result<Self, StartError> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -154,14 +184,9 @@ impl Running {
         for upstream in &config.upstreams {
             upstream_tls::connector(upstream)?;
         }
-        let mut listeners = Vec::new();
-        for address in &config.server.listen {
-            listeners.push(bind(*address, tls.clone(), Surface::Public)?);
-        }
-        if let Some(address) = config.server.ops_listen {
-            listeners.push(bind(address, None, Surface::Operations)?);
-        }
-        let addresses = listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect();
+        let listeners = listen::listeners(&config.server, tls.as_ref(), inherited)?;
+        let addresses = listeners.iter().filter_map(|listener| listener.socket.address()).collect();
+        let places = listeners.iter().map(|listener| listener.socket.place()).collect();
 
         let store = Store::open(config.store.url.expose(), config.store.connections).await?;
         let key = master_key::load(&config)?;
@@ -256,14 +281,19 @@ impl Running {
         let limits = config.server.limits;
         let admission =
             Admission::new(limits.connections, limits.connections_per_client, &config.server.trusted_proxies);
+        let (stop_accepting, stopping) = watch::channel(false);
+        let mut acceptors = JoinSet::new();
         for listener in listeners {
-            tokio::spawn(server::accept(listener, workers.clone(), admission.clone(), phases.clone()));
+            let accept = listener::accept(listener, workers.clone(), admission.clone(), stopping.clone());
+            acceptors.spawn(accept);
         }
         Ok(Self {
             config,
             addresses,
+            places,
             upstreams,
             bootstrap,
+            accepting: (stop_accepting, acceptors),
             phase,
             closing,
             draining,
@@ -278,7 +308,7 @@ impl Running {
         })
     }
 
-    /// Where it listens, in the order of the configuration.
+    /// The IP addresses it listens on, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -299,8 +329,8 @@ impl Running {
         for upstream in &self.upstreams {
             tracing::info!("upstream {upstream}");
         }
-        for address in &self.addresses {
-            tracing::info!("listening on {address}");
+        for place in &self.places {
+            tracing::info!("listening on {place}");
         }
         tracing::info!("ready: open {}/", public.url(""));
         match &self.bootstrap {
@@ -322,6 +352,10 @@ impl Running {
     /// Stops: no new connections, open requests are finished within the configured time, what is left is cut.
     pub async fn stop(self) {
         self.draining.store(true, Ordering::Relaxed);
+        // What was accepted must reach a worker before the workers close their doors.
+        let (stop_accepting, mut acceptors) = self.accepting;
+        let _ = stop_accepting.send(true);
+        while acceptors.join_next().await.is_some() {}
         let _ = self.phase.send(Phase::Draining);
         let threads = self.threads;
         let mut drained = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join));
@@ -359,13 +393,11 @@ fn join(thread: std::thread::JoinHandle<()>) {
     }
 }
 
-fn bind(
-    address: SocketAddr,
-    tls: Option<tokio_rustls::TlsAcceptor>,
-    surface: Surface,
-) -> Result<Listener, StartError> {
-    let socket = server::bind(address).map_err(|cause| StartError::Bind { address, cause })?;
-    Ok(Listener { socket, tls, surface })
+/// Tells the service manager, if it wants to know (`sd_notify(3)`).
+fn tell_manager(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
 }
 
 async fn wait_until_fresh(revocations: &Revocations) -> Result<(), StartError> {

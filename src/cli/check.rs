@@ -49,7 +49,7 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
     let value = json!({
         "ok": true,
         "public_url": config.public_url.to_string(),
-        "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "listen": config.server.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
         "routes": routes,
         "tests": config.tests.len(),
         "warnings": config.warnings,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ use serde_json::json;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use url::Host;
 use url::Url;
 
@@ -44,6 +45,7 @@ use super::failure::Failure;
 use super::load_beside;
 use super::output::Output;
 use crate::config::Config;
+use crate::config::ListenAddress;
 
 /// Where every listener says whether it is ready.
 const READY: &str = "/_doorward/readyz";
@@ -52,22 +54,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The gateway's address [default: the first listener in the settings]
+    /// The gateway's address [default: of the settings, where operators ask or else clients]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
 /// Whom to ask what.
 pub(super) struct Question {
-    /// Name or address, without brackets.
-    host: String,
-    port: u16,
+    place: Place,
     /// `None` for plain HTTP.
     trust: Option<Trust>,
     /// The name in the certificate, if TLS is spoken.
     server_name: String,
     authority: String,
     path: String,
+}
+
+/// Where to connect.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Name or address, without brackets, and port.
+    Tcp(String, u16),
+    /// A socket file.
+    Unix(PathBuf),
 }
 
 /// Which certificate will do.
@@ -110,8 +119,7 @@ pub(super) fn from_url(text: &str) -> Result<Question, Failure> {
     let path = if url.path() == "/" { READY } else { url.path() };
     Ok(Question {
         server_name: host.clone(),
-        host,
-        port: url.port_or_known_default().ok_or_else(wrong)?,
+        place: Place::Tcp(host, url.port_or_known_default().ok_or_else(wrong)?),
         trust,
         authority: url.authority().rsplit('@').next().unwrap_or_default().to_owned(),
         path: path.to_owned(),
@@ -119,31 +127,35 @@ pub(super) fn from_url(text: &str) -> Result<Question, Failure> {
 }
 
 fn from_config(config: &Config) -> Result<Question, Failure> {
-    if let Some(address) = config.server.ops_listen {
-        let address = reachable(address);
+    if let Some(address) = &config.server.ops_listen {
+        let place = reachable(address).ok_or_else(|| nowhere("server.ops_listen is"))?;
         return Ok(Question {
-            host: address.ip().to_string(),
-            port: address.port(),
+            authority: match &place {
+                Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+                Place::Tcp(host, port) => format!("{host}:{port}"),
+                Place::Unix(_) => "localhost".to_owned(),
+            },
+            place,
             trust: None,
             server_name: String::new(),
-            authority: address.to_string(),
             path: "/readyz".to_owned(),
         });
     }
-    let address = config.server.listen.first().copied().map(reachable);
-    let address = address.ok_or_else(|| Failure::Usage("the settings name no listener".to_owned()))?;
+    let mut direct = config.server.listeners.iter().filter(|listener| !listener.proxy_protocol);
+    let (listener, place) = direct
+        .find_map(|listener| Some((listener, reachable(&listener.address)?)))
+        .ok_or_else(|| nowhere("every listener requires the PROXY protocol or is"))?;
     let trust = match &config.server.tls {
-        Some(files) => {
+        Some(files) if listener.tls => {
             let leaf = CertificateDer::from_pem_file(&files.certificate);
             Some(Trust::Exactly(leaf.map_err(|error| Failure::Failed(Box::new(error)))?))
         }
-        None => None,
+        _ => None,
     };
     let public = &config.public_url;
     let origin = public.origin();
     Ok(Question {
-        host: address.ip().to_string(),
-        port: address.port(),
+        place,
         trust,
         server_name: public.host().to_owned(),
         authority: origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority).to_owned(),
@@ -151,14 +163,25 @@ fn from_config(config: &Config) -> Result<Question, Failure> {
     })
 }
 
-/// The address to connect to for a listener, which may listen on all of them.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn nowhere(why: &str) -> Failure {
+    Failure::Usage(format!(
+        "{why} a socket that is handed over, and nothing says where: set server.ops_listen to an address, or give --url"
+    ))
+}
+
+/// Where to connect to for a listener, which may listen on all addresses; unknown for sockets that are handed over.
+fn reachable(address: &ListenAddress) -> Option<Place> {
+    let address = match address {
+        ListenAddress::Tcp(address) => *address,
+        ListenAddress::Unix(path) => return Some(Place::Unix(path.clone())),
+        ListenAddress::Inherited(_) => return None,
+    };
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    SocketAddr::new(ip, address.port())
+    Some(Place::Tcp(ip.to_string(), address.port()))
 }
 
 async fn ask(question: &Question) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
@@ -171,7 +194,23 @@ pub(super) async fn send(
     request: request::Builder,
 ) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
     let request = request.header(header::HOST, &question.authority).body(Empty::new())?;
-    let stream = TcpStream::connect((question.host.as_str(), question.port)).await?;
+    match &question.place {
+        Place::Tcp(host, port) => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            send_on(stream, question, request).await
+        }
+        Place::Unix(path) => send_on(UnixStream::connect(path).await?, question, request).await,
+    }
+}
+
+async fn send_on<S>(
+    stream: S,
+    question: &Question,
+    request: Request<Empty<Bytes>>,
+) -> Result<StatusCode, Box<dyn Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let Some(trust) = &question.trust else {
         return exchange(stream, request).await;
     };
@@ -288,11 +327,14 @@ mod tests {
     #[test]
     fn a_url_without_a_path_means_the_ready_page() {
         let asked = question("http://[::1]:8080");
-        assert_eq!((asked.host.as_str(), asked.port, asked.path.as_str()), ("::1", 8080, READY));
+        assert_eq!((asked.place, asked.path.as_str()), (Place::Tcp("::1".into(), 8080), READY));
         assert_eq!(asked.authority, "[::1]:8080");
         let asked = question("https://u:p@app.example.com/base/_doorward/readyz");
-        assert_eq!((asked.port, asked.path.as_str()), (443, "/base/_doorward/readyz"));
-        assert_eq!(asked.authority, "app.example.com");
+        assert_eq!(
+            (asked.authority.as_str(), asked.path.as_str()),
+            ("app.example.com", "/base/_doorward/readyz")
+        );
+        assert_eq!(asked.place, Place::Tcp("app.example.com".into(), 443));
         for wrong in ["", "ftp://x", "app.example.com", "http://"] {
             assert!(matches!(from_url(wrong), Err(Failure::Usage(_))), "{wrong}");
         }

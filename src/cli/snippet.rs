@@ -19,6 +19,7 @@ use super::output::Output;
 use crate::config::Config;
 use crate::config::Flavour;
 use crate::config::HeaderPreset;
+use crate::config::ListenAddress;
 use crate::gate::identity_headers;
 
 /// Names beside those of the presets that make some application believe it is somebody else who calls,
@@ -137,17 +138,19 @@ fn template(arguments: &Arguments) -> Result<&'static str, Failure> {
     })
 }
 
-/// How a proxy on this machine reaches the first listener.
+/// How a proxy on this machine reaches the first listener that it can ask.
 fn own_address(config: &Config) -> Result<Url, Failure> {
-    if config.server.tls.is_some() {
+    let mut plain = config.server.listeners.iter().filter(|it| !it.tls && !it.proxy_protocol);
+    let Some(mut address) = plain.find_map(|listener| match listener.address {
+        ListenAddress::Tcp(address) => Some(address),
+        _ => None,
+    }) else {
         return Err(Failure::Usage(
-            "the listeners in the settings speak TLS, and the printed configuration asks in plain HTTP: give \
-             --gateway http://ADDR:PORT of a listener without TLS"
+            "the printed configuration asks in plain HTTP on an address, and no listener in the settings is so: \
+             give --gateway http://ADDR:PORT of one without TLS and PROXY protocol"
                 .to_owned(),
         ));
-    }
-    let listen = config.server.listen.first().copied();
-    let mut address = listen.ok_or_else(|| Failure::Usage("the settings name no listener".to_owned()))?;
+    };
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

@@ -1,12 +1,12 @@
 //! [`load`]: from what was said to a checked [`Config`].
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::layers;
+use super::listen;
 use super::problem::{ConfigError, Place};
 use super::public_url::PublicUrl;
 use super::reader::{LOOSE, Reader, Table};
@@ -15,8 +15,8 @@ use super::settings::{self, Root};
 use super::upstream;
 use super::values::Number;
 use super::{
-    Config, ForwardAuthConfig, KeyConfig, LimitConfig, LogConfig, LogFormat, LoginConfig, ServerConfig,
-    SessionConfig, StoreConfig, TlsFiles, policy_tests, rules,
+    Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig, LogConfig, LogFormat,
+    LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests, rules,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -75,13 +75,15 @@ pub fn load(source: &Source, flags: &Flags) -> Result<Config, ConfigError> {
 }
 
 fn assemble(root: Root, reader: &mut Reader) -> Config {
-    let public_url = public_url(&root, reader);
+    let listeners = listen::listeners(&root.server, reader);
+    let public_url = public_url(&root, &listeners, reader);
     let secret = secret(root.secret, reader);
     let store = store(root.store, secret.is_some(), reader);
-    let server = server(root.server, &public_url, reader);
+    let server = server(root.server, listeners, &public_url, reader);
     let session = session(root.session, &public_url, reader);
     let forward_auth = forward_auth(&root.forward_auth, &server, reader);
-    let mut upstreams = upstream::upstreams(root.upstreams, &server.listen, forward_auth.is_on(), reader);
+    let own = listen::socket_addresses(&server.listeners);
+    let mut upstreams = upstream::upstreams(root.upstreams, &own, forward_auth.is_on(), reader);
     let routes = rules::routes(root.routes, &mut upstreams, forward_auth.is_on(), root.enforce, reader);
     let tests = policy_tests::policy_tests(root.tests, reader);
     Config {
@@ -120,13 +122,7 @@ fn guard_file(root: &Root, file: Option<&Path>, reader: &mut Reader) {
     }
 }
 
-fn public_url(root: &Root, reader: &mut Reader) -> PublicUrl {
-    let scheme = if root.server.tls.is_some() { "https" } else { "http" };
-    let local = |address: SocketAddr| {
-        PublicUrl::parse(&format!("{scheme}://{address}")).expect("scheme, address and port make a URL")
-    };
-    let first =
-        local(root.server.listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))));
+fn public_url(root: &Root, listeners: &[ListenerConfig], reader: &mut Reader) -> PublicUrl {
     if let Some(url) = &root.public_url {
         let exposed = !url.is_secure() && !url.is_loopback();
         if exposed && root.insecure {
@@ -140,16 +136,29 @@ fn public_url(root: &Root, reader: &mut Reader) -> PublicUrl {
         }
         return url.clone();
     }
-    if let Some(open) = root.server.listen.iter().find(|listen| !listen.ip().is_loopback())
+    let first = listeners.first();
+    let (open, open_plain) = listen::open(listeners);
+    let local = match (open.or(open_plain), first.map(|listener| &listener.address)) {
+        (None, Some(ListenAddress::Tcp(address))) => Some(*address),
+        _ => None,
+    };
+    let what = match (open.or(open_plain), first) {
+        (Some(open), _) => Some(format!("is missing, but {open} can be reached from other machines")),
+        (None, Some(first)) if local.is_none() && !reader.is_broken("server.listen") => {
+            Some(format!("is missing, and cannot be made from {}", first.address))
+        }
+        _ => None,
+    };
+    if let Some(what) = what
         && !reader.is_broken("public_url")
     {
-        reader.problem(
-            "public_url",
-            format!("is missing, but {open} can be reached from other machines"),
-            "add `public_url = \"https://app.example.com\"`, the address people type into their browsers",
-        );
+        let remedy =
+            "add `public_url = \"https://app.example.com\"`, the address people type into their browsers";
+        reader.problem("public_url", what, remedy);
     }
-    first
+    let scheme = if first.is_some_and(|listener| listener.tls) { "https" } else { "http" };
+    let address = local.unwrap_or(([127, 0, 0, 1], 8080).into());
+    PublicUrl::parse(&format!("{scheme}://{address}")).expect("scheme, address and port make a URL")
 }
 
 /// The path under which a secret was set.
@@ -210,21 +219,17 @@ fn store(store: settings::Store, has_secret: bool, reader: &mut Reader) -> Store
     StoreConfig { connections: store.connections.count(), outage_grace: store.outage_grace.0, url: store.url }
 }
 
-fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader) -> ServerConfig {
-    if server.listen.is_empty() && !reader.is_broken(&server.at("listen")) {
-        reader.problem(&server.at("listen"), "is empty", "write for example [\"127.0.0.1:8080\"]");
-    }
-    for (index, address) in server.listen.iter().enumerate() {
-        if server.listen.iter().skip(index + 1).any(|other| other == address && address.port() != 0) {
-            reader.problem(&server.at("listen"), format!("names {address} twice"), "leave one of them out");
-        }
-    }
-    if server.ops_listen.is_some_and(|ops| ops.port() != 0 && server.listen.contains(&ops)) {
-        reader.problem(&server.at("ops_listen"), "is one of `listen`", "choose another port");
-    }
-    let open = server.listen.iter().any(|address| !address.ip().is_loopback());
-    if server.tls.is_none() && public_url.is_secure() && server.trusted_proxies.is_empty() {
-        let what = if open {
+fn server(
+    server: settings::Server,
+    listeners: Vec<ListenerConfig>,
+    public_url: &PublicUrl,
+    reader: &mut Reader,
+) -> ServerConfig {
+    let (_, open) = listen::open(&listeners);
+    let plain = listeners.iter().any(|listener| !listener.tls && !listener.proxy_protocol);
+    let no_tls = !listeners.iter().any(|listener| listener.tls);
+    if plain && (no_tls || open.is_some()) && public_url.is_secure() && server.trusted_proxies.is_empty() {
+        let what = if open.is_some() {
             "is reachable from other machines without TLS although the public URL is https: \
              set server.tls, or name the proxy that ends TLS in server.trusted_proxies"
         } else {
@@ -233,7 +238,7 @@ fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader)
         };
         reader.warn(&server.at("listen"), what);
     }
-    if server.tls.is_some() && !public_url.is_secure() {
+    if listeners.iter().any(|listener| listener.tls) && !public_url.is_secure() {
         reader.warn("public_url", "is plain http although the listeners speak TLS: write https://");
     }
     let limits = &server.limits;
@@ -249,6 +254,7 @@ fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader)
             remedy,
         );
     }
+    let ops_listen = listen::ops(&server, reader);
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     ServerConfig {
         workers: server.workers.map_or_else(cores, Number::size),
@@ -269,8 +275,9 @@ fn server(server: settings::Server, public_url: &PublicUrl, reader: &mut Reader)
         header_timeout: server.header_timeout.0,
         keep_alive: server.keep_alive.0,
         drain: server.drain.0,
-        listen: server.listen,
-        ops_listen: server.ops_listen,
+        proxy_protocol_from: server.proxy_protocol_from.iter().map(|network| network.0).collect(),
+        ops_listen,
+        listeners,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod file;
 mod layers;
+mod listen;
 mod pem;
 mod policy_tests;
 mod presets;
@@ -19,7 +20,6 @@ mod settings;
 mod upstream;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 pub use self::file::{Flags, Source, load};
+pub use self::listen::{ListenAddress, ListenerConfig};
 pub use self::policy_tests::{Expect, PolicyTest};
 pub use self::presets::Preset;
 pub use self::problem::{ConfigError, Place, Problem};
@@ -73,16 +74,18 @@ pub struct Config {
 /// Listeners and limits.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where clients connect.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<ListenerConfig>,
     /// Where `/healthz` and `/readyz` answer without the reserved prefix, if anywhere.
-    pub ops_listen: Option<SocketAddr>,
+    pub ops_listen: Option<ListenAddress>,
     /// Data-plane threads; at least one.
     pub workers: usize,
-    /// Certificate and key for every listener in `listen`.
+    /// Certificate and key for the listeners that speak TLS.
     pub tls: Option<TlsFiles>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers that may begin a connection with a PROXY protocol header.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Further origins (`https://host[:port]`) whose pages may send cookie-borne writes or open a WebSocket.
     pub trusted_origins: Vec<String>,
     /// Bounds on what a client may send or hold.
@@ -93,6 +96,13 @@ pub struct ServerConfig {
     pub keep_alive: Duration,
     /// After a stop signal, open requests get this long.
     pub drain: Duration,
+}
+
+impl ServerConfig {
+    /// The listener for operators: plain, whatever the others are.
+    pub fn ops_listener(&self) -> Option<ListenerConfig> {
+        self.ops_listen.clone().map(ListenerConfig::plain)
+    }
 }
 
 /// Bounds on what a client may send or hold.

@@ -1,10 +1,11 @@
 //! Every setting there is, described once; the file as written, before it is checked as a whole.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::HeaderName;
 use ipnet::IpNet;
 
+use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::pem::{CertificateFile, KeyFile};
 use super::presets::Preset;
 use super::public_url::PublicUrl;
@@ -72,17 +73,28 @@ section! {
 section! {
     /// Listeners and limits.
     Server {
-        /// Addresses where clients connect.
-        listen: Vec<SocketAddr> = r#"["127.0.0.1:8080"]"#, r#"["0.0.0.0:8443"]"#;
-        /// A further address that answers only `/healthz` and `/readyz`, for probes.
-        ops_listen: Option<SocketAddr>, r#""127.0.0.1:9090""#;
+        /// Where clients connect: addresses with port; `unix:FILE` for a socket file; `systemd` for every socket
+        /// that systemd hands over, or `systemd:NAME` for those with this `FileDescriptorName`.
+        listen: Vec<ListenAddress> = r#"["127.0.0.1:8080"]"#, r#"["0.0.0.0:8443", "unix:/run/doorward/doorward.sock"]"#;
+        /// Further places where clients connect, each with settings of its own. With one of these and no
+        /// `listen`, there is no other.
+        listeners: Vec<Listener> = "[]", r#"[{ address = "unix:/run/doorward/doorward.sock", mode = "0660" }]"#;
+        /// A further place that answers only `/healthz` and `/readyz`, for probes.
+        ops_listen: Option<ListenAddress>, r#""127.0.0.1:9090""#;
         /// Threads that carry requests. By default one for each core.
         workers: Option<Number<1, 1024>>, "4";
-        /// Certificate and key for every address in `listen`. Without it they speak plain HTTP.
+        /// Certificate and key for every address in `listen`. Without it they speak plain HTTP, as socket files
+        /// always do unless their table says `tls = true`.
         tls: Option<Tls>, r#"{ certificate = "tls.crt", key = "tls.key" }"#;
         /// Addresses or networks of proxies in front of the gateway, whose `X-Forwarded-*` headers are
-        /// believed. Everyone listed here can pose as any client.
+        /// believed; `unix`: whoever connects to a socket file. Everyone listed here can pose as any client.
         trusted_proxies: Vec<TrustedNetwork> = "[]", r#"["10.0.0.0/8"]"#;
+        /// Whether every connection begins with a PROXY protocol header (version 1 or 2) that names the client:
+        /// `off` or `required`. A table in `listeners` may say otherwise for itself.
+        proxy_protocol: ProxyProtocol = r#""off""#, r#""required""#;
+        /// Addresses or networks of proxies that may connect where the PROXY protocol is required; `unix`:
+        /// whoever connects to a socket file. Everyone listed here can pose as any client; nobody else gets in.
+        proxy_protocol_from: Vec<TrustedNetwork> = "[]", r#"["10.0.0.0/8"]"#;
         /// Further origins whose pages may send writes or open a WebSocket with the session cookie.
         trusted_origins: Vec<Origin> = "[]", r#"["https://app.example.com"]"#;
         /// Bounds on what a client may send or hold.
@@ -93,6 +105,20 @@ section! {
         keep_alive: Span<1, HOUR> = r#""60s""#, r#""2m""#;
         /// After a stop signal, open requests get this long to end.
         drain: Span<0, HOUR> = r#""30s""#, r#""10s""#;
+    }
+}
+
+section! {
+    /// A place where clients connect.
+    Listener {
+        /// As in `listen`: an address with port, `unix:FILE`, `systemd` or `systemd:NAME`.
+        address: Required<ListenAddress>, r#""unix:/run/doorward/doorward.sock""#;
+        /// Permissions of the socket file, in octal digits. By default its owner and group may connect: `0660`.
+        mode: Option<FileMode>, r#""0666""#;
+        /// Whether TLS is spoken. By default where `server.tls` is set, but not on socket files.
+        tls: Option<bool>, "false";
+        /// `off` or `required`, instead of `server.proxy_protocol`.
+        proxy_protocol: Option<ProxyProtocol>, r#""required""#;
     }
 }
 

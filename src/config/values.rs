@@ -1,6 +1,6 @@
 //! The types settings are read as: each parses its text and says what it wants instead.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use figment::value::Value;
@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use url::Host;
 
 use super::layers;
+use super::listen::{self, ListenAddress};
 use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
@@ -290,9 +291,7 @@ pub(super) struct UpstreamUrl {
 }
 
 text! {
-    SocketAddr, "an address and port such as \"127.0.0.1:8080\"", |text| {
-        text.parse().map_err(|_| "is no address and port: write an IP address, not a name, and a port, such as \"127.0.0.1:8080\"".into())
-    };
+    ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(Fault::from);
     PublicUrl, "a URL such as \"https://app.example.com\"", |text| {
         Self::parse(text).map_err(|what| {
             Fault::new(what, "write scheme, host and perhaps a port and path, such as \"https://app.example.com\"")
@@ -301,7 +300,7 @@ text! {
     IpNet, "a network such as \"10.0.0.0/8\"", |text| network::parse(text).map_err(|_| {
         Fault::new("is neither an address nor a network", "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"")
     });
-    TrustedNetwork, "a network such as \"10.0.0.0/8\"", trusted_network;
+    TrustedNetwork, "a network such as \"10.0.0.0/8\"", listen::trusted_network;
     Origin, "an origin such as \"https://app.example.com\"", |text| match PublicUrl::parse(text) {
         Ok(url) if url.base_path().is_empty() && (url.is_secure() || url.is_loopback()) => Ok(Self(url.origin())),
         Ok(url) if url.base_path().is_empty() => Err("is plain http: write https://".into()),
@@ -342,26 +341,6 @@ text! {
         Err("is no GraphQL name: write letters, digits and _ only".into())
     };
     UpstreamUrl, "a URL such as \"http://127.0.0.1:6006\"", upstream_url;
-}
-
-fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
-    const ADVICE: &str = "write the addresses of your own proxies, such as \"10.1.2.3\" or \"10.1.0.0/16\"";
-    if text == "*" {
-        return Err(Fault::new(
-            "would believe X-Forwarded-* headers of everyone, so that anyone could pose as any client",
-            ADVICE,
-        ));
-    }
-    let network =
-        network::parse(text).map_err(|_| Fault::new("is neither an address nor a network", ADVICE))?;
-    let least = if network.addr().is_ipv4() { 8 } else { 16 };
-    if network.prefix_len() < least {
-        let what = format!(
-            "spans more than a /{least}: so many strangers' X-Forwarded-* headers would be believed that anyone could pose as any client"
-        );
-        return Err(Fault::new(what, ADVICE));
-    }
-    Ok(TrustedNetwork(network.trunc()))
 }
 
 fn header_name(text: &str) -> Result<HeaderName, Fault> {

@@ -93,8 +93,13 @@ pub fn chain(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> HeaderValue 
             chain.extend_from_slice(b", ");
         }
     }
-    chain.extend_from_slice(address.to_string().as_bytes());
+    chain.extend_from_slice(node(address).as_bytes());
     HeaderValue::from_bytes(&chain).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// An address as it is written for upstreams; a peer on a socket file has none (RFC 7239, 6.2).
+fn node(address: IpAddr) -> String {
+    if address == network::UNIX_PEER { "unknown".to_owned() } else { address.to_string() }
 }
 
 /// Writes `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239) for an upstream.
@@ -105,14 +110,11 @@ pub fn write(headers: &mut HeaderMap, client: Client, chain: HeaderValue) {
     headers.insert(X_FORWARDED_FOR, chain);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = headers.get(HOST).cloned() {
-        let forwarded = match client.address {
-            IpAddr::V4(v4) => {
-                format!("for={v4};host=\"{}\";proto={proto}", host.to_str().unwrap_or_default())
-            }
-            IpAddr::V6(v6) => {
-                format!("for=\"[{v6}]\";host=\"{}\";proto={proto}", host.to_str().unwrap_or_default())
-            }
+        let node = match client.address {
+            IpAddr::V6(v6) => format!("\"[{v6}]\""),
+            v4 @ IpAddr::V4(_) => node(v4),
         };
+        let forwarded = format!("for={node};host=\"{}\";proto={proto}", host.to_str().unwrap_or_default());
         if let Ok(value) = HeaderValue::from_str(&forwarded) {
             headers.insert(FORWARDED, value);
         }
@@ -188,5 +190,22 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["forwarded"], "for=192.0.2.7;host=\"app.example\";proto=https");
+    }
+
+    #[test]
+    fn a_peer_on_a_socket_file_is_unknown_and_believed_only_if_said_so() {
+        let peer = Peer { address: network::UNIX_PEER, secure: false };
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("app.example"));
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.1"));
+        let loopback = ["127.0.0.0/8".parse().unwrap()];
+        assert_eq!(client_of(peer, &headers, &loopback).address, network::UNIX_PEER);
+        assert_eq!(chain(peer, &headers, &loopback), "unknown");
+        let unix = [IpNet::from(network::UNIX_PEER)];
+        assert_eq!(client_of(peer, &headers, &unix).address.to_string(), "198.51.100.1");
+        assert_eq!(chain(peer, &headers, &unix), "198.51.100.1, unknown");
+        let chain = chain(peer, &HeaderMap::new(), &loopback);
+        write(&mut headers, client_of(peer, &HeaderMap::new(), &loopback), chain);
+        assert_eq!(headers["forwarded"], "for=unknown;host=\"app.example\";proto=http");
     }
 }

@@ -1,8 +1,11 @@
 //! Client addresses: which bucket they count in and which lists they are on.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+
+/// What stands for a peer without an address, one on a socket file: no network peer can have it (RFC 1122, 3.2.1.3).
+pub const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The network a client is throttled by: the address for IPv4, the /64 for IPv6.
 ///

@@ -30,7 +30,8 @@ struct Counts {
 #[derive(Debug)]
 pub struct Slot {
     admission: Admission,
-    bucket: IpAddr,
+    /// `None` until the client is known.
+    bucket: Option<IpAddr>,
 }
 
 /// Why a connection is not admitted.
@@ -40,6 +41,16 @@ pub enum Full {
     Total,
     /// Too many from this client.
     Client,
+}
+
+impl Full {
+    /// The setting that says how many.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Total => "server.limits.connections",
+            Self::Client => "server.limits.connections_per_client",
+        }
+    }
 }
 
 impl Admission {
@@ -55,19 +66,43 @@ impl Admission {
     ///
     /// [`Full`] if there is no room.
     pub fn admit(&self, address: IpAddr) -> Result<Slot, Full> {
-        let bucket = throttle_bucket(address);
-        let is_proxy = network::contains(&self.proxies, address);
+        let mut slot = self.admit_nameless()?;
+        slot.name(address)?;
+        Ok(slot)
+    }
+
+    /// Admits a connection whose client a proxy has yet to name.
+    ///
+    /// # Errors
+    ///
+    /// [`Full::Total`].
+    pub fn admit_nameless(&self) -> Result<Slot, Full> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= self.total_max {
             return Err(Full::Total);
         }
+        counts.total += 1;
+        Ok(Slot { admission: self.clone(), bucket: None })
+    }
+}
+
+impl Slot {
+    /// Says whose connection it is, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Full::Client`] if this client has too many.
+    pub fn name(&mut self, address: IpAddr) -> Result<(), Full> {
+        let bucket = throttle_bucket(address);
+        let is_proxy = network::contains(&self.admission.proxies, address);
+        let mut counts = self.admission.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let client = counts.clients.entry(bucket).or_default();
-        if *client >= self.per_client_max && !is_proxy {
+        if *client >= self.admission.per_client_max && !is_proxy {
             return Err(Full::Client);
         }
         *client += 1;
-        counts.total += 1;
-        Ok(Slot { admission: self.clone(), bucket })
+        self.bucket = Some(bucket);
+        Ok(())
     }
 }
 
@@ -75,10 +110,11 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.admission.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total = counts.total.saturating_sub(1);
-        if let Some(client) = counts.clients.get_mut(&self.bucket) {
+        let Some(bucket) = self.bucket else { return };
+        if let Some(client) = counts.clients.get_mut(&bucket) {
             *client = client.saturating_sub(1);
             if *client == 0 {
-                counts.clients.remove(&self.bucket);
+                counts.clients.remove(&bucket);
             }
         }
     }
@@ -111,5 +147,21 @@ mod tests {
         drop(held);
         let _other = admission.admit("192.0.2.2".parse().unwrap()).unwrap();
         assert_eq!(admission.admit("192.0.2.2".parse().unwrap()).unwrap_err(), Full::Client);
+    }
+
+    #[test]
+    fn a_connection_that_a_proxy_names_counts_for_its_client_from_then_on() {
+        let admission = Admission::new(4, 1, &[]);
+        let client = "198.51.100.1".parse().unwrap();
+        let (mut first, mut second) =
+            (admission.admit_nameless().unwrap(), admission.admit_nameless().unwrap());
+        first.name(client).unwrap();
+        assert_eq!(second.name(client), Err(Full::Client));
+        assert_eq!(admission.admit(client).unwrap_err(), Full::Client);
+        drop(first);
+        second.name(client).unwrap();
+        drop(second);
+        assert!(admission.counts.lock().unwrap().clients.is_empty());
+        assert_eq!(admission.counts.lock().unwrap().total, 0);
     }
 }

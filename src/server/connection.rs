@@ -13,12 +13,12 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::dispatch::Dispatch;
 use super::head_timeout::{HeadTimeout, Serving};
+use super::stream::Stream;
 use super::{Phase, Surface};
 use crate::config::ServerConfig;
 use crate::edge::body::{BodyError, ResponseBody};
@@ -53,6 +53,11 @@ impl ConnectionLimits {
             http2_streams: config.limits.http2_streams,
         }
     }
+
+    /// How long a client may take until TLS or HTTP has begun.
+    pub fn header_timeout(&self) -> Duration {
+        self.header_timeout
+    }
 }
 
 /// What a connection is served with.
@@ -72,8 +77,7 @@ pub struct Setting {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, setting: Setting) {
-    let _ = stream.set_nodelay(true);
+pub async fn serve(stream: Stream, tls: Option<TlsAcceptor>, setting: Setting) {
     let client = setting.peer.address;
     let shaken = tokio::time::timeout(setting.limits.header_timeout, async {
         match tls {
@@ -96,12 +100,12 @@ pub async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, setting: Setting
 }
 
 enum Shaken {
-    Plain(TcpStream, bool),
-    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Plain(Stream, bool),
+    Tls(Box<tokio_rustls::server::TlsStream<Stream>>),
 }
 
 /// Whether a plain connection begins as HTTP/2 does (RFC 9113, 3.4). Takes no byte off it.
-async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
+async fn speaks_http2(stream: &Stream) -> std::io::Result<bool> {
     let mut start = [0_u8; 3];
     loop {
         let read = stream.peek(&mut start).await?;

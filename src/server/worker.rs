@@ -1,6 +1,6 @@
 //! A data-plane thread: one runtime, its own gate, its own upstream connections; nothing of a request leaves it.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +15,10 @@ use super::access_log::AccessLog;
 use super::admission::Slot;
 use super::connection::{self, ConnectionLimits, Setting};
 use super::dispatch::{Dispatch, Shared};
+use super::proxy_protocol::Refused;
 use super::refused_log::RefusedLog;
-use super::{Phase, Surface};
+use super::stream::{Accepted, Stream};
+use super::{Phase, Surface, proxy_protocol};
 use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forwarded::Peer;
@@ -36,13 +38,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// A connection on its way to a worker.
 pub struct HandOver {
     /// The socket, not yet bound to a runtime.
-    pub stream: std::net::TcpStream,
-    /// Its other end.
-    pub peer: SocketAddr,
+    pub stream: Accepted,
+    /// Its other end; [`crate::model::network::UNIX_PEER`] on a socket file.
+    pub peer: IpAddr,
     /// How TLS is answered, if it is spoken.
     pub tls: Option<TlsAcceptor>,
     /// What is served on it.
     pub surface: Surface,
+    /// Whether it begins with a PROXY protocol header.
+    pub proxied: bool,
     /// Its place among the connections.
     pub slot: Slot,
 }
@@ -128,16 +132,21 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
     // Every connection and tunnel holds a sender; once they are gone, nothing is open.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     let serve = |arrival: HandOver| {
-        let HandOver { stream, peer, tls, surface, slot } = arrival;
-        let held = Held { slot, load: Arc::clone(&load), open: open.clone() };
-        let peer = Peer { address: peer.ip(), secure: tls.is_some() };
+        let HandOver { stream, peer, tls, surface, proxied, slot } = arrival;
+        let mut held = Held { slot, load: Arc::clone(&load), open: open.clone() };
         let (dispatch, phase) = (Rc::clone(&dispatch), phase.clone());
         tokio::task::spawn_local(async move {
-            let held = Hold::of(held);
-            if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                let setting = Setting { peer, surface, hold: held, dispatch, limits, phase };
-                connection::serve(stream, tls, setting).await;
+            let Ok(mut stream) = Stream::new(stream) else { return };
+            let mut address = peer;
+            if proxied {
+                match Box::pin(name_client(&mut stream, peer, &mut held.slot, limits)).await {
+                    Some(client) => address = client,
+                    None => return,
+                }
             }
+            let peer = Peer { address, secure: tls.is_some() };
+            let setting = Setting { peer, surface, hold: Hold::of(held), dispatch, limits, phase };
+            connection::serve(stream, tls, setting).await;
         });
     };
     let mut stopping = phase.clone();
@@ -172,10 +181,39 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
     refused.flush();
 }
 
+/// The client that a proxy names at the beginning of a connection; `None`: the connection must be closed.
+async fn name_client(
+    stream: &mut Stream,
+    peer: IpAddr,
+    slot: &mut Slot,
+    limits: ConnectionLimits,
+) -> Option<IpAddr> {
+    let received = proxy_protocol::receive(stream);
+    let client = match tokio::time::timeout(limits.header_timeout(), received).await {
+        Ok(Ok(client)) => client.unwrap_or(peer),
+        Ok(Err(error @ Refused::Ended(_))) => {
+            tracing::debug!(proxy.ip = %peer, %error, "a connection was not set up");
+            return None;
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(proxy.ip = %peer, %error, "a connection is refused");
+            return None;
+        }
+        Err(_) => {
+            tracing::warn!(proxy.ip = %peer, "a connection is refused: no PROXY protocol header in time");
+            return None;
+        }
+    };
+    if let Err(full) = slot.name(client) {
+        tracing::debug!(client.ip = %client, by = full.setting(), "a connection is refused");
+        return None;
+    }
+    Some(client)
+}
+
 /// What an open connection holds, tunnels included.
 #[derive(Debug)]
 struct Held {
-    #[expect(dead_code, reason = "held for its drop")]
     slot: Slot,
     load: Arc<AtomicUsize>,
     #[expect(dead_code, reason = "held for its drop")]

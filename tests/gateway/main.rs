@@ -22,6 +22,8 @@ mod framing;
 mod graphql;
 mod identity_headers;
 mod shadow;
+mod listeners;
+mod proxy_protocol;
 mod streaming;
 mod sub_path;
 mod target;

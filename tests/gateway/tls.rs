@@ -15,13 +15,13 @@ use crate::credentials::ROUTES;
 use crate::support::{Gateway, Upstream, within};
 
 /// An authority and what it signed, as PEM files in a folder.
-struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -30,7 +30,7 @@ impl Authority {
     }
 
     /// Writes `<name>.crt` and `<name>.key` for a host.
-    fn sign(&self, folder: &Path, name: &str, host: &str) {
+    pub fn sign(&self, folder: &Path, name: &str, host: &str) {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -38,14 +38,14 @@ impl Authority {
         std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    fn roots(&self) -> rustls::RootCertStore {
+    pub fn roots(&self) -> rustls::RootCertStore {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
         roots
     }
 }
 
-fn install_provider() {
+pub fn install_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 

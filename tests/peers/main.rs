@@ -12,5 +12,6 @@ mod proxies;
 mod quickstart;
 mod rollout;
 mod schema;
+mod sockets;
 mod streamlit;
 mod support;

@@ -21,7 +21,7 @@ fn the_environment_overrides_the_file() {
             &Flags::default(),
         )
         .unwrap();
-    assert_eq!(config.server.listen, ["127.0.0.1:2".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+    assert_eq!(places(&config), ["127.0.0.1:2", "[::1]:2"]);
     assert_eq!((config.server.workers, config.server.limits.header_count), (3, 50));
     assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
     assert!(!config.log.access);
@@ -89,7 +89,7 @@ fn flags_override_everything() {
         insecure: true,
     };
     let config = desk.load_with(&[("DOORWARD_SERVER__LISTEN", "127.0.0.1:2")], &flags).unwrap();
-    assert_eq!(config.server.listen, ["127.0.0.1:7".parse().unwrap()]);
+    assert_eq!(places(&config), ["127.0.0.1:7"]);
     assert_eq!(config.upstreams[0].name, "app");
     assert_eq!(
         config.upstreams[0].address,

@@ -35,6 +35,16 @@ fn each_mistake_at_the_top_is_named_with_line_and_remedy() {
 }
 
 #[test]
+fn a_public_url_is_not_made_from_a_place_browsers_cannot_open() {
+    for place in ["unix:a.sock", "systemd", "0.0.0.0:80"] {
+        let problems = bad(&format!("[server]\nlisten = \"{place}\""));
+        let [problem] = problems.as_slice() else { panic!("one problem for {place}: {problems:#?}") };
+        assert_eq!(problem.path, "public_url");
+        assert!(problem.what.contains(place.trim_end_matches("a.sock")), "{problem}");
+    }
+}
+
+#[test]
 fn each_mistake_about_the_server_is_named_with_line_and_remedy() {
     let check =
         |text: &str, path: &str, line, remedy: &str| check(&format!("[server]\n{text}"), path, line, remedy);
@@ -45,6 +55,29 @@ fn each_mistake_about_the_server_is_named_with_line_and_remedy() {
     check("listen = [\n\"127.0.0.1:1\",\n7]", "server.listen[1]", 4, "write for example");
     check("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "server.listen", 2, "leave one");
     check("ops_listen = \"127.0.0.1:8080\"", "server.ops_listen", 2, "another port");
+    check("ops_listen = \"127.0.0.1\"", "server.ops_listen", 2, "a port");
+    check("listen = \"unix:\"", "server.listen", 2, "unix:/run");
+    check("listen = \"unix:/run/\"", "server.listen", 2, "unix:/run");
+    check(&format!("listen = \"unix:{}\"", "a/".repeat(60) + "s"), "server.listen", 2, "shorter path");
+    check("listen = \"systemd:\"", "server.listen", 2, "FileDescriptorName");
+    check("listen = \"systemd:a b\"", "server.listen", 2, "FileDescriptorName");
+    check("listeners = [{ mode = \"0660\" }]", "server.listeners[0].address", 2, "add `address");
+    let table = |rest: &str| format!("[[server.listeners]]\naddress = \"unix:a.sock\"\n{rest}");
+    for mode in ["rw", "+660", "1777", "0440", ""] {
+        let text = table(&format!("mode = \"{mode}\""));
+        check(&text, "server.listeners[0].mode", 4, "\"0660\"");
+    }
+    check(
+        "listeners = [{ address = \"127.0.0.1:1\", mode = \"0660\" }]",
+        "server.listeners[0].mode",
+        2,
+        "leave it out",
+    );
+    check(&table("tls = true"), "server.listeners[0].tls", 4, "server.tls");
+    check(&table("proxy_protocol = \"optional\""), "server.listeners[0].proxy_protocol", 4, "\"required\"");
+    check("proxy_protocol = \"required\"", "server.proxy_protocol_from", 1, "connects from");
+    check("proxy_protocol_from = \"0.0.0.0/8\"", "server.proxy_protocol_from", 2, "your own proxies");
+    check("trusted_proxies = \"::/16\"", "server.trusted_proxies", 2, "your own proxies");
     check("workers = 0", "server.workers", 2, "from 1 to 1024");
     check("workers = -1", "server.workers", 2, "from 1 to 1024");
     check("workers = 99999999999999999999999999", "server.workers", 2, "from 1 to 1024");

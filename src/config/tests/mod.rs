@@ -80,13 +80,19 @@ fn bad(text: &str) -> Vec<Problem> {
     }
 }
 
+/// Where the gateway listens, as text.
+fn places(config: &Config) -> Vec<String> {
+    config.server.listeners.iter().map(|listener| listener.address.to_string()).collect()
+}
+
 #[test]
 fn the_least_file_gets_every_default() {
     let config = good("");
     assert_eq!(config.public_url.to_string(), "http://127.0.0.1:8080");
     assert!(config.secret.is_none() && config.warnings.is_empty());
     let server = &config.server;
-    assert_eq!(server.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(places(&config), ["127.0.0.1:8080"]);
+    assert!(server.proxy_protocol_from.is_empty() && !server.listeners[0].proxy_protocol);
     assert!(server.ops_listen.is_none() && server.tls.is_none() && server.workers >= 1);
     assert!(server.trusted_proxies.is_empty() && server.trusted_origins.is_empty());
     let times = [server.header_timeout, server.keep_alive, server.drain];
@@ -208,4 +214,40 @@ fn tls_files_are_read_from_beside_the_file() {
     desk.write("tls.key", "no key", 0o600);
     let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
     assert_eq!((problem.path.as_str(), problem.place.line()), ("server.tls.key", Some(2)));
+}
+
+#[test]
+fn listeners_come_from_the_list_and_the_tables_and_the_built_in_one_gives_way() {
+    let public = "public_url = \"https://a.example\"\n[server]\n";
+    let tables = "proxy_protocol_from = \"unix\"\n[[server.listeners]]\naddress = \"unix:a.sock\"\n\
+                  proxy_protocol = \"required\"\nmode = \"0666\"\n[[server.listeners]]\naddress = \"systemd:web\"";
+    let config = good(&format!("{public}{tables}"));
+    let [file, handed] = config.server.listeners.as_slice() else { panic!("two listeners") };
+    let ListenAddress::Unix(path) = &file.address else { panic!("a socket file") };
+    assert!(path.is_absolute() && path.ends_with("a.sock"), "beside the configuration file");
+    assert_eq!((file.mode, file.proxy_protocol, file.tls), (0o666, true, false));
+    assert_eq!(handed.address, ListenAddress::Inherited(Some("web".into())));
+    assert!(!handed.proxy_protocol);
+    assert_eq!(config.server.proxy_protocol_from, [IpNet::from(crate::model::network::UNIX_PEER)]);
+    let config = good(&format!(
+        "{public}listen = [\"127.0.0.1:1\", \"systemd\"]\nproxy_protocol = \"required\"\n{tables}"
+    ));
+    assert_eq!(config.server.listeners.len(), 4);
+    assert!(config.server.listeners.iter().all(|listener| listener.proxy_protocol));
+    assert_eq!(config.server.listeners[0].mode, 0o660);
+}
+
+#[test]
+fn listeners_speak_tls_where_there_is_a_certificate_but_not_on_socket_files() {
+    let tables = "[[server.listeners]]\naddress = \"127.0.0.1:2\"\ntls = false\n\
+                  [[server.listeners]]\naddress = \"unix:b.sock\"\ntls = true";
+    let desk = Desk::new(&with_least(&format!(
+        "[server]\nlisten = [\"127.0.0.1:1\", \"unix:a.sock\"]\n\
+         tls = {{ certificate = \"tls.crt\", key = \"tls.key\" }}\n{tables}"
+    )));
+    desk.write_pem("tls.crt", "tls.key");
+    let config = desk.load().unwrap();
+    let tls: Vec<bool> = config.server.listeners.iter().map(|listener| listener.tls).collect();
+    assert_eq!(tls, [true, false, false, true]);
+    assert_eq!(config.public_url.to_string(), "https://127.0.0.1:1");
 }

@@ -1,7 +1,9 @@
 //! The real executable, where a test looks at the process itself.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,43 +21,88 @@ use tempfile::TempDir;
 
 use super::gateway::PASSWORD;
 
+/// How the process is started.
+#[derive(Clone, Copy)]
+enum Start<'s> {
+    Plain,
+    /// With a listening socket under a name.
+    Inherited(&'s TcpListener, &'s str),
+    /// No file grows beyond so many kibibytes.
+    FullDisk(u32),
+}
+
 /// A running `doorward serve`; killed when dropped.
 pub struct Process {
     pub address: SocketAddr,
     child: Child,
     folder: Option<TempDir>,
+    /// Where it tells its service manager how it is.
+    manager: Option<UnixDatagram>,
 }
 
 impl Process {
     pub fn serve(upstream: &str, routes: &str) -> Self {
-        Self::run(tempfile::tempdir().unwrap(), upstream, routes, None)
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Plain)
+    }
+
+    /// As a service manager starts it: with a listening socket under a name.
+    pub fn serve_inherited(socket: &TcpListener, name: &str, upstream: &str, routes: &str) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Inherited(socket, name))
+    }
+
+    /// Stops the process properly, waits for its end and starts another on the same socket and folder.
+    pub fn replace_inherited(
+        mut self,
+        socket: &TcpListener,
+        name: &str,
+        upstream: &str,
+        routes: &str,
+    ) -> Self {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        assert_eq!(self.told(), "STOPPING=1\n");
+        let folder = self.folder.take().expect("the folder is there until the drop");
+        Self::run(folder, upstream, routes, Start::Inherited(socket, name))
     }
 
     /// As on a disk that is nearly full: no file grows beyond `kibibytes`.
     pub fn serve_with_full_disk(upstream: &str, routes: &str, kibibytes: u32) -> Self {
-        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Some(kibibytes))
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::FullDisk(kibibytes))
     }
 
     /// Ends the process without warning and starts another over the same folder.
     pub fn restart(mut self, upstream: &str, routes: &str) -> Self {
         self.kill();
         let folder = self.folder.take().expect("the folder is there until the drop");
-        Self::run(folder, upstream, routes, None)
+        Self::run(folder, upstream, routes, Start::Plain)
     }
 
-    fn run(folder: TempDir, upstream: &str, routes: &str, largest_file: Option<u32>) -> Self {
+    fn run(folder: TempDir, upstream: &str, routes: &str, start: Start<'_>) -> Self {
         let database = folder.path().join("doorward.db");
         let file = folder.path().join("doorward.toml");
+        let listen = match start {
+            Start::Inherited(_, name) => format!("systemd:{name}"),
+            _ => "127.0.0.1:0".to_owned(),
+        };
         let text = format!(
-            "public_url = \"http://localhost\"\nserver.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\n\
+            "public_url = \"http://localhost\"\nserver.listen = [\"{listen}\"]\nserver.workers = 2\n\
              store.url = \"sqlite:{}\"\nlog.format = \"text\"\n[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}",
             database.display()
         );
         std::fs::write(&file, text).unwrap();
         let binary = env!("CARGO_BIN_EXE_doorward");
-        let mut command = match largest_file {
-            None => Command::new(binary),
-            Some(kibibytes) => {
+        let mut command = match start {
+            Start::Plain => Command::new(binary),
+            Start::Inherited(socket, name) => {
+                // The shell's id is the gateway's, since it becomes the gateway.
+                let mut shell = Command::new("bash");
+                let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 </dev/null";
+                shell.args(["-c", script, binary]).env("LISTEN_FDNAMES", name);
+                shell.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+                shell
+            }
+            Start::FullDisk(kibibytes) => {
                 // Without the trap the first write too far would end the process, as no full disk does.
                 let mut shell = Command::new("bash");
                 let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$0\" \"$@\"");
@@ -63,6 +110,14 @@ impl Process {
                 shell
             }
         };
+        let notices = folder.path().join("notices");
+        let manager = matches!(start, Start::Inherited(..)).then(|| {
+            let _ = std::fs::remove_file(&notices);
+            command.env("NOTIFY_SOCKET", &notices);
+            let manager = UnixDatagram::bind(&notices).unwrap();
+            manager.set_read_timeout(Some(super::DEADLINE)).unwrap();
+            manager
+        });
         // What the tests are told by the environment is no setting of the gateway.
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORWARD_"))
@@ -85,7 +140,15 @@ impl Process {
         };
         // What it says from now on must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { address, child, folder: Some(folder) }
+        Self { address, child, folder: Some(folder), manager }
+    }
+
+    /// What it tells its service manager next.
+    pub fn told(&self) -> String {
+        let mut notice = [0; 256];
+        let manager = self.manager.as_ref().expect("a service manager started it");
+        let length = manager.recv(&mut notice).expect("the service manager is told");
+        String::from_utf8_lossy(&notice[..length]).into_owned()
     }
 
     pub fn database(&self) -> PathBuf {

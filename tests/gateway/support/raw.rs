@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::within;
@@ -63,11 +63,11 @@ pub async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> Answer 
 }
 
 /// Reads one answer. Status 0 stands for a connection that ended without one.
-pub async fn read_answer(stream: &mut TcpStream) -> Answer {
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
     within("an answer", read_answer_to(stream, false)).await
 }
 
-pub async fn read_answer_to(stream: &mut TcpStream, to_head: bool) -> Answer {
+pub async fn read_answer_to(stream: &mut (impl AsyncRead + Unpin), to_head: bool) -> Answer {
     let Some(head) = read_head(stream).await else { return Answer::default() };
     let status = head.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut answer = Answer { status, head, body: Vec::new(), complete: true };
@@ -94,7 +94,7 @@ pub async fn read_answer_to(stream: &mut TcpStream, to_head: bool) -> Answer {
 }
 
 /// Reads up to and including the empty line; `None` if the connection ends before.
-pub async fn read_head(stream: &mut TcpStream) -> Option<String> {
+pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let byte = stream.read_u8().await.ok()?;
@@ -103,7 +103,7 @@ pub async fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
-async fn read_chunks(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+async fn read_chunks(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {
         let mut line = Vec::new();
@@ -136,7 +136,7 @@ pub async fn until_closed(address: SocketAddr, request: impl AsRef<[u8]>) -> Str
 }
 
 /// Everything that comes until the connection ends.
-pub async fn read_to_close(stream: &mut TcpStream) -> String {
+pub async fn read_to_close(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut all = Vec::new();
     let read = async {
         let mut buffer = vec![0; 8192];

@@ -202,7 +202,7 @@ fn nginx(directory: &Path) -> String {
 }
 
 /// A server of the system, which need not be in a user's search path.
-fn system(name: &str) -> PathBuf {
+pub(crate) fn system(name: &str) -> PathBuf {
     let path = Path::new("/usr/sbin").join(name);
     if path.exists() { path } else { PathBuf::from(name) }
 }

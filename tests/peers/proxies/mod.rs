@@ -1,7 +1,7 @@
 //! nginx, Traefik, Caddy, `HAProxy` and Envoy, each started with exactly what `doorward snippet` prints.
 
 pub(crate) mod door;
-mod echo;
+pub(crate) mod echo;
 mod paths;
 
 use http::Method;

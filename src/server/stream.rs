@@ -1,0 +1,110 @@
+//! A client's connection, over the network or a socket file.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connection as it is handed to a worker, not yet bound to a runtime.
+pub enum Accepted {
+    /// Over the network.
+    Tcp(std::net::TcpStream),
+    /// On a socket file.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over the network.
+    Tcp(TcpStream),
+    /// On a socket file.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Binds a connection to this thread's runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot watch it.
+    pub fn new(accepted: Accepted) -> io::Result<Self> {
+        match accepted {
+            Accepted::Tcp(stream) => {
+                let stream = TcpStream::from_std(stream)?;
+                let _ = stream.set_nodelay(true);
+                Ok(Self::Tcp(stream))
+            }
+            Accepted::Unix(stream) => UnixStream::from_std(stream).map(Self::Unix),
+        }
+    }
+
+    /// Waits for bytes and reads them without taking them off. Zero at the connection's end.
+    ///
+    /// # Errors
+    ///
+    /// If the connection cannot be read.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(buffer).await,
+            Self::Unix(stream) => {
+                let mut look = || Ok(rustix::net::recv(stream, &mut *buffer, RecvFlags::PEEK)?.0);
+                stream.async_io(Interest::READABLE, &mut look).await
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
