@@ -2,16 +2,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::proxy::pool::Lease;
+use super::proxy::open::{Exchange, Side, Source};
 
 /// Why a body ended early. The client or upstream sees an aborted transfer, never a complete one.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum BodyError {
     /// Nothing moved for too long.
     #[error("nothing moved for too long")]
     Idle,
+    /// What allowed it holds no more.
+    #[error("what allowed the transfer holds no more")]
+    Ended,
 }
 
 /// What we answer with.
@@ -63,7 +66,7 @@ impl HttpBody for ResponseBody {
         match self {
             Self::Own(bytes) => bytes.is_none(),
             Self::Grpc(message, trailers) => message.is_none() && trailers.is_none(),
-            Self::Upstream(body) => body.inner.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
         }
     }
 
@@ -71,53 +74,86 @@ impl HttpBody for ResponseBody {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Grpc(..) => SizeHint::new(),
-            Self::Upstream(body) => body.inner.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
         }
     }
 }
 
 /// A response body that gives its connection back when it has ended well.
 pub struct UpstreamBody {
-    inner: Incoming,
-    lease: Option<Lease>,
+    exchange: Rc<Exchange>,
     idle: IdleTimer,
+    said: bool,
 }
 
 impl UpstreamBody {
-    /// Wraps a body. The lease is given back at its end, or the connection is dropped.
-    pub fn new(inner: Incoming, mut lease: Option<Lease>, idle: Duration) -> Self {
-        if inner.is_end_stream()
-            && let Some(lease) = lease.take()
+    /// Wraps the body of an exchange's answer. The lease is given back at its end, or the connection is dropped.
+    pub fn new(exchange: Rc<Exchange>, mut source: Source, idle: Duration) -> Self {
+        if source.body.is_end_stream()
+            && let Some(lease) = source.lease.take()
         {
-            lease.give_back();
+            lease.give_back(exchange.is_sent());
         }
-        Self { inner, lease, idle: IdleTimer::new(idle) }
+        exchange.set_answered(Some(source));
+        Self { exchange, idle: IdleTimer::new(idle), said: false }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+        let mut source = self.exchange.source().borrow_mut();
+        let Some(Source { body, lease }) = source.as_mut() else {
+            return Poll::Ready(match self.exchange.last_words() {
+                Some(_) if self.said => None,
+                Some(words) => {
+                    self.said = true;
+                    Some(Ok(Frame::trailers(words)))
+                }
+                None => Some(Err(BodyError::Ended)),
+            });
+        };
+        let frame = match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Pending => {
                 return if self.idle.is_over(cx) {
-                    self.lease = None;
+                    *lease = None;
                     Poll::Ready(Some(Err(BodyError::Idle)))
                 } else {
+                    // Where it was ended, the source is gone.
+                    let _ = self.exchange.poll_end(Side::Answer, cx);
                     Poll::Pending
                 };
             }
             Poll::Ready(frame) => frame,
         };
         self.idle.moved();
+        self.exchange.came();
         match &frame {
-            Some(Err(_)) => self.lease = None,
+            Some(Err(_)) => *lease = None,
             // The server does not poll again once the last frame says so.
-            Some(Ok(_)) if !self.inner.is_end_stream() => {}
+            Some(Ok(_)) if !body.is_end_stream() => {}
             _ => {
-                if let Some(lease) = self.lease.take() {
-                    lease.give_back();
+                if let Some(lease) = lease.take() {
+                    lease.give_back(self.exchange.is_sent());
                 }
             }
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &*self.exchange.source().borrow() {
+            Some(source) => source.body.is_end_stream(),
+            None => self.said,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.exchange.source().borrow().as_ref().map_or_else(SizeHint::new, |source| source.body.size_hint())
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        // The request body may still be on its way, and hold the exchange.
+        drop(self.exchange.source().borrow_mut().take());
     }
 }
 

@@ -20,7 +20,7 @@ use crate::model::token::KeyText;
 use crate::policy::PathPattern;
 use crate::service::ServiceError;
 use crate::service::api_keys::ApiKeys;
-use crate::service::revocation::Revocations;
+use crate::service::revocation::{Epoch, Revocations};
 use crate::service::sessions::Sessions;
 use crate::service::touches::Touches;
 
@@ -36,6 +36,8 @@ const SHARED_FOR: Duration = Duration::from_mins(1);
 const LEASE: Duration = Duration::from_millis(900);
 /// An answer that takes longer than this is no answer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for whoever has a stream open: it flows on meanwhile.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often one credential's use is written down.
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
@@ -56,7 +58,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn new(principal: Arc<Principal>, now: Timestamp) -> Self {
+    fn new(principal: Arc<Principal>, seen: Timestamp) -> Self {
         let (scope, written) = match &principal.proof {
             Proof::Key { scope, last_used_at, .. } => {
                 (scope_patterns(&scope.paths), last_used_at.unwrap_or_default())
@@ -67,7 +69,7 @@ impl Identity {
             values: IdentityValues::of(&principal),
             subject: principal.subject(),
             scope,
-            seen: Cell::new(now),
+            seen: Cell::new(seen),
             written: Cell::new(written),
             principal,
         }
@@ -169,6 +171,20 @@ impl Resolver {
     }
 }
 
+impl Resolver {
+    /// Whom a proof that was accepted before stands for now.
+    async fn again(&self, principal: &Principal) -> Result<Option<Principal>, ServiceError> {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        match &principal.proof {
+            Proof::Session { id, .. } => self.sessions.resolve_again(id).await,
+            Proof::Key { .. } => match principal.key_id() {
+                Some(id) => self.keys.resolve_again(id).await,
+                None => Ok(None),
+            },
+        }
+    }
+}
+
 fn found(answer: Result<Option<Principal>, ServiceError>) -> Result<Arc<Principal>, Miss> {
     answer.map_err(Miss::Failed)?.map(Arc::new).ok_or(Miss::Nobody)
 }
@@ -254,7 +270,7 @@ impl Authenticator {
     async fn identify(&self, kind: Kind, credential: &str) -> Result<Option<Rc<Identity>>, Refusal> {
         let now = self.shared.clock.now();
         let digest: Digest = Sha256::digest(credential.as_bytes()).into();
-        let fresh = self.shared.revocations.is_fresh(LEASE + self.shared.outage_grace);
+        let fresh = self.trusted_for().is_some();
         // Read before anything is looked up: what a revocation overtakes is remembered as old.
         let epoch = self.shared.revocations.epoch().current();
         let cache = match kind {
@@ -283,6 +299,48 @@ impl Authenticator {
         }
         self.touch(&identity, now);
         Ok(Some(identity))
+    }
+
+    /// The caller of an open stream, as the store knows it now; `None` where its session or key has ended.
+    ///
+    /// No use of it: who is idle stays idle.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`] if that cannot be told now.
+    pub async fn renew(&self, identity: &Identity) -> Result<Option<Rc<Identity>>, Refusal> {
+        let resolver = Arc::clone(&self.shared.resolver);
+        let principal = Arc::clone(&identity.principal);
+        let lookup = async move { resolver.again(&principal).await };
+        let found = within(RENEWAL_TIMEOUT, &self.shared.control, lookup).await?;
+        let found = found.map_err(|error| Refusal::Unavailable(error.into()))?;
+        Ok(found.map(|principal| {
+            let written = match &principal.proof {
+                Proof::Session { last_seen_at, .. } => *last_seen_at,
+                Proof::Key { .. } => Timestamp::default(),
+            };
+            Rc::new(Identity::new(Arc::new(principal), identity.seen.get().max(written)))
+        }))
+    }
+
+    /// Whether the proof of an open stream's caller still holds; `active` if bytes moved, which is a use of it.
+    pub fn still_holds(&self, identity: &Identity, active: bool) -> bool {
+        let now = self.shared.clock.now();
+        let holds = identity.holds(now, self.shared.idle);
+        if holds && active {
+            self.touch(identity, now);
+        }
+        holds
+    }
+
+    /// For how long what is remembered may be trusted without another look; `None` is not at all.
+    pub fn trusted_for(&self) -> Option<Duration> {
+        self.shared.revocations.fresh_for(LEASE + self.shared.outage_grace)
+    }
+
+    /// Tells of lost rights.
+    pub fn epoch(&self) -> &Epoch {
+        self.shared.revocations.epoch()
     }
 
     fn remembered(

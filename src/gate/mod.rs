@@ -13,6 +13,7 @@ pub mod policy_tests;
 pub mod refusal;
 pub mod route;
 mod rulebook;
+pub mod standing;
 
 use std::rc::Rc;
 

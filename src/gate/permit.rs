@@ -51,6 +51,10 @@ impl Permit {
         self.identity.as_deref()
     }
 
+    pub(super) fn holder(&self) -> Option<&Rc<Identity>> {
+        self.identity.as_ref()
+    }
+
     /// The permit, after a further condition was looked at.
     ///
     /// # Errors

@@ -33,6 +33,21 @@ impl Routed {
         self.route.policy.is_lenient()
             && self.loose_route.as_ref().is_none_or(|route| route.policy.is_lenient())
     }
+
+    /// With an identity that may be used here and whether a session has ended, or why there is none.
+    pub(super) fn asked(self, used: Result<(Option<Rc<Identity>>, bool), Refusal>) -> Result<Asked, Refusal> {
+        let lenient = self.is_lenient();
+        let Self { route, loose_route, mut refused } = self;
+        let (identity, stale_session) = match used {
+            Ok(used) => used,
+            Err(refusal) if lenient => {
+                refused.get_or_insert(refusal);
+                (None, false)
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        Ok(Asked { route, loose_route, identity, stale_session, preflight: false, refused })
+    }
 }
 
 impl Rulebook {
@@ -93,8 +108,6 @@ impl Rulebook {
         known: Result<(Option<Rc<Identity>>, bool), Refusal>,
         trail: &mut Trail,
     ) -> Result<Asked, Refusal> {
-        let lenient = routed.is_lenient();
-        let Routed { route, loose_route, mut refused } = routed;
         let used = known.and_then(|(identity, stale)| {
             trail.identity.clone_from(&identity);
             if let Some(identity) = &identity {
@@ -102,41 +115,21 @@ impl Rulebook {
             }
             Ok((identity, stale))
         });
-        let (identity, stale_session) = match used {
-            Ok(used) => used,
-            Err(refusal) if lenient => {
-                refused.get_or_insert(refusal);
-                (None, false)
-            }
-            Err(refusal) => return Err(refusal),
-        };
-        let preflight = identity.is_none() && self.is_own_preflight(request);
-        Ok(Asked { route, loose_route, identity, stale_session, preflight, refused })
+        let mut asked = routed.asked(used)?;
+        asked.preflight = asked.identity.is_none() && self.is_own_preflight(request);
+        Ok(asked)
     }
 
     /// What holds for a credential whatever the rules say: its scope, its origin, a pending password change.
     pub(super) fn check_use(&self, request: &GateRequest<'_>, identity: &Identity) -> Result<(), Refusal> {
         let target = request.target;
-        match &identity.principal.proof {
-            Proof::Key { scope, .. } => {
-                let network_fits =
-                    scope.networks.is_empty() || network::contains(&scope.networks, request.client.address);
-                let method_fits = scope.methods.is_empty() || scope.methods.contains(target.method());
-                if !network_fits || !method_fits || !identity.scope_fits(target) {
-                    return Err(Refusal::KeyScope);
-                }
-            }
-            Proof::Session { .. } => {
-                let changes = !target.is_read() || target.kind() != RequestKind::Plain;
-                if changes && !self.is_own_origin(request) {
-                    return Err(Refusal::ForeignOrigin);
-                }
+        if matches!(identity.principal.proof, Proof::Session { .. }) {
+            let changes = !target.is_read() || target.kind() != RequestKind::Plain;
+            if changes && !self.is_own_origin(request) {
+                return Err(Refusal::ForeignOrigin);
             }
         }
-        if identity.principal.must_change_password {
-            return Err(Refusal::PasswordChange);
-        }
-        Ok(())
+        check_bounds(request, identity)
     }
 
     /// Whether a page of ours asks whether it may ask (Fetch, 3.2.2). The answer is the application's own.
@@ -166,6 +159,23 @@ impl Rulebook {
             _ => false,
         }
     }
+}
+
+/// What bounds a credential as long as it is used: a key's scope, a pending password change.
+pub(super) fn check_bounds(request: &GateRequest<'_>, identity: &Identity) -> Result<(), Refusal> {
+    let target = request.target;
+    if let Proof::Key { scope, .. } = &identity.principal.proof {
+        let network_fits =
+            scope.networks.is_empty() || network::contains(&scope.networks, request.client.address);
+        let method_fits = scope.methods.is_empty() || scope.methods.contains(target.method());
+        if !network_fits || !method_fits || !identity.scope_fits(target) {
+            return Err(Refusal::KeyScope);
+        }
+    }
+    if identity.principal.must_change_password {
+        return Err(Refusal::PasswordChange);
+    }
+    Ok(())
 }
 
 /// Whether `origin` is exactly the scheme and authority the request came to.

@@ -125,7 +125,7 @@ where
     let Setting { peer, surface, hold, dispatch, limits, mut phase } = setting;
     let serving = Serving::default();
     let service = {
-        let serving = serving.clone();
+        let (serving, hold) = (serving.clone(), hold.clone());
         service_fn(move |mut request: Request<Incoming>| {
             serving.begin();
             request.extensions_mut().insert(hold.clone());
@@ -171,12 +171,18 @@ where
         }
         let io = TokioIo::new(HeadTimeout::new(stream, limits.header_timeout, serving));
         let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
-        tokio::select! {
-            ended = &mut connection => ended,
-            () = stopping(&mut phase) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let served = async {
+            tokio::select! {
+                ended = &mut connection => ended,
+                () = stopping(&mut phase) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
+        };
+        tokio::select! {
+            ended = served => ended,
+            () = hold.is_cut() => Ok(()),
         }
     };
     if let Err(error) = ended {

@@ -244,7 +244,7 @@ impl Dispatch {
         if let Ok(id) = HeaderValue::from_str(&seen.request_id) {
             request.headers_mut().insert(X_REQUEST_ID, id);
         }
-        match self.proxy.forward(request, &arrival, trail).await {
+        match self.proxy.forward(request, arrival, trail).await {
             Ok(response) => Ok((response, if trail.shadowed.is_some() { "shadow" } else { "allow" })),
             Err(failure) => {
                 let upstream = trail.route.as_ref().and_then(|route| route.upstream_name.as_deref());
@@ -384,11 +384,12 @@ impl Dispatch {
     /// Logs what an operator must know, and words the rest for the caller.
     fn denied(failure: &Failure, upstream: Option<&str>, request_id: &str) -> Denied {
         match failure {
-            Failure::Refused(refusal) => {
+            Failure::Refused(refusal) | Failure::Ended(refusal) => {
                 if let Refusal::Unavailable(cause) = refusal {
                     tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
                 }
-                let close = matches!(refusal, Refusal::TooLarge | Refusal::BodyLost | Refusal::BadTarget(_));
+                let close = matches!(failure, Failure::Ended(_))
+                    || matches!(refusal, Refusal::TooLarge | Refusal::BodyLost | Refusal::BadTarget(_));
                 Denied { problem: Box::new(Problem::from(refusal)), decision: refusal.decision(), close }
             }
             Failure::Forward(error) => {

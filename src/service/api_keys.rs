@@ -132,6 +132,18 @@ impl ApiKeys {
         Ok(principal(key, owner))
     }
 
+    /// Whom the key of this public id stands for, as [`ApiKeys::resolve`] says it. For whoever has shown the
+    /// key's text before.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn resolve_again(&self, id: &str) -> Result<Option<Principal>, ServiceError> {
+        let found = self.store.find_key(id).await?;
+        let live = found.filter(|(key, _, _)| key.is_live(self.clock.now()));
+        Ok(live.and_then(|(key, _, owner)| principal(key, owner)))
+    }
+
     /// Revokes a key; `by` is a user id, or `cli`. `false` if there is none or it was revoked before.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
@@ -30,16 +31,28 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 ///
 /// Read it *before* a lookup and keep it with the answer.
 #[derive(Clone, Debug, Default)]
-pub struct Epoch(Arc<AtomicU64>);
+pub struct Epoch(Arc<(AtomicU64, Notify)>);
 
 impl Epoch {
     /// The number now; costs one load.
     pub fn current(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    /// Waits until the number is another one than `known`.
+    pub async fn moved_from(&self, known: u64) {
+        loop {
+            let raised = self.0.1.notified();
+            if self.current() != known {
+                return;
+            }
+            raised.await;
+        }
     }
 
     fn raise(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.0.fetch_add(1, Ordering::AcqRel);
+        self.0.1.notify_waiters();
     }
 }
 
@@ -97,11 +110,16 @@ impl Revocations {
 
     /// Whether the store was read successfully at most `within` ago, so that what is remembered may be trusted.
     pub fn is_fresh(&self, within: Duration) -> bool {
+        self.fresh_for(within).is_some()
+    }
+
+    /// How much longer [`Revocations::is_fresh`] holds if the store is not read again; `None` if it does not.
+    pub fn fresh_for(&self, within: Duration) -> Option<Duration> {
         match self.read_at.load(Ordering::Acquire) {
-            0 => false,
+            0 => None,
             read_at => {
                 let read_at = Duration::from_millis(read_at - 1);
-                self.started.elapsed().saturating_sub(read_at) <= within
+                within.checked_sub(self.started.elapsed().saturating_sub(read_at))
             }
         }
     }
@@ -204,6 +222,19 @@ mod tests {
         world.sessions.end_all(&user.id).await.unwrap();
         other.look(&mut watched).await.unwrap();
         assert!(other.epoch().current() > before);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_epoch_is_told_of_a_raise_before_and_after() {
+        let epoch = Epoch::default();
+        let known = epoch.current();
+        let other = epoch.clone();
+        let waiting = tokio::spawn(async move { other.moved_from(known).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        epoch.raise();
+        waiting.await.unwrap();
+        epoch.moved_from(known).await;
     }
 
     #[tokio::test]

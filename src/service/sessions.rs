@@ -134,6 +134,16 @@ impl Sessions {
             .map(|(session, user)| principal(session, user)))
     }
 
+    /// Who holds the session of this public id, as [`Sessions::resolve`] says it. For whoever has shown the
+    /// cookie before.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn resolve_again(&self, id: &str) -> Result<Option<Principal>, ServiceError> {
+        Ok(self.find_live(id).await?.map(|(session, user)| principal(session, user)))
+    }
+
     /// A session by its public id, and its user, if it can be used now.
     pub(super) async fn find_live(&self, id: &str) -> Result<Option<(Session, User)>, ServiceError> {
         let found = self.store.session_by_id(id).await?;

@@ -21,6 +21,7 @@ mod forms;
 mod framing;
 mod graphql;
 mod identity_headers;
+mod open_streams;
 mod shadow;
 mod listeners;
 mod proxy_protocol;

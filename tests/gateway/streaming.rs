@@ -20,7 +20,7 @@ use crate::support::raw::{read_answer, read_answer_to, read_head};
 use crate::support::{Gateway, Upstream, within};
 
 /// Runs `serve` for each connection of a listener of its own.
-async fn raw_upstream<F, T>(serve: F) -> SocketAddr
+pub async fn raw_upstream<F, T>(serve: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
@@ -147,10 +147,10 @@ async fn bodies_of_any_size_pass_both_ways_in_flat_memory() {
     assert!(growth < 16, "resident memory grew by {growth} MiB");
 }
 
-type BoxBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+pub type BoxBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
 /// An upstream that speaks HTTP/1.1 and HTTP/2 by prior knowledge.
-async fn hyper_upstream<F, T>(answer: F) -> SocketAddr
+pub async fn hyper_upstream<F, T>(answer: F) -> SocketAddr
 where
     F: Fn(Request<Incoming>) -> T + Clone + Send + Sync + 'static,
     T: Future<Output = Response<BoxBody>> + Send + 'static,
@@ -171,7 +171,7 @@ where
 }
 
 /// A connection to the gateway by HTTP/2 with prior knowledge.
-async fn http2<B>(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<B>
+pub async fn http2<B>(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<B>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
@@ -192,7 +192,7 @@ rules = [ { name = "calls", grpc = "test.Echo/*", allow = "agent" } ]
 "#;
 
 /// A gRPC message frame.
-fn message(text: &str) -> Bytes {
+pub fn message(text: &str) -> Bytes {
     let mut frame = vec![0];
     frame.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
     frame.extend_from_slice(text.as_bytes());

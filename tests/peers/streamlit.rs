@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use fantoccini::Locator;
 use http::Method;
 use tempfile::TempDir;
 
@@ -91,6 +92,24 @@ async fn click_of_a_member_travels_over_the_websocket() {
         browser.find("[data-testid=stButton] button").await.click().await.unwrap();
         browser.see(&format!("Counted {count} times")).await;
     }
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn revoked_session_disconnects_the_page_that_is_open() {
+    let streamlit = Streamlit::start().await;
+    let gateway = streamlit.gateway().await;
+    gateway.user("mark", "member");
+    let browser = Browser::start().await;
+    browser.open(&gateway, "/").await;
+    browser.sign_in("mark").await;
+    browser.see("Counted 0 times").await;
+    let status = Locator::Css("[data-testid=stConnectionStatus]");
+    assert!(browser.client.find(status).await.is_err(), "the page is connected");
+
+    let revoked = gateway.run(&["session", "revoke", "--user", "mark"], "");
+    assert!(revoked.status.success(), "{revoked:?}");
+    browser.find("[data-testid=stConnectionStatus]").await;
     browser.close().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use askama::Template;
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::{Problem, Remedy};
@@ -87,12 +87,18 @@ impl Problem {
     /// Trailers-only: the status is a header of an answer without a body (gRPC over HTTP/2, Responses).
     fn for_grpc(&self, site: &Site) -> Response<Bytes> {
         let mut response = site.answer(StatusCode::OK, "application/grpc", Bytes::new());
-        let headers = response.headers_mut();
-        headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(grpc_status(self.status)));
-        if let Ok(message) = HeaderValue::try_from(grpc_message(&format!("{}: {}", self.code, self.title))) {
-            headers.insert(HeaderName::from_static("grpc-message"), message);
-        }
+        response.headers_mut().extend(self.grpc_trailers());
         response
+    }
+
+    /// Trailers that end a gRPC stream with this problem.
+    pub fn grpc_trailers(&self) -> HeaderMap {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(grpc_status(self.status)));
+        if let Ok(message) = HeaderValue::try_from(grpc_message(&format!("{}: {}", self.code, self.title))) {
+            trailers.insert(HeaderName::from_static("grpc-message"), message);
+        }
+        trailers
     }
 
     /// What a form says above its fields: the detail, and when to try again.

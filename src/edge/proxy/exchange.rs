@@ -10,8 +10,9 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::open::Exchange;
 use super::pool::{Lease, Upstream};
-use super::request_body::{Progress, RequestBody};
+use super::request_body::RequestBody;
 use super::{ForwardError, single};
 use crate::model::target::RequestKind;
 
@@ -57,11 +58,10 @@ pub(super) fn http2_request(
 pub(super) async fn send_http1(
     upstream: &Rc<Upstream>,
     request: Request<RequestBody>,
-    wait: &Wait,
+    wait: &Wait<'_>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
     let mut lease = upstream.lease().await?;
-    lease.carries(wait.progress.clone());
-    let spare = (lease.is_reused() && wait.progress.is_done() && is_safe(request.method()))
+    let spare = (lease.is_reused() && wait.exchange.is_sent() && is_safe(request.method()))
         .then(|| copy_head(&request));
     let mut failed = match wait.until(lease.send(request)).await? {
         Ok(response) => return Ok((response, lease)),
@@ -72,7 +72,6 @@ pub(super) async fn send_http1(
         return Err(ForwardError::Protocol(failed.into_error().into()));
     };
     let mut lease = upstream.fresh_lease().await?;
-    lease.carries(wait.progress.clone());
     match wait.until(lease.send(again)).await? {
         Ok(response) => Ok((response, lease)),
         Err(failed) => Err(ForwardError::Protocol(failed.into_error().into())),
@@ -84,7 +83,7 @@ fn is_safe(method: &Method) -> bool {
 }
 
 fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
+    let mut copy = Request::new(request.body().emptied());
     request.method().clone_into(copy.method_mut());
     request.uri().clone_into(copy.uri_mut());
     request.headers().clone_into(copy.headers_mut());
@@ -92,33 +91,33 @@ fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
 }
 
 /// How long an answer is waited for.
-pub(super) struct Wait {
-    pub(super) progress: Progress,
+pub(super) struct Wait<'e> {
+    pub(super) exchange: &'e Exchange,
     pub(super) response: Duration,
     pub(super) idle: Duration,
     pub(super) unlimited: bool,
 }
 
-impl Wait {
+impl Wait<'_> {
     /// Waits for a response head. The clock starts when the request body has gone out; while it goes out,
     /// only a client that stops sending is given up.
     pub(super) async fn until<T>(&self, head: impl Future<Output = T>) -> Result<T, ForwardError> {
         let mut head = std::pin::pin!(head);
         loop {
-            let (limit, late) = if self.progress.is_done() {
+            let (limit, late) = if self.exchange.is_sent() {
                 (self.response, ForwardError::Timeout)
             } else {
                 (self.idle, ForwardError::ClientStalled)
             };
-            if limit.is_zero() || (self.unlimited && self.progress.is_done()) {
+            if limit.is_zero() || (self.unlimited && self.exchange.is_sent()) {
                 return Ok(head.await);
             }
-            let last = self.progress.last();
+            let last = self.exchange.moved_at();
             tokio::select! {
                 biased;
                 answer = &mut head => return Ok(answer),
                 () = tokio::time::sleep_until(last + limit) => {
-                    if self.progress.last() == last && Instant::now() >= last + limit {
+                    if self.exchange.moved_at() == last && Instant::now() >= last + limit {
                         return Err(late);
                     }
                 }

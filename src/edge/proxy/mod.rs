@@ -5,6 +5,7 @@
 
 mod exchange;
 pub mod hop_by_hop;
+pub mod open;
 pub mod pool;
 pub mod read_ahead;
 pub mod request_body;
@@ -24,8 +25,9 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
 use self::exchange::{Wait, expects_stream, http1_request, http2_request, send_http1};
+use self::open::{Beginning, Exchange, Source, Streams};
 use self::pool::{Lease, Upstream};
-use self::request_body::RequestBody;
+use self::request_body::{RequestBody, Unsent};
 use self::rewrite::WayBack;
 use self::upgrade::Hold;
 use super::body::{ResponseBody, UpstreamBody};
@@ -39,6 +41,7 @@ use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::identity_headers;
 use crate::gate::refusal::Refusal;
+use crate::gate::standing::Standing;
 use crate::model::graphql::Operation;
 use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget};
@@ -71,6 +74,9 @@ pub enum Failure {
     /// The gate said no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The gate said yes, and no before the upstream answered.
+    #[error(transparent)]
+    Ended(Refusal),
     /// The gate said yes and the upstream failed.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -95,11 +101,16 @@ struct Outgoing {
     body: RequestBody,
     /// What the upstream is asked for.
     sent: PathAndQuery,
+    /// Host and port as the client wrote them.
+    authority: String,
+    /// The forwarding chain to hand on.
+    chain: HeaderValue,
 }
 
 /// The proxy of one data-plane thread.
 pub struct Proxy {
     gate: Rc<Gate>,
+    streams: Rc<Streams>,
     upstreams: Vec<Rc<Upstream>>,
     graphql_body_bytes: usize,
     closing: watch::Receiver<bool>,
@@ -110,11 +121,12 @@ impl Proxy {
     /// turns true.
     pub fn new(
         gate: Rc<Gate>,
+        streams: Rc<Streams>,
         upstreams: Vec<Rc<Upstream>>,
         graphql_body_bytes: usize,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { gate, upstreams, graphql_body_bytes, closing }
+        Self { gate, streams, upstreams, graphql_body_bytes, closing }
     }
 
     /// The thread's gate.
@@ -130,11 +142,13 @@ impl Proxy {
     pub async fn forward(
         &self,
         mut request: Request<Incoming>,
-        arrival: &Arrival,
+        arrival: Arrival,
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
+        let epoch = self.gate.epoch().current();
         let client_upgrade = matches!(arrival.target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
-            .then(|| (hyper::upgrade::on(&mut request), request.extensions_mut().remove::<Hold>()));
+            .then(|| hyper::upgrade::on(&mut request));
+        let hold = request.extensions_mut().remove::<Hold>();
         let (parts, incoming) = request.into_parts();
         let asking = GateRequest {
             target: &arrival.target,
@@ -157,7 +171,7 @@ impl Proxy {
                         encoded: parts.headers.contains_key(http::header::CONTENT_ENCODING),
                         body: &read,
                     });
-                    (Some(operation), RequestBody::after(Some(read), None))
+                    (Some(operation), Unsent::read(read))
                 }
                 Err(unread) => {
                     // What breaks off must not look complete to the upstream, so it never passes.
@@ -165,19 +179,32 @@ impl Proxy {
                         return Err(unread.refusal.into());
                     }
                     asked.refuse(unread.refusal)?;
-                    (Some(Operation::UNKNOWN), RequestBody::after(Some(unread.read), Some(unread.rest)))
+                    (Some(Operation::UNKNOWN), Unsent::partly_read(unread.read, unread.rest))
                 }
             }
         } else {
-            (None, RequestBody::new(incoming))
+            (None, Unsent::all(incoming))
         };
         let permit = asked.decide(&asking, operation.as_ref(), trail)?;
         let sent = match &permit.route().prefixes {
             None => arrival.target.path_and_query().clone(),
             Some(prefixes) => prefixes.sent(&arrival.target).ok_or(Refusal::NoRoute)?,
         };
-        let outgoing = Outgoing { parts, body, sent };
-        Ok(self.send(permit, outgoing, arrival, client_upgrade).await?)
+        let Arrival { target, authority, client, chain } = arrival;
+        let exchange = self.streams.begin(Beginning {
+            standing: permit.standing(target, client, operation),
+            epoch,
+            http2: parts.version == Version::HTTP_2,
+            hold,
+            sent: body.is_empty(),
+        });
+        let body = RequestBody::new(body, Rc::clone(&exchange));
+        let outgoing = Outgoing { parts, body, sent, authority, chain };
+        tokio::select! {
+            biased;
+            end = exchange.ended() => Err(end.failure()),
+            answer = self.send(permit, outgoing, client_upgrade) => Ok(answer?),
+        }
     }
 
     /// Sends what was permitted. Consumes the permit: one permit, one request.
@@ -185,10 +212,11 @@ impl Proxy {
         &self,
         permit: Permit,
         outgoing: Outgoing,
-        arrival: &Arrival,
-        client_upgrade: Option<(OnUpgrade, Option<Hold>)>,
+        client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
-        let Outgoing { mut parts, body, sent } = outgoing;
+        let Outgoing { mut parts, body, sent, authority, chain } = outgoing;
+        let exchange = Rc::clone(body.exchange());
+        let standing = exchange.standing();
         let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
         let Some(upstream) = upstream else {
             return Err(ForwardError::Connect("the route has no upstream".into()));
@@ -198,21 +226,22 @@ impl Proxy {
         if upgrade.is_some() && upstream.protocol == UpstreamProtocol::Http2 {
             return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()));
         }
-        self.prepare_headers(&permit, &mut parts, arrival, upgrade.as_ref());
+        self.prepare_headers(&permit, &mut parts, standing, chain, upgrade.as_ref());
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).unwrap_or(&upstream.authority);
         let way_back = WayBack {
             upstream,
             prefixes: permit.route().prefixes.as_ref(),
-            arrival,
+            standing,
+            authority: &authority,
             public_origin: self.gate.public_origin(),
             sent: sent.clone(),
             host: host.clone(),
         };
         let wait = Wait {
-            progress: body.progress(),
+            exchange: &exchange,
             response: upstream.timeouts.response,
             idle: upstream.timeouts.idle,
-            unlimited: expects_stream(&parts.headers, arrival.target.kind()),
+            unlimited: expects_stream(&parts.headers, standing.target().kind()),
         };
         let (response, lease) = match upstream.protocol {
             UpstreamProtocol::Http1 => {
@@ -227,7 +256,7 @@ impl Proxy {
                 (answer.map_err(|error| ForwardError::Protocol(error.into()))?, None)
             }
         };
-        self.pass_on(response, lease, &way_back, client_upgrade.filter(|_| upgrade.is_some()))
+        self.pass_on(response, lease, &way_back, &exchange, client_upgrade.filter(|_| upgrade.is_some()))
     }
 
     /// What the upstream sees: first everything that ends here or is only ours to say goes, then ours is set.
@@ -235,7 +264,8 @@ impl Proxy {
         &self,
         permit: &Permit,
         parts: &mut Parts,
-        arrival: &Arrival,
+        standing: &Standing,
+        chain: HeaderValue,
         upgrade: Option<&HeaderValue>,
     ) {
         let trailers_wanted =
@@ -250,7 +280,7 @@ impl Proxy {
         if let Some(identity) = permit.identity() {
             identity_headers::set(headers, permit.route().headers, &identity.values);
         }
-        forwarded::write(headers, arrival.client, arrival.chain.clone());
+        forwarded::write(headers, standing.client(), chain);
         if let Some(prefix) = &permit.route().stripped_prefix {
             headers.insert(X_FORWARDED_PREFIX, prefix.clone());
         }
@@ -258,7 +288,7 @@ impl Proxy {
             headers.insert(UPGRADE, upgrade.clone());
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
-        if trailers_wanted && arrival.target.kind() == RequestKind::Grpc {
+        if trailers_wanted && standing.target().kind() == RequestKind::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         join_cookies(headers);
@@ -269,19 +299,19 @@ impl Proxy {
         mut response: Response<Incoming>,
         lease: Option<Lease>,
         way_back: &WayBack<'_>,
-        client_upgrade: Option<(OnUpgrade, Option<Hold>)>,
+        exchange: &Rc<Exchange>,
+        client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
         let idle = way_back.upstream.timeouts.idle;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let Some((client, hold)) = client_upgrade else {
+            let Some(client) = client_upgrade else {
                 return Err(ForwardError::Protocol("the upstream switched protocols unasked".into()));
             };
             let switched = response.headers().get(UPGRADE).cloned();
-            let tunnel =
-                upgrade::tunnel(client, hyper::upgrade::on(&mut response), idle, self.closing.clone());
+            let upstream = hyper::upgrade::on(&mut response);
+            let tunnel = upgrade::tunnel(client, upstream, idle, self.closing.clone(), Rc::clone(exchange));
             tokio::task::spawn_local(async move {
-                let _open = hold;
                 if let Err(error) = tunnel.await {
                     tracing::debug!(%error, "a tunnel ended");
                 }
@@ -298,7 +328,10 @@ impl Proxy {
             && response.headers_mut().remove(CONTENT_LENGTH).is_some();
         self.clean_response(response.headers_mut(), way_back);
         let lease = lease.filter(|_| !two_framings);
-        Ok(response.map(|body| ResponseBody::Upstream(Box::new(UpstreamBody::new(body, lease, idle)))))
+        Ok(response.map(|body| {
+            let body = UpstreamBody::new(Rc::clone(exchange), Source { body, lease }, idle);
+            ResponseBody::Upstream(Box::new(body))
+        }))
     }
 
     /// Removes what ends here or is only ours to say, and what would lead browsers around us; what leads to

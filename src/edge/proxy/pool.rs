@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::ForwardError;
-use super::request_body::{Progress, RequestBody};
+use super::request_body::RequestBody;
 use crate::config::{Timeouts, UpstreamAddress, UpstreamConfig, UpstreamProtocol};
 use crate::edge::local::LocalExecutor;
 
@@ -62,15 +62,14 @@ struct Idle {
 pub struct Lease {
     upstream: Rc<Upstream>,
     sender: Http1,
-    progress: Progress,
     reused: bool,
 }
 
 impl Lease {
-    /// Returns the connection, unless the request body is still under way: then what the upstream has read
+    /// Returns the connection, unless the request body was not `sent` whole: then what the upstream has read
     /// of it cannot be known.
-    pub fn give_back(self) {
-        if self.progress.is_done() && !self.sender.is_closed() {
+    pub fn give_back(self, sent: bool) {
+        if sent && !self.sender.is_closed() {
             let mut idle = self.upstream.idle.borrow_mut();
             if idle.len() < MOST_IDLE {
                 idle.push(Idle { sender: self.sender, since: Instant::now() });
@@ -81,11 +80,6 @@ impl Lease {
     /// Whether it served another request before.
     pub fn is_reused(&self) -> bool {
         self.reused
-    }
-
-    /// Notes whose body is being sent on it.
-    pub fn carries(&mut self, progress: Progress) {
-        self.progress = progress;
     }
 
     /// Sends a request. One that was not begun comes back inside the error.
@@ -150,12 +144,7 @@ impl Upstream {
             }
             // It may still be finishing the exchange before; that takes no I/O.
             if sender.ready().await.is_ok() {
-                return Ok(Lease {
-                    upstream: Rc::clone(self),
-                    sender,
-                    progress: Progress::new(true),
-                    reused: true,
-                });
+                return Ok(Lease { upstream: Rc::clone(self), sender, reused: true });
             }
         }
         self.fresh_lease().await
@@ -168,7 +157,7 @@ impl Upstream {
     /// [`ForwardError::Connect`] if none can be made in time.
     pub async fn fresh_lease(self: &Rc<Self>) -> Result<Lease, ForwardError> {
         let sender = self.within_connect_timeout(Box::pin(self.connect_http1())).await?;
-        Ok(Lease { upstream: Rc::clone(self), sender, progress: Progress::new(true), reused: false })
+        Ok(Lease { upstream: Rc::clone(self), sender, reused: false })
     }
 
     /// This thread's HTTP/2 connection, made anew if it has ended.

@@ -1,6 +1,5 @@
 //! The request body on its way to an upstream: streams untouched, and tells how far it has come.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -8,106 +7,105 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use super::hop_by_hop;
+use super::open::{Exchange, Side};
+use crate::edge::body::BodyError;
 
-/// How far a request body has come; shared with whoever waits for the answer.
-#[derive(Clone, Debug)]
-pub struct Progress(Rc<(Cell<Instant>, Cell<bool>)>);
+/// A request body that is still to be sent.
+pub struct Unsent {
+    /// What was read to decide, to be sent before the rest.
+    read_ahead: Option<Bytes>,
+    rest: Option<Incoming>,
+}
 
-impl Progress {
-    /// A body that has not begun.
-    pub fn new(done: bool) -> Self {
-        Self(Rc::new((Cell::new(Instant::now()), Cell::new(done))))
+impl Unsent {
+    /// All of a body.
+    pub fn all(rest: Incoming) -> Self {
+        Self { read_ahead: None, rest: (!rest.is_end_stream()).then_some(rest) }
     }
 
-    /// When the last frame went out.
-    pub fn last(&self) -> Instant {
-        self.0.0.get()
+    /// A body that has been read.
+    pub fn read(bytes: Bytes) -> Self {
+        Self { read_ahead: (!bytes.is_empty()).then_some(bytes), rest: None }
     }
 
-    /// Whether all of it went out.
-    pub fn is_done(&self) -> bool {
-        self.0.1.get()
+    /// A body of which a part has been read.
+    pub fn partly_read(bytes: Bytes, rest: Incoming) -> Self {
+        Self { rest: Self::all(rest).rest, ..Self::read(bytes) }
     }
 
-    fn moved(&self, done: bool) {
-        self.0.0.set(Instant::now());
-        if done {
-            self.0.1.set(true);
-        }
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_none() && self.read_ahead.is_none()
     }
 }
 
 /// A request body.
 pub struct RequestBody {
-    /// What was read to decide, still to be sent before the rest.
-    read_ahead: Option<Bytes>,
-    rest: Option<Incoming>,
-    progress: Progress,
+    unsent: Unsent,
+    exchange: Rc<Exchange>,
 }
 
 impl RequestBody {
-    /// All of a body.
-    pub fn new(rest: Incoming) -> Self {
-        Self::after(None, Some(rest))
+    /// The body of an exchange.
+    pub fn new(unsent: Unsent, exchange: Rc<Exchange>) -> Self {
+        Self { unsent, exchange }
     }
 
-    /// A body of which a part has been read.
-    pub fn after(read_ahead: Option<Bytes>, rest: Option<Incoming>) -> Self {
-        let rest = rest.filter(|rest| !rest.is_end_stream());
-        let read_ahead = read_ahead.filter(|bytes| !bytes.is_empty());
-        let progress = Progress::new(rest.is_none() && read_ahead.is_none());
-        Self { read_ahead, rest, progress }
+    /// The same exchange without a body.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::new(Unsent { read_ahead: None, rest: None }, Rc::clone(&self.exchange))
     }
 
-    /// No body.
-    pub fn empty() -> Self {
-        Self::after(None, None)
-    }
-
-    /// How far it has come.
-    pub fn progress(&self) -> Progress {
-        self.progress.clone()
+    /// The exchange it belongs to.
+    pub fn exchange(&self) -> &Rc<Exchange> {
+        &self.exchange
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(bytes) = self.read_ahead.take() {
-            let done = self.rest.is_none();
-            self.progress.moved(done);
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { unsent, exchange } = &mut *self;
+        if exchange.end().is_some() {
+            return Poll::Ready(Some(Err(BodyError::Ended)));
+        }
+        if let Some(bytes) = unsent.read_ahead.take() {
+            exchange.moved(unsent.rest.is_none());
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        let Some(rest) = &mut self.rest else {
-            self.progress.moved(true);
+        let Some(rest) = &mut unsent.rest else {
+            exchange.moved(true);
             return Poll::Ready(None);
         };
-        let mut frame = std::task::ready!(Pin::new(&mut *rest).poll_frame(cx));
+        let Poll::Ready(mut frame) = Pin::new(&mut *rest).poll_frame(cx) else {
+            let _ = exchange.poll_end(Side::Upload, cx);
+            return Poll::Pending;
+        };
         let done = rest.is_end_stream() || frame.is_none();
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
             hop_by_hop::strip_trailers(trailers);
         }
-        self.progress.moved(done && !matches!(frame, Some(Err(_))));
-        Poll::Ready(frame)
+        exchange.moved(done && !matches!(frame, Some(Err(_))));
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read_ahead.is_none() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+        self.unsent.read_ahead.is_none() && self.unsent.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead = self.read_ahead.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let Some(rest) = &self.rest else { return SizeHint::with_exact(ahead) };
+        let ahead = self.unsent.read_ahead.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let Some(rest) = &self.unsent.rest else { return SizeHint::with_exact(ahead) };
         let hint = rest.size_hint();
         let mut sum = SizeHint::new();
         sum.set_lower(hint.lower().saturating_add(ahead));

@@ -7,8 +7,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::Arrival;
 use super::pool::Upstream;
+use crate::gate::standing::Standing;
 use crate::model::target::Prefixes;
 
 /// A host that no address can name (RFC 6761, 6.4).
@@ -21,7 +21,9 @@ pub(super) struct WayBack<'a> {
     /// How paths were renamed.
     pub(super) prefixes: Option<&'a Prefixes>,
     /// What the client asked for.
-    pub(super) arrival: &'a Arrival,
+    pub(super) standing: &'a Standing,
+    /// Host and port as the client wrote them.
+    pub(super) authority: &'a str,
     /// The origin of the public URL.
     pub(super) public_origin: &'a str,
     /// What the upstream was asked for.
@@ -108,7 +110,7 @@ impl WayBack<'_> {
         }
         // Without a path it is for the folder of what was asked for, which here lies outside of the prefix.
         let stripped = self.prefixes.map_or("", Prefixes::stripped);
-        if !has_path && !stripped.is_empty() && self.arrival.target.path() == stripped {
+        if !has_path && !stripped.is_empty() && self.standing.target().path() == stripped {
             changed = true;
             kept.push(Cow::Owned(format!(" Path={stripped}").into_bytes()));
         }
@@ -122,24 +124,26 @@ impl WayBack<'_> {
             host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         !domain.is_empty()
-            && !covers(self.arrival.target.host())
+            && !covers(self.standing.target().host())
             && self.upstream.places.iter().filter_map(Url::host_str).any(covers)
     }
 
     /// The origin the client asked; the public URL's where it is the same host and port.
     fn client_origin(&self) -> Cow<'_, str> {
-        let authority = self.arrival.authority.as_str();
+        let authority = self.authority;
         let public = self.public_origin.split_once("://").map_or("", |(_, authority)| authority);
         if public.eq_ignore_ascii_case(authority) {
             return Cow::Borrowed(self.public_origin);
         }
-        let scheme = if self.arrival.client.secure { "https" } else { "http" };
+        let scheme = if self.standing.client().secure { "https" } else { "http" };
         Cow::Owned(format!("{scheme}://{authority}"))
     }
 
     fn asked(&self) -> Option<Url> {
-        Url::parse(&[self.client_origin().as_ref(), self.arrival.target.path_and_query().as_str()].concat())
-            .ok()
+        Url::parse(
+            &[self.client_origin().as_ref(), self.standing.target().path_and_query().as_str()].concat(),
+        )
+        .ok()
     }
 
     fn sent_url(&self) -> Option<Url> {

@@ -1,7 +1,6 @@
 //! Upgraded connections: bytes both ways until one side ends, nothing moves, or the gateway stops.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,54 +10,78 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// What a connection holds while it is open, such as its place among the connections; a tunnel goes on holding it.
+use super::open::Exchange;
+
+/// A connection's place among the connections, held while it is open; a tunnel goes on holding it. Can cut it.
 #[derive(Clone)]
-pub struct Hold {
+pub struct Hold(Arc<Held<dyn Any + Send + Sync>>);
+
+struct Held<T: ?Sized> {
+    cut: Notify,
     #[expect(dead_code, reason = "held for its drop")]
-    held: Arc<dyn Any + Send + Sync>,
+    held: T,
 }
 
 impl Hold {
     /// Holds something until the last clone is gone.
     pub fn of(held: impl Any + Send + Sync) -> Self {
-        Self { held: Arc::new(held) }
+        Self(Arc::new(Held { cut: Notify::new(), held }))
+    }
+
+    /// Breaks the connection off.
+    pub fn cut(&self) {
+        self.0.cut.notify_one();
+    }
+
+    /// Waits until the connection is to be broken off.
+    pub async fn is_cut(&self) {
+        self.0.cut.notified().await;
     }
 }
 
 /// Bytes held in each direction.
 const BUFFER: usize = 8 * 1024;
+/// Both sides are told of the end within this, or not at all.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Carries bytes between two upgraded connections. Ends with either side, after `idle` without a byte
-/// (zero: never), or when `closing` turns true.
+/// (zero: never), when `closing` turns true, or with its exchange.
+///
+/// Where it ends by our will the bytes just stop: a closing frame could fall into the middle of another.
 pub async fn tunnel(
     client: OnUpgrade,
     upstream: OnUpgrade,
     idle: Duration,
     mut closing: watch::Receiver<bool>,
+    exchange: Rc<Exchange>,
 ) -> io::Result<(u64, u64)> {
     let (client, upstream) = tokio::try_join!(client, upstream)
         .map_err(|error| io::Error::new(io::ErrorKind::NotConnected, error))?;
-    let last = Rc::new(Cell::new(Instant::now()));
-    let mut client = Watched { io: TokioIo::new(client), last: Rc::clone(&last) };
-    let mut upstream = Watched { io: TokioIo::new(upstream), last: Rc::clone(&last) };
+    exchange.moved(true);
+    let mut client = Watched { io: TokioIo::new(client), exchange: Rc::clone(&exchange) };
+    let mut upstream = Watched { io: TokioIo::new(upstream), exchange: Rc::clone(&exchange) };
     let copy = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER);
-    tokio::select! {
-        moved = copy => moved,
-        () = silent_for(idle, &last) => Err(io::ErrorKind::TimedOut.into()),
-        _ = closing.wait_for(|closing| *closing) => Err(io::ErrorKind::ConnectionAborted.into()),
-    }
+    let why = tokio::select! {
+        moved = copy => return moved,
+        () = silent_for(idle, &exchange) => io::ErrorKind::TimedOut,
+        _ = closing.wait_for(|closing| *closing) => io::ErrorKind::ConnectionAborted,
+        _ = exchange.ended() => io::ErrorKind::PermissionDenied,
+    };
+    let farewell = async { tokio::join!(client.shutdown(), upstream.shutdown()) };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    Err(why.into())
 }
 
-async fn silent_for(idle: Duration, last: &Cell<Instant>) {
+async fn silent_for(idle: Duration, exchange: &Exchange) {
     if idle.is_zero() {
         std::future::pending::<()>().await;
     }
     loop {
-        let deadline = last.get() + idle;
+        let deadline = exchange.moved_at() + idle;
         if Instant::now() >= deadline {
             return;
         }
@@ -69,7 +92,7 @@ async fn silent_for(idle: Duration, last: &Cell<Instant>) {
 /// Notes when bytes were last read.
 struct Watched<I> {
     io: I,
-    last: Rc<Cell<Instant>>,
+    exchange: Rc<Exchange>,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
@@ -80,7 +103,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if read.is_ready() {
-            self.last.set(Instant::now());
+            self.exchange.moved(true);
         }
         read
     }

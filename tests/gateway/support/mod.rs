@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod bound;
 pub mod gateway;
 pub mod http2;
 pub mod oracle;

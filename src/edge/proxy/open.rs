@@ -1,0 +1,349 @@
+//! Open exchanges of one thread: each can be ended from outside once it has lost what it rests on.
+//!
+//! Every exchange is registered while it lasts, in a slot of a slab, so that a short one pays no more than the
+//! entry. One task of the thread looks through them: at once when somebody lost a right or the store could not
+//! be asked for too long, and each second for what has expired by itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http::HeaderMap;
+use hyper::body::Incoming;
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Failure;
+use super::pool::Lease;
+use super::upgrade::Hold;
+use crate::edge::problem::Problem;
+use crate::gate::Gate;
+use crate::gate::authenticator::Identity;
+use crate::gate::refusal::{BadCredential, Refusal};
+use crate::gate::standing::Standing;
+use crate::model::principal::Proof;
+use crate::model::target::RequestKind;
+
+/// How often exchanges are looked through for what ends by itself.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Callers looked up at the same time by one thread.
+const LOOKUPS_AT_ONCE: usize = 32;
+
+/// Why an exchange was ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its session or key has ended.
+    Credential(BadCredential),
+    /// Its key is limited to other uses now.
+    KeyScope,
+    /// Its caller must change the password first.
+    PasswordChange,
+    /// The rules do not allow it to its caller any more.
+    Forbidden,
+    /// Whether it may go on could not be told.
+    Unavailable,
+}
+
+impl End {
+    fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::BadCredential(bad) => Self::Credential(*bad),
+            Refusal::KeyScope => Self::KeyScope,
+            Refusal::PasswordChange => Self::PasswordChange,
+            Refusal::Unavailable(_) => Self::Unavailable,
+            _ => Self::Forbidden,
+        }
+    }
+
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Credential(bad) => Refusal::BadCredential(bad),
+            Self::KeyScope => Refusal::KeyScope,
+            Self::PasswordChange => Refusal::PasswordChange,
+            Self::Forbidden => Refusal::Forbidden { rule: None },
+            Self::Unavailable => Refusal::Unavailable("an open exchange could not be decided again".into()),
+        }
+    }
+
+    /// What a new request would be told now; for an exchange whose answer has not begun.
+    pub fn failure(self) -> Failure {
+        Failure::Ended(self.refusal())
+    }
+}
+
+/// Who waits on an exchange: its answer's side, or its request body's.
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// Whoever waits for the answer, passes it on, or carries its tunnel.
+    Answer,
+    /// Whoever sends the request body on.
+    Upload,
+}
+
+/// What an answer is read from. Dropping it closes the upstream's connection or stream.
+pub struct Source {
+    /// The body.
+    pub body: Incoming,
+    /// Its connection, until it is given back.
+    pub lease: Option<Lease>,
+}
+
+/// What is known of an exchange when it begins.
+pub struct Beginning {
+    /// What was decided.
+    pub standing: Standing,
+    /// The epoch before its caller was identified.
+    pub epoch: u64,
+    /// Whether it came by HTTP/2, where one exchange can end alone.
+    pub http2: bool,
+    /// Its connection.
+    pub hold: Option<Hold>,
+    /// Whether there is no request body.
+    pub sent: bool,
+}
+
+/// One exchange from its permit to its end, shared by those who carry its parts.
+pub struct Exchange {
+    standing: Standing,
+    streams: Rc<Streams>,
+    place: Cell<usize>,
+    http2: bool,
+    hold: Option<Hold>,
+    moved_at: Cell<Instant>,
+    sent: Cell<bool>,
+    answered: Cell<bool>,
+    active: Cell<bool>,
+    end: Cell<Option<End>>,
+    source: RefCell<Option<Source>>,
+    waiting: [Cell<Option<Waker>>; 2],
+}
+
+impl Exchange {
+    /// What it rests on.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// When a byte of its request body, or of its tunnel, last moved.
+    pub fn moved_at(&self) -> Instant {
+        self.moved_at.get()
+    }
+
+    /// Whether all of its request body went out.
+    pub fn is_sent(&self) -> bool {
+        self.sent.get()
+    }
+
+    /// Bytes of the request body went out, or of a tunnel moved; `done` if they were the last of a body.
+    pub fn moved(&self, done: bool) {
+        self.moved_at.set(Instant::now());
+        self.active.set(true);
+        if done {
+            self.sent.set(true);
+        }
+    }
+
+    /// A part of the answer came.
+    pub fn came(&self) {
+        self.active.set(true);
+    }
+
+    /// From now on its answer is on the way, and can only be broken off.
+    pub fn set_answered(&self, source: Option<Source>) {
+        self.answered.set(true);
+        *self.source.borrow_mut() = source;
+    }
+
+    /// What the answer is read from; gone once the exchange was ended.
+    pub fn source(&self) -> &RefCell<Option<Source>> {
+        &self.source
+    }
+
+    /// Why it was ended, if it was; else whoever polls is woken when it is.
+    pub fn poll_end(&self, side: Side, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(end) = self.end.get() {
+            return Poll::Ready(end);
+        }
+        let [answer, upload] = &self.waiting;
+        let slot = match side {
+            Side::Answer => answer,
+            Side::Upload => upload,
+        };
+        let waker = slot.take().filter(|waker| waker.will_wake(cx.waker()));
+        slot.set(Some(waker.unwrap_or_else(|| cx.waker().clone())));
+        Poll::Pending
+    }
+
+    /// Why it was ended, if it was.
+    pub fn end(&self) -> Option<End> {
+        self.end.get()
+    }
+
+    /// Waits until it is ended from outside.
+    pub async fn ended(&self) -> End {
+        std::future::poll_fn(|cx| self.poll_end(Side::Answer, cx)).await
+    }
+
+    /// The last words of an answer that can say why it ends, which only gRPC can.
+    pub fn last_words(&self) -> Option<HeaderMap> {
+        let end = self.end.get()?;
+        let speaks = self.http2 && self.standing.target().kind() == RequestKind::Grpc;
+        speaks.then(|| Problem::from(&end.refusal()).grpc_trailers())
+    }
+
+    /// Ends it: nothing more passes from now on, and its connections are closed by those who carry it.
+    fn cut(&self, end: End) {
+        if self.end.replace(Some(end)).is_some() {
+            return;
+        }
+        drop(self.source.borrow_mut().take());
+        for slot in &self.waiting {
+            if let Some(waker) = slot.take() {
+                waker.wake();
+            }
+        }
+        // A client that does not read would keep hyper from noticing.
+        if self.answered.get()
+            && !self.http2
+            && let Some(hold) = &self.hold
+        {
+            hold.cut();
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.streams.open.borrow_mut().try_remove(self.place.get());
+    }
+}
+
+/// The open exchanges of one thread.
+pub struct Streams {
+    gate: RefCell<Rc<Gate>>,
+    open: RefCell<Slab<Weak<Exchange>>>,
+    doubt: Notify,
+}
+
+/// Open exchanges of one caller.
+struct Group {
+    identity: Rc<Identity>,
+    exchanges: Vec<Weak<Exchange>>,
+}
+
+impl Streams {
+    /// No exchange yet; `gate` decides them again.
+    pub fn new(gate: Rc<Gate>) -> Rc<Self> {
+        Rc::new(Self { gate: RefCell::new(gate), open: RefCell::default(), doubt: Notify::new() })
+    }
+
+    fn gate(&self) -> Rc<Gate> {
+        Rc::clone(&self.gate.borrow())
+    }
+
+    /// Registers an exchange that was just permitted.
+    pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Rc<Exchange> {
+        let Beginning { standing, epoch, http2, hold, sent } = beginning;
+        let exchange = Rc::new(Exchange {
+            standing,
+            streams: Rc::clone(self),
+            place: Cell::new(usize::MAX),
+            http2,
+            hold,
+            moved_at: Cell::new(Instant::now()),
+            sent: Cell::new(sent),
+            answered: Cell::new(false),
+            active: Cell::new(false),
+            end: Cell::new(None),
+            source: RefCell::default(),
+            waiting: Default::default(),
+        });
+        exchange.place.set(self.open.borrow_mut().insert(Rc::downgrade(&exchange)));
+        if self.gate.borrow().epoch().current() != epoch {
+            // A right was lost between the look at its caller and now.
+            self.doubt.notify_one();
+        }
+        exchange
+    }
+
+    /// Watches over the exchanges for ever. To be spawned once on their thread.
+    pub async fn watch(self: Rc<Self>) {
+        let mut sweeps = tokio::time::interval(SWEEP_EVERY);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reviewed = self.gate().epoch().current();
+        loop {
+            let gate = self.gate();
+            let doubt = tokio::select! {
+                () = gate.epoch().moved_from(reviewed) => true,
+                () = self.doubt.notified() => true,
+                () = end_of_trust(gate.trusted_for()) => gate.trusted_for().is_none(),
+                _ = sweeps.tick() => gate.trusted_for().is_none(),
+            };
+            // Read before anybody is looked up: what is lost meanwhile is seen at the next turn.
+            reviewed = gate.epoch().current();
+            let open = self.all();
+            let suspects = if doubt { open } else { expired(&gate, open) };
+            review(&gate, suspects).await;
+        }
+    }
+
+    fn all(&self) -> Vec<Rc<Exchange>> {
+        self.open.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect()
+    }
+}
+
+/// Waits until what is remembered is not trusted any more, if the store is not read meanwhile.
+async fn end_of_trust(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left + Duration::from_millis(1)).await,
+        // It has ended, and was acted on; the next sweep looks again.
+        None => std::future::pending().await,
+    }
+}
+
+/// Those whose session or key is past its end or idle, as far as this thread knows. An exchange on which bytes
+/// moved is a use of its session.
+fn expired(gate: &Gate, open: Vec<Rc<Exchange>>) -> Vec<Rc<Exchange>> {
+    let holds = |exchange: &Rc<Exchange>| {
+        let active = exchange.active.take();
+        exchange.standing.identity().is_none_or(|identity| gate.still_holds(&identity, active))
+    };
+    open.into_iter().filter(|exchange| !holds(exchange)).collect()
+}
+
+/// Looks each caller up once and decides each of its exchanges again.
+async fn review(gate: &Gate, suspects: Vec<Rc<Exchange>>) {
+    let mut groups: HashMap<String, Group> = HashMap::new();
+    for exchange in suspects {
+        let Some(identity) = exchange.standing.identity() else { continue };
+        let proof = match &identity.principal.proof {
+            Proof::Session { id, .. } => id.clone(),
+            Proof::Key { .. } => identity.principal.key_id().unwrap_or_default().to_owned(),
+        };
+        let group = groups.entry(proof).or_insert_with(|| Group { identity, exchanges: Vec::new() });
+        group.exchanges.push(Rc::downgrade(&exchange));
+    }
+    let groups = futures_util::stream::iter(groups.into_values().map(|group| review_group(gate, group)));
+    let cut = groups.buffer_unordered(LOOKUPS_AT_ONCE).fold(0, async |sum, cut| sum + cut).await;
+    if cut > 0 {
+        tracing::info!(count = cut, "open exchanges were ended: what allowed them holds no more");
+    }
+}
+
+/// How many were ended.
+async fn review_group(gate: &Gate, group: Group) -> usize {
+    let renewed = gate.renew(&group.identity).await.map_err(|refusal| End::of(&refusal));
+    let mut cut = 0;
+    for exchange in group.exchanges.iter().filter_map(Weak::upgrade) {
+        let caller = renewed.as_ref().map(Rc::clone).map_err(|end| end.refusal());
+        if let Err(refusal) = gate.decide_again(&exchange.standing, caller) {
+            exchange.cut(End::of(&refusal));
+            cut += 1;
+        }
+    }
+    cut
+}

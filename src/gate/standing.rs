@@ -1,0 +1,120 @@
+//! What an open exchange rests on, and whether it still does: a permit is for its first moment only.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::authenticator::Identity;
+use super::refusal::{BadCredential, Refusal};
+use super::rulebook::check_bounds;
+use super::{Gate, GateRequest, Permit, Trail};
+use crate::model::graphql::Operation;
+use crate::model::principal::{Client, Proof};
+use crate::model::target::RequestTarget;
+use crate::service::revocation::Epoch;
+
+/// What was decided about an exchange that goes on, so that it can be decided again.
+#[derive(Debug)]
+pub struct Standing {
+    target: RequestTarget,
+    client: Client,
+    operation: Option<Operation>,
+    /// The caller as last looked up; `None` is nobody, who has nothing to lose.
+    identity: RefCell<Option<Rc<Identity>>>,
+}
+
+impl Permit {
+    /// What the exchange it opens will rest on: the request it was given for.
+    pub fn standing(&self, target: RequestTarget, client: Client, operation: Option<Operation>) -> Standing {
+        Standing { target, client, operation, identity: RefCell::new(self.holder().cloned()) }
+    }
+}
+
+impl Standing {
+    /// What was asked for.
+    pub fn target(&self) -> &RequestTarget {
+        &self.target
+    }
+
+    /// By whom.
+    pub fn client(&self) -> Client {
+        self.client
+    }
+
+    /// As whom; `None` is nobody.
+    pub fn identity(&self) -> Option<Rc<Identity>> {
+        self.identity.borrow().clone()
+    }
+}
+
+impl Gate {
+    /// Tells of lost rights. To be read before [`Gate::identify`] by whoever keeps the exchange open.
+    pub fn epoch(&self) -> &Epoch {
+        self.authenticator.epoch()
+    }
+
+    /// For how long open exchanges may go on without another look at the store, if it is not read meanwhile;
+    /// `None` is not at all.
+    pub fn trusted_for(&self) -> Option<Duration> {
+        self.authenticator.trusted_for()
+    }
+
+    /// Whether a session or key has not expired by itself; `active` if it was used just now.
+    pub fn still_holds(&self, identity: &Identity, active: bool) -> bool {
+        self.authenticator.still_holds(identity, active)
+    }
+
+    /// The caller of open exchanges as the store knows it now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if its session or key has ended, or that cannot be told now.
+    pub async fn renew(&self, identity: &Identity) -> Result<Rc<Identity>, Refusal> {
+        let renewed = self.authenticator.renew(identity).await?;
+        renewed.filter(|renewed| self.still_holds(renewed, false)).ok_or(Refusal::BadCredential(
+            match identity.principal.proof {
+                Proof::Session { .. } => BadCredential::Session,
+                Proof::Key { .. } => BadCredential::Key,
+            },
+        ))
+    }
+
+    /// Decides an open exchange again, for its caller as renewed, or refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if a new request like it would be refused.
+    pub fn decide_again(
+        &self,
+        standing: &Standing,
+        renewed: Result<Rc<Identity>, Refusal>,
+    ) -> Result<(), Refusal> {
+        let target = &standing.target;
+        // What headers say was judged when the exchange began: its credential, and the page it comes from.
+        let request = GateRequest {
+            target,
+            headers: &HeaderMap::new(),
+            authority: "",
+            route: None,
+            client: standing.client,
+        };
+        let used = renewed.and_then(|identity| {
+            if !identity.principal.is_for(target.host()) {
+                return Err(Refusal::BadCredential(BadCredential::Session));
+            }
+            check_bounds(&request, &identity)?;
+            Ok((Some(identity), false))
+        });
+        let mut trail = Trail::default();
+        let mut asked = self.rulebook.route(&request, &mut trail)?.asked(used)?;
+        if standing.operation.is_none() && asked.needs_graphql(&request) {
+            // The body that would tell has gone by.
+            asked.refuse(Refusal::Forbidden { rule: None })?;
+        }
+        let (_, identity) = asked.decide(&request, standing.operation.as_ref(), &mut trail)?.spend();
+        standing.identity.replace(identity);
+        Ok(())
+    }
+}

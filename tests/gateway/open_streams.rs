@@ -1,0 +1,449 @@
+//! What is open ends with the right that opened it, and nothing else does.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorward::model::api_key::KeyScope;
+use doorward::model::role::Role;
+use doorward::model::time::{Clock, Timestamp};
+use doorward::service::api_keys::NewKey;
+use http::{HeaderValue, Request, Response, Version};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::Frame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::credentials::ROUTES;
+use crate::failure::break_database;
+use crate::streaming::{http2, hyper_upstream, message, raw_upstream};
+use crate::support::bound::Stopwatch;
+use crate::support::gateway::bearer;
+use crate::support::raw::{read_answer, read_answer_to, read_head};
+use crate::support::{Gateway, within};
+
+/// Says the path of each connection that has ended.
+struct Patient {
+    address: SocketAddr,
+    ended: mpsc::UnboundedReceiver<String>,
+}
+
+/// An upstream that leaves everything open: sockets echo, event streams say one thing and wait, uploads are
+/// read for ever, and `/silent` is never answered.
+async fn patient() -> Patient {
+    let (sender, ended) = mpsc::unbounded_channel();
+    let address = raw_upstream(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            let Some(head) = read_head(&mut stream).await else { return };
+            let path = head.split_whitespace().nth(1).unwrap().to_owned();
+            let answer = match path.as_str() {
+                "/socket" => {
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+                }
+                "/events" => {
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+                     3\r\nyes\r\n"
+                }
+                "/early" => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nyes\r\n",
+                "/data" => "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                _ => "",
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let mut buffer = [0; 1024];
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                if path == "/socket" {
+                    stream.write_all(&buffer[..read]).await.unwrap();
+                }
+            }
+            let _ = sender.send(path);
+        }
+    })
+    .await;
+    Patient { address, ended }
+}
+
+impl Patient {
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until the upstream's side of every one of these has ended.
+    async fn sees_the_end_of(&mut self, paths: &[&str]) {
+        let mut open: Vec<_> = paths.to_vec();
+        while !open.is_empty() {
+            let ended = within(&format!("the end at the upstream of {open:?}"), self.ended.recv()).await;
+            open.retain(|path| ended.as_deref() != Some(*path));
+        }
+    }
+}
+
+/// Opens a stream, up to where it is quiet.
+async fn open(address: SocketAddr, path: &str, credential: &str) -> TcpStream {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let more = match path {
+        "/socket" => format!("origin: http://{address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"),
+        "/upload" | "/early" => format!("origin: http://{address}\r\ntransfer-encoding: chunked\r\n"),
+        _ => String::new(),
+    };
+    let method = if more.contains("chunked") { "POST" } else { "GET" };
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{more}{credential}\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    if method == "POST" {
+        client.write_all(b"5\r\nhello\r\n").await.unwrap();
+    }
+    match path {
+        "/socket" => {
+            assert_eq!(within("the switch", read_answer_to(&mut client, true)).await.status, 101);
+            assert!(lives(&mut client).await);
+        }
+        "/events" | "/early" => {
+            assert_eq!(within("the head", read_answer_to(&mut client, true)).await.status, 200);
+            let mut first = [0; 8];
+            within("the first chunk", client.read_exact(&mut first)).await.unwrap();
+        }
+        _ => {}
+    }
+    client
+}
+
+/// Whether a socket still carries bytes both ways.
+async fn lives(socket: &mut TcpStream) -> bool {
+    let mut buffer = [0; 5];
+    socket.write_all(b"there").await.is_ok()
+        && within("an echo or the end", socket.read_exact(&mut buffer)).await.is_ok()
+        && &buffer == b"there"
+}
+
+/// What comes until the connection ends.
+async fn rest(client: &mut TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let mut buffer = [0; 4096];
+    let read = async {
+        while let Ok(read @ 1..) = client.read(&mut buffer).await {
+            rest.extend_from_slice(&buffer[..read]);
+        }
+    };
+    within("the end of the stream", read).await;
+    rest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_session_has_open_ends_with_it_and_other_peoples_streams_live_on() {
+    let mut upstream = patient().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let vera = gateway.user("vera", Role::Member).await;
+    gateway.user("mel", Role::Member).await;
+    let hers = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+    let his = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+
+    let mut open_ones = Vec::new();
+    for path in ["/socket", "/events", "/early", "/upload", "/silent"] {
+        open_ones.push((path, open(gateway.address, path, &hers).await));
+    }
+    let mut other = open(gateway.address, "/socket", &his).await;
+    let mut anonymous = open(gateway.address, "/public/silent", "").await;
+
+    gateway.store.end_sessions_of(&vera).await.unwrap();
+    let watch = Stopwatch::start();
+    for (path, client) in &mut open_ones {
+        let rest = rest(client).await;
+        watch.check(path);
+        match *path {
+            "/socket" | "/events" | "/early" => assert_eq!(rest, b"", "{path}: aborted, never completed"),
+            _ => {
+                let answer = String::from_utf8_lossy(&rest);
+                assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+                assert!(answer.contains("connection: close\r\n"), "{path}: {answer}");
+            }
+        }
+    }
+    upstream.sees_the_end_of(&open_ones.iter().map(|(path, _)| *path).collect::<Vec<_>>()).await;
+    assert!(lives(&mut other).await);
+    let quiet = tokio::time::timeout(Duration::from_millis(50), anonymous.read_u8()).await;
+    assert!(quiet.is_err(), "whoever needs no session loses none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_end_on_every_gateway_that_shares_the_store() {
+    let upstream = patient().await;
+    let first = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let second = Gateway::configured(&format!(
+        "[store]\nurl = \"sqlite:{}/doorward.db\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        first.folder.path().display(),
+        upstream.url()
+    ))
+    .await;
+    let vera = first.user("vera", Role::Viewer).await;
+    first.user("mel", Role::Viewer).await;
+    let hers = format!("cookie: {}\r\n", first.sign_in("vera").await);
+    let his = format!("cookie: {}\r\n", first.sign_in("mel").await);
+    let mut near = open(first.address, "/events", &hers).await;
+    let mut far = open(second.address, "/events", &hers).await;
+    let mut other = open(second.address, "/silent", &his).await;
+    first.accounts.disable(&vera).await.unwrap();
+    let watch = Stopwatch::start();
+    for client in [&mut near, &mut far] {
+        assert_eq!(rest(client).await, b"");
+        watch.check("the end on each gateway");
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(50), other.read_u8()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_still_allows_keeps_a_stream_and_one_that_does_not_ends_it() {
+    let upstream = patient().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let user = gateway.user("vera", Role::Member).await;
+    let (key, _) = gateway.key_with("k", Role::Member, Some(user.clone()), KeyScope::default()).await;
+    let mut socket = open(gateway.address, "/socket", &bearer(&key)).await;
+    let mut upload = open(gateway.address, "/upload", &bearer(&key)).await;
+
+    gateway.accounts.set_role(&user, Role::Viewer).await.unwrap();
+    let watch = Stopwatch::start();
+    let answer = within("the refusal", read_answer(&mut upload)).await;
+    watch.check("the end of the upload");
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    gateway.settle().await;
+    assert!(lives(&mut socket).await, "a viewer may read, and so may have a socket");
+
+    gateway.accounts.set_role(&user, Role::Admin).await.unwrap();
+    gateway.settle().await;
+    assert!(lives(&mut socket).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_takes_its_streams_along_when_it_is_revoked_or_expires() {
+    let upstream = patient().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let (text, id) = gateway.key_with("revoked", Role::Viewer, None, KeyScope::default()).await;
+    let other = gateway.system_key("other", Role::Viewer).await;
+    let new = NewKey {
+        name: "short".to_owned(),
+        owner: None,
+        role: Role::Viewer,
+        scope: KeyScope::default(),
+        expires_at: Some(Timestamp(gateway.clock.now().0 + 600)),
+        created_by: "test".to_owned(),
+    };
+    let (short, _) = gateway.keys.issue(new).await.unwrap();
+    let mut revoked = open(gateway.address, "/events", &bearer(&text)).await;
+    let mut expiring = open(gateway.address, "/socket", &bearer(short.expose())).await;
+    let mut living = open(gateway.address, "/socket", &bearer(&other)).await;
+
+    gateway.keys.revoke(&id, "test").await.unwrap();
+    let watch = Stopwatch::start();
+    assert_eq!(rest(&mut revoked).await, b"");
+    watch.check("the end of the revoked key's stream");
+    gateway.settle().await;
+    assert!(lives(&mut expiring).await);
+
+    gateway.clock.advance(Duration::from_secs(601));
+    assert_eq!(rest(&mut expiring).await, b"");
+    assert!(lives(&mut living).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_on_a_stream_keep_its_session_from_idling_but_not_from_its_absolute_end() {
+    let upstream = patient().await;
+    let gateway = Gateway::configured(&format!(
+        "[session]\nidle = \"10m\"\nabsolute = \"1h\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    for name in ["busy", "quiet"] {
+        gateway.user(name, Role::Viewer).await;
+    }
+    let busy = format!("cookie: {}\r\n", gateway.sign_in("busy").await);
+    let quiet = format!("cookie: {}\r\n", gateway.sign_in("quiet").await);
+    let mut socket = open(gateway.address, "/socket", &busy).await;
+    let mut idle = open(gateway.address, "/socket", &quiet).await;
+    for _ in 0..4 {
+        gateway.clock.advance(Duration::from_mins(4));
+        // Long enough for a sweep to see that bytes moved.
+        for _ in 0..12 {
+            assert!(lives(&mut socket).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(rest(&mut idle).await, b"", "an idle session ends, and its streams with it");
+    gateway.clock.advance(Duration::from_hours(1));
+    within("the absolute end", async {
+        while lives(&mut socket).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_end_when_the_store_cannot_be_asked() {
+    let upstream = patient().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let key = bearer(&gateway.system_key("k", Role::Viewer).await);
+    let mut events = open(gateway.address, "/events", &key).await;
+    let mut silent = open(gateway.address, "/silent", &key).await;
+    let mut public = open(gateway.address, "/public/silent", "").await;
+    break_database(&gateway.folder.path().join("doorward.db"));
+    assert_eq!(rest(&mut events).await, b"");
+    assert_eq!(within("the refusal", read_answer(&mut silent)).await.status, 503);
+    assert!(tokio::time::timeout(Duration::from_millis(50), public.read_u8()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_grace_keeps_streams_open() {
+    let upstream = patient().await;
+    let gateway = Gateway::configured(&format!(
+        "store.outage_grace = \"1h\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    let key = bearer(&gateway.system_key("k", Role::Viewer).await);
+    let mut socket = open(gateway.address, "/socket", &key).await;
+    break_database(&gateway.folder.path().join("doorward.db"));
+    within("unreadiness", async {
+        while gateway.get("/_doorward/readyz", "").await.status != 503 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(lives(&mut socket).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_only_log_end_no_stream() {
+    let upstream = patient().await;
+    let routes = ROUTES.replace("path = \"/\"\n", "path = \"/\"\nenforce = \"log\"\n");
+    let gateway = Gateway::spawn(&upstream.url(), &routes).await;
+    let (key, id) = gateway.key_with("k", Role::Viewer, None, KeyScope::default()).await;
+    let mut socket = open(gateway.address, "/socket", &bearer(&key)).await;
+    let before = gateway.lookups();
+    gateway.keys.revoke(&id, "test").await.unwrap();
+    within("a look", async {
+        while gateway.lookups() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(lives(&mut socket).await);
+}
+
+/// An upstream by HTTP/2 whose answers begin and never end.
+async fn endless() -> SocketAddr {
+    hyper_upstream(|request| async move {
+        let kind = request.headers().get("content-type").cloned();
+        let first = futures_util::stream::iter([Ok(Frame::data(message("one")))]);
+        let frames = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+        let mut response = Response::new(StreamBody::new(frames).boxed());
+        if let Some(kind) = kind {
+            response.headers_mut().insert("content-type", kind);
+        }
+        response
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_streams_are_reset_and_grpc_streams_are_told_why() {
+    let upstream = endless().await;
+    let gateway = Gateway::spawn(&format!("h2c://{upstream}"), ROUTES).await;
+    let (doomed, id) = gateway.key_with("doomed", Role::Member, None, KeyScope::default()).await;
+    let other = gateway.system_key("other", Role::Member).await;
+    let mut client = http2::<Empty<Bytes>>(gateway.address).await;
+    let mut send = |path: &str, key: &str, grpc: bool| {
+        let mut request = Request::get(format!("http://app.example{path}")).version(Version::HTTP_2);
+        if grpc {
+            request = request.method("POST").header("content-type", "application/grpc");
+        }
+        let request = request.header("authorization", format!("Bearer {key}"));
+        client.send_request(request.body(Empty::new()).unwrap())
+    };
+    let mut bodies = Vec::new();
+    for (path, key, grpc) in
+        [("/plain", &doomed, false), ("/test.Echo/Say", &doomed, true), ("/plain", &other, false)]
+    {
+        let mut body = within("the head", send(path, key, grpc)).await.unwrap().into_body();
+        let frame = within("the first frame", body.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), message("one"));
+        bodies.push(body);
+    }
+    gateway.keys.revoke(&id, "test").await.unwrap();
+    let watch = Stopwatch::start();
+    let reset = within("the reset", bodies[0].frame()).await.unwrap();
+    assert!(reset.is_err(), "broken off, never completed");
+    watch.check("the reset");
+    let last = within("the trailers", bodies[1].frame()).await.unwrap().unwrap();
+    watch.check("the trailers");
+    assert_eq!(last.into_trailers().unwrap()["grpc-status"], HeaderValue::from_static("16"));
+    assert!(within("the end", bodies[1].frame()).await.is_none());
+    let quiet = tokio::time::timeout(Duration::from_millis(50), bodies[2].frame()).await;
+    assert!(quiet.is_err(), "another caller's stream on the same connection goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_of_one_session_cost_one_lookup_on_each_thread() {
+    let upstream = patient().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    gateway.user("vera", Role::Viewer).await;
+    let other = gateway.user("mel", Role::Viewer).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(open(gateway.address, "/socket", &cookie).await);
+    }
+    gateway.settle().await;
+    let before = gateway.lookups();
+    gateway.accounts.disable(&other).await.unwrap();
+    gateway.settle().await;
+    within("the looks", async {
+        while gateway.lookups() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    for stream in &mut streams {
+        assert!(lives(stream).await);
+    }
+    let looks = gateway.lookups() - before;
+    assert!((1..=2).contains(&looks), "two threads looked {looks} times");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_cut_off_too() {
+    let mut upstream = flood().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let (key, id) = gateway.key_with("k", Role::Viewer, None, KeyScope::default()).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!("GET /flood HTTP/1.1\r\nhost: a\r\n{}\r\n", bearer(&key));
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(within("the head", read_answer_to(&mut client, true)).await.status, 200);
+    gateway.keys.revoke(&id, "test").await.unwrap();
+    let watch = Stopwatch::start();
+    upstream.sees_the_end_of(&["/flood"]).await;
+    watch.check("the end at the upstream");
+    let rest = rest(&mut client).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "broken off, never completed");
+}
+
+/// An upstream that sends as fast as it is read from.
+async fn flood() -> Patient {
+    let (sender, ended) = mpsc::unbounded_channel();
+    let address = raw_upstream(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            read_head(&mut stream).await;
+            let mut chunk = b"10000\r\n".to_vec();
+            chunk.resize(chunk.len() + 0x1_0000, b'x');
+            chunk.extend_from_slice(b"\r\n");
+            let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            let mut sent = stream.write_all(head).await;
+            while sent.is_ok() {
+                sent = stream.write_all(&chunk).await;
+            }
+            let _ = sender.send("/flood".to_owned());
+        }
+    })
+    .await;
+    Patient { address, ended }
+}
