@@ -349,7 +349,7 @@ fn ticked_paths(text: &str) -> Vec<String> {
 #[test]
 fn architecture_is_short_enough_to_be_read() {
     let lines = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap().lines().count();
-    assert!(lines <= 150, "{lines} lines");
+    assert!(lines <= 180, "{lines} lines");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod newcomer;
+mod reload;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -82,8 +83,16 @@ impl Place {
 
     fn serve_with(&self, environment: &[(&str, &str)]) -> Gateway {
         let mut command = self.command(&["serve"]);
-        command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.spawn().unwrap();
+        command.envs(environment.iter().copied());
+        Self::begin(command)
+    }
+
+    fn serve_with_arguments(&self, arguments: &[&str]) -> Gateway {
+        Self::begin(self.command(&[&["serve"], arguments].concat()))
+    }
+
+    fn begin(mut command: Command) -> Gateway {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let said = Said::listen(child.stderr.take().unwrap());
         let line = said.wait_for("listening on ");
         let address = line.split("listening on ").nth(1).unwrap();
@@ -187,8 +196,12 @@ impl Gateway {
     }
 
     fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     fn wait(&mut self) -> ExitStatus {

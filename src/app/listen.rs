@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use listenfd::ListenFd;
 use socket2::Socket;
-use tokio_rustls::TlsAcceptor;
 
 use super::StartError;
 use crate::config::{ListenAddress, ServerConfig};
 use crate::server::Surface;
 use crate::server::listener;
 use crate::server::listener::{Listener, Listening};
+use crate::server::tls::Tls;
 
 /// Sockets that were handed over, each with its `FileDescriptorName`.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl Inherited {
 /// Every listener of the configuration, in its order; the one for operators is the last.
 pub(super) fn listeners(
     server: &ServerConfig,
-    tls: Option<&TlsAcceptor>,
+    tls: Option<&Tls>,
     mut inherited: Inherited,
 ) -> Result<Vec<Listener>, StartError> {
     let proxies: Arc<_> = server.proxy_protocol_from.clone().into();

@@ -1,51 +1,42 @@
-//! Floor 7, the composition root: everything is built once, in floor order, and stopped in reverse.
+//! Floor 7, the composition root: everything is built in floor order, and stopped in reverse. What depends on
+//! the settings is built again for each configuration that is put into effect.
 
+mod foundation;
 mod listen;
 mod master_key;
+mod reload;
 mod sample;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tracing_subscriber::EnvFilter;
 
+use self::foundation::{Certificates, Foundation, Upkeep};
 pub use self::listen::Inherited;
+pub use self::reload::{ReloadError, Trigger};
+use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
-use crate::config::{Config, LogFormat, UpstreamAddress, UpstreamConfig};
-use crate::edge::page::Site;
-use crate::edge::proxy::tls as upstream_tls;
+use crate::config::{Config, LogFormat, Origin, UpstreamAddress, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
-use crate::edge::web::{Bounces, Services, Web};
-use crate::gate::authenticator::{AuthenticatorParts, Resolver};
 use crate::model::time::{Clock, SystemClock};
-use crate::server;
 use crate::server::access_log;
-use crate::server::admission::Admission;
-use crate::server::dispatch::Shared;
+use crate::server::admission::{Admission, Bounds};
+use crate::server::tls::Tls;
 use crate::server::worker::{Parts, Worker};
 use crate::server::{Phase, listener};
 use crate::service::ServiceError;
-use crate::service::accounts::Accounts;
-use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::Bootstrap;
-use crate::service::doctor;
-use crate::service::handovers::Handovers;
-use crate::service::login::Login;
-use crate::service::own_keys::OwnKeys;
-use crate::service::password::Passwords;
 use crate::service::refused;
 use crate::service::revocation::Revocations;
-use crate::service::sessions::Sessions;
-use crate::service::subjects::Subjects;
-use crate::service::touches;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// Threads of the control plane: store, passwords, pages.
 const CONTROL_THREADS: usize = 2;
@@ -73,8 +64,14 @@ pub enum StartError {
         cause: std::io::Error,
     },
     /// Certificates or keys.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    #[error("{setting} cannot be used")]
+    Tls {
+        /// The setting that names them.
+        setting: String,
+        /// What went wrong.
+        #[source]
+        cause: TlsError,
+    },
     /// An address.
     #[error("cannot listen on {address}: choose another with server.listen or --listen")]
     Bind {
@@ -100,13 +97,20 @@ pub enum StartError {
     Unready,
 }
 
+impl StartError {
+    fn tls(setting: &str, cause: TlsError) -> Self {
+        Self::Tls { setting: setting.to_owned(), cause }
+    }
+}
+
 /// Runs the gateway until it is told to stop: the first SIGTERM or SIGINT drains, the second ends at once.
+/// SIGHUP, and a change of a file that `config` was read from, has it read the configuration again from `origin`.
 ///
 /// # Errors
 ///
 /// [`StartError`] if it does not start.
-pub fn serve(config: Config) -> Result<(), StartError> {
-    start_logging(&config);
+pub fn serve(config: Config, origin: Origin) -> Result<(), StartError> {
+    let set_level = start_logging(&config);
     let inherited = Inherited::take();
     // One provider, chosen here: two of them in one process would make rustls panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -118,8 +122,10 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     control.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = Running::start_with(config, Arc::new(SystemClock), inherited).await?;
-        running.announce();
+        let hangup = signal(SignalKind::hangup())?;
+        let mut running = Running::start_with(config, Arc::new(SystemClock), inherited).await?;
+        running.announce().await;
+        running.follow(origin, hangup, set_level).await;
         tell_manager(&NotifyState::Ready);
         tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
         tell_manager(&NotifyState::Stopping);
@@ -135,7 +141,8 @@ pub fn serve(config: Config) -> Result<(), StartError> {
 
 /// A running gateway.
 pub struct Running {
-    config: Arc<Config>,
+    reloader: Arc<Reloader>,
+    following: Option<JoinHandle<()>>,
     addresses: Vec<SocketAddr>,
     /// Every listener, for people to read.
     places: Vec<String>,
@@ -145,15 +152,11 @@ pub struct Running {
     accepting: (watch::Sender<bool>, JoinSet<()>),
     phase: watch::Sender<Phase>,
     closing: watch::Sender<bool>,
-    draining: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    log_writer: Option<std::thread::JoinHandle<()>>,
-    upkeep: (oneshot::Sender<()>, JoinHandle<()>),
+    log_writer: std::thread::JoinHandle<()>,
+    upkeep: Upkeep,
     watching: JoinHandle<()>,
     refused_keeper: JoinHandle<()>,
-    revocations: Revocations,
-    resolver: Arc<Resolver>,
-    store: Store,
 }
 
 impl Running {
@@ -172,7 +175,7 @@ impl Running {
     ///
     /// [`StartError`]; then nothing is left running.
     pub async fn start_with(
-        mut config: Config,
+        config: Config,
         clock: Arc<dyn Clock>,
         inherited: Inherited,
     ) -> Result<Self, StartError> {
@@ -180,115 +183,43 @@ impl Running {
             tracing::warn!("{warning}");
         }
         // Certificates are read and addresses bound before anything else can go wrong halfway.
-        let tls = config.server.tls.as_ref().map(server::tls::acceptor).transpose()?;
-        for upstream in &config.upstreams {
-            upstream_tls::connector(upstream)?;
-        }
+        let certificates = Certificates::read(&config)?;
+        let tls = certificates.acceptor.clone().map(Tls::new);
         let listeners = listen::listeners(&config.server, tls.as_ref(), inherited)?;
         let addresses = listeners.iter().filter_map(|listener| listener.socket.address()).collect();
         let places = listeners.iter().map(|listener| listener.socket.place()).collect();
 
-        let store = Store::open(config.store.url.expose(), config.store.connections).await?;
-        let key = master_key::load(&config)?;
-        let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
-        let passwords = Passwords::new();
-        let sessions = Sessions::new(
-            config.session.clone(),
-            store.clone(),
-            key.derive("session cookie"),
-            revocations.clone(),
-            Arc::clone(&clock),
-        );
-        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
-        let accounts =
-            Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
-        let login = Login::new(
-            store.clone(),
-            passwords,
-            sessions.clone(),
-            key.derive("device cookie"),
-            Arc::clone(&clock),
-        );
-        let bootstrap = accounts.bootstrap(&config.login).await?;
-        config.login.admin_password = None;
-
+        let (foundation, upkeep) = Foundation::lay(&config, clock).await?;
+        let bootstrap = foundation.accounts.bootstrap(&config.login).await?;
+        let watching = tokio::spawn(foundation.revocations.clone().watch());
+        wait_until_fresh(&foundation.revocations).await?;
         let upstreams = config.upstreams.iter().map(described).collect();
-        sample::start_where_wanted(&mut config).await?;
-        let config = Arc::new(config);
-        let watching = tokio::spawn(revocations.clone().watch());
-        wait_until_fresh(&revocations).await?;
-        let (touches, keeper) =
-            touches::channel(sessions.clone(), api_keys.clone(), store.clone(), Arc::clone(&clock));
-        let (reports, scribe) = doctor::channel(store.clone(), Arc::clone(&clock));
-        tokio::spawn(scribe.run()); // ends with the last worker
-        let (refusals, refused_keeper) = refused::channel(store.clone());
-        let refused_keeper = tokio::spawn(refused_keeper.run()); // ends with the last worker
-        let (stop_upkeep, upkeep_stopped) = oneshot::channel();
-        let upkeep = tokio::spawn(keeper.run(async {
-            let _ = upkeep_stopped.await;
-        }));
+        let generation = Arc::new(foundation.generation(1, config, certificates).await?);
 
         let (phase, phases) = watch::channel(Phase::Running);
         let (closing, closings) = watch::channel(false);
-        let draining = Arc::new(AtomicBool::new(false));
-        let (log, log_writer) = match config.log.access.then(access_log::start_writer) {
-            Some((log, writer)) => (Some(log), Some(writer)),
-            None => (None, None),
-        };
-        let site = Site::new(config.public_url.clone(), &config.session);
-        let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(&clock));
-        let subjects = Subjects::new(accounts.clone(), api_keys.clone());
-        let own_keys = OwnKeys::new(login.clone(), api_keys.clone(), Arc::clone(&clock));
-        let services = Services { login, sessions: sessions.clone(), handovers, accounts, own_keys };
-        let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
-        let bounces = Bounces::new(key.derive("bounce cookie"), Arc::clone(&clock));
-        let web = Web::new(site.clone(), &config.login, services, hosts, bounces);
-        let resolver = Arc::new(Resolver::new(sessions, api_keys));
-        let parts = Parts {
-            config: Arc::clone(&config),
-            shared: Shared {
-                site: Arc::new(site),
-                web: Arc::new(web),
-                control: Handle::current(),
-                revocations: revocations.clone(),
-                draining: Arc::clone(&draining),
-                trusted_proxies: config.server.trusted_proxies.clone().into(),
-                uri_bytes: config.server.limits.uri_bytes,
-                clock: Arc::clone(&clock),
-                reports,
-                subjects,
-            },
-            authenticator: AuthenticatorParts {
-                resolver: Arc::clone(&resolver),
-                control: Handle::current(),
-                revocations: revocations.clone(),
-                touches,
-                clock,
-                idle: config.session.idle,
-                outage_grace: config.store.outage_grace,
-            },
-            log,
-            refusals,
-            phase: phases.clone(),
-            closing: closings,
-        };
+        let (log, log_writer) = access_log::start_writer();
+        let log_format = generation.config.log.format;
+        let (refusals, refused_keeper) = refused::channel(foundation.store.clone());
+        let refused_keeper = tokio::spawn(refused_keeper.run()); // ends with the last worker
+        let parts = Parts { log_format, log, refusals, phase: phases.clone(), closing: closings };
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
-        for number in 0..config.server.workers.max(1) {
-            let (worker, thread) = Worker::start(number, parts.clone())?;
+        for number in 0..generation.config.server.workers.max(1) {
+            let (worker, thread) = Worker::start(number, parts.clone(), Arc::clone(&generation))?;
             workers.push(worker);
             threads.push(thread);
         }
-        let limits = config.server.limits;
-        let admission =
-            Admission::new(limits.connections, limits.connections_per_client, &config.server.trusted_proxies);
+        let admission = Admission::new(Bounds::new(&generation.config.server));
         let (stop_accepting, stopping) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for listener in listeners {
             let accept = listener::accept(listener, workers.clone(), admission.clone(), stopping.clone());
             acceptors.spawn(accept);
         }
+        let current = Mutex::new(generation);
         Ok(Self {
-            config,
+            reloader: Arc::new(Reloader { foundation, workers, admission, tls, current }),
+            following: None,
             addresses,
             places,
             upstreams,
@@ -296,16 +227,29 @@ impl Running {
             accepting: (stop_accepting, acceptors),
             phase,
             closing,
-            draining,
             threads,
             log_writer,
-            upkeep: (stop_upkeep, upkeep),
+            upkeep,
             watching,
             refused_keeper,
-            revocations,
-            resolver,
-            store,
         })
+    }
+
+    /// Reads the configuration again and puts it into effect; gives its number, counted from 1 at the start.
+    /// Then it is what every request is served by that begins.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`] with everything that is wrong; then nothing has changed.
+    pub async fn reload(&self, origin: &mut Origin) -> Result<u64, ReloadError> {
+        self.reloader.reload(origin, Trigger::Signal).await
+    }
+
+    /// Reloads from now on whenever it is told to or a file changes.
+    async fn follow(&mut self, origin: Origin, hangup: Signal, set_level: Option<SetLevel>) {
+        self.reloader.tell(Trigger::Start, &origin, None).await;
+        let reloader = Arc::clone(&self.reloader);
+        self.following = Some(tokio::spawn(reloader.follow(origin, hangup, set_level)));
     }
 
     /// The IP addresses it listens on, in the order of the configuration.
@@ -315,7 +259,7 @@ impl Running {
 
     /// How often a credential had to be looked up in the store so far.
     pub fn lookups(&self) -> u64 {
-        self.resolver.lookups()
+        self.reloader.foundation.lookups()
     }
 
     /// How somebody can get in for the first time.
@@ -324,8 +268,9 @@ impl Running {
     }
 
     /// Tells the operator where the gateway is and how to sign in.
-    fn announce(&self) {
-        let public = &self.config.public_url;
+    async fn announce(&self) {
+        let generation = Arc::clone(&*self.reloader.current.lock().await);
+        let public = &generation.config.public_url;
         for upstream in &self.upstreams {
             tracing::info!("upstream {upstream}");
         }
@@ -351,7 +296,11 @@ impl Running {
 
     /// Stops: no new connections, open requests are finished within the configured time, what is left is cut.
     pub async fn stop(self) {
-        self.draining.store(true, Ordering::Relaxed);
+        if let Some(following) = self.following {
+            following.abort();
+        }
+        let foundation = &self.reloader.foundation;
+        foundation.draining.store(true, Ordering::Relaxed);
         // What was accepted must reach a worker before the workers close their doors.
         let (stop_accepting, mut acceptors) = self.accepting;
         let _ = stop_accepting.send(true);
@@ -359,7 +308,8 @@ impl Running {
         let _ = self.phase.send(Phase::Draining);
         let threads = self.threads;
         let mut drained = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join));
-        if tokio::time::timeout(self.config.server.drain, &mut drained).await.is_err() {
+        let drain = self.reloader.current.lock().await.config.server.drain;
+        if tokio::time::timeout(drain, &mut drained).await.is_err() {
             tracing::warn!("some requests did not end in time and are cut");
             let _ = self.closing.send(true);
             let _ = drained.await;
@@ -369,13 +319,12 @@ impl Running {
         let _ = upkeep.await;
         let _ = tokio::time::timeout(WRITE_TIMEOUT, self.refused_keeper).await;
         self.watching.abort();
-        if let Err(error) = self.revocations.forget().await {
+        if let Err(error) = foundation.revocations.forget().await {
             tracing::debug!(%error, "the store was not told of the stop");
         }
-        self.store.close().await;
-        if let Some(writer) = self.log_writer {
-            let _ = tokio::task::spawn_blocking(move || join(writer)).await;
-        }
+        foundation.store.close().await;
+        let writer = self.log_writer;
+        let _ = tokio::task::spawn_blocking(move || join(writer)).await;
     }
 }
 
@@ -409,16 +358,28 @@ async fn wait_until_fresh(revocations: &Revocations) -> Result<(), StartError> {
     tokio::time::timeout(READY_TIMEOUT, fresh).await.map_err(|_| StartError::Unready)
 }
 
-/// Events of the gateway's life go to standard error; access events have standard output to themselves.
-fn start_logging(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Events of the gateway's life go to standard error; access events have standard output to themselves. Gives
+/// what changes the level later.
+fn start_logging(config: &Config) -> Option<SetLevel> {
+    let filter = |level: &str| EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    let first = filter(&config.log.level);
     // A subscriber that is there already, as in tests, is left alone.
-    let _ = match config.log.format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_target(false).with_ansi(false).try_init(),
-    };
+    match config.log.format {
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_env_filter(first).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().ok()?;
+            Some(Box::new(move |level| drop(handle.reload(filter(level)))))
+        }
+        LogFormat::Text => {
+            let builder =
+                builder.with_target(false).with_ansi(false).with_env_filter(first).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().ok()?;
+            Some(Box::new(move |level| drop(handle.reload(filter(level)))))
+        }
+    }
 }
 
 /// Loopback, where nobody else can connect.

@@ -11,32 +11,40 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
 
 use super::LOOPBACK;
-use super::StartError;
-use crate::config::{Config, UpstreamAddress};
+use crate::config::{Config, UpstreamAddress, UpstreamConfig};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;\
 color-scheme:light dark}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .6rem;\
 border-bottom:1px solid #8886}code{font-size:.95em}";
 
-/// Starts the sample on a loopback port of its own and points the upstreams that want it there.
-pub(super) async fn start_where_wanted(config: &mut Config) -> Result<(), StartError> {
-    let wanting = |address: &UpstreamAddress| *address == UpstreamAddress::Sample;
-    if !config.upstreams.iter().any(|upstream| wanting(&upstream.address)) {
-        return Ok(());
+/// The sample, on a loopback port of its own from the first time that it is wanted.
+#[derive(Default)]
+pub(super) struct Sample(OnceCell<u16>);
+
+impl Sample {
+    /// Points the upstreams that want the sample there.
+    pub(super) async fn serve(&self, config: &mut Config) -> std::io::Result<()> {
+        let wanting = |upstream: &&mut UpstreamConfig| upstream.address == UpstreamAddress::Sample;
+        for upstream in config.upstreams.iter_mut().filter(wanting) {
+            let port = *self.0.get_or_try_init(start).await?;
+            upstream.address = UpstreamAddress::Tcp { host: LOOPBACK.to_string(), port, tls: false };
+        }
+        Ok(())
     }
+}
+
+async fn start() -> std::io::Result<u16> {
     let listener = TcpListener::bind((LOOPBACK, 0)).await?;
     let port = listener.local_addr()?.port();
-    for upstream in config.upstreams.iter_mut().filter(|upstream| wanting(&upstream.address)) {
-        upstream.address = UpstreamAddress::Tcp { host: LOOPBACK.to_string(), port, tls: false };
-    }
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)));
         }
     });
-    Ok(())
+    Ok(port)
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -11,6 +11,7 @@ use super::sources;
 use crate::app;
 use crate::config;
 use crate::config::Config;
+use crate::config::Origin;
 use crate::config::RouteConfig;
 use crate::config::UpstreamAddress;
 use crate::config::UpstreamProtocol;
@@ -41,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common, output: Output) -> Res
         return output.show(&schema, &format!("{schema:#}"));
     }
     let (source, flags) = sources(common, &arguments.overrides);
-    show(&app::load(&source, &flags)?, output)
+    show(&app::load(&mut Origin::new(source, flags))?, output)
 }
 
 fn show(config: &Config, output: Output) -> Result<(), Failure> {

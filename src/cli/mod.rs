@@ -30,6 +30,7 @@ use self::output::Output;
 use crate::config;
 use crate::config::Config;
 use crate::config::Flags;
+use crate::config::Origin;
 use crate::config::Source;
 
 /// The settings that are read where no `--config` is given, if they exist.
@@ -178,8 +179,9 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
     match line.command {
         Command::Serve(overrides) => {
             let (source, flags) = sources(common, &overrides);
-            crate::app::serve(crate::app::load(&source, &flags)?)
-                .map_err(|error| Failure::Failed(error.into()))
+            let mut origin = Origin::new(source, flags);
+            let config = crate::app::load(&mut origin)?;
+            crate::app::serve(config, origin).map_err(|error| Failure::Failed(error.into()))
         }
         Command::Check(arguments) => check::run(&arguments, common, output),
         Command::Explain(arguments) => on_runtime(explain::run(arguments, common, output)),

@@ -3,10 +3,12 @@
 use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::thread;
 
 use super::layers;
 use super::listen;
+use super::origin::SourceFile;
 use super::problem::{ConfigError, Place};
 use super::public_url::PublicUrl;
 use super::reader::{LOOSE, Reader, Table};
@@ -20,6 +22,9 @@ use super::{
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
+
+/// Asked once: a machine that gets another core does not change what a running gateway was told.
+static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
 /// Where settings come from, beside flags.
 #[derive(Clone, Default)]
@@ -63,7 +68,16 @@ pub struct Flags {
 /// [`ConfigError`] with *every* problem, in the order of the file. A file that cannot be read or is not TOML
 /// is the only problem then.
 pub fn load(source: &Source, flags: &Flags) -> Result<Config, ConfigError> {
-    let merged = layers::merge(source, flags).map_err(ConfigError::new)?;
+    read(source, flags, &mut Vec::new())
+}
+
+/// [`load`], which also tells how every file was that it read, the configuration file first.
+pub(super) fn read(
+    source: &Source,
+    flags: &Flags,
+    files: &mut Vec<SourceFile>,
+) -> Result<Config, ConfigError> {
+    let merged = layers::merge(source, flags, files).map_err(ConfigError::new)?;
     let directory = source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let home = source.file.clone().map_or(Place::Nowhere, Place::File);
     let mut reader = Reader::new(merged.places, home, directory);
@@ -71,6 +85,7 @@ pub fn load(source: &Source, flags: &Flags) -> Result<Config, ConfigError> {
     let root = Root::of(Table { path: "", values: &merged.values }, &mut reader);
     guard_file(&root, source.file.as_deref(), &mut reader);
     let config = assemble(root, &mut reader);
+    files.append(&mut reader.files);
     if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError::new(reader.problems)) }
 }
 
@@ -255,9 +270,8 @@ fn server(
         );
     }
     let ops_listen = listen::ops(&server, reader);
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
     ServerConfig {
-        workers: server.workers.map_or_else(cores, Number::size),
+        workers: server.workers.map_or_else(|| *CORES, Number::size),
         tls: server
             .tls
             .and_then(|tls| Some(TlsFiles { certificate: tls.certificate.0?.0, key: tls.key.0?.0 })),

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{Flags, Source};
+use super::origin::SourceFile;
 use super::problem::{Place, Problem};
 use super::reader::{Places, join, nearest};
 use super::reference;
@@ -45,12 +46,19 @@ impl Provider for Layer {
 }
 
 /// Merges what was said, later layers over earlier ones. Built-in defaults fill in where the result is read.
-pub(super) fn merge(source: &Source, flags: &Flags) -> Result<Merged, Vec<Problem>> {
+pub(super) fn merge(
+    source: &Source,
+    flags: &Flags,
+    files: &mut Vec<SourceFile>,
+) -> Result<Merged, Vec<Problem>> {
     let mut lines = Places::new();
     let mut problems = Vec::new();
     let mut figment = Figment::new();
     if let Some(file) = &source.file {
-        let values = read_file(file, &mut lines)?;
+        let mut seen = SourceFile::look(file);
+        let values = read_file(file, &mut seen, &mut lines);
+        files.push(seen);
+        let values = values?;
         figment = figment.merge(Layer { name: FILE.to_owned(), values });
     }
     for layer in environment(&source.environment, &mut problems) {
@@ -93,7 +101,7 @@ fn locate(value: &Value, path: String, figment: &Figment, lines: &Places, places
     }
 }
 
-fn read_file(file: &Path, lines: &mut Places) -> Result<Dict, Vec<Problem>> {
+fn read_file(file: &Path, seen: &mut SourceFile, lines: &mut Places) -> Result<Dict, Vec<Problem>> {
     const MOST: u64 = 1024 * 1024;
     let whole = |what: String, remedy: &str| {
         vec![Problem {
@@ -110,6 +118,7 @@ fn read_file(file: &Path, lines: &mut Places) -> Result<Dict, Vec<Problem>> {
         return Err(whole("is longer than 1 MiB".into(), "name a configuration file"));
     }
     let bytes = std::fs::read(file).map_err(unreadable)?;
+    seen.held(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| whole("is not UTF-8".into(), "save it as UTF-8"))?;
     let starts = Lines::of(&text, file);
     let (table, errors) = DeTable::parse_recoverable(&text);

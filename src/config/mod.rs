@@ -4,8 +4,10 @@
 //! *every* problem found, each with its TOML path, line, cause and remedy.
 
 mod file;
+mod fixed;
 mod layers;
 mod listen;
+mod origin;
 mod pem;
 mod policy_tests;
 mod presets;
@@ -28,6 +30,7 @@ use ipnet::IpNet;
 
 pub use self::file::{Flags, Source, load};
 pub use self::listen::{ListenAddress, ListenerConfig};
+pub use self::origin::Origin;
 pub use self::policy_tests::{Expect, PolicyTest};
 pub use self::presets::Preset;
 pub use self::problem::{ConfigError, Place, Problem};

@@ -18,9 +18,8 @@ fn checked_file(
     check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
 ) -> Option<PathBuf> {
     const MOST: u64 = 1024 * 1024;
-    let directory = reader.resolve("");
-    reader.parse(value, path, kind, |name| {
-        let file = directory.join(name);
+    let file = value.as_str().map(|name| reader.source(name)).unwrap_or_default();
+    reader.parse(value, path, kind, |_| {
         let unreadable = |error: std::io::Error| {
             Fault::new(format!("the file cannot be read: {error}"), "check its name and owner")
         };

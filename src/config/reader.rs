@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Value};
 
 use super::layers;
+use super::origin::SourceFile;
 use super::problem::{Place, Problem};
 use super::section::{Kind, SectionInfo, Setting};
 
@@ -155,11 +156,21 @@ pub(super) struct Reader {
     example: &'static str,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    /// What the settings name, as it was just before it was read.
+    pub(super) files: Vec<SourceFile>,
 }
 
 impl Reader {
     pub(super) fn new(places: Places, home: Place, directory: PathBuf) -> Self {
-        Self { places, home, directory, example: "", problems: Vec::new(), warnings: Vec::new() }
+        Self {
+            places,
+            home,
+            directory,
+            example: "",
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            files: Vec::new(),
+        }
     }
 
     /// Notes a problem.
@@ -203,6 +214,13 @@ impl Reader {
     /// A file name as written, made relative to the configuration file's directory.
     pub(super) fn resolve(&self, file: &str) -> PathBuf {
         self.directory.join(file)
+    }
+
+    /// The same, for a file that is about to be read: a change from now on is noticed.
+    pub(super) fn source(&mut self, file: &str) -> PathBuf {
+        let file = self.resolve(file);
+        self.files.push(SourceFile::look(&file));
+        file
     }
 
     /// Notes that a value has the wrong type.
@@ -252,7 +270,7 @@ impl Reader {
             self.mismatch(value, path, &Kind::Text("the name of a file"));
             return None;
         };
-        match read_secret(&self.resolve(name)) {
+        match read_secret(&self.source(name)) {
             Ok(text) => Some(text),
             Err(fault) => {
                 let remedy = fault.remedy.unwrap_or_else(|| self.for_example());

@@ -80,6 +80,13 @@ impl Identity {
         Self::new(Arc::new(principal), Timestamp::default())
     }
 
+    /// The same caller and uses, with everything else made anew.
+    fn made_again(&self) -> Self {
+        let again = Self::new(Arc::clone(&self.principal), self.seen.get());
+        again.written.set(self.written.get());
+        again
+    }
+
     /// Whether a key may be used for this path; both readings of it must lie within.
     pub fn scope_fits(&self, target: &RequestTarget) -> bool {
         let Proof::Key { scope, .. } = &self.principal.proof else { return true };
@@ -106,7 +113,7 @@ pub struct Resolver {
     /// By digest and epoch, so that what was looked up before a revocation is never found after it.
     found_sessions: moka::future::Cache<(Digest, u64), Arc<Principal>>,
     found_keys: moka::future::Cache<(Digest, u64), Arc<Principal>>,
-    lookups: AtomicU64,
+    lookups: Arc<AtomicU64>,
 }
 
 /// Why a lookup gave nobody; never remembered.
@@ -121,7 +128,19 @@ impl Resolver {
     pub fn new(sessions: Sessions, keys: ApiKeys) -> Self {
         let cache =
             || moka::future::Cache::builder().max_capacity(REMEMBERED).time_to_live(SHARED_FOR).build();
-        Self { sessions, keys, found_sessions: cache(), found_keys: cache(), lookups: AtomicU64::new(0) }
+        Self { sessions, keys, found_sessions: cache(), found_keys: cache(), lookups: Arc::default() }
+    }
+
+    /// The same, asking other services; what was found stays found.
+    #[must_use]
+    pub fn asking(&self, sessions: Sessions, keys: ApiKeys) -> Self {
+        Self {
+            sessions,
+            keys,
+            found_sessions: self.found_sessions.clone(),
+            found_keys: self.found_keys.clone(),
+            lookups: Arc::clone(&self.lookups),
+        }
     }
 
     /// How often the store was asked so far.
@@ -205,15 +224,33 @@ async fn within<T: Send + 'static>(
 /// What one thread remembers of one credential.
 struct Remembered {
     identity: Rc<Identity>,
+    /// The settings that the identity was made under.
+    generation: u64,
     epoch: u64,
     since: Timestamp,
 }
 
-/// Identifies callers on one thread.
+type Cache = RefCell<LruCache<Digest, Remembered>>;
+
+/// Whom one thread remembers. Who somebody is does not depend on the settings, so it outlives them; what is
+/// made of it does not.
+pub struct Remembering {
+    sessions: Cache,
+    keys: Cache,
+}
+
+impl Default for Remembering {
+    fn default() -> Self {
+        let cache = || RefCell::new(LruCache::new(REMEMBERED_PER_THREAD));
+        Self { sessions: cache(), keys: cache() }
+    }
+}
+
+/// Identifies callers on one thread, under one generation of the settings.
 pub struct Authenticator {
     shared: AuthenticatorParts,
-    sessions: RefCell<LruCache<Digest, Remembered>>,
-    keys: RefCell<LruCache<Digest, Remembered>>,
+    generation: u64,
+    remembering: Rc<Remembering>,
 }
 
 /// What every thread's authenticator is made of.
@@ -243,10 +280,9 @@ enum Kind {
 }
 
 impl Authenticator {
-    /// An authenticator for one thread.
-    pub fn new(shared: AuthenticatorParts) -> Self {
-        let cache = || RefCell::new(LruCache::new(REMEMBERED_PER_THREAD));
-        Self { shared, sessions: cache(), keys: cache() }
+    /// An authenticator for one thread. `generation` numbers the settings that `shared` was made of.
+    pub fn new(shared: AuthenticatorParts, generation: u64, remembering: Rc<Remembering>) -> Self {
+        Self { shared, generation, remembering }
     }
 
     /// Who presents this session cookie; `None` where it is malformed, forged, expired or ended.
@@ -274,8 +310,8 @@ impl Authenticator {
         // Read before anything is looked up: what a revocation overtakes is remembered as old.
         let epoch = self.shared.revocations.epoch().current();
         let cache = match kind {
-            Kind::Session => &self.sessions,
-            Kind::Key => &self.keys,
+            Kind::Session => &self.remembering.sessions,
+            Kind::Key => &self.remembering.keys,
         };
         if fresh && let Some(identity) = self.remembered(cache, &digest, epoch, now) {
             self.touch(&identity, now);
@@ -294,7 +330,8 @@ impl Authenticator {
             return Ok(None);
         }
         if fresh {
-            let remembered = Remembered { identity: Rc::clone(&identity), epoch, since: now };
+            let generation = self.generation;
+            let remembered = Remembered { identity: Rc::clone(&identity), generation, epoch, since: now };
             cache.borrow_mut().insert(digest, remembered);
         }
         self.touch(&identity, now);
@@ -343,18 +380,16 @@ impl Authenticator {
         self.shared.revocations.epoch()
     }
 
-    fn remembered(
-        &self,
-        cache: &RefCell<LruCache<Digest, Remembered>>,
-        digest: &Digest,
-        epoch: u64,
-        now: Timestamp,
-    ) -> Option<Rc<Identity>> {
+    fn remembered(&self, cache: &Cache, digest: &Digest, epoch: u64, now: Timestamp) -> Option<Rc<Identity>> {
         let mut cache = cache.borrow_mut();
-        let found = cache.get(digest)?;
+        let found = cache.get_mut(digest)?;
         let good = found.epoch == epoch
             && now < found.since.after(REMEMBERED_FOR)
             && found.identity.holds(now, self.shared.idle);
+        if good && found.generation != self.generation {
+            found.identity = Rc::new(found.identity.made_again());
+            found.generation = self.generation;
+        }
         if good {
             return Some(Rc::clone(&found.identity));
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 
+use crate::config::ServerConfig;
 use crate::model::network;
 use crate::model::network::throttle_bucket;
 
@@ -13,17 +14,36 @@ use crate::model::network::throttle_bucket;
 #[derive(Clone, Debug)]
 pub struct Admission {
     counts: Arc<Mutex<Counts>>,
-    /// Proxies carry the connections of many clients, so only the total bounds them.
-    proxies: Arc<[IpNet]>,
-    total_max: usize,
-    per_client_max: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
+    bounds: Bounds,
     total: usize,
     /// At most one entry for each open connection.
     clients: HashMap<IpAddr, usize>,
+}
+
+/// How many may be open.
+#[derive(Debug)]
+pub struct Bounds {
+    /// In total.
+    pub total: usize,
+    /// Of one client (IPv6: one /64).
+    pub per_client: usize,
+    /// Proxies carry the connections of many clients, so only the total bounds them.
+    pub proxies: Vec<IpNet>,
+}
+
+impl Bounds {
+    /// As configured.
+    pub fn new(config: &ServerConfig) -> Self {
+        Self {
+            total: config.limits.connections,
+            per_client: config.limits.connections_per_client,
+            proxies: config.trusted_proxies.clone(),
+        }
+    }
 }
 
 /// An admitted connection; dropping it makes room for another.
@@ -54,10 +74,14 @@ impl Full {
 }
 
 impl Admission {
-    /// Admits up to `total_max` connections, and up to `per_client_max` of one client (IPv6: one /64) that is
-    /// not one of our own `proxies`.
-    pub fn new(total_max: usize, per_client_max: usize, proxies: &[IpNet]) -> Self {
-        Self { counts: Arc::default(), proxies: proxies.into(), total_max, per_client_max }
+    /// Admits connections within `bounds`.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { counts: Arc::new(Mutex::new(Counts { bounds, total: 0, clients: HashMap::new() })) }
+    }
+
+    /// Admits within other bounds from now on. Nobody who is in is thrown out.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).bounds = bounds;
     }
 
     /// Admits a connection from `address`.
@@ -78,7 +102,7 @@ impl Admission {
     /// [`Full::Total`].
     pub fn admit_nameless(&self) -> Result<Slot, Full> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= self.total_max {
+        if counts.total >= counts.bounds.total {
             return Err(Full::Total);
         }
         counts.total += 1;
@@ -94,10 +118,11 @@ impl Slot {
     /// [`Full::Client`] if this client has too many.
     pub fn name(&mut self, address: IpAddr) -> Result<(), Full> {
         let bucket = throttle_bucket(address);
-        let is_proxy = network::contains(&self.admission.proxies, address);
         let mut counts = self.admission.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_proxy = network::contains(&counts.bounds.proxies, address);
+        let most = counts.bounds.per_client;
         let client = counts.clients.entry(bucket).or_default();
-        if *client >= self.admission.per_client_max && !is_proxy {
+        if *client >= most && !is_proxy {
             return Err(Full::Client);
         }
         *client += 1;
@@ -124,9 +149,14 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
+    fn bounds(total: usize, per_client: usize, proxies: &[&str]) -> Bounds {
+        let proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
+        Bounds { total, per_client, proxies }
+    }
+
     #[test]
     fn connections_are_bounded_in_total_and_by_client_and_room_comes_back() {
-        let admission = Admission::new(3, 2, &[]);
+        let admission = Admission::new(bounds(3, 2, &[]));
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let first = admission.admit(address("2001:db8::1")).unwrap();
         let _second = admission.admit(address("2001:db8::2")).unwrap();
@@ -140,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_is_bounded_by_the_total_alone() {
-        let admission = Admission::new(3, 1, &["192.0.2.1/32".parse().unwrap()]);
+        let admission = Admission::new(bounds(3, 1, &["192.0.2.1/32"]));
         let proxy = "192.0.2.1".parse().unwrap();
         let held: Vec<_> = (0..3).map(|_| admission.admit(proxy).unwrap()).collect();
         assert_eq!(admission.admit(proxy).unwrap_err(), Full::Total);
@@ -151,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_a_proxy_names_counts_for_its_client_from_then_on() {
-        let admission = Admission::new(4, 1, &[]);
+        let admission = Admission::new(bounds(4, 1, &[]));
         let client = "198.51.100.1".parse().unwrap();
         let (mut first, mut second) =
             (admission.admit_nameless().unwrap(), admission.admit_nameless().unwrap());
@@ -163,5 +193,19 @@ mod tests {
         drop(second);
         assert!(admission.counts.lock().unwrap().clients.is_empty());
         assert_eq!(admission.counts.lock().unwrap().total, 0);
+    }
+
+    #[test]
+    fn other_bounds_hold_for_who_comes_next_and_throw_nobody_out() {
+        let admission = Admission::new(bounds(2, 2, &[]));
+        let client = "192.0.2.1".parse().unwrap();
+        let held = [admission.admit(client).unwrap(), admission.admit(client).unwrap()];
+        admission.set_bounds(bounds(3, 3, &[]));
+        let third = admission.admit(client).unwrap();
+        admission.set_bounds(bounds(9, 1, &[]));
+        drop(third);
+        assert_eq!(admission.admit(client).unwrap_err(), Full::Client);
+        drop(held);
+        assert!(admission.admit(client).is_ok());
     }
 }

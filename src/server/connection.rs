@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::dispatch::Dispatch;
+use super::generation::Current;
 use super::head_timeout::{HeadTimeout, Serving};
 use super::stream::Stream;
 use super::{Phase, Surface};
@@ -68,9 +69,9 @@ pub struct Setting {
     pub surface: Surface,
     /// What it holds while it is open.
     pub hold: Hold,
-    /// Answers its requests.
-    pub dispatch: Rc<Dispatch>,
-    /// Its limits.
+    /// Answers its requests: each as it is when the request comes.
+    pub current: Rc<Current>,
+    /// Its limits, to its end.
     pub limits: ConnectionLimits,
     /// What the gateway is doing.
     pub phase: watch::Receiver<Phase>,
@@ -122,14 +123,15 @@ async fn run<S>(stream: S, http2: bool, setting: Setting)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Setting { peer, surface, hold, dispatch, limits, mut phase } = setting;
+    let Setting { peer, surface, hold, current, limits, mut phase } = setting;
     let serving = Serving::default();
     let service = {
         let (serving, hold) = (serving.clone(), hold.clone());
         service_fn(move |mut request: Request<Incoming>| {
             serving.begin();
             request.extensions_mut().insert(hold.clone());
-            let (dispatch, serving) = (Rc::clone(&dispatch), serving.clone());
+            // One request, one generation: whatever comes meanwhile is for the next.
+            let (dispatch, serving) = (current.dispatch(), serving.clone());
             async move {
                 let response = match surface {
                     Surface::Public => dispatch.answer(request, peer).await,

@@ -13,11 +13,11 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use super::Surface;
 use super::admission::{Admission, Full};
 use super::stream::Accepted;
+use super::tls::Tls;
 use super::worker::{HandOver, Worker};
 use crate::model::network;
 
@@ -29,7 +29,7 @@ pub struct Listener {
     /// The socket.
     pub socket: Listening,
     /// How TLS is answered, if it is spoken.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Tls>,
     /// What is served on it.
     pub surface: Surface,
     /// Where the PROXY protocol is required: peers that may send its header. Nobody else gets in.
@@ -223,7 +223,7 @@ pub async fn accept(
         worker.take(HandOver {
             stream,
             peer,
-            tls: listener.tls.clone(),
+            tls: listener.tls.as_ref().map(Tls::current),
             surface: listener.surface,
             proxied: listener.proxies.is_some(),
             slot,

@@ -8,6 +8,7 @@ mod denied;
 pub mod dispatch;
 mod doctor;
 mod explain;
+pub mod generation;
 pub mod head_timeout;
 pub mod refused_log;
 pub mod listener;

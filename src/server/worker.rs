@@ -7,28 +7,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::access_log::AccessLog;
 use super::admission::Slot;
 use super::connection::{self, ConnectionLimits, Setting};
-use super::dispatch::{Dispatch, Shared};
+use super::generation::{Current, Generation, Lasting};
 use super::proxy_protocol::Refused;
 use super::refused_log::RefusedLog;
 use super::stream::{Accepted, Stream};
 use super::{Phase, Surface, proxy_protocol};
-use crate::config::Config;
-use crate::edge::forward_auth::ForwardAuth;
+use crate::config::LogFormat;
 use crate::edge::forwarded::Peer;
-use crate::edge::proxy::Proxy;
-use crate::edge::proxy::open::Streams;
-use crate::edge::proxy::pool::Upstream;
-use crate::edge::proxy::tls;
 use crate::edge::proxy::upgrade::Hold;
-use crate::gate::Gate;
-use crate::gate::authenticator::{Authenticator, AuthenticatorParts};
 use crate::service::refused::Refusals;
 
 /// Connections handed over and not yet taken.
@@ -52,17 +45,13 @@ pub struct HandOver {
     pub slot: Slot,
 }
 
-/// What a worker is made of.
+/// What a worker is made of, beside a generation.
 #[derive(Clone)]
 pub struct Parts {
-    /// The settings.
-    pub config: Arc<Config>,
-    /// For its dispatch.
-    pub shared: Shared,
-    /// For its authenticator.
-    pub authenticator: AuthenticatorParts,
-    /// Where its access events go, if they are wanted.
-    pub log: Option<SyncSender<String>>,
+    /// How access events look.
+    pub log_format: LogFormat,
+    /// Where its access events go.
+    pub log: SyncSender<String>,
     /// Where it tells what would have been refused.
     pub refusals: Refusals,
     /// What the gateway is doing.
@@ -71,28 +60,47 @@ pub struct Parts {
     pub closing: watch::Receiver<bool>,
 }
 
+/// A generation on its way to a worker, which says when it has gone over to it.
+type Succession = (Arc<Generation>, oneshot::Sender<()>);
+
 /// A running worker, as the acceptor sees it.
 #[derive(Clone)]
 pub struct Worker {
     connections: mpsc::Sender<HandOver>,
+    generations: mpsc::Sender<Succession>,
     load: Arc<AtomicUsize>,
 }
 
 impl Worker {
-    /// Starts a thread. It ends once the phase says so and its connections have ended.
+    /// Starts a thread that serves with a generation. It ends once the phase says so and its connections have ended.
     ///
     /// # Errors
     ///
     /// If the thread or its runtime cannot be made.
-    pub fn start(number: usize, parts: Parts) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+    pub fn start(
+        number: usize,
+        parts: Parts,
+        generation: Arc<Generation>,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (connections, arrivals) = mpsc::channel(HANDED_OVER);
+        let (generations, successions) = mpsc::channel(1);
         let load = Arc::new(AtomicUsize::new(0));
-        let worker = Self { connections, load: Arc::clone(&load) };
+        let worker = Self { connections, generations, load: Arc::clone(&load) };
+        let arriving = Arriving { connections: arrivals, generations: successions };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name(format!("doorward-{number}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, run(parts, arrivals, load)))?;
+            .spawn(move || LocalSet::new().block_on(&runtime, run(parts, generation, arriving, load)))?;
         Ok((worker, thread))
+    }
+
+    /// Has it serve every further request with a generation, and waits until it does. A worker that is
+    /// stopping keeps what it has.
+    pub async fn adopt(&self, generation: Arc<Generation>) {
+        let (done, adopted) = oneshot::channel();
+        if self.generations.send((generation, done)).await.is_ok() {
+            let _ = adopted.await;
+        }
     }
 
     /// Open connections.
@@ -110,25 +118,25 @@ impl Worker {
     }
 }
 
-async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<AtomicUsize>) {
-    let limits = ConnectionLimits::new(&parts.config.server);
-    let log = parts.log.map(|queue| Rc::new(AccessLog::new(parts.config.log.format, queue)));
+/// What comes to a worker.
+struct Arriving {
+    connections: mpsc::Receiver<HandOver>,
+    generations: mpsc::Receiver<Succession>,
+}
+
+async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load: Arc<AtomicUsize>) {
+    let Arriving { connections: mut arrivals, mut generations } = arriving;
+    let log = Rc::new(AccessLog::new(parts.log_format, parts.log));
     let refused = Rc::new(RefusedLog::new(parts.refusals));
-    let gate = Rc::new(Gate::new(&parts.config, Authenticator::new(parts.authenticator)));
-    let upstreams = parts
-        .config
-        .upstreams
-        .iter()
-        // The composition root has built every connector once; one that fails now refuses its connections.
-        .map(|upstream| Rc::new(Upstream::new(upstream, tls::connector(upstream).ok().flatten())))
-        .collect();
-    let streams = Streams::new(Rc::clone(&gate));
-    tokio::task::spawn_local(Rc::clone(&streams).watch());
-    let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&parts.shared.site), &parts.config);
-    let graphql_body_bytes = parts.config.server.limits.graphql_body_bytes;
-    let proxy = Proxy::new(gate, streams, upstreams, graphql_body_bytes, parts.closing.clone());
-    let dispatch =
-        Rc::new(Dispatch::new(parts.shared, proxy, forward_auth, log.clone(), Rc::clone(&refused)));
+    let lasting = Lasting {
+        remembering: Rc::default(),
+        log: Rc::clone(&log),
+        refused: Rc::clone(&refused),
+        closing: parts.closing.clone(),
+    };
+    let current = Rc::new(Current::new(lasting, &generation));
+    // What only the first generation needs goes when the second comes.
+    drop(generation);
     let phase = parts.phase;
     let mut closing = parts.closing;
     let mut tick = tokio::time::interval(TICK);
@@ -137,9 +145,10 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
     let serve = |arrival: HandOver| {
         let HandOver { stream, peer, tls, surface, proxied, slot } = arrival;
         let mut held = Held { slot, load: Arc::clone(&load), open: open.clone() };
-        let (dispatch, phase) = (Rc::clone(&dispatch), phase.clone());
+        let (current, phase) = (Rc::clone(&current), phase.clone());
         tokio::task::spawn_local(async move {
             let Ok(mut stream) = Stream::new(stream) else { return };
+            let limits = current.limits();
             let mut address = peer;
             if proxied {
                 match Box::pin(name_client(&mut stream, peer, &mut held.slot, limits)).await {
@@ -148,7 +157,7 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
                 }
             }
             let peer = Peer { address, secure: tls.is_some() };
-            let setting = Setting { peer, surface, hold: Hold::of(held), dispatch, limits, phase };
+            let setting = Setting { peer, surface, hold: Hold::of(held), current, limits, phase };
             connection::serve(stream, tls, setting).await;
         });
     };
@@ -159,15 +168,18 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
                 Some(arrival) => serve(arrival),
                 None => break,
             },
+            Some((generation, done)) = generations.recv() => {
+                current.adopt(&generation);
+                let _ = done.send(());
+            }
             _ = tick.tick() => {
-                if let Some(log) = &log {
-                    log.flush();
-                }
+                log.flush();
                 refused.flush();
             }
             _ = stopping.wait_for(|phase| *phase != Phase::Running) => break,
         }
     }
+    drop(generations);
     arrivals.close();
     // What was handed over before the stop is still served.
     while let Some(arrival) = arrivals.recv().await {
@@ -178,9 +190,7 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
         _ = all_closed.recv() => {}
         _ = closing.wait_for(|closing| *closing) => {}
     }
-    if let Some(log) = &log {
-        log.flush();
-    }
+    log.flush();
     refused.flush();
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::ServiceError;
@@ -56,7 +57,8 @@ impl Touches {
 #[derive(Debug)]
 pub struct Upkeep {
     used: mpsc::Receiver<Used>,
-    sessions: Sessions,
+    /// As they are now: when one counts as idle is a setting that can change.
+    sessions: watch::Receiver<Sessions>,
     api_keys: ApiKeys,
     store: Store,
     clock: Arc<dyn Clock>,
@@ -66,7 +68,7 @@ pub struct Upkeep {
 
 /// The two ends of the queue. [`Upkeep::run`] is to be spawned on the control runtime.
 pub fn channel(
-    sessions: Sessions,
+    sessions: watch::Receiver<Sessions>,
     api_keys: ApiKeys,
     store: Store,
     clock: Arc<dyn Clock>,
@@ -113,7 +115,8 @@ impl Upkeep {
 
     async fn write(&mut self) -> Result<(), ServiceError> {
         if !self.seen_sessions.is_empty() {
-            self.sessions.touch(self.seen_sessions.drain().collect()).await?;
+            let sessions = self.sessions.borrow().clone();
+            sessions.touch(self.seen_sessions.drain().collect()).await?;
         }
         if !self.used_keys.is_empty() {
             self.api_keys.touch(self.used_keys.drain().collect()).await?;
@@ -126,7 +129,8 @@ impl Upkeep {
         let before = |span: Duration| {
             Timestamp(now.0.saturating_sub(i64::try_from(span.as_secs()).unwrap_or(i64::MAX)))
         };
-        self.sessions.purge().await?;
+        let sessions = self.sessions.borrow().clone();
+        sessions.purge().await?;
         self.store.purge_handovers(now).await?;
         self.store.purge_attempts(before(LONGEST_WINDOW)).await?;
         self.store.purge_gateways(before(GATEWAY_GONE)).await?;
@@ -147,7 +151,8 @@ mod tests {
     use crate::service::testing::World;
 
     fn both(world: &World) -> (Touches, Upkeep) {
-        channel(world.sessions.clone(), world.api_keys.clone(), world.store.clone(), world.clock())
+        let sessions = watch::channel(world.sessions.clone()).1;
+        channel(sessions, world.api_keys.clone(), world.store.clone(), world.clock())
     }
 
     #[tokio::test]

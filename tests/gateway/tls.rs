@@ -206,3 +206,70 @@ async fn an_upstream_may_speak_http2_over_tls() {
     let answer = gateway.get("/public", "").await;
     assert_eq!((answer.status, answer.text()), (200, gateway.address.to_string()));
 }
+
+/// Shakes hands and gives the certificate that was shown; the connection stays open.
+async fn shake(
+    address: SocketAddr,
+    config: &Arc<rustls::ClientConfig>,
+) -> (tokio_rustls::client::TlsStream<TcpStream>, CertificateDer<'static>) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = within("a handshake", connector.connect(name, stream)).await.unwrap();
+    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    (stream, shown)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_certificate_is_shown_to_new_connections_and_a_broken_one_is_not_taken() {
+    install_provider();
+    let authority = Authority::new();
+    let upstream = Upstream::spawn().await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    authority.sign(place, "gateway", "localhost");
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n\
+         tls = {{ certificate = \"{0}/gateway.crt\", key = \"{0}/gateway.key\" }}\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{1}\"\n{ROUTES}",
+        place.display(),
+        upstream.url()
+    );
+    let on_disk = || CertificateDer::from_pem_file(place.join("gateway.crt")).unwrap();
+    let gateway = Gateway::configured(&text).await;
+    // One client for all, which resumes sessions where it is let.
+    let client = Arc::new(
+        rustls::ClientConfig::builder().with_root_certificates(authority.roots()).with_no_client_auth(),
+    );
+    let first = on_disk();
+    let (mut open, shown) = shake(gateway.address, &client).await;
+    assert_eq!(shown, first);
+
+    // A certificate without its key, and half a file: refused, and the old one is still shown.
+    authority.sign(place, "other", "localhost");
+    let whole = std::fs::read_to_string(place.join("other.crt")).unwrap();
+    for broken in [whole.as_str(), &whole[..whole.len() / 2]] {
+        std::fs::write(place.join("gateway.crt"), broken).unwrap();
+        let refused = gateway.reload(&text).await.unwrap_err().to_string();
+        assert!(refused.contains("server.tls"), "{refused}");
+        assert_eq!(shake(gateway.address, &client).await.1, first);
+    }
+
+    // Certificate and key together.
+    std::fs::rename(place.join("other.key"), place.join("gateway.key")).unwrap();
+    std::fs::write(place.join("gateway.crt"), &whole).unwrap();
+    gateway.reload(&text).await.unwrap();
+    let second = on_disk();
+    assert_ne!(first, second);
+    for _ in 0..3 {
+        assert_eq!(shake(gateway.address, &client).await.1, second);
+    }
+    open.write_all(b"GET /public HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    within("the answer", open.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "what was open goes on");
+
+    let without = text.replace("tls = ", "#");
+    let refused = gateway.reload(&without).await.unwrap_err().to_string();
+    assert!(refused.contains("server.tls: cannot change while the gateway runs"), "{refused}");
+}

@@ -222,11 +222,12 @@ impl Drop for Exchange {
     }
 }
 
-/// The open exchanges of one thread.
+/// The open exchanges of one thread that one gate has let in, and it alone decides again: another configuration
+/// is for those who come after.
 pub struct Streams {
-    gate: RefCell<Rc<Gate>>,
+    gate: Rc<Gate>,
     open: RefCell<Slab<Weak<Exchange>>>,
-    doubt: Notify,
+    doubt: Rc<Notify>,
 }
 
 /// Open exchanges of one caller.
@@ -238,11 +239,7 @@ struct Group {
 impl Streams {
     /// No exchange yet; `gate` decides them again.
     pub fn new(gate: Rc<Gate>) -> Rc<Self> {
-        Rc::new(Self { gate: RefCell::new(gate), open: RefCell::default(), doubt: Notify::new() })
-    }
-
-    fn gate(&self) -> Rc<Gate> {
-        Rc::clone(&self.gate.borrow())
+        Rc::new(Self { gate, open: RefCell::default(), doubt: Rc::default() })
     }
 
     /// Registers an exchange that was just permitted.
@@ -263,29 +260,33 @@ impl Streams {
             waiting: Default::default(),
         });
         exchange.place.set(self.open.borrow_mut().insert(Rc::downgrade(&exchange)));
-        if self.gate.borrow().epoch().current() != epoch {
+        if self.gate.epoch().current() != epoch {
             // A right was lost between the look at its caller and now.
             self.doubt.notify_one();
         }
         exchange
     }
 
-    /// Watches over the exchanges for ever. To be spawned once on their thread.
-    pub async fn watch(self: Rc<Self>) {
+    /// Watches over the exchanges, until there are none and can be none. To be spawned once on their thread.
+    pub async fn watch(watched: Weak<Self>) {
+        let Some(streams) = watched.upgrade() else { return };
+        let (gate, in_doubt) = (Rc::clone(&streams.gate), Rc::clone(&streams.doubt));
+        drop(streams);
         let mut sweeps = tokio::time::interval(SWEEP_EVERY);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reviewed = self.gate().epoch().current();
+        let mut reviewed = gate.epoch().current();
         loop {
-            let gate = self.gate();
             let doubt = tokio::select! {
                 () = gate.epoch().moved_from(reviewed) => true,
-                () = self.doubt.notified() => true,
+                () = in_doubt.notified() => true,
                 () = end_of_trust(gate.trusted_for()) => gate.trusted_for().is_none(),
                 _ = sweeps.tick() => gate.trusted_for().is_none(),
             };
+            let Some(streams) = watched.upgrade() else { return };
             // Read before anybody is looked up: what is lost meanwhile is seen at the next turn.
             reviewed = gate.epoch().current();
-            let open = self.all();
+            let open = streams.all();
+            drop(streams);
             let suspects = if doubt { open } else { expired(&gate, open) };
             review(&gate, suspects).await;
         }

@@ -1,11 +1,11 @@
 //! A whole gateway on a free port, with its own database and its own clock.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use doorward::app::Running;
-use doorward::config;
-use doorward::config::{Flags, Source};
+use doorward::app::{ReloadError, Running};
+use doorward::config::{Flags, Origin, Source};
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
@@ -35,6 +35,7 @@ pub struct Gateway {
     pub revocations: Revocations,
     pub store: Store,
     running: Option<Running>,
+    origin: tokio::sync::Mutex<Origin>,
 }
 
 impl Gateway {
@@ -46,27 +47,10 @@ impl Gateway {
     /// A gateway with everything but addresses and store as TOML. `{folder}` stands for its folder.
     pub async fn configured(toml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().display().to_string();
-        let toml = toml.replace("{folder}", &place);
-        // Settings of a section that the test writes itself are not written twice.
-        let mut text = String::new();
-        if !toml.contains("public_url") {
-            text.push_str("public_url = \"http://localhost\"\n");
-        }
-        if !toml.contains("[store]") {
-            text.push_str(&format!("store.url = \"sqlite:{place}/doorward.db\"\n"));
-        }
-        if !toml.contains("[server]") {
-            text.push_str("server.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\n");
-        }
-        if !toml.contains("[log]") {
-            text.push_str("log.access = false\n");
-        }
-        text.push_str(&toml);
-        let file = folder.path().join("doorward.toml");
-        std::fs::write(&file, text).unwrap();
+        let file = write_settings(folder.path(), toml);
         let source = Source { file: Some(file), environment: Vec::new() };
-        let config = match config::load(&source, &Flags::default()) {
+        let mut origin = Origin::new(source, Flags::default());
+        let config = match doorward::app::load(&mut origin) {
             Ok(config) => config,
             Err(error) => panic!("{error}"),
         };
@@ -89,7 +73,15 @@ impl Gateway {
             revocations,
             store,
             running: Some(running),
+            origin: tokio::sync::Mutex::new(origin),
         }
+    }
+
+    /// Writes other settings, as [`Gateway::configured`] takes them, and has the gateway take them over.
+    pub async fn reload(&self, toml: &str) -> Result<u64, ReloadError> {
+        write_settings(self.folder.path(), toml);
+        let mut origin = self.origin.lock().await;
+        self.running.as_ref().expect("the gateway runs").reload(&mut origin).await
     }
 
     /// Adds a user with [`PASSWORD`].
@@ -189,6 +181,29 @@ impl Gateway {
         let running = self.running.take().expect("the gateway runs");
         tokio::spawn(running.stop())
     }
+}
+
+/// Everything but addresses and store is the test's to say; what it says of them itself is not said twice.
+fn write_settings(folder: &Path, toml: &str) -> PathBuf {
+    let place = folder.display().to_string();
+    let toml = toml.replace("{folder}", &place);
+    let mut text = String::new();
+    if !toml.contains("public_url") {
+        text.push_str("public_url = \"http://localhost\"\n");
+    }
+    if !toml.contains("[store]") {
+        text.push_str(&format!("store.url = \"sqlite:{place}/doorward.db\"\n"));
+    }
+    if !toml.contains("[server]") {
+        text.push_str("server.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\n");
+    }
+    if !toml.contains("[log]") {
+        text.push_str("log.access = false\n");
+    }
+    text.push_str(&toml);
+    let file = folder.join("doorward.toml");
+    std::fs::write(&file, text).unwrap();
+    file
 }
 
 /// `name=value` of the session cookie an answer sets.

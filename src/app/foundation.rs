@@ -1,0 +1,199 @@
+//! What outlives every configuration, and what is made of one.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustls_pki_types::ServerName;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::sample::Sample;
+use super::{StartError, master_key};
+use crate::config::Config;
+use crate::edge::page::Site;
+use crate::edge::proxy::tls as upstream_tls;
+use crate::edge::web::{Bounces, Services, Web};
+use crate::gate::authenticator::{AuthenticatorParts, Resolver};
+use crate::model::time::Clock;
+use crate::model::token::MasterKey;
+use crate::server;
+use crate::server::dispatch::Shared;
+use crate::server::generation::Generation;
+use crate::service::accounts::Accounts;
+use crate::service::api_keys::ApiKeys;
+use crate::service::doctor;
+use crate::service::doctor::Reports;
+use crate::service::handovers::Handovers;
+use crate::service::login::Login;
+use crate::service::own_keys::OwnKeys;
+use crate::service::password::Passwords;
+use crate::service::revocation::Revocations;
+use crate::service::sessions::Sessions;
+use crate::service::subjects::Subjects;
+use crate::service::touches;
+use crate::service::touches::Touches;
+use crate::store::Store;
+
+/// What TLS needs, read and checked.
+pub(super) struct Certificates {
+    /// For the listeners, if they speak TLS.
+    pub(super) acceptor: Option<TlsAcceptor>,
+    connectors: Vec<Option<(TlsConnector, ServerName<'static>)>>,
+}
+
+impl Certificates {
+    /// Reads everything that a configuration names.
+    pub(super) fn read(config: &Config) -> Result<Self, StartError> {
+        let listener = config.server.tls.as_ref().map(server::tls::acceptor);
+        let acceptor = listener.transpose().map_err(|cause| StartError::tls("server.tls", cause))?;
+        let connector = |upstream| upstream_tls::connector(upstream);
+        let connectors = config
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                connector(upstream)
+                    .map_err(|cause| StartError::tls(&format!("upstreams.{}.tls", upstream.name), cause))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { acceptor, connectors })
+    }
+}
+
+/// What outlives every configuration.
+pub(super) struct Foundation {
+    pub(super) store: Store,
+    pub(super) revocations: Revocations,
+    pub(super) accounts: Accounts,
+    key: MasterKey,
+    clock: Arc<dyn Clock>,
+    passwords: Passwords,
+    api_keys: ApiKeys,
+    /// For what tidies up, which wants to know when a session counts as idle.
+    sessions: watch::Sender<Sessions>,
+    resolver: Resolver,
+    touches: Touches,
+    reports: Reports,
+    pub(super) draining: Arc<AtomicBool>,
+    sample: Sample,
+    control: Handle,
+}
+
+/// The task that writes uses down, and what ends it.
+pub(super) type Upkeep = (oneshot::Sender<()>, JoinHandle<()>);
+
+impl Foundation {
+    /// Opens the store and starts what works on it. Must be called on the control plane's runtime.
+    pub(super) async fn lay(config: &Config, clock: Arc<dyn Clock>) -> Result<(Self, Upkeep), StartError> {
+        let store = Store::open(config.store.url.expose(), config.store.connections).await?;
+        let key = master_key::load(config)?;
+        let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
+        let passwords = Passwords::new();
+        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
+        let accounts =
+            Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
+        let first = Sessions::new(
+            config.session.clone(),
+            store.clone(),
+            key.derive("session cookie"),
+            revocations.clone(),
+            Arc::clone(&clock),
+        );
+        let resolver = Resolver::new(first.clone(), api_keys.clone());
+        let (sessions, known_sessions) = watch::channel(first);
+        let (touches, keeper) =
+            touches::channel(known_sessions, api_keys.clone(), store.clone(), Arc::clone(&clock));
+        let (reports, scribe) = doctor::channel(store.clone(), Arc::clone(&clock));
+        tokio::spawn(scribe.run()); // ends with the last that reports
+        let (stop_upkeep, upkeep_stopped) = oneshot::channel();
+        let upkeep = tokio::spawn(keeper.run(async {
+            let _ = upkeep_stopped.await;
+        }));
+        let foundation = Self {
+            store,
+            revocations,
+            accounts,
+            key,
+            clock,
+            passwords,
+            api_keys,
+            sessions,
+            resolver,
+            touches,
+            reports,
+            draining: Arc::default(),
+            sample: Sample::default(),
+            control: Handle::current(),
+        };
+        Ok((foundation, (stop_upkeep, upkeep)))
+    }
+
+    /// How often a credential had to be looked up in the store so far.
+    pub(super) fn lookups(&self) -> u64 {
+        self.resolver.lookups()
+    }
+
+    /// Makes everything of a configuration that depends on it. It is to be put into effect at once.
+    pub(super) async fn generation(
+        &self,
+        number: u64,
+        mut config: Config,
+        certificates: Certificates,
+    ) -> Result<Generation, StartError> {
+        self.sample.serve(&mut config).await?;
+        // It was of use at the first start only.
+        config.login.admin_password = None;
+        let (store, clock) = (&self.store, &self.clock);
+        let sessions = Sessions::new(
+            config.session.clone(),
+            store.clone(),
+            self.key.derive("session cookie"),
+            self.revocations.clone(),
+            Arc::clone(clock),
+        );
+        self.sessions.send_replace(sessions.clone());
+        let login = Login::new(
+            store.clone(),
+            self.passwords.clone(),
+            sessions.clone(),
+            self.key.derive("device cookie"),
+            Arc::clone(clock),
+        );
+        let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(clock));
+        let resolver = Arc::new(self.resolver.asking(sessions.clone(), self.api_keys.clone()));
+        let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
+        let accounts = self.accounts.clone();
+        let services = Services { login, sessions, handovers, accounts, own_keys };
+        let site = Site::new(config.public_url.clone(), &config.session);
+        let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
+        let bounces = Bounces::new(self.key.derive("bounce cookie"), Arc::clone(clock));
+        let web = Web::new(site.clone(), &config.login, services, hosts, bounces);
+        Ok(Generation {
+            number,
+            shared: Shared {
+                site: Arc::new(site),
+                web: Arc::new(web),
+                control: self.control.clone(),
+                revocations: self.revocations.clone(),
+                draining: Arc::clone(&self.draining),
+                trusted_proxies: config.server.trusted_proxies.clone().into(),
+                uri_bytes: config.server.limits.uri_bytes,
+                clock: Arc::clone(clock),
+                reports: self.reports.clone(),
+                subjects: Subjects::new(self.accounts.clone(), self.api_keys.clone()),
+            },
+            authenticator: AuthenticatorParts {
+                resolver,
+                control: self.control.clone(),
+                revocations: self.revocations.clone(),
+                touches: self.touches.clone(),
+                clock: Arc::clone(clock),
+                idle: config.session.idle,
+                outage_grace: config.store.outage_grace,
+            },
+            connectors: certificates.connectors,
+            config,
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! Going over to another configuration while requests are served: read, checked and built in full first, then
+//! in effect for every request that begins from then on. What is refused changes nothing.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::signal::unix::Signal;
+use tokio::sync::Mutex;
+use tokio::task::block_in_place;
+use tokio::time::MissedTickBehavior;
+
+use super::foundation::{Certificates, Foundation};
+use super::{StartError, settings};
+use crate::config::{Config, ConfigError, Origin, Place};
+use crate::server::admission::{Admission, Bounds};
+use crate::server::generation::Generation;
+use crate::server::tls::Tls;
+use crate::server::worker::Worker;
+
+/// How often the files are looked at. A change counts once two looks in a row saw the same: a file that is
+/// being written is left alone, since half of it may well be a configuration.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a configuration is not put into effect.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It has problems, its own policy tests fail, or it changes what only a restart can change.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What it names cannot be set up.
+    #[error(transparent)]
+    Setup(#[from] StartError),
+}
+
+/// Why a configuration is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// The process starts.
+    Start,
+    /// SIGHUP.
+    Signal,
+    /// A file changed.
+    Change,
+}
+
+impl Trigger {
+    /// The word in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Signal => "SIGHUP",
+            Self::Change => "file",
+        }
+    }
+}
+
+/// Changes the log's level, by a filter that was checked.
+pub(super) type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Holds the configuration in effect and everything that must change with it.
+pub(super) struct Reloader {
+    pub(super) foundation: Foundation,
+    pub(super) workers: Vec<Worker>,
+    pub(super) admission: Admission,
+    pub(super) tls: Option<Tls>,
+    /// Held while it is replaced: one at a time.
+    pub(super) current: Mutex<Arc<Generation>>,
+}
+
+impl Reloader {
+    /// Reads the configuration again and puts it into effect; gives its number. Then every request that begins
+    /// is served by it.
+    pub(super) async fn reload(&self, origin: &mut Origin, trigger: Trigger) -> Result<u64, ReloadError> {
+        let outcome = match block_in_place(|| settings::load(origin)) {
+            Ok(config) => {
+                let place = origin.file().map_or(Place::Nowhere, |file| Place::File(file.to_owned()));
+                self.replace(config, &place).await
+            }
+            Err(problems) => Err(problems.into()),
+        };
+        self.tell(trigger, origin, outcome.as_ref().err()).await;
+        outcome
+    }
+
+    async fn replace(&self, config: Config, place: &Place) -> Result<u64, ReloadError> {
+        let mut current = self.current.lock().await;
+        current.config.can_become(&config, place)?;
+        let certificates = block_in_place(|| Certificates::read(&config))?;
+        let acceptor = certificates.acceptor.clone();
+        let number = current.number + 1;
+        let generation = Arc::new(self.foundation.generation(number, config, certificates).await?);
+        // From here on nothing fails.
+        for warning in &generation.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        if let (Some(tls), Some(acceptor)) = (&self.tls, acceptor) {
+            tls.replace(acceptor);
+        }
+        self.admission.set_bounds(Bounds::new(&generation.config.server));
+        join_all(self.workers.iter().map(|worker| worker.adopt(Arc::clone(&generation)))).await;
+        *current = generation;
+        Ok(number)
+    }
+
+    /// The one place where it is told that a configuration was taken or refused, at the start and after.
+    pub(super) async fn tell(&self, trigger: Trigger, origin: &Origin, refused: Option<&ReloadError>) {
+        let generation = self.current.lock().await.number;
+        let trigger = trigger.as_str();
+        let sha256 = origin.sha256();
+        match refused {
+            None => tracing::info!(
+                config.generation = generation,
+                config.sha256 = sha256,
+                trigger,
+                "the configuration is in effect"
+            ),
+            Some(error) => tracing::error!(
+                config.generation = generation,
+                config.sha256 = sha256,
+                trigger,
+                "the configuration was refused, and the one before stays in effect:\n{}",
+                with_causes(error)
+            ),
+        }
+    }
+
+    /// Reloads whenever it is told to or a file changes. Never ends.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        mut origin: Origin,
+        mut hangup: Signal,
+        set_level: Option<SetLevel>,
+    ) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = origin.read_from();
+        loop {
+            let trigger = tokio::select! {
+                _ = hangup.recv() => Trigger::Signal,
+                _ = looks.tick() => {
+                    let look = block_in_place(|| origin.look());
+                    let stands_still = look == std::mem::replace(&mut last, look.clone());
+                    if !stands_still || look == origin.read_from() {
+                        continue;
+                    }
+                    Trigger::Change
+                }
+            };
+            if !origin.has_files() {
+                tracing::info!("there is nothing to reload: the gateway was started without a file");
+                continue;
+            }
+            if self.reload(&mut origin, trigger).await.is_ok()
+                && let Some(set_level) = &set_level
+            {
+                set_level(&self.current.lock().await.config.log.level);
+            }
+        }
+    }
+}
+
+fn with_causes(error: &ReloadError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,207 @@
+//! Where settings come from, and how every file among that was when it was read: what tells a change.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::Config;
+use super::file::{self, Flags, Source};
+use super::problem::ConfigError;
+
+/// No file that settings name is longer.
+const LONGEST: u64 = 1024 * 1024;
+
+/// A file as it was at one moment. Two are equal if they say and allow the same.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SourceFile {
+    path: PathBuf,
+    /// Who may read it decides whether a secret in it is accepted.
+    mode: u32,
+    /// Of its content; `None` where it could not be read.
+    sha256: Option<[u8; 32]>,
+}
+
+impl SourceFile {
+    /// As it is now. Follows links, so that one that is pointed elsewhere is a change.
+    pub(super) fn look(path: &Path) -> Self {
+        let metadata = std::fs::metadata(path).ok();
+        let mode = metadata.as_ref().map_or(0, |metadata| metadata.permissions().mode());
+        let read = || {
+            let mut bytes = Vec::new();
+            std::fs::File::open(path).ok()?.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
+            Some(Sha256::digest(&bytes).into())
+        };
+        let sha256 = metadata.filter(std::fs::Metadata::is_file).and_then(|_| read());
+        Self { path: path.to_owned(), mode, sha256 }
+    }
+
+    /// What was read of it is this.
+    pub(super) fn held(&mut self, bytes: &[u8]) {
+        self.sha256 = Some(Sha256::digest(bytes).into());
+    }
+}
+
+/// Where the settings of a process come from, for as long as it runs.
+pub struct Origin {
+    source: Source,
+    flags: Flags,
+    /// The configuration file, if there is one, then what it names, as they were when they were last read.
+    files: Vec<SourceFile>,
+}
+
+/// A look at the files of an [`Origin`]; equal to another if nothing changed between the two.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Look(Vec<SourceFile>);
+
+impl Origin {
+    /// Not read yet.
+    pub fn new(source: Source, flags: Flags) -> Self {
+        Self { source, flags, files: Vec::new() }
+    }
+
+    /// Reads the settings, each time from the same file, environment and flags.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with every problem.
+    pub fn read(&mut self) -> Result<Config, ConfigError> {
+        let mut files = Vec::new();
+        let config = file::read(&self.source, &self.flags, &mut files);
+        self.files = files;
+        config
+    }
+
+    /// How the files were when they were last read.
+    pub fn read_from(&self) -> Look {
+        Look(self.files.clone())
+    }
+
+    /// How they are now.
+    pub fn look(&self) -> Look {
+        Look(self.files.iter().map(|file| SourceFile::look(&file.path)).collect())
+    }
+
+    /// Whether there is any file that could change.
+    pub fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> Option<&Path> {
+        self.source.file.as_deref()
+    }
+
+    /// SHA-256 of the configuration file as it was last read, in hexadecimal.
+    pub fn sha256(&self) -> Option<String> {
+        let file = self.files.first().filter(|first| Some(first.path.as_path()) == self.file())?;
+        let mut text = String::new();
+        for byte in file.sha256? {
+            _ = write!(text, "{byte:02x}");
+        }
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const LEAST: &str =
+        "upstreams = [{ name = \"app\", url = \"http://127.0.0.1:1\" }]\nroutes = [{ upstream = \"app\" }]\n";
+
+    fn origin(file: &Path) -> (Origin, Result<Config, ConfigError>) {
+        let source = Source { file: Some(file.to_owned()), environment: Vec::new() };
+        let mut origin = Origin::new(source, Flags::default());
+        let config = origin.read();
+        (origin, config)
+    }
+
+    fn has_changed(origin: &Origin) -> bool {
+        origin.look() != origin.read_from()
+    }
+
+    #[test]
+    fn a_change_is_seen_however_the_file_is_replaced_and_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("doorward.toml");
+        std::fs::write(&file, LEAST).unwrap();
+        let (mut origin, config) = origin(&file);
+        assert!(config.is_ok() && !has_changed(&origin));
+        assert_eq!(origin.sha256().unwrap().len(), 64);
+
+        // Written again with the same content: nothing to do.
+        std::fs::write(&file, LEAST).unwrap();
+        assert!(!has_changed(&origin));
+
+        // In place, and as long as before.
+        std::fs::write(&file, LEAST.replace("127.0.0.1:1", "127.0.0.1:2")).unwrap();
+        assert!(has_changed(&origin));
+        origin.read().unwrap();
+        assert!(!has_changed(&origin));
+
+        // As editors do.
+        let other = folder.path().join("doorward.toml.new");
+        std::fs::write(&other, format!("{LEAST}\nlog.access = false\n")).unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        assert!(has_changed(&origin));
+        origin.read().unwrap();
+
+        // Gone, and back.
+        std::fs::remove_file(&file).unwrap();
+        assert!(has_changed(&origin));
+        assert!(origin.read().is_err() && !has_changed(&origin));
+        std::fs::write(&file, LEAST).unwrap();
+        assert!(has_changed(&origin));
+    }
+
+    #[test]
+    fn a_link_that_points_elsewhere_is_a_change() {
+        // As Kubernetes updates what it mounts: one link to a folder is replaced.
+        let folder = tempfile::tempdir().unwrap();
+        for (version, port) in [("one", 1), ("two", 2)] {
+            std::fs::create_dir(folder.path().join(version)).unwrap();
+            let text = LEAST.replace("127.0.0.1:1", &format!("127.0.0.1:{port}"));
+            std::fs::write(folder.path().join(version).join("doorward.toml"), text).unwrap();
+        }
+        symlink("one", folder.path().join("data")).unwrap();
+        symlink("data/doorward.toml", folder.path().join("doorward.toml")).unwrap();
+        let (origin, config) = origin(&folder.path().join("doorward.toml"));
+        assert!(config.is_ok() && !has_changed(&origin));
+        symlink("two", folder.path().join("data.new")).unwrap();
+        std::fs::rename(folder.path().join("data.new"), folder.path().join("data")).unwrap();
+        assert!(has_changed(&origin));
+    }
+
+    #[test]
+    fn files_that_are_named_count_even_while_the_settings_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("doorward.toml");
+        let named = "secret_file = \"secret\"\nserver.tls = { certificate = \"a.crt\", key = \"a.key\" }\n";
+        std::fs::write(&file, format!("{named}{LEAST}")).unwrap();
+        let (mut origin, config) = origin(&file);
+        assert!(config.is_err());
+        for name in ["secret", "a.crt", "a.key"] {
+            assert!(!has_changed(&origin), "{name}");
+            std::fs::write(folder.path().join(name), "something").unwrap();
+            assert!(has_changed(&origin), "{name}");
+            assert!(origin.read().is_err());
+        }
+        // One that others may read is refused; once they may not, that is a change.
+        let secret = folder.path().join("secret");
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(has_changed(&origin));
+    }
+
+    #[test]
+    fn without_files_there_is_nothing_to_look_at() {
+        let flags = Flags { upstream: Some("http://127.0.0.1:1".to_owned()), ..Flags::default() };
+        let mut origin = Origin::new(Source::default(), flags);
+        assert!(origin.read().is_ok() && !origin.has_files() && !has_changed(&origin));
+        assert_eq!((origin.file(), origin.sha256()), (None, None));
+    }
+}

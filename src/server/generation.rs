@@ -1,0 +1,103 @@
+//! One configuration in effect, and how a data-plane thread goes over from one to the next.
+//!
+//! The control plane builds a [`Generation`] and sends it to every thread; each makes of it what it serves with.
+//! A request takes that once, when it begins, and keeps it to its end.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls_pki_types::ServerName;
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+
+use super::access_log::AccessLog;
+use super::connection::ConnectionLimits;
+use super::dispatch::{Dispatch, Shared};
+use super::refused_log::RefusedLog;
+use crate::config::Config;
+use crate::edge::forward_auth::ForwardAuth;
+use crate::edge::proxy::Proxy;
+use crate::edge::proxy::open::Streams;
+use crate::edge::proxy::pool::Upstream;
+use crate::gate::Gate;
+use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
+
+/// Everything that is made of one configuration. Never changes.
+pub struct Generation {
+    /// Counted from one at the start; one more with each configuration that is put into effect.
+    pub number: u64,
+    /// The settings.
+    pub config: Config,
+    /// For each thread's dispatch.
+    pub shared: Shared,
+    /// For each thread's authenticator.
+    pub authenticator: AuthenticatorParts,
+    /// What each upstream needs to be spoken to over TLS, in the order of the settings.
+    pub connectors: Vec<Option<(TlsConnector, ServerName<'static>)>>,
+}
+
+/// What belongs to a thread and outlives every generation on it.
+pub(super) struct Lasting {
+    /// Who was recognised lately.
+    pub(super) remembering: Rc<Remembering>,
+    /// The thread's access log.
+    pub(super) log: Rc<AccessLog>,
+    /// What it let through that would have been refused.
+    pub(super) refused: Rc<RefusedLog>,
+    /// True once open streams must end.
+    pub(super) closing: watch::Receiver<bool>,
+}
+
+/// What a thread serves with now.
+pub struct Current {
+    lasting: Lasting,
+    dispatch: RefCell<Rc<Dispatch>>,
+    limits: Cell<ConnectionLimits>,
+}
+
+impl Current {
+    pub(super) fn new(lasting: Lasting, generation: &Generation) -> Self {
+        let dispatch = RefCell::new(Rc::new(dispatch(&lasting, generation)));
+        Self { dispatch, limits: Cell::new(ConnectionLimits::new(&generation.config.server)), lasting }
+    }
+
+    /// Goes over to a generation. What is under way ends with what it began with; then the connections that
+    /// only the old one held are closed.
+    pub(super) fn adopt(&self, generation: &Generation) {
+        let dispatch = Rc::new(dispatch(&self.lasting, generation));
+        self.limits.set(ConnectionLimits::new(&generation.config.server));
+        let old = self.dispatch.replace(dispatch);
+        drop(old);
+    }
+
+    /// What the next request is answered by.
+    pub(super) fn dispatch(&self) -> Rc<Dispatch> {
+        Rc::clone(&self.dispatch.borrow())
+    }
+
+    /// The limits of the next connection.
+    pub(super) fn limits(&self) -> ConnectionLimits {
+        self.limits.get()
+    }
+}
+
+fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
+    let Generation { config, shared, authenticator, connectors, .. } = generation;
+    let authenticator =
+        Authenticator::new(authenticator.clone(), generation.number, Rc::clone(&lasting.remembering));
+    let gate = Rc::new(Gate::new(config, authenticator));
+    let upstreams = config
+        .upstreams
+        .iter()
+        .zip(connectors)
+        .map(|(upstream, connector)| Rc::new(Upstream::new(upstream, connector.clone())))
+        .collect();
+    let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
+    let streams = Streams::new(Rc::clone(&gate));
+    tokio::task::spawn_local(Streams::watch(Rc::downgrade(&streams)));
+    let graphql_body_bytes = config.server.limits.graphql_body_bytes;
+    let proxy = Proxy::new(gate, streams, upstreams, graphql_body_bytes, lasting.closing.clone());
+    let log = config.log.access.then(|| Rc::clone(&lasting.log));
+    Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused))
+}
