@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::sample::Sample;
-use super::{StartError, master_key};
+use super::{StartError, audit_key, open_store};
 use crate::config::Config;
 use crate::edge::page::Site;
 use crate::edge::proxy::tls as upstream_tls;
@@ -23,6 +23,7 @@ use crate::server::dispatch::Shared;
 use crate::server::generation::Generation;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
+use crate::service::audit::{Audit, Load};
 use crate::service::doctor;
 use crate::service::doctor::Reports;
 use crate::service::handovers::Handovers;
@@ -64,6 +65,7 @@ impl Certificates {
 /// What outlives every configuration.
 pub(super) struct Foundation {
     pub(super) store: Store,
+    pub(super) audit: Audit,
     pub(super) revocations: Revocations,
     pub(super) accounts: Accounts,
     key: MasterKey,
@@ -86,8 +88,9 @@ pub(super) type Upkeep = (oneshot::Sender<()>, JoinHandle<()>);
 impl Foundation {
     /// Opens the store and starts what works on it. Must be called on the control plane's runtime.
     pub(super) async fn lay(config: &Config, clock: Arc<dyn Clock>) -> Result<(Self, Upkeep), StartError> {
-        let store = Store::open(config.store.url.expose(), config.store.connections).await?;
-        let key = master_key::load(config)?;
+        let (store, key) = open_store(config, config.store.connections, Arc::clone(&clock)).await?;
+        let audit = Audit::new(store.clone(), audit_key(&key));
+        audit.configuration(Load::Start, config).await?;
         let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
         let passwords = Passwords::new();
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
@@ -102,8 +105,13 @@ impl Foundation {
         );
         let resolver = Resolver::new(first.clone(), api_keys.clone());
         let (sessions, known_sessions) = watch::channel(first);
-        let (touches, keeper) =
-            touches::channel(known_sessions, api_keys.clone(), store.clone(), Arc::clone(&clock));
+        let (touches, keeper) = touches::channel(
+            known_sessions,
+            api_keys.clone(),
+            (audit.clone(), config.audit.keep),
+            store.clone(),
+            Arc::clone(&clock),
+        );
         let (reports, scribe) = doctor::channel(store.clone(), Arc::clone(&clock));
         tokio::spawn(scribe.run()); // ends with the last that reports
         let (stop_upkeep, upkeep_stopped) = oneshot::channel();
@@ -112,6 +120,7 @@ impl Foundation {
         }));
         let foundation = Self {
             store,
+            audit,
             revocations,
             accounts,
             key,

@@ -9,6 +9,7 @@ mod sample;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use self::settings::load;
 use crate::config::{Config, LogFormat, Origin, UpstreamAddress, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
 use crate::model::time::{Clock, SystemClock};
+use crate::model::token::{MasterKey, SigningKey};
 use crate::server::access_log;
 use crate::server::admission::{Admission, Bounds};
 use crate::server::tls::Tls;
@@ -36,7 +38,7 @@ use crate::service::ServiceError;
 use crate::service::bootstrap::Bootstrap;
 use crate::service::refused;
 use crate::service::revocation::Revocations;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Threads of the control plane: store, passwords, pages.
 const CONTROL_THREADS: usize = 2;
@@ -101,6 +103,36 @@ impl StartError {
     fn tls(setting: &str, cause: TlsError) -> Self {
         Self::Tls { setting: setting.to_owned(), cause }
     }
+}
+
+/// Opens the store that the settings name, so that changes leave rows in the audit trail; with it the
+/// gateway's own key, which is made if there is none yet.
+///
+/// # Errors
+///
+/// [`StartError::Store`] or [`StartError::MasterKey`].
+pub async fn open_store(
+    config: &Config,
+    connections: u32,
+    clock: Arc<dyn Clock>,
+) -> Result<(Store, MasterKey), StartError> {
+    let store = Store::open(config.store.url.expose(), connections).await?;
+    let key = master_key::load(config)?;
+    Ok((store.audited(audit_key(&key), clock), key))
+}
+
+/// The key of the audit trail.
+pub fn audit_key(key: &MasterKey) -> SigningKey {
+    key.derive("audit trail")
+}
+
+/// The key in a file, such as one that was in use before.
+///
+/// # Errors
+///
+/// [`StartError::MasterKey`] if it cannot be read or is too short.
+pub fn read_master_key(file: &Path) -> Result<MasterKey, StartError> {
+    master_key::read(file).map_err(|cause| StartError::MasterKey { path: file.display().to_string(), cause })
 }
 
 /// Runs the gateway until it is told to stop: the first SIGTERM or SIGINT drains, the second ends at once.

@@ -18,6 +18,7 @@ use crate::server::admission::{Admission, Bounds};
 use crate::server::generation::Generation;
 use crate::server::tls::Tls;
 use crate::server::worker::Worker;
+use crate::service::audit::Load;
 
 /// How often the files are looked at. A change counts once two looks in a row saw the same: a file that is
 /// being written is left alone, since half of it may well be a configuration.
@@ -80,6 +81,15 @@ impl Reloader {
             }
             Err(problems) => Err(problems.into()),
         };
+        if let Err(refused) = &outcome {
+            let problems = if let ReloadError::Config(error) = refused { error.0.len() } else { 1 };
+            if let Err(error) = self.foundation.audit.configuration_refused(Load::Reload, problems).await {
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    "a refused configuration is not in the audit trail"
+                );
+            }
+        }
         self.tell(trigger, origin, outcome.as_ref().err()).await;
         outcome
     }
@@ -91,6 +101,11 @@ impl Reloader {
         let acceptor = certificates.acceptor.clone();
         let number = current.number + 1;
         let generation = Arc::new(self.foundation.generation(number, config, certificates).await?);
+        self.foundation
+            .audit
+            .configuration(Load::Reload, &generation.config)
+            .await
+            .map_err(StartError::from)?;
         // From here on nothing fails.
         for warning in &generation.config.warnings {
             tracing::warn!("{warning}");

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::ServiceError;
 use super::api_keys::ApiKeys;
 use super::attempts::LONGEST_WINDOW;
+use super::audit::Audit;
 use super::sessions::Sessions;
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
@@ -60,22 +61,27 @@ pub struct Upkeep {
     /// As they are now: when one counts as idle is a setting that can change.
     sessions: watch::Receiver<Sessions>,
     api_keys: ApiKeys,
+    audit: Audit,
+    audit_keep: Duration,
     store: Store,
     clock: Arc<dyn Clock>,
     seen_sessions: HashMap<String, Timestamp>,
     used_keys: HashMap<String, Timestamp>,
 }
 
-/// The two ends of the queue. [`Upkeep::run`] is to be spawned on the control runtime.
+/// The two ends of the queue. Rows of the trail are deleted after `audit_keep`. [`Upkeep::run`] is to be spawned on the control runtime.
 pub fn channel(
     sessions: watch::Receiver<Sessions>,
     api_keys: ApiKeys,
+    (audit, audit_keep): (Audit, Duration),
     store: Store,
     clock: Arc<dyn Clock>,
 ) -> (Touches, Upkeep) {
     let (sender, used) = mpsc::channel(QUEUE);
     let (seen_sessions, used_keys) = (HashMap::new(), HashMap::new());
-    (Touches(sender), Upkeep { used, sessions, api_keys, store, clock, seen_sessions, used_keys })
+    let upkeep =
+        Upkeep { used, sessions, api_keys, audit, audit_keep, store, clock, seen_sessions, used_keys };
+    (Touches(sender), upkeep)
 }
 
 impl Upkeep {
@@ -90,7 +96,11 @@ impl Upkeep {
             tokio::select! {
                 () = &mut stop => break,
                 Some(used) = self.used.recv() => self.collect(used),
-                _ = writing.tick() => report("last uses were not written", self.write().await),
+                _ = writing.tick() => {
+                    report("last uses were not written", self.write().await);
+                    let tidied = self.audit.tidy(self.clock.now(), self.audit_keep).await;
+                    report("the audit trail was not tidied", tidied);
+                }
                 _ = tidying.tick() => report("ended sessions were not deleted", self.tidy().await),
             }
         }
@@ -99,6 +109,7 @@ impl Upkeep {
             self.collect(used);
         }
         report("last uses were not written", self.write().await);
+        self.audit.finish().await;
     }
 
     /// Keeps the latest use of each; a batch that is full drops newcomers.
@@ -152,7 +163,8 @@ mod tests {
 
     fn both(world: &World) -> (Touches, Upkeep) {
         let sessions = watch::channel(world.sessions.clone()).1;
-        channel(sessions, world.api_keys.clone(), world.store.clone(), world.clock())
+        let audit = (world.audit.clone(), Duration::from_hours(24));
+        channel(sessions, world.api_keys.clone(), audit, world.store.clone(), world.clock())
     }
 
     #[tokio::test]

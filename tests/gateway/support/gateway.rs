@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use doorward::app::{ReloadError, Running};
+use doorward::app::{ReloadError, Running, open_store};
 use doorward::config::{Flags, Origin, Source};
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
@@ -55,8 +55,8 @@ impl Gateway {
             Err(error) => panic!("{error}"),
         };
         let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
-        let store = Store::open(config.store.url.expose(), 2).await.unwrap();
         let dyn_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
+        let (store, _) = open_store(&config, 2, Arc::clone(&dyn_clock)).await.unwrap();
         let revocations = Revocations::new(store.clone(), Arc::clone(&dyn_clock));
         let accounts =
             Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&dyn_clock));
