@@ -24,6 +24,8 @@ use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::proxy::tls::TlsError;
 use crate::edge::web::{Bounces, Services, Web};
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
+use crate::gate::public_keys::PublicKeys;
+use crate::model::jwt::RotatingKeys;
 use crate::model::time::{Clock, SystemClock};
 use crate::server;
 use crate::server::access_log;
@@ -243,12 +245,14 @@ impl Running {
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(key.derive("bounce cookie"), Arc::clone(&clock));
         let web = Web::new(site.clone(), &config.login, services, hosts, bounces);
+        let keys = RotatingKeys::new(key.derive("assertion"));
         let resolver = Arc::new(Resolver::new(sessions, api_keys));
         let parts = Parts {
             config: Arc::clone(&config),
             shared: Shared {
                 site: Arc::new(site),
                 web: Arc::new(web),
+                public_keys: Arc::new(PublicKeys::new(&config, keys.clone())),
                 control: Handle::current(),
                 revocations: revocations.clone(),
                 draining: Arc::clone(&draining),
@@ -267,6 +271,7 @@ impl Running {
                 idle: config.session.idle,
                 outage_grace: config.store.outage_grace,
             },
+            keys,
             log,
             refusals,
             phase: phases.clone(),

@@ -1,6 +1,6 @@
 //! From a credential to a caller: remembered per thread, checked once per credential and epoch.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,11 @@ use hashlink::LruCache;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 
-use super::identity_headers::IdentityValues;
+pub use super::identity::Identity;
 use super::refusal::Refusal;
-use super::scope_patterns;
 use crate::model::principal::{Principal, Proof};
-use crate::model::target::RequestTarget;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::KeyText;
-use crate::policy::PathPattern;
 use crate::service::ServiceError;
 use crate::service::api_keys::ApiKeys;
 use crate::service::revocation::{Epoch, Revocations};
@@ -42,62 +39,6 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 type Digest = [u8; 32];
-
-/// An accepted caller with what a request needs of it, made once per credential and thread.
-#[derive(Debug)]
-pub struct Identity {
-    /// Who it is.
-    pub principal: Arc<Principal>,
-    /// Ready header values.
-    pub values: IdentityValues,
-    /// `user:<id>` or `key:<id>`, as logs say it.
-    pub subject: String,
-    scope: Vec<PathPattern>,
-    seen: Cell<Timestamp>,
-    written: Cell<Timestamp>,
-}
-
-impl Identity {
-    fn new(principal: Arc<Principal>, seen: Timestamp) -> Self {
-        let (scope, written) = match &principal.proof {
-            Proof::Key { scope, last_used_at, .. } => {
-                (scope_patterns(&scope.paths), last_used_at.unwrap_or_default())
-            }
-            Proof::Session { last_seen_at, .. } => (Vec::new(), *last_seen_at),
-        };
-        Self {
-            values: IdentityValues::of(&principal),
-            subject: principal.subject(),
-            scope,
-            seen: Cell::new(seen),
-            written: Cell::new(written),
-            principal,
-        }
-    }
-
-    /// Somebody of whom nothing is remembered.
-    pub(super) fn of(principal: Principal) -> Self {
-        Self::new(Arc::new(principal), Timestamp::default())
-    }
-
-    /// Whether a key may be used for this path; both readings of it must lie within.
-    pub fn scope_fits(&self, target: &RequestTarget) -> bool {
-        let Proof::Key { scope, .. } = &self.principal.proof else { return true };
-        if scope.paths.is_empty() {
-            return true;
-        }
-        self.scope.iter().any(|pattern| pattern.matches(target.path()))
-            && target.loose_path().is_none_or(|path| self.scope.iter().any(|p| p.matches_loose(path)))
-    }
-
-    /// Whether the proof still holds, without another look at the store.
-    fn holds(&self, now: Timestamp, idle: Duration) -> bool {
-        match &self.principal.proof {
-            Proof::Session { expires_at, .. } => now < *expires_at && now < self.seen.get().after(idle),
-            Proof::Key { expires_at, .. } => expires_at.is_none_or(|end| now < end),
-        }
-    }
-}
 
 /// The part that all threads share: it asks the store, on the control plane's runtime.
 pub struct Resolver {
@@ -265,6 +206,11 @@ impl Authenticator {
     /// [`Refusal::Unavailable`] if that cannot be told now.
     pub async fn key(&self, text: &str) -> Result<Option<Rc<Identity>>, Refusal> {
         self.identify(Kind::Key, text).await
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
     async fn identify(&self, kind: Kind, credential: &str) -> Result<Option<Rc<Identity>>, Refusal> {

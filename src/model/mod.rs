@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod graphql;
+pub mod jwt;
 pub mod network;
 pub mod principal;
 pub mod refused;
@@ -9,6 +10,7 @@ pub mod role;
 pub mod secret;
 pub mod session;
 pub mod target;
+pub mod template;
 pub mod time;
 pub mod token;
 pub mod user;

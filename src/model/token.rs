@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use super::secret::Secret;
 
@@ -106,6 +107,11 @@ impl SigningKey {
     pub fn verify<'v>(&self, signed: &'v str) -> Option<&'v str> {
         let (value, tag) = signed.rsplit_once('.')?;
         bool::from(self.tag(value).as_bytes().ct_eq(tag.as_bytes())).then_some(value)
+    }
+
+    /// 32 bytes for one purpose. Different labels give unrelated bytes.
+    pub fn bytes_for(&self, label: &str) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(mac(&self.0, label.as_bytes()))
     }
 
     /// 128 bits are enough for a tag that can only be tried online.

@@ -29,6 +29,7 @@ use crate::edge::proxy::tls;
 use crate::edge::proxy::upgrade::Hold;
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts};
+use crate::model::jwt::RotatingKeys;
 use crate::service::refused::Refusals;
 
 /// Connections handed over and not yet taken.
@@ -61,6 +62,8 @@ pub struct Parts {
     pub shared: Shared,
     /// For its authenticator.
     pub authenticator: AuthenticatorParts,
+    /// For its gate.
+    pub keys: RotatingKeys,
     /// Where its access events go, if they are wanted.
     pub log: Option<SyncSender<String>>,
     /// Where it tells what would have been refused.
@@ -114,7 +117,7 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
     let limits = ConnectionLimits::new(&parts.config.server);
     let log = parts.log.map(|queue| Rc::new(AccessLog::new(parts.config.log.format, queue)));
     let refused = Rc::new(RefusedLog::new(parts.refusals));
-    let gate = Rc::new(Gate::new(&parts.config, Authenticator::new(parts.authenticator)));
+    let gate = Rc::new(Gate::new(&parts.config, Authenticator::new(parts.authenticator), parts.keys));
     let upstreams = parts
         .config
         .upstreams

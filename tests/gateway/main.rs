@@ -11,6 +11,7 @@
 mod support;
 
 mod account;
+mod attribution;
 mod behind_proxy;
 mod compat;
 mod credentials;
@@ -20,8 +21,10 @@ mod forward_auth;
 mod forms;
 mod framing;
 mod graphql;
+mod header_templates;
 mod identity_headers;
 mod open_streams;
+mod minted;
 mod shadow;
 mod listeners;
 mod proxy_protocol;
@@ -29,3 +32,4 @@ mod streaming;
 mod sub_path;
 mod target;
 mod tls;
+mod tokens;
