@@ -473,6 +473,25 @@ fn a_key_revoked_while_the_gateway_runs_is_refused_at_the_very_next_request() {
 }
 
 #[test]
+fn each_use_of_a_break_glass_token_is_told_without_the_token() {
+    const TOKEN: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
+    let glass = "[[break_glass]]\nname = \"on-call\"\ntoken_file = \"glass\"\n";
+    let place = Place::with_upstream("builtin:sample", glass);
+    fs::write(place.path("glass"), format!("{TOKEN}\n")).unwrap();
+    fs::set_permissions(place.path("glass"), fs::Permissions::from_mode(0o600)).unwrap();
+    let gateway = place.serve();
+    assert_eq!(gateway.get_with_key("/admin?x=1", TOKEN).status, 200);
+    let told = gateway.said.wait_for("a break-glass token was used");
+    for part in ["WARN", "break-glass:on-call", "127.0.0.1", "/admin"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(gateway.get_with_key("/second", TOKEN).status, 404);
+    gateway.said.wait_for("/second");
+    assert!(!gateway.said.everything().contains(&TOKEN[..20]), "{}", gateway.said.everything());
+    assert_eq!(gateway.get_with_key("/", &TOKEN[1..]).status, 401);
+}
+
+#[test]
 fn the_admin_password_from_the_environment_opens_the_door_once_and_must_be_changed() {
     let place = Place::with_upstream("builtin:sample", "");
     let gateway = place.serve_with(&[("DOORWARD_ADMIN_PASSWORD", PASSWORD)]);

@@ -16,6 +16,8 @@ use crate::edge::page::Site;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::web::{Bounces, Services, Web};
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
+use crate::gate::public_keys::PublicKeys;
+use crate::model::jwt::RotatingKeys;
 use crate::model::time::Clock;
 use crate::model::token::MasterKey;
 use crate::server;
@@ -69,6 +71,7 @@ pub(super) struct Foundation {
     pub(super) revocations: Revocations,
     pub(super) accounts: Accounts,
     key: MasterKey,
+    assertion_keys: RotatingKeys,
     clock: Arc<dyn Clock>,
     passwords: Passwords,
     api_keys: ApiKeys,
@@ -118,7 +121,9 @@ impl Foundation {
         let upkeep = tokio::spawn(keeper.run(async {
             let _ = upkeep_stopped.await;
         }));
+        let assertion_keys = RotatingKeys::new(key.derive("assertion"));
         let foundation = Self {
+            assertion_keys,
             store,
             audit,
             revocations,
@@ -183,6 +188,7 @@ impl Foundation {
             shared: Shared {
                 site: Arc::new(site),
                 web: Arc::new(web),
+                public_keys: Arc::new(PublicKeys::new(&config, self.assertion_keys.clone())),
                 control: self.control.clone(),
                 revocations: self.revocations.clone(),
                 draining: Arc::clone(&self.draining),
@@ -197,10 +203,12 @@ impl Foundation {
                 control: self.control.clone(),
                 revocations: self.revocations.clone(),
                 touches: self.touches.clone(),
+                audit: self.audit.clone(),
                 clock: Arc::clone(clock),
                 idle: config.session.idle,
                 outage_grace: config.store.outage_grace,
             },
+            keys: self.assertion_keys.clone(),
             connectors: certificates.connectors,
             config,
         })

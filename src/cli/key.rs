@@ -32,7 +32,8 @@ pub(super) enum Command {
     /// Create a key and print it, once
     #[command(after_help = "Examples:
   doorward key create ingest --role agent --path /v1/traces --method POST --network 10.0.0.0/8
-  doorward key create notebook --role viewer --owner alice --expires 90d")]
+  doorward key create notebook --role viewer --owner alice --expires 90d
+  doorward key create grafana --role viewer --may-act-for-users")]
     Create(Create),
     /// List keys; never shows the keys themselves
     #[command(after_help = "Example:
@@ -72,6 +73,9 @@ pub(super) struct Create {
     /// Only from this network; may be repeated
     #[arg(long = "network", value_name = "NETWORK", value_parser = network::parse)]
     networks: Vec<IpNet>,
+    /// Believe the key on whose behalf it asks, where an upstream has `attribution`; opens nothing more
+    #[arg(long, conflicts_with = "owner")]
+    may_act_for_users: bool,
     /// Ends after this: 90d, 12h [default: never]
     #[arg(long, value_name = "SPAN", value_parser = span::parse)]
     expires: Option<Duration>,
@@ -100,7 +104,12 @@ async fn issue(create: Create, services: &Services, output: Output) -> Result<()
         name: create.name,
         owner: owner.as_ref().map(|user| user.id.clone()),
         role: create.role,
-        scope: KeyScope { paths: create.paths, methods: create.methods, networks: create.networks },
+        scope: KeyScope {
+            paths: create.paths,
+            methods: create.methods,
+            networks: create.networks,
+            may_act_for_users: create.may_act_for_users,
+        },
         expires_at: create.expires.map(|span| services.clock.now().after(span)),
         created_by: ACTOR.to_owned(),
     };
@@ -169,6 +178,7 @@ fn whole(key: &ApiKey, owner: Option<&str>, now: Timestamp) -> Value {
         "paths": key.scope.paths,
         "methods": key.scope.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
         "networks": key.scope.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "may_act_for_users": key.scope.may_act_for_users,
         "created_at": key.created_at.rfc3339(),
         "created_by": key.created_by,
         "expires_at": key.expires_at.map(Timestamp::rfc3339),

@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
 
+use super::identity;
 use super::layers;
 use super::listen;
 use super::origin::SourceFile;
 use super::problem::{ConfigError, Place};
 use super::public_url::PublicUrl;
-use super::reader::{LOOSE, Reader, Table};
+use super::reader::{LOOSE, Reader, Table, set_as};
 use super::section::{Section, brief};
 use super::settings::{self, Root};
 use super::upstream;
 use super::values::Number;
+use super::weakness::{distinct, is_guessable, repeats};
 use super::{
     AuditConfig, Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig, LogConfig,
-    LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests, rules,
+    LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests, rules, tokens,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -96,9 +98,16 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
     let store = store(root.store, secret.is_some(), reader);
     let server = server(root.server, listeners, &public_url, reader);
     let session = session(root.session, &public_url, reader);
-    let forward_auth = forward_auth(&root.forward_auth, &server, reader);
+    let forward_auth = forward_auth(root.forward_auth, &server, reader);
     let own = listen::socket_addresses(&server.listeners);
     let mut upstreams = upstream::upstreams(root.upstreams, &own, forward_auth.is_on(), reader);
+    identity::check_names(&forward_auth.identity, &root.keys.header, "forward_auth", reader);
+    for upstream in &upstreams {
+        if let Some(config) = &upstream.config {
+            identity::check_names(&config.identity, &root.keys.header, &upstream.path, reader);
+        }
+    }
+    let tokens = tokens::tokens(root.break_glass, root.keys.imported, reader);
     let routes = rules::routes(root.routes, &mut upstreams, forward_auth.is_on(), root.enforce, reader);
     let tests = policy_tests::policy_tests(root.tests, reader);
     Config {
@@ -106,6 +115,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
         store,
         login: login(root.login, reader),
         keys: KeyConfig { header: root.keys.header },
+        tokens,
         log: log(root.log),
         audit: AuditConfig { keep: root.audit.keep.0 },
         forward_auth,
@@ -128,8 +138,14 @@ fn guard_file(root: &Root, file: Option<&Path>, reader: &mut Reader) {
     }
     let url = root.store.url.expose();
     let holds_password = url.contains('@') || url.contains("password=");
-    for (path, secret) in [("secret", true), ("login.admin_password", true), ("store.url", holds_password)] {
-        if secret && reader.is_set(path) && reader.place(path).line().is_some() {
+    let mut secrets = vec!["secret".to_owned(), "login.admin_password".to_owned()];
+    secrets.extend(holds_password.then(|| "store.url".to_owned()));
+    secrets.extend(root.break_glass.iter().map(|token| token.at("token")));
+    let upstreams = root.upstreams.iter().filter_map(|upstream| upstream.bearer.as_ref());
+    secrets.extend(upstreams.chain(&root.forward_auth.bearer).map(|bearer| bearer.at("key")));
+    secrets.extend(root.keys.imported.iter().map(|keys| keys.at("ring")));
+    for path in &secrets {
+        if reader.is_set(path) && reader.place(path).line().is_some() {
             let what = format!("is a secret in a file whose mode {:04o} lets others in", mode & 0o7777);
             let remedy =
                 format!("chmod 0640 the file, or put the secret into a file of its own with `{path}_file`");
@@ -177,12 +193,6 @@ fn public_url(root: &Root, listeners: &[ListenerConfig], reader: &mut Reader) ->
     PublicUrl::parse(&format!("{scheme}://{address}")).expect("scheme, address and port make a URL")
 }
 
-/// The path under which a secret was set.
-fn set_as(path: &str, reader: &Reader) -> String {
-    let file = format!("{path}_file");
-    if reader.is_set(&file) { file } else { path.to_owned() }
-}
-
 fn secret(secret: Option<Secret>, reader: &mut Reader) -> Option<Secret> {
     const REMEDY: &str = "write the output of: openssl rand -base64 32";
     let text = secret.as_ref()?.expose();
@@ -190,23 +200,10 @@ fn secret(secret: Option<Secret>, reader: &mut Reader) -> Option<Secret> {
     let example = Root::INFO.settings.iter().any(|setting| setting.example.trim_matches('"') == text);
     if text.len() < 32 {
         reader.problem(&path, "is shorter than 32 bytes", REMEDY);
-    } else if example || distinct(text) < 10 || repeats(text) {
+    } else if example || is_guessable(text) {
         reader.problem(&path, "can be guessed", REMEDY);
     }
     secret
-}
-
-fn distinct(text: &str) -> usize {
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.sort_unstable();
-    bytes.dedup();
-    bytes.len()
-}
-
-/// Whether a text is one piece written at least twice.
-fn repeats(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    (1..=bytes.len() / 2).any(|period| bytes.iter().zip(bytes.iter().skip(period)).all(|(a, b)| a == b))
 }
 
 fn store(store: settings::Store, has_secret: bool, reader: &mut Reader) -> StoreConfig {
@@ -297,16 +294,24 @@ fn server(
 }
 
 fn forward_auth(
-    written: &settings::ForwardAuth,
+    written: settings::ForwardAuth,
     server: &ServerConfig,
     reader: &mut Reader,
 ) -> ForwardAuthConfig {
     let config = ForwardAuthConfig {
-        flavours: written.flavours.clone(),
-        compat: written.compat.clone(),
         headers: written.headers,
+        identity: identity::identity(
+            written.set_headers,
+            written.assertion,
+            written.bearer,
+            None,
+            written.pass_authorization,
+            reader,
+        ),
         pass_authorization: written.pass_authorization,
         paths: upstream::opt_ins(&written.paths),
+        flavours: written.flavours,
+        compat: written.compat,
     };
     if config.is_on() && server.trusted_proxies.is_empty() && !reader.is_broken("server.trusted_proxies") {
         reader.problem(

@@ -248,7 +248,7 @@ fn from_text(text: &str, kind: &Kind) -> Value {
     match kind {
         Kind::Flag => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
         Kind::Number { .. } => text.parse::<u64>().map_or_else(|_| as_text(), Value::from),
-        Kind::List(_) | Kind::Table(_) if text.starts_with(['[', '{']) => toml_value(text)
+        Kind::List(_) | Kind::Table(_) | Kind::Map(_) if text.starts_with(['[', '{']) => toml_value(text)
             .or_else(|| {
                 let json = serde_json::from_str::<serde_json::Value>(text).ok()?;
                 Value::serialize(json).ok()

@@ -5,6 +5,8 @@
 
 mod file;
 mod fixed;
+mod header_name;
+mod identity;
 mod layers;
 mod listen;
 mod origin;
@@ -19,8 +21,10 @@ mod rules;
 mod schema;
 mod section;
 mod settings;
+mod tokens;
 mod upstream;
 mod values;
+mod weakness;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +33,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 pub use self::file::{Flags, Source, load};
+pub use self::identity::{AssertionConfig, AttributionConfig, BearerConfig, ClaimValue, IdentityConfig};
 pub use self::listen::{ListenAddress, ListenerConfig};
 pub use self::origin::Origin;
 pub use self::policy_tests::{Expect, PolicyTest};
@@ -37,6 +42,7 @@ pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;
 pub use self::schema::schema;
+pub use self::tokens::TokenConfig;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::target::PathOptIns;
@@ -60,6 +66,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// API keys.
     pub keys: KeyConfig,
+    /// Bearer values that the settings name. No two have the same value.
+    pub tokens: Vec<TokenConfig>,
     /// Logs.
     pub log: LogConfig,
     /// The audit trail.
@@ -231,6 +239,8 @@ pub struct ForwardAuthConfig {
     pub compat: Vec<Compat>,
     /// Identity headers of an answer, where the route names no others.
     pub headers: HeaderPreset,
+    /// What else an answer tells.
+    pub identity: IdentityConfig,
     /// Whether `Authorization` values that are not ours are left to applications without an upstream here.
     pub pass_authorization: bool,
     /// Spellings of paths that applications without an upstream here need.
@@ -290,6 +300,19 @@ pub enum Compat {
     TraefikForwardAuth,
 }
 
+impl Compat {
+    /// The names of the product's identity headers.
+    pub fn headers(self) -> HeaderPreset {
+        match self {
+            Self::Oauth2Proxy => HeaderPreset::Oauth2Proxy,
+            Self::Authelia => HeaderPreset::Authelia,
+            Self::Authentik => HeaderPreset::Authentik,
+            Self::Vouch => HeaderPreset::Vouch,
+            Self::TraefikForwardAuth => HeaderPreset::TraefikForwardAuth,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -314,6 +337,8 @@ pub struct UpstreamConfig {
     pub timeouts: Timeouts,
     /// Which identity headers it gets.
     pub headers: HeaderPreset,
+    /// What else it is told of its callers.
+    pub identity: IdentityConfig,
     /// Whether `Authorization` values that are not ours are left to it.
     pub pass_authorization: bool,
     /// Whether it sees the `Host` the client sent (the default) or its own.
@@ -386,13 +411,15 @@ pub enum HeaderPreset {
     TraefikForwardAuth,
     /// `X-WEBAUTH-*`.
     Grafana,
+    /// What Micromegas' servers take for checked when their own authentication is off.
+    Micromegas,
     /// None at all.
     None,
 }
 
 impl HeaderPreset {
     /// Every preset.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Standard,
         Self::Oauth2Proxy,
         Self::Authelia,
@@ -400,6 +427,7 @@ impl HeaderPreset {
         Self::Vouch,
         Self::TraefikForwardAuth,
         Self::Grafana,
+        Self::Micromegas,
         Self::None,
     ];
 }
@@ -417,6 +445,8 @@ pub struct RouteConfig {
     pub upstream: Option<usize>,
     /// How its paths are renamed on the way to the upstream, if they are.
     pub prefixes: Option<Prefixes>,
+    /// Whether a key may come as the password of HTTP Basic.
+    pub basic: bool,
     /// Identity headers of answers to other proxies, instead of the general ones.
     pub headers: Option<HeaderPreset>,
     /// Who may do what there.

@@ -125,6 +125,12 @@ impl Table<'_> {
     }
 }
 
+/// The path under which a secret was set.
+pub(super) fn set_as(path: &str, reader: &Reader) -> String {
+    let file = format!("{path}_file");
+    if reader.is_set(&file) { file } else { path.to_owned() }
+}
+
 /// `path.key`, or `key` alone at the top.
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -254,12 +260,13 @@ impl Reader {
             self.mismatch(value, path, kind);
             return None;
         };
-        parse(text)
-            .map_err(|fault| {
-                let remedy = fault.remedy.unwrap_or_else(|| self.for_example());
-                self.problem(path, fault.what, remedy);
-            })
-            .ok()
+        parse(text).map_err(|fault| self.fault(path, fault)).ok()
+    }
+
+    /// Notes why a text is refused.
+    pub(super) fn fault(&mut self, path: &str, fault: Fault) {
+        let remedy = fault.remedy.unwrap_or_else(|| self.for_example());
+        self.problem(path, fault.what, remedy);
     }
 
     /// The content of the file that holds a secret, without the newline at its end.
@@ -273,8 +280,7 @@ impl Reader {
         match read_secret(&self.source(name)) {
             Ok(text) => Some(text),
             Err(fault) => {
-                let remedy = fault.remedy.unwrap_or_else(|| self.for_example());
-                self.problem(path, fault.what, remedy);
+                self.fault(path, fault);
                 None
             }
         }

@@ -60,6 +60,7 @@ pub(super) fn routes(
             path: route.path.0.clone(),
             upstream,
             prefixes: prefixes(&route, reader),
+            basic: route.basic,
             headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
             policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(enforce), reader),
         };

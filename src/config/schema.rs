@@ -86,7 +86,8 @@ fn of_kind(kind: &Kind, pointer: &str) -> Map<String, Value> {
         Kind::Number { .. } => words("integer"),
         Kind::Text(_) | Kind::Secret | Kind::Choice(_) | Kind::Duration { .. } => words("string"),
         Kind::Table(info) => return table(info, pointer),
-        Kind::List(_) => Map::new(),
+        Kind::Map(_) => words("object"),
+        Kind::List(_) | Kind::Any(_) => Map::new(),
     };
     let mut say = |keyword: &str, value: Value| drop(schema.insert(keyword.into(), value));
     match kind {
@@ -95,6 +96,7 @@ fn of_kind(kind: &Kind, pointer: &str) -> Map<String, Value> {
             say("maximum", json!(most));
         }
         Kind::Choice(words) => say("enum", json!(words)),
+        Kind::Map(value) => say("additionalProperties", of_kind(value, pointer).into()),
         Kind::Duration { .. } => say("pattern", "^[0-9]+[smhd]$".into()),
         // A list of one may be written as that one. `if` instead of `anyOf`: what is wrong within a table is
         // then told of that place, and not of the whole list.

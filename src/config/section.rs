@@ -57,6 +57,10 @@ pub(super) enum Kind {
     /// Several, or a single one written plainly.
     List(&'static Kind),
     Table(&'static SectionInfo),
+    /// Any value of these, said in a few words.
+    Any(&'static str),
+    /// A table whose keys are the operator's own.
+    Map(&'static Kind),
 }
 
 impl Kind {
@@ -65,7 +69,7 @@ impl Kind {
         match self {
             Self::Flag => "true or false".into(),
             Self::Number { least, most } => format!("a whole number from {least} to {most}"),
-            Self::Text(what) => (*what).into(),
+            Self::Text(what) | Self::Any(what) => (*what).into(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 match quoted.split_last() {
@@ -80,6 +84,7 @@ impl Kind {
             Self::List(Self::Table(_)) => "a list of tables".into(),
             Self::List(item) => format!("a list; each item {}", item.describe()),
             Self::Table(_) => "a table".into(),
+            Self::Map(value) => format!("a table of your own names; each value {}", value.describe()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::pem::{CertificateFile, KeyFile};
 use super::presets::Preset;
@@ -12,8 +13,8 @@ use super::public_url::PublicUrl;
 use super::reader::Required;
 use super::section::section;
 use super::values::{
-    Admin, Document, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole,
-    Prefix, RequestLine, Span, TrustedNetwork, UpstreamUrl,
+    Admin, AnyRole, Document, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn,
+    PersonRole, Prefix, RequestLine, Span, TrustedNetwork, UpstreamUrl,
 };
 use super::{Compat, Expect, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::graphql::OperationType;
@@ -57,6 +58,8 @@ section! {
         session: Session = "{}", r#"{ idle = "8h" }"#;
         /// API keys.
         keys: Keys = "{}", r#"{ header = "X-Api-Key" }"#;
+        /// Tokens for emergencies: off unless one is named.
+        break_glass: Vec<BreakGlass> = "[]", r#"[{ name = "on-call", token_file = "break-glass" }]"#;
         /// Logs.
         log: Log = "{}", r#"{ level = "info" }"#;
         /// The trail of who did what.
@@ -203,6 +206,41 @@ section! {
     Keys {
         /// The header that may carry a key, beside `Authorization`.
         header: HeaderName = r#""X-Api-Key""#, r#""X-Token""#;
+        /// Keys of systems that were here before.
+        imported: Vec<ImportedKeys> = "[]", r#"[{ name = "old", ring_file = "keys.json", role = "agent" }]"#;
+    }
+}
+
+section! {
+    /// Keys of a system that was here before: they keep working, as bearer tokens and wherever the gateway's own
+    /// keys do. The file is read with the settings; a key that is taken out of it stops working then.
+    ImportedKeys {
+        /// Unique name, for logs: a key is `imported:NAME/KEY` there.
+        name: Required<Name>, r#""micromegas-ingestion""#;
+        /// The keys as JSON, `[{ "name": "...", "key": "..." }]`. Rules know a key by its name, as `key:NAME`.
+        ring: Required<Secret>, r#""<JSON as in MICROMEGAS_API_KEYS>""#;
+        /// What the keys may do.
+        role: Required<AnyRole>, r#""agent""#;
+        /// Paths for which they may be used. By default every path.
+        path or paths: Vec<PathPattern> = "[]", r#"["/ingest"]"#;
+        /// Addresses or networks from which they may be used. By default every network.
+        network or networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
+        /// Whether they may say on whose behalf they ask; see `attribution` of an upstream.
+        may_act_for_users: bool = "false", "true";
+    }
+}
+
+section! {
+    /// A bearer token for the day when nobody can sign in. It needs no database; each use is logged as a warning.
+    BreakGlass {
+        /// Unique name, for logs: `break-glass:NAME`.
+        name: Required<Name>, r#""on-call""#;
+        /// The token: at least 32 random characters. `openssl rand -base64 32` makes one.
+        token: Required<Secret>, r#""<the output of: openssl rand -base64 32>""#;
+        /// What it may do.
+        role: AnyRole = r#""admin""#, r#""viewer""#;
+        /// Addresses or networks from which it may be used. By default every network.
+        network or networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
     }
 }
 
@@ -239,6 +277,12 @@ section! {
         compat: Vec<Compat> = "[]", r#"["authelia"]"#;
         /// Identity headers of an answer, by the names that `headers` of an upstream takes.
         headers: HeaderPreset = r#""standard""#, r#""authelia""#;
+        /// Further headers of an answer, each with a template of its value; see the same setting of an upstream.
+        set_headers: HeaderTemplates = "{}", r#"{ X-Scope-OrgID = "{group:0}" }"#;
+        /// A signed statement of who is calling.
+        assertion: Option<Assertion>, r#"{ audience = "app" }"#;
+        /// A token of the gateway's own in `Authorization`.
+        bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
         /// Whether `Authorization` values that are not the gateway's own are left to the application.
         pass_authorization: bool = "false", "true";
         /// Spellings of paths that the applications need.
@@ -262,8 +306,21 @@ section! {
         timeouts: Timeouts = "{}", r#"{ response = "5m" }"#;
         /// Names of the headers that tell the server who is calling: `X-Auth-*` (`standard`),
         /// `X-Forwarded-User` and its family (`oauth2-proxy`), `Remote-*` (`authelia`), `X-WEBAUTH-*`
-        /// (`grafana`), or none at all.
+        /// (`grafana`), `X-Auth-Subject` and what else Micromegas takes for checked (`micromegas`), or none
+        /// at all.
         headers: HeaderPreset = r#""standard""#, r#""grafana""#;
+        /// Further headers, each with a template of its value: text with `{subject}`, `{user}`, `{name}`,
+        /// `{email}`, `{groups}` (with commas; `{groups:|}` with another mark), `{group:0}` (the first by name),
+        /// `{group:tenant-*}` (what follows `tenant-` in the first group that begins so), `{role}`, `{key}`,
+        /// `{kind}` or `{provider}`; `{{` and `}}` are braces. Where one of them has no value, or nobody is
+        /// signed in, the header is not sent. No client can send a header of such a name to any upstream.
+        set_headers: HeaderTemplates = "{}", r#"{ X-Scope-OrgID = "{group:0}" }"#;
+        /// A signed statement of who is calling.
+        assertion: Option<Assertion>, r#"{ audience = "app" }"#;
+        /// A token of the gateway's own in `Authorization`.
+        bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
+        /// Headers by which services say on whose behalf they ask; removed where this is not set.
+        attribution: Option<Attribution>, "{}";
         /// Whether `Authorization` values that are not the gateway's own are left to the server.
         pass_authorization: bool = "false", "true";
         /// Whether the server sees the `Host` the client sent, or its own.
@@ -327,6 +384,9 @@ section! {
         strip_prefix: Option<Prefix>, r#""/app""#;
         /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
         add_prefix: Option<Prefix>, r#""/base""#;
+        /// Whether a key may come as the password of HTTP Basic, with any username, for agents that know nothing
+        /// else. Refusals then ask for Basic too, so that scripts in a browser raise its own password prompt.
+        basic: bool = "false", "true";
         /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
         headers: Option<HeaderPreset>, r#""grafana""#;
         /// `on`, `log` or `off` for this route, instead of the general `enforce`.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::identity;
 use super::reader::{Reader, join};
 use super::section::Section;
 use super::settings::Paths;
@@ -117,6 +118,14 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
             idle: upstream.timeouts.idle.0,
         },
         headers: upstream.headers,
+        identity: identity::identity(
+            upstream.set_headers,
+            upstream.assertion,
+            upstream.bearer,
+            upstream.attribution,
+            upstream.pass_authorization,
+            reader,
+        ),
         pass_authorization: upstream.pass_authorization,
         preserve_host: upstream.preserve_host,
         paths: opt_ins(&upstream.paths),

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Host;
 
+use super::header_name;
 use super::layers;
 use super::listen::{self, ListenAddress};
 use super::presets::Preset;
@@ -18,6 +19,7 @@ use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
 use super::{Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
 use crate::model::graphql::OperationType;
+use crate::model::jwt::JwtAlgorithm;
 use crate::model::network;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -176,6 +178,14 @@ pub(super) enum PathOptIn {
     EmptySegment,
 }
 
+/// How assertions are signed: so that whoever checks them cannot make them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AssertionAlgorithm(pub(super) JwtAlgorithm);
+
+/// Any role.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AnyRole(pub(super) Role);
+
 /// The role of people who are added without one; machines' `agent` is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PersonRole(pub(super) Role);
@@ -193,6 +203,19 @@ choice! {
         "member" => Self(Role::Member),
         "admin" => Self(Role::Admin),
     }
+    AssertionAlgorithm { "es256" => Self(JwtAlgorithm::Es256), "eddsa" => Self(JwtAlgorithm::EdDsa) }
+    JwtAlgorithm {
+        "hs256" => Self::Hs256,
+        "rs256" => Self::Rs256,
+        "es256" => Self::Es256,
+        "eddsa" => Self::EdDsa,
+    }
+    AnyRole {
+        "viewer" => Self(Role::Viewer),
+        "member" => Self(Role::Member),
+        "admin" => Self(Role::Admin),
+        "agent" => Self(Role::Agent),
+    }
     UpstreamProtocol { "http1" => Self::Http1, "http2" => Self::Http2 }
     HeaderPreset {
         "standard" => Self::Standard,
@@ -202,6 +225,7 @@ choice! {
         "vouch" => Self::Vouch,
         "traefik-forward-auth" => Self::TraefikForwardAuth,
         "grafana" => Self::Grafana,
+        "micromegas" => Self::Micromegas,
         "none" => Self::None,
     }
     Role {
@@ -306,7 +330,7 @@ text! {
         Ok(url) if url.base_path().is_empty() => Err("is plain http: write https://".into()),
         _ => Err("is no origin: write scheme, host and perhaps a port, such as \"https://app.example.com\"".into()),
     };
-    HeaderName, "the name of a header", header_name;
+    HeaderName, "the name of a header", header_name::any;
     Name, "a name", |text| match user::check_name(&text.replace('/', "-")) {
         Ok(()) => Ok(Self(text.to_owned())),
         Err(_) => Err("is no name: write 1 to 128 visible characters without spaces and , ; : \" ' < > \\ %".into()),
@@ -341,31 +365,6 @@ text! {
         Err("is no GraphQL name: write letters, digits and _ only".into())
     };
     UpstreamUrl, "a URL such as \"http://127.0.0.1:6006\"", upstream_url;
-}
-
-fn header_name(text: &str) -> Result<HeaderName, Fault> {
-    const TAKEN: [&str; 13] = [
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "host",
-        "origin",
-        "referer",
-        "connection",
-        "upgrade",
-        "te",
-        "content-length",
-        "content-type",
-        "transfer-encoding",
-        "forwarded",
-    ];
-    let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| Fault::from("is no header name: write one such as \"X-Api-Key\""))?;
-    let taken = TAKEN.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-");
-    if taken || name.as_str().contains('_') {
-        return Err("means something else already: write one such as \"X-Api-Key\"".into());
-    }
-    Ok(name)
 }
 
 fn host_name(text: &str) -> Result<HostName, Fault> {

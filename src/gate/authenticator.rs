@@ -1,6 +1,8 @@
 //! From a credential to a caller: remembered per thread, checked once per credential and epoch.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::error::Error;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,16 +12,14 @@ use hashlink::LruCache;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 
-use super::identity_headers::IdentityValues;
+pub use super::identity::Identity;
 use super::refusal::Refusal;
-use super::scope_patterns;
 use crate::model::principal::{Principal, Proof};
-use crate::model::target::RequestTarget;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::KeyText;
-use crate::policy::PathPattern;
 use crate::service::ServiceError;
 use crate::service::api_keys::ApiKeys;
+use crate::service::audit::Audit;
 use crate::service::revocation::{Epoch, Revocations};
 use crate::service::sessions::Sessions;
 use crate::service::touches::Touches;
@@ -42,69 +42,6 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 type Digest = [u8; 32];
-
-/// An accepted caller with what a request needs of it, made once per credential and thread.
-#[derive(Debug)]
-pub struct Identity {
-    /// Who it is.
-    pub principal: Arc<Principal>,
-    /// Ready header values.
-    pub values: IdentityValues,
-    /// `user:<id>` or `key:<id>`, as logs say it.
-    pub subject: String,
-    scope: Vec<PathPattern>,
-    seen: Cell<Timestamp>,
-    written: Cell<Timestamp>,
-}
-
-impl Identity {
-    fn new(principal: Arc<Principal>, seen: Timestamp) -> Self {
-        let (scope, written) = match &principal.proof {
-            Proof::Key { scope, last_used_at, .. } => {
-                (scope_patterns(&scope.paths), last_used_at.unwrap_or_default())
-            }
-            Proof::Session { last_seen_at, .. } => (Vec::new(), *last_seen_at),
-        };
-        Self {
-            values: IdentityValues::of(&principal),
-            subject: principal.subject(),
-            scope,
-            seen: Cell::new(seen),
-            written: Cell::new(written),
-            principal,
-        }
-    }
-
-    /// Somebody of whom nothing is remembered.
-    pub(super) fn of(principal: Principal) -> Self {
-        Self::new(Arc::new(principal), Timestamp::default())
-    }
-
-    /// The same caller and uses, with everything else made anew.
-    fn made_again(&self) -> Self {
-        let again = Self::new(Arc::clone(&self.principal), self.seen.get());
-        again.written.set(self.written.get());
-        again
-    }
-
-    /// Whether a key may be used for this path; both readings of it must lie within.
-    pub fn scope_fits(&self, target: &RequestTarget) -> bool {
-        let Proof::Key { scope, .. } = &self.principal.proof else { return true };
-        if scope.paths.is_empty() {
-            return true;
-        }
-        self.scope.iter().any(|pattern| pattern.matches(target.path()))
-            && target.loose_path().is_none_or(|path| self.scope.iter().any(|p| p.matches_loose(path)))
-    }
-
-    /// Whether the proof still holds, without another look at the store.
-    fn holds(&self, now: Timestamp, idle: Duration) -> bool {
-        match &self.principal.proof {
-            Proof::Session { expires_at, .. } => now < *expires_at && now < self.seen.get().after(idle),
-            Proof::Key { expires_at, .. } => expires_at.is_none_or(|end| now < end),
-        }
-    }
-}
 
 /// The part that all threads share: it asks the store, on the control plane's runtime.
 pub struct Resolver {
@@ -264,6 +201,8 @@ pub struct AuthenticatorParts {
     pub revocations: Revocations,
     /// Takes note of uses.
     pub touches: Touches,
+    /// Where uses of break-glass tokens are told.
+    pub audit: Audit,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// A session ends this long after its last use.
@@ -301,6 +240,25 @@ impl Authenticator {
     /// [`Refusal::Unavailable`] if that cannot be told now.
     pub async fn key(&self, text: &str) -> Result<Option<Rc<Identity>>, Refusal> {
         self.identify(Kind::Key, text).await
+    }
+
+    /// Has the use of a break-glass token put into the audit trail. It is for the day when the store is down,
+    /// so it does not wait for that.
+    pub fn audit_break_glass(&self, name: &str, client: IpAddr) {
+        let (audit, name) = (self.shared.audit.clone(), name.to_owned());
+        self.shared.control.spawn(async move {
+            if let Err(error) = audit.break_glass(&name, client, "").await {
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    "the use of a break-glass token is not in the audit trail"
+                );
+            }
+        });
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
     async fn identify(&self, kind: Kind, credential: &str) -> Result<Option<Rc<Identity>>, Refusal> {

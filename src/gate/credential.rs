@@ -1,21 +1,37 @@
 //! What the caller presents *to us*, at most one, and how it is removed before a request goes on.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::refusal::BadCredential;
+use super::tokens::OwnTokens;
 use crate::config::Config;
 use crate::model::token::KeyText;
 
-/// A credential as presented, not yet checked.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A credential as presented; a key is not yet checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential<'h> {
     /// Nothing.
     None,
     /// The text of an API key.
-    ApiKey(&'h str),
+    ApiKey(Cow<'h, str>),
+    /// A token that the settings name: its place in [`OwnTokens`].
+    Token(usize),
     /// The value of our session cookie.
     Session(&'h str),
+}
+
+/// What a route takes for a credential.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accepts {
+    /// `Authorization` values that are not ours are left alone.
+    pub foreign: bool,
+    /// A key may be the password of HTTP Basic.
+    pub basic: bool,
 }
 
 /// The names under which credentials arrive.
@@ -25,6 +41,8 @@ pub struct CredentialNames {
     pub key_header: HeaderName,
     /// Our session cookie, and the prefix all our cookies share.
     pub cookie: String,
+    /// Values that are ours although they do not look like it.
+    pub tokens: OwnTokens,
 }
 
 impl CredentialNames {
@@ -33,14 +51,62 @@ impl CredentialNames {
         Self {
             key_header: config.keys.header.clone(),
             cookie: config.session.cookie_name(&config.public_url),
+            tokens: OwnTokens::new(config),
         }
     }
+
+    /// What a key or token as text is, if it is ours or claims to be.
+    fn own<'h>(&self, text: Cow<'h, str>) -> Option<Credential<'h>> {
+        if KeyText::is_claimed(&text) {
+            return Some(Credential::ApiKey(text));
+        }
+        self.tokens.find(&text).map(Credential::Token)
+    }
+
+    /// What an `Authorization` value is (RFC 9110, 11.4; the scheme in any case).
+    fn authorization<'h>(&self, value: &'h HeaderValue) -> Presented<'h> {
+        let Ok(text) = value.to_str() else { return Presented::Foreign(BadCredential::Scheme) };
+        let text = text.trim();
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+        let token = token.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            let own = self.own(Cow::Borrowed(token));
+            own.map_or(Presented::Foreign(BadCredential::Bearer), Presented::Own)
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            let own = basic_password(token).and_then(|password| self.own(Cow::Owned(password)));
+            own.map_or(Presented::ForeignBasic, Presented::OwnAsBasic)
+        } else {
+            Presented::Foreign(BadCredential::Scheme)
+        }
+    }
+
+    fn is_own_key(&self, value: &HeaderValue) -> bool {
+        value.to_str().is_ok_and(|text| self.own(Cow::Borrowed(text.trim())).is_some())
+    }
+
+    fn is_own_authorization(&self, value: &HeaderValue) -> bool {
+        matches!(self.authorization(value), Presented::Own(_) | Presented::OwnAsBasic(_))
+            || self.is_own_key(value)
+    }
+}
+
+/// What stands in an `Authorization` header.
+enum Presented<'h> {
+    Own(Credential<'h>),
+    OwnAsBasic(Credential<'h>),
+    ForeignBasic,
+    /// Something else, and what is wrong with it where nothing else is taken.
+    Foreign(BadCredential),
+}
+
+/// The password of Basic credentials (RFC 7617, 2). The username says nothing to us.
+fn basic_password(token: &str) -> Option<String> {
+    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+    text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 impl<'h> Credential<'h> {
     /// Finds the one credential that decides: `Authorization`, then the key header, then the session cookie.
-    ///
-    /// `Authorization` values that are not ours are left alone where `pass_foreign` is set, and wrong otherwise.
     ///
     /// # Errors
     ///
@@ -49,31 +115,34 @@ impl<'h> Credential<'h> {
     pub fn extract(
         headers: &'h HeaderMap,
         names: &CredentialNames,
-        pass_foreign: bool,
+        accepts: Accepts,
     ) -> Result<Self, BadCredential> {
-        let mut key: Option<&'h str> = None;
-        let mut found = |text: &'h str| match key.replace(text) {
-            Some(other) if other != text => Err(BadCredential::Several),
+        let mut own: Option<Self> = None;
+        let mut found = |credential: Self| match own.replace(credential.clone()) {
+            Some(other) if other != credential => Err(BadCredential::Several),
             _ => Ok(()),
         };
         for value in headers.get_all(AUTHORIZATION) {
-            match own_key(value) {
-                Ok(Some(text)) => found(text)?,
-                Ok(None) if pass_foreign => {}
-                Ok(None) => return Err(BadCredential::Scheme),
-                Err(wrong) if !pass_foreign => return Err(wrong),
-                Err(_) => {}
+            match names.authorization(value) {
+                Presented::Own(credential) => found(credential)?,
+                Presented::OwnAsBasic(credential) if accepts.basic => found(credential)?,
+                // Ours, and in no form that is taken here: not somebody else's.
+                Presented::OwnAsBasic(_) => return Err(BadCredential::Scheme),
+                Presented::ForeignBasic | Presented::Foreign(_) if accepts.foreign => {}
+                Presented::ForeignBasic if accepts.basic => return Err(BadCredential::Key),
+                Presented::ForeignBasic => return Err(BadCredential::Scheme),
+                Presented::Foreign(wrong) => return Err(wrong),
             }
         }
         for value in headers.get_all(&names.key_header) {
-            match value.to_str() {
-                Ok(text) if KeyText::is_claimed(text.trim()) => found(text.trim())?,
-                _ if pass_foreign => {}
-                _ => return Err(BadCredential::Key),
+            match value.to_str().ok().and_then(|text| names.own(Cow::Borrowed(text.trim()))) {
+                Some(credential) => found(credential)?,
+                None if accepts.foreign => {}
+                None => return Err(BadCredential::Key),
             }
         }
-        if let Some(text) = key {
-            return Ok(Self::ApiKey(text));
+        if let Some(own) = own {
+            return Ok(own);
         }
         let mut cookies = headers.get_all(COOKIE).iter().flat_map(pairs).filter_map(|pair| {
             let (name, value) = split_pair(pair);
@@ -89,42 +158,22 @@ impl<'h> Credential<'h> {
     }
 }
 
-/// The key in an `Authorization` value (RFC 9110, 11.4; the scheme in any case): `None` where the scheme is
-/// not one of ours.
-fn own_key(value: &HeaderValue) -> Result<Option<&str>, BadCredential> {
-    let text = value.to_str().map_err(|_| BadCredential::Scheme)?.trim();
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(None);
-    }
-    let token = token.trim();
-    if KeyText::is_claimed(token) { Ok(Some(token)) } else { Err(BadCredential::Bearer) }
-}
-
 /// Removes what is ours, and `Proxy-Authorization`. Other cookies keep their bytes and order.
 pub fn strip(headers: &mut HeaderMap, names: &CredentialNames) {
     headers.remove(PROXY_AUTHORIZATION);
-    let is_ours = |value: &HeaderValue| match value.to_str() {
-        Ok(text) => {
-            let text = text.trim();
-            KeyText::is_claimed(text)
-                || text.split_once(' ').is_some_and(|(scheme, token)| {
-                    scheme.eq_ignore_ascii_case("bearer") && KeyText::is_claimed(token.trim())
-                })
-        }
-        Err(_) => false,
-    };
-    for name in [&AUTHORIZATION, &names.key_header] {
-        if headers.get_all(name).iter().any(is_ours) {
-            let foreign: Vec<_> =
-                headers.get_all(name).iter().filter(|value| !is_ours(value)).cloned().collect();
-            headers.remove(name);
-            for value in foreign {
-                headers.append(name, value);
-            }
+    strip_values(headers, &AUTHORIZATION, |value| names.is_own_authorization(value));
+    strip_values(headers, &names.key_header, |value| names.is_own_key(value));
+    strip_cookies(headers, names);
+}
+
+fn strip_values(headers: &mut HeaderMap, name: &HeaderName, is_ours: impl Fn(&HeaderValue) -> bool) {
+    if headers.get_all(name).iter().any(&is_ours) {
+        let foreign: Vec<_> = headers.get_all(name).iter().filter(|value| !is_ours(value)).cloned().collect();
+        headers.remove(name);
+        for value in foreign {
+            headers.append(name, value);
         }
     }
-    strip_cookies(headers, names);
 }
 
 fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
@@ -183,7 +232,11 @@ mod tests {
     use crate::model::token::KeyKind;
 
     fn names() -> CredentialNames {
-        CredentialNames { key_header: HeaderName::from_static("x-api-key"), cookie: "__Host-doorward".into() }
+        CredentialNames {
+            key_header: HeaderName::from_static("x-api-key"),
+            cookie: "__Host-doorward".into(),
+            tokens: OwnTokens::default(),
+        }
     }
 
     fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
@@ -195,10 +248,11 @@ mod tests {
     }
 
     /// What is found, as text, so that cases read as a table.
-    fn found(list: &[(&'static str, &str)], pass_foreign: bool) -> String {
-        match Credential::extract(&headers(list), &names(), pass_foreign) {
+    fn found(list: &[(&'static str, &str)], accepts: Accepts) -> String {
+        match Credential::extract(&headers(list), &names(), accepts) {
             Ok(Credential::None) => "none".into(),
             Ok(Credential::ApiKey(text)) => format!("key {}", &text[..5]),
+            Ok(Credential::Token(at)) => format!("token {at}"),
             Ok(Credential::Session(value)) => format!("session {value}"),
             Err(wrong) => format!("{wrong:?}"),
         }
@@ -236,9 +290,40 @@ mod tests {
             (&[("authorization", "Bearer eyJ")], true, "none"),
             (&[("x-api-key", "theirs")], true, "none"),
         ];
-        for (list, pass_foreign, expected) in cases {
-            assert_eq!(found(list, *pass_foreign), *expected, "{list:?}");
+        for (list, foreign, expected) in cases {
+            assert_eq!(found(list, Accepts { foreign: *foreign, basic: false }), *expected, "{list:?}");
         }
+    }
+
+    #[test]
+    fn a_key_as_a_basic_password_counts_where_it_may_and_is_never_somebody_elses() {
+        let key = KeyText::draw(KeyKind::System).text;
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        let (own, bare) = (basic(&format!("anyone:{}", key.expose())), basic(&format!(":{}", key.expose())));
+        let (foreign, colonless) = (basic("x:y:z"), basic(key.expose()));
+        let bearer = format!("Bearer {}", key.expose());
+        let cookie = ("cookie", "__Host-doorward=abc");
+        // Headers, then what is found: nothing but bearers, with Basic, with what is foreign, with both.
+        let cases: &[(&[(&'static str, &str)], [&str; 4])] = &[
+            (&[("authorization", &own), cookie], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
+            (&[("authorization", &bare)], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
+            (
+                &[("authorization", &own), ("authorization", &bearer)],
+                ["Scheme", "key dw_s_", "Scheme", "key dw_s_"],
+            ),
+            (&[("authorization", &foreign), cookie], ["Scheme", "Key", "session abc", "session abc"]),
+            (&[("authorization", &colonless), cookie], ["Scheme", "Key", "session abc", "session abc"]),
+            (&[("authorization", "Basic ???"), cookie], ["Scheme", "Key", "session abc", "session abc"]),
+            (&[("authorization", "Basic"), cookie], ["Scheme", "Key", "session abc", "session abc"]),
+        ];
+        for (list, expected) in cases {
+            let ways = [(false, false), (true, false), (false, true), (true, true)];
+            let seen = ways.map(|(basic, foreign)| found(list, Accepts { foreign, basic }));
+            assert_eq!(seen, *expected, "{list:?}");
+        }
+        let mut map = headers(&[("authorization", &own), ("authorization", &foreign)]);
+        strip(&mut map, &names());
+        assert_eq!(map.get_all("authorization").iter().collect::<Vec<_>>(), [foreign.as_str()]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub struct Explanation {
 /// A caller, as explanations tell of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CallerView {
-    /// `session`, `user-key` or `system-key`.
+    /// `session`, `user-key`, `system-key`, `imported-key` or `break-glass`.
     pub credential: &'static str,
     /// Stable identifier.
     pub subject: String,
@@ -121,8 +121,7 @@ impl CallerView {
         Self {
             credential: match &principal.kind {
                 PrincipalKind::User(_) => "session",
-                PrincipalKind::UserKey { .. } => "user-key",
-                PrincipalKind::SystemKey { .. } => "system-key",
+                kind => kind.as_str(),
             },
             subject: principal.subject(),
             name: principal.name.clone(),

@@ -7,27 +7,32 @@ pub mod authenticator;
 pub mod credential;
 pub mod explain;
 pub mod graphql;
+mod identity;
 pub mod identity_headers;
 mod permit;
 pub mod policy_tests;
+pub mod public_keys;
 pub mod refusal;
 pub mod route;
 mod rulebook;
 pub mod standing;
+pub mod tokens;
 
 use std::rc::Rc;
 
 use http::HeaderMap;
 
 use self::authenticator::{Authenticator, Identity};
-use self::credential::{Credential, CredentialNames};
+use self::credential::{Accepts, Credential, CredentialNames};
 use self::explain::Notes;
+use self::identity_headers::{HeaderPlan, Managed, Prepared};
 pub use self::permit::{Asked, Permit};
 use self::refusal::{BadCredential, Refusal};
 use self::route::Route;
 pub use self::rulebook::Rulebook;
 use crate::config::Config;
-use crate::model::principal::Client;
+use crate::model::jwt::RotatingKeys;
+use crate::model::principal::{Client, PrincipalKind};
 use crate::model::target::RequestTarget;
 use crate::policy::PathPattern;
 
@@ -66,12 +71,20 @@ pub struct Gate {
     rulebook: Rulebook,
     authenticator: Authenticator,
     names: Rc<CredentialNames>,
+    managed: Rc<Managed>,
+    keys: RotatingKeys,
 }
 
 impl Gate {
-    /// Builds a gate for one thread.
-    pub fn new(config: &Config, authenticator: Authenticator) -> Self {
-        Self { rulebook: Rulebook::new(config), authenticator, names: Rc::new(CredentialNames::new(config)) }
+    /// Builds a gate for one thread. `keys` sign what upstreams are told.
+    pub fn new(config: &Config, authenticator: Authenticator, keys: RotatingKeys) -> Self {
+        Self {
+            rulebook: Rulebook::new(config),
+            authenticator,
+            names: Rc::new(CredentialNames::new(config)),
+            managed: Rc::new(Managed::of(config)),
+            keys,
+        }
     }
 
     /// The part of it that asks nobody.
@@ -94,6 +107,19 @@ impl Gate {
         &self.names
     }
 
+    /// The names that only we may set, for those who must remove them.
+    pub fn managed(&self) -> &Rc<Managed> {
+        &self.managed
+    }
+
+    /// What an application is told of a caller, or of nobody.
+    pub fn told(&self, plan: &Rc<HeaderPlan>, identity: Option<&Identity>) -> Rc<Prepared> {
+        match identity {
+            Some(identity) => identity.told(plan, self.authenticator.now(), &self.keys),
+            None => Rc::clone(plan.nobody()),
+        }
+    }
+
     /// Finds the route and the caller. Reads headers only; awaits only where a credential is not remembered.
     ///
     /// # Errors
@@ -102,7 +128,7 @@ impl Gate {
     /// credential is wrong or cannot be checked now.
     pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
         let routed = self.rulebook.route(request, trail)?;
-        let known = self.known(request, routed.route.pass_authorization).await;
+        let known = self.known(request, routed.route.accepts).await;
         self.rulebook.admit(request, routed, known, trail)
     }
 
@@ -112,7 +138,7 @@ impl Gate {
     ///
     /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
     pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
-        let (identity, _) = self.known(request, false).await?;
+        let (identity, _) = self.known(request, Accepts::default()).await?;
         if let Some(identity) = &identity {
             self.rulebook.check_use(request, identity)?;
         }
@@ -128,15 +154,24 @@ impl Gate {
     async fn known(
         &self,
         request: &GateRequest<'_>,
-        pass_authorization: bool,
+        accepts: Accepts,
     ) -> Result<(Option<Rc<Identity>>, bool), Refusal> {
-        let credential = Credential::extract(request.headers, &self.names, pass_authorization)
-            .map_err(Refusal::BadCredential)?;
+        let credential =
+            Credential::extract(request.headers, &self.names, accepts).map_err(Refusal::BadCredential)?;
         match credential {
             Credential::None => Ok((None, false)),
             Credential::ApiKey(text) => {
-                let found = self.authenticator.key(text).await?;
+                let found = self.authenticator.key(&text).await?;
                 Ok((Some(found.ok_or(Refusal::BadCredential(BadCredential::Key))?), false))
+            }
+            Credential::Token(at) => {
+                let found = self.names.tokens.identity(at);
+                let found = found.ok_or(Refusal::BadCredential(BadCredential::Bearer))?;
+                if matches!(found.principal.kind, PrincipalKind::BreakGlass { .. }) {
+                    warn_of(found, request);
+                    self.authenticator.audit_break_glass(&found.principal.name, request.client.address);
+                }
+                Ok((Some(Rc::clone(found)), false))
             }
             Credential::Session(cookie) => {
                 let found = self.authenticator.session(cookie).await?;
@@ -146,6 +181,18 @@ impl Gate {
             }
         }
     }
+}
+
+/// A break-glass token opens what rules close, so each use is told, allowed or not.
+fn warn_of(identity: &Identity, request: &GateRequest<'_>) {
+    tracing::warn!(
+        subject.id = identity.subject,
+        client.ip = %request.client.address,
+        http.method = %request.target.method(),
+        http.host = request.target.host(),
+        http.path = request.target.path(),
+        "a break-glass token was used"
+    );
 }
 
 /// Path patterns of a key's scope; one that cannot be read matches nothing.

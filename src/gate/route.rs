@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 
-use crate::config::{Config, HeaderPreset, RouteConfig};
+use super::credential::Accepts;
+use super::identity_headers::HeaderPlan;
+use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig};
 use crate::model::target::PathOptIns;
 use crate::model::target::Prefixes;
 use crate::policy::{PathPattern, Policy};
@@ -24,12 +26,14 @@ pub struct Route {
     pub stripped_prefix: Option<HeaderValue>,
     /// Who may do what.
     pub policy: Policy,
-    /// Identity headers the upstream gets.
-    pub headers: HeaderPreset,
-    /// Identity headers of answers to other proxies.
-    pub answer_headers: HeaderPreset,
-    /// Whether `Authorization` values that are not ours are left to the upstream.
-    pub pass_authorization: bool,
+    /// What the upstream is told of its callers.
+    pub headers: Rc<HeaderPlan>,
+    /// What answers to other proxies tell.
+    answers: Rc<HeaderPlan>,
+    /// The same by the names of other products.
+    compat_answers: Vec<Rc<HeaderPlan>>,
+    /// Which credentials are taken.
+    pub accepts: Accepts,
     /// Spellings of paths the upstream needs.
     pub paths: PathOptIns,
     hosts: Vec<String>,
@@ -69,16 +73,31 @@ impl RouteTable {
 }
 
 impl Route {
+    /// What an answer to another proxy tells, with the preset that the question wants or the route's own.
+    pub fn answer_headers(&self, preset: Option<HeaderPreset>) -> &Rc<HeaderPlan> {
+        let compat = |wanted| self.compat_answers.iter().find(|plan| plan.preset() == wanted);
+        preset.and_then(compat).unwrap_or(&self.answers)
+    }
+
     fn is_for(&self, host: &str) -> bool {
         self.hosts.is_empty() || self.hosts.iter().any(|own| own == host)
     }
 }
 
 fn build(route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
+    let issuer = config.public_url.to_string();
+    let plan = |preset, identity: &IdentityConfig, name: &str| {
+        Rc::new(HeaderPlan::new(preset, identity, name, &issuer))
+    };
     let answers = &config.forward_auth;
     let upstream = match route.upstream {
         Some(index) => Some(config.upstreams.get(index)?),
         None => None,
+    };
+    let answer = |preset| plan(preset, &answers.identity, &route.name);
+    let headers = match upstream {
+        Some(upstream) => plan(upstream.headers, &upstream.identity, &upstream.name),
+        None => plan(HeaderPreset::None, &IdentityConfig::default(), &route.name),
     };
     Some(Rc::new(Route {
         name: route.name.clone(),
@@ -92,10 +111,13 @@ fn build(route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
             .and_then(|prefix| HeaderValue::from_str(prefix).ok()),
         prefixes: route.prefixes.clone(),
         policy: route.policy.clone(),
-        headers: upstream.map_or(HeaderPreset::None, |upstream| upstream.headers),
-        answer_headers: route.headers.unwrap_or(answers.headers),
-        pass_authorization: upstream
-            .map_or(answers.pass_authorization, |upstream| upstream.pass_authorization),
+        headers,
+        answers: answer(route.headers.unwrap_or(answers.headers)),
+        compat_answers: answers.compat.iter().map(|product| answer(product.headers())).collect(),
+        accepts: Accepts {
+            foreign: upstream.map_or(answers.pass_authorization, |upstream| upstream.pass_authorization),
+            basic: route.basic,
+        },
         paths: upstream.map_or(answers.paths, |upstream| upstream.paths),
         hosts: route.hosts.clone(),
         prefix: PathPattern::parse(&route.path).ok()?,

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use http::Method;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN};
+use http::{HeaderMap, Method};
 
 use super::authenticator::Identity;
 use super::permit::Asked;
@@ -123,11 +123,14 @@ impl Rulebook {
     /// What holds for a credential whatever the rules say: its scope, its origin, a pending password change.
     pub(super) fn check_use(&self, request: &GateRequest<'_>, identity: &Identity) -> Result<(), Refusal> {
         let target = request.target;
-        if matches!(identity.principal.proof, Proof::Session { .. }) {
-            let changes = !target.is_read() || target.kind() != RequestKind::Plain;
-            if changes && !self.is_own_origin(request) {
-                return Err(Refusal::ForeignOrigin);
-            }
+        // Browsers send cookies, and Basic once it was typed in, with requests of any page.
+        let ambient = match &identity.principal.proof {
+            Proof::Session { .. } => true,
+            Proof::Key { .. } => is_basic(request.headers) && names_a_page(request.headers),
+        };
+        let changes = !target.is_read() || target.kind() != RequestKind::Plain;
+        if ambient && changes && !self.is_own_origin(request) {
+            return Err(Refusal::ForeignOrigin);
         }
         check_bounds(request, identity)
     }
@@ -176,6 +179,18 @@ pub(super) fn check_bounds(request: &GateRequest<'_>, identity: &Identity) -> Re
         return Err(Refusal::PasswordChange);
     }
     Ok(())
+}
+
+fn is_basic(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(AUTHORIZATION)
+        .iter()
+        .any(|value| value.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic")))
+}
+
+/// Whether a browser says on whose behalf it asks.
+fn names_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
 /// Whether `origin` is exactly the scheme and authority the request came to.

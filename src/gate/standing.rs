@@ -72,6 +72,9 @@ impl Gate {
     ///
     /// [`Refusal`] if its session or key has ended, or that cannot be told now.
     pub async fn renew(&self, identity: &Identity) -> Result<Rc<Identity>, Refusal> {
+        if let Some(token) = self.names.tokens.renew(identity) {
+            return Ok(token);
+        }
         let renewed = self.authenticator.renew(identity).await?;
         renewed.filter(|renewed| self.still_holds(renewed, false)).ok_or(Refusal::BadCredential(
             match identity.principal.proof {

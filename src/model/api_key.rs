@@ -39,7 +39,7 @@ impl ApiKey {
     }
 }
 
-/// Narrowing of a key; an empty list does not narrow.
+/// What a key may be used for; an empty list does not narrow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyScope {
     /// Path patterns, as in rules.
@@ -48,4 +48,6 @@ pub struct KeyScope {
     pub methods: Vec<Method>,
     /// Client networks.
     pub networks: Vec<IpNet>,
+    /// Whether its word counts on whose behalf it asks; system keys only.
+    pub may_act_for_users: bool,
 }

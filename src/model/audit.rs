@@ -50,6 +50,7 @@ impl From<&Principal> for Party {
         let id = match &principal.kind {
             PrincipalKind::User(user) => format!("user:{user}"),
             PrincipalKind::UserKey { key, .. } | PrincipalKind::SystemKey { key } => format!("key:{key}"),
+            PrincipalKind::ImportedKey { .. } | PrincipalKind::BreakGlass { .. } => principal.subject(),
         };
         Self::named(id, &principal.name)
     }

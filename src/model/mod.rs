@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod audit;
 pub mod graphql;
+pub mod jwt;
 pub mod network;
 pub mod principal;
 pub mod refused;
@@ -10,6 +11,7 @@ pub mod role;
 pub mod secret;
 pub mod session;
 pub mod target;
+pub mod template;
 pub mod time;
 pub mod token;
 pub mod user;

@@ -12,7 +12,7 @@ use super::user::UserId;
 pub struct Principal {
     /// What kind of subject it is.
     pub kind: PrincipalKind,
-    /// Username, or the key's name for a system key.
+    /// Username, or the name of a key or token that belongs to nobody.
     pub name: String,
     /// Address, where one is known.
     pub email: Option<String>,
@@ -22,7 +22,8 @@ pub struct Principal {
     pub role: Role,
     /// Sorted, without duplicates.
     pub groups: Vec<String>,
-    /// Which provider vouches for the subject: `local` for our own users and keys.
+    /// Which provider vouches for the subject: `local` for our own users and keys, `imported` and `break-glass`
+    /// for what the settings name.
     pub provider: String,
     /// Nothing but changing the password is allowed.
     pub must_change_password: bool,
@@ -47,6 +48,31 @@ pub enum PrincipalKind {
         /// The key's public id.
         key: String,
     },
+    /// A key of another system, kept in a ring file.
+    ImportedKey {
+        /// The ring's name in the settings.
+        ring: String,
+        /// The key's name in its ring.
+        key: String,
+    },
+    /// A token for emergencies, from the settings.
+    BreakGlass {
+        /// Its name there.
+        name: String,
+    },
+}
+
+impl PrincipalKind {
+    /// The word for it in logs and headers.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::UserKey { .. } => "user-key",
+            Self::SystemKey { .. } => "system-key",
+            Self::ImportedKey { .. } => "imported-key",
+            Self::BreakGlass { .. } => "break-glass",
+        }
+    }
 }
 
 /// How long an accepted credential stays accepted without another look at the store.
@@ -84,7 +110,7 @@ impl Principal {
             PrincipalKind::User(_) => {
                 Proof::Session { id: String::new(), expires_at: forever, last_seen_at: forever, host: None }
             }
-            PrincipalKind::UserKey { .. } | PrincipalKind::SystemKey { .. } => Proof::Key {
+            _ => Proof::Key {
                 expires_at: None,
                 scope: KeyScope::default(),
                 name: name.to_owned(),
@@ -112,19 +138,29 @@ impl Principal {
         }
     }
 
-    /// The stable identifier that logs and upstreams see: `user:<id>` or `key:<id>`.
+    /// The stable identifier that logs and upstreams see: `user:<id>`, `key:<id>`, `imported:<ring>/<key>` or
+    /// `break-glass:<name>`.
     pub fn subject(&self) -> String {
         match &self.kind {
             PrincipalKind::User(user) | PrincipalKind::UserKey { user, .. } => format!("user:{user}"),
             PrincipalKind::SystemKey { key } => format!("key:{key}"),
+            PrincipalKind::ImportedKey { ring, key } => format!("imported:{ring}/{key}"),
+            PrincipalKind::BreakGlass { name } => format!("break-glass:{name}"),
         }
     }
 
-    /// The key that was presented, if one was.
+    /// Whether its word counts on whose behalf it asks. Says nothing about what it may do.
+    pub fn may_act_for_users(&self) -> bool {
+        matches!(&self.proof, Proof::Key { scope, .. } if scope.may_act_for_users)
+    }
+
+    /// The key that was presented, if it is one of the store's.
     pub fn key_id(&self) -> Option<&str> {
         match &self.kind {
             PrincipalKind::UserKey { key, .. } | PrincipalKind::SystemKey { key } => Some(key),
-            PrincipalKind::User(_) => None,
+            PrincipalKind::User(_) | PrincipalKind::ImportedKey { .. } | PrincipalKind::BreakGlass { .. } => {
+                None
+            }
         }
     }
 }

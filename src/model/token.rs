@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use super::secret::Secret;
 
@@ -111,6 +112,11 @@ impl SigningKey {
     /// The whole MAC of anything.
     pub fn mac(&self, message: &[u8]) -> [u8; 32] {
         mac(&self.0, message)
+    }
+
+    /// 32 bytes for one purpose. Different labels give unrelated bytes.
+    pub fn bytes_for(&self, label: &str) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(mac(&self.0, label.as_bytes()))
     }
 
     /// 128 bits are enough for a tag that can only be tried online.

@@ -19,7 +19,8 @@ pub enum Who {
     Group(String),
     /// One person, by username, in any letter case.
     User(String),
-    /// One system key by name, or any key by id. A user key's name is chosen by its owner, so it counts for nothing.
+    /// One system key or imported key by name, or any key by id. A user key's name is chosen by its owner, so it
+    /// counts for nothing.
     Key(String),
     /// Everyone whom this provider vouches for.
     Provider(String),
@@ -66,13 +67,15 @@ impl Who {
             Self::Role(role) => principal.role.includes(*role),
             Self::Group(group) => principal.groups.contains(group),
             Self::User(user) => {
-                !matches!(principal.kind, PrincipalKind::SystemKey { .. })
+                matches!(principal.kind, PrincipalKind::User(_) | PrincipalKind::UserKey { .. })
                     && name_key(&principal.name) == *user
             }
             Self::Key(wanted) => {
                 principal.key_id() == Some(wanted)
-                    || (matches!(principal.kind, PrincipalKind::SystemKey { .. })
-                        && matches!(&principal.proof, Proof::Key { name, .. } if name == wanted))
+                    || (matches!(
+                        principal.kind,
+                        PrincipalKind::SystemKey { .. } | PrincipalKind::ImportedKey { .. }
+                    ) && matches!(&principal.proof, Proof::Key { name, .. } if name == wanted))
             }
             Self::Provider(provider) => principal.provider == *provider,
         }

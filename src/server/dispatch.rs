@@ -35,6 +35,7 @@ use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy};
 use crate::edge::web::{Web, WebRequest};
 use crate::gate::Trail;
 use crate::gate::explain::Explanation;
+use crate::gate::public_keys::PublicKeys;
 use crate::gate::refusal::Refusal;
 use crate::model::network;
 use crate::model::principal::Client;
@@ -47,6 +48,8 @@ use crate::service::subjects::Subjects;
 
 /// Our own forms are far smaller.
 const OWN_BODY_BYTES: usize = 8 * 1024;
+/// Below the reserved prefix.
+const JWKS: &str = "/jwks.json";
 const PROXIED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The store counts as ready while it was read at most this long ago.
@@ -59,6 +62,8 @@ pub struct Shared {
     pub site: Arc<Site>,
     /// Our pages.
     pub web: Arc<Web>,
+    /// What upstreams check our word with.
+    pub public_keys: Arc<PublicKeys>,
     /// Where pages run: they ask the store and hash passwords.
     pub control: Handle,
     /// Whether the store answers.
@@ -146,7 +151,8 @@ impl Dispatch {
             Trail { notes: request.headers().contains_key(EXPLAIN).then(Box::default), ..Trail::default() };
         let (mut response, decision, code) = match self.route(request, peer, &mut seen, &mut trail).await {
             Ok((response, decision)) => (response, decision, None),
-            Err(Denied { problem, decision, close }) => {
+            Err(Denied { mut problem, decision, close }) => {
+                problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
                 let account = trail.identity.as_ref().map(|identity| identity.principal.name.as_str());
                 let look = Look {
                     site: &self.shared.site,
@@ -341,6 +347,12 @@ impl Dispatch {
         if let Some(response) = self.health(&page) {
             return Ok(response);
         }
+        if page == JWKS {
+            return match *request.method() {
+                Method::GET | Method::HEAD => Ok(self.public_keys()),
+                _ => Err(Denied::closing(Problem::method_not_allowed("GET, HEAD"))),
+            };
+        }
         let (Parts { method, headers, .. }, incoming) = request.into_parts();
         let body =
             read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|unread| match unread.refusal {
@@ -360,6 +372,16 @@ impl Dispatch {
                 Err(Denied { problem: Box::new(Problem::internal()), decision: "error", close: false })
             }
         }
+    }
+
+    /// The keys with which upstreams check what we tell them.
+    fn public_keys(&self) -> Response<ResponseBody> {
+        let json = self.shared.public_keys.json(self.shared.clock.now());
+        let mut response = Response::new(ResponseBody::of(json));
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        response
     }
 
     /// Answers `/healthz` and `/readyz`; asks nobody.

@@ -22,6 +22,7 @@ use crate::edge::proxy::open::Streams;
 use crate::edge::proxy::pool::Upstream;
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
+use crate::model::jwt::RotatingKeys;
 
 /// Everything that is made of one configuration. Never changes.
 pub struct Generation {
@@ -33,6 +34,8 @@ pub struct Generation {
     pub shared: Shared,
     /// For each thread's authenticator.
     pub authenticator: AuthenticatorParts,
+    /// For each thread's gate: they sign what upstreams are told.
+    pub keys: RotatingKeys,
     /// What each upstream needs to be spoken to over TLS, in the order of the settings.
     pub connectors: Vec<Option<(TlsConnector, ServerName<'static>)>>,
 }
@@ -83,10 +86,10 @@ impl Current {
 }
 
 fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
-    let Generation { config, shared, authenticator, connectors, .. } = generation;
+    let Generation { config, shared, authenticator, keys, connectors, .. } = generation;
     let authenticator =
         Authenticator::new(authenticator.clone(), generation.number, Rc::clone(&lasting.remembering));
-    let gate = Rc::new(Gate::new(config, authenticator));
+    let gate = Rc::new(Gate::new(config, authenticator, keys.clone()));
     let upstreams = config
         .upstreams
         .iter()

@@ -83,7 +83,8 @@ fn credential(trail: &Trail) -> String {
     match &identity.principal.kind {
         PrincipalKind::User(_) => format!("user:{name}"),
         PrincipalKind::UserKey { key, .. } => format!("user:{name} key:{key}"),
-        PrincipalKind::SystemKey { .. } => format!("key:{name}"),
+        PrincipalKind::SystemKey { .. } | PrincipalKind::ImportedKey { .. } => format!("key:{name}"),
+        PrincipalKind::BreakGlass { .. } => format!("break-glass:{name}"),
     }
 }
 

@@ -79,6 +79,9 @@ impl ApiKeys {
             return Err(ServiceError::invalid("expiry", "is not in the future"));
         }
         let kind = match &new.owner {
+            Some(_) if new.scope.may_act_for_users => {
+                return Err(ServiceError::invalid("owner", "a user's key acts for that user only"));
+            }
             Some(owner) => {
                 let owner = self.store.find_user(owner).await?;
                 check_role(new.role, &owner.ok_or(ServiceError::NotFound { what: "user" })?)?;
@@ -358,7 +361,9 @@ mod tests {
         let system = key("k", None, Role::Viewer);
         let paths = |path: &str| KeyScope { paths: vec![path.to_owned()], ..KeyScope::default() };
         let many = KeyScope { paths: vec!["/".to_owned(); 65], ..KeyScope::default() };
+        let acting = KeyScope { may_act_for_users: true, ..KeyScope::default() };
         let bad = [
+            ("owner", NewKey { scope: acting, ..key("k", Some(&user), Role::Viewer) }),
             ("role", key("k", Some(&user), Role::Agent)),
             ("role", key("k", Some(&user), Role::Admin)),
             ("name", NewKey { name: "  ".into(), ..system.clone() }),
@@ -388,6 +393,7 @@ mod tests {
             paths: vec!["/v1/traces".into()],
             methods: vec![http::Method::POST],
             networks: vec!["10.0.0.0/8".parse().unwrap()],
+            may_act_for_users: true,
         };
         let new = NewKey { scope: scope.clone(), ..key("ingest", None, Role::Agent) };
         let (text, issued) = world.api_keys.issue(new).await.unwrap();

@@ -28,7 +28,7 @@ macro_rules! key_columns {
         "k.id AS k_id, k.name AS k_name, k.owner AS k_owner, k.role AS k_role, k.paths AS k_paths,
          k.methods AS k_methods, k.networks AS k_networks, k.created_at AS k_created_at,
          k.created_by AS k_created_by, k.expires_at AS k_expires_at, k.last_used_at AS k_last_used_at,
-         k.revoked_at AS k_revoked_at, k.revoked_by AS k_revoked_by"
+         k.may_act_for_users AS k_may_act_for_users, k.revoked_at AS k_revoked_at, k.revoked_by AS k_revoked_by"
     };
 }
 
@@ -43,6 +43,7 @@ fn key_of(row: &Row) -> Result<ApiKey, StoreError> {
             paths: lines_of(&row.text("k_paths")?)?,
             methods: lines_of(&row.text("k_methods")?)?,
             networks: lines_of(&row.text("k_networks")?)?,
+            may_act_for_users: row.flag("k_may_act_for_users")?,
         },
         created_at: row.time("k_created_at")?,
         created_by: row.text("k_created_by")?,
@@ -79,8 +80,8 @@ impl Store {
     /// has more than one line, [`StoreError::Unavailable`] if the owner does not exist.
     pub async fn add_key(&self, key: &ApiKey, digest: TokenDigest) -> Result<(), StoreError> {
         const SQL: &str = "INSERT INTO api_keys (id, digest, name, owner, role, paths, methods, networks,
-                 created_at, created_by, expires_at, last_used_at, revoked_at, revoked_by)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                 created_at, created_by, expires_at, last_used_at, revoked_at, revoked_by, may_act_for_users)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
              ON CONFLICT (id) DO NOTHING";
         let (paths, networks) = (text_of(&key.scope.paths)?, text_of(&key.scope.networks)?);
         let methods = text_of(&key.scope.methods)?;
@@ -99,6 +100,7 @@ impl Store {
             key.last_used_at.into(),
             key.revoked.as_ref().map(|(at, _)| *at).into(),
             key.revoked.as_ref().map(|(_, by)| by.as_str()).into(),
+            key.scope.may_act_for_users.into(),
         ];
         let mut change = self.pool.change_in_turn().await?;
         if let Some(owner) = &key.owner {

@@ -160,6 +160,27 @@ async fn an_allow_carries_every_identity_header_whatever_the_client_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_allow_carries_the_headers_that_templates_make() {
+    let set = "set_headers = { X-Scope-OrgID = \"{group:0}\" }";
+    let flavours = r#"flavours = ["nginx", "traefik", "caddy", "haproxy", "envoy"]"#;
+    let settings = trusting("127.0.0.1").replace(flavours, &format!("{flavours}\n{set}"));
+    let gateway = Gateway::configured(&settings).await;
+    gateway.user_with("vera", Role::Viewer, &["ops"], false).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+    let forged = "x-scope-orgid: forged\r\nX_Scope_OrgID: forged\r\n";
+    for flavour in FLAVOURS {
+        let known = ask(&gateway, flavour, "GET /data", &format!("{cookie}{forged}")).await;
+        assert_eq!((known.status, known.header("x-scope-orgid")), (200, Some("ops")), "{flavour}");
+        let nobody = ask(&gateway, flavour, "GET /public", forged).await;
+        assert_eq!((nobody.status, nobody.header("x-scope-orgid")), (200, Some("")), "{flavour}");
+        let denied =
+            ask(&gateway, flavour, "POST /data", &format!("{cookie}{forged}origin: https://spa.example\r\n"))
+                .await;
+        assert_eq!((denied.status, denied.header("x-scope-orgid")), (403, None), "{flavour}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn browsers_are_sent_to_sign_in_in_the_way_their_proxy_understands() {
     let gateway = gateway().await;
     let navigates = "sec-fetch-mode: navigate\r\naccept: text/html\r\n";

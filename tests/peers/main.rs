@@ -13,5 +13,6 @@ mod quickstart;
 mod rollout;
 mod schema;
 mod sockets;
+mod signatures;
 mod streamlit;
 mod support;

@@ -20,6 +20,7 @@ async fn a_key_is_found_as_it_was_stored(store: &Store) {
         paths: vec!["/v1/**".to_owned(), "/a b".to_owned()],
         methods: vec![http::Method::GET, "PURGE".parse().unwrap()],
         networks: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        may_act_for_users: true,
     };
     full.expires_at = Some(later(5));
     full.last_used_at = Some(later(1));

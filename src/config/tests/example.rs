@@ -35,6 +35,13 @@ fn the_example_works_with_every_setting_uncommented() {
     desk.write_pem("ca.crt", "ca.key");
     desk.write("secret", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
     desk.write("admin-password", "correct horse battery\n", 0o600);
+    desk.write("api-key", "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+\n", 0o600);
+    desk.write("break-glass", "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
+    desk.write(
+        "ingestion-keys.json",
+        "[{ \"name\": \"a\", \"key\": \"t6Bn0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\" }]",
+        0o600,
+    );
     let config = desk.load().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((config.upstreams.len(), config.routes.len()), (2, 3));
     assert!(config.routes[1].policy.rules.len() > 5, "its own and the preset's");

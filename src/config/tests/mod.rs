@@ -1,9 +1,11 @@
 //! What the settings come to, and what is wrong with them.
 
 mod example;
+mod identity;
 mod layers;
 mod mistakes;
 mod schema;
+mod tokens;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

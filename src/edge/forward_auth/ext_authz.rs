@@ -16,7 +16,7 @@ use super::original::{Question, Unclear};
 use super::{Check, Style};
 use crate::gate::credential;
 use crate::gate::credential::CredentialNames;
-use crate::gate::identity_headers;
+use crate::gate::identity_headers::Managed;
 use crate::model::principal::Client;
 
 /// Where Envoy calls.
@@ -234,21 +234,27 @@ impl CheckResponse {
         response: &Response<Bytes>,
         headers: &HeaderMap,
         names: &CredentialNames,
+        managed: &Managed,
     ) -> Self {
-        if allowed { Self::allow(response, headers, names) } else { Self::deny(response) }
+        if allowed { Self::allow(response, headers, names, managed) } else { Self::deny(response) }
     }
 
-    fn allow(response: &Response<Bytes>, headers: &HeaderMap, names: &CredentialNames) -> Self {
+    fn allow(
+        response: &Response<Bytes>,
+        headers: &HeaderMap,
+        names: &CredentialNames,
+        managed: &Managed,
+    ) -> Self {
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         for (name, value) in response.headers() {
             match value.is_empty() {
-                _ if !identity_headers::is_managed(name.as_str().as_bytes()) => {}
+                _ if name != AUTHORIZATION && !managed.has(name.as_str().as_bytes()) => {}
                 true => remove.push(name.as_str().to_owned()),
                 false => set.push(replace(name, value)),
             }
         }
         // Other spellings of what only we may say, and what is ours alone, end here too.
-        for name in headers.keys().filter(|name| identity_headers::is_managed(name.as_str().as_bytes())) {
+        for name in headers.keys().filter(|name| managed.has(name.as_str().as_bytes())) {
             let forwarding =
                 name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-envoy-");
             if !forwarding && !response.headers().contains_key(name) {
@@ -258,6 +264,9 @@ impl CheckResponse {
         let mut kept = headers.clone();
         credential::strip(&mut kept, names);
         for name in [&AUTHORIZATION, &names.key_header, &COOKIE] {
+            if response.headers().contains_key(name) {
+                continue;
+            }
             match (headers.get(name), kept.get(name)) {
                 (Some(_), None) => remove.push(name.as_str().to_owned()),
                 (Some(before), Some(after)) if before != after => set.push(replace(name, after)),
@@ -310,6 +319,7 @@ fn replace(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::tokens::OwnTokens;
 
     fn request(change: impl FnOnce(&mut HttpRequest)) -> CheckRequest {
         let mut http = HttpRequest {
@@ -373,6 +383,7 @@ mod tests {
         let names = CredentialNames {
             key_header: HeaderName::from_static("x-api-key"),
             cookie: "__Host-doorward".into(),
+            tokens: OwnTokens::default(),
         };
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_static("a=1; __Host-doorward=secret"));
@@ -382,7 +393,7 @@ mod tests {
         told.headers_mut().insert("x-auth-user", HeaderValue::from_static("vera"));
         told.headers_mut().insert("x-auth-email", HeaderValue::from_static(""));
         told.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
-        let answer = CheckResponse::of(true, &told, &headers, &names);
+        let answer = CheckResponse::of(true, &told, &headers, &names, &Managed::default());
         let ok = answer.ok_response.unwrap();
         let set: Vec<_> = ok
             .headers
@@ -414,9 +425,12 @@ mod tests {
         for status in [302, 401, 403, 503, 200] {
             let mut told = Response::new(Bytes::from_static(b"no"));
             *told.status_mut() = http::StatusCode::from_u16(status).unwrap();
-            let names =
-                CredentialNames { key_header: HeaderName::from_static("x-api-key"), cookie: "c".into() };
-            let answer = CheckResponse::of(false, &told, &HeaderMap::new(), &names);
+            let names = CredentialNames {
+                key_header: HeaderName::from_static("x-api-key"),
+                cookie: "c".into(),
+                tokens: OwnTokens::default(),
+            };
+            let answer = CheckResponse::of(false, &told, &HeaderMap::new(), &names, &Managed::default());
             assert_ne!(answer.status.unwrap().code, 0, "{status}");
             assert!(answer.ok_response.is_none());
         }

@@ -31,7 +31,6 @@ use crate::gate::GateRequest;
 use crate::gate::Permit;
 use crate::gate::Trail;
 use crate::gate::graphql;
-use crate::gate::identity_headers;
 use crate::gate::refusal::Refusal;
 use crate::model::principal::Client;
 
@@ -142,7 +141,8 @@ impl ForwardAuth {
     ) -> (Bytes, &'static str) {
         let (response, decision) = self.answer(check, headers, request_id, trail).await;
         let names = self.gate.credential_names();
-        let answer = CheckResponse::of(matches!(decision, "allow" | "shadow"), &response, headers, names);
+        let allowed = matches!(decision, "allow" | "shadow");
+        let answer = CheckResponse::of(allowed, &response, headers, names, self.gate.managed());
         (ext_authz::encode(&answer), decision)
     }
 
@@ -180,7 +180,7 @@ impl ForwardAuth {
             None => {}
         }
         match self.ask(check, headers, trail).await {
-            Ok(permit) => match allow(check, permit) {
+            Ok(permit) => match allow(&self.gate, check, permit) {
                 Ok(response) => (response, if trail.shadowed.is_some() { "shadow" } else { "allow" }),
                 Err(problem) => (self.deny(check, headers, &problem, request_id, trail), "deny"),
             },
@@ -243,6 +243,8 @@ impl ForwardAuth {
             account: trail.identity.as_ref().map(|identity| identity.principal.name.as_str()),
             request_id,
         };
+        let basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
+        let problem = Problem { basic, ..problem.clone() };
         let mut response = problem.respond(audience, &look);
         response.headers_mut().remove(SET_COOKIE);
         // Worded for the method in question, which need not be that of the question.
@@ -321,12 +323,12 @@ pub fn told_apart(status: StatusCode) -> bool {
 }
 
 /// 200 with every identity header, empty where there is nothing to say.
-fn allow(check: &Check, permit: Permit) -> Result<Response<Bytes>, Problem> {
+fn allow(gate: &Gate, check: &Check, permit: Permit) -> Result<Response<Bytes>, Problem> {
     let (route, identity) = permit.spend();
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
-    let preset = check.headers.unwrap_or(route.answer_headers);
-    identity_headers::set_all(headers, preset, identity.as_deref().map(|identity| &identity.values));
+    let plan = route.answer_headers(check.headers);
+    plan.set_all(headers, &gate.told(plan, identity.as_deref()));
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size > LARGEST_ANSWER {
         let subject = identity.as_deref().map(|identity| identity.subject.as_str());

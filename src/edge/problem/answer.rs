@@ -121,6 +121,10 @@ impl Problem {
                 _ => r#"Bearer realm="doorward""#,
             };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            if self.basic {
+                let basic = r#"Basic realm="doorward", charset="UTF-8""#;
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(basic));
+            }
         }
         if let Remedy::Methods(allow) = self.remedy {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

@@ -27,6 +27,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The way out.
     pub remedy: Remedy,
+    /// Whether HTTP Basic would do as well.
+    pub basic: bool,
 }
 
 /// The way out of a problem: where a browser is sent, which buttons a page has, which challenge goes with a 401.
@@ -56,7 +58,15 @@ pub enum Remedy {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: &'static str) -> Self {
-        Self { status, code, title, detail: Cow::Borrowed(detail), retry_after: None, remedy: Remedy::None }
+        Self {
+            status,
+            code,
+            title,
+            detail: Cow::Borrowed(detail),
+            retry_after: None,
+            remedy: Remedy::None,
+            basic: false,
+        }
     }
 
     fn with(mut self, remedy: Remedy) -> Self {

@@ -5,7 +5,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::gate::identity_headers;
+use crate::gate::identity_headers::Managed;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -16,7 +16,7 @@ const MOST_TOKENS: usize = 32;
 /// Removes what ends here: first what `Connection` names, then the standing list.
 ///
 /// Runs before our own headers are set, and never removes a managed one, so a client cannot make us drop them.
-pub fn strip(headers: &mut HeaderMap) {
+pub fn strip(headers: &mut HeaderMap, managed: &Managed) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -24,7 +24,7 @@ pub fn strip(headers: &mut HeaderMap) {
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .take(MOST_TOKENS)
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .filter(|name| identity_headers::may_be_dropped(name.as_str()))
+        .filter(|name| managed.may_be_dropped(name.as_str()))
         .collect();
     for name in &named {
         headers.remove(name);
@@ -66,9 +66,9 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 /// Removes from trailers what may not stand there (RFC 9110, 6.5.1): framing, routing, credentials, and
 /// every managed name.
-pub fn strip_trailers(trailers: &mut HeaderMap) {
-    strip(trailers);
-    identity_headers::strip(trailers);
+pub fn strip_trailers(trailers: &mut HeaderMap, managed: &Managed) {
+    strip(trailers, managed);
+    managed.strip(trailers);
     for name in
         ["authorization", "content-length", "content-encoding", "content-type", "cookie", "host", "x-api-key"]
     {
@@ -100,7 +100,7 @@ mod tests {
             ("proxy-connection", "keep-alive"),
             ("accept", "*/*"),
         ]);
-        strip(&mut map);
+        strip(&mut map, &Managed::default());
         let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "cookie", "host", "x-auth-user"]);
@@ -129,7 +129,7 @@ mod tests {
             ("cookie", "a=1"),
             ("grpc-status", "0"),
         ]);
-        strip_trailers(&mut map);
+        strip_trailers(&mut map, &Managed::default());
         assert_eq!(map.len(), 1, "{map:?}");
     }
 }

@@ -39,7 +39,6 @@ use crate::gate::Permit;
 use crate::gate::Trail;
 use crate::gate::credential;
 use crate::gate::graphql;
-use crate::gate::identity_headers;
 use crate::gate::refusal::Refusal;
 use crate::gate::standing::Standing;
 use crate::model::graphql::Operation;
@@ -198,7 +197,7 @@ impl Proxy {
             hold,
             sent: body.is_empty(),
         });
-        let body = RequestBody::new(body, Rc::clone(&exchange));
+        let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(self.gate.managed()));
         let outgoing = Outgoing { parts, body, sent, authority, chain };
         tokio::select! {
             biased;
@@ -271,14 +270,18 @@ impl Proxy {
         let trailers_wanted =
             single(&parts.headers, &TE).is_some_and(|te| te.to_ascii_lowercase().contains("trailers"));
         let headers = &mut parts.headers;
-        hop_by_hop::strip(headers);
+        let plan = &permit.route().headers;
+        let caller = permit.identity().map(|identity| &*identity.principal);
+        let attributed = plan.attributed(headers, caller);
+        hop_by_hop::strip(headers, self.gate.managed());
         credential::strip(headers, self.gate.credential_names());
-        identity_headers::strip(headers);
+        self.gate.managed().strip(headers);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);
         headers.remove(EXPLAIN);
-        if let Some(identity) = permit.identity() {
-            identity_headers::set(headers, permit.route().headers, &identity.values);
+        self.gate.told(plan, permit.identity()).set(headers);
+        for (name, value) in attributed {
+            headers.insert(name, value);
         }
         forwarded::write(headers, standing.client(), chain);
         if let Some(prefix) = &permit.route().stripped_prefix {
@@ -337,8 +340,8 @@ impl Proxy {
     /// Removes what ends here or is only ours to say, and what would lead browsers around us; what leads to
     /// the upstream leads to us.
     fn clean_response(&self, headers: &mut HeaderMap, way_back: &WayBack<'_>) {
-        hop_by_hop::strip(headers);
-        identity_headers::strip(headers);
+        hop_by_hop::strip(headers, self.gate.managed());
+        self.gate.managed().strip(headers);
         credential::strip_set_cookies(headers, self.gate.credential_names());
         headers.remove(ALT_SVC);
         way_back.rename(headers);

@@ -323,7 +323,7 @@ async fn review(gate: &Gate, suspects: Vec<Rc<Exchange>>) {
         let Some(identity) = exchange.standing.identity() else { continue };
         let proof = match &identity.principal.proof {
             Proof::Session { id, .. } => id.clone(),
-            Proof::Key { .. } => identity.principal.key_id().unwrap_or_default().to_owned(),
+            Proof::Key { .. } => identity.principal.key_id().unwrap_or(&identity.subject).to_owned(),
         };
         let group = groups.entry(proof).or_insert_with(|| Group { identity, exchanges: Vec::new() });
         group.exchanges.push(Rc::downgrade(&exchange));

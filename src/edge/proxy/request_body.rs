@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::hop_by_hop;
 use super::open::{Exchange, Side};
 use crate::edge::body::BodyError;
+use crate::gate::identity_headers::Managed;
 
 /// A request body that is still to be sent.
 pub struct Unsent {
@@ -45,18 +46,21 @@ impl Unsent {
 pub struct RequestBody {
     unsent: Unsent,
     exchange: Rc<Exchange>,
+    /// Names that its trailers may not bear.
+    managed: Rc<Managed>,
 }
 
 impl RequestBody {
     /// The body of an exchange.
-    pub fn new(unsent: Unsent, exchange: Rc<Exchange>) -> Self {
-        Self { unsent, exchange }
+    pub fn new(unsent: Unsent, exchange: Rc<Exchange>, managed: Rc<Managed>) -> Self {
+        Self { unsent, exchange, managed }
     }
 
     /// The same exchange without a body.
     #[must_use]
     pub fn emptied(&self) -> Self {
-        Self::new(Unsent { read_ahead: None, rest: None }, Rc::clone(&self.exchange))
+        let nothing = Unsent { read_ahead: None, rest: None };
+        Self::new(nothing, Rc::clone(&self.exchange), Rc::clone(&self.managed))
     }
 
     /// The exchange it belongs to.
@@ -73,7 +77,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { unsent, exchange } = &mut *self;
+        let Self { unsent, exchange, managed } = &mut *self;
         if exchange.end().is_some() {
             return Poll::Ready(Some(Err(BodyError::Ended)));
         }
@@ -93,7 +97,7 @@ impl Body for RequestBody {
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            hop_by_hop::strip_trailers(trailers);
+            hop_by_hop::strip_trailers(trailers, managed);
         }
         exchange.moved(done && !matches!(frame, Some(Err(_))));
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))

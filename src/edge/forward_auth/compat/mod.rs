@@ -13,7 +13,6 @@ pub use self::terms::Terms;
 use super::original::X_FORWARDED_URI;
 use super::{ForwardAuth, Style};
 use crate::config::Compat as Product;
-use crate::config::HeaderPreset;
 
 /// What there is at a path, as a product knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,17 +129,6 @@ fn find(products: &[Product], path: &str) -> Option<Place> {
         };
         Some(Place { product: *product, action: *action, rest: rest.to_owned() })
     })
-}
-
-/// The names of a product's identity headers.
-fn preset(product: Product) -> HeaderPreset {
-    match product {
-        Product::Oauth2Proxy => HeaderPreset::Oauth2Proxy,
-        Product::Authelia => HeaderPreset::Authelia,
-        Product::Authentik => HeaderPreset::Authentik,
-        Product::Vouch => HeaderPreset::Vouch,
-        Product::TraefikForwardAuth => HeaderPreset::TraefikForwardAuth,
-    }
 }
 
 impl ForwardAuth {

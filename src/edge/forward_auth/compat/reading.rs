@@ -11,7 +11,7 @@ use url::Url;
 use super::super::original::{Original, Question, Unclear, X_FORWARDED_URI, X_ORIGINAL_URL};
 use super::super::{Check, ForwardAuth, Style};
 use super::terms::page_named;
-use super::{Action, Contract, Place, Terms, preset};
+use super::{Action, Contract, Place, Terms};
 use crate::config::Compat as Product;
 use crate::config::Flavour;
 use crate::model::principal::Client;
@@ -55,7 +55,7 @@ impl ForwardAuth {
             terms.portal = named.or_else(header).and_then(|url| self.known_origin(&url));
         }
         let client = Client { secure: original.secure, ..client };
-        Ok(Check { style, headers: Some(preset(place.product)), route: None, original, client, terms })
+        Ok(Check { style, headers: Some(place.product.headers()), route: None, original, client, terms })
     }
 
     /// Whether every proxy that asks writes the whole of `X-Forwarded-*` itself.

@@ -213,7 +213,7 @@ impl Filled {
             found.ok_or_else(|| format!("`{text}` is no method such as GET or POST"))
         })?;
         let networks = entries(&self.networks, "networks", network::parse)?;
-        Ok(KeyScope { paths, methods, networks })
+        Ok(KeyScope { paths, methods, networks, may_act_for_users: false })
     }
 }
 

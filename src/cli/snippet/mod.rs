@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
+use http::header::AUTHORIZATION;
 use serde_json::json;
 use url::Url;
 
@@ -125,13 +126,13 @@ fn template(arguments: &Arguments) -> Result<&'static str, Failure> {
         return Err(Failure::Usage("only Envoy asks over gRPC".to_owned()));
     }
     Ok(match (arguments.proxy, arguments.part) {
-        (Flavour::Nginx, None) => include_str!("snippets/nginx.txt"),
-        (Flavour::Traefik, None | Some(Part::Dynamic)) => include_str!("snippets/traefik-dynamic.txt"),
-        (Flavour::Traefik, Some(Part::Static)) => include_str!("snippets/traefik-static.txt"),
-        (Flavour::Caddy, None) => include_str!("snippets/caddy.txt"),
-        (Flavour::Haproxy, None) => include_str!("snippets/haproxy.txt"),
-        (Flavour::Haproxy, Some(Part::Lua)) => include_str!("snippets/haproxy-lua.txt"),
-        (Flavour::Envoy, None) => include_str!("snippets/envoy.txt"),
+        (Flavour::Nginx, None) => include_str!("../snippets/nginx.txt"),
+        (Flavour::Traefik, None | Some(Part::Dynamic)) => include_str!("../snippets/traefik-dynamic.txt"),
+        (Flavour::Traefik, Some(Part::Static)) => include_str!("../snippets/traefik-static.txt"),
+        (Flavour::Caddy, None) => include_str!("../snippets/caddy.txt"),
+        (Flavour::Haproxy, None) => include_str!("../snippets/haproxy.txt"),
+        (Flavour::Haproxy, Some(Part::Lua)) => include_str!("../snippets/haproxy-lua.txt"),
+        (Flavour::Envoy, None) => include_str!("../snippets/envoy.txt"),
         (proxy, Some(_)) => {
             return Err(Failure::Usage(format!("{} has no such part", proxy.as_str())));
         }
@@ -175,7 +176,7 @@ fn plain_url(text: &str) -> Result<Url, String> {
 /// What stands in place of the names.
 struct Filling {
     values: BTreeMap<&'static str, String>,
-    lists: [(&'static str, Vec<String>); 4],
+    lists: [(&'static str, Vec<String>); 5],
     cases: Vec<&'static str>,
 }
 
@@ -206,9 +207,23 @@ impl Filling {
             values.insert(port, number.to_string());
         }
         let pass = config.forward_auth.pass_authorization;
-        let cases = vec![if pass { "pass" } else { "clean" }, if arguments.grpc { "grpc" } else { "http" }];
+        let mut cases = vec![if arguments.grpc { "grpc" } else { "http" }];
+        // A token of our own takes the place of whatever the client sent.
+        cases.extend(match (pass, identity.iter().any(|name| name == AUTHORIZATION.as_str())) {
+            (true, _) => ["pass"].as_slice(),
+            (false, true) => &["ours", "minted"],
+            (false, false) => &["ours", "clean"],
+        });
+        let mut claimed = identity.clone();
+        claimed.retain(|name| name != AUTHORIZATION.as_str());
         let notes = notes(arguments.proxy, config);
-        let lists = [("note", notes), ("identity", identity), ("forged", forged), ("passed", passed)];
+        let lists = [
+            ("note", notes),
+            ("identity", identity),
+            ("claimed", claimed),
+            ("forged", forged),
+            ("passed", passed),
+        ];
         Self { values, lists, cases }
     }
 
@@ -274,7 +289,13 @@ fn capitalized(name: &str) -> String {
 /// Every identity header that an answer of this gateway may carry.
 pub(super) fn identity(config: &Config) -> Vec<String> {
     let presets = config.routes.iter().filter_map(|route| route.headers);
-    names(std::iter::once(config.forward_auth.headers).chain(presets))
+    let mut all = names(std::iter::once(config.forward_auth.headers).chain(presets));
+    for name in config.forward_auth.identity.names() {
+        if !all.iter().any(|known| known == name.as_str()) {
+            all.push(name.as_str().to_owned());
+        }
+    }
+    all
 }
 
 /// Every other name that no client may send.
@@ -317,104 +338,4 @@ fn notes(proxy: Flavour, config: &Config) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-    use crate::config::Flags;
-    use crate::config::Source;
-
-    const EVERY: [(Flavour, Option<Part>, bool); 8] = [
-        (Flavour::Nginx, None, false),
-        (Flavour::Traefik, None, false),
-        (Flavour::Traefik, Some(Part::Static), false),
-        (Flavour::Caddy, None, false),
-        (Flavour::Haproxy, None, false),
-        (Flavour::Haproxy, Some(Part::Lua), false),
-        (Flavour::Envoy, None, false),
-        (Flavour::Envoy, None, true),
-    ];
-
-    fn config() -> Config {
-        let flags = Flags { upstream: Some("builtin:sample".to_owned()), ..Flags::default() };
-        config::load(&Source { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
-    }
-
-    fn printed(config: &Config, proxy: Flavour, part: Option<Part>, grpc: bool) -> Result<String, Failure> {
-        let arguments = Arguments {
-            proxy,
-            app: plain_url("http://app.internal:3000").unwrap(),
-            listen: "[::1]:8000".parse().unwrap(),
-            gateway: None,
-            grpc,
-            part,
-        };
-        print(&arguments, config)
-    }
-
-    #[test]
-    fn nothing_is_left_to_fill_in_and_what_the_settings_lack_is_said() {
-        let mut config = config();
-        for (proxy, part, grpc) in EVERY {
-            let text = printed(&config, proxy, part, grpc).ok().unwrap();
-            assert!(!text.contains("{{"), "{text}");
-            assert_eq!(text.matches("MISSING").count(), 2, "{text}");
-        }
-        config.forward_auth.flavours = Flavour::ALL.to_vec();
-        config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
-        for (proxy, part, grpc) in EVERY {
-            assert!(!printed(&config, proxy, part, grpc).ok().unwrap().contains("MISSING"));
-        }
-    }
-
-    #[test]
-    fn headers_of_every_route_are_copied_and_those_of_other_products_dropped() {
-        let mut config = config();
-        config.forward_auth.headers = HeaderPreset::Authelia;
-        config.routes.first_mut().unwrap().headers = Some(HeaderPreset::Grafana);
-        let text = printed(&config, Flavour::Nginx, None, false).ok().unwrap();
-        for name in ["Remote_User", "X_Webauth_Role"] {
-            let (header, variable) = (name.replace('_', "-"), name.to_lowercase());
-            assert!(text.contains(&format!("proxy_set_header {header} $doorward_{variable};")), "{text}");
-            assert!(text.contains(&format!("$doorward_{variable} $upstream_http_{variable};")), "{text}");
-        }
-        assert!(text.contains("proxy_set_header X-Auth-User \"\";"), "{text}");
-    }
-
-    #[test]
-    fn foreign_authorization_is_left_to_the_application_only_where_that_is_wanted() {
-        let mut config = config();
-        let drops = |config: &Config| {
-            let text = printed(config, Flavour::Caddy, None, false).ok().unwrap();
-            text.contains("request_header -Authorization") && text.contains("request_header -X-Api-Key")
-        };
-        assert!(drops(&config));
-        config.forward_auth.pass_authorization = true;
-        assert!(!drops(&config));
-    }
-
-    #[test]
-    fn every_name_that_no_client_may_send_is_one_that_our_own_proxy_strips() {
-        for name in FORGED {
-            assert!(identity_headers::is_managed(name.as_bytes()), "{name}");
-        }
-        assert!(FORGED.is_sorted());
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        let config = config();
-        for (proxy, part, grpc) in [
-            (Flavour::Nginx, Some(Part::Static), false),
-            (Flavour::Traefik, Some(Part::Lua), false),
-            (Flavour::Caddy, None, true),
-        ] {
-            assert!(matches!(printed(&config, proxy, part, grpc), Err(Failure::Usage(_))), "{proxy:?}");
-        }
-        for url in
-            ["", "app:3000", "https://app", "http://app/path", "http://u@app", "http://a;b", "http://a\"b"]
-        {
-            assert!(plain_url(url).is_err(), "{url}");
-        }
-        assert!(flavour("apache").is_err());
-    }
-}
+mod tests;

@@ -1,0 +1,61 @@
+//! Names of headers that settings may choose.
+
+use http::HeaderName;
+
+use super::reader::Fault;
+
+/// Bytes of a header's name.
+const LONGEST_NAME: usize = 60;
+
+/// Names that mean something else to a server, or that end at a hop, beside those no setting may choose.
+const NOT_FOR_TEMPLATES: [&str; 10] = [
+    "accept",
+    "accept-encoding",
+    "date",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "set-cookie",
+    "trailer",
+    "via",
+    "x-request-id",
+];
+
+/// Any name that means nothing else to us.
+pub(super) fn any(text: &str) -> Result<HeaderName, Fault> {
+    const TAKEN: [&str; 13] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "host",
+        "origin",
+        "referer",
+        "connection",
+        "upgrade",
+        "te",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "forwarded",
+    ];
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Fault::from("is no header name: write one such as \"X-Api-Key\""))?;
+    let taken = TAKEN.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-");
+    if taken || name.as_str().contains('_') {
+        return Err("means something else already: write one such as \"X-Api-Key\"".into());
+    }
+    Ok(name)
+}
+
+/// The name of a header that we set ourselves.
+pub(super) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
+    let name = any(text)?;
+    if NOT_FOR_TEMPLATES.contains(&name.as_str()) {
+        return Err("means something else already: write one such as \"X-Scope-OrgID\"".into());
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !name.as_str().bytes().all(plain) || name.as_str().len() > LONGEST_NAME {
+        return Err("is no plain header name: write letters, digits and - only, at most 60".into());
+    }
+    Ok(name)
+}

@@ -1,0 +1,402 @@
+//! Headers that tell an upstream who is calling: first every client copy goes, then ours are set.
+
+mod attribution;
+mod managed;
+mod minting;
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+
+use self::attribution::Attribution;
+pub use self::managed::Managed;
+use self::minting::Minter;
+use crate::config::{HeaderPreset, IdentityConfig};
+use crate::model::jwt::RotatingKeys;
+use crate::model::principal::Principal;
+use crate::model::role::Role;
+use crate::model::template::Template;
+use crate::model::time::Timestamp;
+
+/// What one application is told of its callers: under which names, and from what.
+#[derive(Debug)]
+pub struct HeaderPlan {
+    preset: HeaderPreset,
+    issuer: String,
+    templates: Vec<(HeaderName, Template)>,
+    minters: Vec<Minter>,
+    attribution: Option<Attribution>,
+    nobody: Rc<Prepared>,
+}
+
+/// A plan's headers for one caller, ready to be cloned into a request.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    renew_at: Option<Timestamp>,
+}
+
+impl HeaderPlan {
+    /// The plan of an upstream, or of answers to other proxies; `name` is that of the upstream or route.
+    pub fn new(preset: HeaderPreset, identity: &IdentityConfig, name: &str, issuer: &str) -> Self {
+        let assertion = identity.assertion.as_ref();
+        let bearer = identity.bearer.as_ref();
+        let minters = assertion
+            .map(|config| Minter::assertion(config, issuer, name))
+            .into_iter()
+            .chain(bearer.map(|config| Minter::bearer(config, issuer, name)));
+        let mut plan = Self {
+            preset,
+            issuer: issuer.to_owned(),
+            templates: identity.templates.clone(),
+            minters: minters.collect(),
+            attribution: identity.attribution.clone().map(Attribution::new),
+            nobody: Rc::default(),
+        };
+        plan.nobody = Rc::new(Prepared::of(plan.values(None), None));
+        plan
+    }
+
+    /// Which preset it is made with.
+    pub fn preset(&self) -> HeaderPreset {
+        self.preset
+    }
+
+    /// The headers where nobody is known.
+    pub fn nobody(&self) -> &Rc<Prepared> {
+        &self.nobody
+    }
+
+    /// The headers for a caller: exactly one value for each name, and none where there is nothing to say.
+    ///
+    /// `keys` sign what is signed with keys of our own.
+    pub fn prepare(&self, principal: &Principal, now: Timestamp, keys: &RotatingKeys) -> Prepared {
+        let (mut headers, mut renew_at) = (self.values(Some(principal)), None);
+        for minter in &self.minters {
+            if let Some(minted) = minter.mint(principal, now, keys) {
+                headers.insert(&minter.header, minted.value);
+                renew_at = Some(renew_at.map_or(minted.renew_at, |at: Timestamp| at.min(minted.renew_at)));
+            }
+        }
+        Prepared::of(headers, renew_at)
+    }
+
+    /// What the preset and the templates make of a caller.
+    fn values(&self, principal: Option<&Principal>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, field) in names(self.preset) {
+            if let Some(value) = field.of(principal, &self.issuer) {
+                headers.insert(HeaderName::from_static(name), encoded_value(&value));
+            }
+        }
+        if let Some(principal) = principal {
+            for (name, template) in &self.templates {
+                match template.fill(principal, encode) {
+                    Some(value) => headers.insert(name, encoded_value(&value)),
+                    None => headers.remove(name),
+                };
+            }
+        }
+        headers
+    }
+
+    /// On whose behalf the caller says that it asks, where its word counts: to be read before
+    /// [`Managed::strip`], and set after everything else.
+    pub fn attributed(
+        &self,
+        headers: &HeaderMap,
+        principal: Option<&Principal>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
+        match (&self.attribution, principal) {
+            (Some(attribution), Some(principal)) => attribution.of(headers, principal),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Every name that may be set.
+    pub fn names(&self) -> impl Iterator<Item = HeaderName> {
+        let preset = names(self.preset).iter().map(|(name, _)| HeaderName::from_static(name));
+        let templates = self.templates.iter().map(|(name, _)| name.clone());
+        preset.chain(templates).chain(self.minters.iter().map(|minter| minter.header.clone()))
+    }
+
+    /// Sets every header of the plan, empty where there is no value: another proxy copies what it finds, and
+    /// what it does not find it may leave as the client sent it.
+    pub fn set_all(&self, headers: &mut HeaderMap, prepared: &Prepared) {
+        for name in self.names() {
+            headers.insert(name, HeaderValue::from_static(""));
+        }
+        prepared.set(headers);
+    }
+}
+
+impl Prepared {
+    fn of(headers: HeaderMap, renew_at: Option<Timestamp>) -> Self {
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
+        Self { headers, renew_at }
+    }
+
+    /// Whether what it holds is still to be sent: of a token, half its life is left to the application.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.renew_at.is_none_or(|at| now < at)
+    }
+
+    /// Sets the headers. The caller has run [`Managed::strip`] before: nothing else may bear these names.
+    pub fn set(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+impl Field {
+    fn of(self, principal: Option<&Principal>, issuer: &str) -> Option<String> {
+        let yes_or_no = |yes: bool| Some(if yes { "true" } else { "false" }.to_owned());
+        match (self, principal) {
+            // A server that trusts its gateway takes silence for yes.
+            (Self::IsAdmin, who) => return yes_or_no(who.is_some_and(|who| who.role == Role::Admin)),
+            (Self::MayAct, who) => return yes_or_no(who.is_some_and(|who| who.may_act_for_users())),
+            _ => {}
+        }
+        let principal = principal?;
+        let list = |separator: char| -> Option<String> {
+            let groups: Vec<String> =
+                principal.groups.iter().map(|group| encode(group, Some(separator))).collect();
+            (!groups.is_empty()).then(|| groups.join(separator.encode_utf8(&mut [0; 4])))
+        };
+        let plain = |text: &str| encode(text, None);
+        match self {
+            Self::User => Some(plain(&principal.name)),
+            Self::Subject => Some(plain(&principal.subject())),
+            Self::Name => principal.display_name.as_deref().map(plain),
+            Self::Email => principal.email.as_deref().map(plain),
+            Self::EmailOrUser => Some(plain(principal.email.as_deref().unwrap_or(&principal.name))),
+            Self::Groups => list(','),
+            Self::PipedGroups => list('|'),
+            Self::Role => Some(principal.role.as_str().to_owned()),
+            Self::GrafanaRole => Some(
+                match principal.role {
+                    Role::Admin => "Admin",
+                    Role::Member => "Editor",
+                    Role::Viewer | Role::Agent => "Viewer",
+                }
+                .to_owned(),
+            ),
+            Self::Issuer => Some(plain(issuer)),
+            Self::MayAct | Self::IsAdmin => None,
+        }
+    }
+}
+
+/// The names a preset sets, and from what.
+pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
+    use Field::{
+        Email, EmailOrUser, GrafanaRole, Groups, IsAdmin, Issuer, MayAct, Name, PipedGroups, Role, Subject,
+        User,
+    };
+    match preset {
+        HeaderPreset::None => &[],
+        HeaderPreset::Standard => &[
+            ("x-auth-user", User),
+            ("x-auth-subject", Subject),
+            ("x-auth-name", Name),
+            ("x-auth-email", Email),
+            ("x-auth-groups", Groups),
+            ("x-auth-role", Role),
+        ],
+        HeaderPreset::Oauth2Proxy => &[
+            ("x-forwarded-user", User),
+            ("x-forwarded-preferred-username", User),
+            ("x-forwarded-email", Email),
+            ("x-forwarded-groups", Groups),
+            ("x-auth-request-user", User),
+            ("x-auth-request-preferred-username", User),
+            ("x-auth-request-email", Email),
+            ("x-auth-request-groups", Groups),
+        ],
+        HeaderPreset::Authelia => &[
+            ("remote-user", User),
+            ("remote-name", Name),
+            ("remote-email", Email),
+            ("remote-groups", Groups),
+        ],
+        HeaderPreset::Authentik => &[
+            ("x-authentik-username", User),
+            ("x-authentik-uid", Subject),
+            ("x-authentik-name", Name),
+            ("x-authentik-email", Email),
+            ("x-authentik-groups", PipedGroups),
+            ("x-authentik-entitlements", PipedGroups),
+        ],
+        HeaderPreset::Vouch => &[("x-vouch-user", EmailOrUser)],
+        HeaderPreset::TraefikForwardAuth => &[("x-forwarded-user", EmailOrUser)],
+        HeaderPreset::Micromegas => &[
+            ("x-auth-subject", Subject),
+            ("x-auth-email", Email),
+            ("x-auth-issuer", Issuer),
+            ("x-allow-delegation", MayAct),
+            ("x-auth-is-admin", IsAdmin),
+        ],
+        HeaderPreset::Grafana => &[
+            ("x-webauth-user", User),
+            ("x-webauth-name", Name),
+            ("x-webauth-email", Email),
+            ("x-webauth-groups", Groups),
+            ("x-webauth-role", GrafanaRole),
+        ],
+    }
+}
+
+/// What a header's value is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Username, or a system key's name.
+    User,
+    /// `user:<id>` or `key:<id>`.
+    Subject,
+    /// Display name.
+    Name,
+    /// Address.
+    Email,
+    /// Comma-separated.
+    Groups,
+    /// Separated by `|`.
+    PipedGroups,
+    /// Address, or username where there is none.
+    EmailOrUser,
+    /// Our role.
+    Role,
+    /// Grafana's word for our role.
+    GrafanaRole,
+    /// Our public address: who vouches.
+    Issuer,
+    /// `true` where the caller may act for others.
+    MayAct,
+    /// `true` for admins.
+    IsAdmin,
+}
+
+/// Percent-encodes all but visible ASCII, `%`, and in a list its separator.
+fn encode(text: &str, separator: Option<char>) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' && separator != Some(char::from(byte)) {
+            encoded.push(char::from(byte));
+        } else {
+            _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+fn encoded_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("only visible ASCII is left after encoding, and literals were checked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::principal::{PrincipalKind, Proof};
+    use crate::model::secret::Secret;
+    use crate::model::token::MasterKey;
+    use crate::model::user::UserId;
+
+    fn principal() -> Principal {
+        Principal {
+            kind: PrincipalKind::User(UserId("u1".into())),
+            name: "zoë".into(),
+            email: None,
+            display_name: Some("Zoë \r\nX-Auth-Role: admin".into()),
+            role: Role::Viewer,
+            groups: vec!["a,b".into(), "c%d".into()],
+            provider: "local".into(),
+            must_change_password: false,
+            proof: Proof::Session {
+                id: "s".into(),
+                expires_at: Timestamp(1),
+                last_seen_at: Timestamp(0),
+                host: None,
+            },
+        }
+    }
+
+    fn plan(preset: HeaderPreset, templates: &[(&'static str, &str)]) -> HeaderPlan {
+        let templates = templates
+            .iter()
+            .map(|(name, text)| (HeaderName::from_static(name), Template::parse(text).unwrap()))
+            .collect();
+        let identity = IdentityConfig { templates, ..IdentityConfig::default() };
+        HeaderPlan::new(preset, &identity, "app", "http://127.0.0.1:8080")
+    }
+
+    fn keys() -> RotatingKeys {
+        RotatingKeys::new(MasterKey::new(Secret::new("k".repeat(32))).derive("assertion"))
+    }
+
+    fn told(plan: &HeaderPlan, principal: Option<&Principal>) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        match principal {
+            Some(principal) => plan.prepare(principal, Timestamp(1_900_000_000), &keys()).set(&mut headers),
+            None => plan.nobody().set(&mut headers),
+        }
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn values_are_one_line_each_whatever_a_name_holds() {
+        let told = told(&plan(HeaderPreset::Standard, &[]), Some(&principal()));
+        let wanted = [
+            ("x-auth-user", "zo%C3%AB"),
+            ("x-auth-subject", "user:u1"),
+            ("x-auth-name", "Zo%C3%AB%20%0D%0AX-Auth-Role:%20admin"),
+            ("x-auth-groups", "a%2Cb,c%25d"),
+            ("x-auth-role", "viewer"),
+        ];
+        assert_eq!(told, pairs(&wanted), "no address, no header");
+    }
+
+    #[test]
+    fn templates_are_encoded_as_presets_are_and_stand_above_them() {
+        let templates = [
+            ("x-scope-orgid", "{groups:|}"),
+            ("x-auth-user", "team {name}"),
+            ("x-auth-role", "{email}"),
+            ("x-fixed", "a b"),
+        ];
+        let plan = plan(HeaderPreset::Standard, &templates);
+        let told = told(&plan, Some(&principal()));
+        let get = |name: &str| told.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!(get("x-scope-orgid"), Some("a,b|c%25d"));
+        assert_eq!(get("x-auth-user"), Some("team Zo%C3%AB%20%0D%0AX-Auth-Role:%20admin"));
+        assert_eq!(get("x-auth-role"), None, "a template without a value leaves no other");
+        assert_eq!(get("x-fixed"), Some("a b"));
+        let mut all = HeaderMap::new();
+        plan.set_all(&mut all, plan.nobody());
+        assert!(all.values().all(HeaderValue::is_empty), "{all:?}");
+        assert_eq!(all.len(), 8, "{all:?}");
+    }
+
+    #[test]
+    fn nobody_is_no_admin_to_a_server_that_takes_silence_for_one() {
+        let plan = plan(HeaderPreset::Micromegas, &[("x-scope-orgid", "fixed")]);
+        let nothing = pairs(&[("x-allow-delegation", "false"), ("x-auth-is-admin", "false")]);
+        assert_eq!(told(&plan, None), nothing);
+        let root = Principal { role: Role::Admin, email: Some("r@x.org".into()), ..principal() };
+        let wanted = [
+            ("x-auth-subject", "user:u1"),
+            ("x-auth-email", "r@x.org"),
+            ("x-auth-issuer", "http://127.0.0.1:8080"),
+            ("x-allow-delegation", "false"),
+            ("x-auth-is-admin", "true"),
+            ("x-scope-orgid", "fixed"),
+        ];
+        assert_eq!(told(&plan, Some(&root)), pairs(&wanted));
+    }
+}

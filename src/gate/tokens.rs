@@ -1,0 +1,83 @@
+//! Tokens that the settings name: break-glass and imported keys, recognised by digest, without the store.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::authenticator::Identity;
+use crate::config::{Config, TokenConfig};
+use crate::model::principal::{Principal, PrincipalKind, Proof};
+use crate::model::time::Timestamp;
+use crate::model::token::TokenDigest;
+
+/// The tokens of one configuration, with whom each stands for.
+#[derive(Debug, Default)]
+pub struct OwnTokens {
+    identities: Vec<Rc<Identity>>,
+    /// Break-glass tokens: every one is compared, in constant time.
+    break_glass: Vec<(TokenDigest, usize)>,
+    /// The others, found by digest: that says nothing of a value one does not have.
+    imported: HashMap<String, usize>,
+}
+
+impl OwnTokens {
+    /// The tokens that a configuration names.
+    pub fn new(config: &Config) -> Self {
+        let mut tokens = Self::default();
+        for (at, token) in config.tokens.iter().enumerate() {
+            tokens.identities.push(Rc::new(Identity::new(Arc::new(principal(token)), Timestamp(0))));
+            if matches!(token.kind, PrincipalKind::BreakGlass { .. }) {
+                tokens.break_glass.push((token.digest, at));
+            } else {
+                tokens.imported.insert(token.digest.to_text(), at);
+            }
+        }
+        tokens
+    }
+
+    /// Which token this text is.
+    pub fn find(&self, text: &str) -> Option<usize> {
+        if self.identities.is_empty() {
+            return None;
+        }
+        let digest = TokenDigest::of(text);
+        let matching = self
+            .break_glass
+            .iter()
+            .fold(None, |found, (own, at)| if *own == digest { Some(*at) } else { found });
+        matching.or_else(|| self.imported.get(&digest.to_text()).copied())
+    }
+
+    /// Whom a token stands for that was accepted before, if the settings still name it.
+    pub fn renew(&self, identity: &Identity) -> Option<Rc<Identity>> {
+        self.identities.iter().find(|own| own.subject == identity.subject).cloned()
+    }
+
+    /// Whom a token stands for.
+    pub fn identity(&self, at: usize) -> Option<&Rc<Identity>> {
+        self.identities.get(at)
+    }
+}
+
+fn principal(token: &TokenConfig) -> Principal {
+    let provider = match token.kind {
+        PrincipalKind::BreakGlass { .. } => "break-glass",
+        _ => "imported",
+    };
+    Principal {
+        kind: token.kind.clone(),
+        name: token.name.clone(),
+        email: None,
+        display_name: None,
+        role: token.role,
+        groups: Vec::new(),
+        provider: provider.to_owned(),
+        must_change_password: false,
+        proof: Proof::Key {
+            expires_at: None,
+            scope: token.scope.clone(),
+            name: token.name.clone(),
+            last_used_at: None,
+        },
+    }
+}

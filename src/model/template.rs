@@ -1,0 +1,279 @@
+//! Text with facts about a principal in it, such as `tenant-{group:0}`: parsed once, filled in per principal.
+
+use super::principal::{Principal, PrincipalKind, Proof};
+
+/// Bytes of a template.
+const LONGEST: usize = 1024;
+
+/// A parsed template.
+///
+/// `{{` and `}}` stand for braces; every other brace begins or ends a fact. There are no conditions and no
+/// functions: what a template needs beyond this belongs into a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Fact(Fact),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fact {
+    Subject,
+    User,
+    Name,
+    Email,
+    Groups(char),
+    Group(usize),
+    GroupAfter(String),
+    Role,
+    Key,
+    Kind,
+    Provider,
+}
+
+/// How a fact is written: with the separator of the list it stands in, if it stands in one.
+pub type Escape = fn(&str, Option<char>) -> String;
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("is empty: write text and facts in braces, such as \"{user}\"".into());
+        }
+        if text.len() > LONGEST {
+            return Err(format!("is longer than {LONGEST} bytes"));
+        }
+        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
+        while let Some(first) = rest.chars().next() {
+            let doubled = rest.get(1..).is_some_and(|next| next.starts_with(first));
+            match first {
+                '{' | '}' if doubled => {
+                    plain.push(first);
+                    rest = rest.get(2..).unwrap_or_default();
+                }
+                '{' => {
+                    let (inside, after) = rest
+                        .get(1..)
+                        .and_then(|inside| inside.split_once('}'))
+                        .ok_or("has a { without its }: write {{ for the character itself")?;
+                    if !plain.is_empty() {
+                        parts.push(Part::Text(std::mem::take(&mut plain)));
+                    }
+                    parts.push(Part::Fact(Fact::parse(inside)?));
+                    rest = after;
+                }
+                '}' => return Err("has a } without its {: write }} for the character itself".into()),
+                other => {
+                    plain.push(other);
+                    rest = rest.get(other.len_utf8()..).unwrap_or_default();
+                }
+            }
+        }
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The text around the facts.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Fact(_) => None,
+        })
+    }
+
+    /// Whether it is `{groups}` and nothing else: where lists can be written as such, it is one.
+    pub fn is_group_list(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part::Fact(Fact::Groups(','))])
+    }
+
+    /// The text for a principal; `None` where any fact has no value, so that nothing is said by halves.
+    pub fn fill(&self, principal: &Principal, escape: Escape) -> Option<String> {
+        let mut filled = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => filled.push_str(text),
+                Part::Fact(fact) => filled.push_str(&fact.of(principal, escape)?),
+            }
+        }
+        Some(filled)
+    }
+}
+
+impl Fact {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, argument) = match text.split_once(':') {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (text, None),
+        };
+        Ok(match (name, argument) {
+            ("subject", None) => Self::Subject,
+            ("user", None) => Self::User,
+            ("name", None) => Self::Name,
+            ("email", None) => Self::Email,
+            ("role", None) => Self::Role,
+            ("key", None) => Self::Key,
+            ("kind", None) => Self::Kind,
+            ("provider", None) => Self::Provider,
+            ("groups", None) => Self::Groups(','),
+            ("groups", Some(separator)) => {
+                let mut chars = separator.chars();
+                match (chars.next(), chars.next()) {
+                    (Some(one), None) if one.is_ascii_punctuation() && !matches!(one, '%' | '{') => {
+                        Self::Groups(one)
+                    }
+                    _ => {
+                        return Err(
+                            "separates groups by what is no single mark: write one such as {groups:|}".into(),
+                        );
+                    }
+                }
+            }
+            ("group", Some(which)) => match which.strip_suffix('*') {
+                Some("") => {
+                    return Err("asks for no particular group: write {group:0} or {group:tenant-*}".into());
+                }
+                Some(prefix) => Self::GroupAfter(prefix.to_owned()),
+                None => Self::Group(which.parse().ok().filter(|at| *at < 1000).ok_or_else(|| {
+                    format!(
+                        "has {{{text}}}, which is no place in a list: write {{group:0}} or {{group:tenant-*}}"
+                    )
+                })?),
+            },
+            ("claim", _) => {
+                return Err(format!(
+                    "has {{{text}}}, but no credential carries claims: sessions and keys have groups, a role and an address"
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "has {{{text}}}, which is no fact: write {{subject}}, {{user}}, {{name}}, {{email}}, {{groups}}, {{groups:|}}, \
+                     {{group:0}}, {{group:tenant-*}}, {{role}}, {{key}}, {{kind}} or {{provider}}"
+                ));
+            }
+        })
+    }
+
+    fn of(&self, principal: &Principal, escape: Escape) -> Option<String> {
+        let plain = |text: &str| escape(text, None);
+        match self {
+            Self::Subject => Some(plain(&principal.subject())),
+            Self::User => Some(plain(&principal.name)),
+            Self::Name => principal.display_name.as_deref().map(plain),
+            Self::Email => principal.email.as_deref().map(plain),
+            Self::Role => Some(principal.role.as_str().to_owned()),
+            Self::Kind => Some(principal.kind.as_str().to_owned()),
+            Self::Provider => Some(plain(&principal.provider)),
+            Self::Key => match (&principal.kind, &principal.proof) {
+                (PrincipalKind::User(_), _) | (_, Proof::Session { .. }) => None,
+                (_, Proof::Key { name, .. }) => Some(plain(name)),
+            },
+            Self::Groups(separator) => {
+                let groups: Vec<String> =
+                    principal.groups.iter().map(|group| escape(group, Some(*separator))).collect();
+                (!groups.is_empty()).then(|| groups.join(separator.encode_utf8(&mut [0; 4])))
+            }
+            Self::Group(at) => principal.groups.get(*at).map(|group| plain(group)),
+            Self::GroupAfter(prefix) => principal
+                .groups
+                .iter()
+                .find_map(|group| group.strip_prefix(prefix.as_str()).filter(|rest| !rest.is_empty()))
+                .map(plain),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::role::Role;
+    use crate::model::time::Timestamp;
+    use crate::model::user::UserId;
+
+    fn principal() -> Principal {
+        Principal {
+            kind: PrincipalKind::User(UserId("u1".into())),
+            name: "vera".into(),
+            email: Some("vera@example.org".into()),
+            display_name: None,
+            role: Role::Viewer,
+            groups: vec!["ops".into(), "tenant-a".into(), "tenant-b".into()],
+            provider: "local".into(),
+            must_change_password: false,
+            proof: Proof::Session {
+                id: "s".into(),
+                expires_at: Timestamp(1),
+                last_seen_at: Timestamp(0),
+                host: None,
+            },
+        }
+    }
+
+    fn plain(text: &str, _: Option<char>) -> String {
+        text.to_owned()
+    }
+
+    #[test]
+    fn a_template_is_filled_with_what_is_known() {
+        let filled = |text: &str| Template::parse(text).unwrap().fill(&principal(), plain);
+        for (text, wanted) in [
+            ("{user}", "vera"),
+            ("{subject}/{role}", "user:u1/viewer"),
+            ("{{{user}}}", "{vera}"),
+            ("a{{b}}c", "a{b}c"),
+            ("{groups}", "ops,tenant-a,tenant-b"),
+            ("{groups:|}", "ops|tenant-a|tenant-b"),
+            ("{group:0}", "ops"),
+            ("org-{group:tenant-*}", "org-a"),
+            ("{kind} of {provider}", "user of local"),
+            ("fixed", "fixed"),
+        ] {
+            assert_eq!(filled(text).as_deref(), Some(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_lacks_any_fact_is_not_said_by_halves() {
+        for text in ["{name}", "x-{name}", "{user}{key}", "{group:3}", "t-{group:team-*}", "{group:ops*}"] {
+            assert_eq!(Template::parse(text).unwrap().fill(&principal(), plain), None, "{text}");
+        }
+        let nobody = Principal { groups: Vec::new(), ..principal() };
+        assert_eq!(Template::parse("{groups}").unwrap().fill(&nobody, plain), None);
+    }
+
+    #[test]
+    fn what_is_no_template_says_what_to_write() {
+        for text in [
+            "",
+            "{",
+            "}",
+            "{user",
+            "user}",
+            "{}",
+            "{nick}",
+            "{user:1}",
+            "{groups:}",
+            "{groups:ab}",
+            "{groups:%}",
+            "{group}",
+            "{group:}",
+            "{group:*}",
+            "{group:-1}",
+            "{group:9999}",
+            "{claim:tenant}",
+        ] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+        assert!(Template::parse("{claim:tenant}").unwrap_err().contains("no credential carries claims"));
+        assert!(Template::parse(&"x".repeat(LONGEST + 1)).is_err());
+    }
+}
