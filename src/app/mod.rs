@@ -1,5 +1,6 @@
 //! Floor 7, the composition root: everything is built once, in floor order, and stopped in reverse.
 
+mod acme;
 mod listen;
 mod master_key;
 mod sample;
@@ -27,6 +28,7 @@ use crate::gate::authenticator::{AuthenticatorParts, Resolver};
 use crate::model::time::{Clock, SystemClock};
 use crate::server;
 use crate::server::access_log;
+use crate::server::acme::SetupError;
 use crate::server::admission::Admission;
 use crate::server::dispatch::Shared;
 use crate::server::worker::{Parts, Worker};
@@ -84,6 +86,9 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// Certificates by ACME.
+    #[error(transparent)]
+    Acme(#[from] SetupError),
     /// A listener without a socket.
     #[error(
         "no socket was handed over for {address}: start the socket unit, and look at its FileDescriptorName"
@@ -143,6 +148,8 @@ pub struct Running {
     upstreams: Vec<String>,
     bootstrap: Bootstrap,
     accepting: (watch::Sender<bool>, JoinSet<()>),
+    /// The tasks that order certificates, if they are ordered.
+    ordering: Option<JoinSet<()>>,
     phase: watch::Sender<Phase>,
     closing: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
@@ -174,17 +181,22 @@ impl Running {
     pub async fn start_with(
         mut config: Config,
         clock: Arc<dyn Clock>,
-        inherited: Inherited,
+        mut inherited: Inherited,
     ) -> Result<Self, StartError> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         // Certificates are read and addresses bound before anything else can go wrong halfway.
-        let tls = config.server.tls.as_ref().map(server::tls::acceptor).transpose()?;
+        let acme = acme::Prepared::new(&config, &clock, &mut inherited)?;
+        let tls = match &acme {
+            Some(acme) => Some(server::tls::acceptor_by_acme(acme.held(), config.server.tls.as_ref())?),
+            None => config.server.tls.as_ref().map(server::tls::acceptor).transpose()?,
+        };
         for upstream in &config.upstreams {
             upstream_tls::connector(upstream)?;
         }
-        let listeners = listen::listeners(&config.server, tls.as_ref(), inherited)?;
+        let listeners = listen::listeners(&config.server, tls.as_ref(), &mut inherited)?;
+        inherited.warn_of_rest();
         let addresses = listeners.iter().filter_map(|listener| listener.socket.address()).collect();
         let places = listeners.iter().map(|listener| listener.socket.place()).collect();
 
@@ -294,6 +306,7 @@ impl Running {
             upstreams,
             bootstrap,
             accepting: (stop_accepting, acceptors),
+            ordering: acme.map(acme::Prepared::start),
             phase,
             closing,
             draining,
@@ -352,6 +365,7 @@ impl Running {
     /// Stops: no new connections, open requests are finished within the configured time, what is left is cut.
     pub async fn stop(self) {
         self.draining.store(true, Ordering::Relaxed);
+        drop(self.ordering);
         // What was accepted must reach a worker before the workers close their doors.
         let (stop_accepting, mut acceptors) = self.accepting;
         let _ = stop_accepting.send(true);

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use super::acme;
 use super::layers;
 use super::listen;
 use super::problem::{ConfigError, Place};
@@ -220,7 +221,7 @@ fn store(store: settings::Store, has_secret: bool, reader: &mut Reader) -> Store
 }
 
 fn server(
-    server: settings::Server,
+    mut server: settings::Server,
     listeners: Vec<ListenerConfig>,
     public_url: &PublicUrl,
     reader: &mut Reader,
@@ -254,6 +255,7 @@ fn server(
             remedy,
         );
     }
+    let acme = server.acme.take().map(|acme| acme::acme(acme, &listeners, public_url, reader));
     let ops_listen = listen::ops(&server, reader);
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     ServerConfig {
@@ -277,6 +279,7 @@ fn server(
         drain: server.drain.0,
         proxy_protocol_from: server.proxy_protocol_from.iter().map(|network| network.0).collect(),
         ops_listen,
+        acme,
         listeners,
     }
 }
