@@ -4,7 +4,7 @@
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
 #   tests/run.sh --long   the same with the long forms of tests that have one
 #
-# Installs what it needs: Chromium with its driver, nginx, HAProxy, PostgreSQL, Node.js with npm and Python's
+# Installs what it needs: Chromium with its driver, nginx, HAProxy, Pebble, PostgreSQL, Node.js with npm and Python's
 # venv by apt-get, the peers by pip into .tests/venv and by npm into .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
@@ -52,6 +52,7 @@ step() {
 
 missing_packages() {
   command -v chromium >/dev/null || echo chromium
+  command -v pebble >/dev/null || echo pebble
   command -v chromedriver >/dev/null || echo chromium-driver
   [ -x /usr/sbin/haproxy ] || echo haproxy
   [ -x /usr/sbin/nginx ] || echo nginx

@@ -21,6 +21,7 @@ use crate::model::jwt::RotatingKeys;
 use crate::model::time::Clock;
 use crate::model::token::MasterKey;
 use crate::server;
+use crate::server::acme::Held;
 use crate::server::dispatch::Shared;
 use crate::server::generation::Generation;
 use crate::service::accounts::Accounts;
@@ -47,9 +48,13 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Reads everything that a configuration names.
-    pub(super) fn read(config: &Config) -> Result<Self, StartError> {
-        let listener = config.server.tls.as_ref().map(server::tls::acceptor);
+    /// Reads everything that a configuration names; `held` is what comes by ACME, if anything does.
+    pub(super) fn read(config: &Config, held: Option<&Arc<Held>>) -> Result<Self, StartError> {
+        let files = config.server.tls.as_ref();
+        let listener = match held {
+            Some(held) => Some(server::tls::acceptor_by_acme(Arc::clone(held), files)),
+            None => files.map(server::tls::acceptor),
+        };
         let acceptor = listener.transpose().map_err(|cause| StartError::tls("server.tls", cause))?;
         let connector = |upstream| upstream_tls::connector(upstream);
         let connectors = config

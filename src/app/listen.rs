@@ -44,6 +44,14 @@ impl Inherited {
         Self(sockets)
     }
 
+    /// Sockets that nothing listens on are most likely a mistake.
+    pub(super) fn warn_of_rest(&self) {
+        if !self.0.is_empty() {
+            let sockets: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+            tracing::warn!(?sockets, "sockets were handed over that no listener names: set server.listen");
+        }
+    }
+
     /// Those of a name, or all that are left.
     fn named(&mut self, wanted: Option<&str>) -> Vec<Socket> {
         let (taken, rest) = std::mem::take(&mut self.0)
@@ -59,7 +67,7 @@ impl Inherited {
 pub(super) fn listeners(
     server: &ServerConfig,
     tls: Option<&Tls>,
-    mut inherited: Inherited,
+    inherited: &mut Inherited,
 ) -> Result<Vec<Listener>, StartError> {
     let proxies: Arc<_> = server.proxy_protocol_from.clone().into();
     let public = server.listeners.iter().map(|listener| (listener, Surface::Public));
@@ -72,13 +80,9 @@ pub(super) fn listeners(
     for by_name in [true, false] {
         for ((listener, _), place) in wanted.iter().zip(&mut sockets) {
             if named(&listener.address) == by_name {
-                *place = bind(&listener.address, listener.mode, &mut inherited)?;
+                *place = bind(&listener.address, listener.mode, inherited)?;
             }
         }
-    }
-    if !inherited.0.is_empty() {
-        let sockets: Vec<&str> = inherited.0.iter().map(|(name, _)| name.as_str()).collect();
-        tracing::warn!(?sockets, "sockets were handed over that no listener names: set server.listen");
     }
     let mut listeners = Vec::new();
     for ((listener, surface), sockets) in wanted.into_iter().zip(sockets) {
@@ -92,7 +96,12 @@ pub(super) fn listeners(
     Ok(listeners)
 }
 
-fn bind(address: &ListenAddress, mode: u32, inherited: &mut Inherited) -> Result<Vec<Listening>, StartError> {
+/// Binds one place; several sockets may have been handed over for it.
+pub(super) fn bind(
+    address: &ListenAddress,
+    mode: u32,
+    inherited: &mut Inherited,
+) -> Result<Vec<Listening>, StartError> {
     let bound = match address {
         ListenAddress::Tcp(address) => listener::bind(*address).map(|socket| vec![socket]),
         ListenAddress::Unix(path) => listener::bind_file(path, mode).map(|socket| vec![socket]),

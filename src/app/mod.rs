@@ -1,6 +1,7 @@
 //! Floor 7, the composition root: everything is built in floor order, and stopped in reverse. What depends on
 //! the settings is built again for each configuration that is put into effect.
 
+mod acme;
 mod foundation;
 mod listen;
 mod master_key;
@@ -30,6 +31,7 @@ use crate::edge::proxy::tls::TlsError;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::token::{MasterKey, SigningKey};
 use crate::server::access_log;
+use crate::server::acme::SetupError;
 use crate::server::admission::{Admission, Bounds};
 use crate::server::tls::Tls;
 use crate::server::worker::{Parts, Worker};
@@ -83,6 +85,9 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// Certificates by ACME.
+    #[error(transparent)]
+    Acme(#[from] SetupError),
     /// A listener without a socket.
     #[error(
         "no socket was handed over for {address}: start the socket unit, and look at its FileDescriptorName"
@@ -182,6 +187,8 @@ pub struct Running {
     upstreams: Vec<String>,
     bootstrap: Bootstrap,
     accepting: (watch::Sender<bool>, JoinSet<()>),
+    /// The tasks that order certificates, if they are ordered.
+    ordering: Option<JoinSet<()>>,
     phase: watch::Sender<Phase>,
     closing: watch::Sender<bool>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -209,15 +216,18 @@ impl Running {
     pub async fn start_with(
         config: Config,
         clock: Arc<dyn Clock>,
-        inherited: Inherited,
+        mut inherited: Inherited,
     ) -> Result<Self, StartError> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         // Certificates are read and addresses bound before anything else can go wrong halfway.
-        let certificates = Certificates::read(&config)?;
+        let acme = acme::Prepared::new(&config, &clock, &mut inherited)?;
+        let held = acme.as_ref().map(acme::Prepared::held);
+        let certificates = Certificates::read(&config, held.as_ref())?;
         let tls = certificates.acceptor.clone().map(Tls::new);
-        let listeners = listen::listeners(&config.server, tls.as_ref(), inherited)?;
+        let listeners = listen::listeners(&config.server, tls.as_ref(), &mut inherited)?;
+        inherited.warn_of_rest();
         let addresses = listeners.iter().filter_map(|listener| listener.socket.address()).collect();
         let places = listeners.iter().map(|listener| listener.socket.place()).collect();
 
@@ -250,13 +260,14 @@ impl Running {
         }
         let current = Mutex::new(generation);
         Ok(Self {
-            reloader: Arc::new(Reloader { foundation, workers, admission, tls, current }),
+            reloader: Arc::new(Reloader { foundation, workers, admission, tls, held, current }),
             following: None,
             addresses,
             places,
             upstreams,
             bootstrap,
             accepting: (stop_accepting, acceptors),
+            ordering: acme.map(acme::Prepared::start),
             phase,
             closing,
             threads,
@@ -333,6 +344,7 @@ impl Running {
         }
         let foundation = &self.reloader.foundation;
         foundation.draining.store(true, Ordering::Relaxed);
+        drop(self.ordering);
         // What was accepted must reach a worker before the workers close their doors.
         let (stop_accepting, mut acceptors) = self.accepting;
         let _ = stop_accepting.send(true);

@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::foundation::{Certificates, Foundation};
 use super::{StartError, settings};
 use crate::config::{Config, ConfigError, Origin, Place};
+use crate::server::acme::Held;
 use crate::server::admission::{Admission, Bounds};
 use crate::server::generation::Generation;
 use crate::server::tls::Tls;
@@ -66,6 +67,8 @@ pub(super) struct Reloader {
     pub(super) workers: Vec<Worker>,
     pub(super) admission: Admission,
     pub(super) tls: Option<Tls>,
+    /// Certificates that come by ACME, if they do.
+    pub(super) held: Option<Arc<Held>>,
     /// Held while it is replaced: one at a time.
     pub(super) current: Mutex<Arc<Generation>>,
 }
@@ -97,7 +100,7 @@ impl Reloader {
     async fn replace(&self, config: Config, place: &Place) -> Result<u64, ReloadError> {
         let mut current = self.current.lock().await;
         current.config.can_become(&config, place)?;
-        let certificates = block_in_place(|| Certificates::read(&config))?;
+        let certificates = block_in_place(|| Certificates::read(&config, self.held.as_ref()))?;
         let acceptor = certificates.acceptor.clone();
         let number = current.number + 1;
         let generation = Arc::new(self.foundation.generation(number, config, certificates).await?);

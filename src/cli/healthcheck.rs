@@ -46,6 +46,7 @@ use super::load_beside;
 use super::output::Output;
 use crate::config::Config;
 use crate::config::ListenAddress;
+use crate::server::acme::cache::certificate_file;
 
 /// Where every listener says whether it is ready.
 const READY: &str = "/_doorward/readyz";
@@ -145,12 +146,13 @@ fn from_config(config: &Config) -> Result<Question, Failure> {
     let (listener, place) = direct
         .find_map(|listener| Some((listener, reachable(&listener.address)?)))
         .ok_or_else(|| nowhere("every listener requires the PROXY protocol or is"))?;
-    let trust = match &config.server.tls {
-        Some(files) if listener.tls => {
-            let leaf = CertificateDer::from_pem_file(&files.certificate);
+    let trust = match shown_certificate(config).filter(|_| listener.tls) {
+        Some(file) => {
+            let leaf = CertificateDer::from_pem_file(file);
             Some(Trust::Exactly(leaf.map_err(|error| Failure::Failed(Box::new(error)))?))
         }
-        _ => None,
+        None if listener.tls => return Err(Failure::Refused("not ready: no certificate yet".to_owned())),
+        None => None,
     };
     let public = &config.public_url;
     let origin = public.origin();
@@ -161,6 +163,12 @@ fn from_config(config: &Config) -> Result<Question, Failure> {
         authority: origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority).to_owned(),
         path: format!("{}{READY}", public.base_path()),
     })
+}
+
+/// The file with the certificate that is shown now: the one that was ordered, or else the configured one.
+fn shown_certificate(config: &Config) -> Option<PathBuf> {
+    let ordered = config.server.acme.as_ref().map(certificate_file).filter(|file| file.exists());
+    ordered.or_else(|| Some(config.server.tls.as_ref()?.certificate.clone()))
 }
 
 fn nowhere(why: &str) -> Failure {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
 
+use super::acme;
 use super::identity;
 use super::layers;
 use super::listen;
@@ -233,7 +234,7 @@ fn store(store: settings::Store, has_secret: bool, reader: &mut Reader) -> Store
 }
 
 fn server(
-    server: settings::Server,
+    mut server: settings::Server,
     listeners: Vec<ListenerConfig>,
     public_url: &PublicUrl,
     reader: &mut Reader,
@@ -267,6 +268,7 @@ fn server(
             remedy,
         );
     }
+    let acme = server.acme.take().map(|acme| acme::acme(acme, &listeners, public_url, reader));
     let ops_listen = listen::ops(&server, reader);
     ServerConfig {
         workers: server.workers.map_or_else(|| *CORES, Number::size),
@@ -289,6 +291,7 @@ fn server(
         drain: server.drain.0,
         proxy_protocol_from: server.proxy_protocol_from.iter().map(|network| network.0).collect(),
         ops_listen,
+        acme,
         listeners,
     }
 }

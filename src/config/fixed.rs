@@ -19,6 +19,7 @@ impl Config {
             ),
             ("server.workers", self.server.workers == next.server.workers),
             ("server.tls", self.server.tls.is_some() == next.server.tls.is_some()),
+            ("server.acme", self.server.acme == next.server.acme),
             ("store.url", self.store.url.expose() == next.store.url.expose()),
             ("store.connections", self.store.connections == next.store.connections),
             ("secret", expose(self) == expose(next)),

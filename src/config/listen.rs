@@ -30,7 +30,7 @@ pub struct ListenerConfig {
 
 impl ListenerConfig {
     /// Without TLS and PROXY protocol.
-    pub(super) fn plain(address: ListenAddress) -> Self {
+    pub fn plain(address: ListenAddress) -> Self {
         Self { address, mode: SOCKET_MODE, tls: false, proxy_protocol: false }
     }
 }
@@ -76,7 +76,7 @@ impl ListenAddress {
     }
 
     /// Whether two listeners would be one.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         self == other && !matches!(self, Self::Tcp(address) if address.port() == 0)
     }
 }
@@ -108,8 +108,8 @@ pub(super) fn listeners(server: &Server, reader: &mut Reader) -> Vec<ListenerCon
         if listener.mode.is_some() && !matches!(address, ListenAddress::Unix(_)) {
             reader.problem(&listener.at("mode"), "is for socket files only", "leave it out");
         }
-        if listener.tls == Some(true) && server.tls.is_none() {
-            let remedy = "set server.tls, or leave it out";
+        if listener.tls == Some(true) && !speaks_tls(server) {
+            let remedy = "set server.tls or server.acme, or leave it out";
             reader.problem(&listener.at("tls"), "needs a certificate", remedy);
         }
         all.push(complete(address, Some(listener), server));
@@ -147,7 +147,7 @@ fn complete(address: ListenAddress, written: Option<&Listener>, server: &Server)
     let said = written.and_then(|listener| listener.tls);
     ListenerConfig {
         mode: written.and_then(|listener| listener.mode).map_or(SOCKET_MODE, |mode| mode.0),
-        tls: server.tls.is_some() && said.unwrap_or(!is_file),
+        tls: speaks_tls(server) && said.unwrap_or(!is_file),
         proxy_protocol: written
             .and_then(|listener| listener.proxy_protocol)
             .unwrap_or(server.proxy_protocol)
@@ -156,8 +156,12 @@ fn complete(address: ListenAddress, written: Option<&Listener>, server: &Server)
     }
 }
 
+fn speaks_tls(server: &Server) -> bool {
+    server.tls.is_some() || server.acme.is_some()
+}
+
 /// The address with its file name made relative to the configuration file's directory.
-fn placed(address: &ListenAddress, path: &str, reader: &mut Reader) -> ListenAddress {
+pub(super) fn placed(address: &ListenAddress, path: &str, reader: &mut Reader) -> ListenAddress {
     let ListenAddress::Unix(file) = address else { return address.clone() };
     let file = resolved(file, reader);
     if file.as_os_str().len() > LONGEST_PATH {

@@ -3,6 +3,7 @@
 //! [`load`] reads defaults, file, environment and flags, in that order, and returns a [`Config`] or
 //! *every* problem found, each with its TOML path, line, cause and remedy.
 
+mod acme;
 mod file;
 mod fixed;
 mod header_name;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
+pub use self::acme::{AcmeChallenge, AcmeConfig};
 pub use self::file::{Flags, Source, load};
 pub use self::identity::{AssertionConfig, AttributionConfig, BearerConfig, ClaimValue, IdentityConfig};
 pub use self::listen::{ListenAddress, ListenerConfig};
@@ -93,8 +95,10 @@ pub struct ServerConfig {
     pub ops_listen: Option<ListenAddress>,
     /// Data-plane threads; at least one.
     pub workers: usize,
-    /// Certificate and key for the listeners that speak TLS.
+    /// Certificate and key for the listeners that speak TLS; with `acme`, until there is another.
     pub tls: Option<TlsFiles>,
+    /// Certificates that the gateway orders by itself.
+    pub acme: Option<AcmeConfig>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Peers that may begin a connection with a PROXY protocol header.

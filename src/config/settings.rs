@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use super::acme::Acme;
 use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::pem::{CertificateFile, KeyFile};
@@ -91,6 +92,8 @@ section! {
         /// Certificate and key for every address in `listen`. Without it they speak plain HTTP, as socket files
         /// always do unless their table says `tls = true`.
         tls: Option<Tls>, r#"{ certificate = "tls.crt", key = "tls.key" }"#;
+        /// Certificates that the gateway orders and renews by itself.
+        acme: Option<Acme>, "{ agree_to_terms = true }";
         /// Addresses or networks of proxies in front of the gateway, whose `X-Forwarded-*` headers are
         /// believed; `unix`: whoever connects to a socket file. Everyone listed here can pose as any client.
         trusted_proxies: Vec<TrustedNetwork> = "[]", r#"["10.0.0.0/8"]"#;

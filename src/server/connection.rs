@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::acme::CHALLENGE_PROTOCOL;
 use super::dispatch::Dispatch;
 use super::generation::Current;
 use super::head_timeout::{HeadTimeout, Serving};
@@ -92,7 +93,12 @@ pub async fn serve(stream: Stream, tls: Option<TlsAcceptor>, setting: Setting) {
     match shaken.await {
         Ok(Ok(Shaken::Plain(stream, http2))) => Box::pin(run(stream, http2, setting)).await,
         Ok(Ok(Shaken::Tls(stream))) => {
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let protocol = stream.get_ref().1.alpn_protocol();
+            // The handshake was all that an authority wanted (RFC 8737, 3).
+            if protocol == Some(CHALLENGE_PROTOCOL) {
+                return;
+            }
+            let http2 = protocol == Some(b"h2");
             Box::pin(run(*stream, http2, setting)).await;
         }
         Ok(Err(error)) => tracing::debug!(client.ip = %client, %error, "a connection was not set up"),

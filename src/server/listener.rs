@@ -67,7 +67,12 @@ impl Listening {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Accepted, IpAddr)> {
+    /// The next connection, and the address of its other end.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be accepted, as when descriptors run out.
+    pub async fn accept(&self) -> io::Result<(Accepted, IpAddr)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;

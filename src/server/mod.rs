@@ -1,6 +1,7 @@
 //! Floor 6, process-level HTTP: listeners, workers, limits, drain. Decides nothing.
 
 pub mod access_log;
+pub mod acme;
 pub mod admission;
 mod compat;
 pub mod connection;

@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
+use super::acme::{CHALLENGE_PROTOCOL, Held, Resolver};
 use crate::config::TlsFiles;
 use crate::edge::proxy::tls::{self, TlsError};
 
@@ -42,6 +45,32 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(TlsError::Setup)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols(&[b"h2", b"http/1.1"]);
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The same with the certificates that are held, or else those in the files; and answers challenges.
+///
+/// # Errors
+///
+/// [`TlsError`] as for [`acceptor`].
+pub fn acceptor_by_acme(held: Arc<Held>, fallback: Option<&TlsFiles>) -> Result<TlsAcceptor, TlsError> {
+    let fallback = fallback.map(certified_key).transpose()?;
+    let resolver = Resolver::new(held, fallback);
+    let builder = rustls::ServerConfig::builder().with_no_client_auth();
+    let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = protocols(&[b"h2", b"http/1.1", CHALLENGE_PROTOCOL]);
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certified_key(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = tls::certificates(&files.certificate)?;
+    let key = any_supported_type(&tls::private_key(&files.key)?).map_err(TlsError::Setup)?;
+    let certified = CertifiedKey::new(chain, key);
+    certified.keys_match().map_err(TlsError::Setup)?;
+    Ok(Arc::new(certified))
+}
+
+fn protocols(names: &[&[u8]]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| name.to_vec()).collect()
 }

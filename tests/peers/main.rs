@@ -5,6 +5,7 @@
 
 mod accessibility;
 mod account;
+mod acme;
 mod browser;
 mod compat;
 mod phoenix;

@@ -1,5 +1,6 @@
 //! What the settings come to, and what is wrong with them.
 
+mod acme;
 mod example;
 mod identity;
 mod layers;

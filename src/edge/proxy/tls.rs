@@ -56,7 +56,12 @@ pub fn connector(upstream: &UpstreamConfig) -> Result<Option<(TlsConnector, Serv
     Ok(Some((TlsConnector::from(Arc::new(config)), server_name)))
 }
 
-fn authorities(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
+/// The authorities in a file, or the system's.
+///
+/// # Errors
+///
+/// [`TlsError`] if there is none.
+pub fn authorities(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let certificates = match file {
         Some(path) => certificates(path)?,
