@@ -20,6 +20,9 @@ pub use self::listen::Inherited;
 pub use self::settings::load;
 use crate::config::{Config, LogFormat, UpstreamAddress, UpstreamConfig};
 use crate::edge::page::Site;
+use crate::edge::proxy::health;
+use crate::edge::proxy::health::Checks;
+use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::proxy::tls::TlsError;
 use crate::edge::web::{Bounces, Services, Web};
@@ -136,6 +139,8 @@ pub fn serve(config: Config) -> Result<(), StartError> {
 /// A running gateway.
 pub struct Running {
     config: Arc<Config>,
+    #[expect(dead_code, reason = "held for its drop")]
+    checks: Checks,
     addresses: Vec<SocketAddr>,
     /// Every listener, for people to read.
     places: Vec<String>,
@@ -181,9 +186,8 @@ impl Running {
         }
         // Certificates are read and addresses bound before anything else can go wrong halfway.
         let tls = config.server.tls.as_ref().map(server::tls::acceptor).transpose()?;
-        for upstream in &config.upstreams {
-            upstream_tls::connector(upstream)?;
-        }
+        let connectors: Vec<_> =
+            config.upstreams.iter().map(upstream_tls::connector).collect::<Result<_, _>>()?;
         let listeners = listen::listeners(&config.server, tls.as_ref(), inherited)?;
         let addresses = listeners.iter().filter_map(|listener| listener.socket.address()).collect();
         let places = listeners.iter().map(|listener| listener.socket.place()).collect();
@@ -214,6 +218,10 @@ impl Running {
 
         let upstreams = config.upstreams.iter().map(described).collect();
         sample::start_where_wanted(&mut config).await?;
+        let parts = config.upstreams.iter().zip(&connectors);
+        let parts = parts.map(|(upstream, connector)| UpstreamParts::new(upstream, connector.as_ref()));
+        let upstream_parts: Arc<[UpstreamParts]> = parts.collect::<Result<_, _>>()?;
+        let checks = health::start(&config.upstreams, &upstream_parts);
         let config = Arc::new(config);
         let watching = tokio::spawn(revocations.clone().watch());
         wait_until_fresh(&revocations).await?;
@@ -246,6 +254,7 @@ impl Running {
         let resolver = Arc::new(Resolver::new(sessions, api_keys));
         let parts = Parts {
             config: Arc::clone(&config),
+            upstreams: upstream_parts,
             shared: Shared {
                 site: Arc::new(site),
                 web: Arc::new(web),
@@ -289,6 +298,7 @@ impl Running {
         }
         Ok(Self {
             config,
+            checks,
             addresses,
             places,
             upstreams,
@@ -381,10 +391,15 @@ impl Running {
 
 /// An upstream in one line: its name and where it is.
 fn described(upstream: &UpstreamConfig) -> String {
-    match &upstream.address {
-        UpstreamAddress::Sample => format!("{}: the built-in sample dashboard", upstream.name),
-        UpstreamAddress::Tcp { host, port, .. } => format!("{}: {host}:{port}", upstream.name),
-    }
+    let servers: Vec<String> = upstream
+        .servers
+        .iter()
+        .map(|server| match server {
+            UpstreamAddress::Sample => "the built-in sample dashboard".to_owned(),
+            server => server.to_string(),
+        })
+        .collect();
+    format!("{}: {}", upstream.name, servers.join(", "))
 }
 
 fn join(thread: std::thread::JoinHandle<()>) {

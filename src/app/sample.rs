@@ -23,13 +23,14 @@ border-bottom:1px solid #8886}code{font-size:.95em}";
 /// Starts the sample on a loopback port of its own and points the upstreams that want it there.
 pub(super) async fn start_where_wanted(config: &mut Config) -> Result<(), StartError> {
     let wanting = |address: &UpstreamAddress| *address == UpstreamAddress::Sample;
-    if !config.upstreams.iter().any(|upstream| wanting(&upstream.address)) {
+    if !config.upstreams.iter().any(|upstream| upstream.servers.iter().any(wanting)) {
         return Ok(());
     }
     let listener = TcpListener::bind((LOOPBACK, 0)).await?;
     let port = listener.local_addr()?.port();
-    for upstream in config.upstreams.iter_mut().filter(|upstream| wanting(&upstream.address)) {
-        upstream.address = UpstreamAddress::Tcp { host: LOOPBACK.to_string(), port, tls: false };
+    let servers = config.upstreams.iter_mut().flat_map(|upstream| &mut upstream.servers);
+    for server in servers.filter(|server| wanting(server)) {
+        *server = UpstreamAddress::Tcp { host: LOOPBACK.to_string(), port, tls: false };
     }
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

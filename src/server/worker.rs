@@ -24,8 +24,7 @@ use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forwarded::Peer;
 use crate::edge::proxy::Proxy;
 use crate::edge::proxy::open::Streams;
-use crate::edge::proxy::pool::Upstream;
-use crate::edge::proxy::tls;
+use crate::edge::proxy::servers::{Upstream, UpstreamParts};
 use crate::edge::proxy::upgrade::Hold;
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts};
@@ -57,6 +56,8 @@ pub struct HandOver {
 pub struct Parts {
     /// The settings.
     pub config: Arc<Config>,
+    /// For its upstreams, in the order of the settings.
+    pub upstreams: Arc<[UpstreamParts]>,
     /// For its dispatch.
     pub shared: Shared,
     /// For its authenticator.
@@ -119,8 +120,8 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
         .config
         .upstreams
         .iter()
-        // The composition root has built every connector once; one that fails now refuses its connections.
-        .map(|upstream| Rc::new(Upstream::new(upstream, tls::connector(upstream).ok().flatten())))
+        .zip(&*parts.upstreams)
+        .map(|(config, parts)| Rc::new(Upstream::new(config, parts)))
         .collect();
     let streams = Streams::new(Rc::clone(&gate));
     tokio::task::spawn_local(Rc::clone(&streams).watch());

@@ -22,6 +22,7 @@ mod framing;
 mod graphql;
 mod identity_headers;
 mod open_streams;
+mod servers;
 mod shadow;
 mod listeners;
 mod proxy_protocol;
