@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rustls_pki_types::ServerName;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -13,6 +12,8 @@ use super::sample::Sample;
 use super::{StartError, audit_key, open_store};
 use crate::config::Config;
 use crate::edge::page::Site;
+use crate::edge::proxy::health;
+use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::web::{Bounces, Services, Web};
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
@@ -44,7 +45,7 @@ use crate::store::Store;
 pub(super) struct Certificates {
     /// For the listeners, if they speak TLS.
     pub(super) acceptor: Option<TlsAcceptor>,
-    connectors: Vec<Option<(TlsConnector, ServerName<'static>)>>,
+    connectors: Vec<Option<TlsConnector>>,
 }
 
 impl Certificates {
@@ -163,6 +164,12 @@ impl Foundation {
         self.sample.serve(&mut config).await?;
         // It was of use at the first start only.
         config.login.admin_password = None;
+        let parts = config.upstreams.iter().zip(&certificates.connectors).map(|(upstream, connector)| {
+            UpstreamParts::new(upstream, connector.as_ref())
+                .map_err(|cause| StartError::tls(&format!("upstreams.{}.tls", upstream.name), cause))
+        });
+        let upstreams: Arc<[UpstreamParts]> = parts.collect::<Result<_, _>>()?;
+        let checks = health::start(&config.upstreams, &upstreams);
         let (store, clock) = (&self.store, &self.clock);
         let sessions = Sessions::new(
             config.session.clone(),
@@ -214,7 +221,8 @@ impl Foundation {
                 outage_grace: config.store.outage_grace,
             },
             keys: self.assertion_keys.clone(),
-            connectors: certificates.connectors,
+            upstreams,
+            checks,
             config,
         })
     }

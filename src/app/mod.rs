@@ -374,10 +374,15 @@ impl Running {
 
 /// An upstream in one line: its name and where it is.
 fn described(upstream: &UpstreamConfig) -> String {
-    match &upstream.address {
-        UpstreamAddress::Sample => format!("{}: the built-in sample dashboard", upstream.name),
-        UpstreamAddress::Tcp { host, port, .. } => format!("{}: {host}:{port}", upstream.name),
-    }
+    let servers: Vec<String> = upstream
+        .servers
+        .iter()
+        .map(|server| match server {
+            UpstreamAddress::Sample => "the built-in sample dashboard".to_owned(),
+            server => server.to_string(),
+        })
+        .collect();
+    format!("{}: {}", upstream.name, servers.join(", "))
 }
 
 fn join(thread: std::thread::JoinHandle<()>) {

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
 use super::LOOPBACK;
-use crate::config::{Config, UpstreamAddress, UpstreamConfig};
+use crate::config::{Config, UpstreamAddress};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;\
 color-scheme:light dark}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .6rem;\
@@ -25,12 +25,12 @@ border-bottom:1px solid #8886}code{font-size:.95em}";
 pub(super) struct Sample(OnceCell<u16>);
 
 impl Sample {
-    /// Points the upstreams that want the sample there.
+    /// Points the servers that are the sample there.
     pub(super) async fn serve(&self, config: &mut Config) -> std::io::Result<()> {
-        let wanting = |upstream: &&mut UpstreamConfig| upstream.address == UpstreamAddress::Sample;
-        for upstream in config.upstreams.iter_mut().filter(wanting) {
+        let servers = config.upstreams.iter_mut().flat_map(|upstream| &mut upstream.servers);
+        for server in servers.filter(|server| **server == UpstreamAddress::Sample) {
             let port = *self.0.get_or_try_init(start).await?;
-            upstream.address = UpstreamAddress::Tcp { host: LOOPBACK.to_string(), port, tls: false };
+            *server = UpstreamAddress::Tcp { host: LOOPBACK.to_string(), port, tls: false };
         }
         Ok(())
     }

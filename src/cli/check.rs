@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::config::Origin;
 use crate::config::RouteConfig;
 use crate::config::UpstreamAddress;
-use crate::config::UpstreamProtocol;
 use crate::policy::Enforce;
 use crate::policy::Rule;
 use crate::policy::When;
@@ -144,18 +143,15 @@ fn upstream(route: &RouteConfig, config: &Config) -> (String, String) {
     let Some(upstream) = route.upstream.and_then(|index| config.upstreams.get(index)) else {
         return ("-".to_owned(), "-".to_owned());
     };
-    let address = match &upstream.address {
-        UpstreamAddress::Sample => "built-in sample".to_owned(),
-        UpstreamAddress::Tcp { host, port, tls } => {
-            let scheme = match (tls, upstream.protocol) {
-                (true, _) => "https",
-                (false, UpstreamProtocol::Http1) => "http",
-                (false, UpstreamProtocol::Http2) => "h2c",
-            };
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            format!("{scheme}://{host}:{port}")
-        }
-    };
+    let address: Vec<String> = upstream
+        .servers
+        .iter()
+        .map(|server| match server {
+            UpstreamAddress::Sample => "built-in sample".to_owned(),
+            server => server.url(upstream.protocol),
+        })
+        .collect();
+    let address = address.join(", ");
     (upstream.name.clone(), address)
 }
 

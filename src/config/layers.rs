@@ -294,6 +294,7 @@ fn flag_layers(flags: &Flags, before: &Figment, problems: &mut Vec<Problem>) -> 
             }
             Some([Value::Dict(tag, only)]) => {
                 let mut only = only.clone();
+                only.remove("servers");
                 only.insert("url".into(), url.as_str().into());
                 layers.push(layer("--upstream", &["upstreams"], vec![Value::Dict(*tag, only)].into()));
             }

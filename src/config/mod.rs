@@ -21,6 +21,7 @@ mod reference;
 mod rules;
 mod schema;
 mod section;
+mod servers;
 mod settings;
 mod tokens;
 mod upstream;
@@ -44,6 +45,7 @@ pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;
 pub use self::schema::schema;
+pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
 pub use self::tokens::TokenConfig;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -331,8 +333,12 @@ pub enum LogFormat {
 pub struct UpstreamConfig {
     /// Unique; what routes and logs say.
     pub name: String,
-    /// Where it is.
-    pub address: UpstreamAddress,
+    /// Where it is: at one server or at several that are alike.
+    pub servers: Vec<UpstreamAddress>,
+    /// Which of them a request goes to.
+    pub balance: Balance,
+    /// When one of them is left out.
+    pub health: HealthConfig,
     /// Which HTTP it speaks.
     pub protocol: UpstreamProtocol,
     /// Trust and client certificate, for `https`.
@@ -351,20 +357,11 @@ pub struct UpstreamConfig {
     pub paths: PathOptIns,
 }
 
-/// Where an upstream is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpstreamAddress {
-    /// The built-in sample dashboard, served by this process.
-    Sample,
-    /// A TCP address.
-    Tcp {
-        /// Name or address, without brackets.
-        host: String,
-        /// Port.
-        port: u16,
-        /// Whether TLS is spoken.
-        tls: bool,
-    },
+impl UpstreamConfig {
+    /// Whether TLS is spoken to it.
+    pub fn is_secure(&self) -> bool {
+        self.servers.iter().any(UpstreamAddress::is_secure)
+    }
 }
 
 /// Which HTTP an upstream speaks.

@@ -13,11 +13,12 @@ use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::Required;
 use super::section::section;
+use super::servers::{CheckPath, StatusRange, UpstreamUrl};
 use super::values::{
     Admin, AnyRole, Document, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn,
-    PersonRole, Prefix, RequestLine, Span, TrustedNetwork, UpstreamUrl,
+    PersonRole, Prefix, RequestLine, Span, TrustedNetwork,
 };
-use super::{Compat, Expect, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
+use super::{Balance, Compat, Expect, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::graphql::OperationType;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -298,9 +299,15 @@ section! {
     Upstream {
         /// Unique name, for routes and logs.
         name: Required<Name>, r#""app""#;
-        /// Where it is: `http://HOST:PORT`, `https://HOST:PORT`, `h2c://HOST:PORT` for HTTP/2 without TLS, or
-        /// `builtin:sample` for the sample dashboard inside the gateway.
-        url: Required<UpstreamUrl>, r#""http://127.0.0.1:6006""#;
+        /// Where it is: `http://HOST:PORT`, `https://HOST:PORT`, `h2c://HOST:PORT` for HTTP/2 without TLS,
+        /// `unix:/PATH` or `h2c+unix:/PATH` for a Unix socket, or `builtin:sample` for the sample dashboard
+        /// inside the gateway. Several servers that are alike share the requests.
+        url or servers: Required<Vec<UpstreamUrl>>, r#"["http://127.0.0.1:6006"]"#;
+        /// Which of several servers a request goes to: the next (`round-robin`), or the one with the fewest
+        /// requests at the moment (`least-connections`). Another one gets it only where the connection failed.
+        balance: Balance = r#""round-robin""#, r#""least-connections""#;
+        /// When a server is left out.
+        health: Health = "{}", r#"{ path = "/healthz" }"#;
         /// Which HTTP an `https://` server speaks. gRPC needs `http2`.
         protocol: Option<UpstreamProtocol>, r#""http2""#;
         /// Trust and client certificate, for `https://`.
@@ -330,6 +337,28 @@ section! {
         preserve_host: bool = "true", "false";
         /// Spellings of paths it needs that are refused otherwise.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
+    }
+}
+
+section! {
+    /// When one of several servers is left out: after failures of requests, for a growing time, and while a
+    /// regular check fails. Where all are left out, requests go to all the same.
+    Health {
+        /// Path that every server is asked for regularly, with its own host. By default none is.
+        path: Option<CheckPath>, r#""/healthz""#;
+        /// How often.
+        interval: Span<1, HOUR> = r#""10s""#, r#""30s""#;
+        /// How long an answer may take, the connection included.
+        timeout: Span<1, {5 * MINUTE}> = r#""3s""#, r#""1s""#;
+        /// Good answers: `200`, a class such as `2xx`, or a range such as `200-399`.
+        status: Vec<StatusRange> = r#"["2xx"]"#, r#"["2xx", "401"]"#;
+        /// After so many failures in a row a server is left out: requests that could not connect or broke off
+        /// without an answer, or checks. One good check brings it back.
+        failures: Number<1, 1000> = "3", "1";
+        /// How old the first failure of requests may be.
+        window: Span<1, HOUR> = r#""30s""#, r#""1m""#;
+        /// How long failed requests keep a server out at first; doubled each time, up to five minutes.
+        pause: Span<1, HOUR> = r#""5s""#, r#""30s""#;
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::identity;
 use super::reader::{Reader, join};
 use super::section::Section;
+use super::servers;
 use super::settings::Paths;
 use super::settings::Upstream;
 use super::values::PathOptIn;
@@ -51,19 +52,20 @@ pub(super) fn upstreams(
 }
 
 fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reader) -> Option<UpstreamConfig> {
-    let url = upstream.url.0.clone()?;
-    let secure = matches!(url.address, UpstreamAddress::Tcp { tls: true, .. });
-    if let UpstreamAddress::Tcp { host, port, .. } = &url.address
-        && listen.iter().any(|own| own.port() == *port && reaches(host, own.ip()))
-    {
-        reader.problem(
-            &upstream.at("url"),
-            "is the gateway itself",
-            "write the address of the server behind it",
-        );
+    let (addresses, cleartext_http2) = servers::servers(&upstream, reader)?;
+    let secure = addresses.iter().any(UpstreamAddress::is_secure);
+    let is_ours = |server: &UpstreamAddress| match server {
+        UpstreamAddress::Tcp { host, port, .. } => {
+            listen.iter().any(|own| own.port() == *port && reaches(host, own.ip()))
+        }
+        UpstreamAddress::Sample | UpstreamAddress::Unix { .. } => false,
+    };
+    if addresses.iter().any(is_ours) {
+        let place = servers::place(&upstream, reader);
+        reader.problem(&place, "is the gateway itself", "write the address of the server behind it");
     }
     let protocol = match upstream.protocol {
-        Some(UpstreamProtocol::Http2) if !secure && !url.cleartext_http2 => {
+        Some(UpstreamProtocol::Http2) if !secure && !cleartext_http2 => {
             reader.problem(
                 &upstream.at("protocol"),
                 "http2 without TLS needs its own scheme",
@@ -71,7 +73,7 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
             );
             UpstreamProtocol::Http2
         }
-        Some(UpstreamProtocol::Http1) if url.cleartext_http2 => {
+        Some(UpstreamProtocol::Http1) if cleartext_http2 => {
             reader.problem(
                 &upstream.at("protocol"),
                 "contradicts h2c://, which is HTTP/2",
@@ -80,7 +82,7 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
             UpstreamProtocol::Http2
         }
         Some(protocol) => protocol,
-        None if url.cleartext_http2 => UpstreamProtocol::Http2,
+        None if cleartext_http2 => UpstreamProtocol::Http2,
         None => UpstreamProtocol::Http1,
     };
     let tls = upstream.tls;
@@ -102,7 +104,9 @@ fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reade
     }
     Some(UpstreamConfig {
         name: upstream.name.0?.0,
-        address: url.address,
+        servers: addresses,
+        balance: upstream.balance,
+        health: servers::health(upstream.health, reader),
         protocol,
         tls: UpstreamTls {
             ca: tls.ca.map(|file| file.0),

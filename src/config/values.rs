@@ -17,7 +17,7 @@ use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
-use super::{Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamAddress, UpstreamProtocol};
+use super::{Balance, Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamProtocol};
 use crate::model::graphql::OperationType;
 use crate::model::jwt::JwtAlgorithm;
 use crate::model::network;
@@ -216,6 +216,7 @@ choice! {
         "admin" => Self(Role::Admin),
         "agent" => Self(Role::Agent),
     }
+    Balance { "round-robin" => Self::RoundRobin, "least-connections" => Self::LeastConnections }
     UpstreamProtocol { "http1" => Self::Http1, "http2" => Self::Http2 }
     HeaderPreset {
         "standard" => Self::Standard,
@@ -307,13 +308,6 @@ pub(super) struct Level(pub(super) String);
 #[derive(Clone, Debug)]
 pub(super) struct FieldName(pub(super) String);
 
-/// Where an upstream is and whether it speaks HTTP/2 without TLS.
-#[derive(Clone, Debug)]
-pub(super) struct UpstreamUrl {
-    pub(super) address: UpstreamAddress,
-    pub(super) cleartext_http2: bool,
-}
-
 text! {
     ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(Fault::from);
     PublicUrl, "a URL such as \"https://app.example.com\"", |text| {
@@ -364,7 +358,6 @@ text! {
         }
         Err("is no GraphQL name: write letters, digits and _ only".into())
     };
-    UpstreamUrl, "a URL such as \"http://127.0.0.1:6006\"", upstream_url;
 }
 
 fn host_name(text: &str) -> Result<HostName, Fault> {
@@ -397,24 +390,4 @@ fn level(text: &str) -> Result<Level, Fault> {
         return Err("is no log filter: write off, error, warn, info, debug, trace, or a list such as \"info,doorward=debug\"".into());
     }
     Ok(Level(text.to_owned()))
-}
-
-fn upstream_url(text: &str) -> Result<UpstreamUrl, Fault> {
-    const FORMS: &str = "write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or builtin:sample";
-    if text == "builtin:sample" {
-        return Ok(UpstreamUrl { address: UpstreamAddress::Sample, cleartext_http2: false });
-    }
-    let (cleartext_http2, plain) = match text.strip_prefix("h2c://") {
-        Some(rest) => (true, format!("http://{rest}")),
-        None => (false, text.to_owned()),
-    };
-    let url = PublicUrl::parse(&plain).map_err(|what| Fault::new(what, FORMS))?;
-    if !url.base_path().is_empty() {
-        return Err(Fault::new("has a path", "leave it out here and write it as `add_prefix` of the route"));
-    }
-    let (host, port) = (url.host().to_owned(), url.port());
-    if port == 0 {
-        return Err(Fault::new("has port 0", FORMS));
-    }
-    Ok(UpstreamUrl { address: UpstreamAddress::Tcp { host, port, tls: url.is_secure() }, cleartext_http2 })
 }

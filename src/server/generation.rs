@@ -7,9 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls_pki_types::ServerName;
 use tokio::sync::watch;
-use tokio_rustls::TlsConnector;
 
 use super::access_log::AccessLog;
 use super::connection::ConnectionLimits;
@@ -18,8 +16,9 @@ use super::refused_log::RefusedLog;
 use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::proxy::Proxy;
+use crate::edge::proxy::health::Checks;
 use crate::edge::proxy::open::Streams;
-use crate::edge::proxy::pool::Upstream;
+use crate::edge::proxy::servers::{Upstream, UpstreamParts};
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
 use crate::model::jwt::RotatingKeys;
@@ -36,8 +35,10 @@ pub struct Generation {
     pub authenticator: AuthenticatorParts,
     /// For each thread's gate: they sign what upstreams are told.
     pub keys: RotatingKeys,
-    /// What each upstream needs to be spoken to over TLS, in the order of the settings.
-    pub connectors: Vec<Option<(TlsConnector, ServerName<'static>)>>,
+    /// The ways to each upstream, in the order of the settings.
+    pub upstreams: Arc<[UpstreamParts]>,
+    /// What looks after their servers, as long as this generation is in effect.
+    pub checks: Checks,
 }
 
 /// What belongs to a thread and outlives every generation on it.
@@ -86,15 +87,15 @@ impl Current {
 }
 
 fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
-    let Generation { config, shared, authenticator, keys, connectors, .. } = generation;
+    let Generation { config, shared, authenticator, keys, upstreams, .. } = generation;
     let authenticator =
         Authenticator::new(authenticator.clone(), generation.number, Rc::clone(&lasting.remembering));
     let gate = Rc::new(Gate::new(config, authenticator, keys.clone()));
     let upstreams = config
         .upstreams
         .iter()
-        .zip(connectors)
-        .map(|(upstream, connector)| Rc::new(Upstream::new(upstream, connector.clone())))
+        .zip(&**upstreams)
+        .map(|(upstream, parts)| Rc::new(Upstream::new(upstream, parts)))
         .collect();
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
     let streams = Streams::new(Rc::clone(&gate));

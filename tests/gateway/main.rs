@@ -27,6 +27,7 @@ mod identity_headers;
 mod open_streams;
 mod reload;
 mod minted;
+mod servers;
 mod shadow;
 mod listeners;
 mod proxy_protocol;

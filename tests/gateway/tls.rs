@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
@@ -90,8 +91,11 @@ async fn a_tls_listener_speaks_http1_and_http2_and_tells_upstreams_so() {
     assert_eq!(gateway.get("/public", "").await.status, 0);
 }
 
+/// What a TLS upstream was sent.
+type Heard = Arc<Mutex<Vec<String>>>;
+
 /// A TLS upstream that answers every connection once; asks for a client certificate of `clients`, if given.
-async fn tls_upstream(folder: &Path, clients: Option<&Authority>) -> SocketAddr {
+async fn tls_upstream(folder: &Path, clients: Option<&Authority>) -> (SocketAddr, Heard) {
     let chain = vec![CertificateDer::from_pem_file(folder.join("upstream.crt")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(folder.join("upstream.key")).unwrap();
     let builder = rustls::ServerConfig::builder();
@@ -106,13 +110,16 @@ async fn tls_upstream(folder: &Path, clients: Option<&Authority>) -> SocketAddr 
     let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let heard = Heard::default();
+    let list = Arc::clone(&heard);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, list) = (acceptor.clone(), Arc::clone(&list));
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 let mut buffer = [0; 4096];
-                let _ = stream.read(&mut buffer).await;
+                let read = stream.read(&mut buffer).await.unwrap_or(0);
+                list.lock().unwrap().push(String::from_utf8_lossy(&buffer[..read]).into_owned());
                 let _ = stream
                     .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
                     .await;
@@ -120,7 +127,7 @@ async fn tls_upstream(folder: &Path, clients: Option<&Authority>) -> SocketAddr 
             });
         }
     });
-    address
+    (address, heard)
 }
 
 async fn status_through(tls: &str, upstream: SocketAddr) -> u16 {
@@ -141,7 +148,7 @@ async fn an_upstreams_certificate_must_be_signed_by_its_authority_for_its_name()
     std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
     std::fs::write(folder.path().join("other.crt"), &other.pem).unwrap();
     authority.sign(folder.path(), "upstream", "localhost");
-    let upstream = tls_upstream(folder.path(), None).await;
+    let (upstream, _) = tls_upstream(folder.path(), None).await;
     assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/ca.crt\" }}"), upstream).await, 200);
     assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/other.crt\" }}"), upstream).await, 502);
     let named = format!("tls = {{ ca = \"{place}/ca.crt\", server_name = \"elsewhere.example\" }}");
@@ -157,7 +164,7 @@ async fn an_upstream_that_wants_a_client_certificate_gets_ours() {
     std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
     authority.sign(folder.path(), "upstream", "localhost");
     clients.sign(folder.path(), "client", "gateway");
-    let upstream = tls_upstream(folder.path(), Some(&clients)).await;
+    let (upstream, _) = tls_upstream(folder.path(), Some(&clients)).await;
     let ours = format!(
         "tls = {{ ca = \"{place}/ca.crt\", certificate = \"{place}/client.crt\", key = \"{place}/client.key\" }}"
     );
@@ -272,4 +279,43 @@ async fn another_certificate_is_shown_to_new_connections_and_a_broken_one_is_not
     let without = text.replace("tls = ", "#");
     let refused = gateway.reload(&without).await.unwrap_err().to_string();
     assert!(refused.contains("server.tls: cannot change while the gateway runs"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_and_each_check_is_spoken_to_with_our_certificate_and_a_silent_server_is_replaced() {
+    install_provider();
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display();
+    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+    authority.sign(folder.path(), "upstream", "localhost");
+    clients.sign(folder.path(), "client", "gateway");
+    // Accepts connections and never shakes hands.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut servers = vec![format!("\"https://localhost:{}\"", silent.local_addr().unwrap().port())];
+    let mut all = Vec::new();
+    for _ in 0..2 {
+        let (upstream, heard) = tls_upstream(folder.path(), Some(&clients)).await;
+        servers.push(format!("\"https://localhost:{}\"", upstream.port()));
+        all.push(heard);
+    }
+    let gateway = Gateway::configured(&format!(
+        "[[upstreams]]\nname = \"app\"\nservers = [{}]\ntimeouts.connect = \"1s\"\n\
+         tls = {{ ca = \"{place}/ca.crt\", certificate = \"{place}/client.crt\", key = \"{place}/client.key\" }}\n\
+         health = {{ path = \"/health\", interval = \"1h\", failures = 100 }}\n{ROUTES}",
+        servers.join(", ")
+    ))
+    .await;
+    for _ in 0..6 {
+        assert_eq!(gateway.get("/public", "").await.status, 200);
+    }
+    for heard in all {
+        let both = async {
+            let has = |line: &str| heard.lock().unwrap().iter().any(|head| head.starts_with(line));
+            while !has("GET /health HTTP/1.1\r\n") || !has("GET /public HTTP/1.1\r\n") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("a check and a request", both).await;
+    }
 }

@@ -24,6 +24,11 @@ struct Streamlit {
 
 impl Streamlit {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more options.
+    async fn start_with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut run = Command::new(python());
@@ -31,9 +36,11 @@ impl Streamlit {
         run.args(["--server.address", "127.0.0.1", "--server.port", &port.to_string()]);
         run.args(["--server.headless", "true", "--server.fileWatcherType", "none"]);
         run.args(["--browser.gatherUsageStats", "false"]);
+        run.args(options);
         let process = Process::start("streamlit", directory.path(), &run);
         let address = format!("127.0.0.1:{port}");
-        let process = process.ready(&format!("http://{address}/_stcore/health"), START).await;
+        let process =
+            process.ready(&format!("http://{address}{}/_stcore/health", base_of(options)), START).await;
         Self { address, _process: process, _directory: directory }
     }
 
@@ -61,6 +68,14 @@ impl Streamlit {
         ))
         .await
     }
+}
+
+/// Below which path Streamlit believes itself.
+fn base_of(options: &[&str]) -> String {
+    options
+        .windows(2)
+        .find(|pair| pair[0] == "--server.baseUrlPath")
+        .map_or_else(String::new, |pair| format!("/{}", pair[1]))
 }
 
 /// The opening handshake (RFC 6455, 4.1) as Streamlit's page makes it.
@@ -93,6 +108,52 @@ async fn click_of_a_member_travels_over_the_websocket() {
         browser.see(&format!("Counted {count} times")).await;
     }
     browser.close().await;
+}
+
+/// Gateway and application below one path, whether or not the application knows.
+#[tokio::test]
+async fn click_travels_over_the_websocket_below_a_path() {
+    for (options, strip) in
+        [(&[][..], "strip_prefix = \"/apps/streamlit\""), (&["--server.baseUrlPath", "apps/streamlit"], "")]
+    {
+        let streamlit = Streamlit::start_with(options).await;
+        let gateway = Gateway::start(&format!(
+            r#"
+            public_url = "http://{ADDRESS}/apps/streamlit"
+            [server]
+            listen = ["{ADDRESS}"]
+            [store]
+            url = "sqlite:doorward.db"
+            [[upstreams]]
+            name = "streamlit"
+            url = "http://{}"
+            [[routes]]
+            upstream = "streamlit"
+            path = "/apps/streamlit"
+            {strip}
+            rules = [
+              {{ name = "stream", path = "/apps/streamlit/_stcore/stream", methods = "websocket", allow = "member" }},
+              {{ name = "reads", methods = "read", allow = "viewer" }},
+            ]
+            "#,
+            streamlit.address
+        ))
+        .await;
+        gateway.user("mark", "member");
+        let browser = Browser::start().await;
+
+        browser.open(&gateway, "/apps/streamlit/").await;
+        browser.arrive_below("/apps/streamlit/_doorward/login").await;
+        browser.sign_in("mark").await;
+
+        browser.see("Counted 0 times").await;
+        assert_eq!(browser.address().await, "/apps/streamlit/");
+        for count in 1..=2 {
+            browser.find("[data-testid=stButton] button").await.click().await.unwrap();
+            browser.see(&format!("Counted {count} times")).await;
+        }
+        browser.close().await;
+    }
 }
 
 #[tokio::test]

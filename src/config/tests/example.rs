@@ -23,7 +23,7 @@ pub(super) fn uncommented() -> String {
 #[test]
 fn the_example_works_as_it_is() {
     let config = Desk::new(EXAMPLE).load().unwrap();
-    assert_eq!(config.upstreams[0].address, UpstreamAddress::Sample);
+    assert_eq!(config.upstreams[0].servers[0], UpstreamAddress::Sample);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

@@ -92,7 +92,7 @@ fn flags_override_everything() {
     assert_eq!(places(&config), ["127.0.0.1:7"]);
     assert_eq!(config.upstreams[0].name, "app");
     assert_eq!(
-        config.upstreams[0].address,
+        config.upstreams[0].servers[0],
         UpstreamAddress::Tcp { host: "10.0.0.9".into(), port: 1, tls: false }
     );
     assert_eq!(config.public_url.origin(), "http://app.example");

@@ -152,7 +152,26 @@ fn each_mistake_about_upstreams_is_named_with_line_and_remedy() {
     check("url = \"127.0.0.1:6006\"", "upstreams[0].url", 3, "http://HOST:PORT");
     check("url = \"http://h/path\"", "upstreams[0].url", 3, "`add_prefix` of the route");
     check("url = \"http://u:p@h\"", "upstreams[0].url", 3, "http://HOST:PORT");
-    check("url = \"unix:/run/a\"", "upstreams[0].url", 3, "http://HOST:PORT");
+    check("url = \"unix:run/a\"", "upstreams[0].url", 3, "unix:/run/app.sock");
+    check(&format!("url = \"unix:/{}\"", "a".repeat(107)), "upstreams[0].url", 3, "unix:/run/app.sock");
+    check("url = \"http+unix:/run/a\"", "upstreams[0].url", 3, "h2c+unix:/PATH");
+    check("servers = []", "upstreams[0].servers", 3, "http://127.0.0.1:6006");
+    check("url = \"http://h\"\nservers = [\"http://i\"]", "upstreams[0].url", 3, "keep one");
+    check("servers = [\"http://h\", \"https://h\"]", "upstreams[0].servers[1]", 3, "the same scheme");
+    check("servers = [\"http://h\", \"h2c://i\"]", "upstreams[0].servers[1]", 3, "the same scheme");
+    check("servers = [\"http://h\", \"builtin:sample\"]", "upstreams[0].servers[1]", 3, "the same scheme");
+    check("servers = [\"http://h\", \"http://h:80\"]", "upstreams[0].servers[1]", 3, "each server once");
+    check("servers = [\"http://h\", \"http://127.0.0.1:8080\"]", "upstreams[0].servers", 3, "behind it");
+    check("url = \"http://h\"\nbalance = \"random\"", "upstreams[0].balance", 4, "\"round-robin\"");
+    check("url = \"http://h\"\nhealth.path = \"healthz\"", "upstreams[0].health.path", 4, "\"/healthz\"");
+    check("url = \"http://h\"\nhealth.interval = \"1s\"", "upstreams[0].health.interval", 4, "add `path");
+    check(
+        "url = \"http://h\"\nhealth = { path = \"/\", status = \"600\" }",
+        "upstreams[0].health.status",
+        4,
+        "2xx",
+    );
+    check("url = \"unix:/run/a\"\ntls.server_name = \"x\"", "upstreams[0].tls", 4, "https://");
     check("url = \"builtin:other\"", "upstreams[0].url", 3, "builtin:sample");
     check("url = \"http://127.0.0.1:8080\"", "upstreams[0].url", 3, "behind it");
     check("url = \"http://h\"\nprotocol = \"http2\"", "upstreams[0].protocol", 4, "h2c://");

@@ -114,7 +114,10 @@ fn the_least_file_gets_every_default() {
     assert_eq!(config.keys.header, "x-api-key");
     assert_eq!((config.log.level.as_str(), config.log.access), ("info", true));
     let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
-    assert_eq!(upstream.address, UpstreamAddress::Tcp { host: "127.0.0.1".into(), port: 6006, tls: false });
+    assert_eq!(
+        upstream.servers[0],
+        UpstreamAddress::Tcp { host: "127.0.0.1".into(), port: 6006, tls: false }
+    );
     assert_eq!((upstream.protocol, upstream.headers), (UpstreamProtocol::Http1, HeaderPreset::Standard));
     assert!(upstream.preserve_host && !upstream.pass_authorization);
     assert_eq!(upstream.paths, PathOptIns::default());
@@ -145,7 +148,7 @@ rules = [
 "#,
     );
     let address = UpstreamAddress::Tcp { host: "::1".into(), port: 4317, tls: false };
-    assert_eq!(config.upstreams[0].address, address);
+    assert_eq!(config.upstreams[0].servers[0], address);
     assert_eq!(config.upstreams[0].protocol, UpstreamProtocol::Http2);
     let route = &config.routes[0];
     assert_eq!((route.name.as_str(), route.path.as_str()), ("app.example.com/app", "/app"));

@@ -3,13 +3,17 @@
 //! Never reads a body before the decision, but for GraphQL, where the decision is in the body; never holds
 //! one in memory otherwise.
 
-mod exchange;
+pub mod connect;
+pub mod health;
 pub mod hop_by_hop;
 pub mod open;
 pub mod pool;
 pub mod read_ahead;
 pub mod request_body;
 mod rewrite;
+mod sending;
+pub mod servers;
+pub mod state;
 pub mod tls;
 pub mod upgrade;
 
@@ -24,11 +28,12 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
-use self::exchange::{Wait, expects_stream, http1_request, http2_request, send_http1};
 use self::open::{Beginning, Exchange, Source, Streams};
-use self::pool::{Lease, Upstream};
+use self::pool::Lease;
 use self::request_body::{RequestBody, Unsent};
 use self::rewrite::WayBack;
+use self::sending::{Wait, expects_stream};
+use self::servers::Upstream;
 use self::upgrade::Hold;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
@@ -226,7 +231,7 @@ impl Proxy {
             return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()));
         }
         self.prepare_headers(&permit, &mut parts, standing, chain, upgrade.as_ref());
-        let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).unwrap_or(&upstream.authority);
+        let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
         let way_back = WayBack {
             upstream,
             prefixes: permit.route().prefixes.as_ref(),
@@ -234,7 +239,7 @@ impl Proxy {
             authority: &authority,
             public_origin: self.gate.public_origin(),
             sent: sent.clone(),
-            host: host.clone(),
+            host,
         };
         let wait = Wait {
             exchange: &exchange,
@@ -242,19 +247,8 @@ impl Proxy {
             idle: upstream.timeouts.idle,
             unlimited: expects_stream(&parts.headers, standing.target().kind()),
         };
-        let (response, lease) = match upstream.protocol {
-            UpstreamProtocol::Http1 => {
-                let request = http1_request(parts, body, upstream, sent);
-                let (response, lease) = send_http1(upstream, request, &wait).await?;
-                (response, Some(lease))
-            }
-            UpstreamProtocol::Http2 => {
-                let request = http2_request(parts, body, upstream, sent)?;
-                let mut sender = upstream.http2().await?;
-                let answer = wait.until(sender.send_request(request)).await?;
-                (answer.map_err(|error| ForwardError::Protocol(error.into()))?, None)
-            }
-        };
+        let request = sending::outgoing(parts, body, upstream, sent)?;
+        let (response, lease) = sending::send(upstream, request, &wait).await?;
         self.pass_on(response, lease, &way_back, &exchange, client_upgrade.filter(|_| upgrade.is_some()))
     }
 
@@ -300,7 +294,7 @@ impl Proxy {
     fn pass_on(
         &self,
         mut response: Response<Incoming>,
-        lease: Option<Lease>,
+        lease: Lease,
         way_back: &WayBack<'_>,
         exchange: &Rc<Exchange>,
         client_upgrade: Option<OnUpgrade>,
@@ -315,6 +309,7 @@ impl Proxy {
             let upstream = hyper::upgrade::on(&mut response);
             let tunnel = upgrade::tunnel(client, upstream, idle, self.closing.clone(), Rc::clone(exchange));
             tokio::task::spawn_local(async move {
+                let _open = lease;
                 if let Err(error) = tunnel.await {
                     tracing::debug!(%error, "a tunnel ended");
                 }
@@ -330,7 +325,7 @@ impl Proxy {
         let two_framings = response.headers().contains_key(TRANSFER_ENCODING)
             && response.headers_mut().remove(CONTENT_LENGTH).is_some();
         self.clean_response(response.headers_mut(), way_back);
-        let lease = lease.filter(|_| !two_framings);
+        let lease = Some(if two_framings { lease.spoilt() } else { lease });
         Ok(response.map(|body| {
             let body = UpstreamBody::new(Rc::clone(exchange), Source { body, lease }, idle);
             ResponseBody::Upstream(Box::new(body))

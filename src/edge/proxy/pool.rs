@@ -1,24 +1,24 @@
-//! Connections of one thread to one upstream: an own pool, no lock, no other thread's connections.
+//! Connections of one thread to one server: an own pool, no lock, no other thread's connections.
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use hyper::client::conn::{http1, http2};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
-use url::Url;
 
 use super::ForwardError;
+use super::connect::{Stream, Way};
 use super::request_body::RequestBody;
-use crate::config::{Timeouts, UpstreamAddress, UpstreamConfig, UpstreamProtocol};
+use super::state::ServerState;
+use crate::config::UpstreamProtocol;
 use crate::edge::local::LocalExecutor;
 
-/// Idle connections kept to one upstream by one thread.
+/// Idle connections kept to one server by one thread.
 const MOST_IDLE: usize = 512;
 /// An idle connection is not used after this: many servers close theirs after five seconds or more.
 const IDLE_FOR: Duration = Duration::from_secs(55);
@@ -29,25 +29,15 @@ const READ_BUFFER: usize = 128 * 1024;
 type Http1 = http1::SendRequest<RequestBody>;
 type Http2 = http2::SendRequest<RequestBody>;
 
-/// One thread's way to one upstream.
-pub struct Upstream {
-    /// What logs say.
-    pub name: String,
-    /// Which HTTP it speaks.
-    pub protocol: UpstreamProtocol,
-    /// Timeouts towards it.
-    pub timeouts: Timeouts,
-    /// Whether it sees the `Host` the client sent.
-    pub preserve_host: bool,
-    /// Whether TLS is spoken to it.
-    pub tls: bool,
+/// One thread's way to one server.
+pub struct Server {
     /// `host:port`, as its own `Host`.
-    pub authority: http::HeaderValue,
-    /// Where it is, as an address.
-    pub places: Vec<Url>,
-    host: String,
-    port: u16,
-    connector: Option<(TlsConnector, ServerName<'static>)>,
+    pub authority: HeaderValue,
+    /// How it stands, as every thread sees it.
+    pub state: Arc<ServerState>,
+    protocol: UpstreamProtocol,
+    connect_timeout: Duration,
+    way: Way,
     idle: RefCell<Vec<Idle>>,
     http2: RefCell<Option<Http2>>,
     connecting: tokio::sync::Semaphore,
@@ -58,114 +48,143 @@ struct Idle {
     since: Instant,
 }
 
-/// An HTTP/1.1 connection in use. Dropping it closes the connection; [`Lease::give_back`] keeps it.
+/// A connection.
+enum Connection {
+    /// Carries one request at a time; dropping it closes it.
+    Http1(Http1),
+    /// This thread's share of the one connection.
+    Http2(Http2),
+}
+
+/// Leave to send a request to a server. Dropping it closes an HTTP/1.1 connection; [`Lease::give_back`] keeps it.
 pub struct Lease {
-    upstream: Rc<Upstream>,
-    sender: Http1,
+    server: Rc<Server>,
+    connection: Option<Connection>,
     reused: bool,
+    counted: bool,
 }
 
 impl Lease {
-    /// Returns the connection, unless the request body was not `sent` whole: then what the upstream has read
-    /// of it cannot be known.
-    pub fn give_back(self, sent: bool) {
-        if sent && !self.sender.is_closed() {
-            let mut idle = self.upstream.idle.borrow_mut();
+    /// Returns the connection, unless the request body was not `sent` whole: then what the server has read of it
+    /// cannot be known.
+    pub fn give_back(mut self, sent: bool) {
+        if let Some(Connection::Http1(sender)) = self.connection.take()
+            && sent
+            && !sender.is_closed()
+        {
+            let mut idle = self.server.idle.borrow_mut();
             if idle.len() < MOST_IDLE {
-                idle.push(Idle { sender: self.sender, since: Instant::now() });
+                idle.push(Idle { sender, since: Instant::now() });
             }
         }
     }
 
-    /// Whether it served another request before.
+    /// The same without the connection, which is closed: it cannot be trusted with another request.
+    #[must_use]
+    pub fn spoilt(mut self) -> Self {
+        self.connection = None;
+        self
+    }
+
+    /// The server it leads to.
+    pub fn server(&self) -> &Rc<Server> {
+        &self.server
+    }
+
+    /// Whether the connection is its own and served another request before.
     pub fn is_reused(&self) -> bool {
         self.reused
     }
 
+    /// Counts it among the server's requests until it is dropped.
+    pub fn count(&mut self) {
+        if !self.counted {
+            self.counted = true;
+            self.server.state.begin();
+        }
+    }
+
     /// Sends a request. One that was not begun comes back inside the error.
-    pub fn send(
+    ///
+    /// # Errors
+    ///
+    /// What became of the request instead; `None` if the connection is gone already.
+    pub async fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<
-        Output = Result<
-            http::Response<hyper::body::Incoming>,
-            hyper::client::conn::TrySendError<Request<RequestBody>>,
-        >,
-    > {
-        self.sender.try_send_request(request)
+    ) -> Result<Response<Incoming>, Option<TrySendError<Request<RequestBody>>>> {
+        match &mut self.connection {
+            Some(Connection::Http1(sender)) => sender.try_send_request(request).await.map_err(Some),
+            Some(Connection::Http2(sender)) => sender.try_send_request(request).await.map_err(Some),
+            None => Err(None),
+        }
     }
 }
 
-impl Upstream {
-    /// Prepares the way to an upstream; connects to nothing yet.
-    ///
-    /// `connector` is there exactly if TLS is spoken.
-    pub fn new(config: &UpstreamConfig, connector: Option<(TlsConnector, ServerName<'static>)>) -> Self {
-        let (host, port, tls) = match &config.address {
-            UpstreamAddress::Tcp { host, port, tls } => (host.clone(), *port, *tls),
-            // The composition root has replaced it by the address the sample listens on.
-            UpstreamAddress::Sample => (String::from("localhost"), 0, false),
-        };
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let authority = match (tls, port) {
-            (true, 443) | (false, 80) => bracketed,
-            _ => format!("{bracketed}:{port}"),
-        };
-        let scheme = if tls { "https" } else { "http" };
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.counted {
+            self.server.state.end();
+        }
+    }
+}
+
+impl Server {
+    /// Prepares the way to a server; connects to nothing yet.
+    pub fn new(
+        way: Way,
+        state: Arc<ServerState>,
+        protocol: UpstreamProtocol,
+        connect_timeout: Duration,
+    ) -> Self {
         Self {
-            name: config.name.clone(),
-            protocol: config.protocol,
-            timeouts: config.timeouts,
-            preserve_host: config.preserve_host,
-            tls,
-            authority: http::HeaderValue::from_str(&authority)
-                .unwrap_or_else(|_| http::HeaderValue::from_static("upstream")),
-            places: Url::parse(&format!("{scheme}://{authority}")).into_iter().collect(),
-            host,
-            port,
-            connector,
+            authority: HeaderValue::from_str(&way.authority)
+                .unwrap_or_else(|_| HeaderValue::from_static("upstream")),
+            state,
+            protocol,
+            connect_timeout,
+            way,
             idle: RefCell::default(),
             http2: RefCell::default(),
             connecting: tokio::sync::Semaphore::new(1),
         }
     }
 
-    /// An HTTP/1.1 connection: the one that was idle for the shortest time, or a new one.
+    /// A connection: for HTTP/1.1 the one that was idle for the shortest time, or a new one; for HTTP/2 the one
+    /// this thread has. `fresh` wants one that served nothing before.
     ///
     /// # Errors
     ///
     /// [`ForwardError::Connect`] if there is none and none can be made in time.
-    pub async fn lease(self: &Rc<Self>) -> Result<Lease, ForwardError> {
-        loop {
-            let popped = self.idle.borrow_mut().pop();
-            let Some(Idle { mut sender, since }) = popped else { break };
-            if sender.is_closed() || since.elapsed() > IDLE_FOR {
-                continue;
+    pub async fn lease(self: &Rc<Self>, fresh: bool) -> Result<Lease, ForwardError> {
+        let (connection, reused) = match self.protocol {
+            UpstreamProtocol::Http1 => {
+                let idle = if fresh { None } else { self.idle().await };
+                let reused = idle.is_some();
+                let sender = match idle {
+                    Some(sender) => sender,
+                    None => self.within_connect_timeout(Box::pin(self.connect_http1())).await?,
+                };
+                (Connection::Http1(sender), reused)
             }
-            // It may still be finishing the exchange before; that takes no I/O.
-            if sender.ready().await.is_ok() {
-                return Ok(Lease { upstream: Rc::clone(self), sender, reused: true });
-            }
-        }
-        self.fresh_lease().await
+            UpstreamProtocol::Http2 => (Connection::Http2(self.http2().await?), false),
+        };
+        Ok(Lease { server: Rc::clone(self), connection: Some(connection), reused, counted: false })
     }
 
-    /// An HTTP/1.1 connection that served nothing before.
-    ///
-    /// # Errors
-    ///
-    /// [`ForwardError::Connect`] if none can be made in time.
-    pub async fn fresh_lease(self: &Rc<Self>) -> Result<Lease, ForwardError> {
-        let sender = self.within_connect_timeout(Box::pin(self.connect_http1())).await?;
-        Ok(Lease { upstream: Rc::clone(self), sender, reused: false })
+    async fn idle(&self) -> Option<Http1> {
+        loop {
+            let popped = self.idle.borrow_mut().pop();
+            let Idle { mut sender, since } = popped?;
+            // It may still be finishing the exchange before; that takes no I/O.
+            if !sender.is_closed() && since.elapsed() <= IDLE_FOR && sender.ready().await.is_ok() {
+                return Some(sender);
+            }
+        }
     }
 
     /// This thread's HTTP/2 connection, made anew if it has ended.
-    ///
-    /// # Errors
-    ///
-    /// [`ForwardError::Connect`] if there is none and none can be made in time.
-    pub async fn http2(&self) -> Result<Http2, ForwardError> {
+    async fn http2(&self) -> Result<Http2, ForwardError> {
         let open = |slot: &RefCell<Option<Http2>>| slot.borrow().clone().filter(|sender| !sender.is_closed());
         if let Some(sender) = open(&self.http2) {
             return Ok(sender);
@@ -184,38 +203,18 @@ impl Upstream {
         &self,
         connect: impl Future<Output = Result<T, ForwardError>>,
     ) -> Result<T, ForwardError> {
-        match tokio::time::timeout(self.timeouts.connect, connect).await {
+        match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(connected) => connected,
             Err(late) => Err(ForwardError::Connect(late.into())),
         }
     }
 
-    async fn connect_tcp(&self) -> Result<TcpStream, ForwardError> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(connect_error)?;
-        stream.set_nodelay(true).map_err(connect_error)?;
-        Ok(stream)
-    }
-
     async fn connect_http1(&self) -> Result<Http1, ForwardError> {
-        let stream = self.connect_tcp().await?;
-        match &self.connector {
-            None => handshake_http1(TokioIo::new(stream)).await,
-            Some((connector, name)) => {
-                let stream = connector.connect(name.clone(), stream).await.map_err(connect_error)?;
-                handshake_http1(TokioIo::new(stream)).await
-            }
-        }
+        handshake_http1(TokioIo::new(self.way.connect().await.map_err(connect_error)?)).await
     }
 
     async fn connect_http2(&self) -> Result<Http2, ForwardError> {
-        let stream = self.connect_tcp().await?;
-        match &self.connector {
-            None => handshake_http2(TokioIo::new(stream)).await,
-            Some((connector, name)) => {
-                let stream = connector.connect(name.clone(), stream).await.map_err(connect_error)?;
-                handshake_http2(TokioIo::new(stream)).await
-            }
-        }
+        handshake_http2(TokioIo::new(self.way.connect().await.map_err(connect_error)?)).await
     }
 }
 
@@ -223,10 +222,7 @@ fn connect_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> 
     ForwardError::Connect(error.into())
 }
 
-async fn handshake_http1<I>(io: I) -> Result<Http1, ForwardError>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
+async fn handshake_http1(io: TokioIo<Stream>) -> Result<Http1, ForwardError> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(256)
         .max_buf_size(READ_BUFFER)
@@ -241,10 +237,7 @@ where
     Ok(sender)
 }
 
-async fn handshake_http2<I>(io: I) -> Result<Http2, ForwardError>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-{
+async fn handshake_http2(io: TokioIo<Stream>) -> Result<Http2, ForwardError> {
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))

@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::pool::Upstream;
+use super::servers::Upstream;
 use crate::gate::standing::Standing;
 use crate::model::target::Prefixes;
 
@@ -28,8 +28,8 @@ pub(super) struct WayBack<'a> {
     pub(super) public_origin: &'a str,
     /// What the upstream was asked for.
     pub(super) sent: PathAndQuery,
-    /// The host it was asked for.
-    pub(super) host: HeaderValue,
+    /// The host it was asked for, where that is the client's.
+    pub(super) host: Option<HeaderValue>,
 }
 
 impl WayBack<'_> {
@@ -147,8 +147,11 @@ impl WayBack<'_> {
     }
 
     fn sent_url(&self) -> Option<Url> {
+        let Some(host) = &self.host else {
+            return self.upstream.places.first()?.join(self.sent.as_str()).ok();
+        };
         let scheme = if self.upstream.tls { "https://" } else { "http://" };
-        Url::parse(&[scheme, self.host.to_str().ok()?, self.sent.as_str()].concat()).ok()
+        Url::parse(&[scheme, host.to_str().ok()?, self.sent.as_str()].concat()).ok()
     }
 }
 

@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::TlsConnector;
 
-use crate::config::{UpstreamAddress, UpstreamConfig, UpstreamProtocol};
+use crate::config::{UpstreamConfig, UpstreamProtocol};
 
 /// Why TLS towards an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +32,15 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// What an upstream needs to be spoken to over TLS; `None` where TLS is not spoken.
+/// How TLS is spoken to the servers of an upstream; `None` where it is not.
 ///
 /// # Errors
 ///
 /// [`TlsError`] if a file cannot be read or what it holds does not fit together.
-pub fn connector(upstream: &UpstreamConfig) -> Result<Option<(TlsConnector, ServerName<'static>)>, TlsError> {
-    let UpstreamAddress::Tcp { host, tls: true, .. } = &upstream.address else { return Ok(None) };
-    let name = upstream.tls.server_name.as_ref().unwrap_or(host);
-    let server_name = ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone()))?;
+pub fn connector(upstream: &UpstreamConfig) -> Result<Option<TlsConnector>, TlsError> {
+    if !upstream.is_secure() {
+        return Ok(None);
+    }
     let roots = authorities(upstream.tls.ca.as_deref())?;
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let mut config = match &upstream.tls.client {
@@ -53,7 +53,17 @@ pub fn connector(upstream: &UpstreamConfig) -> Result<Option<(TlsConnector, Serv
         UpstreamProtocol::Http1 => vec![b"http/1.1".to_vec()],
         UpstreamProtocol::Http2 => vec![b"h2".to_vec()],
     };
-    Ok(Some((TlsConnector::from(Arc::new(config)), server_name)))
+    Ok(Some(TlsConnector::from(Arc::new(config))))
+}
+
+/// The name that must be in the certificate of a server at `host`.
+///
+/// # Errors
+///
+/// [`TlsError::ServerName`] if it is no DNS name or address.
+pub fn server_name(upstream: &UpstreamConfig, host: &str) -> Result<ServerName<'static>, TlsError> {
+    let name = upstream.tls.server_name.as_deref().unwrap_or(host);
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))
 }
 
 /// The authorities in a file, or the system's.

@@ -49,7 +49,11 @@ pub struct Upstream {
 impl Upstream {
     /// Answers `200 ok` to everything, until told otherwise.
     pub async fn spawn() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The same on this listener.
+    pub fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::<Mutex<Vec<Recorded>>>::default();
         let answer = Arc::new(Mutex::new(OK.to_vec()));

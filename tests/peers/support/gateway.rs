@@ -47,11 +47,14 @@ impl Gateway {
         let path = directory.path().join("doorward.toml");
         std::fs::write(&path, config.replace(ADDRESS, &address)).unwrap();
         let url = format!("http://{address}");
+        let public = format!("public_url = \"http://{ADDRESS}");
+        let base =
+            config.split_once(&public).map_or("", |(_, rest)| rest.split('"').next().unwrap_or_default());
 
         let mut serve = doorward();
         serve.args(["serve", "--config"]).arg(&path).envs(environment.iter().copied());
         let process = Process::start("doorward", directory.path(), &serve);
-        let process = process.ready(&format!("{url}/_doorward/readyz"), PATIENCE).await;
+        let process = process.ready(&format!("{url}{base}/_doorward/readyz"), PATIENCE).await;
         Self { url, process: Some(process), config: path, directory }
     }
 

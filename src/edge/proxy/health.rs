@@ -1,0 +1,84 @@
+//! Active health checks: asks each server in turn, on the control plane, and notes how it stands.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HOST, USER_AGENT};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinSet;
+
+use super::connect::Way;
+use super::servers::UpstreamParts;
+use super::state::ServerState;
+use crate::config::{HealthCheck, UpstreamConfig, UpstreamProtocol};
+
+/// Running checks; they end when this is dropped.
+pub struct Checks {
+    #[expect(dead_code, reason = "held for its drop")]
+    tasks: JoinSet<()>,
+}
+
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Begins to check every server whose upstream has a check, one task for each. Must be called on a runtime.
+///
+/// `parts` are those of every upstream, in the order of the configuration.
+pub fn start(upstreams: &[UpstreamConfig], parts: &[UpstreamParts]) -> Checks {
+    let mut tasks = JoinSet::new();
+    for (upstream, parts) in upstreams.iter().zip(parts) {
+        let Some(check) = &upstream.health.check else { continue };
+        for (way, state) in parts.ways.iter().zip(&parts.states) {
+            tasks.spawn(watch(way.clone(), upstream.protocol, check.clone(), Arc::clone(state)));
+        }
+    }
+    Checks { tasks }
+}
+
+async fn watch(way: Way, protocol: UpstreamProtocol, check: HealthCheck, state: Arc<ServerState>) {
+    let mut turns = tokio::time::interval(check.interval);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let outcome = match tokio::time::timeout(check.timeout, ask(&way, protocol, &check)).await {
+            Ok(Ok(status)) if check.expects(status) => Ok(()),
+            Ok(Ok(status)) => Err(format!("it answered {}", status.as_u16())),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(String::from("it did not answer in time")),
+        };
+        state.checked(outcome);
+    }
+}
+
+/// Asks once, on a connection of its own.
+async fn ask(way: &Way, protocol: UpstreamProtocol, check: &HealthCheck) -> Result<StatusCode, Cause> {
+    let io = TokioIo::new(way.connect().await?);
+    let mut request = Request::new(Empty::<Bytes>::new());
+    let agent = HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().insert(USER_AGENT, agent);
+    // Drives the connection; it ends with the check.
+    let mut driver = JoinSet::new();
+    match protocol {
+        UpstreamProtocol::Http1 => {
+            let (mut sender, connection) = http1::handshake(io).await?;
+            driver.spawn(async move { drop(connection.await) });
+            *request.uri_mut() = Uri::from(check.path.clone());
+            request.headers_mut().insert(HOST, HeaderValue::try_from(way.authority.as_str())?);
+            Ok(sender.send_request(request).await?.status())
+        }
+        UpstreamProtocol::Http2 => {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            driver.spawn(async move { drop(connection.await) });
+            let mut uri = http::uri::Parts::default();
+            uri.scheme = Some(if way.is_secure() { Scheme::HTTPS } else { Scheme::HTTP });
+            uri.authority = Some(Authority::try_from(way.authority.as_str())?);
+            uri.path_and_query = Some(check.path.clone());
+            *request.uri_mut() = Uri::from_parts(uri)?;
+            Ok(sender.send_request(request).await?.status())
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One request over a connection to an upstream, and how long its answer is waited for.
+
+use std::time::Duration;
+
+use http::header::{ACCEPT, HOST};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::open::Exchange;
+use super::pool::{Lease, Server};
+use super::request_body::RequestBody;
+use super::servers::Upstream;
+use super::{ForwardError, single};
+use crate::config::UpstreamProtocol;
+use crate::model::target::RequestKind;
+
+/// A request as the upstream's HTTP writes it; [`aim`] says at which server.
+pub(super) fn outgoing(
+    mut parts: Parts,
+    body: RequestBody,
+    upstream: &Upstream,
+    sent: PathAndQuery,
+) -> Result<Request<RequestBody>, ForwardError> {
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(sent);
+    if upstream.protocol == UpstreamProtocol::Http2 {
+        // HTTP/2 carries the host in `:authority` (RFC 9113, 8.3.1).
+        let host = parts.headers.remove(HOST);
+        uri.scheme = Some(if upstream.tls { Scheme::HTTPS } else { Scheme::HTTP });
+        uri.authority = Some(authority(host.as_ref().map_or(b"", HeaderValue::as_bytes))?);
+        parts.version = Version::HTTP_2;
+    } else {
+        parts.version = Version::HTTP_11;
+    }
+    parts.uri = Uri::from_parts(uri).map_err(|error| ForwardError::Protocol(error.into()))?;
+    parts.extensions.clear();
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Puts a server's own host into a request, where the client's is not preserved.
+fn aim(request: &mut Request<RequestBody>, upstream: &Upstream, server: &Server) -> Result<(), ForwardError> {
+    if upstream.preserve_host {
+        return Ok(());
+    }
+    if upstream.protocol == UpstreamProtocol::Http1 {
+        request.headers_mut().insert(HOST, server.authority.clone());
+        return Ok(());
+    }
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    uri.authority = Some(authority(server.authority.as_bytes())?);
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|error| ForwardError::Protocol(error.into()))?;
+    Ok(())
+}
+
+fn authority(host: &[u8]) -> Result<Authority, ForwardError> {
+    Authority::try_from(host).map_err(|error| ForwardError::Protocol(error.into()))
+}
+
+/// Sends a request to a server of the upstream. One that was not begun goes out again on a new connection; one
+/// that was begun only if it has no body, changes nothing, and the connection had been idle.
+pub(super) async fn send(
+    upstream: &Upstream,
+    mut request: Request<RequestBody>,
+    wait: &Wait<'_>,
+) -> Result<(Response<Incoming>, Lease), ForwardError> {
+    let mut lease = upstream.lease().await?;
+    aim(&mut request, upstream, lease.server())?;
+    let spare = (lease.is_reused() && wait.exchange.is_sent() && is_safe(request.method()))
+        .then(|| copy_head(&request));
+    let failed = match wait.until(lease.send(request)).await? {
+        Ok(response) => {
+            lease.server().state.worked();
+            return Ok((response, lease));
+        }
+        Err(failed) => failed,
+    };
+    let Some(mut failed) = failed else {
+        return Err(ForwardError::Protocol("the connection is gone".into()));
+    };
+    let not_begun = failed.take_message();
+    let Some(mut again) = not_begun.or(spare.filter(|_| has_ended(failed.error()))) else {
+        return Err(broken(&lease, failed.into_error()));
+    };
+    let mut lease = upstream.fresh_lease(lease.server()).await?;
+    aim(&mut again, upstream, lease.server())?;
+    match wait.until(lease.send(again)).await? {
+        Ok(response) => {
+            lease.server().state.worked();
+            Ok((response, lease))
+        }
+        Err(Some(failed)) => Err(broken(&lease, failed.into_error())),
+        Err(None) => Err(ForwardError::Protocol("the connection is gone".into())),
+    }
+}
+
+/// The server broke off. On a connection that had been idle that is only its end.
+fn broken(lease: &Lease, error: hyper::Error) -> ForwardError {
+    if !lease.is_reused() && !error.is_user() {
+        lease.server().state.failed(&error);
+    }
+    ForwardError::Protocol(error.into())
+}
+
+/// Whether the connection ended before an answer began, properly or not.
+fn has_ended(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    error.is_incomplete_message() || cause.and_then(|cause| cause.downcast_ref::<std::io::Error>()).is_some()
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(request.body().emptied());
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    request.headers().clone_into(copy.headers_mut());
+    copy
+}
+
+/// How long an answer is waited for.
+pub(super) struct Wait<'e> {
+    pub(super) exchange: &'e Exchange,
+    pub(super) response: Duration,
+    pub(super) idle: Duration,
+    pub(super) unlimited: bool,
+}
+
+impl Wait<'_> {
+    /// Waits for a response head. The clock starts when the request body has gone out; while it goes out,
+    /// only a client that stops sending is given up.
+    pub(super) async fn until<T>(&self, head: impl Future<Output = T>) -> Result<T, ForwardError> {
+        let mut head = std::pin::pin!(head);
+        loop {
+            let (limit, late) = if self.exchange.is_sent() {
+                (self.response, ForwardError::Timeout)
+            } else {
+                (self.idle, ForwardError::ClientStalled)
+            };
+            if limit.is_zero() || (self.unlimited && self.exchange.is_sent()) {
+                return Ok(head.await);
+            }
+            let last = self.exchange.moved_at();
+            tokio::select! {
+                biased;
+                answer = &mut head => return Ok(answer),
+                () = tokio::time::sleep_until(last + limit) => {
+                    if self.exchange.moved_at() == last && Instant::now() >= last + limit {
+                        return Err(late);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// gRPC and event streams may be silent for long before their first byte.
+pub(super) fn expects_stream(headers: &HeaderMap, kind: RequestKind) -> bool {
+    kind == RequestKind::Grpc
+        || single(headers, &ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"))
+}

@@ -1,0 +1,181 @@
+//! The servers of an upstream: which one is next, and which instead where it cannot be connected to.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use super::ForwardError;
+use super::connect::{Way, ways};
+use super::pool::{Lease, Server};
+use super::state::{ServerState, states};
+use super::tls::TlsError;
+use crate::config::{Balance, Timeouts, UpstreamConfig, UpstreamProtocol};
+use crate::model::token::random_bytes;
+
+/// What every thread needs of an upstream, made once: for each server how it is reached and how it stands.
+pub struct UpstreamParts {
+    pub(super) ways: Vec<Way>,
+    pub(super) states: Vec<Arc<ServerState>>,
+}
+
+impl UpstreamParts {
+    /// `connector` is what [`super::tls::connector`] gave for the upstream.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if the name of a server cannot be checked.
+    pub fn new(config: &UpstreamConfig, connector: Option<&TlsConnector>) -> Result<Self, TlsError> {
+        Ok(Self { ways: ways(config, connector)?, states: states(config) })
+    }
+}
+
+/// One thread's way to an upstream.
+pub struct Upstream {
+    /// What logs say.
+    pub name: String,
+    /// Which HTTP it speaks.
+    pub protocol: UpstreamProtocol,
+    /// Timeouts towards it.
+    pub timeouts: Timeouts,
+    /// Whether it sees the `Host` the client sent.
+    pub preserve_host: bool,
+    /// Whether TLS is spoken to it.
+    pub tls: bool,
+    /// Where its servers are, as addresses.
+    pub places: Vec<Url>,
+    servers: Vec<Rc<Server>>,
+    balance: Balance,
+    /// Whose turn it is.
+    turn: Cell<usize>,
+}
+
+/// Which servers a request may go to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// Those that are not left out.
+    In,
+    /// Every one.
+    All,
+}
+
+/// Servers that were tried for one request, as bits; there are at most 64.
+#[derive(Clone, Copy, Default)]
+struct Tried(u64);
+
+impl Tried {
+    fn has(self, index: usize) -> bool {
+        self.0 >> index & 1 == 1
+    }
+
+    fn add(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+}
+
+impl Upstream {
+    /// Prepares the way to an upstream; connects to nothing yet. Each thread begins with a random server.
+    pub fn new(config: &UpstreamConfig, parts: &UpstreamParts) -> Self {
+        let [start, ..] = random_bytes();
+        let tls = config.is_secure();
+        let scheme = if tls { "https" } else { "http" };
+        let place = |way: &Way| Url::parse(&format!("{scheme}://{}", way.authority)).ok();
+        Self {
+            name: config.name.clone(),
+            protocol: config.protocol,
+            timeouts: config.timeouts,
+            preserve_host: config.preserve_host,
+            tls,
+            places: parts.ways.iter().filter_map(place).collect(),
+            servers: parts
+                .ways
+                .iter()
+                .zip(&parts.states)
+                .map(|(way, state)| {
+                    let connect = config.timeouts.connect;
+                    Rc::new(Server::new(way.clone(), Arc::clone(state), config.protocol, connect))
+                })
+                .collect(),
+            balance: config.balance,
+            turn: Cell::new(usize::from(start)),
+        }
+    }
+
+    /// A connection to the server whose turn it is. Where one cannot be connected to, nothing was sent to it, so
+    /// the next one is tried.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError::Connect`] if no server can be connected to in time.
+    pub async fn lease(&self) -> Result<Lease, ForwardError> {
+        let whom = self.whom();
+        self.lease_from(self.pick(Tried::default(), whom), whom, false).await
+    }
+
+    /// A connection that served nothing before, to this server if it can be.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError::Connect`] if no server can be connected to in time.
+    pub async fn fresh_lease(&self, server: &Rc<Server>) -> Result<Lease, ForwardError> {
+        let first = self.servers.iter().position(|own| Rc::ptr_eq(own, server));
+        self.lease_from(first, self.whom(), true).await
+    }
+
+    async fn lease_from(&self, first: Option<usize>, whom: Whom, fresh: bool) -> Result<Lease, ForwardError> {
+        let mut tried = Tried::default();
+        let mut next = first;
+        let mut last = ForwardError::Connect("the upstream has no server".into());
+        while let Some((index, server)) = next.and_then(|index| Some((index, self.servers.get(index)?))) {
+            match server.lease(fresh).await {
+                Ok(mut lease) => {
+                    if self.balance == Balance::LeastConnections {
+                        lease.count();
+                    }
+                    return Ok(lease);
+                }
+                Err(error) => {
+                    server.state.failed(&cause(&error));
+                    last = error;
+                    tried.add(index);
+                    next = self.pick(tried, whom);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Whom a request may go to: better to a server that is left out than to none.
+    fn whom(&self) -> Whom {
+        let several = self.servers.len() > 1;
+        if several && self.servers.iter().any(|server| server.state.is_in()) { Whom::In } else { Whom::All }
+    }
+
+    /// The server whose turn it is, of those that were not tried.
+    fn pick(&self, tried: Tried, whom: Whom) -> Option<usize> {
+        let count = self.servers.len();
+        if count <= 1 {
+            return (count == 1 && !tried.has(0)).then_some(0);
+        }
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let server = |index: usize| self.servers.get(index).filter(|_| !tried.has(index));
+        let mut fit = (0..count)
+            .map(|step| turn.wrapping_add(step) % count)
+            .filter_map(|index| Some((index, server(index)?)))
+            .filter(|(_, server)| whom == Whom::All || server.state.is_in());
+        let next = match self.balance {
+            Balance::RoundRobin => fit.next(),
+            // Of equals the first, so that they take turns.
+            Balance::LeastConnections => fit.min_by_key(|(_, server)| server.state.open()),
+        };
+        next.map(|(index, _)| index)
+    }
+}
+
+/// What lies behind an error, in words.
+fn cause(error: &ForwardError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
