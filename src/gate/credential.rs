@@ -126,11 +126,10 @@ impl<'h> Credential<'h> {
             match names.authorization(value) {
                 Presented::Own(credential) => found(credential)?,
                 Presented::OwnAsBasic(credential) if accepts.basic => found(credential)?,
-                // Ours, and in no form that is taken here: not somebody else's.
-                Presented::OwnAsBasic(_) => return Err(BadCredential::Scheme),
                 Presented::ForeignBasic | Presented::Foreign(_) if accepts.foreign => {}
                 Presented::ForeignBasic if accepts.basic => return Err(BadCredential::Key),
-                Presented::ForeignBasic => return Err(BadCredential::Scheme),
+                // Ours in a form that is not taken here is still ours, and nobody else's.
+                Presented::OwnAsBasic(_) | Presented::ForeignBasic => return Err(BadCredential::Scheme),
                 Presented::Foreign(wrong) => return Err(wrong),
             }
         }
@@ -295,6 +294,9 @@ mod tests {
         }
     }
 
+    /// Headers, and what is found in four circumstances.
+    type BasicCase<'c> = (&'c [(&'static str, &'c str)], [&'c str; 4]);
+
     #[test]
     fn a_key_as_a_basic_password_counts_where_it_may_and_is_never_somebody_elses() {
         let key = KeyText::draw(KeyKind::System).text;
@@ -304,7 +306,7 @@ mod tests {
         let bearer = format!("Bearer {}", key.expose());
         let cookie = ("cookie", "__Host-doorward=abc");
         // Headers, then what is found: nothing but bearers, with Basic, with what is foreign, with both.
-        let cases: &[(&[(&'static str, &str)], [&str; 4])] = &[
+        let cases: &[BasicCase<'_>] = &[
             (&[("authorization", &own), cookie], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
             (&[("authorization", &bare)], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
             (

@@ -1,4 +1,4 @@
-//! An application that believes signatures only: PyJWT checks the assertion with the published keys, and the
+//! An application that believes signatures only: `PyJWT` checks the assertion with the published keys, and the
 //! minted bearer with the shared secret.
 
 use std::process::Command;

@@ -157,7 +157,7 @@ impl Field {
         match (self, principal) {
             // A server that trusts its gateway takes silence for yes.
             (Self::IsAdmin, who) => return yes_or_no(who.is_some_and(|who| who.role == Role::Admin)),
-            (Self::MayAct, who) => return yes_or_no(who.is_some_and(|who| who.may_act_for_users())),
+            (Self::MayAct, who) => return yes_or_no(who.is_some_and(Principal::may_act_for_users)),
             _ => {}
         }
         let principal = principal?;

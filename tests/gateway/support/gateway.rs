@@ -61,7 +61,7 @@ impl Gateway {
         let accounts =
             Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&dyn_clock));
         let keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&dyn_clock));
-        let running = Running::start(config, dyn_clock).await.unwrap();
+        let running = Box::pin(Running::start(config, dyn_clock)).await.unwrap();
         let addresses = running.addresses().to_vec();
         Self {
             address: addresses[0],
