@@ -203,6 +203,8 @@ fn write_settings(folder: &Path, toml: &str) -> PathBuf {
     text.push_str(&toml);
     let file = folder.join("doorward.toml");
     std::fs::write(&file, text).unwrap();
+    // Secrets may stand in it.
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     file
 }
 
