@@ -29,8 +29,13 @@ fn needless_escapes_are_decoded_before_anything_is_decided() {
 
 #[test]
 fn ambiguous_paths_are_refused() {
-    use TargetError::{Backslash, BadByte, BrokenEscape, DotSegment, NotUtf8};
+    use TargetError::{Backslash, BadByte, BrokenEscape, DotSegment, NotAbsolute, NotUtf8};
     for (path, error) in [
+        ("//admin", NotAbsolute),
+        ("///admin", NotAbsolute),
+        ("/a%3F/%2e%2E", DotSegment),
+        ("/a/..%3Fx", DotSegment),
+        ("/a/..%2523", DotSegment),
         ("/a/../b", DotSegment),
         ("/a/%2E%2e/b", DotSegment),
         ("/..", DotSegment),
@@ -62,7 +67,6 @@ fn odd_spellings_say_which_opt_in_they_need() {
         ("/admin%2fusers", "encoded-slash"),
         ("/admin%252fusers", "encoded-slash"),
         ("/admin;v=1/users", "semicolon"),
-        ("//admin", "empty-segment"),
         ("/admin//users", "empty-segment"),
     ] {
         let target = parse(path).unwrap();
@@ -81,7 +85,11 @@ fn the_loose_reading_is_what_a_careless_server_would_see() {
         ("/%2561dmin", Some("/admin")),
         ("/admin%2fusers", Some("/admin/users")),
         ("/admin;x/users", Some("/admin/users")),
-        ("//admin", Some("/admin")),
+        ("/x//admin", Some("/x/admin")),
+        ("/admin%3Fx", Some("/admin")),
+        ("/admin%23/public", Some("/admin")),
+        ("/%3Fadmin", Some("/")),
+        ("/admin/%2523", Some("/admin/")),
         ("/admin/", None),
         ("/v1/traces", None),
     ] {
