@@ -75,10 +75,7 @@ impl<'h> Credential<'h> {
         if let Some(text) = key {
             return Ok(Self::ApiKey(text));
         }
-        let mut cookies = headers.get_all(COOKIE).iter().flat_map(pairs).filter_map(|pair| {
-            let (name, value) = split_pair(pair);
-            (name == names.cookie.as_bytes()).then_some(value)
-        });
+        let mut cookies = cookies_named(headers, &names.cookie);
         match (cookies.next(), cookies.next()) {
             (None, _) => Ok(Self::None),
             (Some(value), None) => {
@@ -163,6 +160,14 @@ pub fn strip_set_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
             headers.append(SET_COOKIE, value);
         }
     }
+}
+
+/// The values of every cookie of a name. One without `=` counts as well: some servers read it as a name.
+pub fn cookies_named<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    headers.get_all(COOKIE).iter().flat_map(pairs).filter_map(move |pair| {
+        let (found, value) = split_pair(pair);
+        (found == name.as_bytes()).then_some(value)
+    })
 }
 
 /// The pairs of a Cookie header (RFC 6265, 4.2.1), as bytes: a neighbour's cookie may hold any byte and
