@@ -8,6 +8,7 @@
     reason = "what a test sends is written as it reads"
 )]
 
+#[expect(dead_code, reason = "each suite uses its part of what they share")]
 mod support;
 
 mod account;
@@ -17,15 +18,11 @@ mod credentials;
 mod explain;
 mod failure;
 mod forward_auth;
-mod forms;
-mod framing;
 mod graphql;
-mod identity_headers;
 mod open_streams;
 mod shadow;
 mod listeners;
 mod proxy_protocol;
 mod streaming;
 mod sub_path;
-mod target;
 mod tls;

@@ -8,6 +8,7 @@ use url::Url;
 
 const OWN: &str = "https://gate.example/base";
 
+/// R24: any address, read by two readers.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let public = PublicUrl::parse(OWN).expect("it is a URL");

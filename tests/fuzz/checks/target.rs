@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use doorward::model::target::{PathOptIns, RequestKind, RequestTarget};
+use doorward::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
 use doorward::policy::PathPattern;
 use http::Method;
 use http::uri::PathAndQuery;
@@ -27,6 +27,9 @@ pub fn check(data: &[u8]) {
     let again = RequestTarget::parse(&method, &host, sent, RequestKind::Plain);
     assert_eq!(again.as_ref(), Ok(&target), "what is sent is read as what was decided");
 
+    for prefix in ["/public", "/admin"] {
+        check_below(&target, prefix);
+    }
     let path = target.path();
     assert!(path.starts_with('/') && !path.starts_with("//"), "{path:?} is one absolute path");
     assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#'), "{path:?}");
@@ -54,6 +57,15 @@ pub fn check(data: &[u8]) {
     for reading in readings.iter().filter(|_| !decided) {
         assert!(!is_admin(reading), "{path:?} reads as {} but is decided otherwise", shown(reading));
     }
+}
+
+/// What is left without a prefix is a target as well, and the rest of the same path.
+fn check_below(target: &RequestTarget, prefix: &str) {
+    let Some(left) = Prefixes::new(prefix, "").and_then(|prefixes| prefixes.sent(target)) else { return };
+    let whole = if left.path() == "/" && target.path() == prefix { "" } else { left.path() };
+    assert_eq!(format!("{prefix}{whole}"), target.path());
+    let again = RequestTarget::parse(target.method(), "a", &left, RequestKind::Plain);
+    assert_eq!(again.map(|again| again.path_and_query().clone()).as_ref(), Ok(&left), "{prefix}");
 }
 
 fn shown(reading: &[u8]) -> String {
