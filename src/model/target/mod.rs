@@ -234,8 +234,12 @@ fn parse_host(text: &str) -> Result<Box<str>, TargetError> {
     let port_fits =
         !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let name = name.strip_suffix('.').unwrap_or(name);
+    // A name that still ends with one would be another name for everybody who cuts as we do.
     let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
-    let fits = (1..=253).contains(&name.len()) && !name.starts_with('.') && !name.contains("..");
+    let fits = (1..=253).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.contains("..");
     (port_fits && clean && fits).then(|| name.to_ascii_lowercase().into()).ok_or(TargetError::BadHost)
 }
 

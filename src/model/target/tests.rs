@@ -113,6 +113,8 @@ fn hosts_are_compared_without_case_port_and_trailing_dot() {
         ("[::1", Err(TargetError::BadHost)),
         ("[::1]x", Err(TargetError::BadHost)),
         ("a..b", Err(TargetError::BadHost)),
+        ("app.example..", Err(TargetError::BadHost)),
+        (".", Err(TargetError::BadHost)),
     ] {
         assert_eq!(parse_host(text).as_deref(), host.as_ref().copied(), "{text}");
     }

@@ -78,6 +78,8 @@ async fn only_one_well_formed_host_is_accepted() {
         "host: a:-1\r\n",
         "host: a b\r\n",
         "host: a..b\r\n",
+        "host: a..\r\n",
+        "host: a..:80\r\n",
         "host: .a\r\n",
         "host: [::1\r\n",
         "host: [::1]x\r\n",
