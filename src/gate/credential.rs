@@ -101,16 +101,7 @@ fn own_key(value: &HeaderValue) -> Result<Option<&str>, BadCredential> {
 /// Removes what is ours, and `Proxy-Authorization`. Other cookies keep their bytes and order.
 pub fn strip(headers: &mut HeaderMap, names: &CredentialNames) {
     headers.remove(PROXY_AUTHORIZATION);
-    let is_ours = |value: &HeaderValue| match value.to_str() {
-        Ok(text) => {
-            let text = text.trim();
-            KeyText::is_claimed(text)
-                || text.split_once(' ').is_some_and(|(scheme, token)| {
-                    scheme.eq_ignore_ascii_case("bearer") && KeyText::is_claimed(token.trim())
-                })
-        }
-        Err(_) => false,
-    };
+    let is_ours = |value: &HeaderValue| holds_key(value.as_bytes());
     for name in [&AUTHORIZATION, &names.key_header] {
         if headers.get_all(name).iter().any(is_ours) {
             let foreign: Vec<_> =
@@ -122,6 +113,12 @@ pub fn strip(headers: &mut HeaderMap, names: &CredentialNames) {
         }
     }
     strip_cookies(headers, names);
+}
+
+/// Whether a key of ours, whole or mangled, stands anywhere in a value: under a scheme of its own, quoted, doubled.
+fn holds_key(value: &[u8]) -> bool {
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b'"' | b'=');
+    value.split(is_between).any(KeyText::begins)
 }
 
 fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
