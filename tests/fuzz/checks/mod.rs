@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod forwarded;
 pub mod graphql;
 pub mod headers;
+pub mod proxy_protocol;
 pub mod return_target;
 pub mod target;
 
