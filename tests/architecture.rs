@@ -25,6 +25,44 @@ const LONGEST_TESTS: usize = 600;
 /// Names that say nothing about what is inside.
 const BANNED_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "misc", "prelude"];
 
+/// The attacks that are tested, by class. A test names those it tries in lines of its documentation, `/// F07: ...`,
+/// mostly in `tests/attacks`, and beside the code where it takes a look inside.
+#[rustfmt::skip]
+const CASES: &[(&str, &[u8])] = &[
+    // cookies and sessions
+    ("C", &[1, 2, 3, 4, 6, 8, 10, 11, 12, 13, 14, 15, 19, 20, 22, 23, 24, 26, 27, 28, 30]),
+    // resources
+    ("D", &[1, 4, 5, 6, 14]),
+    // logs and what else is told
+    ("E", &[1, 3, 4, 5, 7, 8]),
+    // framing
+    ("F", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 28, 30, 31, 33,
+        34, 35, 36, 37, 38, 39, 42, 43]),
+    // forward-auth
+    ("FA", &[1, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 16, 18, 19, 21, 23, 24]),
+    // configuration
+    ("G", &[1, 2, 3, 4, 5, 7, 8, 13, 14, 15, 16]),
+    // handshakes and streams
+    ("H", &[1, 2, 6, 9, 10]),
+    // identity headers
+    ("I", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 18, 19, 20, 21, 22, 23, 25]),
+    // API keys
+    ("K", &[1, 2, 3, 4, 5, 7, 9, 10, 11]),
+    // sign-in and its throttle
+    ("L", &[1, 2, 4, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24]),
+    // paths
+    ("P", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 19, 20, 22, 23, 24, 25, 26, 27, 28, 30, 31, 32, 33, 34, 35,
+        36, 37]),
+    // redirects
+    ("R", &[1, 2, 3, 5, 6, 8, 9, 11, 12, 13, 14, 17, 18, 20, 21, 22, 23, 24]),
+    // other sites
+    ("S", &[1, 2, 4, 5, 7, 8, 9, 12]),
+    // storage
+    ("T", &[1, 2, 3, 5, 6, 7, 9, 10]),
+    // forwarded headers
+    ("X", &[1, 2, 3, 6, 7, 8, 9, 11, 12, 14, 15, 16]),
+];
+
 /// One source file: its path below `src/`, its text, and the text taken apart.
 struct Source {
     path: String,
@@ -344,6 +382,39 @@ fn ticked_paths(text: &str) -> Vec<String> {
     let ticked = text.split('`').skip(1).step_by(2);
     let paths = ticked.filter(|ticked| folders.iter().any(|folder| ticked.starts_with(folder)));
     paths.filter(|path| !path.contains(['*', ' ', '{', '<'])).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_attack_is_tested_once() {
+    let mut found: Vec<String> = Vec::new();
+    for path in ["tests", "src"].iter().flat_map(|folder| files_below(&root().join(folder))) {
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(
+                fs::read_to_string(&path).unwrap().lines().filter_map(case_named_by).map(str::to_owned),
+            );
+        }
+    }
+    let mut expected: Vec<String> = CASES
+        .iter()
+        .flat_map(|(class, numbers)| numbers.iter().map(move |number| format!("{class}{number:02}")))
+        .collect();
+    found.sort();
+    expected.sort();
+    let missing =
+        expected.iter().filter(|case| !found.contains(case)).map(|case| format!("{case} is not tested"));
+    let surplus =
+        found.iter().filter(|case| !expected.contains(case)).map(|case| format!("{case} is not listed"));
+    let doubled =
+        found.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| format!("{} stands twice", pair[0]));
+    assert_none(missing.chain(surplus).chain(doubled));
+}
+
+/// `F07` of a line that begins with `/// F07: `.
+fn case_named_by(line: &str) -> Option<&str> {
+    let (case, _) = line.trim_start().strip_prefix("/// ")?.split_once(": ")?;
+    let letters = case.trim_end_matches(|c: char| c.is_ascii_digit());
+    let named = matches!(letters.len(), 1 | 2) && letters.bytes().all(|byte| byte.is_ascii_uppercase());
+    (named && case.len() == letters.len() + 2).then_some(case)
 }
 
 #[test]

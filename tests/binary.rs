@@ -338,6 +338,7 @@ fn check_names_ten_mistakes_each_with_its_line_and_a_remedy() {
     }
 }
 
+/// G14: rules that are not what they seem.
 #[test]
 fn check_prints_the_rules_in_effect_of_the_shipped_example() {
     let place = Place::new("");
@@ -472,6 +473,7 @@ fn a_key_revoked_while_the_gateway_runs_is_refused_at_the_very_next_request() {
     assert_eq!(again.status.code(), Some(1), "{again:?}");
 }
 
+/// G02: a first password that opens the door again.
 #[test]
 fn each_use_of_a_break_glass_token_is_told_without_the_token() {
     const TOKEN: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
@@ -517,6 +519,7 @@ fn the_admin_password_from_the_environment_opens_the_door_once_and_must_be_chang
     assert_ne!(gateway.sign_in("admin", PASSWORD).status, 303, "with users there, it is not used");
 }
 
+/// L22: a fresh installation.
 #[test]
 fn the_setup_link_makes_the_first_admin_once() {
     let place = Place::with_upstream("builtin:sample", "");
@@ -534,6 +537,8 @@ fn the_setup_link_makes_the_first_admin_once() {
     assert_ne!(gateway.post_form("/_doorward/setup", "", &fields).status, 303);
 }
 
+/// T01: secrets in the files of the database.
+/// T02: files that others can read.
 #[test]
 fn what_is_kept_on_disk_is_for_its_owner_only_and_holds_no_plain_secret() {
     let place = Place::with_upstream("builtin:sample", "");
@@ -560,6 +565,7 @@ fn what_is_kept_on_disk_is_for_its_owner_only_and_holds_no_plain_secret() {
     assert!(!said.contains(&key) && !said.contains(PASSWORD) && !said.contains(&session), "{said}");
 }
 
+/// E05: an address with a password that does not work.
 #[test]
 fn secrets_are_in_no_error() {
     const SECRET: &str = "hunter2hunter2";

@@ -97,6 +97,7 @@ fn refusals_end_with_1_and_wrong_usage_with_2() {
     }
 }
 
+/// K01: a key shown again.
 #[test]
 fn a_key_is_shown_once_and_can_be_revoked() {
     let folder = tempfile::tempdir().unwrap();

@@ -393,7 +393,7 @@ section! {
     /// Spellings of paths that are refused unless an upstream needs them. Rules are then matched on the plain
     /// and the decoded form, and the stricter answer wins.
     Paths {
-        /// `encoded-slash` (`%2F`), `semicolon` (`;`), `empty-segment` (`//`).
+        /// `encoded-slash` (`%2F`), `semicolon` (`;`), `empty-segment` (`//`, though never at the start).
         allow: Vec<PathOptIn> = "[]", r#"["encoded-slash"]"#;
     }
 }

@@ -3,12 +3,12 @@
 //! Setting and deleting share one list of attributes: a browser deletes a cookie only where name, domain and
 //! path are those it was set with.
 
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
+use crate::gate::credential::cookies_named;
 use crate::model::secret::Secret;
 
 const DEVICE_SECONDS: u64 = 365 * 24 * 60 * 60;
@@ -169,11 +169,7 @@ fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 fn presented<'h>(headers: &'h HeaderMap, name: &str) -> Presented<'h> {
-    let mut found = headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    let mut found = cookies_named(headers, name);
     match (found.next(), found.next()) {
         (None, _) => Presented::Nothing,
         (Some(value), None) => std::str::from_utf8(value).map_or(Presented::Unusable, Presented::One),
@@ -184,6 +180,8 @@ fn presented<'h>(headers: &'h HeaderMap, name: &str) -> Presented<'h> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::header::COOKIE;
 
     use super::*;
 
@@ -276,6 +274,9 @@ mod tests {
             (&["other=1; doorward-device=2; xdoorward=3"], Presented::Nothing),
             (&["a=b; doorward=one"], Presented::One("one")),
             (&["a=b;doorward=one=two ;c=d"], Presented::One("one=two")),
+            (&["a=b; doorward = one "], Presented::One("one")),
+            (&["doorward"], Presented::One("")),
+            (&["doorward; doorward=one"], Presented::Unusable),
             (&["doorward=one; doorward=two"], Presented::Unusable),
             (&["doorward=one; doorward=one"], Presented::Unusable),
             (&["doorward=one", "doorward=two"], Presented::Unusable),

@@ -143,10 +143,7 @@ impl<'h> Credential<'h> {
         if let Some(own) = own {
             return Ok(own);
         }
-        let mut cookies = headers.get_all(COOKIE).iter().flat_map(pairs).filter_map(|pair| {
-            let (name, value) = split_pair(pair);
-            (name == names.cookie.as_bytes()).then_some(value)
-        });
+        let mut cookies = cookies_named(headers, &names.cookie);
         match (cookies.next(), cookies.next()) {
             (None, _) => Ok(Self::None),
             (Some(value), None) => {
@@ -160,8 +157,10 @@ impl<'h> Credential<'h> {
 /// Removes what is ours, and `Proxy-Authorization`. Other cookies keep their bytes and order.
 pub fn strip(headers: &mut HeaderMap, names: &CredentialNames) {
     headers.remove(PROXY_AUTHORIZATION);
-    strip_values(headers, &AUTHORIZATION, |value| names.is_own_authorization(value));
-    strip_values(headers, &names.key_header, |value| names.is_own_key(value));
+    strip_values(headers, &AUTHORIZATION, |value| {
+        names.is_own_authorization(value) || holds_key(value.as_bytes())
+    });
+    strip_values(headers, &names.key_header, |value| names.is_own_key(value) || holds_key(value.as_bytes()));
     strip_cookies(headers, names);
 }
 
@@ -173,6 +172,12 @@ fn strip_values(headers: &mut HeaderMap, name: &HeaderName, is_ours: impl Fn(&He
             headers.append(name, value);
         }
     }
+}
+
+/// Whether a key of ours, whole or mangled, stands anywhere in a value: under a scheme of its own, quoted, doubled.
+fn holds_key(value: &[u8]) -> bool {
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b'"' | b'=');
+    value.split(is_between).any(KeyText::begins)
 }
 
 fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
@@ -211,6 +216,14 @@ pub fn strip_set_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
             headers.append(SET_COOKIE, value);
         }
     }
+}
+
+/// The values of every cookie of a name. One without `=` counts as well: some servers read it as a name.
+pub fn cookies_named<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    headers.get_all(COOKIE).iter().flat_map(pairs).filter_map(move |pair| {
+        let (found, value) = split_pair(pair);
+        (found == name.as_bytes()).then_some(value)
+    })
 }
 
 /// The pairs of a Cookie header (RFC 6265, 4.2.1), as bytes: a neighbour's cookie may hold any byte and

@@ -191,7 +191,12 @@ impl KeyText {
 
     /// Whether a text claims to be one of our keys, well-formed or not.
     pub fn is_claimed(text: &str) -> bool {
-        text.starts_with(SYSTEM_PREFIX) || text.starts_with(USER_PREFIX)
+        Self::begins(text.as_bytes())
+    }
+
+    /// The same for bytes that may be no text.
+    pub fn begins(bytes: &[u8]) -> bool {
+        bytes.starts_with(SYSTEM_PREFIX.as_bytes()) || bytes.starts_with(USER_PREFIX.as_bytes())
     }
 }
 

@@ -215,6 +215,7 @@ mod tests {
         check("/a/**/b/**/c", &["/a/b/c", "/a/x/b/y/z/c", "/a/b/b/c"], &["/a/c", "/a/b", "/a/b/c/d"]);
     }
 
+    /// P33: a pattern and a path that would take for ever.
     #[test]
     fn a_hostile_path_costs_no_more_than_a_product_of_lengths() {
         let pattern = PathPattern::parse("/**/a/**/a/**/a/**/a/**/b").unwrap();

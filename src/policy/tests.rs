@@ -136,6 +136,7 @@ fn standard_rules_let_viewers_read_and_members_write() {
     }
 }
 
+/// P35: rules that overlap.
 #[test]
 fn the_first_rule_that_fits_the_request_decides() {
     let policy = Policy {

@@ -7,6 +7,7 @@ use super::ServiceError;
 use super::attempts::Attempts;
 use super::done;
 use super::login::check_password;
+use super::new_user::MOST_GROUPS;
 pub use super::new_user::NewUser;
 use super::new_user::check_display_name;
 use super::new_user::check_group;
@@ -225,7 +226,10 @@ impl Accounts {
     /// [`ServiceError::NotFound`], [`ServiceError::Invalid`].
     pub async fn add_group(&self, id: &UserId, group: &str) -> Result<bool, ServiceError> {
         check_group(group)?;
-        self.must_exist(id).await?;
+        let user = self.store.find_user(id).await?.ok_or(ServiceError::NotFound { what: "user" })?;
+        if user.groups.len() >= MOST_GROUPS && !user.groups.iter().any(|own| own == group) {
+            return Err(ServiceError::invalid("groups", "more than 256"));
+        }
         let changed = self.store.add_group(id, group).await?;
         self.revocations.bump();
         Ok(changed)

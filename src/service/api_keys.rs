@@ -290,6 +290,7 @@ mod tests {
         }
     }
 
+    /// K11: a key that is nearly right.
     #[tokio::test]
     async fn only_the_whole_text_of_a_key_resolves() {
         let world = World::new().await;
@@ -354,6 +355,7 @@ mod tests {
         assert_eq!(resolve(&world, &text).await, None);
     }
 
+    /// K05: a key that may more than its owner.
     #[tokio::test]
     async fn keys_that_break_the_rules_are_not_issued() {
         let world = World::new().await;

@@ -188,6 +188,7 @@ mod tests {
         }
     }
 
+    /// L02: the time an answer takes, told by the work behind it.
     #[tokio::test]
     async fn unknown_wrong_disabled_and_passwordless_take_the_same_path() {
         let world = World::new().await;
@@ -316,6 +317,7 @@ mod tests {
         assert!(is_refused(&nobodys.await));
     }
 
+    /// L20: a hash of old parameters.
     #[tokio::test]
     async fn an_old_hash_is_replaced_at_sign_in() {
         let world = World::new().await;

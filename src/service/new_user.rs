@@ -11,8 +11,8 @@ use crate::model::user::check_name;
 
 /// Characters of a display name.
 const LONGEST_DISPLAY_NAME: usize = 128;
-/// Groups of one user at creation.
-const MOST_GROUPS: usize = 256;
+/// Groups of one user: more make header lines that servers refuse.
+pub(super) const MOST_GROUPS: usize = 256;
 
 /// Someone to add.
 #[derive(Clone, Debug)]

@@ -188,6 +188,7 @@ mod tests {
         Secret::new(text)
     }
 
+    /// T09: a stored hash that costs too little.
     #[tokio::test]
     async fn only_the_same_password_verifies() {
         let passwords = Passwords::new();
@@ -227,6 +228,7 @@ mod tests {
         }
     }
 
+    /// L18: a stored hash that would take all memory.
     #[tokio::test]
     async fn monstrous_or_foreign_hashes_are_refused_at_the_usual_cost() {
         let passwords = Passwords::new();

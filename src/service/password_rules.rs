@@ -131,6 +131,7 @@ mod tests {
         }
     }
 
+    /// L19: passwords that everybody tries first.
     #[test]
     fn what_everybody_tries_first_is_refused() {
         for password in [

@@ -383,6 +383,7 @@ mod tests {
         assert_eq!(world.sessions.resolve(digest).await.unwrap(), None);
     }
 
+    /// C30: ever more sessions.
     #[tokio::test]
     async fn all_sessions_but_one_are_ended() {
         let world = World::new().await;

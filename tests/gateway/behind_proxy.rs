@@ -236,6 +236,7 @@ async fn a_session_taken_along_counts_at_its_own_host_only() {
     }
 }
 
+/// R23: a return address swapped on the way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_works_once_in_its_browser_at_its_host_in_time() {
     let gateway = gateway().await;

@@ -5,22 +5,9 @@ use std::time::Duration;
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 
+pub use crate::support::gateway::ROUTES;
 use crate::support::gateway::bearer;
 use crate::support::{Gateway, Upstream};
-
-/// Reading needs a viewer, writing a member, `/admin` an admin, `/ingest` an agent; `/public` is open.
-pub const ROUTES: &str = r#"
-[[routes]]
-upstream = "app"
-path = "/"
-rules = [
-  { name = "public", path = "/public", allow = "anyone" },
-  { name = "admin", path = "/admin", allow = "admin" },
-  { name = "ingest", path = "/ingest", methods = ["POST"], allow = ["agent", "member"] },
-  { name = "reads", methods = "read", allow = "viewer" },
-  { name = "writes", methods = "write", allow = "member" },
-]
-"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_credential_programs_get_401_and_browsers_the_login_page() {
@@ -41,6 +28,8 @@ async fn without_a_credential_programs_get_401_and_browsers_the_login_page() {
     assert_eq!(upstream.count(), 1, "only the open path reached the upstream");
 }
 
+/// K02: a key after it was revoked.
+/// K10: a key that may only read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_acts_with_its_role_until_it_is_revoked() {
     let upstream = Upstream::spawn().await;
@@ -68,6 +57,7 @@ async fn gateway_post(gateway: &Gateway, path: &str, key: String) -> u16 {
     gateway.send(&format!("POST {path}"), &format!("{}content-length: 0\r\n", bearer(&key))).await.status
 }
 
+/// L21: a password by HTTP Basic.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_header_credential_is_final_even_beside_a_good_session() {
     let upstream = Upstream::spawn().await;
@@ -94,6 +84,9 @@ async fn a_wrong_header_credential_is_final_even_beside_a_good_session() {
     assert_eq!(upstream.count(), 1);
 }
 
+/// C12: every session of a person, ended.
+/// C14: a session after a change of role.
+/// C15: a session after its owner was disabled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_at_once_by_revocation_role_change_and_disabling() {
     let upstream = Upstream::spawn().await;
@@ -115,6 +108,7 @@ async fn a_session_ends_at_once_by_revocation_role_change_and_disabling() {
     assert_eq!(gateway.post_login("vera", crate::support::gateway::PASSWORD).await.status, 401);
 }
 
+/// K04: a key whose owner lost a right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_key_is_never_more_than_its_owner() {
     let upstream = Upstream::spawn().await;
@@ -151,6 +145,8 @@ async fn a_key_works_only_within_its_scope_and_time() {
     assert_eq!(gateway.get("/v1", &bearer(&elsewhere)).await.status, 403);
 }
 
+/// C19: a session kept alive beyond its end.
+/// C28: a session at the very second of its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_expires_idle_and_absolutely() {
     let upstream = Upstream::spawn().await;
@@ -179,6 +175,8 @@ async fn a_session_expires_idle_and_absolutely() {
     assert_eq!(gateway.get("/data", &cookie).await.status, 401, "past its end");
 }
 
+/// C03: two cookies of our name.
+/// C23: cookies that are none of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_forged_and_doubled_cookies_never_let_in() {
     let upstream = Upstream::spawn().await;

@@ -24,6 +24,7 @@ pub fn break_database(database: &std::path::Path) {
     assert!(connection.success());
 }
 
+/// C24: a database that fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_is_503_for_all_but_open_paths_and_never_an_allow() {
     let upstream = Upstream::spawn().await;
@@ -87,6 +88,7 @@ async fn an_outage_grace_lets_remembered_credentials_live_on_for_that_long() {
     assert_eq!(gateway.get("/data", &unknown).await.status, 503, "what was never seen cannot be decided");
 }
 
+/// T10: a full disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_new_sessions_clearly_and_loses_no_old_one() {
     let upstream = Upstream::spawn().await;

@@ -80,6 +80,7 @@ async fn ask_at(
     exchange(own, question).await
 }
 
+/// FA14: a refusal names nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_flavour_is_told_who_may_do_what() {
     let gateway = gateway().await;
@@ -124,6 +125,7 @@ async fn every_flavour_is_told_who_may_do_what() {
     }
 }
 
+/// FA13: an allow names every header, empty where there is nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_allow_carries_every_identity_header_whatever_the_client_sent() {
     let gateway = gateway().await;
@@ -159,6 +161,7 @@ async fn an_allow_carries_every_identity_header_whatever_the_client_sent() {
     assert!(grafana.headers("x-auth-user").is_empty());
 }
 
+/// FA12: what each proxy can pass on.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_allow_carries_the_headers_that_templates_make() {
     let set = "set_headers = { X-Scope-OrgID = \"{group:0}\" }";
@@ -210,6 +213,8 @@ async fn browsers_are_sent_to_sign_in_in_the_way_their_proxy_understands() {
     }
 }
 
+/// FA05: a question of somebody who is no proxy of ours.
+/// FA21: the questions' address at the proxied host itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_no_trusted_proxy_is_told_nothing() {
     let gateway = Gateway::configured(&trusting("192.0.2.1")).await;
@@ -226,6 +231,7 @@ async fn a_peer_that_is_no_trusted_proxy_is_told_nothing() {
     }
 }
 
+/// FA01: a question with a part missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn unclear_questions_are_refused() {
     let gateway = gateway().await;
@@ -297,6 +303,7 @@ async fn a_proxy_may_choose_the_route_by_its_own_configuration_only() {
     assert_eq!(sneaky.status, 400);
 }
 
+/// FA04: every confusing path, at both edges.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_edges_decide_every_confusing_path_alike() {
     let upstream = Upstream::spawn().await;
@@ -399,6 +406,7 @@ async fn a_check_on_a_warm_cache_asks_the_store_nothing() {
     assert_eq!(gateway.lookups(), before, "neither good nor forged nor mistyped credentials are looked up");
 }
 
+/// FA10: a thousand faults.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_fault_ever_becomes_a_2xx() {
     let gateway = gateway().await;
@@ -442,6 +450,7 @@ async fn no_fault_ever_becomes_a_2xx() {
     assert!(asked >= 1000, "{asked} faults");
 }
 
+/// FA18: preflights.
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_of_trusted_pages_may_read_a_refusal_and_ask_before_they_ask() {
     let gateway = gateway().await;
@@ -469,6 +478,7 @@ async fn scripts_of_trusted_pages_may_read_a_refusal_and_ask_before_they_ask() {
     }
 }
 
+/// FA16: an answer too large for a proxy.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_too_large_for_proxies_is_refused_not_cut() {
     let gateway = gateway().await;

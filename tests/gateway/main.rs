@@ -8,6 +8,7 @@
     reason = "what a test sends is written as it reads"
 )]
 
+#[expect(dead_code, reason = "each suite uses its part of what they share")]
 mod support;
 
 mod account;
@@ -19,11 +20,8 @@ mod credentials;
 mod explain;
 mod failure;
 mod forward_auth;
-mod forms;
-mod framing;
 mod graphql;
 mod header_templates;
-mod identity_headers;
 mod open_streams;
 mod reload;
 mod minted;
@@ -33,6 +31,5 @@ mod listeners;
 mod proxy_protocol;
 mod streaming;
 mod sub_path;
-mod target;
 mod tls;
 mod tokens;

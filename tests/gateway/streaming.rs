@@ -35,6 +35,7 @@ where
     address
 }
 
+/// H10: an event stream that somebody holds back.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_event_of_a_stream_arrives_at_once_and_silence_does_not_end_it() {
     let (sent, mut sendings) = tokio::sync::mpsc::unbounded_channel();
@@ -75,6 +76,7 @@ async fn the_first_event_of_a_stream_arrives_at_once_and_silence_does_not_end_it
     assert!(delays.iter().any(|delay| *delay < Duration::from_millis(50)), "{delays:?}");
 }
 
+/// D06: bodies larger than memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_any_size_pass_both_ways_in_flat_memory() {
     let size: u64 = if std::env::var_os("DOORWARD_TEST_LONG").is_some() { 4 << 30 } else { 1 << 30 };
@@ -335,6 +337,7 @@ async fn a_websocket_passes_bytes_both_ways_and_other_upgrades_do_too() {
     }
 }
 
+/// H02: a WebSocket from another site.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_with_a_cookie_is_refused_to_pages_of_other_origins() {
     let upstream = Upstream::spawn().await;

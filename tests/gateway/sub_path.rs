@@ -9,7 +9,6 @@ use crate::support::gateway::bearer;
 use crate::support::oracle::check_claims;
 use crate::support::raw::{Answer, read_answer, read_head};
 use crate::support::{Gateway, Upstream, exchange, within};
-use crate::target::{Becomes, SPELLINGS, check, signed_in};
 
 /// The standard routes, and the same below `/apps/phoenix`, which the upstream does not see.
 fn routes() -> String {
@@ -27,31 +26,6 @@ async fn open(upstream: &str, path: &str, prefixes: &str) -> Gateway {
 
 async fn ask(gateway: &Gateway, line: &str, host: &str, headers: &str) -> Answer {
     exchange(gateway.address, format!("{line} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n")).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_spelling_below_a_prefix_is_refused_or_decided_as_what_is_sent_with_it() {
-    let upstream = Upstream::spawn().await;
-    let gateway = Gateway::spawn(&upstream.url(), &routes()).await;
-    let vera = signed_in(&gateway).await;
-    for (path, becomes) in SPELLINGS {
-        check(&gateway, &upstream, &vera, ("/apps/phoenix", path), *becomes).await;
-    }
-    // What only looks like the prefix is another route's, and nothing is cut off it.
-    for path in ["/apps/phoenixx", "/apps/phoenix.x/y", "/apps", "/Apps/phoenix/x"] {
-        check(&gateway, &upstream, &vera, ("", path.as_bytes()), Becomes::Sent(path)).await;
-    }
-    for (path, becomes) in [
-        ("/apps/phoenix../x", Becomes::Sent("/apps/phoenix../x")),
-        ("/apps/phoenix/../x", Becomes::Malformed),
-        ("/apps/phoenix..;/x", Becomes::Odd),
-        ("/apps/phoenix%2Fx", Becomes::Odd),
-        ("/apps%2fphoenix/x", Becomes::Odd),
-        ("/apps/phoenix;x/y", Becomes::Odd),
-        ("/APPS/PHOENIX/admin", Becomes::Admin),
-    ] {
-        check(&gateway, &upstream, &vera, ("", path.as_bytes()), becomes).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

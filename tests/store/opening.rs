@@ -74,6 +74,8 @@ mod sqlite_only {
         is_made_once_in_parallel(&format!("sqlite://{}", folder.path().join("new.db").display())).await;
     }
 
+    /// G13: a database of a newer version.
+    /// T07: the same, as a downgrade.
     #[tokio::test]
     async fn a_newer_schema_is_refused() {
         let own = Database::in_file().await;

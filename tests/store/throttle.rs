@@ -56,6 +56,7 @@ async fn one_closed_bucket_closes_the_attempt_and_counts_nothing(store: &Store) 
     }
 }
 
+/// L12: a success that clears what others have counted.
 async fn success_clears_own_buckets_and_refunds_shared_ones(store: &Store) {
     let (own, shared) = (bucket("own"), bucket("shared"));
     for _ in 0..3 {

@@ -139,6 +139,7 @@ fn secrets_come_from_files_beside_the_file() {
     assert_eq!(config.login.admin_password.unwrap().expose(), "correct horse battery");
 }
 
+/// G08: a secret that cannot be read.
 #[test]
 fn a_secret_file_that_is_missing_empty_or_open_refuses_to_start() {
     let desk = Desk::new(&with_least("secret_file = \"s\""));
@@ -161,6 +162,7 @@ fn a_secret_file_that_is_missing_empty_or_open_refuses_to_start() {
     assert!(what().contains("no regular file"));
 }
 
+/// G05: secrets in a file that others read.
 #[test]
 fn a_secret_in_an_open_configuration_file_refuses_to_start() {
     for (line, path) in [

@@ -13,6 +13,10 @@ fn check(text: &str, path: &str, line: usize, remedy: &str) {
     assert!(!problem.what.is_empty());
 }
 
+/// C02: cookies over plain http.
+/// G01: secrets that can be guessed.
+/// G03: plain http beyond this machine.
+/// G04: misspelt settings.
 #[test]
 fn each_mistake_at_the_top_is_named_with_line_and_remedy() {
     check("publik_url = \"x\"", "publik_url", 1, "`public_url`");
@@ -34,6 +38,7 @@ fn each_mistake_at_the_top_is_named_with_line_and_remedy() {
     check("secret = [1]", "secret", 1, "write for example");
 }
 
+/// X11: everybody as a trusted proxy.
 #[test]
 fn a_public_url_is_not_made_from_a_place_browsers_cannot_open() {
     for place in ["unix:a.sock", "systemd", "0.0.0.0:80"] {
@@ -190,6 +195,8 @@ fn each_mistake_about_upstreams_is_named_with_line_and_remedy() {
     check("url = \"http://h\"\n[[upstreams]]\nurl = \"http://h\"", "upstreams[1].name", 4, "add `name");
 }
 
+/// G07: patterns and roles that are none.
+/// G16: two routes for one place.
 #[test]
 fn each_mistake_about_routes_is_named_with_line_and_remedy() {
     let check = |text: &str, path: &str, line, remedy: &str| {

@@ -20,7 +20,9 @@ pub mod upgrade;
 use std::error::Error;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
@@ -249,7 +251,12 @@ impl Proxy {
         };
         let request = sending::outgoing(parts, body, upstream, sent)?;
         let (response, lease) = sending::send(upstream, request, &wait).await?;
-        self.pass_on(response, lease, &way_back, &exchange, client_upgrade.filter(|_| upgrade.is_some()))
+        let upgraded = client_upgrade.filter(|_| upgrade.is_some());
+        let mut passed = self.pass_on(response, lease, &way_back, &exchange, upgraded)?;
+        if permit.identity().is_some() {
+            keep_private(passed.headers_mut());
+        }
+        Ok(passed)
     }
 
     /// What the upstream sees: first everything that ends here or is only ours to say goes, then ours is set.
@@ -341,6 +348,17 @@ impl Proxy {
         headers.remove(ALT_SVC);
         way_back.rename(headers);
         headers.remove(EXPLAIN);
+    }
+}
+
+/// Keeps an answer for one caller out of caches that others share (RFC 9111, 5.2.2.7); browsers may keep it.
+fn keep_private(headers: &mut HeaderMap) {
+    let says_so = |value: &HeaderValue| {
+        let mut directives = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        directives.any(|word| word.eq_ignore_ascii_case(b"private") || word.eq_ignore_ascii_case(b"no-store"))
+    };
+    if !headers.get_all(CACHE_CONTROL).iter().any(says_so) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }
 

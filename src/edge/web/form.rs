@@ -1,7 +1,7 @@
 //! Forms as browsers send them.
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use url::form_urlencoded;
 
 use crate::edge::problem::Problem;
@@ -25,7 +25,8 @@ pub(super) fn fields<const N: usize>(
     body: &[u8],
     names: [&'static str; N],
 ) -> Result<[Secret; N], Problem> {
-    if !is_form(headers) {
+    // Nothing is unpacked here, so what says that it is packed is not what its bytes look like.
+    if !is_form(headers) || headers.contains_key(CONTENT_ENCODING) {
         return Err(Problem::unsupported_media_type());
     }
     let mut found = [const { None }; N];

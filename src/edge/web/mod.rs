@@ -23,8 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 pub use self::bounce::Bounces;
 use self::origin::Sender;
-use self::return_target::Destinations;
-pub use self::return_target::ReturnTarget;
+pub use self::return_target::{Destinations, ReturnTarget};
 use super::audience::Audience;
 use super::cookie::Presented;
 use super::page::{self, Site, fit_to_method};

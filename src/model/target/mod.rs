@@ -73,7 +73,7 @@ impl PathOptIns {
 /// Why a target was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// `*`, a bare authority or nothing.
+    /// `*`, a bare authority or nothing; also `//…`, which some servers read as an authority.
     #[error("the request target is not an absolute path")]
     NotAbsolute,
     /// `.` or `..`, in any spelling.
@@ -234,8 +234,12 @@ fn parse_host(text: &str) -> Result<Box<str>, TargetError> {
     let port_fits =
         !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let name = name.strip_suffix('.').unwrap_or(name);
+    // A name that still ends with one would be another name for everybody who cuts as we do.
     let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
-    let fits = (1..=253).contains(&name.len()) && !name.starts_with('.') && !name.contains("..");
+    let fits = (1..=253).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.contains("..");
     (port_fits && clean && fits).then(|| name.to_ascii_lowercase().into()).ok_or(TargetError::BadHost)
 }
 
@@ -247,7 +251,8 @@ fn parse_host(text: &str) -> Result<Box<str>, TargetError> {
 ///
 /// [`TargetError`] for what no server needs and some misread: controls, backslashes, broken escapes.
 pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, TargetError> {
-    if !path.starts_with('/') {
+    // Resolved as a reference, `//a/b` is the path `/b` at the host `a` (RFC 3986, 4.2).
+    if !path.starts_with('/') || path.starts_with("//") {
         return Err(TargetError::NotAbsolute);
     }
     let bytes = path.as_bytes();
@@ -324,8 +329,8 @@ fn read_segments(path: &str) -> Result<Reading, TargetError> {
     Ok(Reading { loose: (loose != path).then_some(loose), needs })
 }
 
-/// The loose reading of a decoded path: parameters cut, empty segments dropped, trailing dots and spaces
-/// trimmed, letters folded.
+/// The loose reading of a decoded path: what follows a decoded `?` or `#` cut, parameters cut, empty segments
+/// dropped, trailing dots and spaces trimmed, letters folded.
 ///
 /// Also the form in which path patterns are compared with it.
 ///
@@ -333,20 +338,24 @@ fn read_segments(path: &str) -> Result<Reading, TargetError> {
 ///
 /// [`TargetError::DotSegment`] if that reading walks upwards.
 pub fn loosen(decoded: &str) -> Result<String, TargetError> {
-    let mut loose = String::with_capacity(decoded.len());
+    // The whole is searched for a way upwards: not every server cuts.
     for segment in decoded.split('/') {
-        let name = segment.split(';').next().unwrap_or_default();
+        let name = segment.split([';', '?', '#']).next().unwrap_or_default();
         if matches!(name.trim_end_matches(' '), "." | "..") {
             return Err(TargetError::DotSegment);
         }
-        let name = name.trim_end_matches(['.', ' ']);
+    }
+    let path = decoded.split(['?', '#']).next().unwrap_or_default();
+    let mut loose = String::with_capacity(path.len());
+    for segment in path.split('/') {
+        let name = segment.split(';').next().unwrap_or_default().trim_end_matches(['.', ' ']);
         if !name.is_empty() {
             loose.push('/');
             // Upper first: a dotless i becomes I, and only then i.
             loose.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
         }
     }
-    if loose.is_empty() || decoded.ends_with('/') {
+    if loose.is_empty() || path.ends_with('/') {
         loose.push('/');
     }
     Ok(loose)

@@ -32,11 +32,15 @@ impl Prefixes {
         &self.add
     }
 
-    /// What the upstream is asked for; `None` if the path does not begin with what is to be cut off.
+    /// What the upstream is asked for; `None` if the path does not begin with what is to be cut off, or what
+    /// is left of it begins with `//`, which some servers read as a host (RFC 3986, 4.2).
     pub fn sent(&self, target: &RequestTarget) -> Option<PathAndQuery> {
         let rest = below(target.path(), &self.strip)?;
         let root = if rest.is_empty() && self.add.is_empty() { "/" } else { "" };
         let mut whole = [root, &self.add, rest].concat();
+        if whole.starts_with("//") {
+            return None;
+        }
         if let Some(query) = target.query() {
             whole.push('?');
             whole.push_str(query);
@@ -101,7 +105,7 @@ mod tests {
             ("/app", "/base", "/app", "/base"),
             ("/app", "/base", "/app/x", "/base/x"),
             ("/app", "", "/app/x%2Fy;z", "/x%2Fy;z"),
-            ("/app", "", "/app//x", "//x"),
+            ("/app", "/base", "/app//x", "/base//x"),
         ] {
             let prefixes = Prefixes::new(strip, add).unwrap();
             assert_eq!(prefixes.sent(&target(asked).unwrap()).unwrap(), sent, "{asked}");
@@ -111,7 +115,7 @@ mod tests {
     #[test]
     fn a_prefix_ends_with_a_segment_and_is_cut_in_no_other_spelling() {
         let prefixes = Prefixes::new("/app", "").unwrap();
-        for asked in ["/apple", "/app;x/y", "/app%2Fx", "/APP/x", "/app.", "/ap", "/"] {
+        for asked in ["/apple", "/app;x/y", "/app%2Fx", "/APP/x", "/app.", "/ap", "/", "/app//x", "/app//"] {
             assert_eq!(prefixes.sent(&target(asked).unwrap()), None, "{asked}");
         }
         assert_eq!(Prefixes::new("", ""), None);
@@ -167,7 +171,9 @@ mod tests {
             let (Some(asked), Some(place)) = (target(&whole), target(&prefix)) else { return Ok(()) };
             let prefix = place.path();
             let Some(rest) = below(asked.path(), prefix) else { return Ok(()) };
-            let cut = Prefixes::new(prefix, "").unwrap().sent(&asked).unwrap();
+            let cut = Prefixes::new(prefix, "").unwrap().sent(&asked);
+            prop_assert_eq!(cut.is_none(), rest.starts_with("//"));
+            let Some(cut) = cut else { return Ok(()) };
             prop_assert_eq!(cut.path(), if rest.is_empty() { "/" } else { rest });
             prop_assert_eq!(cut.query(), asked.query());
 

@@ -23,6 +23,20 @@ use super::raw::{Answer, exchange};
 /// Long enough for the password rules.
 pub const PASSWORD: &str = "correct horse battery";
 
+/// Reading needs a viewer, writing a member, `/admin` an admin, `/ingest` an agent; `/public` is open.
+pub const ROUTES: &str = r#"
+[[routes]]
+upstream = "app"
+path = "/"
+rules = [
+  { name = "public", path = "/public", allow = "anyone" },
+  { name = "admin", path = "/admin", allow = "admin" },
+  { name = "ingest", path = "/ingest", methods = ["POST"], allow = ["agent", "member"] },
+  { name = "reads", methods = "read", allow = "viewer" },
+  { name = "writes", methods = "write", allow = "member" },
+]
+"#;
+
 /// A running gateway. Ends with the test, or properly by [`Gateway::begin_stop`].
 pub struct Gateway {
     pub address: SocketAddr,

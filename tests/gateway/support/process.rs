@@ -1,12 +1,12 @@
 //! The real executable, where a test looks at the process itself.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use doorward::app;
 use doorward::model::api_key::KeyScope;
@@ -30,6 +30,8 @@ enum Start<'s> {
     Inherited(&'s TcpListener, &'s str),
     /// No file grows beyond so many kibibytes.
     FullDisk(u32),
+    /// Telling everything it ever tells.
+    Talkative,
 }
 
 /// A running `doorward serve`; killed when dropped.
@@ -39,11 +41,17 @@ pub struct Process {
     folder: Option<TempDir>,
     /// Where it tells its service manager how it is.
     manager: Option<UnixDatagram>,
+    said: Arc<Mutex<String>>,
 }
 
 impl Process {
     pub fn serve(upstream: &str, routes: &str) -> Self {
         Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Plain)
+    }
+
+    /// At the most talkative level of its log.
+    pub fn serve_talkative(upstream: &str, routes: &str) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Talkative)
     }
 
     /// As a service manager starts it: with a listening socket under a name.
@@ -86,15 +94,16 @@ impl Process {
             Start::Inherited(_, name) => format!("systemd:{name}"),
             _ => "127.0.0.1:0".to_owned(),
         };
+        let level = if matches!(start, Start::Talkative) { "log.level = \"trace\"\n" } else { "" };
         let text = format!(
             "public_url = \"http://localhost\"\nserver.listen = [\"{listen}\"]\nserver.workers = 2\n\
-             store.url = \"sqlite:{}\"\nlog.format = \"text\"\n[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}",
+             store.url = \"sqlite:{}\"\nlog.format = \"text\"\n{level}[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}",
             database.display()
         );
         std::fs::write(&file, text).unwrap();
         let binary = env!("CARGO_BIN_EXE_doorward");
         let mut command = match start {
-            Start::Plain => Command::new(binary),
+            Start::Plain | Start::Talkative => Command::new(binary),
             Start::Inherited(socket, name) => {
                 // The shell's id is the gateway's, since it becomes the gateway.
                 let mut shell = Command::new("bash");
@@ -128,7 +137,7 @@ impl Process {
         let mut child = command
             .args(["serve", "--config"])
             .arg(&file)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -139,9 +148,27 @@ impl Process {
                 break address.trim().parse().unwrap();
             }
         };
-        // What it says from now on must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { address, child, folder: Some(folder), manager }
+        // What it says from now on must not fill a pipe.
+        let said = Arc::<Mutex<String>>::default();
+        let (errors, output) = (Arc::clone(&said), Arc::clone(&said));
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                errors.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        let mut stdout = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(read @ 1..) = stdout.read(&mut buffer) {
+                output.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+        });
+        Self { address, child, folder: Some(folder), manager, said }
+    }
+
+    /// All it has said since it listens.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// What it tells its service manager next.

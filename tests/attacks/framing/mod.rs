@@ -1,11 +1,13 @@
-//! Where a message ends: bytes that two parsers would cut in different places.
+//! F: where a message ends, bytes that two parsers would cut in different places.
+
+mod answers;
+mod http2;
 
 use doorward::model::role::Role;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::credentials::ROUTES;
-use crate::support::http2::{Ended, fields};
+use crate::support::gateway::ROUTES;
 use crate::support::raw::{read_answer, read_answer_to, read_to_close, statuses, until_closed};
 use crate::support::upstream::OK;
 use crate::support::{Gateway, Upstream, Watch, exchange, within};
@@ -22,6 +24,16 @@ async fn one_worker(upstream: &Upstream, more: &str) -> Gateway {
     .await
 }
 
+/// F01: a length beside chunks, in either order.
+/// F02: two lengths that differ.
+/// F03: a list of lengths; the same length twice.
+/// F04: lengths that are no plain decimal number.
+/// F05: transfer encodings that are not exactly `chunked`.
+/// F06: two transfer encodings.
+/// F07: blanks before a colon or a name.
+/// F16: CR and NUL in a value.
+/// F17: folded lines.
+/// F18: names with bytes that no name has, empty names, no colon.
 #[tokio::test(flavor = "multi_thread")]
 async fn ambiguous_framing_is_refused_and_ends_the_connection() {
     let upstream = Upstream::spawn().await;
@@ -123,6 +135,9 @@ async fn ambiguous_framing_is_refused_and_ends_the_connection() {
     }
 }
 
+/// F08: chunks over HTTP/1.0.
+/// F09: bytes behind an HTTP/1.0 request without a length.
+/// F39: request lines with other versions, blanks and letters.
 #[tokio::test(flavor = "multi_thread")]
 async fn older_versions_and_malformed_request_lines_never_hide_a_request() {
     let upstream = Upstream::spawn().await;
@@ -161,6 +176,10 @@ async fn older_versions_and_malformed_request_lines_never_hide_a_request() {
     }
 }
 
+/// F10: chunk sizes that overflow.
+/// F11: chunk sizes that are no plain hexadecimal number.
+/// F12: endless chunk extensions.
+/// F14: chunk data that does not end where it should.
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_chunks_break_the_transfer_and_nothing_after_them_runs() {
     let upstream = Upstream::spawn().await;
@@ -198,6 +217,7 @@ async fn malformed_chunks_break_the_transfer_and_nothing_after_them_runs() {
     }
 }
 
+/// F15: lines that end in a bare line feed.
 #[tokio::test(flavor = "multi_thread")]
 async fn bare_line_feeds_are_refused_or_written_anew() {
     let upstream = Upstream::spawn().await;
@@ -220,6 +240,7 @@ async fn bare_line_feeds_are_refused_or_written_anew() {
     }
 }
 
+/// F22: a request inside the body of a refused one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_unread_body_of_a_refused_request_never_becomes_a_request() {
     let upstream = Upstream::spawn().await;
@@ -245,6 +266,7 @@ async fn the_unread_body_of_a_refused_request_never_becomes_a_request() {
     }
 }
 
+/// F20: a body on GET.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_on_get_is_a_body() {
     let upstream = Upstream::spawn().await;
@@ -261,6 +283,7 @@ async fn a_body_on_get_is_a_body() {
     watch.reached("a body on GET", &["GET /public/x", "GET /public/y"], &[]).await;
 }
 
+/// F23: a request behind an upgrade that the upstream declines.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_passes_behind_an_upgrade_that_was_not_granted() {
     let upstream = Upstream::spawn().await;
@@ -307,153 +330,8 @@ async fn nothing_passes_behind_an_upgrade_that_was_not_granted() {
     watch.nothing_reached("an upgrade with a body").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_no_proper_answer_costs_the_upstream_its_connection() {
-    let upstream = Upstream::spawn().await;
-    let gateway = one_worker(&upstream, "").await;
-    let ok_with = |headers: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}");
-    let poison = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
-    let chunked = "transfer-encoding: chunked\r\n";
-    let hello = "5\r\nhello\r\n0\r\n\r\n";
-    for (name, method, answer, status, body) in [
-        (
-            "length, then chunks",
-            "GET",
-            ok_with(&format!("content-length: 3\r\n{chunked}"), hello),
-            200,
-            "hello",
-        ),
-        (
-            "chunks, then length",
-            "GET",
-            ok_with(&format!("{chunked}content-length: 3\r\n"), hello),
-            200,
-            "hello",
-        ),
-        ("more than announced", "GET", ok_with("content-length: 2\r\n", &format!("ok{poison}")), 200, "ok"),
-        ("a body on HEAD", "HEAD", ok_with("content-length: 50\r\n", poison), 200, ""),
-        (
-            "a body on 204",
-            "GET",
-            format!("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n{poison}"),
-            204,
-            "",
-        ),
-        (
-            "a body on 304",
-            "GET",
-            format!("HTTP/1.1 304 Not Modified\r\ncontent-length: 50\r\n\r\n{poison}"),
-            304,
-            "",
-        ),
-        (
-            "a switch nobody asked for",
-            "GET",
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_owned(),
-            502,
-            "*",
-        ),
-        ("two lengths", "GET", ok_with("content-length: 2\r\ncontent-length: 3\r\n", "okx"), 502, "*"),
-        ("a bad length", "GET", ok_with("content-length: +2\r\n", "ok"), 502, "*"),
-        ("no status", "GET", "garbage\r\n\r\ncontent-length:".to_owned(), 502, "*"),
-        // A GET would be tried once more: an idle connection may end just as it is used.
-        ("nothing", "POST", String::new(), 502, "*"),
-    ] {
-        let watch = Watch::begin(&gateway, &upstream);
-        upstream.answers(answer);
-        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-        stream.write_all(format!("{method} /public/x HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
-        let to_head = method == "HEAD" || status == 304;
-        let got = within(name, read_answer_to(&mut stream, to_head)).await;
-        assert_eq!(got.status, status, "{name}: {}", got.head);
-        if body != "*" && !to_head {
-            assert_eq!(got.text(), body, "{name}");
-        }
-        let framings = got.headers("content-length").len() + got.headers("transfer-encoding").len();
-        assert!(framings <= 1, "{name}: {}", got.head);
-        let used = upstream.last().connection;
-        watch.reached(name, &[&format!("{method} /public/x")], &[]).await;
-        assert_ne!(upstream.last().connection, used, "{name}: the connection is not used again");
-    }
-    let used = upstream.last().connection;
-    assert_eq!(gateway.get("/public/x", "").await.status, 200);
-    assert_eq!(upstream.last().connection, used, "an honest connection is used again");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_truncated_answer_is_seen_to_be_truncated() {
-    let upstream = Upstream::spawn().await;
-    let gateway = one_worker(&upstream, "").await;
-    for answer in [
-        format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{}", "x".repeat(500)),
-        format!(
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3e8\r\n{}",
-            "x".repeat(500)
-        ),
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n".to_owned(),
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabcdef0\r\n\r\n"
-            .to_owned(),
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"
-            .to_owned(),
-    ] {
-        let watch = Watch::begin(&gateway, &upstream);
-        upstream.answers(answer.clone());
-        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-        stream.write_all(b"GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        let got = read_answer(&mut stream).await;
-        let broken = got.status == 200 && !got.complete || matches!(got.status, 0 | 502);
-        assert!(broken, "{answer:.120}: {} {}", got.head, got.body.len());
-        watch.reached("a truncated answer", &["GET /public/x"], &[]).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn floods_from_an_upstream_are_bounded() {
-    let upstream = Upstream::spawn().await;
-    let gateway = one_worker(&upstream, "").await;
-    let many: String = (0..10_000).map(|at| format!("x-{at}: y\r\n")).collect();
-    let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n".repeat(2_000);
-    for (name, answer, statuses) in [
-        (
-            "interim answers",
-            format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
-            &[200, 502][..],
-        ),
-        (
-            "a header of 1 MiB",
-            format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(1 << 20)),
-            &[502],
-        ),
-        ("10 000 headers", format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"), &[502]),
-    ] {
-        let watch = Watch::begin(&gateway, &upstream);
-        upstream.answers(answer);
-        let got = gateway.get("/public/x", "").await;
-        assert!(statuses.contains(&got.status), "{name}: {}", got.status);
-        watch.reached(name, &["GET /public/x"], &[]).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_before_the_body_ends_costs_the_upstream_its_connection() {
-    let upstream = Upstream::spawn().await;
-    let gateway = one_worker(&upstream, "").await;
-    upstream.answers_early(true);
-    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = "POST /public/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
-    stream.write_all(format!("{head}{SMUGGLED}").as_bytes()).await.unwrap();
-    let answer = read_answer(&mut stream).await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
-    assert_eq!((upstream.begun(), upstream.count()), (1, 0), "the body is still on its way");
-    upstream.answers_early(false);
-    assert_eq!(gateway.get("/public/alive", "").await.status, 200);
-    let alive =
-        upstream.requests().into_iter().find(|request| request.line() == "GET /public/alive").unwrap();
-    assert_eq!(alive.connection, 1, "another connection");
-    drop(stream);
-    assert!(upstream.requests().iter().all(|request| !request.line().contains("smuggled")));
-}
-
+/// C06: thousands of cookies.
+/// D04: heads of too many bytes and lines.
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_bounded_in_bytes_and_lines() {
     let upstream = Upstream::spawn().await;
@@ -478,6 +356,7 @@ async fn heads_are_bounded_in_bytes_and_lines() {
     }
 }
 
+/// D01: a head at a byte now and then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_trickles_in_is_not_waited_for() {
     let upstream = Upstream::spawn().await;
@@ -508,88 +387,6 @@ async fn a_head_that_trickles_in_is_not_waited_for() {
     assert!(began.elapsed() < std::time::Duration::from_secs(10));
     assert!(answer.is_empty() || matches!(statuses(&answer)[..], [408 | 400]), "{answer}");
     watch.nothing_reached("a slow head").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn malformed_http2_streams_are_refused() {
-    let upstream = Upstream::spawn().await;
-    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
-    let base = [(":method", "POST"), (":scheme", "http"), (":path", "/public/x"), (":authority", "app")];
-    let with = |more: &[(&'static str, &'static str)]| [&base[..], more].concat();
-    let without = |name: &str| base.into_iter().filter(|(found, _)| *found != name).collect::<Vec<_>>();
-    let instead = |name: &'static str, value: &'static str| {
-        base.into_iter()
-            .map(|(found, old)| (found, if found == name { value } else { old }))
-            .collect::<Vec<_>>()
-    };
-    for (case, data) in [
-        (with(&[("transfer-encoding", "chunked")]), Some(&b"0\r\n\r\n"[..])),
-        (with(&[("connection", "x-auth-user")]), None),
-        (with(&[("connection", "keep-alive")]), None),
-        (with(&[("keep-alive", "1")]), None),
-        (with(&[("proxy-connection", "close")]), None),
-        (with(&[("upgrade", "websocket")]), None),
-        (with(&[("te", "gzip")]), None),
-        (with(&[("X-Upper", "y")]), None),
-        (with(&[("x y", "z")]), None),
-        (with(&[("x:y", "z")]), None),
-        (with(&[("x\r\ny", "z")]), None),
-        (with(&[("x", "a\r\nb: c")]), None),
-        (with(&[("x", "a\nb")]), None),
-        (with(&[("x", "a\0b")]), None),
-        (with(&[("", "z")]), None),
-        (with(&[(":path", "/admin")]), None),
-        (with(&[(":method", "GET")]), None),
-        (with(&[(":authority", "evil")]), None),
-        (with(&[(":unknown", "x")]), None),
-        (with(&[(":status", "200")]), None),
-        (with(&[("x", "y"), (":path", "/admin")]), None),
-        (with(&[("host", "evil")]), None),
-        (with(&[("host", "app"), ("host", "app")]), None),
-        (with(&[("content-length", "10")]), Some(b"hello")),
-        (with(&[("content-length", "3")]), Some(b"hello")),
-        (with(&[("content-length", "5")]), None),
-        (with(&[("content-length", "5"), ("content-length", "6")]), Some(b"hello")),
-        (with(&[("content-length", "+5")]), Some(b"hello")),
-        (without(":method"), None),
-        (without(":path"), None),
-        (without(":authority"), None),
-        (instead(":path", ""), None),
-        (instead(":path", "public/x"), None),
-        (instead(":path", "*"), None),
-        (instead(":path", "/public/x y"), None),
-        (instead(":path", "/public/x\r\nhost: evil"), None),
-        (instead(":path", "/public/../admin"), None),
-        (instead(":path", "http://evil/public/x"), None),
-        (instead(":method", "PO ST"), None),
-        (instead(":method", "post"), None),
-        (instead(":method", ""), None),
-        (instead(":method", "CONNECT"), None),
-        (instead(":authority", "a@b"), None),
-        (instead(":authority", ""), None),
-    ] {
-        let before = upstream.count();
-        let ended = within("an HTTP/2 case", fields(gateway.address, &case, data)).await;
-        let refused = match ended {
-            Ended::Answered(status) => (400..500).contains(&status),
-            Ended::Broken => true,
-        };
-        assert!(refused, "{case:?}: {ended:?}\n{:?}", upstream.requests_after(before));
-        assert_eq!(upstream.count(), before, "{case:?}");
-        assert_eq!(gateway.get("/public/alive", "").await.status, 200);
-    }
-    for (case, data) in
-        [(base.to_vec(), None), (with(&[("host", "app")]), None), (base.to_vec(), Some(&b"hello"[..]))]
-    {
-        let watch = Watch::begin(&gateway, &upstream);
-        assert_eq!(fields(gateway.address, &case, data).await, Ended::Answered(200), "{case:?}");
-        let sent = upstream.last();
-        assert_eq!(sent.body, data.unwrap_or_default());
-        let framed = sent.header("transfer-encoding").is_some()
-            || sent.header("content-length").is_some_and(|l| l != "0");
-        assert_eq!(framed, data.is_some(), "{}", sent.head);
-        watch.reached("a proper stream", &["POST /public/x"], &[]).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,13 @@
-//! Nobody but the gateway says who is calling, under whatever name, spelling or protocol.
-
-use std::net::SocketAddr;
+//! I: nobody but the gateway says who is calling, under whatever name, spelling or protocol.
 
 use bytes::Bytes;
 use doorward::model::role::Role;
 use http::{HeaderName, HeaderValue, Request};
+use tokio::net::TcpStream;
 
-use crate::credentials::ROUTES;
-use crate::support::gateway::bearer;
+use crate::support::gateway::{ROUTES, bearer};
 use crate::support::oracle::{Claims, fold};
-use crate::support::raw::{read_answer, until_closed};
+use crate::support::raw::read_answer;
 use crate::support::{Gateway, Upstream, Watch, http2};
 
 const STANDARD: Claims<'static> = &[
@@ -151,6 +149,14 @@ async fn attack(
     watch.reached(&attack, &[&format!("GET {path}")], claims).await;
 }
 
+/// I01: a stranger names itself on an open route.
+/// I02: a known caller names itself as another.
+/// I03: headers for which the caller has no value.
+/// I04: underscores, which some servers read as dashes.
+/// I05: dots, and every other character a name may hold.
+/// I15: the names of other products.
+/// I23: marks that products use among their own parts.
+/// P31: headers that name another path.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spelling_of_any_identity_header_passes_with_any_preset() {
     let upstream = Upstream::spawn().await;
@@ -168,6 +174,8 @@ async fn no_spelling_of_any_identity_header_passes_with_any_preset() {
     }
 }
 
+/// I06: the same over HTTP/2.
+/// F38: cookies in crumbs, over HTTP/2.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spelling_passes_over_http2() {
     let upstream = Upstream::spawn().await;
@@ -204,6 +212,7 @@ async fn no_spelling_passes_over_http2() {
     }
 }
 
+/// I07: other cases, two lines, empty lines, lists.
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_empty_and_listed_values_leave_exactly_our_line() {
     let upstream = Upstream::spawn().await;
@@ -227,6 +236,9 @@ async fn repeated_empty_and_listed_values_leave_exactly_our_line() {
     }
 }
 
+/// I08: `Connection` names our headers.
+/// I09: the same in other cases, lists and blanks.
+/// I11: the same beside an upgrade.
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_cannot_take_our_headers_away() {
     let upstream = Upstream::spawn().await;
@@ -265,6 +277,8 @@ async fn connection_cannot_take_our_headers_away() {
     }
 }
 
+/// F19: framing and routing in trailers.
+/// I13: identity and credentials in trailers.
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_carry_neither_identity_nor_credentials() {
     let upstream = Upstream::spawn().await;
@@ -291,6 +305,8 @@ async fn trailers_carry_neither_identity_nor_credentials() {
     watch.reached("trailers", &["POST /data"], STANDARD).await;
 }
 
+/// I19: our cookies go no further, others keep their bytes.
+/// I20: nor do our keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn our_credentials_stay_here_and_other_cookies_keep_their_bytes() {
     let upstream = Upstream::spawn().await;
@@ -329,6 +345,7 @@ async fn our_credentials_stay_here_and_other_cookies_keep_their_bytes() {
     }
 }
 
+/// I21: the same where `Authorization` is passed on.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_passes_authorization_on_still_never_sees_a_key_of_ours() {
     let upstream = Upstream::spawn().await;
@@ -355,6 +372,7 @@ async fn an_upstream_that_passes_authorization_on_still_never_sees_a_key_of_ours
     watch.nothing_reached("a foreign credential is nobody here").await;
 }
 
+/// I22: an upstream that sends identity headers back.
 #[tokio::test(flavor = "multi_thread")]
 async fn identity_headers_in_an_answer_do_not_reach_the_client() {
     let upstream = Upstream::spawn().await;
@@ -377,6 +395,7 @@ async fn identity_headers_in_an_answer_do_not_reach_the_client() {
     watch.reached("echoed identity", &["GET /data"], STANDARD).await;
 }
 
+/// I16: control bytes, commas and quotes in names and groups.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_groups_with_odd_characters_stay_one_encoded_line() {
     let upstream = Upstream::spawn().await;
@@ -409,118 +428,7 @@ async fn names_and_groups_with_odd_characters_stay_one_encoded_line() {
     attack(&gateway, &upstream, "/data", &cookie, "", claims).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn forwarding_headers_of_a_stranger_change_nothing() {
-    let upstream = Upstream::spawn().await;
-    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
-    let forged = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-for: 10.0.0.2\r\nx-forwarded-proto: https\r\n\
-                  x-forwarded-host: evil.example\r\nx-forwarded-prefix: //evil.example\r\n\
-                  forwarded: for=10.0.0.3;host=evil.example;proto=https\r\nx-real-ip: 10.0.0.4\r\n\
-                  x-forwarded-port: 443\r\nx-forwarded-uri: /public/x\r\nx-original-url: /public/x\r\n";
-    let watch = Watch::begin(&gateway, &upstream);
-    assert_eq!(gateway.get("/public/x", forged).await.status, 200);
-    let host = gateway.address.to_string();
-    let sent = upstream.last();
-    let of = |name: &str| sent.header(name).unwrap_or_default().to_owned();
-    assert_eq!(of("x-forwarded-for"), "127.0.0.1");
-    assert_eq!(of("x-forwarded-proto"), "http");
-    assert_eq!(of("x-forwarded-host"), host);
-    assert_eq!(of("forwarded"), format!("for=127.0.0.1;host=\"{host}\";proto=http"));
-    assert!(!sent.head.contains("10.0.0.") && !sent.head.contains("evil"), "{}", sent.head);
-    watch.reached("forged forwarding", &["GET /public/x"], &[]).await;
-
-    let watch = Watch::begin(&gateway, &upstream);
-    let refused = gateway.get("/data", forged).await;
-    assert_eq!(refused.status, 401);
-    assert!(!refused.text().contains("evil") && refused.text().contains("http://localhost/_doorward/login"));
-    let page = gateway.get("/data", &format!("{forged}accept: text/html\r\n")).await;
-    assert_eq!(page.header("location"), Some("/_doorward/login?rd=%2Fdata"));
-    watch.nothing_reached("forged forwarding").await;
-
-    gateway.user("mel", Role::Member).await;
-    let watch = Watch::begin(&gateway, &upstream);
-    let form =
-        format!("username=mel&password={}&rd=%2F", crate::support::gateway::PASSWORD.replace(' ', "+"));
-    let signed_in = gateway.post_form("/_doorward/login", &form, forged).await;
-    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/")));
-    assert!(!signed_in.head.to_ascii_lowercase().contains("secure"), "the cookie follows the public address");
-    watch.nothing_reached("forged forwarding at sign-in").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_proxy_is_believed_to_the_last_stranger_and_no_further() {
-    let upstream = Upstream::spawn().await;
-    let gateway = Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
-         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
-         {{ path = \"/public\", allow = \"anyone\" }},\n\
-         {{ path = \"/inside\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" }},\n] # [server]",
-        upstream.url()
-    ))
-    .await;
-    let long: String = vec!["10.0.0.1"; 3000].join(",");
-    for (chain, allowed) in [
-        ("10.0.0.1", true),
-        ("192.0.2.1, 10.0.0.1", true),
-        ("192.0.2.1, 10.0.0.1, 127.0.0.1", true),
-        ("10.0.0.1:4711", true),
-        ("::ffff:10.0.0.1", true),
-        ("10.0.0.1, 192.0.2.1", false),
-        ("10.0.0.1, unknown", false),
-        ("a", false),
-        ("10.0.0.1, [::1]:9", false),
-        ("10.0.0.1, \u{fc}", false),
-        ("10.0.0.1,", false),
-        ("", false),
-        (long.as_str(), true),
-    ] {
-        let watch = Watch::begin(&gateway, &upstream);
-        let answer = gateway.get("/inside", &format!("x-forwarded-for: {chain}\r\n")).await;
-        let shown: String = chain.chars().take(40).collect();
-        if allowed {
-            assert_eq!(answer.status, 200, "{shown}");
-            assert_eq!(
-                upstream.last().header("x-forwarded-for"),
-                Some(format!("{chain}, 127.0.0.1").as_str())
-            );
-            watch.reached(&shown, &["GET /inside"], &[]).await;
-        } else {
-            assert!(matches!(answer.status, 401 | 403), "{shown}: {}", answer.status);
-            watch.nothing_reached(&shown).await;
-        }
-    }
-    // Only the entry that the trusted proxy wrote, the last, is believed; no chain at all is the peer itself.
-    let watch = Watch::begin(&gateway, &upstream);
-    let two = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-for: 192.0.2.1\r\n";
-    assert_eq!(gateway.get("/inside", two).await.status, 401);
-    assert_eq!(gateway.get("/inside", "").await.status, 401);
-    watch.nothing_reached("two lines, no line").await;
-    for (proto, told) in
-        [("https", "https"), ("javascript", "http"), ("https, http", "http"), ("http, https", "https")]
-    {
-        let watch = Watch::begin(&gateway, &upstream);
-        let headers = format!("x-forwarded-proto: {proto}\r\nx-forwarded-host: evil.example\r\n");
-        assert_eq!(gateway.get("/public/x", &headers).await.status, 200);
-        assert_eq!(upstream.last().header("x-forwarded-proto"), Some(told));
-        assert_eq!(upstream.last().header("x-forwarded-host"), Some(gateway.address.to_string().as_str()));
-        watch.reached(proto, &["GET /public/x"], &[]).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn proxy_protocol_bytes_are_not_a_request() {
-    let upstream = Upstream::spawn().await;
-    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
-    for first in ["PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", "\r\n\r\n\0\r\nQUIT\n!"] {
-        let watch = Watch::begin(&gateway, &upstream);
-        let text = format!("{first}GET /public/x HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address);
-        let answer = until_closed(gateway.address, text).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
-        watch.nothing_reached(first).await;
-    }
-}
-
+/// F21: requests of several callers in one pipeline.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_on_a_connection_is_judged_by_its_own_credential() {
     let upstream = Upstream::spawn().await;
@@ -528,7 +436,7 @@ async fn each_request_on_a_connection_is_judged_by_its_own_credential() {
     gateway.user("mel", Role::Member).await;
     let mel = gateway.sign_in("mel").await;
     let key = gateway.system_key("grafana", Role::Viewer).await;
-    let mut stream = connect(gateway.address).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     let before = upstream.count();
     let send = |path: &str, headers: String| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
     let pipeline = [
@@ -559,6 +467,68 @@ async fn each_request_on_a_connection_is_judged_by_its_own_credential() {
     assert_eq!(told, expected.map(|(line, user)| (line.to_owned(), user.map(str::to_owned))));
 }
 
-async fn connect(address: SocketAddr) -> tokio::net::TcpStream {
-    tokio::net::TcpStream::connect(address).await.unwrap()
+/// I10: `Connection` names a header that the operator has chosen.
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_cannot_make_a_chosen_key_header_pass_or_vanish() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "keys.header = \"X-Team-Key\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    let key = gateway.system_key("ci", Role::Member).await;
+    let as_key: Claims<'_> = &[("x-auth-user", "ci"), ("x-auth-subject", "*"), ("x-auth-role", "member")];
+    for connection in ["", "connection: x-team-key\r\n", "connection: X-TEAM-KEY, x-auth-user\r\n"] {
+        let lines = format!("{connection}x-team-key: {key}\r\n");
+        attack(&gateway, &upstream, "/data", "", &lines, as_key).await;
+        let sent = &upstream.requests()[upstream.count() - 2];
+        assert_eq!(sent.header("x-team-key"), None, "{}", sent.head);
+    }
+    let watch = Watch::begin(&gateway, &upstream);
+    assert_eq!(
+        gateway.get("/data", &format!("x-api-key: {key}\r\n")).await.status,
+        401,
+        "the usual name is off"
+    );
+    assert_eq!(gateway.get("/data", "x-team-key: wrong\r\n").await.status, 401);
+    watch.nothing_reached("another key header").await;
+}
+
+/// I18: hundreds of groups.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_bounded_and_told_whole() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let groups: Vec<String> = (0..256).map(|at| format!("a-group-with-a-rather-long-name-{at:04}")).collect();
+    let named: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let id = gateway.user_with("mel", Role::Member, &named, false).await;
+    assert!(gateway.accounts.add_group(&id, "one-too-many").await.is_err());
+    let mel = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    let told = named.join(",");
+    let mut claims = STANDARD.to_vec();
+    claims.push(("x-auth-groups", &told));
+    attack(&gateway, &upstream, "/data", &mel, "x-auth-groups: admins\r\n", &claims).await;
+}
+
+/// I25: what is told when the upstream fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_page_tells_nothing_of_what_the_upstream_would_have_been_told() {
+    let upstream = Upstream::spawn().await;
+    let gateway = gateway_with(&upstream, "standard").await;
+    gateway.user_with("mel", Role::Member, &["secret-group"], false).await;
+    let session = gateway.sign_in("mel").await;
+    let mel = format!("cookie: {session}\r\n");
+    for answer in ["garbage\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"] {
+        for accept in ["", "accept: text/html\r\n"] {
+            upstream.answers(answer);
+            let failed = gateway.get("/data", &format!("{mel}{accept}x-mark: own-mark\r\n")).await;
+            assert_eq!(failed.status, 502, "{}", failed.head);
+            let told = format!("{}{}", failed.head, failed.text()).to_ascii_lowercase();
+            for secret in
+                ["x-auth", "secret-group", "mel@example.org", "own-mark", session.split_once('=').unwrap().1]
+            {
+                assert!(!told.contains(&secret.to_ascii_lowercase()), "{secret}: {told}");
+            }
+        }
+    }
 }

@@ -1,0 +1,253 @@
+//! FA: questions of other proxies, as a client would twist them.
+
+use doorward::model::role::Role;
+
+use crate::support::Gateway;
+use crate::support::gateway::bearer;
+use crate::support::raw::{Answer, exchange};
+
+/// The flavours that ask by headers, and the one that asks by its own path.
+const FLAVOURS: [&str; 5] = ["nginx", "traefik", "caddy", "haproxy", "envoy"];
+
+const ROUTES: &str = r#"
+[forward_auth]
+flavours = ["nginx", "traefik", "caddy", "haproxy", "envoy"]
+
+[[routes]]
+hosts = ["app.example"]
+rules = [
+  { path = "/public", allow = "anyone" },
+  { path = "/admin", allow = "admin" },
+  { methods = "read", allow = "viewer" },
+  { methods = "write", allow = "member" },
+]
+
+[[routes]]
+hosts = ["open.example"]
+rules = [ { allow = "anyone" } ]
+"#;
+
+async fn gateway() -> Gateway {
+    Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n{ROUTES}"
+    ))
+    .await
+}
+
+/// Asks as `flavour` does for a method, host and target, each exactly as given.
+async fn ask(gateway: &Gateway, flavour: &str, method: &str, host: &str, uri: &[u8], more: &str) -> Answer {
+    let own = gateway.address;
+    let mut question = match flavour {
+        "nginx" => format!(
+            "GET /_doorward/auth/nginx HTTP/1.1\r\nhost: {own}\r\nx-original-method: {method}\r\n{more}\
+             x-original-url: https://{host}"
+        ),
+        "envoy" => format!("{method} /_doorward/auth/envoy"),
+        _ => format!(
+            "GET /_doorward/auth/{flavour} HTTP/1.1\r\nhost: {own}\r\nx-forwarded-method: {method}\r\n{more}\
+             x-forwarded-proto: https\r\nx-forwarded-host: {host}\r\nx-forwarded-uri: "
+        ),
+    }
+    .into_bytes();
+    question.extend_from_slice(uri);
+    let end = if flavour == "envoy" {
+        format!(" HTTP/1.1\r\nhost: {host}\r\nx-forwarded-proto: https\r\ncontent-length: 0\r\n{more}\r\n")
+    } else {
+        "\r\n\r\n".to_owned()
+    };
+    question.extend_from_slice(end.as_bytes());
+    exchange(own, question).await
+}
+
+/// FA03: targets that are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_none_is_no_question() {
+    let gateway = gateway().await;
+    let admin = bearer(&gateway.system_key("a", Role::Admin).await);
+    let long = format!("/public/{}", "a".repeat(64 * 1024));
+    for uri in [
+        &b"//admin"[..],
+        b"//public/admin",
+        b"///",
+        b"*",
+        b"public",
+        b"?x",
+        b"#/public",
+        b"/public#/../admin",
+        b"/%",
+        b"/public/%zz",
+        b"/public/%u0061",
+        b"/public/../admin",
+        b"/public/%2e%2e/admin",
+        b"/public/..;/admin",
+        b"/public\\..\\admin",
+        b"/public/%00",
+        b"/public/\x01",
+        b"/public/\xff",
+        b"/public/%ff",
+        b"/public /admin",
+        long.as_bytes(),
+    ] {
+        for flavour in FLAVOURS {
+            // A request line cannot hold these at all, or `http` cuts them off before anybody looks.
+            if flavour == "envoy" && uri.iter().any(|byte| matches!(byte, b'#' | b' ')) {
+                continue;
+            }
+            let answer = ask(&gateway, flavour, "GET", "app.example", uri, &admin).await;
+            let shown = String::from_utf8_lossy(&uri[..uri.len().min(40)]).into_owned();
+            // What no head may hold ends the connection, and the largest heads may lose their answer.
+            assert!(
+                (400..500).contains(&answer.status) || answer.status == 0,
+                "{flavour} {shown}: {}",
+                answer.head
+            );
+            assert!(!answer.head.to_lowercase().contains("x-auth-user"), "{flavour} {shown}");
+        }
+    }
+    for flavour in ["traefik", "caddy", "haproxy"] {
+        for uri in ["https://app.example/public", "http://evil.example/public", "app.example/public", ""] {
+            let answer = ask(&gateway, flavour, "GET", "app.example", uri.as_bytes(), &admin).await;
+            assert_eq!(answer.status, 400, "{flavour} {uri}");
+        }
+    }
+}
+
+/// FA07: methods that are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_none_is_denied() {
+    let gateway = gateway().await;
+    let viewer = bearer(&gateway.system_key("v", Role::Viewer).await);
+    for flavour in FLAVOURS {
+        for method in ["get", "Get", "delete", "TRACE", "TRACK", "CONNECT", "JEFF", "GET,POST", "G(T"] {
+            if flavour == "envoy" && method.contains(['(', ',']) {
+                continue; // no request line
+            }
+            let answer = ask(&gateway, flavour, method, "app.example", b"/data", &viewer).await;
+            assert!((400..500).contains(&answer.status), "{flavour} {method}: {}", answer.status);
+        }
+        if flavour != "envoy" {
+            let empty = ask(&gateway, flavour, "", "app.example", b"/public", &viewer).await;
+            assert!(matches!(empty.status, 400 | 403), "{flavour}: {}", empty.status);
+        }
+        let allowed = ask(&gateway, flavour, "GET", "app.example", b"/data", &viewer).await;
+        assert_eq!(allowed.status, 200, "{flavour}");
+    }
+}
+
+/// FA09: a guarded host in other spellings, where another is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_in_another_spelling_is_that_host() {
+    let gateway = gateway().await;
+    for flavour in FLAVOURS {
+        for host in ["app.example", "APP.Example", "app.example.", "app.example:443", "App.Example.:8443"] {
+            let answer = ask(&gateway, flavour, "GET", host, b"/data", "").await;
+            assert_eq!(answer.status, 401, "{flavour} {host}");
+        }
+        for host in ["open.example@app.example", "app.example, open.example", "a b", "[::1", ""] {
+            let answer = ask(&gateway, flavour, "GET", host, b"/admin", "").await;
+            assert!((400..500).contains(&answer.status), "{flavour} {host:?}: {}", answer.status);
+        }
+        assert_eq!(ask(&gateway, flavour, "GET", "open.example", b"/x", "").await.status, 200, "{flavour}");
+    }
+}
+
+/// FA11: what health checks of other products are let through for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_is_a_stranger_like_any_other() {
+    let gateway = gateway().await;
+    for flavour in FLAVOURS {
+        for agent in ["kube-probe/1.30", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Envoy/HC", "Prometheus/2"]
+        {
+            for path in
+                ["/data", "/ping", "/healthz", "/readyz", "/ready", "/_health", "/favicon.ico", "/robots.txt"]
+            {
+                let more = format!("user-agent: {agent}\r\n");
+                let answer = ask(&gateway, flavour, "GET", "app.example", path.as_bytes(), &more).await;
+                assert_eq!(answer.status, 401, "{flavour} {agent} {path}");
+            }
+        }
+    }
+}
+
+/// FA19: bytes in headers that are no text.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_text_make_no_allow() {
+    let gateway = gateway().await;
+    for flavour in FLAVOURS {
+        for line in [
+            &b"authorization: Bearer \xff\xfe"[..],
+            b"x-api-key: \xff",
+            b"cookie: doorward=\xff",
+            b"cookie: \xff=1; doorward=x",
+        ] {
+            let mut question = format!("GET /_doorward/auth/{flavour}").into_bytes();
+            let rest = match flavour {
+                "nginx" => "x-original-method: GET\r\nx-original-url: https://app.example/data\r\n",
+                "envoy" => "x-forwarded-proto: https\r\n",
+                _ => {
+                    "x-forwarded-method: GET\r\nx-forwarded-proto: https\r\nx-forwarded-host: app.example\r\n\
+                      x-forwarded-uri: /data\r\n"
+                }
+            };
+            let path = if flavour == "envoy" { "/data" } else { "" };
+            question.extend_from_slice(format!("{path} HTTP/1.1\r\nhost: app.example\r\n{rest}").as_bytes());
+            question.extend_from_slice(line);
+            question.extend_from_slice(b"\r\n\r\n");
+            let answer = exchange(gateway.address, question).await;
+            assert_eq!(answer.status, 401, "{flavour} {}", line.escape_ascii());
+        }
+    }
+}
+
+/// FA23: where a refusal sends a browser.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_leads_to_our_own_page_only() {
+    let gateway = gateway().await;
+    let page = "accept: text/html\r\nsec-fetch-mode: navigate\r\n";
+    for flavour in FLAVOURS {
+        for (host, uri) in [
+            ("app.example", "/x?rd=https://evil.example"),
+            ("app.example", "/%5C%5Cevil"),
+            ("app.example:443", "/.evil.example"),
+            ("evil.example", "/x"),
+        ] {
+            let more =
+                format!("{page}x-forwarded-prefix: //evil.example\r\nreferer: https://evil.example/\r\n");
+            let answer = ask(&gateway, flavour, "GET", host, uri.as_bytes(), &more).await;
+            assert!((300..500).contains(&answer.status), "{flavour} {host}{uri}: {}", answer.status);
+            let Some(location) = answer.header("location") else { continue };
+            let to = url::Url::parse(location).unwrap();
+            assert_eq!(
+                (to.host_str(), to.path()),
+                (Some("localhost"), "/_doorward/login"),
+                "{flavour} {location}"
+            );
+            let back = to.query_pairs().find(|(name, _)| name == "rd").map(|(_, value)| value.into_owned());
+            let back = url::Url::parse(&back.unwrap()).unwrap();
+            assert_eq!(back.host_str(), Some("app.example"), "{flavour} {location}");
+        }
+    }
+}
+
+/// FA24: a browser that fetches ahead, with the cookie.
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_ahead_changes_nothing() {
+    let gateway = gateway().await;
+    gateway.user("vera", Role::Viewer).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+    for ahead in ["purpose: prefetch\r\n", "sec-purpose: prefetch;prerender\r\n", "x-moz: prefetch\r\n", ""] {
+        for flavour in FLAVOURS {
+            for method in ["GET", "HEAD"] {
+                let more = format!("{cookie}{ahead}");
+                let answer = ask(&gateway, flavour, method, "app.example", b"/data", &more).await;
+                assert_eq!(answer.status, 200, "{flavour} {ahead}");
+                assert!(answer.headers("set-cookie").is_empty(), "{flavour}: {}", answer.head);
+            }
+        }
+        for page in ["/_doorward/logout", "/_doorward/login", "/_doorward/password"] {
+            gateway.get(page, &format!("{cookie}{ahead}")).await;
+        }
+    }
+    let answer = ask(&gateway, "traefik", "GET", "app.example", b"/data", &cookie).await;
+    assert_eq!(answer.status, 200, "still signed in");
+}

@@ -1,0 +1,165 @@
+//! X: who the client is, told by strangers and by trusted proxies.
+
+use doorward::model::role::Role;
+
+use crate::support::gateway::{PASSWORD, ROUTES};
+use crate::support::raw::until_closed;
+use crate::support::{Gateway, Upstream, Watch};
+
+/// X01: a stranger's forwarding headers.
+/// X07: its scheme.
+/// X08: its host, in addresses that we make.
+/// X09: its prefix.
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarding_headers_of_a_stranger_change_nothing() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let forged = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-for: 10.0.0.2\r\nx-forwarded-proto: https\r\n\
+                  x-forwarded-host: evil.example\r\nx-forwarded-prefix: //evil.example\r\n\
+                  forwarded: for=10.0.0.3;host=evil.example;proto=https\r\nx-real-ip: 10.0.0.4\r\n\
+                  x-forwarded-port: 443\r\nx-forwarded-uri: /public/x\r\nx-original-url: /public/x\r\n";
+    let watch = Watch::begin(&gateway, &upstream);
+    assert_eq!(gateway.get("/public/x", forged).await.status, 200);
+    let host = gateway.address.to_string();
+    let sent = upstream.last();
+    let of = |name: &str| sent.header(name).unwrap_or_default().to_owned();
+    assert_eq!(of("x-forwarded-for"), "127.0.0.1");
+    assert_eq!(of("x-forwarded-proto"), "http");
+    assert_eq!(of("x-forwarded-host"), host);
+    assert_eq!(of("forwarded"), format!("for=127.0.0.1;host=\"{host}\";proto=http"));
+    assert!(!sent.head.contains("10.0.0.") && !sent.head.contains("evil"), "{}", sent.head);
+    watch.reached("forged forwarding", &["GET /public/x"], &[]).await;
+
+    let watch = Watch::begin(&gateway, &upstream);
+    let refused = gateway.get("/data", forged).await;
+    assert_eq!(refused.status, 401);
+    assert!(!refused.text().contains("evil") && refused.text().contains("http://localhost/_doorward/login"));
+    let page = gateway.get("/data", &format!("{forged}accept: text/html\r\n")).await;
+    assert_eq!(page.header("location"), Some("/_doorward/login?rd=%2Fdata"));
+    watch.nothing_reached("forged forwarding").await;
+
+    gateway.user("mel", Role::Member).await;
+    let watch = Watch::begin(&gateway, &upstream);
+    let form = format!("username=mel&password={}&rd=%2F", PASSWORD.replace(' ', "+"));
+    let signed_in = gateway.post_form("/_doorward/login", &form, forged).await;
+    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/")));
+    assert!(!signed_in.head.to_ascii_lowercase().contains("secure"), "the cookie follows the public address");
+    watch.nothing_reached("forged forwarding at sign-in").await;
+}
+
+/// X02: what stands left of the last stranger.
+/// X03: entries that are no addresses.
+/// X16: no entry at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_believed_to_the_last_stranger_and_no_further() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
+         {{ path = \"/public\", allow = \"anyone\" }},\n\
+         {{ path = \"/inside\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" }},\n] # [server]",
+        upstream.url()
+    ))
+    .await;
+    let long: String = vec!["10.0.0.1"; 3000].join(",");
+    for (chain, allowed) in [
+        ("10.0.0.1", true),
+        ("192.0.2.1, 10.0.0.1", true),
+        ("192.0.2.1, 10.0.0.1, 127.0.0.1", true),
+        ("10.0.0.1:4711", true),
+        ("::ffff:10.0.0.1", true),
+        ("10.0.0.1, 192.0.2.1", false),
+        ("10.0.0.1, unknown", false),
+        ("a", false),
+        ("10.0.0.1, [::1]:9", false),
+        ("10.0.0.1, \u{fc}", false),
+        ("10.0.0.1,", false),
+        ("", false),
+        (long.as_str(), true),
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let answer = gateway.get("/inside", &format!("x-forwarded-for: {chain}\r\n")).await;
+        let shown: String = chain.chars().take(40).collect();
+        if allowed {
+            assert_eq!(answer.status, 200, "{shown}");
+            assert_eq!(
+                upstream.last().header("x-forwarded-for"),
+                Some(format!("{chain}, 127.0.0.1").as_str())
+            );
+            watch.reached(&shown, &["GET /inside"], &[]).await;
+        } else {
+            assert!(matches!(answer.status, 401 | 403), "{shown}: {}", answer.status);
+            watch.nothing_reached(&shown).await;
+        }
+    }
+    // Only the entry that the trusted proxy wrote, the last, is believed; no chain at all is the peer itself.
+    let watch = Watch::begin(&gateway, &upstream);
+    let two = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-for: 192.0.2.1\r\n";
+    assert_eq!(gateway.get("/inside", two).await.status, 401);
+    assert_eq!(gateway.get("/inside", "").await.status, 401);
+    watch.nothing_reached("two lines, no line").await;
+    for (proto, told) in
+        [("https", "https"), ("javascript", "http"), ("https, http", "http"), ("http, https", "https")]
+    {
+        let watch = Watch::begin(&gateway, &upstream);
+        let headers = format!("x-forwarded-proto: {proto}\r\nx-forwarded-host: evil.example\r\n");
+        assert_eq!(gateway.get("/public/x", &headers).await.status, 200);
+        assert_eq!(upstream.last().header("x-forwarded-proto"), Some(told));
+        assert_eq!(upstream.last().header("x-forwarded-host"), Some(gateway.address.to_string().as_str()));
+        watch.reached(proto, &["GET /public/x"], &[]).await;
+    }
+}
+
+/// X14: PROXY protocol where none is expected.
+#[tokio::test(flavor = "multi_thread")]
+async fn proxy_protocol_bytes_are_not_a_request() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    for first in ["PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", "\r\n\r\n\0\r\nQUIT\n!"] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let text = format!("{first}GET /public/x HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address);
+        let answer = until_closed(gateway.address, text).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+        watch.nothing_reached(first).await;
+    }
+}
+
+/// X06: headers that other products put the client's address into.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_header_names_the_client_not_even_from_a_trusted_proxy() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
+         {{ path = \"/public\", allow = \"anyone\" }},\n\
+         {{ path = \"/inside\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" }},\n] # [server]",
+        upstream.url()
+    ))
+    .await;
+    for name in [
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-client-ip",
+        "x-real-ip",
+        "x-cluster-client-ip",
+        "fastly-client-ip",
+        "client-ip",
+        "x-envoy-external-address",
+        "x_forwarded_for",
+        "x.forwarded.for",
+        "x-original-forwarded-for",
+    ] {
+        for value in ["10.0.0.1", "for=10.0.0.1"] {
+            let watch = Watch::begin(&gateway, &upstream);
+            let answer = gateway.get("/inside", &format!("{name}: {value}\r\n")).await;
+            assert_eq!(answer.status, 401, "{name}");
+            watch.nothing_reached(name).await;
+        }
+    }
+    let watch = Watch::begin(&gateway, &upstream);
+    let forwarded = "forwarded: for=10.0.0.1;proto=https;host=evil.example\r\n";
+    assert_eq!(gateway.get("/inside", forwarded).await.status, 401, "only one dialect is read");
+    watch.nothing_reached("forwarded").await;
+}

@@ -1,0 +1,34 @@
+//! Attacks on a whole gateway, one file for each class of them.
+//!
+//! What must hold after every one of them is `support::oracle`: nothing reaches the upstream that was not
+//! allowed, once, as decided, naming the caller as we name it, and the next honest request is served. A
+//! line of a test's documentation that begins with a case's name, such as `F07:`, says that it is tested
+//! there; `tests/architecture.rs` holds the list of them.
+
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "what a test sends is written as it reads"
+)]
+
+mod forms;
+#[expect(dead_code, reason = "each suite uses its part of what they share")]
+#[path = "../gateway/support/mod.rs"]
+mod support;
+
+mod configuration;
+mod cookies;
+mod csrf;
+mod forward_auth;
+mod forwarded;
+mod framing;
+mod identity;
+mod keys;
+mod login;
+mod paths;
+mod redirects;
+mod storage;
+mod streaming;
+mod telemetry;

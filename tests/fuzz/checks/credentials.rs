@@ -1,0 +1,119 @@
+//! Credentials: at most one counts, both readers of cookies agree, and nothing of ours is left to forward.
+//!
+//! Input: header lines.
+
+use std::time::Duration;
+
+use doorward::config::{PublicUrl, SameSite, SessionConfig};
+use doorward::edge::cookie::{Cookies, Presented};
+use doorward::gate::credential::{Accepts, Credential, CredentialNames, strip};
+use doorward::gate::refusal::BadCredential;
+use doorward::gate::tokens::OwnTokens;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue};
+
+const NAME: &[u8] = b"__Host-doorward";
+
+pub fn check(data: &[u8]) {
+    let names = CredentialNames {
+        key_header: HeaderName::from_static("x-api-key"),
+        cookie: String::from("__Host-doorward"),
+        tokens: OwnTokens::default(),
+    };
+    let accepts = |foreign| Accepts { foreign, basic: false };
+    let headers = super::header_lines(data);
+    let ours: Vec<Vec<u8>> = pairs(&headers).into_iter().filter(|pair| name(pair) == NAME).collect();
+    let strict = Credential::extract(&headers, &names, accepts(false));
+    let lenient = Credential::extract(&headers, &names, accepts(true));
+
+    let text = |value: &HeaderValue| value.as_bytes().to_vec();
+    let by_header = headers.contains_key(AUTHORIZATION) || headers.contains_key(&names.key_header);
+    for found in [&strict, &lenient] {
+        match found {
+            Ok(Credential::None) => assert!(ours.is_empty(), "a cookie of ours counts as nothing"),
+            Ok(Credential::Session(value)) => {
+                assert_eq!(ours.len(), 1, "one of several cookies counts");
+                assert_eq!(after_name(&ours[0]), value.as_bytes());
+            }
+            Ok(Credential::ApiKey(key)) => {
+                let mut holders =
+                    [&AUTHORIZATION, &names.key_header].into_iter().flat_map(|name| headers.get_all(name));
+                assert!(
+                    holders.any(|value| text(value).windows(key.len()).any(|part| part == key.as_bytes()))
+                );
+            }
+            Ok(Credential::Token(_)) => panic!("there are no tokens"),
+            Err(_) => {}
+        }
+    }
+    if by_header {
+        let falls_through = matches!(strict, Ok(Credential::None | Credential::Session(_)));
+        assert!(!falls_through, "a header that is no key of ours is passed over");
+    } else {
+        assert!(strict == lenient);
+        // What the pages take for the session is what the gate takes for it.
+        match (cookies().session(&headers), &strict) {
+            (Presented::Nothing, Ok(Credential::None))
+            | (Presented::Unusable, Err(BadCredential::Several | BadCredential::Session)) => {}
+            (Presented::One(page), Ok(Credential::Session(gate))) => assert_eq!(page, *gate),
+            (page, gate) => panic!("a page sees {page:?}, the gate {}", kind(gate)),
+        }
+    }
+
+    let mut left = headers.clone();
+    strip(&mut left, &names);
+    assert!(!left.contains_key(PROXY_AUTHORIZATION));
+    let kept: Vec<Vec<u8>> =
+        pairs(&headers).into_iter().filter(|pair| !name(pair).starts_with(NAME)).collect();
+    let forwarded = pairs(&left);
+    assert!(forwarded.iter().all(|pair| !name(pair).starts_with(NAME)), "a cookie of ours is forwarded");
+    let trim = |pairs: &[Vec<u8>]| -> Vec<Vec<u8>> {
+        pairs.iter().map(|pair| pair.trim_ascii().to_vec()).filter(|pair| !pair.is_empty()).collect()
+    };
+    assert_eq!(trim(&forwarded), trim(&kept), "cookies of others keep their bytes and order");
+    for value in [&AUTHORIZATION, &names.key_header].into_iter().flat_map(|name| left.get_all(name)) {
+        assert!(!holds_key(value.as_bytes()), "a key of ours is forwarded in {value:?}");
+    }
+    assert!(matches!(Credential::extract(&left, &names, accepts(true)), Ok(Credential::None)));
+}
+
+fn kind(found: &Result<Credential<'_>, BadCredential>) -> String {
+    match found {
+        Ok(Credential::None) => String::from("nothing"),
+        Ok(Credential::ApiKey(_)) => String::from("a key"),
+        Ok(Credential::Token(_)) => String::from("a token of the settings"),
+        Ok(Credential::Session(value)) => format!("a session {value:?}"),
+        Err(wrong) => format!("{wrong:?}"),
+    }
+}
+
+fn cookies() -> Cookies {
+    let config = SessionConfig {
+        idle: Duration::from_mins(1),
+        absolute: Duration::from_hours(1),
+        cookie_same_site: SameSite::Lax,
+        cookie_domain: None,
+    };
+    Cookies::new(&PublicUrl::parse("https://gate.example").expect("it is a URL"), &config)
+}
+
+/// The pieces of every Cookie line.
+fn pairs(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::to_vec).collect()
+}
+
+fn name(pair: &[u8]) -> &[u8] {
+    pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+}
+
+fn after_name(pair: &[u8]) -> &[u8] {
+    let at = pair.iter().position(|byte| *byte == b'=').map_or(pair.len(), |at| at + 1);
+    pair[at..].trim_ascii()
+}
+
+/// Whether a word of a header's value is a key of ours, whatever stands before it.
+fn holds_key(value: &[u8]) -> bool {
+    let words = value.split(|byte| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b'"' | b'='));
+    words.into_iter().any(|word| word.starts_with(b"dw_s_") || word.starts_with(b"dw_u_"))
+}
