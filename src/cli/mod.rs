@@ -141,7 +141,7 @@ struct Overrides {
     /// The server to protect; a single upstream in the settings is replaced
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Address to listen on; may be repeated
+    /// Address, unix:FILE or systemd to listen on; may be repeated
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<String>,
     /// How browsers reach the gateway

@@ -1,5 +1,6 @@
 //! One connection: which HTTP it speaks, the limits it speaks it under, and how it ends.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::acme::CHALLENGE_PROTOCOL;
@@ -28,6 +29,8 @@ use crate::edge::forwarded::Peer;
 use crate::edge::local::LocalExecutor;
 use crate::edge::proxy::upgrade::Hold;
 
+/// How long a stop waits for the first request of a connection that was accepted before.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 const HTTP2_PREFACE: &[u8; 3] = b"PRI";
 /// Most that is held of a body in one direction: a fast sender waits for a slow reader.
 const READ_BUFFER: usize = 128 * 1024;
@@ -131,10 +134,12 @@ where
 {
     let Setting { peer, surface, hold, current, limits, mut phase } = setting;
     let serving = Serving::default();
+    let first = Rc::new(First::default());
     let service = {
-        let (serving, hold) = (serving.clone(), hold.clone());
+        let (serving, hold, first) = (serving.clone(), hold.clone(), Rc::clone(&first));
         service_fn(move |mut request: Request<Incoming>| {
             serving.begin();
+            first.came();
             request.extensions_mut().insert(hold.clone());
             // One request, one generation: whatever comes meanwhile is for the next.
             let (dispatch, serving) = (current.dispatch(), serving.clone());
@@ -182,7 +187,10 @@ where
         let served = async {
             tokio::select! {
                 ended = &mut connection => ended,
-                () = stopping(&mut phase) => {
+                () = async {
+                    stopping(&mut phase).await;
+                    first.awaited().await;
+                } => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -201,6 +209,29 @@ where
 async fn stopping(phase: &mut watch::Receiver<Phase>) {
     // A sender that is gone means the same.
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+}
+
+/// The first request of a connection. hyper closes one on which it has read nothing when it is told to stop,
+/// though the request may be there already: a client that has just connected has sent it.
+#[derive(Default)]
+struct First {
+    has_come: Cell<bool>,
+    coming: Notify,
+}
+
+impl First {
+    fn came(&self) {
+        if !self.has_come.replace(true) {
+            self.coming.notify_one();
+        }
+    }
+
+    /// Waits for it, a little.
+    async fn awaited(&self) {
+        if !self.has_come.get() {
+            let _ = tokio::time::timeout(FIRST_REQUEST, self.coming.notified()).await;
+        }
+    }
 }
 
 /// The listener for operators answers health without our prefix, and nothing else.
