@@ -430,6 +430,21 @@ fn a_user_added_while_the_gateway_runs_signs_in() {
 }
 
 #[test]
+fn the_trail_is_read_and_verified_while_the_gateway_writes_it() {
+    let place = Place::with_upstream("http://127.0.0.1:9", "");
+    place.run_with_input(&["user", "add", "zelda", "--role", "viewer", "--password-stdin"], PASSWORD);
+    let gateway = place.serve();
+    assert_eq!(gateway.sign_in("zelda", "wrong").status, 401);
+    assert_eq!(gateway.sign_in("zelda", PASSWORD).status, 303);
+    place.key("ingest", "agent");
+    let events = place.json(&["audit", "list", "--since", "1h"]);
+    let told: Vec<_> = events["events"].as_array().unwrap().iter().map(|row| row["event"].clone()).collect();
+    assert_eq!(told, ["user.create", "config.load", "login", "login", "key.create"]);
+    assert_eq!(events["events"][3]["actor_name"], "zelda");
+    assert_eq!(place.json(&["audit", "verify"])["last"], 5);
+}
+
+#[test]
 fn a_key_revoked_while_the_gateway_runs_is_refused_at_the_very_next_request() {
     let place = Place::with_upstream("builtin:sample", "");
     let gateway = place.serve();

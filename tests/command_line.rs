@@ -9,6 +9,7 @@ use std::process::Output;
 use std::process::Stdio;
 
 use serde_json::Value;
+use sqlx::Connection as _;
 
 /// Runs a command in `folder`, where its database is made.
 fn doorward(folder: &Path, line: &str, input: &str) -> Output {
@@ -255,4 +256,78 @@ fn the_report_of_what_would_be_refused_is_empty_at_first() {
     assert_eq!(run(here, &["refused", "--since", "1h"]).1.trim(), "nothing would be refused");
     assert_eq!(json(here, "refused --clear", "")["forgotten"], 0);
     assert_eq!(refusal(here, "refused --since soon", "").0, 2);
+}
+
+/// What was done to the database behind the program's back.
+async fn behind_its_back(folder: &Path, sql: &str) {
+    let url = format!("sqlite:{}", folder.join("doorward.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_trail_is_listed_exported_and_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    assert_eq!(json(here, "audit verify", "")["rows"], 0);
+    let empty = doorward(here, "audit export", "");
+    assert_eq!((empty.status.code(), empty.stdout.as_slice()), (Some(0), &b""[..]));
+    json(here, "user add root --role admin", "");
+    json(here, "user add zelda --role viewer", "");
+    let id = json(here, "key create ingest --role agent", "")["id"].as_str().unwrap().to_owned();
+    json(here, &format!("key revoke {id}"), "");
+    assert_eq!(refusal(here, "user delete root", "").0, 1);
+
+    let events = json(here, "audit list --since 1h", "");
+    let told: Vec<_> = events["events"].as_array().unwrap().iter().map(|row| row["event"].clone()).collect();
+    assert_eq!(told, ["user.create", "user.create", "key.create", "key.revoke", "user.delete"]);
+    let last = &events["events"][4];
+    assert_eq!((&last["outcome"], &last["detail"]["reason"]), (&"failure".into(), &"last-admin".into()));
+    assert_eq!((&last["actor"], &last["target_name"]), (&"cli".into(), &"root".into()));
+    let only = |line: &str| json(here, line, "")["events"].as_array().unwrap().len();
+    assert_eq!(only("audit list --event key.create"), 1);
+    assert_eq!(only("audit list --about zelda"), 1);
+    assert_eq!(only("audit list --limit 2"), 2);
+    let text = String::from_utf8(doorward(here, "audit list", "").stdout).unwrap();
+    assert!(text.starts_with("SEQ  TIME "), "{text}");
+    assert!(text.contains("cli uid "), "{text}");
+
+    let export = String::from_utf8(doorward(here, "audit export", "").stdout).unwrap();
+    let lines: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(Value::from(lines.clone()), events["events"]);
+    assert_eq!(lines[1]["previous"], lines[0]["link"]);
+    let later = String::from_utf8(doorward(here, "audit export --after 4", "").stdout).unwrap();
+    assert_eq!(later.lines().collect::<Vec<_>>(), [export.lines().last().unwrap()]);
+    let none = doorward(here, "audit export --since 2999-01-01T00:00:00Z", "");
+    assert_eq!((none.status.code(), none.stdout.as_slice()), (Some(0), &b""[..]));
+
+    let whole = json(here, "audit verify", "");
+    assert_eq!((&whole["whole"], &whole["first"], &whole["last"]), (&true.into(), &1.into(), &5.into()));
+    let noted = format!("--noted 5:{}", whole["link"].as_str().unwrap());
+    json(here, &format!("audit verify {noted}"), "");
+    let (code, said) = refusal(here, &format!("audit verify --noted 5:{}", "0".repeat(64)), "");
+    assert_eq!((code, said.as_str()), (1, "the trail is broken: row 5 is not the one whose link was noted"));
+
+    behind_its_back(here, "DROP TRIGGER audit_kept; DROP TRIGGER audit_unchanged").await;
+    behind_its_back(here, "UPDATE audit SET target_name = 'link' WHERE seq = 2").await;
+    assert_eq!(refusal(here, "audit verify", ""), (1, "the trail is broken: row 2 was changed".to_owned()));
+    behind_its_back(here, "DELETE FROM audit WHERE seq BETWEEN 2 AND 3").await;
+    assert_eq!(
+        refusal(here, "audit verify", ""),
+        (1, "the trail is broken: rows 2 to 3 are missing".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_trail_of_a_former_secret_is_verified_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    json(here, "user add root --role admin", "");
+    std::fs::rename(here.join("doorward.db.secret"), here.join("former")).unwrap();
+    json(here, "user add zelda --role viewer", "");
+    let (code, said) = refusal(here, "audit verify", "");
+    assert_eq!(code, 1);
+    assert!(said.contains("row 1 was written under another secret"), "{said}");
+    assert_eq!(json(here, "audit verify --secret-file former", "")["last"], 2);
+    assert_eq!(refusal(here, "audit verify --secret-file missing", "").0, 1);
 }

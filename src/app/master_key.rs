@@ -34,6 +34,11 @@ pub(super) fn load(config: &Config) -> Result<MasterKey, StartError> {
         .map_err(|cause| StartError::MasterKey { path: file.display().to_string(), cause })
 }
 
+/// The key in a file that must be there.
+pub(super) fn read(path: &Path) -> std::io::Result<MasterKey> {
+    read_existing(path).map(MasterKey::new)
+}
+
 fn read_or_make(path: &Path) -> std::io::Result<Secret> {
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match made {
@@ -43,18 +48,20 @@ fn read_or_make(path: &Path) -> std::io::Result<Secret> {
             file.sync_all()?;
             Ok(secret)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let mut text = String::new();
-            std::fs::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-            let text = text.trim();
-            if text.len() < SHORTEST {
-                let reason = "the file holds fewer than 32 characters; delete it to have a new one made";
-                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
-            }
-            Ok(Secret::new(text))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read_existing(path),
         Err(error) => Err(error),
     }
+}
+
+fn read_existing(path: &Path) -> std::io::Result<Secret> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    let text = text.trim();
+    if text.len() < SHORTEST {
+        let reason = "the file holds fewer than 32 characters; delete it to have a new one made";
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
+    }
+    Ok(Secret::new(text))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod sample;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::edge::proxy::tls::TlsError;
 use crate::edge::web::{Bounces, Services, Web};
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
 use crate::model::time::{Clock, SystemClock};
+use crate::model::token::{MasterKey, SigningKey};
 use crate::server;
 use crate::server::access_log;
 use crate::server::acme::SetupError;
@@ -36,6 +38,7 @@ use crate::server::{Phase, listener};
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
+use crate::service::audit::{Audit, Load};
 use crate::service::bootstrap::Bootstrap;
 use crate::service::doctor;
 use crate::service::handovers::Handovers;
@@ -103,6 +106,36 @@ pub enum StartError {
     /// The store was opened and then did not answer.
     #[error("the store does not answer")]
     Unready,
+}
+
+/// Opens the store that the settings name, so that changes leave rows in the audit trail; with it the
+/// gateway's own key, which is made if there is none yet.
+///
+/// # Errors
+///
+/// [`StartError::Store`] or [`StartError::MasterKey`].
+pub async fn open_store(
+    config: &Config,
+    connections: u32,
+    clock: Arc<dyn Clock>,
+) -> Result<(Store, MasterKey), StartError> {
+    let store = Store::open(config.store.url.expose(), connections).await?;
+    let key = master_key::load(config)?;
+    Ok((store.audited(audit_key(&key), clock), key))
+}
+
+/// The key of the audit trail.
+pub fn audit_key(key: &MasterKey) -> SigningKey {
+    key.derive("audit trail")
+}
+
+/// The key in a file, such as one that was in use before.
+///
+/// # Errors
+///
+/// [`StartError::MasterKey`] if it cannot be read or is too short.
+pub fn read_master_key(file: &Path) -> Result<MasterKey, StartError> {
+    master_key::read(file).map_err(|cause| StartError::MasterKey { path: file.display().to_string(), cause })
 }
 
 /// Runs the gateway until it is told to stop: the first SIGTERM or SIGINT drains, the second ends at once.
@@ -200,8 +233,9 @@ impl Running {
         let addresses = listeners.iter().filter_map(|listener| listener.socket.address()).collect();
         let places = listeners.iter().map(|listener| listener.socket.place()).collect();
 
-        let store = Store::open(config.store.url.expose(), config.store.connections).await?;
-        let key = master_key::load(&config)?;
+        let (store, key) = open_store(&config, config.store.connections, Arc::clone(&clock)).await?;
+        let audit = Audit::new(store.clone(), audit_key(&key));
+        audit.configuration(Load::Start, &config).await?;
         let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
         let passwords = Passwords::new();
         let sessions = Sessions::new(
@@ -229,8 +263,13 @@ impl Running {
         let config = Arc::new(config);
         let watching = tokio::spawn(revocations.clone().watch());
         wait_until_fresh(&revocations).await?;
-        let (touches, keeper) =
-            touches::channel(sessions.clone(), api_keys.clone(), store.clone(), Arc::clone(&clock));
+        let (touches, keeper) = touches::channel(
+            sessions.clone(),
+            api_keys.clone(),
+            (audit, config.audit.keep),
+            store.clone(),
+            Arc::clone(&clock),
+        );
         let (reports, scribe) = doctor::channel(store.clone(), Arc::clone(&clock));
         tokio::spawn(scribe.run()); // ends with the last worker
         let (refusals, refused_keeper) = refused::channel(store.clone());

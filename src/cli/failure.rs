@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::app::StartError;
 use crate::config::ConfigError;
 use crate::service::ServiceError;
 use crate::store::StoreError;
@@ -58,6 +59,12 @@ impl From<ServiceError> for Failure {
             ServiceError::Unavailable(_) | ServiceError::Busy { .. } => Self::Failed(Box::new(error)),
             other => Self::Refused(other.to_string()),
         }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Failed(Box::new(error))
     }
 }
 

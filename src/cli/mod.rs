@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration. Secrets are never arguments.
 
+mod audit;
 mod check;
 mod doctor;
 mod explain;
@@ -110,6 +111,13 @@ enum Command {
   doorward session revoke --user alice"
     )]
     Session(session::Command),
+    /// Show, export and verify the trail of who did what
+    #[command(
+        subcommand,
+        after_help = "Example:
+  doorward audit list --since 24h"
+    )]
+    Audit(audit::Command),
     /// Ask a running gateway whether it is ready; exit code 1 if not
     #[command(after_help = "Examples:
   doorward healthcheck --config /etc/doorward.toml
@@ -188,6 +196,7 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
         Command::User(command) => on_runtime(user::run(command, common, output)),
         Command::Key(command) => on_runtime(key::run(command, common, output)),
         Command::Session(command) => on_runtime(session::run(command, common, output)),
+        Command::Audit(command) => on_runtime(audit::run(command, common, output)),
         Command::Snippet(arguments) => snippet::run(&arguments, common, output),
         Command::Doctor(arguments) => on_runtime(doctor::run(arguments, common, output)),
         Command::Healthcheck(arguments) => on_runtime(healthcheck::run(arguments, common, output)),

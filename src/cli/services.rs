@@ -1,5 +1,6 @@
 //! The services over the store that the settings name, for commands that work beside a running gateway.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use super::Common;
 use super::failure::Failure;
 use super::load_beside;
 use super::output::Output;
+use crate::app;
 use crate::config::Config;
+use crate::model::audit::Actor;
 use crate::model::time::Clock;
 use crate::model::time::SystemClock;
 use crate::model::token::MasterKey;
@@ -19,12 +22,12 @@ use crate::model::user::User;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
+use crate::service::audit::Audit;
 use crate::service::password::Passwords;
 use crate::service::refused::RefusedReport;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
 use crate::service::subjects::Subjects;
-use crate::store::Store;
 
 /// How long a command waits for running gateways to act on a change.
 const SPREAD_WAIT: Duration = Duration::from_secs(2);
@@ -40,14 +43,17 @@ pub(super) struct Services {
     pub(super) sessions: Sessions,
     pub(super) subjects: Subjects,
     pub(super) refused: RefusedReport,
+    pub(super) audit: Audit,
     revocations: Revocations,
 }
 
 impl Services {
     pub(super) async fn open(common: &Common) -> Result<Self, Failure> {
         let config = load_beside(common)?;
-        let store = Store::open(config.store.url.expose(), 1).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (store, key) = app::open_store(&config, 1, clock.clone()).await?;
+        let store =
+            store.by(&Actor::command_line(std::fs::metadata("/proc/self").map_or(0, |own| own.uid())));
         let revocations = Revocations::new(store.clone(), clock.clone());
         // No cookie is made or read here, so the key that signs them is not needed.
         let no_key = MasterKey::new(random_text()).derive("none");
@@ -55,6 +61,7 @@ impl Services {
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         Ok(Self {
             subjects: Subjects::new(accounts.clone(), api_keys.clone()),
+            audit: Audit::new(store.clone(), app::audit_key(&key)),
             accounts,
             api_keys,
             refused: RefusedReport::new(store.clone()),

@@ -16,8 +16,8 @@ use super::settings::{self, Root};
 use super::upstream;
 use super::values::Number;
 use super::{
-    Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig, LogConfig, LogFormat,
-    LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests, rules,
+    AuditConfig, Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig, LogConfig,
+    LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests, rules,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -93,6 +93,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
         login: login(root.login, reader),
         keys: KeyConfig { header: root.keys.header },
         log: log(root.log),
+        audit: AuditConfig { keep: root.audit.keep.0 },
         forward_auth,
         upstreams: upstreams.into_iter().filter_map(|upstream| upstream.config).collect(),
         warnings: std::mem::take(&mut reader.warnings),

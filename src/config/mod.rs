@@ -61,6 +61,8 @@ pub struct Config {
     pub keys: KeyConfig,
     /// Logs.
     pub log: LogConfig,
+    /// The audit trail.
+    pub audit: AuditConfig,
     /// Answers to other proxies' questions.
     pub forward_auth: ForwardAuthConfig,
     /// Servers behind us, by name.
@@ -212,6 +214,13 @@ pub struct LogConfig {
     pub level: String,
     /// Whether each request leaves an access event.
     pub access: bool,
+}
+
+/// The audit trail.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditConfig {
+    /// Rows older than this are deleted; zero: none.
+    pub keep: Duration,
 }
 
 /// Answers to other proxies' questions: may this request pass?

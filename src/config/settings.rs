@@ -60,6 +60,8 @@ section! {
         keys: Keys = "{}", r#"{ header = "X-Api-Key" }"#;
         /// Logs.
         log: Log = "{}", r#"{ level = "info" }"#;
+        /// The trail of who did what.
+        audit: Audit = "{}", r#"{ keep = "400d" }"#;
         /// Answers to other proxies' questions.
         forward_auth: ForwardAuth = "{}", r#"{ flavours = ["nginx"] }"#;
         /// The servers behind the gateway.
@@ -216,6 +218,14 @@ section! {
         level: Level = r#""info""#, r#""debug""#;
         /// Whether each request leaves an access event.
         access: bool = "true", "false";
+    }
+}
+
+section! {
+    /// The trail of who did what: sign-ins, changes of users, keys and sessions, configurations.
+    Audit {
+        /// Rows are deleted when they are older than this, within a day. `0s`: never.
+        keep: Span<0, {36_500 * DAY}> = r#""400d""#, r#""90d""#;
     }
 }
 

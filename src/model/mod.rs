@@ -1,6 +1,7 @@
 //! Floor 0, vocabulary: pure data without I/O, shared by every floor above.
 
 pub mod api_key;
+pub mod audit;
 pub mod graphql;
 pub mod network;
 pub mod principal;

@@ -23,6 +23,11 @@ impl Timestamp {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The time that RFC 3339 text names.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        OffsetDateTime::parse(text, &Rfc3339).ok().map(|time| Self(time.unix_timestamp()))
+    }
+
     /// RFC 3339 in UTC, `2030-01-31T12:00:00Z`; the bare number if it is outside the calendar.
     pub fn rfc3339(self) -> String {
         OffsetDateTime::from_unix_timestamp(self.0)

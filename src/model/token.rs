@@ -108,6 +108,11 @@ impl SigningKey {
         bool::from(self.tag(value).as_bytes().ct_eq(tag.as_bytes())).then_some(value)
     }
 
+    /// The whole MAC of anything.
+    pub fn mac(&self, message: &[u8]) -> [u8; 32] {
+        mac(&self.0, message)
+    }
+
     /// 128 bits are enough for a tag that can only be tried online.
     fn tag(&self, value: &str) -> String {
         let tag = mac(&self.0, value.as_bytes());

@@ -15,6 +15,8 @@ use super::new_user::check_role;
 use super::password::Passwords;
 use super::password::check_new_password;
 use super::revocation::Revocations;
+use crate::model::audit::Actor;
+use crate::model::audit::Event;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -38,6 +40,12 @@ impl Accounts {
     pub fn new(store: Store, passwords: Passwords, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
         let attempts = Attempts::new(store.clone(), passwords.clone(), clock.clone());
         Self { store, passwords, clock, attempts, revocations }
+    }
+
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), attempts: self.attempts.by(actor), ..self.clone() }
     }
 
     /// Adds someone.
@@ -196,7 +204,8 @@ impl Accounts {
         let user = self.store.find_user(id).await?.ok_or(ServiceError::Refused)?;
         check_new_password(&new, &words_of(&user))?;
         let same = current.expose() == new.expose();
-        check_password(&self.store, &self.attempts, id, current, client).await?;
+        let attempt = Event::PasswordChange;
+        check_password(&self.store, &self.attempts, id, current, client, attempt).await?;
         if same {
             return Err(ServiceError::invalid("password", "is the one you have"));
         }

@@ -7,6 +7,7 @@ use super::ServiceError;
 use super::revocation::Revocations;
 use crate::model::api_key::ApiKey;
 use crate::model::api_key::KeyScope;
+use crate::model::audit::Actor;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
@@ -57,6 +58,12 @@ impl ApiKeys {
     /// Keys in `store`.
     pub fn new(store: Store, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
         Self { store, revocations, clock }
+    }
+
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), ..self.clone() }
     }
 
     /// Issues a key. Its text exists only in the answer.

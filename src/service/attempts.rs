@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use super::ServiceError;
 use super::password::Passwords;
+use crate::model::audit::Actor;
+use crate::model::audit::Event;
+use crate::model::audit::Note;
+use crate::model::audit::Party;
 use crate::model::network::throttle_bucket;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -29,6 +33,20 @@ pub(super) struct Attempt<'a> {
     pub(super) client: IpAddr,
     /// The id of a device on which this user has signed in before.
     pub(super) device: Option<&'a str>,
+    /// What it is tried for, as the trail says it.
+    pub(super) event: Event,
+}
+
+impl Attempt<'_> {
+    /// Why a password that was looked at was not accepted.
+    fn reason(&self) -> &'static str {
+        match self.found {
+            None => "unknown",
+            Some((user, _)) if user.disabled => "disabled",
+            Some((_, None)) => "no-password",
+            Some((_, Some(_))) => "wrong-password",
+        }
+    }
 }
 
 /// Checks passwords under the throttle that all gateways share.
@@ -44,14 +62,41 @@ impl Attempts {
         Self { store, passwords, clock }
     }
 
+    pub(super) fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), ..self.clone() }
+    }
+
     /// Whether the password is that of an enabled user; the hash that is stored for it from now on.
     ///
-    /// Whoever is meant, known or not, the path and its cost are the same: one count, one computation.
+    /// Whoever is meant, known or not, the path and its cost are the same: one count, one computation, one
+    /// row of the trail if it is refused. A refusal of which none can be written is no answer at all.
     pub(super) async fn check(
         &self,
         attempt: &Attempt<'_>,
         password: Secret,
     ) -> Result<String, ServiceError> {
+        let outcome = self.try_one(attempt, password).await;
+        let reason = match &outcome {
+            Ok(_) | Err(ServiceError::Unavailable(_)) => return outcome,
+            Err(ServiceError::Throttled { .. }) => "throttled",
+            Err(ServiceError::Busy { .. }) => "busy",
+            Err(_) => attempt.reason(),
+        };
+        self.note_failure(attempt, reason).await?;
+        outcome
+    }
+
+    async fn note_failure(&self, attempt: &Attempt<'_>, reason: &str) -> Result<(), ServiceError> {
+        let mut note = Note::failed(attempt.event, reason);
+        note.target = attempt.found.map(|(user, _)| Party::from(user));
+        note.client = Some(attempt.client.to_canonical().to_string());
+        // A name that is nobody's may be a password in the wrong field: nothing of it is kept.
+        let account = attempt.found.map_or("nobody", |(user, _)| user.id.0.as_str());
+        let source = format!("{account}@{} {reason}", throttle_bucket(attempt.client));
+        Ok(self.store.record_repeatable(note, &source).await?)
+    }
+
+    async fn try_one(&self, attempt: &Attempt<'_>, password: Secret) -> Result<String, ServiceError> {
         let buckets = Buckets::of(attempt);
         if let Some(retry_after) = self.store.reserve_attempt(&buckets.all(), self.clock.now()).await? {
             return Err(ServiceError::Throttled { retry_after });

@@ -6,6 +6,8 @@ use super::ServiceError;
 use super::accounts::Accounts;
 use super::accounts::NewUser;
 use crate::config::LoginConfig;
+use crate::model::audit::Event;
+use crate::model::audit::Note;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::token::TokenDigest;
@@ -112,6 +114,7 @@ impl Accounts {
     ) -> Result<User, ServiceError> {
         // Asked first, so that nobody makes us hash without one.
         if !self.check_setup_token(&token).await? {
+            self.store.record_repeatable(Note::failed(Event::Setup, "invalid-link"), "").await?;
             return Err(ServiceError::Refused);
         }
         let (user, hash) = self.prepare(admin(username, password, false)).await?;
@@ -120,6 +123,7 @@ impl Accounts {
         if self.store.redeem_setup_token(digest, self.clock.now(), &user, &hash).await? {
             Ok(user)
         } else {
+            self.store.record_repeatable(Note::failed(Event::Setup, "invalid-link"), "").await?;
             Err(ServiceError::Refused)
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::ServiceError;
 use super::sessions::Sessions;
+use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
 use crate::model::token::TokenDigest;
@@ -44,6 +45,12 @@ impl Handovers {
     /// Over the store that holds the sessions.
     pub fn new(store: Store, sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
         Self { store, sessions, clock }
+    }
+
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), sessions: self.sessions.by(actor), ..self.clone() }
     }
 
     /// A token by which the browser that holds the text behind `browser` can take this session, by its id,

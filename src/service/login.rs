@@ -8,6 +8,8 @@ use super::attempts::Attempt;
 use super::attempts::Attempts;
 use super::password::Passwords;
 use super::sessions::Sessions;
+use crate::model::audit::Actor;
+use crate::model::audit::Event;
 use crate::model::secret::Secret;
 use crate::model::session::Session;
 use crate::model::time::Clock;
@@ -71,6 +73,17 @@ impl Login {
         Self { attempts: Attempts::new(store.clone(), passwords, clock), store, sessions, device_key }
     }
 
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self {
+            store: self.store.by(actor),
+            attempts: self.attempts.by(actor),
+            sessions: self.sessions.by(actor),
+            ..self.clone()
+        }
+    }
+
     /// Checks name and password and opens a session.
     ///
     /// # Errors
@@ -81,7 +94,8 @@ impl Login {
         let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
         let found = self.store.find_user_by_login(name).await?;
         let device = found.as_ref().and_then(|(user, _)| self.known_device(form.device?, &user.id));
-        let attempt = Attempt { name, found: found.as_ref(), client: form.client, device };
+        let attempt =
+            Attempt { name, found: found.as_ref(), client: form.client, device, event: Event::Login };
         let hash = self.attempts.check(&attempt, form.password).await?;
         let device = match (form.device, device) {
             (Some(cookie), Some(_)) => Some(Secret::new(cookie)),
@@ -89,7 +103,7 @@ impl Login {
         };
         let (user, _) = found.ok_or(ServiceError::Refused)?;
         let device = device.unwrap_or_else(|| self.new_device(&user.id));
-        let (cookie, session) = self.sessions.open(&user, form.client, form.user_agent).await?;
+        let (cookie, session) = self.sessions.sign_in(&user, form.client, form.user_agent).await?;
         // A password changed while we were checking has ended all sessions but this one.
         if self.store.password_of(&user.id).await?.as_deref() != Some(hash.as_str()) {
             self.sessions.end(&session.id).await?;
@@ -109,7 +123,7 @@ impl Login {
         password: Secret,
         client: IpAddr,
     ) -> Result<(), ServiceError> {
-        check_password(&self.store, &self.attempts, user, password, client).await
+        check_password(&self.store, &self.attempts, user, password, client, Event::PasswordCheck).await
     }
 
     /// The device's id, if the cookie is ours and for this user.
@@ -124,13 +138,14 @@ impl Login {
     }
 }
 
-/// Checks the password of a user by id.
+/// Checks the password of a user by id, for what `event` says.
 pub(super) async fn check_password(
     store: &Store,
     attempts: &Attempts,
     user: &UserId,
     password: Secret,
     client: IpAddr,
+    event: Event,
 ) -> Result<(), ServiceError> {
     let found = match store.find_user(user).await? {
         Some(user) => {
@@ -139,7 +154,7 @@ pub(super) async fn check_password(
         }
         None => None,
     };
-    let attempt = Attempt { name: &user.0, found: found.as_ref(), client, device: None };
+    let attempt = Attempt { name: &user.0, found: found.as_ref(), client, device: None, event };
     attempts.check(&attempt, password).await.map(|_| ())
 }
 

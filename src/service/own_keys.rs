@@ -10,6 +10,7 @@ use super::api_keys::NewKey;
 use super::login::Login;
 use crate::model::api_key::ApiKey;
 use crate::model::api_key::KeyScope;
+use crate::model::audit::Actor;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -40,6 +41,12 @@ impl OwnKeys {
     /// `login` checks passwords, so that guesses here count as those at sign-in do.
     pub fn new(login: Login, keys: ApiKeys, clock: Arc<dyn Clock>) -> Self {
         Self { login, keys, clock }
+    }
+
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { login: self.login.by(actor), keys: self.keys.by(actor), ..self.clone() }
     }
 
     /// Issues a key for `owner`, who proves again who they are: a session left open is not enough to make

@@ -9,6 +9,8 @@ use super::LOCAL;
 use super::ServiceError;
 use super::revocation::Revocations;
 use crate::config::SessionConfig;
+use crate::model::audit::Actor;
+use crate::model::audit::Event;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
@@ -54,6 +56,12 @@ impl Sessions {
         Self { config, store, key, revocations, clock }
     }
 
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), ..self.clone() }
+    }
+
     /// What a cookie value is looked up by, if we signed it. Asks nobody.
     pub fn digest_of_cookie(&self, cookie: &str) -> Option<TokenDigest> {
         let token = (cookie.len() <= LONGEST_COOKIE).then(|| self.key.verify(cookie)).flatten()?;
@@ -71,7 +79,17 @@ impl Sessions {
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
-        self.add(user, None, client, user_agent).await
+        self.add(user, None, client, user_agent, Event::SessionOpen).await
+    }
+
+    /// The same, for a sign-in.
+    pub(super) async fn sign_in(
+        &self,
+        user: &User,
+        client: IpAddr,
+        user_agent: &str,
+    ) -> Result<(Secret, Session), ServiceError> {
+        self.add(user, None, client, user_agent, Event::Login).await
     }
 
     /// Opens a session for the browser of `parent` at another host, and for that host alone: it ends with the
@@ -88,7 +106,7 @@ impl Sessions {
         client: IpAddr,
         user_agent: &str,
     ) -> Result<Secret, ServiceError> {
-        Ok(self.add(user, Some((parent, host)), client, user_agent).await?.0)
+        Ok(self.add(user, Some((parent, host)), client, user_agent, Event::SessionOpen).await?.0)
     }
 
     async fn add(
@@ -97,6 +115,7 @@ impl Sessions {
         parent: Option<(&Session, &str)>,
         client: IpAddr,
         user_agent: &str,
+        event: Event,
     ) -> Result<(Secret, Session), ServiceError> {
         let now = self.clock.now();
         let token = random_text();
@@ -114,7 +133,7 @@ impl Sessions {
         };
         let digest = TokenDigest::of(token.expose());
         let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
-        if !self.store.add_session(&session, digest, cap).await? {
+        if !self.store.add_session(&session, digest, cap, event).await? {
             return Err(ServiceError::Refused);
         }
         // The oldest session of many may have ended.
@@ -161,7 +180,20 @@ impl Sessions {
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn end(&self, id: &str) -> Result<bool, ServiceError> {
-        let ended = self.store.end_session(id).await?;
+        self.end_by(id, Event::SessionRevoke).await
+    }
+
+    /// The same, because its user signs out.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn sign_out(&self, id: &str) -> Result<bool, ServiceError> {
+        self.end_by(id, Event::Logout).await
+    }
+
+    async fn end_by(&self, id: &str, event: Event) -> Result<bool, ServiceError> {
+        let ended = self.store.end_session(id, event).await?;
         self.revocations.bump();
         Ok(ended)
     }

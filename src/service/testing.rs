@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::accounts::Accounts;
 use super::accounts::NewUser;
 use super::api_keys::ApiKeys;
+use super::audit::Audit;
 use super::handovers::Handovers;
 use super::login::Login;
 use super::login::SignIn;
@@ -39,6 +40,7 @@ pub(super) struct World {
     pub(super) login: Login,
     pub(super) accounts: Accounts,
     pub(super) api_keys: ApiKeys,
+    pub(super) audit: Audit,
 }
 
 impl World {
@@ -46,10 +48,11 @@ impl World {
     pub(super) const ABSOLUTE: Duration = Duration::from_hours(12);
 
     pub(super) async fn new() -> Self {
-        let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let clock: Arc<dyn Clock> = manual.clone();
         let master = MasterKey::new(Secret::new("m".repeat(32)));
+        let store = Store::open("sqlite::memory:", 1).await.unwrap();
+        let store = store.audited(master.derive("audit"), clock.clone());
         let passwords = Passwords::new();
         let revocations = Revocations::new(store.clone(), clock.clone());
         let config = SessionConfig {
@@ -75,7 +78,19 @@ impl World {
         );
         let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), clock.clone());
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
-        Self { store, clock: manual, passwords, revocations, sessions, handovers, login, accounts, api_keys }
+        let audit = Audit::new(store.clone(), master.derive("audit"));
+        Self {
+            store,
+            clock: manual,
+            passwords,
+            revocations,
+            sessions,
+            handovers,
+            login,
+            accounts,
+            api_keys,
+            audit,
+        }
     }
 
     pub(super) fn clock(&self) -> Arc<dyn Clock> {

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::ServiceError;
 use super::api_keys::ApiKeys;
 use super::attempts::LONGEST_WINDOW;
+use super::audit::Audit;
 use super::sessions::Sessions;
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
@@ -58,22 +59,27 @@ pub struct Upkeep {
     used: mpsc::Receiver<Used>,
     sessions: Sessions,
     api_keys: ApiKeys,
+    audit: Audit,
+    audit_keep: Duration,
     store: Store,
     clock: Arc<dyn Clock>,
     seen_sessions: HashMap<String, Timestamp>,
     used_keys: HashMap<String, Timestamp>,
 }
 
-/// The two ends of the queue. [`Upkeep::run`] is to be spawned on the control runtime.
+/// The two ends of the queue. Rows of the trail are deleted after `audit_keep`. [`Upkeep::run`] is to be spawned on the control runtime.
 pub fn channel(
     sessions: Sessions,
     api_keys: ApiKeys,
+    (audit, audit_keep): (Audit, Duration),
     store: Store,
     clock: Arc<dyn Clock>,
 ) -> (Touches, Upkeep) {
     let (sender, used) = mpsc::channel(QUEUE);
     let (seen_sessions, used_keys) = (HashMap::new(), HashMap::new());
-    (Touches(sender), Upkeep { used, sessions, api_keys, store, clock, seen_sessions, used_keys })
+    let upkeep =
+        Upkeep { used, sessions, api_keys, audit, audit_keep, store, clock, seen_sessions, used_keys };
+    (Touches(sender), upkeep)
 }
 
 impl Upkeep {
@@ -88,7 +94,11 @@ impl Upkeep {
             tokio::select! {
                 () = &mut stop => break,
                 Some(used) = self.used.recv() => self.collect(used),
-                _ = writing.tick() => report("last uses were not written", self.write().await),
+                _ = writing.tick() => {
+                    report("last uses were not written", self.write().await);
+                    let tidied = self.audit.tidy(self.clock.now(), self.audit_keep).await;
+                    report("the audit trail was not tidied", tidied);
+                }
                 _ = tidying.tick() => report("ended sessions were not deleted", self.tidy().await),
             }
         }
@@ -97,6 +107,7 @@ impl Upkeep {
             self.collect(used);
         }
         report("last uses were not written", self.write().await);
+        self.audit.finish().await;
     }
 
     /// Keeps the latest use of each; a batch that is full drops newcomers.
@@ -147,7 +158,8 @@ mod tests {
     use crate::service::testing::World;
 
     fn both(world: &World) -> (Touches, Upkeep) {
-        channel(world.sessions.clone(), world.api_keys.clone(), world.store.clone(), world.clock())
+        let audit = (world.audit.clone(), Duration::from_hours(24));
+        channel(world.sessions.clone(), world.api_keys.clone(), audit, world.store.clone(), world.clock())
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
 use crate::model::api_key::ApiKey;
 use crate::model::api_key::KeyScope;
+use crate::model::audit::{Event, Note, Party};
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 use crate::model::user::User;
@@ -65,6 +66,10 @@ fn text_of<T: ToString>(entries: &[T]) -> Result<String, StoreError> {
     clean.then(|| lines.join("\n")).ok_or(CORRUPT)
 }
 
+fn party(id: &str, name: &str) -> Party {
+    Party::named(format!("key:{id}"), name)
+}
+
 impl Store {
     /// Adds a key.
     ///
@@ -102,6 +107,13 @@ impl Store {
         if change.execute(SQL, &values).await? == 0 {
             return Err(StoreError::Conflict("key"));
         }
+        let owner = key.owner.as_ref().map(|owner| format!("user:{owner}"));
+        let note = Note::done(Event::KeyCreate)
+            .on(party(&key.id, &key.name))
+            .with("role", key.role.as_str())
+            .with("owner", owner)
+            .with("expires", key.expires_at.map(Timestamp::rfc3339));
+        self.note(&mut change, note).await?;
         change.commit().await
     }
 
@@ -143,12 +155,16 @@ impl Store {
     /// Revokes a key; `false` if there is no such key or it was revoked before.
     pub async fn revoke_key(&self, id: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
         const SQL: &str =
-            "UPDATE api_keys SET revoked_at = $3, revoked_by = $2 WHERE id = $1 AND revoked_at IS NULL";
+            "UPDATE api_keys SET revoked_at = $3, revoked_by = $2 WHERE id = $1 AND revoked_at IS NULL
+             RETURNING name, owner";
         let mut change = self.pool.change_in_turn().await?;
-        if change.execute(SQL, &[id.into(), by.into(), now.into()]).await? == 0 {
+        let Some(row) = change.row(SQL, &[id.into(), by.into(), now.into()]).await? else {
             return Ok(false);
-        }
+        };
         revision::raise(&mut change).await?;
+        let owner = row.optional_text("owner")?.map(|owner| format!("user:{owner}"));
+        let note = Note::done(Event::KeyRevoke).on(party(id, &row.text("name")?));
+        self.note(&mut change, note.with("owner", owner)).await?;
         change.commit().await?;
         Ok(true)
     }

@@ -6,13 +6,18 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use super::StoreError;
 use super::pool::{Change, Pool};
 
-const SQLITE: &[(&str, &str)] = &[
-    ("initial", include_str!("migrations/sqlite/0001_initial.sql")),
-    ("refused", include_str!("migrations/sqlite/0002_refused.sql")),
+/// Number, name and text of a version.
+type Version = (i64, &'static str, &'static str);
+
+const SQLITE: &[Version] = &[
+    (1, "initial", include_str!("migrations/sqlite/0001_initial.sql")),
+    (2, "refused", include_str!("migrations/sqlite/0002_refused.sql")),
+    (3, "audit", include_str!("migrations/sqlite/0003_audit.sql")),
 ];
-const POSTGRES: &[(&str, &str)] = &[
-    ("initial", include_str!("migrations/postgres/0001_initial.sql")),
-    ("refused", include_str!("migrations/postgres/0002_refused.sql")),
+const POSTGRES: &[Version] = &[
+    (1, "initial", include_str!("migrations/postgres/0001_initial.sql")),
+    (2, "refused", include_str!("migrations/postgres/0002_refused.sql")),
+    (3, "audit", include_str!("migrations/postgres/0003_audit.sql")),
 ];
 
 /// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.
@@ -38,9 +43,9 @@ pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
     }
 }
 
-fn migrator(versions: &'static [(&'static str, &'static str)]) -> Migrator {
-    let migrations = (1_i64..).zip(versions).map(|(version, (name, sql))| {
-        Migration::new(version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+fn migrator(versions: &'static [Version]) -> Migrator {
+    let migrations = versions.iter().map(|(version, name, sql)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     Migrator::with_migrations(migrations.collect())
 }

@@ -4,6 +4,7 @@
 //! as digests and passwords only as hashes, so a stolen database holds nothing that can be presented.
 
 mod api_keys;
+mod audit;
 mod doctor;
 mod handovers;
 mod migrate;
@@ -18,12 +19,16 @@ mod users;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use self::audit::Ledger;
 use self::pool::Pool;
 
+pub use self::audit::{AuditFilter, AuditHead, audit_key_id};
 pub use self::handovers::Handover;
 pub use self::throttle::Bucket;
 pub use self::users::Changed;
+use crate::model::audit::Actor;
 
 /// Why the store could not do what was asked. Never holds the database address.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,9 @@ pub enum StoreError {
         /// Where the row is.
         table: &'static str,
     },
+    /// A change that must leave a row in the audit trail, of a store that was given no key for it.
+    #[error("the store was given no key for the audit trail")]
+    Unaudited,
     /// The SQLite file does not exist and cannot be made; its folder must exist already.
     #[error("cannot create the database file {}", path.display())]
     CannotCreate {
@@ -64,6 +72,10 @@ pub enum StoreError {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    /// Where changes leave their rows.
+    ledger: Option<Arc<Ledger>>,
+    /// Whose changes they are.
+    actor: Actor,
 }
 
 impl Store {
@@ -79,7 +91,7 @@ impl Store {
     pub async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
         let pool = Pool::open(url, connections).await?;
         migrate::run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, ledger: None, actor: Actor::gateway() })
     }
 
     /// Whether the database answers.

@@ -1,9 +1,10 @@
 //! Sessions, looked up by the digest of their cookie.
 
-use super::pool::{Row, Value};
+use super::pool::{Change, Row, Value};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
+use crate::model::audit::{Event, Note, Party};
 use crate::model::session::Session;
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
@@ -36,16 +37,22 @@ fn session_of(row: &Row) -> Result<Session, StoreError> {
     })
 }
 
+fn party(id: &str) -> Party {
+    Party::new(format!("session:{id}"))
+}
+
 impl Store {
     /// Adds a session and ends the user's oldest ones so that at most `cap` (at least this one) remain. Those
     /// with a parent are counted among its children only, the others among themselves.
     ///
-    /// `false`, and nothing done, if the user is gone or disabled meanwhile, or the parent has ended.
+    /// `event` is what it is opened by. `false`, and nothing done, if the user is gone or disabled meanwhile,
+    /// or the parent has ended.
     pub async fn add_session(
         &self,
         session: &Session,
         digest: TokenDigest,
         cap: usize,
+        event: Event,
     ) -> Result<bool, StoreError> {
         const INSERT: &str = "INSERT INTO sessions
                  (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id, host)
@@ -74,9 +81,20 @@ impl Store {
         let others = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
         let parent = session.parent_id.as_deref();
         let values = [(&session.user_id.0).into(), (&session.id).into(), others.into(), parent.into()];
-        if change.execute(DROP_OLDEST, &values).await? > 0 {
+        let ended = change.execute(DROP_OLDEST, &values).await?;
+        if ended > 0 {
             revision::raise(&mut change).await?;
         }
+        let user =
+            change.row("SELECT username FROM users WHERE id = $1", &[(&session.user_id.0).into()]).await?;
+        let user = user.ok_or(StoreError::Corrupt { table: "sessions" })?.text("username")?;
+        let mut note = Note::done(event).on(party(&session.id)).with("ended_oldest", ended);
+        if let Some(host) = &session.host {
+            note = note.with("host", host.as_str());
+        }
+        note.actor = Some(Party::user(&session.user_id, &user));
+        note.client = Some(session.client.clone());
+        self.note(&mut change, note).await?;
         change.commit().await?;
         Ok(true)
     }
@@ -135,20 +153,27 @@ impl Store {
     }
 
     /// Ends a session by its id, and with it its children; a child ends with its parent and siblings, since
-    /// its browser could get another one there. `false` if there is none.
-    pub async fn end_session(&self, id: &str) -> Result<bool, StoreError> {
+    /// its browser could get another one there. `event` is what ends it. `false` if there is none.
+    pub async fn end_session(&self, id: &str, event: Event) -> Result<bool, StoreError> {
+        const USER: &str = "SELECT u.id AS id, u.username AS username
+             FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1";
         const CHILDREN: &str = "DELETE FROM sessions WHERE parent_id =
              (SELECT coalesce(parent_id, id) FROM sessions WHERE id = $1) AND id <> $1";
         const FAMILY: &str = "DELETE FROM sessions WHERE id = $1
              OR id = (SELECT parent_id FROM sessions WHERE id = $1)";
-        Ok(self.end_where([CHILDREN, FAMILY], &[id.into()]).await? > 0)
+        let mut change = self.pool.change_in_turn().await?;
+        let Some(user) = change.row(USER, &[id.into()]).await? else { return Ok(false) };
+        let user = Party::user(&UserId(user.text("id")?), &user.text("username")?);
+        let note = Note::done(event).on(party(id)).with("user", user.id).with("username", user.name);
+        Ok(self.end_where(change, [CHILDREN, FAMILY], &[id.into()], note).await? > 0)
     }
 
     /// Ends all sessions of a user; how many they were.
     pub async fn end_sessions_of(&self, user: &UserId) -> Result<u64, StoreError> {
         const CHILDREN: &str = "DELETE FROM sessions WHERE user_id = $1 AND parent_id IS NOT NULL";
         const PARENTS: &str = "DELETE FROM sessions WHERE user_id = $1";
-        self.end_where([CHILDREN, PARENTS], &[(&user.0).into()]).await
+        let values = [(&user.0).into()];
+        self.revoke_where([CHILDREN, PARENTS], user, &values, false).await
     }
 
     /// Ends the sessions of a user but for one and its family, by the id of any of them; how many they were.
@@ -158,22 +183,43 @@ impl Store {
              coalesce((SELECT coalesce(parent_id, id) FROM sessions WHERE id = $2), '')";
         const PARENTS: &str = "DELETE FROM sessions WHERE user_id = $1 AND parent_id IS NULL AND id <>
              coalesce((SELECT coalesce(parent_id, id) FROM sessions WHERE id = $2), '')";
-        self.end_where([CHILDREN, PARENTS], &[(&user.0).into(), kept.into()]).await
+        let values = [(&user.0).into(), kept.into()];
+        self.revoke_where([CHILDREN, PARENTS], user, &values, true).await
+    }
+
+    /// Ends sessions of a user: all, or all but one.
+    async fn revoke_where(
+        &self,
+        statements: [&'static str; 2],
+        user: &UserId,
+        values: &[Value<'_>],
+        but_one: bool,
+    ) -> Result<u64, StoreError> {
+        let mut change = self.pool.change_in_turn().await?;
+        let name = change.row("SELECT username FROM users WHERE id = $1", &[(&user.0).into()]).await?;
+        let Some(name) = name else { return Ok(0) };
+        let mut note = Note::done(Event::SessionRevoke).on(Party::user(user, &name.text("username")?));
+        if but_one {
+            note = note.with("but_the_own", true);
+        }
+        self.end_where(change, statements, values, note).await
     }
 
     /// Children go first: what a cascade takes is not counted by both databases.
     async fn end_where(
         &self,
+        mut change: Change,
         statements: [&'static str; 2],
         values: &[Value<'_>],
+        note: Note,
     ) -> Result<u64, StoreError> {
-        let mut change = self.pool.change_in_turn().await?;
         let mut ended = 0;
         for sql in statements {
             ended += change.execute(sql, values).await?;
         }
         if ended > 0 {
             revision::raise(&mut change).await?;
+            self.note(&mut change, note.with("sessions", ended)).await?;
             change.commit().await?;
         }
         Ok(ended)

@@ -1,7 +1,8 @@
 //! The setup link: one token that makes the first user, while there is none.
 
-use super::users::{any_user, insert_user};
+use super::users::{any_user, created, insert_user};
 use super::{Store, StoreError};
+use crate::model::audit::Party;
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 use crate::model::user::User;
@@ -38,6 +39,9 @@ impl Store {
             return Ok(false);
         }
         insert_user(&mut change, user, Some(password)).await?;
+        let mut note = created(user).with("cause", "setup-link");
+        note.actor = Some(Party::from(user));
+        self.note(&mut change, note).await?;
         change.commit().await?;
         Ok(true)
     }

@@ -3,6 +3,7 @@
 use super::pool::{Change, Row};
 use super::revision;
 use super::{Store, StoreError};
+use crate::model::audit::{Event, Note, Party};
 use crate::model::role::Role;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
@@ -66,6 +67,7 @@ impl Store {
     pub async fn create_user(&self, user: &User, password: Option<&str>) -> Result<(), StoreError> {
         let mut change = self.pool.change_in_turn().await?;
         insert_user(&mut change, user, password).await?;
+        self.note(&mut change, created(user)).await?;
         change.commit().await
     }
 
@@ -76,6 +78,7 @@ impl Store {
             return Ok(false);
         }
         insert_user(&mut change, user, Some(password)).await?;
+        self.note(&mut change, created(user).with("cause", "first-start")).await?;
         change.commit().await?;
         Ok(true)
     }
@@ -147,7 +150,10 @@ impl Store {
         if change.execute(SQL, &values).await? == 0 {
             return Ok(false);
         }
-        take_rights(change, id).await?;
+        let event = if self.is_own(id) { Event::PasswordChange } else { Event::PasswordReset };
+        let Some(before) = standing(&mut change, id).await? else { return Ok(false) };
+        let note = Note::done(event).on(before.party).with("temporary", must_change);
+        self.take_rights(change, id, note).await?;
         Ok(true)
     }
 
@@ -169,6 +175,9 @@ impl Store {
         }
         // No right is lost, but applications are told the name from memory.
         revision::raise(&mut change).await?;
+        let Some(of) = standing(&mut change, id).await? else { return Ok(false) };
+        self.note(&mut change, Note::done(Event::UserProfile).on(of.party).with("display_name", name))
+            .await?;
         change.commit().await?;
         Ok(true)
     }
@@ -180,10 +189,12 @@ impl Store {
         match standing(&mut change, id).await? {
             None => Ok(Changed::NotFound),
             Some(before) if before.role == role => Ok(Changed::Done),
-            Some(before) if before.is_last_admin() => Ok(Changed::LastAdmin),
-            Some(_) => {
+            Some(before) if before.is_last_admin() => self.refuse(change, Event::UserRole, before).await,
+            Some(before) => {
                 change.execute(SQL, &[(&id.0).into(), role.as_str().into()]).await?;
-                take_rights(change, id).await
+                let note = Note::done(Event::UserRole).on(before.party);
+                let note = note.with("from", before.role.as_str()).with("to", role.as_str());
+                self.take_rights(change, id, note).await
             }
         }
     }
@@ -195,10 +206,11 @@ impl Store {
         match standing(&mut change, id).await? {
             None => Ok(Changed::NotFound),
             Some(before) if before.disabled == disabled => Ok(Changed::Done),
-            Some(before) if before.is_last_admin() => Ok(Changed::LastAdmin),
-            Some(_) => {
+            Some(before) if before.is_last_admin() => self.refuse(change, Event::UserDisable, before).await,
+            Some(before) => {
                 change.execute(SQL, &[(&id.0).into(), disabled.into()]).await?;
-                take_rights(change, id).await
+                let event = if disabled { Event::UserDisable } else { Event::UserEnable };
+                self.take_rights(change, id, Note::done(event).on(before.party)).await
             }
         }
     }
@@ -208,10 +220,11 @@ impl Store {
         let mut change = self.pool.change_in_turn().await?;
         match standing(&mut change, id).await? {
             None => Ok(Changed::NotFound),
-            Some(before) if before.is_last_admin() => Ok(Changed::LastAdmin),
-            Some(_) => {
+            Some(before) if before.is_last_admin() => self.refuse(change, Event::UserDelete, before).await,
+            Some(before) => {
                 change.execute("DELETE FROM users WHERE id = $1", &[(&id.0).into()]).await?;
-                take_rights(change, id).await
+                let note = Note::done(Event::UserDelete).on(before.party).with("role", before.role.as_str());
+                self.take_rights(change, id, note).await
             }
         }
     }
@@ -220,23 +233,55 @@ impl Store {
     pub async fn add_group(&self, id: &UserId, group: &str) -> Result<bool, StoreError> {
         const SQL: &str = "INSERT INTO user_groups (user_id, name) SELECT id, $2 FROM users WHERE id = $1
              ON CONFLICT DO NOTHING";
-        self.change_group(SQL, id, group).await
+        self.change_group(SQL, id, ("added", group)).await
     }
 
     /// Takes a user out of a group; `false` if the user is not in it.
     pub async fn remove_group(&self, id: &UserId, group: &str) -> Result<bool, StoreError> {
-        self.change_group("DELETE FROM user_groups WHERE user_id = $1 AND name = $2", id, group).await
+        self.change_group("DELETE FROM user_groups WHERE user_id = $1 AND name = $2", id, ("removed", group))
+            .await
     }
 
-    async fn change_group(&self, sql: &'static str, id: &UserId, group: &str) -> Result<bool, StoreError> {
+    async fn change_group(
+        &self,
+        sql: &'static str,
+        id: &UserId,
+        (did, group): (&str, &str),
+    ) -> Result<bool, StoreError> {
         let mut change = self.pool.change_in_turn().await?;
         if change.execute(sql, &[(&id.0).into(), group.into()]).await? == 0 {
             return Ok(false);
         }
         revision::raise(&mut change).await?;
+        let Some(of) = standing(&mut change, id).await? else { return Ok(false) };
+        self.note(&mut change, Note::done(Event::UserGroup).on(of.party).with(did, group)).await?;
         change.commit().await?;
         Ok(true)
     }
+
+    /// Ends the user's sessions, raises the revision, leaves a row and commits.
+    async fn take_rights(&self, mut change: Change, id: &UserId, note: Note) -> Result<Changed, StoreError> {
+        change.execute("DELETE FROM sessions WHERE user_id = $1", &[(&id.0).into()]).await?;
+        revision::raise(&mut change).await?;
+        self.note(&mut change, note).await?;
+        change.commit().await?;
+        Ok(Changed::Done)
+    }
+
+    /// Leaves a row that tells why nothing was changed.
+    async fn refuse(&self, mut change: Change, event: Event, of: Standing) -> Result<Changed, StoreError> {
+        self.note(&mut change, Note::failed(event, "last-admin").on(of.party)).await?;
+        change.commit().await?;
+        Ok(Changed::LastAdmin)
+    }
+}
+
+/// A row that tells of a new user.
+pub(super) fn created(user: &User) -> Note {
+    Note::done(Event::UserCreate)
+        .on(user.into())
+        .with("role", user.role.as_str())
+        .with("groups", user.groups.clone())
 }
 
 /// Whether there is a user at all, as `change` sees it.
@@ -285,16 +330,9 @@ pub(super) async fn insert_user(
     Ok(())
 }
 
-/// Ends the user's sessions, raises the revision and commits.
-async fn take_rights(mut change: Change, id: &UserId) -> Result<Changed, StoreError> {
-    change.execute("DELETE FROM sessions WHERE user_id = $1", &[(&id.0).into()]).await?;
-    revision::raise(&mut change).await?;
-    change.commit().await?;
-    Ok(Changed::Done)
-}
-
-/// What decides whether a user may lose a right.
+/// Who it is, and what decides whether a user may lose a right.
 struct Standing {
+    party: Party,
     role: Role,
     disabled: bool,
     other_admins: i64,
@@ -307,12 +345,13 @@ impl Standing {
 }
 
 async fn standing(change: &mut Change, id: &UserId) -> Result<Option<Standing>, StoreError> {
-    const SQL: &str = "SELECT role, disabled, (SELECT COUNT(*) FROM users
+    const SQL: &str = "SELECT username, role, disabled, (SELECT COUNT(*) FROM users
              WHERE role = 'admin' AND NOT disabled AND id <> $1) AS other_admins
          FROM users WHERE id = $1";
     let row = change.row(SQL, &[(&id.0).into()]).await?;
     row.map(|row| {
         Ok(Standing {
+            party: Party::user(id, &row.text("username")?),
             role: role_of(&row.text("role")?)?,
             disabled: row.flag("disabled")?,
             other_admins: row.number("other_admins")?,

@@ -12,6 +12,7 @@
 mod support;
 
 mod account;
+mod audit;
 mod behind_proxy;
 mod compat;
 mod credentials;

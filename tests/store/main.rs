@@ -3,15 +3,18 @@
 //! PostgreSQL is found by `DOORWARD_TEST_POSTGRES` (`postgres://user@host:port/database`); each test has a
 //! schema of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use doorward::model::api_key::{ApiKey, KeyScope};
+use doorward::model::audit::Event;
 use doorward::model::role::Role;
+use doorward::model::secret::Secret;
 use doorward::model::session::Session;
-use doorward::model::time::Timestamp;
-use doorward::model::token::TokenDigest;
+use doorward::model::time::{Clock, ManualClock, Timestamp};
+use doorward::model::token::{MasterKey, SigningKey, TokenDigest};
 use doorward::model::user::{User, UserId};
 use doorward::store::{Bucket, Changed, Handover, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
@@ -26,19 +29,30 @@ struct Database {
 impl Database {
     async fn in_memory() -> Self {
         let url = "sqlite::memory:".to_owned();
-        Self { store: Store::open(&url, 4).await.unwrap(), url, _folder: None }
+        Self { store: opened(&url).await, url, _folder: None }
     }
 
     async fn in_file() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("doorward.db").display());
-        Self { store: Store::open(&url, 4).await.unwrap(), url, _folder: Some(folder) }
+        Self { store: opened(&url).await, url, _folder: Some(folder) }
     }
 
     async fn on_postgres() -> Self {
         let url = fresh_schema().await;
-        Self { store: Store::open(&url, 4).await.unwrap(), url, _folder: None }
+        Self { store: opened(&url).await, url, _folder: None }
     }
+}
+
+/// The key of the trail in every test.
+fn audit_key() -> SigningKey {
+    MasterKey::new(Secret::new("k".repeat(32))).derive("audit")
+}
+
+/// A store whose clock stands still at [`NOW`].
+async fn opened(url: &str) -> Store {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+    Store::open(url, 4).await.unwrap().audited(audit_key(), clock)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test's own switch, not a setting of the program")]
@@ -77,6 +91,7 @@ macro_rules! on_each_database {
 }
 
 mod api_keys;
+mod audit;
 mod doctor;
 mod handovers;
 mod opening;
@@ -129,7 +144,7 @@ fn session(of: &User, id: &str, at: Timestamp) -> Session {
 
 /// Signs `of` in with a session whose token is its id.
 async fn signed_in(store: &Store, of: &User, id: &str) {
-    assert!(store.add_session(&session(of, id, NOW), TokenDigest::of(id), 10).await.unwrap());
+    assert!(store.add_session(&session(of, id, NOW), TokenDigest::of(id), 10, Event::Login).await.unwrap());
 }
 
 async fn is_signed_in(store: &Store, id: &str) -> bool {

@@ -27,7 +27,7 @@ async fn a_closed_store_says_that_it_is_unavailable(store: &Store) {
     store.ping().await.unwrap();
     store.close().await;
     assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
-    assert!(matches!(store.end_session("s").await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.end_session("s", Event::SessionRevoke).await, Err(StoreError::Unavailable(_))));
 }
 
 /// What was stored is there after the database is opened again, also by several processes at once.
@@ -50,7 +50,7 @@ async fn is_made_once_in_parallel(url: &str) {
     let added = count((0..6).map(|n| {
         let url = url.to_owned();
         async move {
-            let store = Store::open(&url, 2).await.unwrap();
+            let store = opened(&url).await;
             store.create_user(&user(&format!("user{n}"), Role::Member), None).await.is_ok()
         }
     }));
@@ -90,10 +90,13 @@ mod sqlite_only {
     #[tokio::test]
     async fn the_files_are_for_their_owner_only_and_hold_no_token() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&format!("sqlite:{}/own.db", folder.path().display()), 2).await.unwrap();
+        let store = opened(&format!("sqlite:{}/own.db", folder.path().display())).await;
         let alice = added(&store, "alice", Role::Member).await;
         let (cookie, text, link) = ("cookie-token-text", "dw_u_key-text", "setup-link-text");
-        store.add_session(&session(&alice, "s", NOW), TokenDigest::of(cookie), 10).await.unwrap();
+        store
+            .add_session(&session(&alice, "s", NOW), TokenDigest::of(cookie), 10, Event::Login)
+            .await
+            .unwrap();
         store.add_key(&key("k", Some(&alice)), TokenDigest::of(text)).await.unwrap();
         store.put_setup_token(TokenDigest::of(link), later(60)).await.unwrap();
 

@@ -47,7 +47,7 @@ async fn handed_over(store: &Store, of: &User, id: &str, parent: &str, cap: usiz
         host: Some("app.example".to_owned()),
         ..session(of, id, NOW)
     };
-    store.add_session(&child, TokenDigest::of(id), cap).await.unwrap()
+    store.add_session(&child, TokenDigest::of(id), cap, Event::Login).await.unwrap()
 }
 
 async fn children_end_with_their_parent_and_the_parent_with_a_child(store: &Store) {
@@ -62,7 +62,7 @@ async fn children_end_with_their_parent_and_the_parent_with_a_child(store: &Stor
         match ended {
             "all" => assert_eq!(store.end_sessions_of(&alice.id).await.unwrap(), 4),
             "purge" => assert_eq!(store.purge_sessions(later(1000), 9999).await.unwrap(), 4),
-            id => assert!(store.end_session(id).await.unwrap()),
+            id => assert!(store.end_session(id, Event::SessionRevoke).await.unwrap()),
         }
         for id in ["parent", "a", "b"] {
             assert!(!is_signed_in(store, id).await, "{id} after {ended}");
@@ -98,7 +98,10 @@ async fn children_are_counted_among_themselves(store: &Store) {
     for (id, stays) in [("p1", true), ("p2", true), ("a", false), ("b", true), ("c", true), ("d", true)] {
         assert_eq!(is_signed_in(store, id).await, stays, "{id}");
     }
-    store.add_session(&session(&alice, "p3", later(1)), TokenDigest::of("p3"), 2).await.unwrap();
+    store
+        .add_session(&session(&alice, "p3", later(1)), TokenDigest::of("p3"), 2, Event::Login)
+        .await
+        .unwrap();
     for (id, stays) in [("p1", false), ("p2", true), ("p3", true), ("b", false), ("c", true)] {
         assert_eq!(is_signed_in(store, id).await, stays, "{id}");
     }
@@ -121,13 +124,14 @@ async fn a_session_is_found_by_its_digest_only(store: &Store) {
     alice.groups = vec!["ops".to_owned()];
     store.create_user(&alice, None).await.unwrap();
     let stored = session(&alice, "id", NOW);
-    assert!(store.add_session(&stored, TokenDigest::of("token"), 10).await.unwrap());
+    assert!(store.add_session(&stored, TokenDigest::of("token"), 10, Event::Login).await.unwrap());
     let found = store.find_session(TokenDigest::of("token")).await.unwrap();
     assert_eq!(found, Some((stored, alice.clone())));
     for wrong in ["id", "", "Token"] {
         assert_eq!(store.find_session(TokenDigest::of(wrong)).await.unwrap(), None);
     }
-    let twice = store.add_session(&session(&alice, "other", NOW), TokenDigest::of("token"), 10).await;
+    let twice =
+        store.add_session(&session(&alice, "other", NOW), TokenDigest::of("token"), 10, Event::Login).await;
     assert!(twice.is_err(), "a digest is one session's");
 }
 
@@ -137,13 +141,19 @@ async fn the_oldest_sessions_give_way_beyond_the_cap(store: &Store) {
     signed_in(store, &bob, "b").await;
     let before = store.revision().await.unwrap();
     for (id, at) in [("a0", 0), ("a1", 1), ("a2", 2)] {
-        store.add_session(&session(&alice, id, later(at)), TokenDigest::of(id), 2).await.unwrap();
+        store
+            .add_session(&session(&alice, id, later(at)), TokenDigest::of(id), 2, Event::Login)
+            .await
+            .unwrap();
     }
     for (id, stays) in [("a0", false), ("a1", true), ("a2", true), ("b", true)] {
         assert_eq!(is_signed_in(store, id).await, stays, "{id}");
     }
     assert_eq!(store.revision().await.unwrap(), before + 1);
-    store.add_session(&session(&alice, "early", later(-100)), TokenDigest::of("early"), 0).await.unwrap();
+    store
+        .add_session(&session(&alice, "early", later(-100)), TokenDigest::of("early"), 0, Event::Login)
+        .await
+        .unwrap();
     assert!(is_signed_in(store, "early").await, "the new one stays, whatever its time and the cap");
     assert!(!is_signed_in(store, "a2").await);
 }
@@ -153,7 +163,9 @@ async fn no_session_is_added_for_a_disabled_or_missing_user(store: &Store) {
     store.set_disabled(&alice.id, true).await.unwrap();
     let missing = user("missing", Role::Member);
     for of in [&alice, &missing] {
-        assert!(!store.add_session(&session(of, "s", NOW), TokenDigest::of("s"), 10).await.unwrap());
+        assert!(
+            !store.add_session(&session(of, "s", NOW), TokenDigest::of("s"), 10, Event::Login).await.unwrap()
+        );
     }
     assert!(!is_signed_in(store, "s").await);
 }
@@ -172,7 +184,7 @@ async fn sessions_are_listed_newest_first(store: &Store) {
     let alice = added(store, "alice", Role::Member).await;
     let bob = added(store, "bob", Role::Member).await;
     for (of, id, at) in [(&alice, "a0", 0), (&bob, "b1", 1), (&alice, "a2", 2)] {
-        store.add_session(&session(of, id, later(at)), TokenDigest::of(id), 10).await.unwrap();
+        store.add_session(&session(of, id, later(at)), TokenDigest::of(id), 10, Event::Login).await.unwrap();
     }
     let listed = |found: Vec<(Session, String)>| -> Vec<String> {
         found.into_iter().map(|(session, name)| format!("{} {name}", session.id)).collect()
@@ -186,7 +198,7 @@ async fn dead_sessions_are_purged_and_live_ones_stay(store: &Store) {
     let alice = added(store, "alice", Role::Member).await;
     let mut over = session(&alice, "over", NOW);
     over.expires_at = later(100);
-    store.add_session(&over, TokenDigest::of("over"), 10).await.unwrap();
+    store.add_session(&over, TokenDigest::of("over"), 10, Event::Login).await.unwrap();
     signed_in(store, &alice, "idle").await;
     signed_in(store, &alice, "live").await;
     store.touch_sessions(&[("live".to_owned(), later(60)), ("over".to_owned(), later(99))]).await.unwrap();

@@ -184,7 +184,7 @@ async fn a_change_of_rights_ends_sessions_and_raises_the_revision(store: &Store)
         let done = match step {
             "role" => store.set_role(&alice.id, Role::Viewer).await.unwrap() == Changed::Done,
             "disable" => store.set_disabled(&alice.id, true).await.unwrap() == Changed::Done,
-            "end" => store.end_session("a").await.unwrap(),
+            "end" => store.end_session("a", Event::SessionRevoke).await.unwrap(),
             "end all" => store.end_sessions_of(&alice.id).await.unwrap() == 1,
             _ => store.delete_user(&alice.id).await.unwrap() == Changed::Done,
         };
@@ -201,7 +201,7 @@ async fn a_change_that_changes_nothing_leaves_the_revision(store: &Store) {
     let before = store.revision().await.unwrap();
     assert_eq!(store.set_role(&alice.id, Role::Member).await.unwrap(), Changed::Done);
     assert_eq!(store.set_disabled(&alice.id, false).await.unwrap(), Changed::Done);
-    assert!(!store.end_session("b").await.unwrap());
+    assert!(!store.end_session("b", Event::SessionRevoke).await.unwrap());
     assert_eq!(store.end_sessions_of(&UserId::fresh()).await.unwrap(), 0);
     assert!(!store.remove_group(&alice.id, "ops").await.unwrap());
     assert!(!store.revoke_key("none", "cli", NOW).await.unwrap());

@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const LONGEST: usize = 160;
 
 /// Counts visits, in a cookie that we sign.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bounces {
     key: SigningKey,
     clock: Arc<dyn Clock>,

@@ -29,6 +29,8 @@ use super::cookie::Presented;
 use super::page::{self, Site, fit_to_method};
 use super::problem::{Look, Problem};
 use crate::config::LoginConfig;
+use crate::model::audit::Actor;
+use crate::model::audit::Party;
 use crate::model::principal::Client;
 use crate::model::principal::Principal;
 use crate::service::ServiceError;
@@ -74,12 +76,27 @@ pub struct Services {
     pub own_keys: OwnKeys,
 }
 
+impl Services {
+    /// The same, with changes that are this actor's.
+    fn by(&self, actor: &Actor) -> Self {
+        Self {
+            login: self.login.by(actor),
+            sessions: self.sessions.by(actor),
+            handovers: self.handovers.by(actor),
+            accounts: self.accounts.by(actor),
+            own_keys: self.own_keys.by(actor),
+        }
+    }
+}
+
 /// The pages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Web {
     site: Site,
     password_login: bool,
     services: Services,
+    /// Whoever sent the request at hand.
+    actor: Actor,
     destinations: Destinations,
     bounces: Bounces,
 }
@@ -153,12 +170,15 @@ impl Web {
         bounces: Bounces,
     ) -> Self {
         let destinations = Destinations::new(site.public_url().clone(), hosts);
-        Self { site, password_login: login.password, services, destinations, bounces }
+        let actor = Actor::gateway();
+        Self { site, password_login: login.password, services, actor, destinations, bounces }
     }
 
     /// Answers a request.
     pub async fn respond(&self, request: WebRequest) -> Response<Bytes> {
-        let response = match self.visit(&request).await {
+        let actor = Actor::stranger(request.client.address, &request.request_id);
+        let own = Self { services: self.services.by(&actor), actor, ..self.clone() };
+        let response = match own.visit(&request).await {
             Ok(response) => response,
             Err(problem) => {
                 let target = self.address(&request);
@@ -241,7 +261,8 @@ impl Web {
         response
     }
 
-    /// Who is asking. Looks the session up; two cookies of our name are nobody.
+    /// Who is asking, and from here on whose changes they are. Looks the session up; two cookies of our name
+    /// are nobody.
     async fn visitor(&self, request: &WebRequest) -> Result<Visitor, Problem> {
         let cookie = match self.site.cookies().session(&request.headers) {
             Presented::Nothing => return Ok(Visitor::Stranger),
@@ -254,6 +275,9 @@ impl Web {
         };
         let principal = sessions.resolve(digest).await.map_err(|error| failed(&error))?;
         let principal = principal.filter(|principal| principal.is_for(&request.host));
+        if let Some(principal) = &principal {
+            self.actor.recognise(Party::from(principal));
+        }
         Ok(principal.map_or(Visitor::Stale, |principal| Visitor::Known(Box::new(principal))))
     }
 

@@ -53,10 +53,11 @@ impl World {
 
     /// With a cookie for all hosts of a domain.
     async fn sharing(cookie_domain: Option<&str>) -> Self {
-        let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let clock: Arc<dyn Clock> = manual.clone();
         let master = MasterKey::new(Secret::new("m".repeat(32)));
+        let store = Store::open("sqlite::memory:", 1).await.unwrap();
+        let store = store.audited(master.derive("audit"), clock.clone());
         let revocations = Revocations::new(store.clone(), clock.clone());
         let passwords = Passwords::new();
         let config = SessionConfig {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use doorward::app::Running;
+use doorward::app::{Running, open_store};
 use doorward::config;
 use doorward::config::{Flags, Source};
 use doorward::model::api_key::KeyScope;
@@ -85,8 +85,8 @@ impl Gateway {
             Err(error) => panic!("{error}"),
         };
         let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
-        let store = Store::open(config.store.url.expose(), 2).await.unwrap();
         let dyn_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
+        let (store, _) = open_store(&config, 2, Arc::clone(&dyn_clock)).await.unwrap();
         let revocations = Revocations::new(store.clone(), Arc::clone(&dyn_clock));
         let accounts =
             Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&dyn_clock));

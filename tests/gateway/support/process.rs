@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use doorward::app;
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
@@ -187,11 +188,18 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Its store, as the command line opens it.
+    async fn store(&self) -> (Store, Arc<dyn Clock>) {
+        let path = self.database().display().to_string();
+        let key = app::read_master_key(format!("{path}.secret").as_ref()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Store::open(&format!("sqlite:{path}"), 1).await.unwrap();
+        (store.audited(app::audit_key(&key), Arc::clone(&clock)), clock)
+    }
+
     /// Adds a user with [`PASSWORD`], as the command line does: beside the running gateway.
     pub async fn user(&self, name: &str, role: Role) {
-        let url = format!("sqlite:{}", self.database().display());
-        let store = Store::open(&url, 1).await.unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (store, clock) = self.store().await;
         let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
         let new = NewUser {
             username: name.to_owned(),
@@ -205,9 +213,7 @@ impl Process {
     }
 
     pub async fn system_key(&self, name: &str, role: Role) -> String {
-        let url = format!("sqlite:{}", self.database().display());
-        let store = Store::open(&url, 1).await.unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (store, clock) = self.store().await;
         let keys = ApiKeys::new(store.clone(), Revocations::new(store, Arc::clone(&clock)), clock);
         let new = NewKey {
             name: name.to_owned(),

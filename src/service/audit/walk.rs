@@ -1,0 +1,229 @@
+//! Walking the trail from its first row to its end, and naming the first row that is not as it was written.
+
+use std::fmt;
+
+use super::Audit;
+use super::PAGE;
+use crate::model::audit::AuditRow;
+use crate::model::audit::Event;
+use crate::model::audit::Link;
+use crate::model::audit::hex;
+use crate::model::token::SigningKey;
+use crate::service::ServiceError;
+use crate::store::AuditFilter;
+use crate::store::audit_key_id;
+
+/// Pruning can take rows away in front of a walk; then it begins again, so often.
+const ATTEMPTS: usize = 5;
+
+/// A trail that holds from its first row to its last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Number of the first row that is still there; zero if there is none.
+    pub first: i64,
+    /// Number of the last.
+    pub last: i64,
+    /// Its link. Kept elsewhere, it proves later that nothing before it was taken away.
+    pub link: String,
+}
+
+/// Where a trail stops holding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The first row concerned.
+    pub seq: i64,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its content is not what was written.
+    Changed,
+    /// It was written as another number.
+    Moved {
+        /// As which.
+        from: i64,
+    },
+    /// It and those up to `to` are not there.
+    Missing {
+        /// The last of them.
+        to: i64,
+    },
+    /// It is genuine and does not follow the row before it.
+    Unlinked,
+    /// It was written under a secret that was not given.
+    OtherSecret {
+        /// The name of the key.
+        key_id: String,
+    },
+    /// It has another link than the one that was noted elsewhere.
+    NotAsNoted,
+    /// It was noted elsewhere, and has been pruned since: nothing can be said of it.
+    Pruned,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq;
+        match &self.fault {
+            Fault::Changed => write!(f, "row {seq} was changed"),
+            Fault::Moved { from } => write!(f, "row {seq} is out of order: it was written as row {from}"),
+            Fault::Missing { to } if *to == seq => write!(f, "row {seq} is missing"),
+            Fault::Missing { to } => write!(f, "rows {seq} to {to} are missing"),
+            Fault::Unlinked => write!(f, "row {seq} does not follow the row before it"),
+            Fault::OtherSecret { key_id } => {
+                write!(f, "row {seq} was written under another secret, {key_id}: give it by --secret-file")
+            }
+            Fault::NotAsNoted => write!(f, "row {seq} is not the one whose link was noted"),
+            Fault::Pruned => write!(f, "row {seq} was pruned: note the link of a newer one"),
+        }
+    }
+}
+
+/// The end of a walk.
+type Outcome = Result<Verified, Broken>;
+
+/// A walk under way.
+struct Walk<'a> {
+    keys: Vec<(String, &'a SigningKey)>,
+    noted: Option<&'a (i64, String)>,
+    /// Number and link of the row before; none before the first.
+    before: Option<(i64, Link)>,
+    first: i64,
+}
+
+impl Audit {
+    /// Walks the whole trail. `older` are keys of secrets that were in use before; `noted` is number and
+    /// link of a row, as an earlier walk gave them.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn verify(
+        &self,
+        older: &[SigningKey],
+        noted: Option<&(i64, String)>,
+    ) -> Result<Outcome, ServiceError> {
+        let mut outcome = self.walk(older, noted).await?;
+        for _ in 1..ATTEMPTS {
+            let Err(Broken { seq, fault: Fault::Missing { .. } }) = &outcome else { break };
+            let first = self.store.audit_page(0, None, 1).await?;
+            // Whether it was there when the walk began and has been pruned meanwhile.
+            if first.first().is_none_or(|first| first.seq <= *seq) {
+                break;
+            }
+            outcome = self.walk(older, noted).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn walk(
+        &self,
+        older: &[SigningKey],
+        noted: Option<&(i64, String)>,
+    ) -> Result<Outcome, ServiceError> {
+        let keys = older.iter().chain([&self.key]).map(|key| (audit_key_id(key), key)).collect();
+        let mut walk = Walk { keys, noted, before: None, first: 0 };
+        loop {
+            // Read before the rows: whatever it names is there already.
+            let head = self.store.audit_head().await?;
+            let after = walk.before.map_or(0, |(seq, _)| seq);
+            let rows = self.store.audit_page(after, None, PAGE).await?;
+            if let (None, Some(first)) = (walk.before, rows.first())
+                && let Err(broken) = self.check_start(&mut walk, first).await?
+            {
+                return Ok(Err(broken));
+            }
+            for row in &rows {
+                if let Err(broken) = walk.step(row, head.seq) {
+                    return Ok(Err(broken));
+                }
+            }
+            if rows.is_empty() {
+                let (last, link) = walk.before.unwrap_or((0, [0; 32]));
+                return Ok(walk.end(last, link, head.seq, head.link));
+            }
+        }
+    }
+
+    /// A trail begins at row one, or after the last row that a pruning names.
+    async fn check_start(
+        &self,
+        walk: &mut Walk<'_>,
+        first: &AuditRow,
+    ) -> Result<Result<(), Broken>, ServiceError> {
+        walk.first = first.seq;
+        walk.before = Some((0, [0; 32]));
+        if first.seq == 1 {
+            return Ok(Ok(()));
+        }
+        let filter = AuditFilter { event: Some(Event::AuditPrune.as_str()), ..AuditFilter::default() };
+        let pruning = self.store.audit_recent(&filter, 1).await?.into_iter().next();
+        let pruning = pruning.filter(|row| walk.key_of(row).is_some_and(|key| row.holds(key)));
+        let anchor = pruning.as_ref().and_then(anchor_of).unwrap_or((0, [0; 32]));
+        walk.before = Some(anchor);
+        if let Some((seq, _)) = walk.noted
+            && *seq <= anchor.0
+        {
+            return Ok(Err(Broken { seq: *seq, fault: Fault::Pruned }));
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// The last pruned row and its link, as the row of a pruning names them.
+fn anchor_of(row: &AuditRow) -> Option<(i64, Link)> {
+    let detail: serde_json::Value = serde_json::from_str(&row.detail).ok()?;
+    let through = detail.get("through")?.as_i64()?;
+    let text = detail.get("link")?.as_str()?;
+    let mut link = [0; 32];
+    for (at, byte) in link.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some((through, link))
+}
+
+impl Walk<'_> {
+    fn key_of(&self, row: &AuditRow) -> Option<&SigningKey> {
+        self.keys.iter().find(|(id, _)| *id == row.key_id).map(|(_, key)| *key)
+    }
+
+    /// Checks one row against the one before it. `most` is how many rows there ever were, roughly.
+    fn step(&mut self, row: &AuditRow, most: i64) -> Result<(), Broken> {
+        let (before, link) = self.before.unwrap_or((0, [0; 32]));
+        let broken = |fault| Err(Broken { seq: row.seq, fault });
+        if row.seq != before + 1 {
+            return Err(Broken { seq: before + 1, fault: Fault::Missing { to: row.seq - 1 } });
+        }
+        let Some(key) = self.key_of(row) else {
+            return broken(Fault::OtherSecret { key_id: row.key_id.clone() });
+        };
+        if !row.holds(key) {
+            let origin = (1..=most.max(row.seq)).find(|seq| row.link_at(*seq, key) == row.link);
+            return broken(origin.map_or(Fault::Changed, |from| Fault::Moved { from }));
+        }
+        if row.previous != link {
+            return broken(Fault::Unlinked);
+        }
+        if self.noted.is_some_and(|(seq, noted)| *seq == row.seq && *noted != hex(&row.link)) {
+            return broken(Fault::NotAsNoted);
+        }
+        self.before = Some((row.seq, row.link));
+        Ok(())
+    }
+
+    /// The end is where the store says it is, and not before the row that was noted.
+    fn end(&self, last: i64, link: Link, head: i64, head_link: Link) -> Outcome {
+        let noted = self.noted.map_or(0, |(seq, _)| *seq);
+        let end = head.max(noted);
+        if last < end {
+            return Err(Broken { seq: last + 1, fault: Fault::Missing { to: end } });
+        }
+        if last == head && link != head_link {
+            return Err(Broken { seq: last, fault: Fault::Unlinked });
+        }
+        Ok(Verified { first: self.first, last, link: hex(&link) })
+    }
+}

@@ -1,0 +1,298 @@
+//! The audit trail: rows that are added in the transaction of the change they tell of, and never changed.
+//!
+//! Each row's link is a MAC over its content and the link before it. Whoever adds a row holds the lock on the
+//! one row of `audit_head` until the commit, so the trail has one order on any number of gateways. It is
+//! taken last in every change, so that no two can wait for each other.
+
+mod repeats;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::repeats::{Counted, Repeats};
+use super::pool::{Change, Row, Value};
+use super::{Store, StoreError};
+use crate::model::audit::{Actor, AuditRow, Event, Link, Note, Party, hex};
+use crate::model::time::{Clock, Timestamp};
+use crate::model::token::SigningKey;
+use crate::model::user::UserId;
+
+const CORRUPT: StoreError = StoreError::Corrupt { table: "audit" };
+
+/// What adding rows needs. All clones of a store share it.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    key: SigningKey,
+    clock: Arc<dyn Clock>,
+    repeats: Mutex<Repeats>,
+}
+
+/// The end of the trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditHead {
+    /// Number of the last row; zero is none.
+    pub seq: i64,
+    /// Its link.
+    pub link: Link,
+}
+
+/// Which rows to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuditFilter<'a> {
+    /// Written then or later.
+    pub since: Option<Timestamp>,
+    /// With this word.
+    pub event: Option<&'a str>,
+    /// By this party or about it, by id or name.
+    pub about: Option<&'a str>,
+}
+
+/// The name by which rows say under which key they were written.
+pub fn audit_key_id(key: &SigningKey) -> String {
+    hex(key.mac(b"name of this key").first_chunk::<4>().unwrap_or(&[0; 4]))
+}
+
+/// The columns that [`row_of`] reads.
+macro_rules! columns {
+    () => {
+        "seq, happened_at, event, success, actor, actor_name, client, request_id, target, target_name,
+         detail, key_id, previous, link"
+    };
+}
+
+fn row_of(row: &Row) -> Result<AuditRow, StoreError> {
+    let target_name = row.optional_text("target_name")?;
+    let target = row.optional_text("target")?.map(|id| Party { id, name: target_name });
+    Ok(AuditRow {
+        seq: row.number("seq")?,
+        at: row.time("happened_at")?,
+        event: row.text("event")?,
+        success: row.flag("success")?,
+        actor: Party { id: row.text("actor")?, name: row.optional_text("actor_name")? },
+        client: row.optional_text("client")?,
+        request_id: row.optional_text("request_id")?,
+        target,
+        detail: row.text("detail")?,
+        key_id: row.text("key_id")?,
+        previous: link_of(row, "previous")?,
+        link: link_of(row, "link")?,
+    })
+}
+
+fn link_of(row: &Row, column: &str) -> Result<Link, StoreError> {
+    row.bytes(column)?.try_into().map_err(|_| CORRUPT)
+}
+
+impl Store {
+    /// The same store, whose changes leave rows in the trail under `key`. Without it a change that should
+    /// leave one is refused.
+    #[must_use]
+    pub fn audited(&self, key: SigningKey, clock: Arc<dyn Clock>) -> Self {
+        let ledger = Ledger { key, clock, repeats: Mutex::default() };
+        Self { ledger: Some(Arc::new(ledger)), ..self.clone() }
+    }
+
+    /// The same store, whose changes are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { actor: actor.clone(), ..self.clone() }
+    }
+
+    fn ledger(&self) -> Result<&Ledger, StoreError> {
+        self.ledger.as_deref().ok_or(StoreError::Unaudited)
+    }
+
+    /// Adds a row as part of `change`: to be called last, since others wait for the trail's end.
+    pub(super) async fn note(&self, change: &mut Change, note: Note) -> Result<(), StoreError> {
+        const NEXT: &str = "UPDATE audit_head SET seq = seq + 1 RETURNING seq, link";
+        const INSERT: &str = concat!(
+            "INSERT INTO audit (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+        );
+        let ledger = self.ledger()?;
+        let head = change.row(NEXT, &[]).await?.ok_or(CORRUPT)?;
+        let row = self.row(ledger, note, head.number("seq")?, link_of(&head, "link")?);
+        let target = row.target.as_ref();
+        let values = [
+            row.seq.into(),
+            row.at.into(),
+            (&row.event).into(),
+            row.success.into(),
+            (&row.actor.id).into(),
+            row.actor.name.as_deref().into(),
+            row.client.as_deref().into(),
+            row.request_id.as_deref().into(),
+            target.map(|target| target.id.as_str()).into(),
+            target.and_then(|target| target.name.as_deref()).into(),
+            (&row.detail).into(),
+            (&row.key_id).into(),
+            Value::Bytes(&row.previous),
+            Value::Bytes(&row.link),
+        ];
+        change.execute(INSERT, &values).await?;
+        change.execute("UPDATE audit_head SET link = $1", &[Value::Bytes(&row.link)]).await?;
+        Ok(())
+    }
+
+    fn row(&self, ledger: &Ledger, note: Note, seq: i64, previous: Link) -> AuditRow {
+        let actor = &self.actor;
+        let mut row = AuditRow {
+            seq,
+            at: ledger.clock.now(),
+            event: note.event.as_str().to_owned(),
+            success: note.success,
+            actor: note.actor.unwrap_or_else(|| actor.who().clone()),
+            client: note.client.or_else(|| Some(actor.client()?.to_canonical().to_string())),
+            request_id: actor.request_id().map(str::to_owned),
+            target: note.target,
+            detail: serde_json::Value::Object(note.detail).to_string(),
+            key_id: audit_key_id(&ledger.key),
+            previous,
+            link: previous,
+        };
+        // PostgreSQL refuses text with a zero character.
+        let texts = [&mut row.client, &mut row.request_id, &mut row.actor.name];
+        for text in texts.into_iter().flatten().filter(|text| text.contains('\0')) {
+            *text = text.replace('\0', "");
+        }
+        row.link = row.link_at(seq, &ledger.key);
+        row
+    }
+
+    /// Whether a row of this actor about a user tells of the user's own doing.
+    pub(super) fn is_own(&self, user: &UserId) -> bool {
+        self.actor.who().id == format!("user:{user}")
+    }
+
+    /// Adds one row that tells of no change in the database.
+    pub async fn record(&self, note: Note) -> Result<(), StoreError> {
+        let mut change = self.pool.change().await?;
+        self.note(&mut change, note).await?;
+        change.commit().await
+    }
+
+    /// Adds one row of something that strangers can repeat at will: at most one each minute for one `source`;
+    /// the others in that minute are counted, and told of in a row of their own when it is over.
+    pub async fn record_repeatable(&self, note: Note, source: &str) -> Result<(), StoreError> {
+        let ledger = self.ledger()?;
+        let now = ledger.clock.now();
+        // What is counted is told of later, when the actor is not at hand any more.
+        let actor = note.actor.or_else(|| Some(self.actor.who().clone()));
+        let client = note.client.or_else(|| Some(self.actor.client()?.to_canonical().to_string()));
+        let note = Note { actor, client, ..note };
+        let counted = lock(&ledger.repeats).count(source, &note, now);
+        let (due, place) = match counted {
+            Counted::Repeat => return Ok(()),
+            Counted::First { due, place } => (due, place),
+        };
+        let written = async {
+            let mut change = self.pool.change().await?;
+            if let Some(due) = due {
+                self.unasked().note(&mut change, due).await?;
+            }
+            self.note(&mut change, note).await?;
+            change.commit().await
+        };
+        let outcome = written.await;
+        let mut repeats = lock(&ledger.repeats);
+        match &outcome {
+            Ok(()) => repeats.written(&place),
+            Err(_) => repeats.forget(&place),
+        }
+        outcome
+    }
+
+    /// Writes down what was counted: in minutes that are over, or in all of them.
+    pub async fn flush_repeats(&self, all: bool) -> Result<(), StoreError> {
+        let ledger = self.ledger()?;
+        let due = lock(&ledger.repeats).take_due(ledger.clock.now(), all);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let written = async {
+            let mut change = self.pool.change().await?;
+            for (_, counted) in &due {
+                self.unasked().note(&mut change, counted.summary()).await?;
+            }
+            change.commit().await
+        };
+        let outcome = written.await;
+        if outcome.is_err() {
+            lock(&ledger.repeats).put_back(due);
+        }
+        outcome
+    }
+
+    /// The same store for what no request asked for.
+    fn unasked(&self) -> Self {
+        self.by(&Actor::gateway())
+    }
+
+    /// The end of the trail.
+    pub async fn audit_head(&self) -> Result<AuditHead, StoreError> {
+        let row = self.pool.row("SELECT seq, link FROM audit_head", &[]).await?.ok_or(CORRUPT)?;
+        Ok(AuditHead { seq: row.number("seq")?, link: link_of(&row, "link")? })
+    }
+
+    /// Rows after a number, oldest first, written at `since` or later.
+    pub async fn audit_page(
+        &self,
+        after: i64,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM audit WHERE seq > $1 AND ($2 IS NULL OR happened_at >= $2) ORDER BY seq LIMIT $3"
+        );
+        let values = [after.into(), since.into(), i64::from(limit).into()];
+        self.pool.rows(SQL, &values).await?.iter().map(row_of).collect()
+    }
+
+    /// Rows, newest first.
+    pub async fn audit_recent(
+        &self,
+        filter: &AuditFilter<'_>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM audit WHERE ($1 IS NULL OR happened_at >= $1) AND ($2 IS NULL OR event = $2)
+                AND ($3 IS NULL OR actor = $3 OR actor_name = $3 OR target = $3 OR target_name = $3)
+             ORDER BY seq DESC LIMIT $4"
+        );
+        let values = [filter.since.into(), filter.event.into(), filter.about.into(), i64::from(limit).into()];
+        self.pool.rows(SQL, &values).await?.iter().map(row_of).collect()
+    }
+
+    /// Deletes rows written before `before`, oldest first, at most `most`; how many they were. A row in the
+    /// trail names the last one deleted and its link, so that what is left can still be verified.
+    pub async fn prune_audit(&self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        const LOCK: &str = "UPDATE audit_head SET pruned_to = pruned_to RETURNING seq";
+        const FIRST_KEPT: &str = "SELECT MIN(seq) AS seq FROM audit WHERE happened_at >= $1";
+        let mut change = self.pool.change().await?;
+        let end = change.row(LOCK, &[]).await?.ok_or(CORRUPT)?.number("seq")?;
+        let first = change.row("SELECT MIN(seq) AS seq FROM audit", &[]).await?.ok_or(CORRUPT)?;
+        let Some(first) = first.optional_number("seq")? else { return Ok(0) };
+        let kept = change.row(FIRST_KEPT, &[before.into()]).await?.ok_or(CORRUPT)?;
+        let kept = kept.optional_number("seq")?.unwrap_or(end + 1);
+        let last = (kept - 1).min(first.saturating_add(i64::from(most) - 1));
+        if last < first {
+            return Ok(0);
+        }
+        let row = change.row("SELECT link FROM audit WHERE seq = $1", &[last.into()]).await?;
+        let link = link_of(&row.ok_or(CORRUPT)?, "link")?;
+        change.execute("UPDATE audit_head SET pruned_to = $1", &[last.into()]).await?;
+        let gone = change.execute("DELETE FROM audit WHERE seq <= $1", &[last.into()]).await?;
+        let note = Note::done(Event::AuditPrune).with("through", last).with("rows", gone);
+        self.unasked().note(&mut change, note.with("link", hex(&link))).await?;
+        change.commit().await?;
+        Ok(gone)
+    }
+}
+
+fn lock(repeats: &Mutex<Repeats>) -> std::sync::MutexGuard<'_, Repeats> {
+    repeats.lock().unwrap_or_else(PoisonError::into_inner)
+}
