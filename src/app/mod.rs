@@ -266,6 +266,7 @@ impl Running {
                 draining: Arc::clone(&draining),
                 trusted_proxies: config.server.trusted_proxies.clone().into(),
                 uri_bytes: config.server.limits.uri_bytes,
+                body_pace: config.server.body_pace,
                 clock: Arc::clone(&clock),
                 reports,
                 subjects,

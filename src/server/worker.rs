@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forwarded::Peer;
 use crate::edge::proxy::Proxy;
-use crate::edge::proxy::open::Streams;
+use crate::edge::proxy::open::{SlowBounds, Streams};
 use crate::edge::proxy::pool::Upstream;
 use crate::edge::proxy::tls;
 use crate::edge::proxy::upgrade::Hold;
@@ -122,11 +122,12 @@ async fn run(parts: Parts, mut arrivals: mpsc::Receiver<HandOver>, load: Arc<Ato
         // The composition root has built every connector once; one that fails now refuses its connections.
         .map(|upstream| Rc::new(Upstream::new(upstream, tls::connector(upstream).ok().flatten())))
         .collect();
-    let streams = Streams::new(Rc::clone(&gate));
+    let server = &parts.config.server;
+    let bounds = SlowBounds { body: server.body_pace, write: server.write_timeout };
+    let streams = Streams::new(Rc::clone(&gate), bounds);
     tokio::task::spawn_local(Rc::clone(&streams).watch());
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&parts.shared.site), &parts.config);
-    let graphql_body_bytes = parts.config.server.limits.graphql_body_bytes;
-    let proxy = Proxy::new(gate, streams, upstreams, graphql_body_bytes, parts.closing.clone());
+    let proxy = Proxy::new(gate, streams, upstreams, server, parts.closing.clone());
     let dispatch =
         Rc::new(Dispatch::new(parts.shared, proxy, forward_auth, log.clone(), Rc::clone(&refused)));
     let phase = parts.phase;

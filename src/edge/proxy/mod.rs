@@ -6,6 +6,7 @@
 mod exchange;
 pub mod hop_by_hop;
 pub mod open;
+pub mod pace;
 pub mod pool;
 pub mod read_ahead;
 pub mod request_body;
@@ -34,7 +35,7 @@ use self::rewrite::WayBack;
 use self::upgrade::Hold;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
-use crate::config::UpstreamProtocol;
+use crate::config::{BodyPace, ServerConfig, UpstreamProtocol};
 use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
@@ -115,6 +116,7 @@ pub struct Proxy {
     streams: Rc<Streams>,
     upstreams: Vec<Rc<Upstream>>,
     graphql_body_bytes: usize,
+    body_pace: BodyPace,
     closing: watch::Receiver<bool>,
 }
 
@@ -125,10 +127,11 @@ impl Proxy {
         gate: Rc<Gate>,
         streams: Rc<Streams>,
         upstreams: Vec<Rc<Upstream>>,
-        graphql_body_bytes: usize,
+        server: &ServerConfig,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { gate, streams, upstreams, graphql_body_bytes, closing }
+        let (graphql_body_bytes, body_pace) = (server.limits.graphql_body_bytes, server.body_pace);
+        Self { gate, streams, upstreams, graphql_body_bytes, body_pace, closing }
     }
 
     /// The thread's gate.
@@ -164,7 +167,7 @@ impl Proxy {
             return Err(Refusal::NoRoute.into());
         }
         let (operation, body) = if asked.needs_graphql(&asking) {
-            match Box::pin(read_ahead::read(incoming, self.graphql_body_bytes)).await {
+            match Box::pin(read_ahead::read(incoming, self.graphql_body_bytes, self.body_pace)).await {
                 Ok(read) => {
                     let operation = graphql::classify(&graphql::Envelope {
                         method: &parts.method,
@@ -199,6 +202,7 @@ impl Proxy {
             http2: parts.version == Version::HTTP_2,
             hold,
             sent: body.is_empty(),
+            announced: parts.headers.contains_key(CONTENT_LENGTH),
         });
         let body = RequestBody::new(body, Rc::clone(&exchange));
         let outgoing = Outgoing { parts, body, sent, authority, chain };
