@@ -206,6 +206,7 @@ impl Foundation {
                 draining: Arc::clone(&self.draining),
                 trusted_proxies: config.server.trusted_proxies.clone().into(),
                 uri_bytes: config.server.limits.uri_bytes,
+                body_pace: config.server.body_pace,
                 clock: Arc::clone(clock),
                 reports: self.reports.clone(),
                 subjects: Subjects::new(self.accounts.clone(), self.api_keys.clone()),

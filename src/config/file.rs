@@ -20,8 +20,9 @@ use super::upstream;
 use super::values::Number;
 use super::weakness::{distinct, is_guessable, repeats};
 use super::{
-    AuditConfig, Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig, LogConfig,
-    LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests, rules, tokens,
+    AuditConfig, BodyPace, Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig,
+    LogConfig, LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests,
+    rules, tokens,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -288,6 +289,8 @@ fn server(
         },
         header_timeout: server.header_timeout.0,
         keep_alive: server.keep_alive.0,
+        write_timeout: server.write_timeout.0,
+        body_pace: BodyPace { rate: limits.body_rate.count().into(), over: server.body_timeout.0 },
         drain: server.drain.0,
         proxy_protocol_from: server.proxy_protocol_from.iter().map(|network| network.0).collect(),
         ops_listen,

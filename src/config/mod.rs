@@ -113,6 +113,10 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// An idle keep-alive connection is closed after this.
     pub keep_alive: Duration,
+    /// A client that takes nothing for this long is cut off.
+    pub write_timeout: Duration,
+    /// How slowly a client may send a body.
+    pub body_pace: BodyPace,
     /// After a stop signal, open requests get this long.
     pub drain: Duration,
 }
@@ -121,6 +125,22 @@ impl ServerConfig {
     /// The listener for operators: plain, whatever the others are.
     pub fn ops_listener(&self) -> Option<ListenerConfig> {
         self.ops_listen.clone().map(ListenerConfig::plain)
+    }
+}
+
+/// The slowest a body may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyPace {
+    /// Bytes a second; zero is no least.
+    pub rate: u64,
+    /// Over this much time.
+    pub over: Duration,
+}
+
+impl BodyPace {
+    /// What must have come in a span.
+    pub fn bytes_in(self, span: Duration) -> u64 {
+        self.rate.saturating_mul(span.as_secs())
     }
 }
 

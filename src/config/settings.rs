@@ -112,6 +112,12 @@ section! {
         header_timeout: Span<1, {5 * MINUTE}> = r#""10s""#, r#""5s""#;
         /// An idle keep-alive connection is closed after this.
         keep_alive: Span<1, HOUR> = r#""60s""#, r#""2m""#;
+        /// A client that takes nothing of what is sent to it for this long is cut off. One that takes a little
+        /// now and then is not.
+        write_timeout: Span<1, HOUR> = r#""60s""#, r#""2m""#;
+        /// Over this much time in which it was waited for, a client must have sent a request body of announced
+        /// length, or one that we read ourselves, at `server.limits.body_rate`.
+        body_timeout: Span<1, HOUR> = r#""30s""#, r#""1m""#;
         /// After a stop signal, open requests get this long to end.
         drain: Span<0, HOUR> = r#""30s""#, r#""10s""#;
     }
@@ -156,6 +162,9 @@ section! {
         connections_per_client: Number<1, 1_000_000> = "256", "1000";
         /// Concurrent HTTP/2 streams of one connection.
         http2_streams: Number<1, 10_000> = "100", "250";
+        /// Least bytes a second of a request body, see `server.body_timeout`. `0`: no least. Bodies without an
+        /// announced length are streams and may pause: `upstreams.timeouts.idle` ends them.
+        body_rate: Number<0, MIB> = "256", "0";
         /// Bytes of a GraphQL body that is read to decide by its operation.
         graphql_body_bytes: Number<1024, {64 * MIB}> = "1048576", "4194304";
     }

@@ -13,6 +13,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::proxy::open::{Exchange, Side, Source};
 
+/// A frame of HTTP/2 has room for this by default (RFC 9113, 6.5.2).
+const PIECE: usize = 16 * 1024;
+
 /// Why a body ended early. The client or upstream sees an aborted transfer, never a complete one.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -83,6 +86,8 @@ impl HttpBody for ResponseBody {
 pub struct UpstreamBody {
     exchange: Rc<Exchange>,
     idle: IdleTimer,
+    /// What has come and is still to be passed on, in pieces.
+    rest: Bytes,
     said: bool,
 }
 
@@ -95,10 +100,11 @@ impl UpstreamBody {
             lease.give_back(exchange.is_sent());
         }
         exchange.set_answered(Some(source));
-        Self { exchange, idle: IdleTimer::new(idle), said: false }
+        Self { exchange, idle: IdleTimer::new(idle), rest: Bytes::new(), said: false }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.exchange.pace().taken();
         let mut source = self.exchange.source().borrow_mut();
         let Some(Source { body, lease }) = source.as_mut() else {
             return Poll::Ready(match self.exchange.last_words() {
@@ -110,6 +116,10 @@ impl UpstreamBody {
                 None => Some(Err(BodyError::Ended)),
             });
         };
+        if !self.rest.is_empty() {
+            self.exchange.came();
+            return Poll::Ready(Some(Ok(Frame::data(first_piece(&mut self.rest)))));
+        }
         let frame = match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Pending => {
                 return if self.idle.is_over(cx) {
@@ -135,12 +145,24 @@ impl UpstreamBody {
                 }
             }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+        let Some(frame) = frame else { return Poll::Ready(None) };
+        let frame = frame?;
+        if !self.exchange.is_http2() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(mut data) => {
+                let piece = first_piece(&mut data);
+                self.rest = data;
+                Frame::data(piece)
+            }
+            Err(other) => other,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
         match &*self.exchange.source().borrow() {
-            Some(source) => source.body.is_end_stream(),
+            Some(source) => self.rest.is_empty() && source.body.is_end_stream(),
             None => self.said,
         }
     }
@@ -153,8 +175,13 @@ impl UpstreamBody {
 impl Drop for UpstreamBody {
     fn drop(&mut self) {
         // The request body may still be on its way, and hold the exchange.
-        drop(self.exchange.source().borrow_mut().take());
+        self.exchange.let_go();
     }
+}
+
+/// What HTTP/2 is given at once, so that a slow reader is seen to take one piece after the other.
+fn first_piece(data: &mut Bytes) -> Bytes {
+    data.split_to(data.len().min(PIECE))
 }
 
 /// Notices that nothing has moved for a while. Costs nothing while data flows: armed on the first wait only.

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// The body had to be read to decide, and did not arrive.
     #[error("the body did not arrive")]
     BodyLost,
+    /// The body had to be read to decide, and came too slowly.
+    #[error("the body came too slowly")]
+    BodyLate,
     /// An answer we could not get is a refusal.
     #[error("cannot decide now")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
@@ -66,6 +69,7 @@ impl Refusal {
             Self::PasswordChange => "password-change-required",
             Self::TooLarge => "body-too-large",
             Self::BodyLost => "body-incomplete",
+            Self::BodyLate => "request-timeout",
             Self::Unavailable(_) => "unavailable",
         }
     }

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::acme::CHALLENGE_PROTOCOL;
 use super::dispatch::Dispatch;
 use super::generation::Current;
-use super::head_timeout::{HeadTimeout, Serving};
+use super::head_timeout::{HeadTimeout, Served, Serving};
 use super::stream::Stream;
 use super::{Phase, Surface};
 use crate::config::ServerConfig;
@@ -34,6 +34,10 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 const HTTP2_PREFACE: &[u8; 3] = b"PRI";
 /// Most that is held of a body in one direction: a fast sender waits for a slow reader.
 const READ_BUFFER: usize = 128 * 1024;
+/// Most that waits in one HTTP/2 stream for its client's window.
+const SEND_BUFFER: usize = 64 * 1024;
+/// A connection that is told to end by HTTP/2 gets this long.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// hyper keeps this many on the stack; another number costs an allocation per request.
 const DEFAULT_HEADER_COUNT: usize = 100;
 
@@ -42,6 +46,7 @@ const DEFAULT_HEADER_COUNT: usize = 100;
 pub struct ConnectionLimits {
     header_timeout: Duration,
     keep_alive: Duration,
+    write_timeout: Duration,
     header_bytes: usize,
     header_count: usize,
     http2_streams: u32,
@@ -53,6 +58,7 @@ impl ConnectionLimits {
         Self {
             header_timeout: config.header_timeout,
             keep_alive: config.keep_alive,
+            write_timeout: config.write_timeout,
             header_bytes: config.limits.header_bytes,
             header_count: config.limits.header_count,
             http2_streams: config.limits.http2_streams,
@@ -83,6 +89,7 @@ pub struct Setting {
 
 /// Serves a connection to its end.
 pub async fn serve(stream: Stream, tls: Option<TlsAcceptor>, setting: Setting) {
+    stream.give_up_after(setting.limits.write_timeout);
     let client = setting.peer.address;
     let shaken = tokio::time::timeout(setting.limits.header_timeout, async {
         match tls {
@@ -133,22 +140,22 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Setting { peer, surface, hold, current, limits, mut phase } = setting;
-    let serving = Serving::default();
+    let serving = Serving::nothing();
     let first = Rc::new(First::default());
     let service = {
         let (serving, hold, first) = (serving.clone(), hold.clone(), Rc::clone(&first));
         service_fn(move |mut request: Request<Incoming>| {
-            serving.begin();
+            let served = serving.begin();
             first.came();
             request.extensions_mut().insert(hold.clone());
             // One request, one generation: whatever comes meanwhile is for the next.
-            let (dispatch, serving) = (current.dispatch(), serving.clone());
+            let dispatch = current.dispatch();
             async move {
                 let response = match surface {
                     Surface::Public => dispatch.answer(request, peer).await,
                     Surface::Operations => operations(&dispatch, &request),
                 };
-                Ok::<_, std::convert::Infallible>(track(response, serving))
+                Ok::<_, std::convert::Infallible>(track(response, served))
             }
         })
     };
@@ -162,6 +169,7 @@ where
             .initial_connection_window_size(1024 * 1024)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(128)
+            .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -170,6 +178,10 @@ where
             () = stopping(&mut phase) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
+            }
+            () = idle(&serving, &hold, limits.keep_alive) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
             }
         }
     } else {
@@ -203,6 +215,22 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(client.ip = %peer.address, %error, "a connection ended with an error");
+    }
+}
+
+/// Waits until nothing was asked on an HTTP/2 connection for this long, or all that is open on it was ended and is
+/// not read. The bytes that keep such a connection alive say nothing.
+async fn idle(serving: &Serving, hold: &Hold, limit: Duration) {
+    loop {
+        let left = match serving.idle_for() {
+            Some(idle) => limit.saturating_sub(idle),
+            None if serving.count() <= hold.parked() => return,
+            None => limit,
+        };
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
     }
 }
 
@@ -243,24 +271,21 @@ fn operations(dispatch: &Dispatch, request: &Request<Incoming>) -> Response<Resp
     })
 }
 
-/// A response whose end is noticed: from then on, bytes begin another request head.
+/// A response whose end is noticed.
 struct Tracked {
     body: ResponseBody,
-    serving: Option<Serving>,
+    #[expect(dead_code, reason = "held for its drop")]
+    served: Option<Served>,
 }
 
-fn track(response: Response<ResponseBody>, serving: Serving) -> Response<Tracked> {
-    // After a switch of protocols no head ever comes again.
-    let serving = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(serving);
-    response.map(|body| Tracked { body, serving })
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        if let Some(serving) = &self.serving {
-            serving.end();
-        }
-    }
+fn track(response: Response<ResponseBody>, served: Served) -> Response<Tracked> {
+    let served = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        served.for_ever();
+        None
+    } else {
+        Some(served)
+    };
+    response.map(|body| Tracked { body, served })
 }
 
 impl Body for Tracked {

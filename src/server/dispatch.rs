@@ -19,7 +19,7 @@ use super::access_log::{AccessEvent, AccessLog};
 use super::denied::{Denied, refused};
 use super::message::{check_framing, host_of, kind_of, put_host};
 use super::refused_log::{RefusedLog, Shadowed};
-use crate::config::Flavour;
+use crate::config::{BodyPace, Flavour};
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ext_authz;
@@ -74,6 +74,8 @@ pub struct Shared {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Longest request target, in bytes.
     pub uri_bytes: usize,
+    /// How slowly a body we read may come.
+    pub body_pace: BodyPace,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// What was seen of `doorward doctor`'s probes.
@@ -296,7 +298,8 @@ impl Dispatch {
         trail: &mut Trail,
     ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
         self.expect_proxy(peer)?;
-        let body = read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST).await;
+        let body =
+            read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST, self.shared.body_pace).await;
         let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
         let read =
             ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
@@ -355,9 +358,11 @@ impl Dispatch {
         }
         let (Parts { method, headers, .. }, incoming) = request.into_parts();
         let body =
-            read_ahead::read(incoming, OWN_BODY_BYTES).await.map_err(|unread| match unread.refusal {
-                Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
-                refusal => Denied::closing(Problem::from(&refusal)),
+            read_ahead::read(incoming, OWN_BODY_BYTES, self.shared.body_pace).await.map_err(|unread| {
+                match unread.refusal {
+                    Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
+                    refusal => Denied::closing(Problem::from(&refusal)),
+                }
             })?;
         let web = Arc::clone(&self.shared.web);
         let query = target.query().map(str::to_owned);
@@ -411,7 +416,10 @@ impl Dispatch {
                     tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
                 }
                 let close = matches!(failure, Failure::Ended(_))
-                    || matches!(refusal, Refusal::TooLarge | Refusal::BodyLost | Refusal::BadTarget(_));
+                    || matches!(
+                        refusal,
+                        Refusal::TooLarge | Refusal::BodyLost | Refusal::BodyLate | Refusal::BadTarget(_)
+                    );
                 Denied { problem: Box::new(Problem::from(refusal)), decision: refusal.decision(), close }
             }
             Failure::Forward(error) => {

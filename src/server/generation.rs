@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::proxy::Proxy;
 use crate::edge::proxy::health::Checks;
-use crate::edge::proxy::open::Streams;
+use crate::edge::proxy::open::{SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
@@ -98,10 +98,11 @@ fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
         .map(|(upstream, parts)| Rc::new(Upstream::new(upstream, parts)))
         .collect();
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
-    let streams = Streams::new(Rc::clone(&gate));
+    let server = &config.server;
+    let bounds = SlowBounds { body: server.body_pace, write: server.write_timeout };
+    let streams = Streams::new(Rc::clone(&gate), bounds);
     tokio::task::spawn_local(Streams::watch(Rc::downgrade(&streams)));
-    let graphql_body_bytes = config.server.limits.graphql_body_bytes;
-    let proxy = Proxy::new(gate, streams, upstreams, graphql_body_bytes, lasting.closing.clone());
+    let proxy = Proxy::new(gate, streams, upstreams, server, lasting.closing.clone());
     let log = config.log.access.then(|| Rc::clone(&lasting.log));
     Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused))
 }

@@ -3,30 +3,68 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Whether a request is being served on a connection; shared by its I/O and its service.
-#[derive(Clone, Debug, Default)]
-pub struct Serving(Arc<AtomicBool>);
+/// Which requests are being served on a connection; shared by its I/O and its service.
+#[derive(Clone, Debug)]
+pub struct Serving(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    open: AtomicUsize,
+    began: Instant,
+    /// Milliseconds from `began` to when the last one ended.
+    idle_since: AtomicU64,
+}
+
+/// A request that is being served, until it is dropped.
+#[derive(Debug)]
+pub struct Served(Option<Serving>);
 
 impl Serving {
-    /// The head is complete.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// A connection on which nothing was asked yet.
+    pub fn nothing() -> Self {
+        let (open, idle_since) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inner { open, began: Instant::now(), idle_since }))
     }
 
-    /// The answer is out; the next byte begins another head.
-    pub fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
+    /// A head is complete. Once its answer is out, the next byte begins another head.
+    pub fn begin(&self) -> Served {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Served(Some(self.clone()))
     }
 
-    fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// How many are being served.
+    pub fn count(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// For how long none has been; `None` while one is.
+    pub fn idle_for(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.0.idle_since.load(Ordering::Relaxed));
+        (self.count() == 0).then(|| self.0.began.elapsed().saturating_sub(since))
+    }
+}
+
+impl Served {
+    /// No head ever comes after this one: the connection has another protocol now.
+    pub fn for_ever(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let Some(Serving(inner)) = &self.0 else { return };
+        if inner.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let since = u64::try_from(inner.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            inner.idle_since.store(since, Ordering::Relaxed);
+        }
     }
 }
 
@@ -63,7 +101,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for HeadTimeout<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.serving.is_on() {
+        if this.serving.count() > 0 {
             this.began = None;
             return Pin::new(&mut this.io).poll_read(cx, buf);
         }

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -39,6 +40,15 @@ impl Stream {
                 Ok(Self::Tcp(stream))
             }
             Accepted::Unix(stream) => UnixStream::from_std(stream).map(Self::Unix),
+        }
+    }
+
+    /// Lets the kernel end the connection once its other end has taken nothing for this long: only the kernel sees
+    /// each byte that is taken. A socket file's other end is a program of this machine, and is left alone.
+    pub fn give_up_after(&self, limit: Duration) {
+        if let Self::Tcp(stream) = self {
+            let milliseconds = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds);
         }
     }
 

@@ -24,14 +24,14 @@ use crate::support::raw::{read_answer, read_answer_to, read_head};
 use crate::support::{Gateway, within};
 
 /// Says the path of each connection that has ended.
-struct Patient {
+pub struct Patient {
     address: SocketAddr,
     ended: mpsc::UnboundedReceiver<String>,
 }
 
 /// An upstream that leaves everything open: sockets echo, event streams say one thing and wait, uploads are
 /// read for ever, and `/silent` is never answered.
-async fn patient() -> Patient {
+pub async fn patient() -> Patient {
     let (sender, ended) = mpsc::unbounded_channel();
     let address = raw_upstream(move |mut stream| {
         let sender = sender.clone();
@@ -65,12 +65,12 @@ async fn patient() -> Patient {
 }
 
 impl Patient {
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Waits until the upstream's side of every one of these has ended.
-    async fn sees_the_end_of(&mut self, paths: &[&str]) {
+    pub async fn sees_the_end_of(&mut self, paths: &[&str]) {
         let mut open: Vec<_> = paths.to_vec();
         while !open.is_empty() {
             let ended = within(&format!("the end at the upstream of {open:?}"), self.ended.recv()).await;
@@ -427,7 +427,7 @@ async fn a_client_that_does_not_read_is_cut_off_too() {
 }
 
 /// An upstream that sends as fast as it is read from.
-async fn flood() -> Patient {
+pub async fn flood() -> Patient {
     let (sender, ended) = mpsc::unbounded_channel();
     let address = raw_upstream(move |mut stream| {
         let sender = sender.clone();

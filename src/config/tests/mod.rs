@@ -98,8 +98,9 @@ fn the_least_file_gets_every_default() {
     assert!(server.proxy_protocol_from.is_empty() && !server.listeners[0].proxy_protocol);
     assert!(server.ops_listen.is_none() && server.tls.is_none() && server.workers >= 1);
     assert!(server.trusted_proxies.is_empty() && server.trusted_origins.is_empty());
-    let times = [server.header_timeout, server.keep_alive, server.drain];
-    assert_eq!(times, [10, 60, 30].map(Duration::from_secs));
+    let times = [server.header_timeout, server.keep_alive, server.write_timeout, server.drain];
+    assert_eq!(times, [10, 60, 60, 30].map(Duration::from_secs));
+    assert_eq!(server.body_pace, BodyPace { rate: 256, over: Duration::from_secs(30) });
     let limits = server.limits;
     let sizes = [limits.header_bytes, limits.header_count, limits.uri_bytes, limits.graphql_body_bytes];
     assert_eq!(sizes, [32_768, 100, 8192, 1_048_576]);

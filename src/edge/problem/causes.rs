@@ -82,6 +82,7 @@ impl From<&Refusal> for Problem {
                 "The request is not complete",
                 "The body must be read to decide whether it is allowed, and it did not arrive.",
             ),
+            Refusal::BodyLate => Self::request_timeout(),
             Refusal::Unavailable(_) => Self::unavailable(),
         }
     }

@@ -70,6 +70,7 @@ fn every_refusal_has_its_status_and_grpc_code() {
         (Refusal::PasswordChange, 403, 7, "password-change-required"),
         (Refusal::TooLarge, 413, 8, "body-too-large"),
         (Refusal::BodyLost, 400, 3, "body-incomplete"),
+        (Refusal::BodyLate, 408, 4, "request-timeout"),
         (unavailable, 503, 14, "unavailable"),
     ] {
         check(&Problem::from(&refusal), status, grpc, code);

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod health;
 pub mod hop_by_hop;
 pub mod open;
+pub mod pace;
 pub mod pool;
 pub mod read_ahead;
 pub mod request_body;
@@ -39,7 +40,7 @@ use self::servers::Upstream;
 use self::upgrade::Hold;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
-use crate::config::UpstreamProtocol;
+use crate::config::{BodyPace, ServerConfig, UpstreamProtocol};
 use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
@@ -119,6 +120,7 @@ pub struct Proxy {
     streams: Rc<Streams>,
     upstreams: Vec<Rc<Upstream>>,
     graphql_body_bytes: usize,
+    body_pace: BodyPace,
     closing: watch::Receiver<bool>,
 }
 
@@ -129,10 +131,11 @@ impl Proxy {
         gate: Rc<Gate>,
         streams: Rc<Streams>,
         upstreams: Vec<Rc<Upstream>>,
-        graphql_body_bytes: usize,
+        server: &ServerConfig,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { gate, streams, upstreams, graphql_body_bytes, closing }
+        let (graphql_body_bytes, body_pace) = (server.limits.graphql_body_bytes, server.body_pace);
+        Self { gate, streams, upstreams, graphql_body_bytes, body_pace, closing }
     }
 
     /// The thread's gate.
@@ -168,7 +171,7 @@ impl Proxy {
             return Err(Refusal::NoRoute.into());
         }
         let (operation, body) = if asked.needs_graphql(&asking) {
-            match Box::pin(read_ahead::read(incoming, self.graphql_body_bytes)).await {
+            match Box::pin(read_ahead::read(incoming, self.graphql_body_bytes, self.body_pace)).await {
                 Ok(read) => {
                     let operation = graphql::classify(&graphql::Envelope {
                         method: &parts.method,
@@ -203,6 +206,7 @@ impl Proxy {
             http2: parts.version == Version::HTTP_2,
             hold,
             sent: body.is_empty(),
+            announced: parts.headers.contains_key(CONTENT_LENGTH),
         });
         let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(self.gate.managed()));
         let outgoing = Outgoing { parts, body, sent, authority, chain };

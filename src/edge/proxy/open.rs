@@ -17,9 +17,11 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Failure;
+use super::pace::Pace;
 use super::pool::Lease;
 use super::upgrade::Hold;
+use super::{Failure, ForwardError};
+use crate::config::BodyPace;
 use crate::edge::problem::Problem;
 use crate::gate::Gate;
 use crate::gate::authenticator::Identity;
@@ -46,6 +48,8 @@ pub enum End {
     Forbidden,
     /// Whether it may go on could not be told.
     Unavailable,
+    /// Its client sends too slowly, or does not take what it is sent.
+    Stalled,
 }
 
 impl End {
@@ -66,12 +70,16 @@ impl End {
             Self::PasswordChange => Refusal::PasswordChange,
             Self::Forbidden => Refusal::Forbidden { rule: None },
             Self::Unavailable => Refusal::Unavailable("an open exchange could not be decided again".into()),
+            Self::Stalled => Refusal::BodyLate,
         }
     }
 
     /// What a new request would be told now; for an exchange whose answer has not begun.
     pub fn failure(self) -> Failure {
-        Failure::Ended(self.refusal())
+        match self {
+            Self::Stalled => ForwardError::ClientStalled.into(),
+            other => Failure::Ended(other.refusal()),
+        }
     }
 }
 
@@ -104,6 +112,8 @@ pub struct Beginning {
     pub hold: Option<Hold>,
     /// Whether there is no request body.
     pub sent: bool,
+    /// Whether the length of the request body was announced.
+    pub announced: bool,
 }
 
 /// One exchange from its permit to its end, shared by those who carry its parts.
@@ -117,6 +127,8 @@ pub struct Exchange {
     sent: Cell<bool>,
     answered: Cell<bool>,
     active: Cell<bool>,
+    announced: bool,
+    pace: Pace,
     end: Cell<Option<End>>,
     source: RefCell<Option<Source>>,
     waiting: [Cell<Option<Waker>>; 2],
@@ -147,9 +159,20 @@ impl Exchange {
         }
     }
 
-    /// A part of the answer came.
+    /// A part of the answer came, and is on its way to the client.
     pub fn came(&self) {
         self.active.set(true);
+        self.pace.handed_over();
+    }
+
+    /// How its client keeps up.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whether it came by HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.http2
     }
 
     /// From now on its answer is on the way, and can only be broken off.
@@ -206,12 +229,23 @@ impl Exchange {
                 waker.wake();
             }
         }
-        // A client that does not read would keep hyper from noticing.
+        // A client that does not read keeps hyper from noticing.
         if self.answered.get()
-            && !self.http2
             && let Some(hold) = &self.hold
         {
-            hold.cut();
+            if self.http2 { hold.park() } else { hold.cut() }
+        }
+    }
+
+    /// Nobody reads its answer any more.
+    pub fn let_go(&self) {
+        drop(self.source.borrow_mut().take());
+        self.pace.taken();
+        if self.http2
+            && self.end.get().is_some()
+            && let Some(hold) = &self.hold
+        {
+            hold.unpark();
         }
     }
 }
@@ -226,8 +260,18 @@ impl Drop for Exchange {
 /// is for those who come after.
 pub struct Streams {
     gate: Rc<Gate>,
+    bounds: SlowBounds,
     open: RefCell<Slab<Weak<Exchange>>>,
     doubt: Rc<Notify>,
+}
+
+/// What is asked of clients.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowBounds {
+    /// How they must send.
+    pub body: BodyPace,
+    /// They must take something within this.
+    pub write: Duration,
 }
 
 /// Open exchanges of one caller.
@@ -238,13 +282,13 @@ struct Group {
 
 impl Streams {
     /// No exchange yet; `gate` decides them again.
-    pub fn new(gate: Rc<Gate>) -> Rc<Self> {
-        Rc::new(Self { gate, open: RefCell::default(), doubt: Rc::default() })
+    pub fn new(gate: Rc<Gate>, bounds: SlowBounds) -> Rc<Self> {
+        Rc::new(Self { gate, bounds, open: RefCell::default(), doubt: Rc::default() })
     }
 
     /// Registers an exchange that was just permitted.
     pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Rc<Exchange> {
-        let Beginning { standing, epoch, http2, hold, sent } = beginning;
+        let Beginning { standing, epoch, http2, hold, sent, announced } = beginning;
         let exchange = Rc::new(Exchange {
             standing,
             streams: Rc::clone(self),
@@ -255,6 +299,8 @@ impl Streams {
             sent: Cell::new(sent),
             answered: Cell::new(false),
             active: Cell::new(false),
+            announced,
+            pace: Pace::default(),
             end: Cell::new(None),
             source: RefCell::default(),
             waiting: Default::default(),
@@ -276,19 +322,39 @@ impl Streams {
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reviewed = gate.epoch().current();
         loop {
+            let mut sweep = false;
             let doubt = tokio::select! {
                 () = gate.epoch().moved_from(reviewed) => true,
                 () = in_doubt.notified() => true,
                 () = end_of_trust(gate.trusted_for()) => gate.trusted_for().is_none(),
-                _ = sweeps.tick() => gate.trusted_for().is_none(),
+                _ = sweeps.tick() => {
+                    sweep = true;
+                    gate.trusted_for().is_none()
+                }
             };
             let Some(streams) = watched.upgrade() else { return };
             // Read before anybody is looked up: what is lost meanwhile is seen at the next turn.
             reviewed = gate.epoch().current();
             let open = streams.all();
+            if sweep {
+                streams.cut_stalled(&open);
+            }
             drop(streams);
             let suspects = if doubt { open } else { expired(&gate, open) };
             review(&gate, suspects).await;
+        }
+    }
+
+    fn cut_stalled(&self, open: &[Rc<Exchange>]) {
+        for exchange in open {
+            let pace = &exchange.pace;
+            // How a client of HTTP/1.1 takes its answer, the kernel knows best: `TCP_USER_TIMEOUT`.
+            if (exchange.announced && pace.sends_too_slowly(self.bounds.body))
+                || (exchange.http2 && pace.takes_nothing(self.bounds.write))
+            {
+                tracing::debug!(client.ip = %exchange.standing.client().address, "a client is too slow");
+                exchange.cut(End::Stalled);
+            }
         }
     }
 

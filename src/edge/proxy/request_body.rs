@@ -82,6 +82,7 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(BodyError::Ended)));
         }
         if let Some(bytes) = unsent.read_ahead.take() {
+            exchange.pace().received(bytes.len());
             exchange.moved(unsent.rest.is_none());
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
@@ -91,9 +92,12 @@ impl Body for RequestBody {
         };
         let Poll::Ready(mut frame) = Pin::new(&mut *rest).poll_frame(cx) else {
             let _ = exchange.poll_end(Side::Upload, cx);
+            exchange.pace().awaits_more();
             return Poll::Pending;
         };
         let done = rest.is_end_stream() || frame.is_none();
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        exchange.pace().received(data.map_or(0, Bytes::len));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,19 +23,35 @@ pub struct Hold(Arc<Held<dyn Any + Send + Sync>>);
 
 struct Held<T: ?Sized> {
     cut: Notify,
+    parked: AtomicUsize,
     #[expect(dead_code, reason = "held for its drop")]
-    held: T,
+    what: T,
 }
 
 impl Hold {
     /// Holds something until the last clone is gone.
     pub fn of(held: impl Any + Send + Sync) -> Self {
-        Self(Arc::new(Held { cut: Notify::new(), held }))
+        Self(Arc::new(Held { cut: Notify::new(), parked: AtomicUsize::new(0), what: held }))
     }
 
     /// Breaks the connection off.
     pub fn cut(&self) {
         self.0.cut.notify_one();
+    }
+
+    /// One of its streams was ended, and the client has not read that yet.
+    pub fn park(&self) {
+        self.0.parked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The client has.
+    pub fn unpark(&self) {
+        self.0.parked.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many streams were ended that the client still has to read.
+    pub fn parked(&self) -> usize {
+        self.0.parked.load(Ordering::Relaxed)
     }
 
     /// Waits until the connection is to be broken off.

@@ -12,13 +12,17 @@ use tokio::net::TcpStream;
 use super::within;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PRIORITY: u8 = 2;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
 /// Sends one request as a proper client does; gives status, head and body.
 pub async fn request(address: SocketAddr, request: Request<Bytes>) -> (u16, http::HeaderMap, Vec<u8>) {
@@ -47,15 +51,7 @@ pub enum Ended {
 
 /// Sends one request with exactly these header fields, and perhaps DATA, on a connection of its own.
 pub async fn fields(address: SocketAddr, fields: &[(&str, &str)], data: Option<&[u8]>) -> Ended {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        // Literal without indexing, new name, no Huffman code (RFC 7541, 6.2.2).
-        block.push(0);
-        for text in [name, value] {
-            length(&mut block, text.len());
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
+    let block = block(fields);
     let mut bytes = PREFACE.to_vec();
     frame(&mut bytes, SETTINGS, 0, 0, &[]);
     frame(&mut bytes, HEADERS, END_HEADERS | if data.is_none() { END_STREAM } else { 0 }, 1, &block);
@@ -85,7 +81,79 @@ pub async fn fields(address: SocketAddr, fields: &[(&str, &str)], data: Option<&
     within("the end of an HTTP/2 stream", exchange).await
 }
 
-fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+/// A header block of exactly these fields.
+pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        // Literal without indexing, new name, no Huffman code (RFC 7541, 6.2.2).
+        block.push(0);
+        for text in [name, value] {
+            length(&mut block, text.len());
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// A connection that says whatever it is told to.
+pub struct Raw(TcpStream);
+
+impl Raw {
+    /// Connects and sends the preface with these settings.
+    pub async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+        let mut bytes = PREFACE.to_vec();
+        let payload: Vec<u8> = settings
+            .iter()
+            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
+            .collect();
+        frame(&mut bytes, SETTINGS, 0, 0, &payload);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        Self(stream)
+    }
+
+    /// Sends bytes while they are taken; whether all of them were.
+    pub async fn send(&mut self, bytes: &[u8]) -> bool {
+        let write = tokio::time::timeout(std::time::Duration::from_secs(3), self.0.write_all(bytes));
+        matches!(write.await, Ok(Ok(())))
+    }
+
+    /// The next frame: its kind, flags, stream and payload; `None` at the end of the connection.
+    pub async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.ok()?;
+        let mut payload =
+            vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+        self.0.read_exact(&mut payload).await.ok()?;
+        Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+    }
+
+    /// Waits for the first frame of a kind; `false` if the connection ends without one.
+    pub async fn sees(&mut self, kind: u8) -> bool {
+        within("a frame or the end of the connection", async {
+            loop {
+                match self.next().await {
+                    Some((found, ..)) if found == kind => return true,
+                    Some(_) => {}
+                    None => return false,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until the connection is told to end, or ends.
+    pub async fn ends(&mut self) {
+        self.sees(GOAWAY).await;
+    }
+
+    /// Waits until it has really ended.
+    pub async fn closes(&mut self) {
+        within("the end of the connection", async { while self.next().await.is_some() {} }).await;
+    }
+}
+
+pub fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     out.extend_from_slice(&length[1..]);
     out.extend_from_slice(&[kind, flags]);
@@ -109,7 +177,7 @@ fn length(out: &mut Vec<u8>, mut value: usize) {
 }
 
 /// `:status`, which is the first field: an entry of the static table, or digits under its name.
-fn status(block: &[u8]) -> u16 {
+pub fn status(block: &[u8]) -> u16 {
     let block = match block {
         // A change of the table's size may stand before it.
         [first, rest @ ..] if first & 0xE0 == 0x20 => rest,
