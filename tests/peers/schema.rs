@@ -28,7 +28,9 @@ fn editors_take_the_example_and_mark_what_is_wrong_where_it_stands() {
         ("[server]\nworkers = 0", ":3:11", "less than the minimum of 1"),
         ("[server]\ndrain = \"soon\"", ":3:9", "does not match"),
         ("[log]\nformat = \"xml\"", ":3:10", "is not one of"),
-        ("[[upstreams]]\nname = \"a\"", ":2:", "\"url\" is a required property"),
+        ("[[upstreams]]\nurl = \"http://h\"", ":2:", "\"name\" is a required property"),
+        // It needs `url` or `servers`.
+        ("[[upstreams]]\nname = \"a\"", ":2:", "not valid under any of the schemas listed in the 'anyOf'"),
         ("[[routes]]\nrules = [{ alow = \"viewer\" }]", ":3:", "'alow' was unexpected"),
     ] {
         let told = lint(&format!("{schema}\n{wrong}\n")).unwrap_or_else(|| panic!("not noticed: {wrong}"));

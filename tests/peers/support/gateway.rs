@@ -1,7 +1,9 @@
 //! A gateway as its users run it: the built binary, a configuration file, the command line.
 
+use std::fs::Permissions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use http::Method;
@@ -45,7 +47,7 @@ impl Gateway {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let path = directory.path().join("doorward.toml");
-        std::fs::write(&path, config.replace(ADDRESS, &address)).unwrap();
+        write_private(&path, &config.replace(ADDRESS, &address));
         let url = format!("http://{address}");
         let public = format!("public_url = \"http://{ADDRESS}");
         let base =
@@ -61,7 +63,7 @@ impl Gateway {
     /// Writes another configuration over its own, as an editor does; it listens where it did.
     pub(crate) fn save(&self, config: &str) {
         let new = self.config.with_extension("new");
-        std::fs::write(&new, config.replace(ADDRESS, self.url.trim_start_matches("http://"))).unwrap();
+        write_private(&new, &config.replace(ADDRESS, self.url.trim_start_matches("http://")));
         std::fs::rename(new, &self.config).unwrap();
     }
 
@@ -124,6 +126,12 @@ impl Gateway {
         let url = format!("{}{path}", self.url);
         client::send(method, &url, &headers, body).await.unwrap_or_else(|e| panic!("{path}: {e}"))
     }
+}
+
+/// Settings may hold secrets, so they are for their owner alone.
+fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// The binary without the settings in our own environment, of which the tests have some.
