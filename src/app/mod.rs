@@ -26,7 +26,7 @@ pub use self::listen::Inherited;
 pub use self::reload::{ReloadError, Trigger};
 use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
-use crate::config::{Config, LogFormat, Origin, UpstreamAddress, UpstreamConfig};
+use crate::config::{Config, LogFormat, Origin, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::token::{MasterKey, SigningKey};
@@ -374,15 +374,7 @@ impl Running {
 
 /// An upstream in one line: its name and where it is.
 fn described(upstream: &UpstreamConfig) -> String {
-    let servers: Vec<String> = upstream
-        .servers
-        .iter()
-        .map(|server| match server {
-            UpstreamAddress::Sample => "the built-in sample dashboard".to_owned(),
-            server => server.to_string(),
-        })
-        .collect();
-    format!("{}: {}", upstream.name, servers.join(", "))
+    format!("{}: {}", upstream.name, upstream.address())
 }
 
 fn join(thread: std::thread::JoinHandle<()>) {

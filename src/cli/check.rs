@@ -13,7 +13,7 @@ use crate::config;
 use crate::config::Config;
 use crate::config::Origin;
 use crate::config::RouteConfig;
-use crate::config::UpstreamAddress;
+use crate::model::target::Prefixes;
 use crate::policy::Enforce;
 use crate::policy::Rule;
 use crate::policy::When;
@@ -69,12 +69,22 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
 fn route_lines(route: &RouteConfig, config: &Config) -> Vec<String> {
     let hosts = if route.hosts.is_empty() { "any host".to_owned() } else { route.hosts.join(", ") };
     let (name, address) = upstream(route, config);
-    let mut lines = vec![format!("route {}: {hosts}, {} -> {name} ({address})", route.name, route.path)];
+    let path = &route.path;
+    let renamed = route.prefixes.as_ref().map_or_else(String::new, renamed);
+    let mut lines = vec![format!("route {}: {hosts}, {path} -> {name} ({address}){renamed}", route.name)];
     for (index, rule) in route.policy.rules.iter().enumerate() {
         lines.push(format!("  {}. {}: {}", index + 1, rule.name, sentence(rule)));
     }
     lines.push(format!("  otherwise: refused{}", kept(route.policy.enforce)));
     lines
+}
+
+/// What becomes of paths on the way to the upstream.
+fn renamed(prefixes: &Prefixes) -> String {
+    let said = |word: &str, prefix: &str| {
+        if prefix.is_empty() { String::new() } else { format!(", {word} {prefix}") }
+    };
+    said("without", prefixes.stripped()) + &said("below", prefixes.added())
 }
 
 fn sentence(rule: &Rule) -> String {
@@ -119,6 +129,8 @@ fn route_value(route: &RouteConfig, config: &Config) -> Value {
         "path": route.path,
         "upstream": upstream,
         "upstream_address": address,
+        "strip_prefix": route.prefixes.as_ref().map(Prefixes::stripped),
+        "add_prefix": route.prefixes.as_ref().map(Prefixes::added),
         "rules": rules.collect::<Vec<_>>(),
         "enforce": route.policy.enforce.as_str(),
     })
@@ -143,16 +155,7 @@ fn upstream(route: &RouteConfig, config: &Config) -> (String, String) {
     let Some(upstream) = route.upstream.and_then(|index| config.upstreams.get(index)) else {
         return ("-".to_owned(), "-".to_owned());
     };
-    let address: Vec<String> = upstream
-        .servers
-        .iter()
-        .map(|server| match server {
-            UpstreamAddress::Sample => "built-in sample".to_owned(),
-            server => server.url(upstream.protocol),
-        })
-        .collect();
-    let address = address.join(", ");
-    (upstream.name.clone(), address)
+    (upstream.name.clone(), upstream.address())
 }
 
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {

@@ -101,8 +101,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
     let server = server(root.server, listeners, &public_url, reader);
     let session = session(root.session, &public_url, reader);
     let forward_auth = forward_auth(root.forward_auth, &server, reader);
-    let own = listen::socket_addresses(&server.listeners);
-    let mut upstreams = upstream::upstreams(root.upstreams, &own, forward_auth.is_on(), reader);
+    let mut upstreams = upstream::upstreams(root.upstreams, &server.listeners, forward_auth.is_on(), reader);
     identity::check_names(&forward_auth.identity, &root.keys.header, "forward_auth", reader);
     for upstream in &upstreams {
         if let Some(config) = &upstream.config {

@@ -192,15 +192,6 @@ pub(super) fn open(listeners: &[ListenerConfig]) -> (Option<&ListenAddress>, Opt
     (first(true), first(false))
 }
 
-/// The IP addresses among the listeners.
-pub(super) fn socket_addresses(listeners: &[ListenerConfig]) -> Vec<SocketAddr> {
-    let address = |listener: &ListenerConfig| match listener.address {
-        ListenAddress::Tcp(address) => Some(address),
-        _ => None,
-    };
-    listeners.iter().filter_map(address).collect()
-}
-
 /// A network whose peers are believed; `unix` stands for those on socket files.
 pub(super) fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
     const ADVICE: &str = "write the addresses of your own proxies, such as \"10.1.2.3\" or \"10.1.0.0/16\"";

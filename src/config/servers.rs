@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::StatusCode;
 use http::uri::PathAndQuery;
 
-use super::UpstreamProtocol;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Reader, join};
 use super::section::{Kind, Section};
 use super::settings::{Health, Upstream};
 use super::values::FromText;
+use super::{UpstreamConfig, UpstreamProtocol};
 
 /// Most servers of one upstream.
 const MOST: usize = 64;
@@ -65,6 +65,17 @@ impl fmt::Display for UpstreamAddress {
             Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
             Self::Unix { path } => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+impl UpstreamConfig {
+    /// Where its servers are, for people.
+    pub fn address(&self) -> String {
+        let servers = self.servers.iter().map(|server| match server {
+            UpstreamAddress::Sample => "built-in sample".to_owned(),
+            server => server.url(self.protocol),
+        });
+        servers.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Upstreams, checked against each other and against our own addresses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::identity;
 use super::reader::{Reader, join};
@@ -9,7 +9,10 @@ use super::servers;
 use super::settings::Paths;
 use super::settings::Upstream;
 use super::values::PathOptIn;
-use super::{Timeouts, TlsFiles, UpstreamAddress, UpstreamConfig, UpstreamProtocol, UpstreamTls};
+use super::{
+    ListenAddress, ListenerConfig, Timeouts, TlsFiles, UpstreamAddress, UpstreamConfig, UpstreamProtocol,
+    UpstreamTls,
+};
 use crate::model::target::PathOptIns;
 
 /// An upstream that routes may name; without `config` only if a problem was noted.
@@ -21,7 +24,7 @@ pub(super) struct Named {
 
 pub(super) fn upstreams(
     written: Vec<Upstream>,
-    listen: &[SocketAddr],
+    listeners: &[ListenerConfig],
     forward_auth: bool,
     reader: &mut Reader,
 ) -> Vec<Named> {
@@ -37,7 +40,7 @@ pub(super) fn upstreams(
     for upstream in written {
         let path = upstream.place().to_owned();
         let name = upstream.name.0.as_ref().map(|name| name.0.clone());
-        let config = upstream_config(upstream, listen, reader);
+        let config = upstream_config(upstream, listeners, reader);
         let Some(name) = name else { continue };
         if named.iter().any(|other| other.name == name) {
             reader.problem(
@@ -51,15 +54,21 @@ pub(super) fn upstreams(
     named
 }
 
-fn upstream_config(upstream: Upstream, listen: &[SocketAddr], reader: &mut Reader) -> Option<UpstreamConfig> {
+fn upstream_config(
+    upstream: Upstream,
+    listeners: &[ListenerConfig],
+    reader: &mut Reader,
+) -> Option<UpstreamConfig> {
     let (addresses, cleartext_http2) = servers::servers(&upstream, reader)?;
     let secure = addresses.iter().any(UpstreamAddress::is_secure);
-    let is_ours = |server: &UpstreamAddress| match server {
-        UpstreamAddress::Tcp { host, port, .. } => {
-            listen.iter().any(|own| own.port() == *port && reaches(host, own.ip()))
+    let leads_to = |server: &UpstreamAddress, own: &ListenAddress| match (server, own) {
+        (UpstreamAddress::Tcp { host, port, .. }, ListenAddress::Tcp(own)) => {
+            own.port() == *port && reaches(host, own.ip())
         }
-        UpstreamAddress::Sample | UpstreamAddress::Unix { .. } => false,
+        (UpstreamAddress::Unix { path }, ListenAddress::Unix(own)) => path == own,
+        _ => false,
     };
+    let is_ours = |server: &UpstreamAddress| listeners.iter().any(|own| leads_to(server, &own.address));
     if addresses.iter().any(is_ours) {
         let place = servers::place(&upstream, reader);
         reader.problem(&place, "is the gateway itself", "write the address of the server behind it");

@@ -234,6 +234,33 @@ async fn there_is_one_checker_whatever_the_number_of_threads() {
     drop(gateway);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_end_with_the_configuration_that_wanted_them() {
+    let (a, b) = (Upstream::spawn().await, Upstream::spawn().await);
+    let settings = |upstream: &Upstream| {
+        let health = "health = { path = \"/health\", interval = \"1s\" }";
+        format!(
+            "[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{health}\n[[routes]]\nupstream = \"app\"\n",
+            upstream.url()
+        )
+    };
+    let gateway = Gateway::configured(&settings(&a)).await;
+    let wait_for = async |upstream: &Upstream, times: usize| {
+        let waiting = async {
+            while upstream.count() < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("a check", waiting).await;
+    };
+    wait_for(&a, 1).await;
+    gateway.reload(&settings(&b)).await.unwrap();
+    wait_for(&b, 2).await;
+    let before = a.begun();
+    wait_for(&b, 4).await;
+    assert_eq!(a.begun(), before, "the old server is still asked");
+}
+
 /// What a Unix socket heard: path, host, version.
 type Heard = Arc<Mutex<Vec<(String, String, Version)>>>;
 

@@ -55,25 +55,26 @@ async fn the_first_event_of_a_stream_arrives_at_once_and_silence_does_not_end_it
         }
     })
     .await;
-    let gateway = Gateway::spawn(&format!("http://{upstream}"), ROUTES).await;
-    let mut client = TcpStream::connect(gateway.address).await.unwrap();
-    client
-        .write_all(b"GET /public/events HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n")
-        .await
-        .unwrap();
-    let head = within("the head", read_answer_to(&mut client, true)).await;
-    assert_eq!(head.status, 200);
-    let mut delays = Vec::new();
-    for event in 1..=3 {
-        more.send(event).unwrap();
-        let mut chunk = [0; 17];
-        within("an event", client.read_exact(&mut chunk)).await.unwrap();
-        assert_eq!(chunk.to_ascii_lowercase(), b"c\r\ndata: event\n\r\n");
-        let sent = sendings.recv().await.unwrap();
-        delays.push(sent.elapsed());
+    let gateway = Gateway::spawn(&format!("http://{upstream}"), &crate::sub_path::routes()).await;
+    for path in ["/public/events", "/apps/phoenix/public/events"] {
+        more.send(0).unwrap();
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let head = within("the head", read_answer_to(&mut client, true)).await;
+        assert_eq!(head.status, 200);
+        let mut delays = Vec::new();
+        for event in 1..=3 {
+            more.send(event).unwrap();
+            let mut chunk = [0; 17];
+            within("an event", client.read_exact(&mut chunk)).await.unwrap();
+            assert_eq!(chunk.to_ascii_lowercase(), b"c\r\ndata: event\n\r\n");
+            let sent = sendings.recv().await.unwrap();
+            delays.push(sent.elapsed());
+        }
+        // Generous against a busy machine; a buffering proxy would wait for more bytes or the end, for ever.
+        assert!(delays.iter().any(|delay| *delay < Duration::from_millis(50)), "{delays:?}");
     }
-    // Generous against a busy machine; a buffering proxy would wait for more bytes or the end, that is, for ever.
-    assert!(delays.iter().any(|delay| *delay < Duration::from_millis(50)), "{delays:?}");
 }
 
 /// D06: bodies larger than memory.
@@ -193,6 +194,15 @@ path = "/"
 rules = [ { name = "calls", grpc = "test.Echo/*", allow = "agent" } ]
 "#;
 
+/// The same below a prefix, where the path takes the place of the method.
+const GRPC_ROUTE_BELOW: &str = r#"
+[[routes]]
+upstream = "app"
+path = "/app"
+strip_prefix = "/app"
+rules = [ { name = "calls", path = "/app/test.Echo", allow = "agent" } ]
+"#;
+
 /// A gRPC message frame.
 pub fn message(text: &str) -> Bytes {
     let mut frame = vec![0];
@@ -222,7 +232,7 @@ async fn grpc_passes_with_its_trailers_and_is_refused_in_its_own_words() {
     let upstream = hyper_upstream(|request| async move {
         assert_eq!(request.version(), Version::HTTP_2);
         assert_eq!(request.headers().get("te"), Some(&HeaderValue::from_static("trailers")));
-        assert_eq!(request.uri().authority().unwrap(), "app.example");
+        assert_eq!(request.uri(), "http://app.example/test.Echo/Say");
         assert!(request.headers().get("authorization").is_none());
         let mut body = request.into_body();
         let mut frames = Vec::new();
@@ -240,29 +250,38 @@ async fn grpc_passes_with_its_trailers_and_is_refused_in_its_own_words() {
         response
     })
     .await;
-    let gateway = Gateway::spawn(&format!("h2c://{upstream}"), GRPC_ROUTE).await;
-    let agent = gateway.system_key("agent", Role::Agent).await;
-    let viewer = gateway.system_key("viewer", Role::Viewer).await;
-    let mut client = http2(gateway.address).await;
+    for (prefix, route) in [("", GRPC_ROUTE), ("/app", GRPC_ROUTE_BELOW)] {
+        let gateway = Gateway::spawn(&format!("h2c://{upstream}"), route).await;
+        let agent = gateway.system_key("agent", Role::Agent).await;
+        let viewer = gateway.system_key("viewer", Role::Viewer).await;
+        let mut client = http2(gateway.address).await;
 
-    let response =
-        within("an answer", client.send_request(grpc_call("/test.Echo/Say", Some(&agent)))).await.unwrap();
-    assert_eq!(response.status(), 200);
-    let collected = within("the body", response.into_body().collect()).await.unwrap();
-    assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
-    assert_eq!(collected.to_bytes(), [message("one"), message("two")].concat());
+        let response = within(
+            "an answer",
+            client.send_request(grpc_call(&format!("{prefix}/test.Echo/Say"), Some(&agent))),
+        )
+        .await
+        .unwrap();
+        assert_eq!(response.status(), 200);
+        let collected = within("the body", response.into_body().collect()).await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
+        assert_eq!(collected.to_bytes(), [message("one"), message("two")].concat());
 
-    for (key, path, status) in [
-        (None, "/test.Echo/Say", "16"),
-        (Some("dw_s_nonsense"), "/test.Echo/Say", "16"),
-        (Some(viewer.as_str()), "/test.Echo/Say", "7"),
-        (Some(agent.as_str()), "/test.Other/Say", "7"),
-    ] {
-        let response = within("a refusal", client.send_request(grpc_call(path, key))).await.unwrap();
-        assert_eq!(response.status(), 200, "{path} {key:?}");
-        assert_eq!(response.headers()["grpc-status"], status, "{path}");
-        assert_eq!(response.headers()["content-type"], "application/grpc");
-        assert!(response.body().is_end_stream(), "trailers only");
+        for (key, path, status) in [
+            (None, "/test.Echo/Say", "16"),
+            (Some("dw_s_nonsense"), "/test.Echo/Say", "16"),
+            (Some(viewer.as_str()), "/test.Echo/Say", "7"),
+            (Some(agent.as_str()), "/test.Other/Say", "7"),
+        ] {
+            let response =
+                within("a refusal", client.send_request(grpc_call(&format!("{prefix}{path}"), key)))
+                    .await
+                    .unwrap();
+            assert_eq!(response.status(), 200, "{path} {key:?}");
+            assert_eq!(response.headers()["grpc-status"], status, "{path}");
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert!(response.body().is_end_stream(), "trailers only");
+        }
     }
 }
 

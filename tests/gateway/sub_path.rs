@@ -11,7 +11,7 @@ use crate::support::raw::{Answer, read_answer, read_head};
 use crate::support::{Gateway, Upstream, exchange, within};
 
 /// The standard routes, and the same below `/apps/phoenix`, which the upstream does not see.
-fn routes() -> String {
+pub fn routes() -> String {
     let below = ROUTES.replace("path = \"/", "path = \"/apps/phoenix/").replace("phoenix/\"", "phoenix\"");
     format!("{ROUTES}{}", below.replace("upstream", "strip_prefix = \"/apps/phoenix\"\nupstream"))
 }

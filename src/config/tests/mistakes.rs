@@ -159,6 +159,12 @@ fn each_mistake_about_upstreams_is_named_with_line_and_remedy() {
     check("url = \"http://u:p@h\"", "upstreams[0].url", 3, "http://HOST:PORT");
     check("url = \"unix:run/a\"", "upstreams[0].url", 3, "unix:/run/app.sock");
     check(&format!("url = \"unix:/{}\"", "a".repeat(107)), "upstreams[0].url", 3, "unix:/run/app.sock");
+    check(
+        "url = \"unix:/run/own\"\n[server]\nlisten = [\"127.0.0.1:8080\", \"unix:/run/own\"]",
+        "upstreams[0].url",
+        3,
+        "behind it",
+    );
     check("url = \"http+unix:/run/a\"", "upstreams[0].url", 3, "h2c+unix:/PATH");
     check("servers = []", "upstreams[0].servers", 3, "http://127.0.0.1:6006");
     check("url = \"http://h\"\nservers = [\"http://i\"]", "upstreams[0].url", 3, "keep one");

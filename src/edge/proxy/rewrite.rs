@@ -46,36 +46,11 @@ impl WayBack<'_> {
         replace(headers, &SET_COOKIE, |value| self.cookie(value.as_bytes()));
     }
 
-    /// A reference (RFC 3986, 4.1), where the client would not come to the right place by itself. Relative
-    /// ones stay relative to the origin; foreign origins stay as they are.
     fn reference(&self, text: &str) -> Option<String> {
-        let asked = self.asked()?;
-        let sent = self.sent_url()?;
-        let meant = sent.join(text).ok()?;
-        if ![&asked, &sent].into_iter().chain(&self.upstream.places).any(|own| same_origin(own, &meant)) {
-            return None;
-        }
-        let path = match self.prefixes {
-            Some(prefixes) => prefixes.returned(meant.path()),
-            None => Some(Cow::Borrowed(meant.path())),
-        };
-        let mut nowhere = sent.clone();
-        nowhere.set_host(Some(NOWHERE)).ok()?;
-        let names_origin = nowhere.join(text).ok()?.host_str() != Some(NOWHERE);
-        let mut renamed = if names_origin {
-            [self.client_origin().as_ref(), path.as_deref().unwrap_or(meant.path())].concat()
-        } else {
-            let path = path?;
-            // Two slashes would begin another host.
-            [if path.starts_with("//") { "/." } else { "" }, path.as_ref()].concat()
-        };
-        for (mark, part) in [('?', meant.query()), ('#', meant.fragment())] {
-            if let Some(part) = part {
-                renamed.push(mark);
-                renamed.push_str(part);
-            }
-        }
-        (asked.join(text) != asked.join(&renamed)).then_some(renamed)
+        let (asked, sent) = (self.asked()?, self.sent_url()?);
+        let there =
+            There { asked: &asked, sent: &sent, places: &self.upstream.places, prefixes: self.prefixes };
+        there.returned(text, &self.client_origin())
     }
 
     /// A cookie: its path is renamed, and a domain that only the upstream itself is in goes.
@@ -155,6 +130,47 @@ impl WayBack<'_> {
     }
 }
 
+/// Where a request was asked for and where it was sent, to read references by.
+struct There<'a> {
+    asked: &'a Url,
+    sent: &'a Url,
+    places: &'a [Url],
+    prefixes: Option<&'a Prefixes>,
+}
+
+impl There<'_> {
+    /// A reference (RFC 3986, 4.1), where the client would not come to the right place by itself. Relative
+    /// ones stay relative to the origin; foreign origins stay as they are.
+    fn returned(&self, text: &str, client_origin: &str) -> Option<String> {
+        let meant = self.sent.join(text).ok()?;
+        let mut own = [self.asked, self.sent].into_iter().chain(self.places);
+        if !own.any(|own| same_origin(own, &meant)) {
+            return None;
+        }
+        let path = match self.prefixes {
+            Some(prefixes) => prefixes.returned(meant.path()),
+            None => Some(Cow::Borrowed(meant.path())),
+        };
+        let mut nowhere = self.sent.clone();
+        nowhere.set_host(Some(NOWHERE)).ok()?;
+        let names_origin = nowhere.join(text).ok()?.host_str() != Some(NOWHERE);
+        let mut renamed = if names_origin {
+            [client_origin, path.as_deref().unwrap_or(meant.path())].concat()
+        } else {
+            let path = path?;
+            // Two slashes would begin another host.
+            [if path.starts_with("//") { "/." } else { "" }, path.as_ref()].concat()
+        };
+        for (mark, part) in [('?', meant.query()), ('#', meant.fragment())] {
+            if let Some(part) = part {
+                renamed.push(mark);
+                renamed.push_str(part);
+            }
+        }
+        (self.asked.join(text) != self.asked.join(&renamed)).then_some(renamed)
+    }
+}
+
 fn same_origin(one: &Url, other: &Url) -> bool {
     one.origin() == other.origin()
 }
@@ -201,4 +217,87 @@ fn refresh_parts(text: &str) -> Option<(&str, &str, &str)> {
     let before = text.get(..address_at)?;
     let after = text.get(address_at + address.len()..)?;
     (!address.is_empty()).then_some((before, address, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What browsers and servers have read differently.
+    const PIECES: &[&str] = &[
+        "/",
+        "//",
+        "///",
+        "\\",
+        "/\\",
+        ".",
+        "..",
+        "/./",
+        "/../",
+        "%2e%2e",
+        "%2f",
+        "@",
+        ":",
+        ":80",
+        ":8443",
+        "?",
+        "#",
+        ";",
+        " ",
+        "\t",
+        "http:",
+        "https:",
+        "HTTP://",
+        "javascript:",
+        "data:",
+        "app.example",
+        "127.0.0.1:6006",
+        "evil.example",
+        "user@",
+        "base",
+        "app",
+        "/base",
+        "/app",
+        "x",
+        "\u{e9}",
+        "%",
+        "[::1]",
+        "\u{3002}",
+    ];
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_renamed_stays_with_the_client_and_nothing_else_becomes_the_clients(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..8),
+            strip in proptest::sample::select(&["", "/app", "/a/b"][..]),
+            add in proptest::sample::select(&["", "/base"][..]),
+            sent in proptest::sample::select(&["/", "/x", "/base", "/base/x/"][..]),
+        ) {
+            let text = pieces.concat();
+            let prefixes = Prefixes::new(strip, add);
+            let (asked, sent) = (url(&format!("https://app.example:8443{strip}/d")), url("http://app.example:8443").join(sent).unwrap());
+            let places = [url("http://127.0.0.1:6006")];
+            let there = There { asked: &asked, sent: &sent, places: &places, prefixes: prefixes.as_ref() };
+            let Some(renamed) = there.returned(&text, "https://app.example:8443") else { return Ok(()) };
+            let target = asked.join(&renamed).expect("what is written can be read");
+            prop_assert!(same_origin(&target, &asked), "{text:?} became {renamed:?}");
+            let meant = sent.join(&text).unwrap();
+            prop_assert!(meant.host_str() != Some("evil.example"), "{text:?} became {renamed:?}");
+            prop_assert_eq!(target.query(), meant.query());
+            prop_assert!(HeaderValue::try_from(renamed).is_ok());
+        }
+
+        #[test]
+        fn a_refresh_is_split_around_its_address_without_loss(text in "[ -~]{0,24}|[0-9]{1,2}[;, ]{0,2}(url|URL)?[ =]{0,2}['\"]?[a-z/'\" ]{0,8}") {
+            if let Some((before, address, after)) = refresh_parts(&text) {
+                prop_assert_eq!([before, address, after].concat(), text);
+            }
+        }
+    }
 }
