@@ -154,13 +154,18 @@ impl Foundation {
         self.resolver.lookups()
     }
 
-    /// Makes everything of a configuration that depends on it. It is to be put into effect at once.
+    /// From now on, what has ended is tidied up as these sessions say.
+    pub(super) fn tidy_by(&self, sessions: Sessions) {
+        self.sessions.send_replace(sessions);
+    }
+
+    /// Makes everything of a configuration that depends on it. Nothing of it is in effect yet.
     pub(super) async fn generation(
         &self,
         number: u64,
         mut config: Config,
         certificates: Certificates,
-    ) -> Result<Generation, StartError> {
+    ) -> Result<(Generation, Sessions), StartError> {
         self.sample.serve(&mut config).await?;
         // It was of use at the first start only.
         config.login.admin_password = None;
@@ -178,7 +183,6 @@ impl Foundation {
             self.revocations.clone(),
             Arc::clone(clock),
         );
-        self.sessions.send_replace(sessions.clone());
         let login = Login::new(
             store.clone(),
             self.passwords.clone(),
@@ -190,12 +194,12 @@ impl Foundation {
         let resolver = Arc::new(self.resolver.asking(sessions.clone(), self.api_keys.clone()));
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
         let accounts = self.accounts.clone();
-        let services = Services { login, sessions, handovers, accounts, own_keys };
+        let services = Services { login, sessions: sessions.clone(), handovers, accounts, own_keys };
         let site = Site::new(config.public_url.clone(), &config.session);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(self.key.derive("bounce cookie"), Arc::clone(clock));
         let web = Web::new(site.clone(), &config.login, services, hosts, bounces);
-        Ok(Generation {
+        let generation = Generation {
             number,
             shared: Shared {
                 site: Arc::new(site),
@@ -225,6 +229,7 @@ impl Foundation {
             upstreams,
             checks,
             config,
-        })
+        };
+        Ok((generation, sessions))
     }
 }

@@ -236,7 +236,8 @@ impl Running {
         let watching = tokio::spawn(foundation.revocations.clone().watch());
         wait_until_fresh(&foundation.revocations).await?;
         let upstreams = config.upstreams.iter().map(described).collect();
-        let generation = Arc::new(foundation.generation(1, config, certificates).await?);
+        let (generation, _) = foundation.generation(1, config, certificates).await?;
+        let generation = Arc::new(generation);
 
         let (phase, phases) = watch::channel(Phase::Running);
         let (closing, closings) = watch::channel(false);

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::signal::unix::Signal;
 use tokio::sync::Mutex;
 use tokio::task::block_in_place;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::foundation::{Certificates, Foundation};
 use super::{StartError, settings};
@@ -24,6 +24,9 @@ use crate::service::audit::Load;
 /// How often the files are looked at. A change counts once two looks in a row saw the same: a file that is
 /// being written is left alone, since half of it may well be a configuration.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// One that was refused only because the store did not answer is tried again after this.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why a configuration is not put into effect.
 #[derive(Debug, thiserror::Error)]
@@ -103,13 +106,12 @@ impl Reloader {
         let certificates = block_in_place(|| Certificates::read(&config, self.held.as_ref()))?;
         let acceptor = certificates.acceptor.clone();
         let number = current.number + 1;
-        let generation = Arc::new(self.foundation.generation(number, config, certificates).await?);
-        self.foundation
-            .audit
-            .configuration(Load::Reload, &generation.config)
-            .await
-            .map_err(StartError::from)?;
+        let written = config.clone();
+        let (generation, sessions) = self.foundation.generation(number, config, certificates).await?;
+        self.foundation.audit.configuration(Load::Reload, &written).await.map_err(StartError::from)?;
         // From here on nothing fails.
+        let generation = Arc::new(generation);
+        self.foundation.tidy_by(sessions);
         for warning in &generation.config.warnings {
             tracing::warn!("{warning}");
         }
@@ -154,13 +156,15 @@ impl Reloader {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = origin.read_from();
+        let mut again: Option<Instant> = None;
         loop {
             let trigger = tokio::select! {
                 _ = hangup.recv() => Trigger::Signal,
                 _ = looks.tick() => {
                     let look = block_in_place(|| origin.look());
                     let stands_still = look == std::mem::replace(&mut last, look.clone());
-                    if !stands_still || look == origin.read_from() {
+                    let due = again.is_some_and(|due| due <= Instant::now());
+                    if !due && (!stands_still || look == origin.read_from()) {
                         continue;
                     }
                     Trigger::Change
@@ -170,7 +174,10 @@ impl Reloader {
                 tracing::info!("there is nothing to reload: the gateway was started without a file");
                 continue;
             }
-            if self.reload(&mut origin, trigger).await.is_ok()
+            let outcome = self.reload(&mut origin, trigger).await;
+            let waits = matches!(outcome, Err(ReloadError::Setup(StartError::Service(_))));
+            again = waits.then(|| Instant::now() + TRY_AGAIN);
+            if outcome.is_ok()
                 && let Some(set_level) = &set_level
             {
                 set_level(&self.current.lock().await.config.log.level);

@@ -11,6 +11,7 @@ use crate::model::jwt::RotatingKeys;
 use crate::model::principal::{Principal, Proof};
 use crate::model::target::RequestTarget;
 use crate::model::time::Timestamp;
+use crate::model::token::TokenDigest;
 use crate::policy::PathPattern;
 
 /// Applications whose headers are remembered with one identity.
@@ -24,6 +25,8 @@ pub struct Identity {
     /// The principal's subject, as logs say it.
     pub subject: String,
     scope: Vec<PathPattern>,
+    /// The token of the settings that was shown, if it was one.
+    pub(super) token: Option<TokenDigest>,
     /// When it was last used, here.
     pub(super) seen: Cell<Timestamp>,
     /// Up to when its use is written down.
@@ -43,11 +46,22 @@ impl Identity {
         Self {
             subject: principal.subject(),
             scope,
+            token: None,
             seen: Cell::new(seen),
             written: Cell::new(written),
             prepared: RefCell::default(),
             principal,
         }
+    }
+
+    /// Whoever shows a token that the settings name.
+    pub(super) fn of_token(principal: Principal, token: TokenDigest) -> Self {
+        Self { token: Some(token), ..Self::of(principal) }
+    }
+
+    /// Whether it was recognised by the settings, not by the store.
+    pub fn is_token(&self) -> bool {
+        self.token.is_some()
     }
 
     /// Somebody of whom nothing is remembered.

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::authenticator::Identity;
 use crate::config::{Config, TokenConfig};
 use crate::model::principal::{Principal, PrincipalKind, Proof};
-use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 
 /// The tokens of one configuration, with whom each stands for.
@@ -25,7 +23,7 @@ impl OwnTokens {
     pub fn new(config: &Config) -> Self {
         let mut tokens = Self::default();
         for (at, token) in config.tokens.iter().enumerate() {
-            tokens.identities.push(Rc::new(Identity::new(Arc::new(principal(token)), Timestamp(0))));
+            tokens.identities.push(Rc::new(Identity::of_token(principal(token), token.digest)));
             if matches!(token.kind, PrincipalKind::BreakGlass { .. }) {
                 tokens.break_glass.push((token.digest, at));
             } else {
@@ -48,9 +46,10 @@ impl OwnTokens {
         matching.or_else(|| self.imported.get(&digest.to_text()).copied())
     }
 
-    /// Whom a token stands for that was accepted before, if the settings still name it.
+    /// Whom a token stands for that was accepted before, if the settings still name it with the same value.
     pub fn renew(&self, identity: &Identity) -> Option<Rc<Identity>> {
-        self.identities.iter().find(|own| own.subject == identity.subject).cloned()
+        let is_same = |own: &&Rc<Identity>| own.subject == identity.subject && own.token == identity.token;
+        self.identities.iter().find(is_same).cloned()
     }
 
     /// Whom a token stands for.

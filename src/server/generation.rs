@@ -56,22 +56,34 @@ pub(super) struct Lasting {
 /// What a thread serves with now.
 pub struct Current {
     lasting: Lasting,
+    streams: Rc<Streams>,
     dispatch: RefCell<Rc<Dispatch>>,
     limits: Cell<ConnectionLimits>,
 }
 
 impl Current {
+    /// To be called on the thread itself.
     pub(super) fn new(lasting: Lasting, generation: &Generation) -> Self {
-        let dispatch = RefCell::new(Rc::new(dispatch(&lasting, generation)));
-        Self { dispatch, limits: Cell::new(ConnectionLimits::new(&generation.config.server)), lasting }
+        let gate = gate(&lasting, generation);
+        let streams = Streams::new(Rc::clone(&gate), slow_bounds(generation));
+        tokio::task::spawn_local(Rc::clone(&streams).watch());
+        let dispatch = dispatch(&lasting, Rc::clone(&streams), gate, generation);
+        Self {
+            lasting,
+            streams,
+            dispatch: RefCell::new(Rc::new(dispatch)),
+            limits: Cell::new(ConnectionLimits::new(&generation.config.server)),
+        }
     }
 
     /// Goes over to a generation. What is under way ends with what it began with; then the connections that
     /// only the old one held are closed.
     pub(super) fn adopt(&self, generation: &Generation) {
-        let dispatch = Rc::new(dispatch(&self.lasting, generation));
+        let gate = gate(&self.lasting, generation);
+        let dispatch = dispatch(&self.lasting, Rc::clone(&self.streams), Rc::clone(&gate), generation);
         self.limits.set(ConnectionLimits::new(&generation.config.server));
-        let old = self.dispatch.replace(dispatch);
+        let old = self.dispatch.replace(Rc::new(dispatch));
+        self.streams.succeed(gate, slow_bounds(generation));
         drop(old);
     }
 
@@ -86,11 +98,19 @@ impl Current {
     }
 }
 
-fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
-    let Generation { config, shared, authenticator, keys, upstreams, .. } = generation;
-    let authenticator =
-        Authenticator::new(authenticator.clone(), generation.number, Rc::clone(&lasting.remembering));
-    let gate = Rc::new(Gate::new(config, authenticator, keys.clone()));
+fn slow_bounds(generation: &Generation) -> SlowBounds {
+    let server = &generation.config.server;
+    SlowBounds { body: server.body_pace, write: server.write_timeout }
+}
+
+fn gate(lasting: &Lasting, generation: &Generation) -> Rc<Gate> {
+    let Generation { number, config, authenticator, keys, .. } = generation;
+    let authenticator = Authenticator::new(authenticator.clone(), *number, Rc::clone(&lasting.remembering));
+    Rc::new(Gate::new(config, authenticator, keys.clone()))
+}
+
+fn dispatch(lasting: &Lasting, streams: Rc<Streams>, gate: Rc<Gate>, generation: &Generation) -> Dispatch {
+    let Generation { config, shared, upstreams, .. } = generation;
     let upstreams = config
         .upstreams
         .iter()
@@ -98,11 +118,7 @@ fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
         .map(|(upstream, parts)| Rc::new(Upstream::new(upstream, parts)))
         .collect();
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
-    let server = &config.server;
-    let bounds = SlowBounds { body: server.body_pace, write: server.write_timeout };
-    let streams = Streams::new(Rc::clone(&gate), bounds);
-    tokio::task::spawn_local(Streams::watch(Rc::downgrade(&streams)));
-    let proxy = Proxy::new(gate, streams, upstreams, server, lasting.closing.clone());
+    let proxy = Proxy::new(gate, streams, upstreams, &config.server, lasting.closing.clone());
     let log = config.log.access.then(|| Rc::clone(&lasting.log));
     Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused))
 }

@@ -447,3 +447,32 @@ pub async fn flood() -> Patient {
     .await;
     Patient { address, ended }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_the_settings_are_not_taken_for_one_another() {
+    let upstream = patient().await;
+    let tokens = ["q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=", "Wm4Tz0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/="];
+    let gateway = Gateway::spawn(
+        &upstream.url(),
+        &format!(
+            "[[keys.imported]]\nname = \"here\"\nrole = \"viewer\"\n\
+             ring = '[{{ \"name\": \"one\", \"key\": \"{}\" }}, {{ \"name\": \"two\", \"key\": \"{}\" }}]'\n\
+             [[routes]]\nupstream = \"app\"\nrules = [{{ path = \"/socket\", allow = \"key:one\" }},\n\
+             {{ path = \"/events\", allow = \"key:two\" }}, {{ path = \"/data\", allow = \"viewer\" }}]\n",
+            tokens[0], tokens[1]
+        ),
+    )
+    .await;
+    let mut one = open(gateway.address, "/socket", &bearer(tokens[0])).await;
+    let mut two = open(gateway.address, "/events", &bearer(tokens[1])).await;
+    // Somebody else loses a right: everyone is looked at again.
+    let (key, id) = gateway.key_with("other", Role::Viewer, None, KeyScope::default()).await;
+    let mut other = open(gateway.address, "/silent", &bearer(&key)).await;
+    assert_eq!(read_answer(&mut other).await.status, 403);
+    assert!(gateway.keys.revoke(&id, "test").await.unwrap());
+    gateway.settle().await;
+    assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 401);
+    assert!(lives(&mut one).await);
+    let nothing = tokio::time::timeout(Duration::from_millis(1500), two.read(&mut [0; 8])).await;
+    assert!(nothing.is_err(), "it ended");
+}

@@ -324,13 +324,14 @@ async fn long_lived(words: tokio::sync::watch::Receiver<usize>) -> std::net::Soc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_streams_and_tunnels_live_on_while_new_requests_go_elsewhere() {
+async fn open_streams_live_on_while_new_requests_go_elsewhere_and_end_with_their_key() {
     let (tell, words) = tokio::sync::watch::channel(0);
     let old = long_lived(words).await;
     let other = Upstream::spawn().await;
     let old_text = format!("[[upstreams]]\nname = \"app\"\nurl = \"http://{old}\"\n{OPEN}");
     let gateway = Gateway::configured(&old_text).await;
-    let key = bearer(&gateway.system_key("viewer", Role::Viewer).await);
+    let (key, id) = gateway.key_with("viewer", Role::Viewer, None, KeyScope::default()).await;
+    let key = bearer(&key);
     let mut events = TcpStream::connect(gateway.address).await.unwrap();
     let ask = format!("GET /events HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n{key}\r\n");
     events.write_all(ask.as_bytes()).await.unwrap();
@@ -357,6 +358,53 @@ async fn open_streams_and_tunnels_live_on_while_new_requests_go_elsewhere() {
         assert_eq!(gateway.get("/data", &key).await.status, if reload % 2 == 0 { 200 } else { 403 });
     }
     assert_eq!(other.count(), 5);
+    assert!(gateway.keys.revoke(&id, "test").await.unwrap());
+    for stream in [&mut events, &mut tunnel] {
+        assert!(!matches!(within("the end", stream.read(&mut [0; 64])).await, Ok(1..)), "it flows on");
+    }
+}
+
+/// Two tokens of the settings, the first of which may do more.
+const TOKENS: [(&str, &str); 2] =
+    [("on-call", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/="), ("other", "Wm4Tz0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_a_token_end_once_it_is_no_longer_named_and_no_others_do() {
+    let (tell, words) = tokio::sync::watch::channel(0);
+    let upstream = long_lived(words).await;
+    let settings = |tokens: &[(&str, &str)]| {
+        let tokens: String = tokens
+            .iter()
+            .map(|(name, token)| format!("[[break_glass]]\nname = \"{name}\"\ntoken = \"{token}\"\n"))
+            .collect();
+        format!("[[upstreams]]\nname = \"app\"\nurl = \"http://{upstream}\"\n{OPEN}{tokens}")
+    };
+    let gateway = Gateway::configured(&settings(&TOKENS)).await;
+    let (key, _) = gateway.key_with("viewer", Role::Viewer, None, KeyScope::default()).await;
+    let mut streams = Vec::new();
+    for credential in [TOKENS[0].1, TOKENS[1].1, &key] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        let ask = format!("GET /events HTTP/1.1\r\nhost: a\r\n{}\r\n", bearer(credential));
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        assert_eq!(within("the head", read_answer_to(&mut stream, true)).await.status, 200);
+        streams.push(stream);
+    }
+    let [mut first, mut second, mut by_key] = <[TcpStream; 3]>::try_from(streams).unwrap();
+    let flows = async |event: usize, streams: &mut [&mut TcpStream]| {
+        tell.send(event).unwrap();
+        for stream in streams {
+            within("an event", stream.read_exact(&mut [0; 17])).await.unwrap();
+        }
+    };
+    gateway.reload(&settings(&TOKENS)).await.unwrap();
+    flows(1, &mut [&mut first, &mut second, &mut by_key]).await;
+    gateway.reload(&settings(&TOKENS[..1])).await.unwrap();
+    assert!(!matches!(within("the end", second.read(&mut [0; 64])).await, Ok(1..)));
+    flows(2, &mut [&mut first, &mut by_key]).await;
+    // The same name for another value.
+    gateway.reload(&settings(&[(TOKENS[0].0, TOKENS[1].1)])).await.unwrap();
+    assert!(!matches!(within("the end", first.read(&mut [0; 64])).await, Ok(1..)));
+    flows(3, &mut [&mut by_key]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

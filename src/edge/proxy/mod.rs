@@ -201,6 +201,7 @@ impl Proxy {
         };
         let Arrival { target, authority, client, chain } = arrival;
         let exchange = self.streams.begin(Beginning {
+            gate: Rc::clone(&self.gate),
             standing: permit.standing(target, client, operation),
             epoch,
             http2: parts.version == Version::HTTP_2,

@@ -102,6 +102,8 @@ pub struct Source {
 
 /// What is known of an exchange when it begins.
 pub struct Beginning {
+    /// Who decided.
+    pub gate: Rc<Gate>,
     /// What was decided.
     pub standing: Standing,
     /// The epoch before its caller was identified.
@@ -118,6 +120,7 @@ pub struct Beginning {
 
 /// One exchange from its permit to its end, shared by those who carry its parts.
 pub struct Exchange {
+    gate: Rc<Gate>,
     standing: Standing,
     streams: Rc<Streams>,
     place: Cell<usize>,
@@ -256,13 +259,14 @@ impl Drop for Exchange {
     }
 }
 
-/// The open exchanges of one thread that one gate has let in, and it alone decides again: another configuration
-/// is for those who come after.
+/// The open exchanges of one thread.
 pub struct Streams {
-    gate: Rc<Gate>,
-    bounds: SlowBounds,
+    /// Of the newest configuration: says who callers are now. Each exchange is decided by the gate that let it in.
+    newest: RefCell<Rc<Gate>>,
+    bounds: Cell<SlowBounds>,
     open: RefCell<Slab<Weak<Exchange>>>,
-    doubt: Rc<Notify>,
+    doubt: Notify,
+    succession: Notify,
 }
 
 /// What is asked of clients.
@@ -283,13 +287,32 @@ struct Group {
 impl Streams {
     /// No exchange yet; `gate` decides them again.
     pub fn new(gate: Rc<Gate>, bounds: SlowBounds) -> Rc<Self> {
-        Rc::new(Self { gate, bounds, open: RefCell::default(), doubt: Rc::default() })
+        Rc::new(Self {
+            newest: RefCell::new(gate),
+            bounds: Cell::new(bounds),
+            open: RefCell::default(),
+            doubt: Notify::new(),
+            succession: Notify::new(),
+        })
+    }
+
+    /// The gate of another configuration, for those who come from now on; bounds are for all.
+    pub fn succeed(&self, gate: Rc<Gate>, bounds: SlowBounds) {
+        self.newest.replace(gate);
+        self.bounds.set(bounds);
+        self.succession.notify_one();
+    }
+
+    fn newest(&self) -> Rc<Gate> {
+        Rc::clone(&self.newest.borrow())
     }
 
     /// Registers an exchange that was just permitted.
     pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Rc<Exchange> {
-        let Beginning { standing, epoch, http2, hold, sent, announced } = beginning;
+        let Beginning { gate, standing, epoch, http2, hold, sent, announced } = beginning;
+        let raised = gate.epoch().current() != epoch;
         let exchange = Rc::new(Exchange {
+            gate,
             standing,
             streams: Rc::clone(self),
             place: Cell::new(usize::MAX),
@@ -306,51 +329,54 @@ impl Streams {
             waiting: Default::default(),
         });
         exchange.place.set(self.open.borrow_mut().insert(Rc::downgrade(&exchange)));
-        if self.gate.epoch().current() != epoch {
+        if raised {
             // A right was lost between the look at its caller and now.
             self.doubt.notify_one();
         }
         exchange
     }
 
-    /// Watches over the exchanges, until there are none and can be none. To be spawned once on their thread.
-    pub async fn watch(watched: Weak<Self>) {
-        let Some(streams) = watched.upgrade() else { return };
-        let (gate, in_doubt) = (Rc::clone(&streams.gate), Rc::clone(&streams.doubt));
-        drop(streams);
+    /// Watches over the exchanges for ever. To be spawned once on their thread.
+    pub async fn watch(self: Rc<Self>) {
         let mut sweeps = tokio::time::interval(SWEEP_EVERY);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reviewed = gate.epoch().current();
+        let mut reviewed = self.newest().epoch().current();
         loop {
-            let mut sweep = false;
+            let gate = self.newest();
+            let (mut sweep, mut succession) = (false, false);
             let doubt = tokio::select! {
                 () = gate.epoch().moved_from(reviewed) => true,
-                () = in_doubt.notified() => true,
+                () = self.doubt.notified() => true,
+                () = self.succession.notified() => { succession = true; false }
                 () = end_of_trust(gate.trusted_for()) => gate.trusted_for().is_none(),
-                _ = sweeps.tick() => {
-                    sweep = true;
-                    gate.trusted_for().is_none()
-                }
+                _ = sweeps.tick() => { sweep = true; gate.trusted_for().is_none() }
             };
-            let Some(streams) = watched.upgrade() else { return };
-            // Read before anybody is looked up: what is lost meanwhile is seen at the next turn.
-            reviewed = gate.epoch().current();
-            let open = streams.all();
+            let (gate, open) = (self.newest(), self.all());
             if sweep {
-                streams.cut_stalled(&open);
+                self.cut_stalled(&open);
             }
-            drop(streams);
-            let suspects = if doubt { open } else { expired(&gate, open) };
+            let suspects = if doubt {
+                // Read before anybody is looked up: what is lost meanwhile is seen at the next turn.
+                reviewed = gate.epoch().current();
+                open
+            } else if succession {
+                // The settings may not name the tokens any more that they named before.
+                let by_token = |identity: Rc<Identity>| identity.is_token();
+                open.into_iter().filter(|open| open.standing.identity().is_some_and(by_token)).collect()
+            } else {
+                expired(&gate, open)
+            };
             review(&gate, suspects).await;
         }
     }
 
     fn cut_stalled(&self, open: &[Rc<Exchange>]) {
+        let bounds = self.bounds.get();
         for exchange in open {
             let pace = &exchange.pace;
             // How a client of HTTP/1.1 takes its answer, the kernel knows best: `TCP_USER_TIMEOUT`.
-            if (exchange.announced && pace.sends_too_slowly(self.bounds.body))
-                || (exchange.http2 && pace.takes_nothing(self.bounds.write))
+            if (exchange.announced && pace.sends_too_slowly(bounds.body))
+                || (exchange.http2 && pace.takes_nothing(bounds.write))
             {
                 tracing::debug!(client.ip = %exchange.standing.client().address, "a client is too slow");
                 exchange.cut(End::Stalled);
@@ -407,7 +433,7 @@ async fn review_group(gate: &Gate, group: Group) -> usize {
     let mut cut = 0;
     for exchange in group.exchanges.iter().filter_map(Weak::upgrade) {
         let caller = renewed.as_ref().map(Rc::clone).map_err(|end| end.refusal());
-        if let Err(refusal) = gate.decide_again(&exchange.standing, caller) {
+        if let Err(refusal) = exchange.gate.decide_again(&exchange.standing, caller) {
             exchange.cut(End::of(&refusal));
             cut += 1;
         }
