@@ -1,6 +1,7 @@
 //! Every setting there is, described once; the file as written, before it is checked as a whole.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -66,6 +67,8 @@ section! {
         log: Log = "{}", r#"{ level = "info" }"#;
         /// The trail of who did what.
         audit: Audit = "{}", r#"{ keep = "400d" }"#;
+        /// Metrics for Prometheus.
+        metrics: Metrics = "{}", r#"{ listen = "127.0.0.1:9464" }"#;
         /// Answers to other proxies' questions.
         forward_auth: ForwardAuth = "{}", r#"{ flavours = ["nginx"] }"#;
         /// The servers behind the gateway.
@@ -274,6 +277,16 @@ section! {
     Audit {
         /// Rows are deleted when they are older than this, within a day. `0s`: never.
         keep: Span<0, {36_500 * DAY}> = r#""400d""#, r#""90d""#;
+    }
+}
+
+section! {
+    /// Metrics for Prometheus, on a listener of their own.
+    Metrics {
+        /// Where `GET /metrics` answers, and nothing else does. Whoever can connect can read them.
+        listen: Option<SocketAddr>, r#""127.0.0.1:9464""#;
+        /// Allows an address in `listen` that other machines can reach.
+        allow_remote: bool = "false", "true";
     }
 }
 

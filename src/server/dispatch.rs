@@ -37,6 +37,7 @@ use crate::gate::Trail;
 use crate::gate::explain::Explanation;
 use crate::gate::public_keys::PublicKeys;
 use crate::gate::refusal::Refusal;
+use crate::model::metrics::{CredentialKind, Open, Served, WorkerMetrics};
 use crate::model::network;
 use crate::model::principal::Client;
 use crate::model::role::Role;
@@ -91,6 +92,7 @@ pub struct Dispatch {
     pub(super) forward_auth: ForwardAuth,
     log: Option<Rc<AccessLog>>,
     refused: Rc<RefusedLog>,
+    metrics: Rc<WorkerMetrics>,
     request_prefix: String,
     request_number: Cell<u64>,
 }
@@ -126,12 +128,22 @@ impl Dispatch {
         forward_auth: ForwardAuth,
         log: Option<Rc<AccessLog>>,
         refused: Rc<RefusedLog>,
+        metrics: Rc<WorkerMetrics>,
     ) -> Self {
         let mut request_prefix = String::new();
         for byte in crate::model::token::random_bytes().into_iter().take(6) {
             _ = write!(request_prefix, "{byte:02x}");
         }
-        Self { shared, proxy, forward_auth, log, refused, request_prefix, request_number: Cell::new(0) }
+        Self {
+            shared,
+            proxy,
+            forward_auth,
+            log,
+            refused,
+            metrics,
+            request_prefix,
+            request_number: Cell::new(0),
+        }
     }
 
     /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
@@ -184,6 +196,15 @@ impl Dispatch {
                 path: &seen.path,
             },
         );
+        let duration = started.elapsed();
+        self.metrics.served(&Served {
+            route: trail.route.as_ref().map(|route| route.number),
+            decision: if trail.shadowed.is_some() { "shadow_refused" } else { decision },
+            status: response.status().as_u16(),
+            credential: credential_of(&trail),
+            code,
+            duration,
+        });
         if let Some(log) = &self.log {
             log.record(&AccessEvent {
                 time,
@@ -200,10 +221,15 @@ impl Dispatch {
                 key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
                 shadowed: trail.shadowed.as_ref().map(Refusal::code),
                 status: response.status().as_u16(),
-                duration: started.elapsed(),
+                duration,
             });
         }
         response
+    }
+
+    /// Notes that a request is open until the guard is dropped.
+    pub fn open_request(&self) -> Open {
+        self.metrics.open_request()
     }
 
     async fn route(
@@ -459,4 +485,15 @@ fn explained(trail: &Trail, decision: &'static str, code: Option<&'static str>) 
         Some(code) if decision != "allow" => Explanation::of(trail, Err((code, decision))).header(),
         _ => Explanation::of(trail, Ok(())).header(),
     })?
+}
+
+/// By what a request's sender was recognised, as it is counted.
+fn credential_of(trail: &Trail) -> CredentialKind {
+    let Some(identity) = &trail.identity else { return CredentialKind::None };
+    match (identity.principal.key_id().is_some(), identity.subject.split(':').next()) {
+        (false, Some("user")) => CredentialKind::Session,
+        (true, Some("user")) => CredentialKind::UserKey,
+        (true, Some("key")) => CredentialKind::SystemKey,
+        _ => CredentialKind::Other,
+    }
 }

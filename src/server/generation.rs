@@ -17,11 +17,13 @@ use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::proxy::Proxy;
 use crate::edge::proxy::health::Checks;
+use crate::edge::proxy::meter::Meter;
 use crate::edge::proxy::open::{SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
 use crate::model::jwt::RotatingKeys;
+use crate::model::metrics::{Registry, WorkerMetrics};
 
 /// Everything that is made of one configuration. Never changes.
 pub struct Generation {
@@ -47,6 +49,8 @@ pub(super) struct Lasting {
     pub(super) remembering: Rc<Remembering>,
     /// The thread's access log.
     pub(super) log: Rc<AccessLog>,
+    /// Where its counters are read.
+    pub(super) registry: Arc<Registry>,
     /// What it let through that would have been refused.
     pub(super) refused: Rc<RefusedLog>,
     /// True once open streams must end.
@@ -88,14 +92,22 @@ impl Current {
 
 fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
     let Generation { config, shared, authenticator, keys, upstreams, .. } = generation;
-    let authenticator =
-        Authenticator::new(authenticator.clone(), generation.number, Rc::clone(&lasting.remembering));
+    let metrics = metrics_of(&lasting.registry, config);
+    let authenticator = Authenticator::new(
+        authenticator.clone(),
+        generation.number,
+        Rc::clone(&lasting.remembering),
+        Rc::clone(&metrics),
+    );
     let gate = Rc::new(Gate::new(config, authenticator, keys.clone()));
     let upstreams = config
         .upstreams
         .iter()
         .zip(&**upstreams)
-        .map(|(upstream, parts)| Rc::new(Upstream::new(upstream, parts)))
+        .enumerate()
+        .map(|(number, (upstream, parts))| {
+            Rc::new(Upstream::new(upstream, parts, Meter::new(Rc::clone(&metrics), number)))
+        })
         .collect();
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
     let server = &config.server;
@@ -104,5 +116,12 @@ fn dispatch(lasting: &Lasting, generation: &Generation) -> Dispatch {
     tokio::task::spawn_local(Streams::watch(Rc::downgrade(&streams)));
     let proxy = Proxy::new(gate, streams, upstreams, server, lasting.closing.clone());
     let log = config.log.access.then(|| Rc::clone(&lasting.log));
-    Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused))
+    Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused), metrics)
+}
+
+/// Counters by the names of this configuration; those of former ones are kept in the sums.
+fn metrics_of(registry: &Registry, config: &Config) -> Rc<WorkerMetrics> {
+    let routes: Vec<String> = config.routes.iter().map(|route| route.name.clone()).collect();
+    let upstreams: Vec<String> = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+    registry.worker(&routes, &upstreams)
 }

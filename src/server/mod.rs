@@ -11,6 +11,7 @@ mod doctor;
 mod explain;
 pub mod generation;
 pub mod head_timeout;
+pub mod metrics;
 pub mod refused_log;
 pub mod listener;
 pub mod proxy_protocol;
