@@ -5,6 +5,7 @@ mod acme;
 mod foundation;
 mod listen;
 mod master_key;
+mod metrics;
 mod reload;
 mod sample;
 mod settings;
@@ -28,6 +29,7 @@ use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
 use crate::config::{Config, LogFormat, Origin, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
+use crate::model::metrics::Registry;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::token::{MasterKey, SigningKey};
 use crate::server::access_log;
@@ -196,6 +198,7 @@ pub struct Running {
     upkeep: Upkeep,
     watching: JoinHandle<()>,
     refused_keeper: JoinHandle<()>,
+    metrics: Option<metrics::Served>,
 }
 
 impl Running {
@@ -231,6 +234,8 @@ impl Running {
         let addresses = listeners.iter().filter_map(|listener| listener.socket.address()).collect();
         let places = listeners.iter().map(|listener| listener.socket.place()).collect();
 
+        let metrics = metrics::bind(&config).await?;
+        let started = clock.now();
         let (foundation, upkeep) = Foundation::lay(&config, clock).await?;
         let bootstrap = foundation.accounts.bootstrap(&config.login).await?;
         let watching = tokio::spawn(foundation.revocations.clone().watch());
@@ -245,7 +250,15 @@ impl Running {
         let log_format = generation.config.log.format;
         let (refusals, refused_keeper) = refused::channel(foundation.store.clone());
         let refused_keeper = tokio::spawn(refused_keeper.run()); // ends with the last worker
-        let parts = Parts { log_format, log, refusals, phase: phases.clone(), closing: closings };
+        let registry = Arc::new(Registry::default());
+        let parts = Parts {
+            log_format,
+            log,
+            refusals,
+            registry: Arc::clone(&registry),
+            phase: phases.clone(),
+            closing: closings,
+        };
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for number in 0..generation.config.server.workers.max(1) {
             let (worker, thread) = Worker::start(number, parts.clone(), Arc::clone(&generation))?;
@@ -260,8 +273,11 @@ impl Running {
             acceptors.spawn(accept);
         }
         let current = Mutex::new(generation);
+        let reloader = Arc::new(Reloader { foundation, workers, admission, tls, held, current });
+        let metrics = metrics.map(|bound| bound.serve(&reloader, registry, started));
         Ok(Self {
-            reloader: Arc::new(Reloader { foundation, workers, admission, tls, held, current }),
+            reloader,
+            metrics,
             following: None,
             addresses,
             places,
@@ -301,6 +317,11 @@ impl Running {
         &self.addresses
     }
 
+    /// Where metrics are read, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(metrics::Served::address)
+    }
+
     /// How often a credential had to be looked up in the store so far.
     pub fn lookups(&self) -> u64 {
         self.reloader.foundation.lookups()
@@ -320,6 +341,9 @@ impl Running {
         }
         for place in &self.places {
             tracing::info!("listening on {place}");
+        }
+        if let Some(address) = self.metrics_address() {
+            tracing::info!("metrics at http://{address}/metrics");
         }
         tracing::info!("ready: open {}/", public.url(""));
         match &self.bootstrap {

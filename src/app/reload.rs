@@ -106,7 +106,7 @@ impl Reloader {
         let certificates = block_in_place(|| Certificates::read(&config, self.held.as_ref()))?;
         let acceptor = certificates.acceptor.clone();
         let number = current.number + 1;
-        let written = config.clone();
+        let written = Box::new(config.clone());
         let (generation, sessions) = self.foundation.generation(number, config, certificates).await?;
         self.foundation.audit.configuration(Load::Reload, &written).await.map_err(StartError::from)?;
         // From here on nothing fails.

@@ -21,8 +21,8 @@ use super::values::Number;
 use super::weakness::{distinct, is_guessable, repeats};
 use super::{
     AuditConfig, BodyPace, Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig,
-    LogConfig, LogFormat, LoginConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles, policy_tests,
-    rules, tokens,
+    LogConfig, LogFormat, LoginConfig, MetricsConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles,
+    policy_tests, rules, tokens,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -119,6 +119,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
         tokens,
         log: log(root.log),
         audit: AuditConfig { keep: root.audit.keep.0 },
+        metrics: metrics(&root.metrics, reader),
         forward_auth,
         upstreams: upstreams.into_iter().filter_map(|upstream| upstream.config).collect(),
         warnings: std::mem::take(&mut reader.warnings),
@@ -384,6 +385,17 @@ fn session(session: settings::Session, public_url: &PublicUrl, reader: &mut Read
         cookie_same_site: session.cookie_same_site,
         cookie_domain: session.cookie_domain.map(|domain| domain.0),
     }
+}
+
+fn metrics(metrics: &settings::Metrics, reader: &mut Reader) -> MetricsConfig {
+    if metrics.listen.is_some_and(|address| !address.ip().is_loopback()) && !metrics.allow_remote {
+        reader.problem(
+            &metrics.at("listen"),
+            "can be reached from other machines, and whoever can connect reads the metrics",
+            "write a loopback address such as \"127.0.0.1:9464\", or metrics.allow_remote = true",
+        );
+    }
+    MetricsConfig { listen: metrics.listen }
 }
 
 fn log(log: settings::Log) -> LogConfig {

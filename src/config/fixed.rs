@@ -27,6 +27,7 @@ impl Config {
             ("secret", expose(self) == expose(next)),
             ("login.admins", self.login.admins == next.login.admins),
             ("log.format", self.log.format == next.log.format),
+            ("metrics.listen", self.metrics.listen == next.metrics.listen),
             ("audit.keep", self.audit.keep == next.audit.keep),
         ];
         let problems: Vec<_> = fixed

@@ -28,6 +28,7 @@ mod upstream;
 mod values;
 mod weakness;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The audit trail.
     pub audit: AuditConfig,
+    /// Metrics.
+    pub metrics: MetricsConfig,
     /// Answers to other proxies' questions.
     pub forward_auth: ForwardAuthConfig,
     /// Servers behind us, by name.
@@ -254,6 +257,13 @@ pub struct LogConfig {
 pub struct AuditConfig {
     /// Rows older than this are deleted; zero: none.
     pub keep: Duration,
+}
+
+/// Metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsConfig {
+    /// Where `/metrics` answers, if anywhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Answers to other proxies' questions: may this request pass?

@@ -1,6 +1,7 @@
 //! Every setting there is, described once; the file as written, before it is checked as a whole.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -14,9 +15,10 @@ use super::public_url::PublicUrl;
 use super::reader::Required;
 use super::section::section;
 use super::servers::{CheckPath, StatusRange, UpstreamUrl};
+use super::tokens::{BreakGlass, ImportedKeys};
 use super::values::{
-    Admin, AnyRole, Document, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn,
-    PersonRole, Prefix, RequestLine, Span, TrustedNetwork,
+    Admin, Document, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole,
+    Prefix, RequestLine, Span, TrustedNetwork,
 };
 use super::{Balance, Compat, Expect, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::graphql::OperationType;
@@ -66,6 +68,8 @@ section! {
         log: Log = "{}", r#"{ level = "info" }"#;
         /// The trail of who did what.
         audit: Audit = "{}", r#"{ keep = "400d" }"#;
+        /// Metrics for Prometheus.
+        metrics: Metrics = "{}", r#"{ listen = "127.0.0.1:9464" }"#;
         /// Answers to other proxies' questions.
         forward_auth: ForwardAuth = "{}", r#"{ flavours = ["nginx"] }"#;
         /// The servers behind the gateway.
@@ -225,39 +229,6 @@ section! {
 }
 
 section! {
-    /// Keys of a system that was here before: they keep working, as bearer tokens and wherever the gateway's own
-    /// keys do. The file is read with the settings; a key that is taken out of it stops working then.
-    ImportedKeys {
-        /// Unique name, for logs: a key is `imported:NAME/KEY` there.
-        name: Required<Name>, r#""micromegas-ingestion""#;
-        /// The keys as JSON, `[{ "name": "...", "key": "..." }]`. Rules know a key by its name, as `key:NAME`.
-        ring: Required<Secret>, r#""<JSON as in MICROMEGAS_API_KEYS>""#;
-        /// What the keys may do.
-        role: Required<AnyRole>, r#""agent""#;
-        /// Paths for which they may be used. By default every path.
-        path or paths: Vec<PathPattern> = "[]", r#"["/ingest"]"#;
-        /// Addresses or networks from which they may be used. By default every network.
-        network or networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
-        /// Whether they may say on whose behalf they ask; see `attribution` of an upstream.
-        may_act_for_users: bool = "false", "true";
-    }
-}
-
-section! {
-    /// A bearer token for the day when nobody can sign in. It needs no database; each use is logged as a warning.
-    BreakGlass {
-        /// Unique name, for logs: `break-glass:NAME`.
-        name: Required<Name>, r#""on-call""#;
-        /// The token: at least 32 random characters. `openssl rand -base64 32` makes one.
-        token: Required<Secret>, r#""<the output of: openssl rand -base64 32>""#;
-        /// What it may do.
-        role: AnyRole = r#""admin""#, r#""viewer""#;
-        /// Addresses or networks from which it may be used. By default every network.
-        network or networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
-    }
-}
-
-section! {
     /// Logs, written to standard output.
     Log {
         /// For people, or one JSON object a line. `auto`: `text` on a terminal, otherwise `json`.
@@ -274,6 +245,16 @@ section! {
     Audit {
         /// Rows are deleted when they are older than this, within a day. `0s`: never.
         keep: Span<0, {36_500 * DAY}> = r#""400d""#, r#""90d""#;
+    }
+}
+
+section! {
+    /// Metrics for Prometheus, on a listener of their own.
+    Metrics {
+        /// Where `GET /metrics` answers, and nothing else does. Whoever can connect can read them.
+        listen: Option<SocketAddr>, r#""127.0.0.1:9464""#;
+        /// Allows an address in `listen` that other machines can reach.
+        allow_remote: bool = "false", "true";
     }
 }
 

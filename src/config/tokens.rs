@@ -2,18 +2,19 @@
 
 use std::collections::HashSet;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::reader::{Reader, set_as};
-use super::section::Section;
-use super::settings::{BreakGlass, ImportedKeys};
-use super::values::AnyRole;
+use super::reader::{Reader, Required, set_as};
+use super::section::{Section, section};
+use super::values::{AnyRole, Name};
 use super::weakness::is_guessable;
 use crate::model::api_key::KeyScope;
 use crate::model::principal::PrincipalKind;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::token::{KeyText, TokenDigest};
+use crate::policy::PathPattern;
 
 const SHORTEST_TOKEN: usize = 32;
 /// Keys of other systems are as long as those made them.
@@ -34,6 +35,39 @@ pub struct TokenConfig {
     pub role: Role,
     /// Where it may be used.
     pub scope: KeyScope,
+}
+
+section! {
+    /// Keys of a system that was here before: they keep working, as bearer tokens and wherever the gateway's own
+    /// keys do. The file is read with the settings; a key that is taken out of it stops working then.
+    ImportedKeys {
+        /// Unique name, for logs: a key is `imported:NAME/KEY` there.
+        name: Required<Name>, r#""micromegas-ingestion""#;
+        /// The keys as JSON, `[{ "name": "...", "key": "..." }]`. Rules know a key by its name, as `key:NAME`.
+        ring: Required<Secret>, r#""<JSON as in MICROMEGAS_API_KEYS>""#;
+        /// What the keys may do.
+        role: Required<AnyRole>, r#""agent""#;
+        /// Paths for which they may be used. By default every path.
+        path or paths: Vec<PathPattern> = "[]", r#"["/ingest"]"#;
+        /// Addresses or networks from which they may be used. By default every network.
+        network or networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
+        /// Whether they may say on whose behalf they ask; see `attribution` of an upstream.
+        may_act_for_users: bool = "false", "true";
+    }
+}
+
+section! {
+    /// A bearer token for the day when nobody can sign in. It needs no database; each use is logged as a warning.
+    BreakGlass {
+        /// Unique name, for logs: `break-glass:NAME`.
+        name: Required<Name>, r#""on-call""#;
+        /// The token: at least 32 random characters. `openssl rand -base64 32` makes one.
+        token: Required<Secret>, r#""<the output of: openssl rand -base64 32>""#;
+        /// What it may do.
+        role: AnyRole = r#""admin""#, r#""viewer""#;
+        /// Addresses or networks from which it may be used. By default every network.
+        network or networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
+    }
 }
 
 /// A key in a ring file.

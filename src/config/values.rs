@@ -1,6 +1,7 @@
 //! The types settings are read as: each parses its text and says what it wants instead.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use figment::value::Value;
@@ -310,6 +311,9 @@ pub(super) struct FieldName(pub(super) String);
 
 text! {
     ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(Fault::from);
+    SocketAddr, "an address and port such as \"127.0.0.1:9464\"", |text| {
+        text.parse().map_err(|_| "is no address and port: write an IP address, not a name, and a port, such as \"127.0.0.1:9464\"".into())
+    };
     PublicUrl, "a URL such as \"https://app.example.com\"", |text| {
         Self::parse(text).map_err(|what| {
             Fault::new(what, "write scheme, host and perhaps a port and path, such as \"https://app.example.com\"")

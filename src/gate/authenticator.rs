@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 pub use super::identity::Identity;
 use super::refusal::Refusal;
+use crate::model::metrics::{Memory, WorkerMetrics};
 use crate::model::principal::{Principal, Proof};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::KeyText;
@@ -188,6 +189,7 @@ pub struct Authenticator {
     shared: AuthenticatorParts,
     generation: u64,
     remembering: Rc<Remembering>,
+    metrics: Rc<WorkerMetrics>,
 }
 
 /// What every thread's authenticator is made of.
@@ -220,8 +222,13 @@ enum Kind {
 
 impl Authenticator {
     /// An authenticator for one thread. `generation` numbers the settings that `shared` was made of.
-    pub fn new(shared: AuthenticatorParts, generation: u64, remembering: Rc<Remembering>) -> Self {
-        Self { shared, generation, remembering }
+    pub fn new(
+        shared: AuthenticatorParts,
+        generation: u64,
+        remembering: Rc<Remembering>,
+        metrics: Rc<WorkerMetrics>,
+    ) -> Self {
+        Self { shared, generation, remembering, metrics }
     }
 
     /// Who presents this session cookie; `None` where it is malformed, forged, expired or ended.
@@ -267,17 +274,19 @@ impl Authenticator {
         let fresh = self.trusted_for().is_some();
         // Read before anything is looked up: what a revocation overtakes is remembered as old.
         let epoch = self.shared.revocations.epoch().current();
-        let cache = match kind {
-            Kind::Session => &self.remembering.sessions,
-            Kind::Key => &self.remembering.keys,
+        let (cache, hit, miss) = match kind {
+            Kind::Session => (&self.remembering.sessions, Memory::SessionHit, Memory::SessionMiss),
+            Kind::Key => (&self.remembering.keys, Memory::KeyHit, Memory::KeyMiss),
         };
         if fresh && let Some(identity) = self.remembered(cache, &digest, epoch, now) {
+            self.metrics.remembered(hit);
             self.touch(&identity, now);
             return Ok(Some(identity));
         }
         if !self.shared.resolver.is_plausible(kind, credential) {
             return Ok(None);
         }
+        self.metrics.remembered(miss);
         let Some(principal) =
             Box::pin(self.look_up(kind, digest, credential, fresh.then_some(epoch))).await?
         else {

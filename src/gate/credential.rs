@@ -81,12 +81,15 @@ impl CredentialNames {
     }
 
     fn is_own_key(&self, value: &HeaderValue) -> bool {
-        value.to_str().is_ok_and(|text| self.own(Cow::Borrowed(text.trim())).is_some())
+        holds_key(value.as_bytes())
+            || value.to_str().is_ok_and(|text| self.own(Cow::Borrowed(text.trim())).is_some())
     }
 
     fn is_own_authorization(&self, value: &HeaderValue) -> bool {
+        let hidden = |decoded: Vec<u8>| decoded.split(|byte| *byte == b':').any(holds_key);
         matches!(self.authorization(value), Presented::Own(_) | Presented::OwnAsBasic(_))
             || self.is_own_key(value)
+            || value.as_bytes().split(u8::is_ascii_whitespace).filter_map(decoded).any(hidden)
     }
 }
 
@@ -99,9 +102,14 @@ enum Presented<'h> {
     Foreign(BadCredential),
 }
 
-/// The password of Basic credentials (RFC 7617, 2). The username says nothing to us.
+/// What Basic credentials hold (RFC 7617, 2).
+fn decoded(token: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(token).ok()
+}
+
+/// The password of Basic credentials. The username says nothing to us.
 fn basic_password(token: &str) -> Option<String> {
-    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+    let text = String::from_utf8(decoded(token.as_bytes())?).ok()?;
     text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
@@ -128,7 +136,7 @@ impl<'h> Credential<'h> {
                 Presented::OwnAsBasic(credential) if accepts.basic => found(credential)?,
                 Presented::ForeignBasic | Presented::Foreign(_) if accepts.foreign => {}
                 Presented::ForeignBasic if accepts.basic => return Err(BadCredential::Key),
-                // Ours in a form that is not taken here is still ours, and nobody else's.
+                // Ours in a form that is not taken here is still not somebody else's.
                 Presented::OwnAsBasic(_) | Presented::ForeignBasic => return Err(BadCredential::Scheme),
                 Presented::Foreign(wrong) => return Err(wrong),
             }
@@ -157,10 +165,8 @@ impl<'h> Credential<'h> {
 /// Removes what is ours, and `Proxy-Authorization`. Other cookies keep their bytes and order.
 pub fn strip(headers: &mut HeaderMap, names: &CredentialNames) {
     headers.remove(PROXY_AUTHORIZATION);
-    strip_values(headers, &AUTHORIZATION, |value| {
-        names.is_own_authorization(value) || holds_key(value.as_bytes())
-    });
-    strip_values(headers, &names.key_header, |value| names.is_own_key(value) || holds_key(value.as_bytes()));
+    strip_values(headers, &AUTHORIZATION, |value| names.is_own_authorization(value));
+    strip_values(headers, &names.key_header, |value| names.is_own_key(value));
     strip_cookies(headers, names);
 }
 
@@ -307,8 +313,8 @@ mod tests {
         }
     }
 
-    /// Headers, and what is found in four circumstances.
-    type BasicCase<'c> = (&'c [(&'static str, &'c str)], [&'c str; 4]);
+    /// Headers, and what is found in them in four ways.
+    type Ways<'c> = (&'c [(&'static str, &'c str)], [&'c str; 4]);
 
     #[test]
     fn a_key_as_a_basic_password_counts_where_it_may_and_is_never_somebody_elses() {
@@ -319,7 +325,7 @@ mod tests {
         let bearer = format!("Bearer {}", key.expose());
         let cookie = ("cookie", "__Host-doorward=abc");
         // Headers, then what is found: nothing but bearers, with Basic, with what is foreign, with both.
-        let cases: &[BasicCase<'_>] = &[
+        let cases: &[Ways<'_>] = &[
             (&[("authorization", &own), cookie], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
             (&[("authorization", &bare)], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
             (
@@ -336,7 +342,13 @@ mod tests {
             let seen = ways.map(|(basic, foreign)| found(list, Accepts { foreign, basic }));
             assert_eq!(seen, *expected, "{list:?}");
         }
-        let mut map = headers(&[("authorization", &own), ("authorization", &foreign)]);
+        let as_username = basic(&format!("{}:", key.expose()));
+        let mut map = headers(&[
+            ("authorization", &own),
+            ("authorization", &foreign),
+            ("authorization", &colonless),
+            ("authorization", &as_username),
+        ]);
         strip(&mut map, &names());
         assert_eq!(map.get_all("authorization").iter().collect::<Vec<_>>(), [foreign.as_str()]);
     }

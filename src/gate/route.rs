@@ -16,6 +16,8 @@ use crate::policy::{PathPattern, Policy};
 pub struct Route {
     /// What logs say.
     pub name: String,
+    /// Place in the configuration.
+    pub number: usize,
     /// Index of the upstream in the configuration; `None` where another proxy has the application behind it.
     pub upstream: Option<usize>,
     /// Name of the upstream.
@@ -49,7 +51,8 @@ impl RouteTable {
     /// Builds the table. Routes whose path or upstream is not valid are left out, that is, refused;
     /// the configuration has reported them before.
     pub fn new(config: &Config) -> Self {
-        let mut routes: Vec<_> = config.routes.iter().filter_map(|route| build(route, config)).collect();
+        let routes = config.routes.iter().enumerate();
+        let mut routes: Vec<_> = routes.filter_map(|(number, route)| build(number, route, config)).collect();
         routes.sort_by_key(|route| {
             (std::cmp::Reverse(route.prefix.as_str().trim_end_matches('/').len()), route.hosts.is_empty())
         });
@@ -84,7 +87,7 @@ impl Route {
     }
 }
 
-fn build(route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
+fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
     let issuer = config.public_url.to_string();
     let plan = |preset, identity: &IdentityConfig, name: &str| {
         Rc::new(HeaderPlan::new(preset, identity, name, &issuer))
@@ -101,6 +104,7 @@ fn build(route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
     };
     Some(Rc::new(Route {
         name: route.name.clone(),
+        number,
         upstream: route.upstream,
         upstream_name: upstream.map(|upstream| upstream.name.clone()),
         stripped_prefix: route

@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod audit;
 pub mod graphql;
 pub mod jwt;
+pub mod metrics;
 pub mod network;
 pub mod principal;
 pub mod refused;

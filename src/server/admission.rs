@@ -22,6 +22,8 @@ struct Counts {
     total: usize,
     /// At most one entry for each open connection.
     clients: HashMap<IpAddr, usize>,
+    /// Refused at the total, and at one client's share.
+    refused: [u64; 2],
 }
 
 /// How many may be open.
@@ -76,12 +78,29 @@ impl Full {
 impl Admission {
     /// Admits connections within `bounds`.
     pub fn new(bounds: Bounds) -> Self {
-        Self { counts: Arc::new(Mutex::new(Counts { bounds, total: 0, clients: HashMap::new() })) }
+        Self {
+            counts: Arc::new(Mutex::new(Counts {
+                bounds,
+                total: 0,
+                clients: HashMap::new(),
+                refused: [0; 2],
+            })),
+        }
     }
 
     /// Admits within other bounds from now on. Nobody who is in is thrown out.
     pub fn set_bounds(&self, bounds: Bounds) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).bounds = bounds;
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
+    /// How many were refused at the total, and at one client's share.
+    pub fn refused(&self) -> [u64; 2] {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).refused
     }
 
     /// Admits a connection from `address`.
@@ -103,6 +122,7 @@ impl Admission {
     pub fn admit_nameless(&self) -> Result<Slot, Full> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= counts.bounds.total {
+            counts.refused[0] += 1;
             return Err(Full::Total);
         }
         counts.total += 1;
@@ -123,6 +143,7 @@ impl Slot {
         let most = counts.bounds.per_client;
         let client = counts.clients.entry(bucket).or_default();
         if *client >= most && !is_proxy {
+            counts.refused[1] += 1;
             return Err(Full::Client);
         }
         *client += 1;

@@ -28,6 +28,7 @@ use crate::edge::body::{BodyError, ResponseBody};
 use crate::edge::forwarded::Peer;
 use crate::edge::local::LocalExecutor;
 use crate::edge::proxy::upgrade::Hold;
+use crate::model::metrics::Open;
 
 /// How long a stop waits for the first request of a connection that was accepted before.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -151,11 +152,12 @@ where
             // One request, one generation: whatever comes meanwhile is for the next.
             let dispatch = current.dispatch();
             async move {
+                let open = dispatch.open_request();
                 let response = match surface {
                     Surface::Public => dispatch.answer(request, peer).await,
                     Surface::Operations => operations(&dispatch, &request),
                 };
-                Ok::<_, std::convert::Infallible>(track(response, served))
+                Ok::<_, std::convert::Infallible>(track(response, served, open))
             }
         })
     };
@@ -276,16 +278,18 @@ struct Tracked {
     body: ResponseBody,
     #[expect(dead_code, reason = "held for its drop")]
     served: Option<Served>,
+    #[expect(dead_code, reason = "held for its drop")]
+    open: Open,
 }
 
-fn track(response: Response<ResponseBody>, served: Served) -> Response<Tracked> {
+fn track(response: Response<ResponseBody>, served: Served, open: Open) -> Response<Tracked> {
     let served = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         served.for_ever();
         None
     } else {
         Some(served)
     };
-    response.map(|body| Tracked { body, served })
+    response.map(|body| Tracked { body, served, open })
 }
 
 impl Body for Tracked {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::access_log::{AccessEvent, AccessLog};
 use super::denied::{Denied, refused};
 use super::message::{check_framing, host_of, kind_of, put_host};
+use super::public_keys;
 use super::refused_log::{RefusedLog, Shadowed};
 use crate::config::{BodyPace, Flavour};
 use crate::edge::audience::Audience;
@@ -37,6 +38,7 @@ use crate::gate::Trail;
 use crate::gate::explain::Explanation;
 use crate::gate::public_keys::PublicKeys;
 use crate::gate::refusal::Refusal;
+use crate::model::metrics::{CredentialKind, Open, Served, WorkerMetrics};
 use crate::model::network;
 use crate::model::principal::Client;
 use crate::model::role::Role;
@@ -48,8 +50,6 @@ use crate::service::subjects::Subjects;
 
 /// Our own forms are far smaller.
 const OWN_BODY_BYTES: usize = 8 * 1024;
-/// Below the reserved prefix.
-const JWKS: &str = "/jwks.json";
 const PROXIED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The store counts as ready while it was read at most this long ago.
@@ -91,6 +91,7 @@ pub struct Dispatch {
     pub(super) forward_auth: ForwardAuth,
     log: Option<Rc<AccessLog>>,
     refused: Rc<RefusedLog>,
+    metrics: Rc<WorkerMetrics>,
     request_prefix: String,
     request_number: Cell<u64>,
 }
@@ -126,12 +127,22 @@ impl Dispatch {
         forward_auth: ForwardAuth,
         log: Option<Rc<AccessLog>>,
         refused: Rc<RefusedLog>,
+        metrics: Rc<WorkerMetrics>,
     ) -> Self {
         let mut request_prefix = String::new();
         for byte in crate::model::token::random_bytes().into_iter().take(6) {
             _ = write!(request_prefix, "{byte:02x}");
         }
-        Self { shared, proxy, forward_auth, log, refused, request_prefix, request_number: Cell::new(0) }
+        Self {
+            shared,
+            proxy,
+            forward_auth,
+            log,
+            refused,
+            metrics,
+            request_prefix,
+            request_number: Cell::new(0),
+        }
     }
 
     /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
@@ -184,6 +195,15 @@ impl Dispatch {
                 path: &seen.path,
             },
         );
+        let duration = started.elapsed();
+        self.metrics.served(&Served {
+            route: trail.route.as_ref().map(|route| route.number),
+            decision: if trail.shadowed.is_some() { "shadow_refused" } else { decision },
+            status: response.status().as_u16(),
+            credential: credential_of(&trail),
+            code,
+            duration,
+        });
         if let Some(log) = &self.log {
             log.record(&AccessEvent {
                 time,
@@ -200,10 +220,15 @@ impl Dispatch {
                 key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
                 shadowed: trail.shadowed.as_ref().map(Refusal::code),
                 status: response.status().as_u16(),
-                duration: started.elapsed(),
+                duration,
             });
         }
         response
+    }
+
+    /// Notes that a request is open until the guard is dropped.
+    pub fn open_request(&self) -> Open {
+        self.metrics.open_request()
     }
 
     async fn route(
@@ -350,11 +375,8 @@ impl Dispatch {
         if let Some(response) = self.health(&page) {
             return Ok(response);
         }
-        if page == JWKS {
-            return match *request.method() {
-                Method::GET | Method::HEAD => Ok(self.public_keys()),
-                _ => Err(Denied::closing(Problem::method_not_allowed("GET, HEAD"))),
-            };
+        if page == public_keys::PAGE {
+            return self.public_keys(request.method());
         }
         let (Parts { method, headers, .. }, incoming) = request.into_parts();
         let body =
@@ -377,16 +399,6 @@ impl Dispatch {
                 Err(Denied { problem: Box::new(Problem::internal()), decision: "error", close: false })
             }
         }
-    }
-
-    /// The keys with which upstreams check what we tell them.
-    fn public_keys(&self) -> Response<ResponseBody> {
-        let json = self.shared.public_keys.json(self.shared.clock.now());
-        let mut response = Response::new(ResponseBody::of(json));
-        let headers = response.headers_mut();
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
-        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
-        response
     }
 
     /// Answers `/healthz` and `/readyz`; asks nobody.
@@ -459,4 +471,15 @@ fn explained(trail: &Trail, decision: &'static str, code: Option<&'static str>) 
         Some(code) if decision != "allow" => Explanation::of(trail, Err((code, decision))).header(),
         _ => Explanation::of(trail, Ok(())).header(),
     })?
+}
+
+/// By what a request's sender was recognised, as it is counted.
+fn credential_of(trail: &Trail) -> CredentialKind {
+    let Some(identity) = &trail.identity else { return CredentialKind::None };
+    match (identity.principal.key_id().is_some(), identity.subject.split(':').next()) {
+        (false, Some("user")) => CredentialKind::Session,
+        (true, Some("user")) => CredentialKind::UserKey,
+        (true, Some("key")) => CredentialKind::SystemKey,
+        _ => CredentialKind::Other,
+    }
 }

@@ -17,11 +17,13 @@ use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::proxy::Proxy;
 use crate::edge::proxy::health::Checks;
+use crate::edge::proxy::meter::Meter;
 use crate::edge::proxy::open::{SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
 use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
 use crate::model::jwt::RotatingKeys;
+use crate::model::metrics::{Registry, WorkerMetrics};
 
 /// Everything that is made of one configuration. Never changes.
 pub struct Generation {
@@ -47,6 +49,8 @@ pub(super) struct Lasting {
     pub(super) remembering: Rc<Remembering>,
     /// The thread's access log.
     pub(super) log: Rc<AccessLog>,
+    /// Where its counters are read.
+    pub(super) registry: Arc<Registry>,
     /// What it let through that would have been refused.
     pub(super) refused: Rc<RefusedLog>,
     /// True once open streams must end.
@@ -64,10 +68,11 @@ pub struct Current {
 impl Current {
     /// To be called on the thread itself.
     pub(super) fn new(lasting: Lasting, generation: &Generation) -> Self {
-        let gate = gate(&lasting, generation);
+        let metrics = metrics_of(&lasting.registry, &generation.config);
+        let gate = gate(&lasting, &metrics, generation);
         let streams = Streams::new(Rc::clone(&gate), slow_bounds(generation));
         tokio::task::spawn_local(Rc::clone(&streams).watch());
-        let dispatch = dispatch(&lasting, Rc::clone(&streams), gate, generation);
+        let dispatch = dispatch(&lasting, metrics, Rc::clone(&streams), gate, generation);
         Self {
             lasting,
             streams,
@@ -79,8 +84,10 @@ impl Current {
     /// Goes over to a generation. What is under way ends with what it began with; then the connections that
     /// only the old one held are closed.
     pub(super) fn adopt(&self, generation: &Generation) {
-        let gate = gate(&self.lasting, generation);
-        let dispatch = dispatch(&self.lasting, Rc::clone(&self.streams), Rc::clone(&gate), generation);
+        let metrics = metrics_of(&self.lasting.registry, &generation.config);
+        let gate = gate(&self.lasting, &metrics, generation);
+        let streams = Rc::clone(&self.streams);
+        let dispatch = dispatch(&self.lasting, metrics, streams, Rc::clone(&gate), generation);
         self.limits.set(ConnectionLimits::new(&generation.config.server));
         let old = self.dispatch.replace(Rc::new(dispatch));
         self.streams.succeed(gate, slow_bounds(generation));
@@ -103,22 +110,43 @@ fn slow_bounds(generation: &Generation) -> SlowBounds {
     SlowBounds { body: server.body_pace, write: server.write_timeout }
 }
 
-fn gate(lasting: &Lasting, generation: &Generation) -> Rc<Gate> {
+fn gate(lasting: &Lasting, metrics: &Rc<WorkerMetrics>, generation: &Generation) -> Rc<Gate> {
     let Generation { number, config, authenticator, keys, .. } = generation;
-    let authenticator = Authenticator::new(authenticator.clone(), *number, Rc::clone(&lasting.remembering));
+    let authenticator = Authenticator::new(
+        authenticator.clone(),
+        *number,
+        Rc::clone(&lasting.remembering),
+        Rc::clone(metrics),
+    );
     Rc::new(Gate::new(config, authenticator, keys.clone()))
 }
 
-fn dispatch(lasting: &Lasting, streams: Rc<Streams>, gate: Rc<Gate>, generation: &Generation) -> Dispatch {
+fn dispatch(
+    lasting: &Lasting,
+    metrics: Rc<WorkerMetrics>,
+    streams: Rc<Streams>,
+    gate: Rc<Gate>,
+    generation: &Generation,
+) -> Dispatch {
     let Generation { config, shared, upstreams, .. } = generation;
     let upstreams = config
         .upstreams
         .iter()
         .zip(&**upstreams)
-        .map(|(upstream, parts)| Rc::new(Upstream::new(upstream, parts)))
+        .enumerate()
+        .map(|(number, (upstream, parts))| {
+            Rc::new(Upstream::new(upstream, parts, &Meter::new(Rc::clone(&metrics), number)))
+        })
         .collect();
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
     let proxy = Proxy::new(gate, streams, upstreams, &config.server, lasting.closing.clone());
     let log = config.log.access.then(|| Rc::clone(&lasting.log));
-    Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused))
+    Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused), metrics)
+}
+
+/// Counters by the names of this configuration; those of former ones are kept in the sums.
+fn metrics_of(registry: &Registry, config: &Config) -> Rc<WorkerMetrics> {
+    let routes: Vec<String> = config.routes.iter().map(|route| route.name.clone()).collect();
+    let upstreams: Vec<String> = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+    registry.worker(&routes, &upstreams)
 }

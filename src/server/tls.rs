@@ -1,14 +1,17 @@
 //! TLS towards clients.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::acme::{CHALLENGE_PROTOCOL, Held, Resolver};
 use crate::config::TlsFiles;
 use crate::edge::proxy::tls::{self, TlsError};
+use crate::model::time::Timestamp;
 
 /// What a listener answers TLS with: the newest certificate, for every handshake from now on.
 ///
@@ -73,4 +76,15 @@ fn certified_key(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
 
 fn protocols(names: &[&[u8]]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.to_vec()).collect()
+}
+
+/// When the first certificate in a file ends, if it can be read.
+pub fn end_of(certificate: &Path) -> Option<Timestamp> {
+    end_of_leaf(tls::certificates(certificate).ok()?.first()?)
+}
+
+/// When a certificate ends, given as DER.
+pub(super) fn end_of_leaf(leaf: &[u8]) -> Option<Timestamp> {
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    Some(Timestamp(leaf.validity().not_after.timestamp()))
 }

@@ -22,6 +22,7 @@ use super::{Phase, Surface, proxy_protocol};
 use crate::config::LogFormat;
 use crate::edge::forwarded::Peer;
 use crate::edge::proxy::upgrade::Hold;
+use crate::model::metrics::Registry;
 use crate::service::refused::Refusals;
 
 /// Connections handed over and not yet taken.
@@ -56,6 +57,8 @@ pub struct Parts {
     pub refusals: Refusals,
     /// What the gateway is doing.
     pub phase: watch::Receiver<Phase>,
+    /// Where its counters are read.
+    pub registry: Arc<Registry>,
     /// True once open streams must end.
     pub closing: watch::Receiver<bool>,
 }
@@ -131,6 +134,7 @@ async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load
     let lasting = Lasting {
         remembering: Rc::default(),
         log: Rc::clone(&log),
+        registry: parts.registry,
         refused: Rc::clone(&refused),
         closing: parts.closing.clone(),
     };

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct Revocations {
     started: Instant,
     /// Milliseconds from `started` to the beginning of the last successful read, plus one; zero is never.
     read_at: Arc<AtomicU64>,
+    /// The revision as last read.
+    revision: Arc<AtomicI64>,
 }
 
 /// What the watching loop remembers from one look to the next.
@@ -95,6 +98,7 @@ impl Revocations {
             gateway: uuid::Uuid::now_v7().to_string().into(),
             started: Instant::now(),
             read_at: Arc::default(),
+            revision: Arc::default(),
         }
     }
 
@@ -115,13 +119,18 @@ impl Revocations {
 
     /// How much longer [`Revocations::is_fresh`] holds if the store is not read again; `None` if it does not.
     pub fn fresh_for(&self, within: Duration) -> Option<Duration> {
-        match self.read_at.load(Ordering::Acquire) {
-            0 => None,
-            read_at => {
-                let read_at = Duration::from_millis(read_at - 1);
-                within.checked_sub(self.started.elapsed().saturating_sub(read_at))
-            }
-        }
+        within.checked_sub(self.age()?)
+    }
+
+    /// How long ago the store was last read successfully; `None` is never.
+    pub fn age(&self) -> Option<Duration> {
+        let read_at = self.read_at.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.started.elapsed().saturating_sub(Duration::from_millis(read_at)))
+    }
+
+    /// The store's revision, as last read; zero before that.
+    pub fn revision(&self) -> i64 {
+        self.revision.load(Ordering::Relaxed)
     }
 
     /// Watches the store for ever. To be spawned once in a process that serves.
@@ -150,6 +159,7 @@ impl Revocations {
     async fn look(&self, watched: &mut Watched) -> Result<(), ServiceError> {
         let began = self.started.elapsed();
         let revision = self.store.revision().await?;
+        self.revision.store(revision, Ordering::Relaxed);
         let moved = watched.revision != Some(revision);
         if moved {
             self.epoch.raise();

@@ -20,11 +20,12 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::audit::Ledger;
 use self::pool::Pool;
 
-pub use self::audit::{AuditFilter, AuditHead, audit_key_id};
+pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::handovers::Handover;
 pub use self::throttle::Bucket;
 pub use self::users::Changed;
@@ -41,7 +42,7 @@ pub enum StoreError {
     Full(&'static str),
     /// The database cannot be reached or did not answer as it should.
     #[error("the database is not available")]
-    Unavailable(#[from] sqlx::Error),
+    Unavailable(#[source] sqlx::Error),
     /// A newer version of this program has changed the schema.
     #[error("the database was written by a newer version; run that version, or restore an older backup")]
     TooNew,
@@ -66,6 +67,21 @@ pub enum StoreError {
         #[source]
         cause: io::Error,
     },
+}
+
+/// Questions to databases that failed, of this process.
+static ERRORS: AtomicU64 = AtomicU64::new(0);
+
+/// How many questions to databases failed in this process so far.
+pub fn store_errors() -> u64 {
+    ERRORS.load(Ordering::Relaxed)
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        ERRORS.fetch_add(1, Ordering::Relaxed);
+        Self::Unavailable(error)
+    }
 }
 
 /// The database. A clone is cheap and shares the connections.

@@ -23,6 +23,7 @@ mod floods;
 mod forward_auth;
 mod graphql;
 mod header_templates;
+mod metrics;
 mod open_streams;
 mod reload;
 mod minted;

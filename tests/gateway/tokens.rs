@@ -201,3 +201,39 @@ async fn basic_counts_on_its_routes_only_and_is_asked_for_there_only() {
     let other = gateway.get("/data", "").await;
     assert!(other.headers("www-authenticate").iter().all(|asked| asked.starts_with("Bearer")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_tokens_in_and_out() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&settings(&upstream, &ring(), "")).await;
+    gateway.user("mel", Role::Member).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    let (old, new) = (bearer(OLD), bearer("hN5pYVb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/="));
+    assert_eq!(status(&gateway, "POST /ingest", &old).await, 200);
+    assert_eq!(status(&gateway, "POST /ingest", &new).await, 401);
+    let other = ring().replace(OLD, "hN5pYVb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=");
+    let more = "assertion = {}\nset_headers = { X-Team = \"{user}\" }";
+    let changed = settings(&upstream, &other, more).replace(GLASS, "Bd2QxVb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=x");
+    gateway.reload(&changed).await.unwrap();
+    let revoked = format!("{old}{cookie}");
+    for (line, headers, wanted) in [
+        ("POST /ingest", old.as_str(), 401),
+        ("GET /public", &revoked, 401),
+        ("POST /ingest", &new, 200),
+        ("GET /admin", &bearer(GLASS), 401),
+        ("GET /data", &bearer(READER), 200),
+    ] {
+        assert_eq!(status(&gateway, line, headers).await, wanted, "{line} {headers}");
+    }
+    // Callers that are remembered are told of in the new terms, and the keys for them are published.
+    assert_eq!(status(&gateway, "GET /data", &format!("{cookie}x_team: forged\r\n")).await, 200);
+    let told = upstream.last();
+    assert_eq!(told.header("x-team"), Some("mel"));
+    assert!(told.header("x-doorward-assertion").is_some() && !told.head.contains("forged"), "{}", told.head);
+    let keys = gateway.get("/_doorward/jwks.json", "").await;
+    assert_eq!(keys.text().matches("\"kid\"").count(), 3, "{}", keys.text());
+
+    let unreadable = changed.replace(&other, "[");
+    assert!(gateway.reload(&unreadable).await.is_err());
+    assert_eq!(status(&gateway, "POST /ingest", &new).await, 200, "what cannot be read changes nothing");
+}

@@ -8,6 +8,7 @@ mod account;
 mod acme;
 mod browser;
 mod compat;
+mod metrics;
 mod phoenix;
 mod proxies;
 mod quickstart;

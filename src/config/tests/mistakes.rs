@@ -50,6 +50,20 @@ fn a_public_url_is_not_made_from_a_place_browsers_cannot_open() {
 }
 
 #[test]
+fn metrics_for_other_machines_are_refused_unless_they_are_allowed() {
+    for address in ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464"] {
+        let text = format!("[metrics]\nlisten = \"{address}\"");
+        check(&text, "metrics.listen", 2, "metrics.allow_remote = true");
+        assert!(good(&format!("{text}\nallow_remote = true")).metrics.listen.is_some());
+    }
+    check("[metrics]\nlisten = \"localhost:9464\"", "metrics.listen", 2, "not a name");
+    for address in ["127.0.0.1:9464", "[::1]:9464"] {
+        assert!(good(&format!("[metrics]\nlisten = \"{address}\"")).metrics.listen.is_some());
+    }
+    assert_eq!(good("").metrics.listen, None);
+}
+
+#[test]
 fn each_mistake_about_the_server_is_named_with_line_and_remedy() {
     let check =
         |text: &str, path: &str, line, remedy: &str| check(&format!("[server]\n{text}"), path, line, remedy);

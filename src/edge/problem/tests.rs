@@ -14,6 +14,7 @@ use crate::edge::audience::Audience;
 use crate::edge::page::Site;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
+use crate::model::metrics::CODES;
 use crate::model::target::TargetError;
 use crate::service::ServiceError;
 
@@ -228,6 +229,24 @@ fn a_page_about_the_application_offers_the_same_again() {
     assert_eq!(header(&page, "retry-after"), "5");
     let post = answer(&Problem::upstream_connect(), Audience::Browser, &Method::POST);
     assert!(!body(&post).contains("/dash/a"), "a link would lose what was sent");
+}
+
+/// A code that metrics do not know would be counted as `other`.
+#[test]
+fn every_code_has_a_counter() {
+    let text =
+        concat!(include_str!("mod.rs"), include_str!("causes.rs"), include_str!("../../gate/refusal.rs"));
+    let codes: Vec<&str> = text
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|literal| {
+            literal.contains('-') && literal.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        })
+        .collect();
+    assert!(codes.len() > 20, "{codes:?}");
+    let unknown: Vec<_> = codes.iter().filter(|code| !CODES.contains(code)).collect();
+    assert!(unknown.is_empty(), "add to src/model/metrics/words.rs: {unknown:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 pub mod connect;
 pub mod health;
 pub mod hop_by_hop;
+pub mod meter;
 pub mod open;
 pub mod pace;
 pub mod pool;
@@ -320,8 +321,9 @@ impl Proxy {
             let switched = response.headers().get(UPGRADE).cloned();
             let upstream = hyper::upgrade::on(&mut response);
             let tunnel = upgrade::tunnel(client, upstream, idle, self.closing.clone(), Rc::clone(exchange));
+            let counted = lease.server().meter.open_tunnel();
             tokio::task::spawn_local(async move {
-                let _open = lease;
+                let _open = (lease, counted);
                 if let Err(error) = tunnel.await {
                     tracing::debug!(%error, "a tunnel ended");
                 }

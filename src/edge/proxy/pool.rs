@@ -13,10 +13,12 @@ use tokio::time::Instant;
 
 use super::ForwardError;
 use super::connect::{Stream, Way};
+use super::meter::Meter;
 use super::request_body::RequestBody;
 use super::state::ServerState;
 use crate::config::UpstreamProtocol;
 use crate::edge::local::LocalExecutor;
+use crate::model::metrics::Open;
 
 /// Idle connections kept to one server by one thread.
 const MOST_IDLE: usize = 512;
@@ -35,6 +37,8 @@ pub struct Server {
     pub authority: HeaderValue,
     /// How it stands, as every thread sees it.
     pub state: Arc<ServerState>,
+    /// Counts its connections.
+    pub meter: Meter,
     protocol: UpstreamProtocol,
     connect_timeout: Duration,
     way: Way,
@@ -136,11 +140,13 @@ impl Server {
         state: Arc<ServerState>,
         protocol: UpstreamProtocol,
         connect_timeout: Duration,
+        meter: Meter,
     ) -> Self {
         Self {
             authority: HeaderValue::from_str(&way.authority)
                 .unwrap_or_else(|_| HeaderValue::from_static("upstream")),
             state,
+            meter,
             protocol,
             connect_timeout,
             way,
@@ -161,6 +167,9 @@ impl Server {
             UpstreamProtocol::Http1 => {
                 let idle = if fresh { None } else { self.idle().await };
                 let reused = idle.is_some();
+                if reused {
+                    self.meter.reused();
+                }
                 let sender = match idle {
                     Some(sender) => sender,
                     None => self.within_connect_timeout(Box::pin(self.connect_http1())).await?,
@@ -203,18 +212,22 @@ impl Server {
         &self,
         connect: impl Future<Output = Result<T, ForwardError>>,
     ) -> Result<T, ForwardError> {
-        match tokio::time::timeout(self.connect_timeout, connect).await {
+        let connected = match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(connected) => connected,
             Err(late) => Err(ForwardError::Connect(late.into())),
-        }
+        };
+        self.meter.connected(connected.is_ok());
+        connected
     }
 
     async fn connect_http1(&self) -> Result<Http1, ForwardError> {
-        handshake_http1(TokioIo::new(self.way.connect().await.map_err(connect_error)?)).await
+        let stream = self.way.connect().await.map_err(connect_error)?;
+        handshake_http1(TokioIo::new(stream), self.meter.open_connection()).await
     }
 
     async fn connect_http2(&self) -> Result<Http2, ForwardError> {
-        handshake_http2(TokioIo::new(self.way.connect().await.map_err(connect_error)?)).await
+        let stream = self.way.connect().await.map_err(connect_error)?;
+        handshake_http2(TokioIo::new(stream), self.meter.open_connection()).await
     }
 }
 
@@ -222,7 +235,7 @@ fn connect_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> 
     ForwardError::Connect(error.into())
 }
 
-async fn handshake_http1(io: TokioIo<Stream>) -> Result<Http1, ForwardError> {
+async fn handshake_http1(io: TokioIo<Stream>, open: Open) -> Result<Http1, ForwardError> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(256)
         .max_buf_size(READ_BUFFER)
@@ -230,6 +243,7 @@ async fn handshake_http1(io: TokioIo<Stream>) -> Result<Http1, ForwardError> {
         .await
         .map_err(connect_error)?;
     tokio::task::spawn_local(async move {
+        let _open = open;
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(error = %error, "an upstream connection ended with an error");
         }
@@ -237,7 +251,7 @@ async fn handshake_http1(io: TokioIo<Stream>) -> Result<Http1, ForwardError> {
     Ok(sender)
 }
 
-async fn handshake_http2(io: TokioIo<Stream>) -> Result<Http2, ForwardError> {
+async fn handshake_http2(io: TokioIo<Stream>, open: Open) -> Result<Http2, ForwardError> {
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
@@ -249,6 +263,7 @@ async fn handshake_http2(io: TokioIo<Stream>) -> Result<Http2, ForwardError> {
         .await
         .map_err(connect_error)?;
     tokio::task::spawn_local(async move {
+        let _open = open;
         if let Err(error) = connection.await {
             tracing::debug!(error = %error, "an upstream connection ended with an error");
         }

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::ForwardError;
 use super::connect::{Way, ways};
+use super::meter::Meter;
 use super::pool::{Lease, Server};
 use super::state::{ServerState, states};
 use super::tls::TlsError;
@@ -29,6 +30,11 @@ impl UpstreamParts {
     /// [`TlsError`] if the name of a server cannot be checked.
     pub fn new(config: &UpstreamConfig, connector: Option<&TlsConnector>) -> Result<Self, TlsError> {
         Ok(Self { ways: ways(config, connector)?, states: states(config) })
+    }
+
+    /// Whether requests go to each server, in the order of the settings.
+    pub fn are_in(&self) -> impl Iterator<Item = bool> {
+        self.states.iter().map(|state| state.is_in())
     }
 }
 
@@ -77,7 +83,7 @@ impl Tried {
 
 impl Upstream {
     /// Prepares the way to an upstream; connects to nothing yet. Each thread begins with a random server.
-    pub fn new(config: &UpstreamConfig, parts: &UpstreamParts) -> Self {
+    pub fn new(config: &UpstreamConfig, parts: &UpstreamParts, meter: &Meter) -> Self {
         let [start, ..] = random_bytes();
         let tls = config.is_secure();
         let scheme = if tls { "https" } else { "http" };
@@ -95,7 +101,8 @@ impl Upstream {
                 .zip(&parts.states)
                 .map(|(way, state)| {
                     let connect = config.timeouts.connect;
-                    Rc::new(Server::new(way.clone(), Arc::clone(state), config.protocol, connect))
+                    let (way, state) = (way.clone(), Arc::clone(state));
+                    Rc::new(Server::new(way, state, config.protocol, connect, meter.clone()))
                 })
                 .collect(),
             balance: config.balance,

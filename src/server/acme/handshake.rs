@@ -7,6 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::model::time::Timestamp;
+use crate::server::tls::end_of_leaf;
+
 /// The protocol in which an authority looks at a challenge (RFC 8737, 6.2).
 pub const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
@@ -24,6 +27,11 @@ impl Held {
     /// Answers new handshakes with a certificate.
     pub(super) fn put(&self, certificate: Arc<CertifiedKey>) {
         *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+    }
+
+    /// When the certificate ends that is answered with, if there is one.
+    pub fn end(&self) -> Option<Timestamp> {
+        end_of_leaf(self.certificate()?.cert.first()?)
     }
 
     fn certificate(&self) -> Option<Arc<CertifiedKey>> {

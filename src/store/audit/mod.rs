@@ -4,10 +4,12 @@
 //! one row of `audit_head` until the commit, so the trail has one order on any number of gateways. It is
 //! taken last in every change, so that no two can wait for each other.
 
+mod counts;
 mod repeats;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::counts::AuditCounts;
 use self::repeats::{Counted, Repeats};
 use super::pool::{Change, Row, Value};
 use super::{Store, StoreError};
@@ -24,6 +26,17 @@ pub(super) struct Ledger {
     key: SigningKey,
     clock: Arc<dyn Clock>,
     repeats: Mutex<Repeats>,
+    counts: Mutex<AuditCounts>,
+}
+
+impl Ledger {
+    fn count(&self, note: &Note) {
+        self.counts().add(note, self.clock.now());
+    }
+
+    fn counts(&self) -> MutexGuard<'_, AuditCounts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The end of the trail.
@@ -87,7 +100,7 @@ impl Store {
     /// leave one is refused.
     #[must_use]
     pub fn audited(&self, key: SigningKey, clock: Arc<dyn Clock>) -> Self {
-        let ledger = Ledger { key, clock, repeats: Mutex::default() };
+        let ledger = Ledger { key, clock, repeats: Mutex::default(), counts: Mutex::default() };
         Self { ledger: Some(Arc::new(ledger)), ..self.clone() }
     }
 
@@ -95,6 +108,11 @@ impl Store {
     #[must_use]
     pub fn by(&self, actor: &Actor) -> Self {
         Self { actor: actor.clone(), ..self.clone() }
+    }
+
+    /// What this process noted so far.
+    pub fn audit_counts(&self) -> AuditCounts {
+        self.ledger.as_deref().map_or_else(AuditCounts::default, |ledger| ledger.counts().clone())
     }
 
     fn ledger(&self) -> Result<&Ledger, StoreError> {
@@ -110,6 +128,7 @@ impl Store {
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
         );
         let ledger = self.ledger()?;
+        ledger.count(&note);
         let head = change.row(NEXT, &[]).await?.ok_or(CORRUPT)?;
         let row = self.row(ledger, note, head.number("seq")?, link_of(&head, "link")?);
         let target = row.target.as_ref();
@@ -182,7 +201,10 @@ impl Store {
         let note = Note { actor, client, ..note };
         let counted = lock(&ledger.repeats).count(source, &note, now);
         let (due, place) = match counted {
-            Counted::Repeat => return Ok(()),
+            Counted::Repeat => {
+                ledger.count(&note);
+                return Ok(());
+            }
             Counted::First { due, place } => (due, place),
         };
         let written = async {
@@ -293,6 +315,6 @@ impl Store {
     }
 }
 
-fn lock(repeats: &Mutex<Repeats>) -> std::sync::MutexGuard<'_, Repeats> {
+fn lock(repeats: &Mutex<Repeats>) -> MutexGuard<'_, Repeats> {
     repeats.lock().unwrap_or_else(PoisonError::into_inner)
 }

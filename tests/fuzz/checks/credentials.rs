@@ -20,11 +20,16 @@ pub fn check(data: &[u8]) {
         cookie: String::from("__Host-doorward"),
         tokens: OwnTokens::default(),
     };
-    let accepts = |foreign| Accepts { foreign, basic: false };
     let headers = super::header_lines(data);
     let ours: Vec<Vec<u8>> = pairs(&headers).into_iter().filter(|pair| name(pair) == NAME).collect();
-    let strict = Credential::extract(&headers, &names, accepts(false));
-    let lenient = Credential::extract(&headers, &names, accepts(true));
+    let extract = |foreign, basic| Credential::extract(&headers, &names, Accepts { foreign, basic });
+    let (strict, lenient) = (extract(false, false), extract(true, false));
+    if !by_basic(&headers) {
+        assert!(
+            extract(false, true) == strict && extract(true, true) == lenient,
+            "Basic changes what is none"
+        );
+    }
 
     let text = |value: &HeaderValue| value.as_bytes().to_vec();
     let by_header = headers.contains_key(AUTHORIZATION) || headers.contains_key(&names.key_header);
@@ -42,7 +47,7 @@ pub fn check(data: &[u8]) {
                     holders.any(|value| text(value).windows(key.len()).any(|part| part == key.as_bytes()))
                 );
             }
-            Ok(Credential::Token(_)) => panic!("there are no tokens"),
+            Ok(Credential::Token(_)) => panic!("a token counts where the settings name none"),
             Err(_) => {}
         }
     }
@@ -74,14 +79,23 @@ pub fn check(data: &[u8]) {
     for value in [&AUTHORIZATION, &names.key_header].into_iter().flat_map(|name| left.get_all(name)) {
         assert!(!holds_key(value.as_bytes()), "a key of ours is forwarded in {value:?}");
     }
-    assert!(matches!(Credential::extract(&left, &names, accepts(true)), Ok(Credential::None)));
+    assert!(matches!(
+        Credential::extract(&left, &names, Accepts { foreign: true, basic: true }),
+        Ok(Credential::None)
+    ));
+}
+
+fn by_basic(headers: &HeaderMap) -> bool {
+    let begins =
+        |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().trim_ascii().starts_with(b"basic");
+    headers.get_all(AUTHORIZATION).iter().any(begins)
 }
 
 fn kind(found: &Result<Credential<'_>, BadCredential>) -> String {
     match found {
         Ok(Credential::None) => String::from("nothing"),
         Ok(Credential::ApiKey(_)) => String::from("a key"),
-        Ok(Credential::Token(_)) => String::from("a token of the settings"),
+        Ok(Credential::Token(_)) => String::from("a token"),
         Ok(Credential::Session(value)) => format!("a session {value:?}"),
         Err(wrong) => format!("{wrong:?}"),
     }

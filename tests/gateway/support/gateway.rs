@@ -184,6 +184,11 @@ impl Gateway {
         self.running.as_ref().expect("the gateway runs").lookups()
     }
 
+    /// Where the gateway shows its metrics.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.running.as_ref().expect("the gateway runs").metrics_address()
+    }
+
     /// Waits until the running gateway acts on every change made beside it, as the command line does.
     pub async fn settle(&self) {
         let spread = self.revocations.seen_everywhere(super::DEADLINE).await.unwrap();

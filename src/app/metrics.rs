@@ -1,0 +1,95 @@
+//! The listener for metrics: bound before anything is served, and served once everything is there to be told of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::StartError;
+use super::reload::Reloader;
+use crate::config::Config;
+use crate::model::metrics::Registry;
+use crate::model::time::Timestamp;
+use crate::server;
+use crate::server::metrics::{ServerStanding, Sources};
+
+/// A socket that waits to be served.
+pub(super) struct Bound {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Binds the address, if one is set.
+pub(super) async fn bind(config: &Config) -> Result<Option<Bound>, StartError> {
+    let Some(address) = config.metrics.listen else { return Ok(None) };
+    let failed = |cause| StartError::Bind { address: address.to_string(), cause };
+    let socket = TcpListener::bind(address).await.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok(Some(Bound { socket, address }))
+}
+
+/// Served until it is dropped.
+pub(super) struct Served {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Bound {
+    pub(super) fn serve(
+        self,
+        reloader: &Arc<Reloader>,
+        registry: Arc<Registry>,
+        started: Timestamp,
+    ) -> Served {
+        let (lookups, certificate, servers) =
+            (Arc::clone(reloader), Arc::clone(reloader), Arc::clone(reloader));
+        let sources = Sources {
+            registry,
+            admission: reloader.admission.clone(),
+            revocations: reloader.foundation.revocations.clone(),
+            lookups: Box::new(move || lookups.foundation.lookups()),
+            store: reloader.foundation.store.clone(),
+            certificate_end: Box::new(move || certificate_end(&certificate)),
+            servers: Box::new(move || standings(&servers)),
+            started,
+        };
+        let task = tokio::spawn(server::metrics::serve(self.socket, Arc::new(sources)));
+        Served { address: self.address, task }
+    }
+}
+
+/// When the certificate ends that clients are shown.
+fn certificate_end(reloader: &Reloader) -> Option<Timestamp> {
+    let of_file = || {
+        let current = reloader.current.try_lock().ok()?;
+        server::tls::end_of(&current.config.server.tls.as_ref()?.certificate)
+    };
+    reloader.held.as_ref().and_then(|held| held.end()).or_else(of_file)
+}
+
+/// Every server of every upstream. None while another configuration is about to take effect.
+fn standings(reloader: &Reloader) -> Vec<ServerStanding> {
+    let Ok(current) = reloader.current.try_lock() else { return Vec::new() };
+    let upstreams = current.config.upstreams.iter().zip(&*current.upstreams);
+    let of_one = upstreams.flat_map(|(upstream, parts)| {
+        upstream.servers.iter().zip(parts.are_in()).map(|(server, is_in)| ServerStanding {
+            upstream: upstream.name.clone(),
+            server: server.to_string(),
+            is_in,
+        })
+    });
+    of_one.collect()
+}

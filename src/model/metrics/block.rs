@@ -1,0 +1,162 @@
+//! The counters of one thread in memory: plain arrays, apart from everything that other threads write.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::snapshot::Snapshot;
+use super::words::{BUCKETS, CLASSES, CODES, Connect, CredentialKind, DECISIONS, Memory};
+use super::{Gauge, Served};
+
+/// The route of requests that found none.
+const NO_ROUTE: &str = "(none)";
+/// Buckets of a histogram, the last without a bound, and the sum in microseconds.
+const SLOTS: usize = BUCKETS.len() + 2;
+
+/// A cache line of counters, so that no two arrays share one.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line([AtomicU64; 16]);
+
+/// Counters by number. Only one thread writes, so adding is a load and a store.
+#[derive(Debug)]
+pub(super) struct Counters(Box<[Line]>);
+
+impl Counters {
+    fn new(count: usize) -> Self {
+        Self((0..count.div_ceil(16)).map(|_| Line::default()).collect())
+    }
+
+    fn cell(&self, at: usize) -> Option<&AtomicU64> {
+        self.0.get(at / 16)?.0.get(at % 16)
+    }
+
+    pub(super) fn add(&self, at: usize) {
+        self.change(at, |value| value.wrapping_add(1));
+    }
+
+    fn change(&self, at: usize, change: impl Fn(u64) -> u64) {
+        if let Some(cell) = self.cell(at) {
+            cell.store(change(cell.load(Ordering::Relaxed)), Ordering::Relaxed);
+        }
+    }
+
+    fn get(&self, at: usize) -> u64 {
+        self.cell(at).map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+
+    fn gauge(&self, at: usize) -> i64 {
+        self.get(at).cast_signed()
+    }
+}
+
+/// What one thread counts, under one configuration.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// The last is [`NO_ROUTE`].
+    routes: Vec<String>,
+    upstreams: Vec<String>,
+    requests: Counters,
+    durations: Counters,
+    refusals: Counters,
+    credentials: Counters,
+    pub(super) memory: Counters,
+    connects: Counters,
+    open: Counters,
+}
+
+impl Block {
+    pub(super) fn new(routes: &[String], upstreams: &[String]) -> Self {
+        let routes: Vec<String> = routes.iter().cloned().chain([NO_ROUTE.to_owned()]).collect();
+        Self {
+            requests: Counters::new(routes.len() * DECISIONS.len() * CLASSES.len()),
+            durations: Counters::new(routes.len() * SLOTS),
+            refusals: Counters::new(CODES.len()),
+            credentials: Counters::new(CredentialKind::WORDS.len()),
+            memory: Counters::new(Memory::WORDS.len()),
+            connects: Counters::new(upstreams.len() * Connect::WORDS.len()),
+            open: Counters::new(upstreams.len() + 2),
+            upstreams: upstreams.to_vec(),
+            routes,
+        }
+    }
+
+    pub(super) fn served(&self, served: &Served) {
+        let none = self.routes.len() - 1;
+        let route = served.route.map_or(none, |route| route.min(none));
+        let decision = place_of(served.decision, DECISIONS);
+        let class = usize::from(served.status / 100).clamp(1, CLASSES.len()) - 1;
+        self.requests.add((route * DECISIONS.len() + decision) * CLASSES.len() + class);
+        let micros = u64::try_from(served.duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS.len());
+        self.durations.add(route * SLOTS + bucket);
+        self.durations.change(route * SLOTS + SLOTS - 1, |sum| sum.wrapping_add(micros));
+        self.credentials.add(served.credential as usize);
+        if let Some(code) = served.code {
+            self.refusals.add(place_of(code, CODES));
+        }
+    }
+
+    pub(super) fn connected(&self, upstream: usize, how: Connect) {
+        if upstream < self.upstreams.len() {
+            self.connects.add(upstream * Connect::WORDS.len() + how as usize);
+        }
+    }
+
+    pub(super) fn opened(&self, gauge: Gauge) {
+        self.open.change(self.place(gauge), |open| open.wrapping_add(1));
+    }
+
+    pub(super) fn closed(&self, gauge: Gauge) {
+        self.open.change(self.place(gauge), |open| open.wrapping_sub(1));
+    }
+
+    fn place(&self, gauge: Gauge) -> usize {
+        match gauge {
+            Gauge::Requests => 0,
+            Gauge::Tunnels => 1,
+            Gauge::Upstream(upstream) if upstream < self.upstreams.len() => 2 + upstream,
+            Gauge::Upstream(_) => usize::MAX,
+        }
+    }
+
+    pub(super) fn add_to(&self, sums: &mut Snapshot) {
+        for (number, route) in self.routes.iter().enumerate() {
+            for (d, decision) in DECISIONS.iter().enumerate() {
+                for (c, class) in CLASSES.iter().enumerate() {
+                    let count = self.requests.get((number * DECISIONS.len() + d) * CLASSES.len() + c);
+                    if count > 0 {
+                        *sums.requests.entry((route.clone(), decision, class)).or_default() += count;
+                    }
+                }
+            }
+            let histogram = sums.durations.entry(route.clone()).or_default();
+            for (bucket, sum) in histogram.buckets.iter_mut().enumerate() {
+                *sum += self.durations.get(number * SLOTS + bucket);
+            }
+            histogram.micros = histogram.micros.wrapping_add(self.durations.get(number * SLOTS + SLOTS - 1));
+        }
+        let each =
+            |words: &[&'static str], counters: &Counters, sums: &mut std::collections::BTreeMap<_, u64>| {
+                for (at, word) in words.iter().enumerate() {
+                    *sums.entry(*word).or_default() += counters.get(at);
+                }
+            };
+        each(CODES, &self.refusals, &mut sums.refusals);
+        each(CredentialKind::WORDS, &self.credentials, &mut sums.credentials);
+        each(Memory::WORDS, &self.memory, &mut sums.memory);
+        for (number, upstream) in self.upstreams.iter().enumerate() {
+            for (at, word) in Connect::WORDS.iter().enumerate() {
+                let count = self.connects.get(number * Connect::WORDS.len() + at);
+                *sums.connects.entry((upstream.clone(), word)).or_default() += count;
+            }
+            let open = self.open.gauge(self.place(Gauge::Upstream(number)));
+            *sums.upstream_connections.entry(upstream.clone()).or_default() += open;
+        }
+        sums.open_requests += self.open.gauge(self.place(Gauge::Requests));
+        sums.open_tunnels += self.open.gauge(self.place(Gauge::Tunnels));
+    }
+}
+
+/// Where a word is; the last place is for all that are not there.
+fn place_of(word: &str, words: &[&str]) -> usize {
+    words.iter().position(|other| *other == word).unwrap_or(words.len() - 1)
+}

@@ -1,0 +1,241 @@
+//! What is counted, and how: each data-plane thread has its own counters, which only it writes; whoever reads
+//! them adds them up.
+//!
+//! A counter is found by a small number, never by text, so that counting a request takes no lock, no
+//! allocation and no cache line of another thread. Labels are names from the configuration and closed sets
+//! of words: nothing that a client sends is ever one.
+
+mod block;
+mod snapshot;
+mod words;
+
+use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use self::block::Block;
+pub use self::snapshot::{Histogram, Snapshot};
+pub use self::words::{BUCKETS, CODES, Connect, CredentialKind, DECISIONS, Memory};
+
+/// Every thread's counters.
+#[derive(Debug, Default)]
+pub struct Registry(Mutex<Blocks>);
+
+#[derive(Debug, Default)]
+struct Blocks {
+    current: Vec<Arc<Block>>,
+    /// What threads had counted that are gone, or that have gone on to other labels.
+    past: Snapshot,
+}
+
+impl Registry {
+    /// Counters for one thread, for routes and upstreams by their place in the configuration.
+    pub fn worker(&self, routes: &[String], upstreams: &[String]) -> Rc<WorkerMetrics> {
+        let block = Arc::new(Block::new(routes, upstreams));
+        let mut blocks = self.lock();
+        blocks.current.push(Arc::clone(&block));
+        Rc::new(WorkerMetrics { block })
+    }
+
+    /// The sums of now.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut blocks = self.lock();
+        let Blocks { current, past } = &mut *blocks;
+        current.retain(|block| {
+            // Nobody writes to it any more.
+            let over = Arc::strong_count(block) == 1;
+            if over {
+                // What it wrote last is to be seen: it let go of the block after that.
+                fence(Ordering::Acquire);
+                block.add_to(past);
+            }
+            !over
+        });
+        let mut sums = past.clone();
+        for block in current {
+            block.add_to(&mut sums);
+        }
+        sums
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Blocks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request, as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    /// Place of its route in the configuration, if one was found.
+    pub route: Option<usize>,
+    /// A word of [`DECISIONS`].
+    pub decision: &'static str,
+    /// Status of the answer.
+    pub status: u16,
+    /// By what its sender was recognised.
+    pub credential: CredentialKind,
+    /// A word of [`CODES`], if it was refused.
+    pub code: Option<&'static str>,
+    /// From the request head to the response head.
+    pub duration: Duration,
+}
+
+/// The counters of one thread.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    block: Arc<Block>,
+}
+
+impl WorkerMetrics {
+    /// Counts a request whose answer is known.
+    pub fn served(&self, served: &Served) {
+        self.block.served(served);
+    }
+
+    /// Counts a look at what the thread remembers of credentials.
+    pub fn remembered(&self, memory: Memory) {
+        self.block.memory.add(memory as usize);
+    }
+
+    /// Counts an attempt to connect to the upstream at this place in the configuration.
+    pub fn connected(&self, upstream: usize, how: Connect) {
+        self.block.connected(upstream, how);
+    }
+
+    /// A request that is open until the guard is dropped.
+    pub fn open_request(self: &Rc<Self>) -> Open {
+        Open::new(self, Gauge::Requests)
+    }
+
+    /// A tunnel, such as a WebSocket, that is open until the guard is dropped.
+    pub fn open_tunnel(self: &Rc<Self>) -> Open {
+        Open::new(self, Gauge::Tunnels)
+    }
+
+    /// A connection to the upstream at this place that is open until the guard is dropped.
+    pub fn open_upstream(self: &Rc<Self>, upstream: usize) -> Open {
+        Open::new(self, Gauge::Upstream(upstream))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Gauge {
+    Requests,
+    Tunnels,
+    Upstream(usize),
+}
+
+/// Something that is open.
+#[derive(Debug)]
+pub struct Open {
+    metrics: Rc<WorkerMetrics>,
+    gauge: Gauge,
+}
+
+impl Open {
+    fn new(metrics: &Rc<WorkerMetrics>, gauge: Gauge) -> Self {
+        metrics.block.opened(gauge);
+        Self { metrics: Rc::clone(metrics), gauge }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.metrics.block.closed(self.gauge);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(route: Option<usize>, status: u16) -> Served {
+        Served {
+            route,
+            decision: "allow",
+            status,
+            credential: CredentialKind::None,
+            code: None,
+            duration: Duration::from_millis(3),
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn threads_are_added_up_exactly_while_they_count() {
+        let registry = Arc::new(Registry::default());
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let registry = Arc::clone(&registry);
+                std::thread::spawn(move || {
+                    let metrics = registry.worker(&names(&["a", "b"]), &names(&["app"]));
+                    for n in 0..10_000_usize {
+                        metrics.served(&served(Some(n % 2), 200));
+                    }
+                    metrics.connected(0, Connect::Opened);
+                })
+            })
+            .collect();
+        let mut before = 0;
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            let now: u64 = registry.snapshot().requests.values().sum();
+            assert!(now >= before, "counters never fall");
+            before = now;
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        for _ in 0..2 {
+            let sums = registry.snapshot();
+            assert_eq!(sums.requests[&("a".to_owned(), "allow", "2xx")], 20_000);
+            assert_eq!(sums.requests[&("b".to_owned(), "allow", "2xx")], 20_000);
+            assert_eq!(sums.durations["a"].count(), 20_000);
+            assert_eq!(sums.connects[&("app".to_owned(), "opened")], 4);
+        }
+        assert_eq!(registry.lock().current.len(), 0, "threads that are gone are kept as sums only");
+    }
+
+    #[test]
+    fn other_labels_of_a_later_configuration_go_on_from_the_former() {
+        let registry = Registry::default();
+        let first = registry.worker(&names(&["a", "b"]), &[]);
+        first.served(&served(Some(0), 200));
+        first.served(&served(Some(1), 200));
+        drop(first);
+        let second = registry.worker(&names(&["b", "c"]), &[]);
+        second.served(&served(Some(0), 200));
+        let sums = registry.snapshot();
+        let of = |route: &str| sums.requests[&(route.to_owned(), "allow", "2xx")];
+        assert_eq!((of("a"), of("b")), (1, 2));
+    }
+
+    #[test]
+    fn what_is_unknown_is_counted_apart_and_nothing_is_out_of_bounds() {
+        let registry = Registry::default();
+        let metrics = registry.worker(&names(&["a"]), &names(&["app"]));
+        metrics.served(&Served { decision: "surprise", code: Some("surprise"), ..served(Some(99), 999) });
+        metrics.served(&served(None, 0));
+        metrics.connected(99, Connect::Failed);
+        drop(metrics.open_upstream(99));
+        let sums = registry.snapshot();
+        assert_eq!(sums.requests[&("(none)".to_owned(), "other", "5xx")], 1);
+        assert_eq!(sums.requests[&("(none)".to_owned(), "allow", "1xx")], 1);
+        assert_eq!(sums.refusals["other"], 1);
+    }
+
+    #[test]
+    fn gauges_fall_when_what_is_open_closes() {
+        let registry = Registry::default();
+        let metrics = registry.worker(&[], &names(&["app"]));
+        let open = (metrics.open_request(), metrics.open_tunnel(), metrics.open_upstream(0));
+        let sums = registry.snapshot();
+        assert_eq!((sums.open_requests, sums.open_tunnels, sums.upstream_connections["app"]), (1, 1, 1));
+        drop(open);
+        let sums = registry.snapshot();
+        assert_eq!((sums.open_requests, sums.open_tunnels, sums.upstream_connections["app"]), (0, 0, 0));
+    }
+}
