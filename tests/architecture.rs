@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Lines a file may have to be read in one sitting; tables of tests may be longer.
-const LONGEST: usize = 600;
+const LONGEST: usize = 450;
 const LONGEST_TESTS: usize = 600;
 
 /// Names that say nothing about what is inside.

@@ -4,6 +4,7 @@
 mod acme;
 mod foundation;
 mod listen;
+mod logging;
 mod master_key;
 mod metrics;
 mod reload;
@@ -20,14 +21,13 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing_subscriber::EnvFilter;
 
 use self::foundation::{Certificates, Foundation, Upkeep};
 pub use self::listen::Inherited;
 pub use self::reload::{ReloadError, Trigger};
 use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
-use crate::config::{Config, LogFormat, Origin, UpstreamConfig};
+use crate::config::{Config, Origin, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
 use crate::model::metrics::Registry;
 use crate::model::time::{Clock, SystemClock};
@@ -149,7 +149,7 @@ pub fn read_master_key(file: &Path) -> Result<MasterKey, StartError> {
 ///
 /// [`StartError`] if it does not start.
 pub fn serve(config: Config, origin: Origin) -> Result<(), StartError> {
-    let set_level = start_logging(&config);
+    let set_level = logging::start(&config);
     let inherited = Inherited::take();
     // One provider, chosen here: two of them in one process would make rustls panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -422,30 +422,6 @@ async fn wait_until_fresh(revocations: &Revocations) -> Result<(), StartError> {
         }
     };
     tokio::time::timeout(READY_TIMEOUT, fresh).await.map_err(|_| StartError::Unready)
-}
-
-/// Events of the gateway's life go to standard error; access events have standard output to themselves. Gives
-/// what changes the level later.
-fn start_logging(config: &Config) -> Option<SetLevel> {
-    let filter = |level: &str| EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr);
-    let first = filter(&config.log.level);
-    // A subscriber that is there already, as in tests, is left alone.
-    match config.log.format {
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_env_filter(first).with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.try_init().ok()?;
-            Some(Box::new(move |level| drop(handle.reload(filter(level)))))
-        }
-        LogFormat::Text => {
-            let builder =
-                builder.with_target(false).with_ansi(false).with_env_filter(first).with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.try_init().ok()?;
-            Some(Box::new(move |level| drop(handle.reload(filter(level)))))
-        }
-    }
 }
 
 /// Loopback, where nobody else can connect.

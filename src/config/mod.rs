@@ -48,6 +48,7 @@ pub use self::reference::markdown as reference;
 pub use self::schema::schema;
 pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
 pub use self::tokens::TokenConfig;
+pub use self::upstream::{HeaderPreset, Timeouts, UpstreamConfig, UpstreamProtocol, UpstreamTls};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::target::PathOptIns;
@@ -356,111 +357,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// A server behind us.
-#[derive(Clone, Debug)]
-pub struct UpstreamConfig {
-    /// Unique; what routes and logs say.
-    pub name: String,
-    /// Where it is: at one server or at several that are alike.
-    pub servers: Vec<UpstreamAddress>,
-    /// Which of them a request goes to.
-    pub balance: Balance,
-    /// When one of them is left out.
-    pub health: HealthConfig,
-    /// Which HTTP it speaks.
-    pub protocol: UpstreamProtocol,
-    /// Trust and client certificate, for `https`.
-    pub tls: UpstreamTls,
-    /// Timeouts.
-    pub timeouts: Timeouts,
-    /// Which identity headers it gets.
-    pub headers: HeaderPreset,
-    /// What else it is told of its callers.
-    pub identity: IdentityConfig,
-    /// Whether `Authorization` values that are not ours are left to it.
-    pub pass_authorization: bool,
-    /// Whether it sees the `Host` the client sent (the default) or its own.
-    pub preserve_host: bool,
-    /// Spellings of paths it needs that are refused otherwise.
-    pub paths: PathOptIns,
-}
-
-impl UpstreamConfig {
-    /// Whether TLS is spoken to it.
-    pub fn is_secure(&self) -> bool {
-        self.servers.iter().any(UpstreamAddress::is_secure)
-    }
-}
-
-/// Which HTTP an upstream speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    /// HTTP/1.1 (`http://`, `https://`).
-    Http1,
-    /// HTTP/2, with prior knowledge where there is no TLS (`h2c://`, or `https://` with `protocol = "http2"`).
-    Http2,
-}
-
-/// Trust and client certificate towards an upstream.
-#[derive(Clone, Debug, Default)]
-pub struct UpstreamTls {
-    /// PEM file of authorities, instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// Client certificate.
-    pub client: Option<TlsFiles>,
-    /// Name to check, where it differs from the URL's host.
-    pub server_name: Option<String>,
-}
-
-/// Timeouts towards an upstream. None of them cuts a stream on which bytes move.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Until connected, TLS included.
-    pub connect: Duration,
-    /// From the last request byte to the response head. Not applied to gRPC and event streams.
-    pub response: Duration,
-    /// A body or tunnel on which nothing moves ends after this; zero: never.
-    pub idle: Duration,
-}
-
-/// Names of the identity headers an upstream gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderPreset {
-    /// `X-Auth-*`.
-    Standard,
-    /// `X-Forwarded-User` and its family, `X-Auth-Request-*`.
-    Oauth2Proxy,
-    /// `Remote-*`.
-    Authelia,
-    /// `X-authentik-*`.
-    Authentik,
-    /// `X-Vouch-User`.
-    Vouch,
-    /// `X-Forwarded-User` alone, holding the e-mail address where there is one.
-    TraefikForwardAuth,
-    /// `X-WEBAUTH-*`.
-    Grafana,
-    /// What Micromegas' servers take for checked when their own authentication is off.
-    Micromegas,
-    /// None at all.
-    None,
-}
-
-impl HeaderPreset {
-    /// Every preset.
-    pub const ALL: [Self; 9] = [
-        Self::Standard,
-        Self::Oauth2Proxy,
-        Self::Authelia,
-        Self::Authentik,
-        Self::Vouch,
-        Self::TraefikForwardAuth,
-        Self::Grafana,
-        Self::Micromegas,
-        Self::None,
-    ];
 }
 
 /// One route: a host and path prefix, its upstream and its rules.

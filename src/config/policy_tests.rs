@@ -6,12 +6,52 @@ use http::Method;
 use http::uri::PathAndQuery;
 
 use super::problem::Place;
-use super::reader::Reader;
-use super::section::Section;
-use super::settings::{Test, TestCaller};
+use super::reader::{Reader, Required};
+use super::section::{Section, section};
+use super::values::{Document, HostName, Name, RequestLine};
 use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::role::Role;
 use crate::model::target::RequestKind;
 use crate::model::user::UserId;
+
+section! {
+    /// One claim about the rules, checked whenever the settings are read and by `doorward test`. It is about what
+    /// the rules say: `enforce` changes nothing.
+    Test {
+        /// Who asks. Without it, nobody who is known.
+        caller or as: Option<TestCaller>, r#"{ role = "viewer" }"#;
+        /// Method and path, perhaps with a query.
+        request: Required<RequestLine>, r#""POST /v1/datasets/upload""#;
+        /// Which host is asked for. By default that of `public_url`.
+        host: Option<HostName>, r#""app.example.com""#;
+        /// Address of the client.
+        client: IpAddr = r#""127.0.0.1""#, r#""10.1.2.3""#;
+        /// What the request asks for: `plain`, `websocket` or `grpc`.
+        kind: RequestKind = r#""plain""#, r#""websocket""#;
+        /// The GraphQL document in its body.
+        graphql: Option<Document>, r#""mutation { deleteProject(id: 1) { id } }""#;
+        /// `allow`, `deny`, or `sign-in` for a refusal that signing in may help against.
+        expect: Required<Expect>, r#""deny""#;
+        /// The rule that must decide.
+        rule: Option<Name>, r#""writes""#;
+    }
+}
+
+section! {
+    /// Who asks in a test.
+    TestCaller {
+        /// `admin`, `member`, `viewer` or `agent`.
+        role: Required<Role>, r#""viewer""#;
+        /// Username.
+        user: Option<Name>, r#""alice""#;
+        /// Groups.
+        group or groups: Vec<Name> = "[]", r#"["data"]"#;
+        /// Name of a system key that is used, instead of a session.
+        key: Option<Name>, r#""ingest""#;
+        /// Which provider vouches for the caller: `local` for users and keys of the gateway.
+        provider: Name = r#""local""#, r#""okta""#;
+    }
+}
 
 /// One claim about the rules.
 #[derive(Clone, Debug)]

@@ -1,11 +1,12 @@
 //! Rule sets for known applications: the files in `presets`, read as if they stood in the settings.
 
 use super::layers;
+use super::policy_tests::Test;
 use super::policy_tests::{PolicyTest, policy_tests};
 use super::problem::Place;
 use super::reader::{Reader, Table};
+use super::rules::WrittenRule;
 use super::section::{Section, section};
-use super::settings::{Rule as Written, Test};
 use super::upstream::Named;
 use super::values::PathOptIn;
 use super::{HeaderPreset, upstream};
@@ -82,7 +83,7 @@ section! {
         /// Names of the headers that tell it who is calling.
         headers: Option<HeaderPreset>, r#""grafana""#;
         /// Rules; their paths begin at the application's root.
-        rules: Vec<Written> = "[]", r#"[{ allow = "viewer" }]"#;
+        rules: Vec<WrittenRule> = "[]", r#"[{ allow = "viewer" }]"#;
         /// Claims about them.
         tests: Vec<Test> = "[]", r#"[{ request = "GET /", expect = "sign-in" }]"#;
     }

@@ -1,22 +1,57 @@
 //! Routes and their rules, checked for what cannot be meant.
 
+use ipnet::IpNet;
+
 use super::RouteConfig;
 use super::presets;
 use super::presets::PresetFile;
 use super::reader::{Reader, join, nearest};
-use super::section::Section;
-use super::settings::{Route, Rule as Written};
+use super::section::{Section, section};
+use super::settings::Route;
 use super::upstream::Named;
-use super::values::Name;
-use super::values::Prefix;
+use super::values::{FieldName, HostName, Name, Prefix};
+use crate::model::graphql::OperationType;
 use crate::model::target::Prefixes;
 use crate::policy::Enforce;
 use crate::policy::GraphqlMatch;
+use crate::policy::GrpcPattern;
+use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
 use crate::policy::Policy;
 use crate::policy::Rule;
 use crate::policy::When;
 use crate::policy::Who;
+
+section! {
+    /// One rule. Every condition it has must fit; a rule without conditions fits every request.
+    WrittenRule {
+        /// Unique within the route, for logs and explanations. By default `rule-1`, `rule-2` and so on.
+        name: Option<Name>, r#""reads""#;
+        /// Hosts, without port.
+        host or hosts: Vec<HostName> = "[]", r#"["app.example.com"]"#;
+        /// Path prefixes by segment (`/api`), or patterns: `*` within a segment, `**` across segments. They
+        /// begin at the root, not at the route's path.
+        path or paths: Vec<PathPattern> = "[]", r#"["/v1/users", "/api/**/edit"]"#;
+        /// `read` (GET, HEAD, OPTIONS), `write` (all others), `websocket`, or names such as `POST`.
+        methods: Vec<MethodMatch> = "[]", r#"["POST", "PUT"]"#;
+        /// GraphQL operations. What cannot be understood counts as a mutation.
+        graphql: Vec<OperationType> = "[]", r#""query""#;
+        /// GraphQL root fields: every field asked for must be one of these. Needs `graphql`.
+        fields: Vec<FieldName> = "[]", r#"["projects", "viewer"]"#;
+        /// gRPC methods, `package.Service/Method` or `package.Service/*`.
+        grpc: Vec<GrpcPattern> = "[]", r#"["grpc.health.v1.Health/*"]"#;
+        /// Addresses or networks of clients.
+        networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
+        /// Who is let through: `anyone`, `signed-in`, a role (`admin`, `member` and `viewer` include the ones
+        /// below, `agent` stands alone), `group:NAME`, `user:NAME`, `key:NAME`, `provider:ID`.
+        allow: Vec<Who> = "[]", r#"["member", "group:data"]"#;
+        /// Who is refused, whatever `allow` says; the same words. A rule with `deny` alone leaves everyone
+        /// else to the rules after it.
+        deny: Vec<Who> = "[]", r#""group:guests""#;
+        /// `on`, `log` or `off` for requests on which this rule decides, instead of the route's `enforce`.
+        enforce: Option<Enforce>, r#""on""#;
+    }
+}
 
 pub(super) fn routes(
     written: Vec<Route>,
@@ -204,7 +239,7 @@ fn policy(route: &Route, preset: Option<&PresetFile>, enforce: Enforce, reader: 
     Policy { rules, enforce }
 }
 
-fn rule(written: &Written, index: usize, enforce: Enforce, reader: &mut Reader) -> Rule {
+fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Reader) -> Rule {
     let broken = reader.is_broken(&written.at("allow")) || reader.is_broken(&written.at("deny"));
     if written.allow.is_empty() && written.deny.is_empty() && !broken {
         let what = "names nobody whom it allows or denies";

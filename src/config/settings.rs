@@ -1,35 +1,28 @@
 //! Every setting there is, described once; the file as written, before it is checked as a whole.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use http::HeaderName;
-use ipnet::IpNet;
 
 use super::acme::Acme;
 use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::pem::{CertificateFile, KeyFile};
+use super::policy_tests::Test;
 use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::Required;
+use super::rules::WrittenRule;
 use super::section::section;
 use super::servers::{CheckPath, StatusRange, UpstreamUrl};
 use super::tokens::{BreakGlass, ImportedKeys};
 use super::values::{
-    Admin, Document, FieldName, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole,
-    Prefix, RequestLine, Span, TrustedNetwork,
+    Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
+    TrustedNetwork,
 };
-use super::{Balance, Compat, Expect, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
-use crate::model::graphql::OperationType;
-use crate::model::role::Role;
+use super::{Balance, Compat, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::secret::Secret;
-use crate::model::target::RequestKind;
 use crate::policy::Enforce;
-use crate::policy::GrpcPattern;
-use crate::policy::MethodMatch;
-use crate::policy::PathPattern;
-use crate::policy::Who;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -420,76 +413,6 @@ section! {
         preset: Option<Preset>, r#""phoenix""#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is
         /// refused. Without rules, reading needs `viewer` and everything else `member`.
-        rules: Vec<Rule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
-    }
-}
-
-section! {
-    /// One rule. Every condition it has must fit; a rule without conditions fits every request.
-    Rule {
-        /// Unique within the route, for logs and explanations. By default `rule-1`, `rule-2` and so on.
-        name: Option<Name>, r#""reads""#;
-        /// Hosts, without port.
-        host or hosts: Vec<HostName> = "[]", r#"["app.example.com"]"#;
-        /// Path prefixes by segment (`/api`), or patterns: `*` within a segment, `**` across segments. They
-        /// begin at the root, not at the route's path.
-        path or paths: Vec<PathPattern> = "[]", r#"["/v1/users", "/api/**/edit"]"#;
-        /// `read` (GET, HEAD, OPTIONS), `write` (all others), `websocket`, or names such as `POST`.
-        methods: Vec<MethodMatch> = "[]", r#"["POST", "PUT"]"#;
-        /// GraphQL operations. What cannot be understood counts as a mutation.
-        graphql: Vec<OperationType> = "[]", r#""query""#;
-        /// GraphQL root fields: every field asked for must be one of these. Needs `graphql`.
-        fields: Vec<FieldName> = "[]", r#"["projects", "viewer"]"#;
-        /// gRPC methods, `package.Service/Method` or `package.Service/*`.
-        grpc: Vec<GrpcPattern> = "[]", r#"["grpc.health.v1.Health/*"]"#;
-        /// Addresses or networks of clients.
-        networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
-        /// Who is let through: `anyone`, `signed-in`, a role (`admin`, `member` and `viewer` include the ones
-        /// below, `agent` stands alone), `group:NAME`, `user:NAME`, `key:NAME`, `provider:ID`.
-        allow: Vec<Who> = "[]", r#"["member", "group:data"]"#;
-        /// Who is refused, whatever `allow` says; the same words. A rule with `deny` alone leaves everyone
-        /// else to the rules after it.
-        deny: Vec<Who> = "[]", r#""group:guests""#;
-        /// `on`, `log` or `off` for requests on which this rule decides, instead of the route's `enforce`.
-        enforce: Option<Enforce>, r#""on""#;
-    }
-}
-
-section! {
-    /// One claim about the rules, checked whenever the settings are read and by `doorward test`. It is about what
-    /// the rules say: `enforce` changes nothing.
-    Test {
-        /// Who asks. Without it, nobody who is known.
-        caller or as: Option<TestCaller>, r#"{ role = "viewer" }"#;
-        /// Method and path, perhaps with a query.
-        request: Required<RequestLine>, r#""POST /v1/datasets/upload""#;
-        /// Which host is asked for. By default that of `public_url`.
-        host: Option<HostName>, r#""app.example.com""#;
-        /// Address of the client.
-        client: IpAddr = r#""127.0.0.1""#, r#""10.1.2.3""#;
-        /// What the request asks for: `plain`, `websocket` or `grpc`.
-        kind: RequestKind = r#""plain""#, r#""websocket""#;
-        /// The GraphQL document in its body.
-        graphql: Option<Document>, r#""mutation { deleteProject(id: 1) { id } }""#;
-        /// `allow`, `deny`, or `sign-in` for a refusal that signing in may help against.
-        expect: Required<Expect>, r#""deny""#;
-        /// The rule that must decide.
-        rule: Option<Name>, r#""writes""#;
-    }
-}
-
-section! {
-    /// Who asks in a test.
-    TestCaller {
-        /// `admin`, `member`, `viewer` or `agent`.
-        role: Required<Role>, r#""viewer""#;
-        /// Username.
-        user: Option<Name>, r#""alice""#;
-        /// Groups.
-        group or groups: Vec<Name> = "[]", r#"["data"]"#;
-        /// Name of a system key that is used, instead of a session.
-        key: Option<Name>, r#""ingest""#;
-        /// Which provider vouches for the caller: `local` for users and keys of the gateway.
-        provider: Name = r#""local""#, r#""okta""#;
+        rules: Vec<WrittenRule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::header::{CONNECTION, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::runtime::Handle;
@@ -20,12 +20,11 @@ use super::denied::{Denied, refused};
 use super::message::{check_framing, host_of, kind_of, put_host};
 use super::public_keys;
 use super::refused_log::{RefusedLog, Shadowed};
-use crate::config::{BodyPace, Flavour};
+use crate::config::BodyPace;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
+use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forward_auth::ext_authz;
-use crate::edge::forward_auth::original::{Question, Unclear};
-use crate::edge::forward_auth::{Endpoint, ForwardAuth, told_of};
 use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::page::RESERVED;
@@ -39,7 +38,6 @@ use crate::gate::explain::Explanation;
 use crate::gate::public_keys::PublicKeys;
 use crate::gate::refusal::Refusal;
 use crate::model::metrics::{CredentialKind, Open, Served, WorkerMetrics};
-use crate::model::network;
 use crate::model::principal::Client;
 use crate::model::role::Role;
 use crate::model::target::{RequestTarget, TargetError};
@@ -284,77 +282,6 @@ impl Dispatch {
                 Err(Self::denied(&failure, upstream, &seen.request_id))
             }
         }
-    }
-
-    /// Answers another proxy's question. Never awaits anything but the gate.
-    async fn check(
-        &self,
-        request: &Request<Incoming>,
-        target: &RequestTarget,
-        mut endpoint: Endpoint,
-        peer: Peer,
-        seen: &mut Seen,
-        trail: &mut Trail,
-    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
-        let flavour = endpoint.flavour;
-        let mut rest = std::mem::take(&mut endpoint.rest);
-        if let Some(query) = target.query() {
-            rest.push('?');
-            rest.push_str(query);
-        }
-        let headers = request.headers();
-        let question =
-            Question { headers, method: request.method(), rest: &rest, uri_bytes: self.shared.uri_bytes };
-        let read = self.forward_auth.read(endpoint, &question, seen.client);
-        self.observe(flavour, request, target, peer, read.as_ref());
-        self.expect_proxy(peer)?;
-        let check = read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, flavour), peer))?;
-        seen.about(&check.original.target);
-        let (response, decision) = self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
-        Ok((response.map(ResponseBody::of), decision))
-    }
-
-    /// Answers Envoy's question over gRPC.
-    async fn check_by_grpc(
-        &self,
-        request: Request<Incoming>,
-        peer: Peer,
-        seen: &mut Seen,
-        trail: &mut Trail,
-    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
-        self.expect_proxy(peer)?;
-        let body =
-            read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST, self.shared.body_pace).await;
-        let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
-        let read =
-            ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
-        let (check, headers) =
-            read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, Flavour::Envoy), peer))?;
-        self.observe_by_grpc(&check, &headers, peer);
-        seen.about(&check.original.target);
-        seen.client = check.client;
-        let (frame, decision) =
-            self.forward_auth.answer_ext_authz(&check, &headers, &seen.request_id, trail).await;
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let mut response = Response::new(ResponseBody::Grpc(Some(frame), Some(Box::new(trailers))));
-        let grpc = HeaderValue::from_static("application/grpc");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
-        Ok((response, decision))
-    }
-
-    /// Questions are for our proxies only: whoever else may ask could pretend to be one.
-    pub(super) fn expect_proxy(&self, peer: Peer) -> Result<(), Denied> {
-        if network::contains(&self.shared.trusted_proxies, peer.address) {
-            return Ok(());
-        }
-        tracing::warn!(client.ip = %peer.address, "a peer outside server.trusted_proxies asked a proxy's question");
-        Err(Denied::closing(Problem::untrusted_proxy()))
-    }
-
-    pub(super) fn unclear(unclear: &Unclear, problem: Problem, peer: Peer) -> Denied {
-        tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
-        Denied { problem: Box::new(problem), decision: "deny", close: false }
     }
 
     /// What lies below our reserved prefix: `""`, or a path that begins with `/`.

@@ -16,6 +16,7 @@ pub mod refused_log;
 pub mod listener;
 pub mod proxy_protocol;
 mod public_keys;
+mod questions;
 pub mod stream;
 pub mod tls;
 pub mod worker;

@@ -1,0 +1,261 @@
+//! People: adding them, changing what they may do, and their passwords.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::ServiceError;
+use super::attempts::Attempts;
+use super::done;
+use super::login::check_password;
+use super::new_user::MOST_GROUPS;
+pub use super::new_user::NewUser;
+use super::new_user::check_display_name;
+use super::new_user::check_group;
+use super::new_user::check_role;
+use super::password::Passwords;
+use super::password::check_new_password;
+use super::revocation::Revocations;
+use crate::model::audit::Actor;
+use crate::model::audit::Event;
+use crate::model::role::Role;
+use crate::model::secret::Secret;
+use crate::model::time::Clock;
+use crate::model::token::random_password;
+use crate::model::user::User;
+use crate::model::user::UserId;
+use crate::store::Store;
+
+/// Manages people.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    pub(super) store: Store,
+    pub(super) passwords: Passwords,
+    pub(super) clock: Arc<dyn Clock>,
+    attempts: Attempts,
+    revocations: Revocations,
+}
+
+impl Accounts {
+    /// `passwords` should be the one that sign-in uses, so that both share its bound.
+    pub fn new(store: Store, passwords: Passwords, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
+        let attempts = Attempts::new(store.clone(), passwords.clone(), clock.clone());
+        Self { store, passwords, clock, attempts, revocations }
+    }
+
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self { store: self.store.by(actor), attempts: self.attempts.by(actor), ..self.clone() }
+    }
+
+    /// Adds someone.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Invalid`] or [`ServiceError::Conflict`], with the field.
+    pub async fn create(&self, new: NewUser) -> Result<User, ServiceError> {
+        let (user, hash) = self.prepare(new).await?;
+        self.store.create_user(&user, hash.as_deref()).await?;
+        Ok(user)
+    }
+
+    /// Adds someone with a password to hand over, which must be changed at the first sign-in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Accounts::create`].
+    pub async fn create_with_temporary_password(&self, new: NewUser) -> Result<(User, Secret), ServiceError> {
+        let password = random_password();
+        let user = self.create(NewUser { password: Some((password.clone(), true)), ..new }).await?;
+        Ok((user, password))
+    }
+
+    /// Checks everything and hashes the password, but stores nothing.
+    pub(super) async fn prepare(&self, new: NewUser) -> Result<(User, Option<String>), ServiceError> {
+        let (user, password) = new.checked(self.clock.now())?;
+        let hash = match password {
+            Some(password) => {
+                check_new_password(&password, &words_of(&user))?;
+                Some(self.passwords.hash(password).await?)
+            }
+            None => None,
+        };
+        Ok((user, hash))
+    }
+
+    /// Whether there is a user at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn is_anybody(&self) -> Result<bool, ServiceError> {
+        Ok(self.store.is_anybody().await?)
+    }
+
+    /// The user with this username or e-mail address.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn find(&self, name_or_email: &str) -> Result<Option<User>, ServiceError> {
+        Ok(self.store.find_user_by_login(name_or_email).await?.map(|(user, _)| user))
+    }
+
+    /// The user with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn find_by_id(&self, id: &UserId) -> Result<Option<User>, ServiceError> {
+        Ok(self.store.find_user(id).await?)
+    }
+
+    /// Users by username; the first 10 000.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn list(&self) -> Result<Vec<User>, ServiceError> {
+        Ok(self.store.list_users().await?)
+    }
+
+    /// Gives a user another name for pages and applications to show; an empty one is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`], [`ServiceError::Invalid`].
+    pub async fn set_display_name(&self, id: &UserId, name: &str) -> Result<(), ServiceError> {
+        let name = Some(name.trim()).filter(|name| !name.is_empty());
+        check_display_name(name)?;
+        let found = self.store.set_display_name(id, name).await?;
+        self.revocations.bump();
+        if found { Ok(()) } else { Err(ServiceError::NotFound { what: "user" }) }
+    }
+
+    /// Gives a user another role and, if it is another, ends the user's sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`], [`ServiceError::Invalid`] for a machine's role.
+    pub async fn set_role(&self, id: &UserId, role: Role) -> Result<(), ServiceError> {
+        check_role(role)?;
+        let changed = self.store.set_role(id, role).await?;
+        self.revocations.bump();
+        done(changed)
+    }
+
+    /// Stops a user, with all sessions and keys, until enabled again.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`].
+    pub async fn disable(&self, id: &UserId) -> Result<(), ServiceError> {
+        let changed = self.store.set_disabled(id, true).await?;
+        self.revocations.bump();
+        done(changed)
+    }
+
+    /// Lets a disabled user in again; sessions do not come back, keys do.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`].
+    pub async fn enable(&self, id: &UserId) -> Result<(), ServiceError> {
+        let changed = self.store.set_disabled(id, false).await?;
+        self.revocations.bump();
+        done(changed)
+    }
+
+    /// Deletes a user with all sessions and keys.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`].
+    pub async fn delete(&self, id: &UserId) -> Result<(), ServiceError> {
+        let changed = self.store.delete_user(id).await?;
+        self.revocations.bump();
+        done(changed)
+    }
+
+    /// Sets a temporary password, which must be changed first, and ends the user's sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`].
+    pub async fn reset_password(&self, id: &UserId) -> Result<Secret, ServiceError> {
+        let password = random_password();
+        self.set_password(id, password.clone(), true).await?;
+        Ok(password)
+    }
+
+    /// Changes a user's own password and ends all the user's sessions; the caller opens a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Refused`], [`ServiceError::Throttled`] or [`ServiceError::Busy`] about the current
+    /// password; [`ServiceError::Invalid`] about the new one.
+    pub async fn change_password(
+        &self,
+        id: &UserId,
+        current: Secret,
+        new: Secret,
+        client: IpAddr,
+    ) -> Result<(), ServiceError> {
+        let user = self.store.find_user(id).await?.ok_or(ServiceError::Refused)?;
+        check_new_password(&new, &words_of(&user))?;
+        let same = current.expose() == new.expose();
+        let attempt = Event::PasswordChange;
+        check_password(&self.store, &self.attempts, id, current, client, attempt).await?;
+        if same {
+            return Err(ServiceError::invalid("password", "is the one you have"));
+        }
+        self.set_password(id, new, false).await
+    }
+
+    async fn set_password(&self, id: &UserId, new: Secret, must_change: bool) -> Result<(), ServiceError> {
+        let hash = self.passwords.hash(new).await?;
+        let found = self.store.set_password(id, &hash, must_change, self.clock.now()).await?;
+        self.revocations.bump();
+        if found { Ok(()) } else { Err(ServiceError::NotFound { what: "user" }) }
+    }
+
+    /// Puts a user into a group; `false` if the user is in it already.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`], [`ServiceError::Invalid`].
+    pub async fn add_group(&self, id: &UserId, group: &str) -> Result<bool, ServiceError> {
+        check_group(group)?;
+        let user = self.store.find_user(id).await?.ok_or(ServiceError::NotFound { what: "user" })?;
+        if user.groups.len() >= MOST_GROUPS && !user.groups.iter().any(|own| own == group) {
+            return Err(ServiceError::invalid("groups", "more than 256"));
+        }
+        let changed = self.store.add_group(id, group).await?;
+        self.revocations.bump();
+        Ok(changed)
+    }
+
+    /// Takes a user out of a group; `false` if the user is not in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`].
+    pub async fn remove_group(&self, id: &UserId, group: &str) -> Result<bool, ServiceError> {
+        self.must_exist(id).await?;
+        let changed = self.store.remove_group(id, group).await?;
+        self.revocations.bump();
+        Ok(changed)
+    }
+
+    async fn must_exist(&self, id: &UserId) -> Result<(), ServiceError> {
+        self.store.find_user(id).await?.map(|_| ()).ok_or(ServiceError::NotFound { what: "user" })
+    }
+}
+
+/// What a user's password must not be made of.
+fn words_of(user: &User) -> Vec<&str> {
+    [Some(user.username.as_str()), user.email.as_deref()].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests;

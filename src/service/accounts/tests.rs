@@ -1,0 +1,193 @@
+//! Accounts under change: names that are taken, passwords, rights and the last admin.
+
+use super::*;
+use crate::service::testing::PASSWORD;
+use crate::service::testing::World;
+use crate::service::testing::new_user;
+
+const CLIENT: &str = "192.0.2.1";
+const OTHER: &str = "a bee has five eyes";
+
+async fn change(world: &World, user: &User, current: &str, new: &str) -> Result<(), ServiceError> {
+    let (current, new) = (Secret::new(current), Secret::new(new));
+    world.accounts.change_password(&user.id, current, new, CLIENT.parse().unwrap()).await
+}
+
+#[tokio::test]
+async fn a_created_user_is_found_by_name_and_by_address() {
+    let world = World::new().await;
+    let new = NewUser {
+        email: Some("Zelda@Example.org".into()),
+        groups: vec!["b".into(), "a".into(), "b".into()],
+        ..new_user("Zelda", Role::Viewer)
+    };
+    let user = world.accounts.create(new).await.unwrap();
+    assert_eq!(user.groups, ["a", "b"]);
+    for name in ["zelda", "ZELDA", "zelda@example.org"] {
+        assert_eq!(world.accounts.find(name).await.unwrap(), Some(user.clone()), "{name}");
+    }
+    assert_eq!(world.accounts.find("zeld").await.unwrap(), None);
+    assert_eq!(world.accounts.list().await.unwrap(), [user]);
+}
+
+#[tokio::test]
+async fn names_addresses_roles_and_groups_that_break_the_rules_are_refused() {
+    let world = World::new().await;
+    let good = new_user("zelda", Role::Viewer);
+    let bad = [
+        ("username", NewUser { username: "a b".into(), ..good.clone() }),
+        ("e-mail", NewUser { email: Some("nowhere".into()), ..good.clone() }),
+        ("display name", NewUser { display_name: Some("\u{1b}[2J".into()), ..good.clone() }),
+        ("display name", NewUser { display_name: Some(" ".into()), ..good.clone() }),
+        ("role", NewUser { role: Role::Agent, ..good.clone() }),
+        ("group", NewUser { groups: vec!["a,b".into()], ..good.clone() }),
+        ("groups", NewUser { groups: vec!["a".into(); 257], ..good.clone() }),
+        ("password", NewUser { password: Some((Secret::new("short"), false)), ..good.clone() }),
+        ("password", NewUser { password: Some((Secret::new("zeldazeldazelda"), false)), ..good.clone() }),
+    ];
+    for (wanted, new) in bad {
+        match world.accounts.create(new).await {
+            Err(ServiceError::Invalid { field, .. }) => assert_eq!(field, wanted),
+            other => panic!("{wanted}: {other:?}"),
+        }
+    }
+    assert_eq!(world.accounts.list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_name_that_is_anybodys_name_or_address_is_taken() {
+    let world = World::new().await;
+    world.user("zelda").await;
+    for (what, username, email) in [
+        ("username", "ZELDA", None),
+        ("username", "zelda@example.org", None),
+        ("e-mail", "other", Some("Zelda@example.org".to_owned())),
+    ] {
+        let new = NewUser { email, ..new_user(username, Role::Viewer) };
+        let taken = world.accounts.create(new).await;
+        assert!(matches!(taken, Err(ServiceError::Conflict { what: field }) if field == what), "{taken:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_shown_name_is_changed_cleared_and_checked() {
+    let world = World::new().await;
+    let user = world.user("zelda").await;
+    let shown = async || world.accounts.find_by_id(&user.id).await.unwrap().unwrap().display_name;
+    let epoch = world.revocations.epoch().current();
+    world.accounts.set_display_name(&user.id, " Zelda Zett ").await.unwrap();
+    assert_eq!(shown().await.as_deref(), Some("Zelda Zett"));
+    assert!(world.revocations.epoch().current() > epoch);
+    for bad in ["\u{1b}[2J", &"x".repeat(129)] {
+        let refused = world.accounts.set_display_name(&user.id, bad).await;
+        assert!(matches!(refused, Err(ServiceError::Invalid { .. })), "{refused:?}");
+    }
+    assert_eq!(shown().await.as_deref(), Some("Zelda Zett"));
+    world.accounts.set_display_name(&user.id, "  ").await.unwrap();
+    assert_eq!(shown().await, None);
+    let nobody = world.accounts.set_display_name(&UserId("nobody".into()), "x").await;
+    assert!(matches!(nobody, Err(ServiceError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_temporary_password_works_and_must_be_changed() {
+    let world = World::new().await;
+    let new = new_user("zelda", Role::Viewer);
+    let (user, password) = world.accounts.create_with_temporary_password(new).await.unwrap();
+    assert!(user.must_change_password);
+    let signed_in = world.sign_in("zelda", password.expose(), CLIENT, None).await.unwrap();
+    let digest = world.sessions.digest_of_cookie(signed_in.cookie.expose()).unwrap();
+    assert!(world.sessions.resolve(digest).await.unwrap().unwrap().must_change_password);
+    change(&world, &user, password.expose(), OTHER).await.unwrap();
+    assert_eq!(world.sessions.resolve(digest).await.unwrap(), None, "all sessions have ended");
+    let user = world.sign_in("zelda", OTHER, CLIENT, None).await.unwrap().user;
+    assert!(!user.must_change_password);
+    assert!(world.sign_in("zelda", password.expose(), CLIENT, None).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reset_replaces_the_password_and_ends_sessions() {
+    let world = World::new().await;
+    let user = world.user_with_password("zelda").await;
+    world.sign_in("zelda", PASSWORD, CLIENT, None).await.unwrap();
+    let epoch = world.revocations.epoch().current();
+    let temporary = world.accounts.reset_password(&user.id).await.unwrap();
+    assert!(world.revocations.epoch().current() > epoch);
+    assert_eq!(world.sessions.list(Some(&user.id)).await.unwrap(), []);
+    assert!(world.sign_in("zelda", PASSWORD, CLIENT, None).await.is_err());
+    assert!(world.sign_in("zelda", temporary.expose(), CLIENT, None).await.is_ok());
+    let nobody = world.accounts.reset_password(&UserId("nobody".into())).await;
+    assert!(matches!(nobody, Err(ServiceError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_change_needs_the_current_password_and_a_new_one() {
+    let world = World::new().await;
+    let user = world.user_with_password("zelda").await;
+    assert!(matches!(change(&world, &user, "wrong", OTHER).await, Err(ServiceError::Refused)));
+    for weak in [PASSWORD, "short", "zelda@example.org"] {
+        let refused = change(&world, &user, PASSWORD, weak).await;
+        assert!(matches!(refused, Err(ServiceError::Invalid { .. })), "{weak}: {refused:?}");
+    }
+    assert!(world.sign_in("zelda", PASSWORD, CLIENT, None).await.is_ok());
+    change(&world, &user, PASSWORD, OTHER).await.unwrap();
+    assert!(world.sign_in("zelda", OTHER, CLIENT, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn guessing_at_the_change_form_is_slowed_down() {
+    let world = World::new().await;
+    let user = world.user_with_password("zelda").await;
+    for _ in 0..6 {
+        assert!(matches!(change(&world, &user, "wrong", OTHER).await, Err(ServiceError::Refused)));
+    }
+    let slowed = change(&world, &user, PASSWORD, OTHER).await;
+    assert!(matches!(slowed, Err(ServiceError::Throttled { .. })), "{slowed:?}");
+    let slowed = world.sign_in("zelda", PASSWORD, CLIENT, None).await;
+    assert!(matches!(slowed, Err(ServiceError::Throttled { .. })), "{slowed:?}");
+}
+
+#[tokio::test]
+async fn taking_rights_away_ends_sessions_and_raises_the_epoch() {
+    let world = World::new().await;
+    let user = world.user_with_password("zelda").await;
+    for step in 0..4 {
+        world.sign_in("zelda", PASSWORD, CLIENT, None).await.unwrap();
+        let epoch = world.revocations.epoch().current();
+        match step {
+            0 => world.accounts.set_role(&user.id, Role::Viewer).await.unwrap(),
+            1 => {
+                world.accounts.disable(&user.id).await.unwrap();
+                assert!(world.sign_in("zelda", PASSWORD, CLIENT, None).await.is_err());
+                world.accounts.enable(&user.id).await.unwrap();
+            }
+            2 => {
+                assert!(world.accounts.add_group(&user.id, "ops").await.unwrap());
+                assert!(!world.accounts.add_group(&user.id, "ops").await.unwrap());
+                assert!(world.accounts.remove_group(&user.id, "ops").await.unwrap());
+                assert!(!world.accounts.remove_group(&user.id, "ops").await.unwrap());
+                world.sessions.end_all(&user.id).await.unwrap();
+            }
+            _ => world.accounts.delete(&user.id).await.unwrap(),
+        }
+        assert!(world.revocations.epoch().current() > epoch, "step {step}");
+        assert_eq!(world.sessions.list(Some(&user.id)).await.unwrap(), [], "step {step}");
+    }
+    assert!(matches!(world.accounts.disable(&user.id).await, Err(ServiceError::NotFound { .. })));
+    assert!(matches!(world.accounts.add_group(&user.id, "ops").await, Err(ServiceError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn the_last_admin_stays() {
+    let world = World::new().await;
+    let admin = world.accounts.create(new_user("root", Role::Admin)).await.unwrap();
+    for refused in [
+        world.accounts.set_role(&admin.id, Role::Member).await,
+        world.accounts.disable(&admin.id).await,
+        world.accounts.delete(&admin.id).await,
+    ] {
+        assert!(matches!(refused, Err(ServiceError::LastAdmin)), "{refused:?}");
+    }
+    world.accounts.create(new_user("other", Role::Admin)).await.unwrap();
+    world.accounts.set_role(&admin.id, Role::Member).await.unwrap();
+}
