@@ -29,6 +29,7 @@ mod keys;
 mod login;
 mod paths;
 mod redirects;
+mod resilience;
 mod storage;
 mod streaming;
 mod telemetry;

@@ -13,71 +13,16 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
 use crate::credentials::ROUTES;
 use crate::failure::break_database;
-use crate::streaming::{http2, hyper_upstream, message, raw_upstream};
+use crate::streaming::message;
 use crate::support::bound::Stopwatch;
 use crate::support::gateway::bearer;
-use crate::support::raw::{read_answer, read_answer_to, read_head};
+use crate::support::hyper::{http2, hyper_upstream};
+use crate::support::patient::{flood, patient};
+use crate::support::raw::{read_answer, read_answer_to};
 use crate::support::{Gateway, within};
-
-/// Says the path of each connection that has ended.
-pub struct Patient {
-    address: SocketAddr,
-    ended: mpsc::UnboundedReceiver<String>,
-}
-
-/// An upstream that leaves everything open: sockets echo, event streams say one thing and wait, uploads are
-/// read for ever, and `/silent` is never answered.
-pub async fn patient() -> Patient {
-    let (sender, ended) = mpsc::unbounded_channel();
-    let address = raw_upstream(move |mut stream| {
-        let sender = sender.clone();
-        async move {
-            let Some(head) = read_head(&mut stream).await else { return };
-            let path = head.split_whitespace().nth(1).unwrap().to_owned();
-            let answer = match path.as_str() {
-                "/socket" => {
-                    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
-                }
-                "/events" => {
-                    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
-                     3\r\nyes\r\n"
-                }
-                "/early" => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nyes\r\n",
-                "/data" => "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-                _ => "",
-            };
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            let mut buffer = [0; 1024];
-            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                if path == "/socket" {
-                    stream.write_all(&buffer[..read]).await.unwrap();
-                }
-            }
-            let _ = sender.send(path);
-        }
-    })
-    .await;
-    Patient { address, ended }
-}
-
-impl Patient {
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Waits until the upstream's side of every one of these has ended.
-    pub async fn sees_the_end_of(&mut self, paths: &[&str]) {
-        let mut open: Vec<_> = paths.to_vec();
-        while !open.is_empty() {
-            let ended = within(&format!("the end at the upstream of {open:?}"), self.ended.recv()).await;
-            open.retain(|path| ended.as_deref() != Some(*path));
-        }
-    }
-}
 
 /// Opens a stream, up to where it is quiet.
 async fn open(address: SocketAddr, path: &str, credential: &str) -> TcpStream {
@@ -129,6 +74,7 @@ async fn rest(client: &mut TcpStream) -> Vec<u8> {
     rest
 }
 
+/// H03: everything that can be open, as its session ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_session_has_open_ends_with_it_and_other_peoples_streams_live_on() {
     let mut upstream = patient().await;
@@ -424,28 +370,6 @@ async fn a_client_that_does_not_read_is_cut_off_too() {
     watch.check("the end at the upstream");
     let rest = rest(&mut client).await;
     assert!(!rest.ends_with(b"0\r\n\r\n"), "broken off, never completed");
-}
-
-/// An upstream that sends as fast as it is read from.
-pub async fn flood() -> Patient {
-    let (sender, ended) = mpsc::unbounded_channel();
-    let address = raw_upstream(move |mut stream| {
-        let sender = sender.clone();
-        async move {
-            read_head(&mut stream).await;
-            let mut chunk = b"10000\r\n".to_vec();
-            chunk.resize(chunk.len() + 0x1_0000, b'x');
-            chunk.extend_from_slice(b"\r\n");
-            let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-            let mut sent = stream.write_all(head).await;
-            while sent.is_ok() {
-                sent = stream.write_all(&chunk).await;
-            }
-            let _ = sender.send("/flood".to_owned());
-        }
-    })
-    .await;
-    Patient { address, ended }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,39 +1,22 @@
 //! Bytes pass as they come: event streams, huge bodies, upgrades, HTTP/2 and gRPC.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use doorward::model::role::Role;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use hyper::body::{Body, Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::body::{Body, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::credentials::ROUTES;
 use crate::support::gateway::bearer;
+use crate::support::hyper::{http2, hyper_upstream};
+use crate::support::patient::raw_upstream;
 use crate::support::raw::{read_answer, read_answer_to, read_head};
 use crate::support::{Gateway, Upstream, within};
-
-/// Runs `serve` for each connection of a listener of its own.
-pub async fn raw_upstream<F, T>(serve: F) -> SocketAddr
-where
-    F: Fn(TcpStream) -> T + Send + 'static,
-    T: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream));
-        }
-    });
-    address
-}
 
 /// H10: an event stream that somebody holds back.
 #[tokio::test(flavor = "multi_thread")]
@@ -148,43 +131,6 @@ async fn bodies_of_any_size_pass_both_ways_in_flat_memory() {
     let growth = peak.saturating_sub(before) >> 20;
     println!("{} MiB each way: resident memory grew by {growth} MiB at most", size >> 20);
     assert!(growth < 16, "resident memory grew by {growth} MiB");
-}
-
-pub type BoxBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
-
-/// An upstream that speaks HTTP/1.1 and HTTP/2 by prior knowledge.
-pub async fn hyper_upstream<F, T>(answer: F) -> SocketAddr
-where
-    F: Fn(Request<Incoming>) -> T + Clone + Send + Sync + 'static,
-    T: Future<Output = Response<BoxBody>> + Send + 'static,
-{
-    raw_upstream(move |stream| {
-        let answer = answer.clone();
-        async move {
-            let service = service_fn(move |request| {
-                let answer = answer(request);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        }
-    })
-    .await
-}
-
-/// A connection to the gateway by HTTP/2 with prior knowledge.
-pub async fn http2<B>(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    sender
 }
 
 const GRPC_ROUTE: &str = r#"
@@ -405,6 +351,7 @@ async fn an_announced_body_is_asked_for_before_it_is_sent() {
     assert_eq!(read_answer(&mut refused).await.status, 401, "nobody asks for a body that is refused");
 }
 
+/// D07: an upstream that never answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_upload_is_not_cut_by_the_response_timeout_and_a_silent_upstream_is() {
     let upstream = raw_upstream(|mut stream| async move {

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::credentials::ROUTES;
+use crate::support::raw::read_to_close;
 use crate::support::{Gateway, Upstream, within};
 
 /// An authority and what it signed, as PEM files in a folder.
@@ -89,6 +90,28 @@ async fn a_tls_listener_speaks_http1_and_http2_and_tells_upstreams_so() {
     }
     // Plain HTTP on a TLS listener gets no answer of any kind.
     assert_eq!(gateway.get("/public", "").await.status, 0);
+}
+
+/// D02: handshakes that never end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tls_handshake_that_stalls_is_given_up() {
+    install_provider();
+    let folder = tempfile::tempdir().unwrap();
+    Authority::new().sign(folder.path(), "gateway", "localhost");
+    let upstream = Upstream::spawn().await;
+    let place = folder.path().display();
+    let gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nheader_timeout = \"1s\"\n\
+         tls = {{ certificate = \"{place}/gateway.crt\", key = \"{place}/gateway.key\" }}\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    for start in [&b""[..], &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]] {
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        client.write_all(start).await.unwrap();
+        assert_eq!(read_to_close(&mut client).await, "");
+    }
 }
 
 /// What a TLS upstream was sent.

@@ -3,7 +3,9 @@
 pub mod bound;
 pub mod gateway;
 pub mod http2;
+pub mod hyper;
 pub mod oracle;
+pub mod patient;
 pub mod process;
 pub mod raw;
 pub mod upstream;

@@ -9,15 +9,13 @@ use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::credentials::ROUTES;
-use crate::open_streams::{Patient, flood, patient};
-use crate::streaming::{http2, hyper_upstream, raw_upstream};
-use crate::support::gateway::bearer;
+use crate::support::gateway::{ROUTES, bearer};
 use crate::support::http2::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Raw, WINDOW_UPDATE, block, frame};
+use crate::support::hyper::{http2, hyper_upstream};
+use crate::support::patient::{Patient, flood, patient, raw_upstream};
 use crate::support::process::Process;
 use crate::support::raw::{exchange, read_answer, read_answer_to, read_head, read_to_close};
 use crate::support::{Gateway, Upstream, within};
-use crate::tls::{Authority, install_provider};
 
 async fn gateway(settings: &str, upstream: &str) -> Gateway {
     Gateway::configured(&format!("{settings}\n[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{ROUTES}"))
@@ -31,6 +29,7 @@ async fn trickle(stream: &mut (impl AsyncWriteExt + Unpin), every: Duration) {
     }
 }
 
+/// Part of D05: bodies at a byte now and then, for the application and for our own pages.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announced_body_that_trickles_in_is_given_up() {
     let upstream = Upstream::spawn().await;
@@ -138,6 +137,7 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
     drop(stuck);
 }
 
+/// H08: readers that take nothing, in numbers.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_readers_that_take_nothing_are_held_in_bounded_memory() {
     let upstream: Patient = flood().await;
@@ -176,6 +176,7 @@ async fn sized(bytes: usize) -> String {
     format!("h2c://{address}")
 }
 
+/// Part of D13: windows that stay shut.
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_windows_that_stay_shut_cost_the_connection() {
     let gateway =
@@ -221,6 +222,7 @@ async fn http2_windows_that_open_slowly_are_waited_for() {
     assert_eq!(received, 200_000);
 }
 
+/// H07: connections on which nobody asks anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_closed_and_ones_that_wait_for_an_answer_are_not() {
     let upstream = patient().await;
@@ -253,28 +255,6 @@ async fn idle_connections_are_closed_and_ones_that_wait_for_an_answer_are_not() 
         }
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tls_handshake_that_stalls_is_given_up() {
-    install_provider();
-    let upstream = Upstream::spawn().await;
-    let folder = tempfile::tempdir().unwrap();
-    Authority::new().sign(folder.path(), "server", "localhost");
-    let place = folder.path().display();
-    let gateway = gateway(
-        &format!(
-            "server.header_timeout = \"1s\"\n\
-             server.tls = {{ certificate = \"{place}/server.crt\", key = \"{place}/server.key\" }}"
-        ),
-        &upstream.url(),
-    )
-    .await;
-    for start in [&b""[..], &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]] {
-        let mut client = TcpStream::connect(gateway.address).await.unwrap();
-        client.write_all(start).await.unwrap();
-        assert_eq!(read_to_close(&mut client).await, "");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::credentials::ROUTES;
+use crate::support::gateway::ROUTES;
 use crate::support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Ended, HEADERS, PING, PRIORITY, RST_STREAM, Raw, SETTINGS,
     WINDOW_UPDATE, block, fields, frame,
 };
 use crate::support::process::Process;
-use crate::support::raw::{exchange, statuses, until_closed};
-use crate::support::{Upstream, within};
+use crate::support::raw::{exchange, read_answer, statuses, until_closed};
+use crate::support::{Gateway, Upstream, within};
 
 /// What an attack may cost at most.
 const MOST_GROWTH: u64 = 16 << 20;
@@ -61,6 +61,7 @@ fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|at| 2 * at + 1)
 }
 
+/// D09: streams that are opened and reset at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_reset_by_the_client_as_fast_as_it_opens_them_end_its_connection() {
     let target = Target::start().await;
@@ -77,6 +78,7 @@ async fn streams_reset_by_the_client_as_fast_as_it_opens_them_end_its_connection
     assert!(target.upstream.begun() < 2_000, "{} requests reached the upstream", target.upstream.begun());
 }
 
+/// D11: errors by intent, so that the resets are ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_the_client_makes_us_reset_end_its_connection() {
     let target = Target::start().await;
@@ -93,6 +95,7 @@ async fn streams_the_client_makes_us_reset_end_its_connection() {
     target.stands("made to reset").await;
 }
 
+/// D10: a head in frames without end, full and empty ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_never_ends_ends_its_connection() {
     let target = Target::start().await;
@@ -119,6 +122,7 @@ async fn a_head_that_never_ends_ends_its_connection() {
     assert_eq!(target.upstream.requests().iter().filter(|seen| seen.line() == "GET /public/x").count(), 0);
 }
 
+/// D13: SETTINGS, PING and whatever else costs its sender nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_want_an_answer_or_none_cost_nothing_however_many_they_are() {
     let target = Target::start().await;
@@ -144,6 +148,7 @@ async fn frames_that_want_an_answer_or_none_cost_nothing_however_many_they_are()
     }
 }
 
+/// Part of D13: a head that unpacks to thirty megabytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_unpacks_to_far_more_than_it_is_goes_nowhere() {
     let target = Target::start().await;
@@ -196,6 +201,7 @@ async fn fields_in_pieces(address: SocketAddr, head: &[(&str, &str)]) -> Ended {
     .await
 }
 
+/// Part of D13: windows that overflow and windows that are overrun.
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_that_overflow_or_are_overrun_end_the_connection() {
     let target = Target::start().await;
@@ -243,6 +249,7 @@ async fn pipelined_requests_wait_their_turn_outside() {
     assert!(statuses(&text).iter().all(|status| *status == 200));
 }
 
+/// Chunk extensions, and chunks of one byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_may_be_small_and_many_and_not_adorned() {
     let target = Target::start().await;
@@ -277,4 +284,33 @@ async fn trailers_are_bounded() {
     target.stands("trailers").await;
     let answer = exchange(target.address(), format!("{head}x: y\r\n\r\n")).await;
     assert_eq!(answer.status, 200);
+}
+
+/// D08: more connections than anybody may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limits_are_closed_and_room_comes_back() {
+    let upstream = Upstream::spawn().await;
+    let request = "GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n";
+    for limit in ["connections_per_client = 3", "connections_per_client = 3\nserver.limits.connections = 3"] {
+        let gateway = Gateway::configured(&format!(
+            "server.limits.{limit}\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+            upstream.url()
+        ))
+        .await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(gateway.address).await.unwrap();
+            client.write_all(request.as_bytes()).await.unwrap();
+            assert_eq!(read_answer(&mut client).await.status, 200);
+            held.push(client);
+        }
+        assert_eq!(until_closed(gateway.address, request).await, "", "{limit}");
+        held.pop();
+        within("room", async {
+            while exchange(gateway.address, request).await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
 }
