@@ -5,7 +5,7 @@
 #   tests/run.sh --long   the same with the long forms of tests that have one
 #
 # Installs what it needs: Chromium with its driver, nginx, HAProxy, Pebble, PostgreSQL, Node.js with npm and Python's
-# venv by apt-get, the peers by pip into .tests/venv and by npm into .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
+# venv by apt-get, Prometheus unpacked from its package, the peers by pip into .tests/venv and by npm into .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -99,8 +99,16 @@ install_node() {
   cp tests/peers/package.json .tests/node/installed.json
 }
 
+# Its package would start a server that listens everywhere, so it is only unpacked.
+install_prometheus() {
+  [ -x .tests/prometheus/usr/bin/promtool ] && return 0
+  echo "unpacking prometheus into .tests/prometheus"
+  rm -rf .tests/prometheus && mkdir .tests/prometheus || return 1
+  (cd .tests/prometheus && apt-get -qq download prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb)
+}
+
 install_all() {
-  install_packages && install_python && install_node
+  install_packages && install_prometheus && install_python && install_node
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
