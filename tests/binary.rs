@@ -491,6 +491,15 @@ fn each_use_of_a_break_glass_token_is_told_without_the_token() {
     gateway.said.wait_for("/second");
     assert!(!gateway.said.everything().contains(&TOKEN[..20]), "{}", gateway.said.everything());
     assert_eq!(gateway.get_with_key("/", &TOKEN[1..]).status, 401);
+    let uses = || {
+        let listed = place.run(&["audit", "list", "--event", "break-glass", "--json"]);
+        let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        rows.as_array().unwrap().clone()
+    };
+    let rows = until("a row in the trail", || Some(uses()).filter(|rows| !rows.is_empty()));
+    assert_eq!(rows[0]["detail"]["token"], "on-call", "{rows:?}");
+    assert_eq!(rows[0]["client"], "127.0.0.1", "{rows:?}");
+    assert!(rows[0]["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{rows:?}");
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// What the request asks for: plain, websocket or grpc
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// Origin of the page that asks, as a browser names it; with OPTIONS, a preflight
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
     /// The GraphQL document in its body
     #[arg(long, value_name = "DOCUMENT")]
     graphql: Option<String>,
@@ -61,6 +64,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
         host: arguments.host,
         client: arguments.client,
         kind: arguments.kind,
+        origin: arguments.origin,
         graphql: arguments.graphql,
     };
     let explanation = explain(&config, question, caller)?;

@@ -48,7 +48,9 @@ pub use self::reference::markdown as reference;
 pub use self::schema::schema;
 pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
 pub use self::tokens::TokenConfig;
-pub use self::upstream::{HeaderPreset, Timeouts, UpstreamConfig, UpstreamProtocol, UpstreamTls};
+pub use self::upstream::{
+    HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::target::PathOptIns;
@@ -372,6 +374,8 @@ pub struct RouteConfig {
     pub upstream: Option<usize>,
     /// How its paths are renamed on the way to the upstream, if they are.
     pub prefixes: Option<Prefixes>,
+    /// How long its upstream may take.
+    pub timeouts: RouteTimeouts,
     /// Whether a key may come as the password of HTTP Basic.
     pub basic: bool,
     /// Identity headers of answers to other proxies, instead of the general ones.

@@ -1,8 +1,9 @@
 //! Routes and their rules, checked for what cannot be meant.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
-use super::RouteConfig;
 use super::presets;
 use super::presets::PresetFile;
 use super::reader::{Reader, join, nearest};
@@ -10,6 +11,7 @@ use super::section::{Section, section};
 use super::settings::Route;
 use super::upstream::Named;
 use super::values::{FieldName, HostName, Name, Prefix};
+use super::{RouteConfig, RouteTimeouts};
 use crate::model::graphql::OperationType;
 use crate::model::target::Prefixes;
 use crate::policy::Enforce;
@@ -95,6 +97,7 @@ pub(super) fn routes(
             path: route.path.0.clone(),
             upstream,
             prefixes: prefixes(&route, reader),
+            timeouts: timeouts(&route, upstream.and_then(|index| upstreams.get(index))),
             basic: route.basic,
             headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
             policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(enforce), reader),
@@ -107,6 +110,23 @@ pub(super) fn routes(
         reader.warn(&upstream.path, format!("no route leads to upstream `{}`", upstream.name));
     }
     routes
+}
+
+/// The route's own where it has some, otherwise its upstream's.
+fn timeouts(route: &Route, upstream: Option<&Named>) -> RouteTimeouts {
+    let general = upstream.and_then(|named| named.config.as_ref()).map(|config| config.timeouts);
+    RouteTimeouts {
+        response: route
+            .timeouts
+            .response
+            .as_ref()
+            .map_or(general.map_or(Duration::ZERO, |all| all.response), |span| span.0),
+        idle: route
+            .timeouts
+            .idle
+            .as_ref()
+            .map_or(general.map_or(Duration::ZERO, |all| all.idle), |span| span.0),
+    }
 }
 
 fn default_name(route: &Route) -> String {

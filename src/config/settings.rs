@@ -373,6 +373,16 @@ section! {
 }
 
 section! {
+    /// Timeouts of one route, instead of its upstream's.
+    RouteTimeouts {
+        /// From the last byte of the request to the head of the response.
+        response: Option<Span<1, DAY>>, r#""5m""#;
+        /// A body or tunnel on which nothing moves ends after this. `0s`: never.
+        idle: Option<Span<0, {30 * DAY}>>, r#""1h""#;
+    }
+}
+
+section! {
     /// Spellings of paths that are refused unless an upstream needs them. Rules are then matched on the plain
     /// and the decoded form, and the stricter answer wins.
     Paths {
@@ -397,6 +407,8 @@ section! {
         /// The upstream is told by `X-Forwarded-Prefix`; addresses and cookies in its answers get the prefix
         /// back. Rules see the path as the client sent it.
         strip_prefix: Option<Prefix>, r#""/app""#;
+        /// Timeouts, where they are others than the upstream's.
+        timeouts: RouteTimeouts = "{}", r#"{ response = "10m" }"#;
         /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
         add_prefix: Option<Prefix>, r#""/base""#;
         /// Whether a key may come as the password of HTTP Basic, with any username, for agents that know nothing

@@ -83,6 +83,15 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+/// Timeouts on one route. None of them cuts a stream on which bytes move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// As [`Timeouts::response`].
+    pub response: Duration,
+    /// As [`Timeouts::idle`].
+    pub idle: Duration,
+}
+
 /// Names of the identity headers an upstream gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderPreset {

@@ -12,6 +12,7 @@ use hashlink::LruCache;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 
+use super::guessing::Guessing;
 pub use super::identity::Identity;
 use super::refusal::Refusal;
 use crate::model::metrics::{Memory, WorkerMetrics};
@@ -175,12 +176,13 @@ type Cache = RefCell<LruCache<Digest, Remembered>>;
 pub struct Remembering {
     sessions: Cache,
     keys: Cache,
+    guessing: Guessing,
 }
 
 impl Default for Remembering {
     fn default() -> Self {
         let cache = || RefCell::new(LruCache::new(REMEMBERED_PER_THREAD));
-        Self { sessions: cache(), keys: cache() }
+        Self { sessions: cache(), keys: cache(), guessing: Guessing::default() }
     }
 }
 
@@ -235,26 +237,26 @@ impl Authenticator {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if that cannot be told now.
-    pub async fn session(&self, cookie: &str) -> Result<Option<Rc<Identity>>, Refusal> {
-        self.identify(Kind::Session, cookie).await
+    /// [`Refusal::Unavailable`] if that cannot be told now, [`Refusal::TooManyAttempts`] if it is not looked at.
+    pub async fn session(&self, cookie: &str, client: IpAddr) -> Result<Option<Rc<Identity>>, Refusal> {
+        self.identify(Kind::Session, cookie, client).await
     }
 
     /// Whose key this is; `None` where it is mistyped, unknown, expired or revoked.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if that cannot be told now.
-    pub async fn key(&self, text: &str) -> Result<Option<Rc<Identity>>, Refusal> {
-        self.identify(Kind::Key, text).await
+    /// [`Refusal::Unavailable`] if that cannot be told now, [`Refusal::TooManyAttempts`] if it is not looked at.
+    pub async fn key(&self, text: &str, client: IpAddr) -> Result<Option<Rc<Identity>>, Refusal> {
+        self.identify(Kind::Key, text, client).await
     }
 
     /// Has the use of a break-glass token put into the audit trail. It is for the day when the store is down,
     /// so it does not wait for that.
-    pub fn audit_break_glass(&self, name: &str, client: IpAddr) {
-        let (audit, name) = (self.shared.audit.clone(), name.to_owned());
+    pub fn audit_break_glass(&self, name: &str, client: IpAddr, request_id: &str) {
+        let (audit, name, request_id) = (self.shared.audit.clone(), name.to_owned(), request_id.to_owned());
         self.shared.control.spawn(async move {
-            if let Err(error) = audit.break_glass(&name, client, "").await {
+            if let Err(error) = audit.break_glass(&name, client, &request_id).await {
                 tracing::error!(
                     error = &error as &dyn Error,
                     "the use of a break-glass token is not in the audit trail"
@@ -268,7 +270,12 @@ impl Authenticator {
         self.shared.clock.now()
     }
 
-    async fn identify(&self, kind: Kind, credential: &str) -> Result<Option<Rc<Identity>>, Refusal> {
+    async fn identify(
+        &self,
+        kind: Kind,
+        credential: &str,
+        client: IpAddr,
+    ) -> Result<Option<Rc<Identity>>, Refusal> {
         let now = self.shared.clock.now();
         let digest: Digest = Sha256::digest(credential.as_bytes()).into();
         let fresh = self.trusted_for().is_some();
@@ -286,10 +293,16 @@ impl Authenticator {
         if !self.shared.resolver.is_plausible(kind, credential) {
             return Ok(None);
         }
+        let guessing = &self.remembering.guessing;
+        if fresh && guessing.is_nobodys(&digest, epoch, now) {
+            return Ok(None);
+        }
+        guessing.admit(client, now).map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
         self.metrics.remembered(miss);
         let Some(principal) =
             Box::pin(self.look_up(kind, digest, credential, fresh.then_some(epoch))).await?
         else {
+            guessing.failed(digest, epoch, client, now);
             return Ok(None);
         };
         let identity = Rc::new(Identity::new(principal, now));

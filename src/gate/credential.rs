@@ -144,7 +144,7 @@ impl<'h> Credential<'h> {
         for value in headers.get_all(&names.key_header) {
             match value.to_str().ok().and_then(|text| names.own(Cow::Borrowed(text.trim()))) {
                 Some(credential) => found(credential)?,
-                None if accepts.foreign => {}
+                // This header is ours alone: only `Authorization` may be the application's.
                 None => return Err(BadCredential::Key),
             }
         }
@@ -306,7 +306,7 @@ mod tests {
             (&[("x-api-key", "nonsense"), cookie], false, "Key"),
             (&[("authorization", "Basic eDp5"), cookie], true, "session abc"),
             (&[("authorization", "Bearer eyJ")], true, "none"),
-            (&[("x-api-key", "theirs")], true, "none"),
+            (&[("x-api-key", "theirs"), cookie], true, "Key"),
         ];
         for (list, foreign, expected) in cases {
             assert_eq!(found(list, Accepts { foreign: *foreign, basic: false }), *expected, "{list:?}");

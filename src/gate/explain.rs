@@ -6,8 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-use http::header::ORIGIN;
-use http::{HeaderMap, HeaderValue};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
 
 use super::authenticator::Identity;
@@ -135,8 +135,8 @@ impl CallerView {
 impl Explanation {
     /// What a trail tells, once it has come to its end: leave to go on, or the code and decision of a refusal.
     pub fn of(trail: &Trail, outcome: Result<(), (&'static str, &'static str)>) -> Self {
-        let shadowed = trail.shadowed.as_ref().map(|refusal| (refusal.code(), refusal.decision()));
-        let refused = outcome.err().or(shadowed);
+        let passed = trail.shadowed.as_ref().or(trail.waived.as_ref());
+        let refused = outcome.err().or(passed.map(|refusal| (refusal.code(), refusal.decision())));
         Self {
             decision: refused.map_or("allow", |(_, decision)| decision),
             passes: outcome.is_ok(),
@@ -193,6 +193,8 @@ pub struct Hypothetical {
     pub client: IpAddr,
     /// By whom; `None` is nobody.
     pub caller: Option<Principal>,
+    /// Of which page, as a browser says; ours if it does not. With `OPTIONS` it is a preflight (Fetch, 3.2.2).
+    pub origin: Option<String>,
     /// The GraphQL document in its body.
     pub graphql: Option<String>,
 }
@@ -222,6 +224,8 @@ pub struct Question {
     pub client: Option<IpAddr>,
     /// `plain`, `websocket` or `grpc`.
     pub kind: Option<String>,
+    /// Origin of the page that asks.
+    pub origin: Option<String>,
     /// The GraphQL document in its body.
     pub graphql: Option<String>,
 }
@@ -250,6 +254,7 @@ impl Question {
             authority: authority.to_owned(),
             client: self.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             caller,
+            origin: self.origin,
             graphql: self.graphql,
         })
     }
@@ -265,11 +270,14 @@ impl Rulebook {
 
     pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut Trail) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
-        // Whoever asks with a cookie asks from a page of ours.
-        if let Some(origin) = self.origins().first()
+        // Whoever asks with a cookie asks from a page of ours, unless another is named.
+        if let Some(origin) = asked.origin.as_ref().or(self.origins().first())
             && let Ok(origin) = HeaderValue::try_from(origin)
         {
             headers.insert(ORIGIN, origin);
+        }
+        if asked.origin.is_some() && *asked.target.method() == Method::OPTIONS {
+            headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("GET"));
         }
         let request = GateRequest {
             target: &asked.target,
@@ -277,6 +285,7 @@ impl Rulebook {
             authority: &asked.authority,
             route: None,
             client: Client { address: asked.client, secure: true },
+            request_id: "",
         };
         let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
         let routed = self.route(&request, trail)?;

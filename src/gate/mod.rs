@@ -7,6 +7,7 @@ pub mod authenticator;
 pub mod credential;
 pub mod explain;
 pub mod graphql;
+mod guessing;
 mod identity;
 pub mod identity_headers;
 mod permit;
@@ -49,6 +50,8 @@ pub struct GateRequest<'a> {
     pub route: Option<&'a str>,
     /// The far end.
     pub client: Client,
+    /// What logs know the request by; empty if nothing.
+    pub request_id: &'a str,
 }
 
 /// What has been found out about a request so far; what the access event tells.
@@ -62,6 +65,8 @@ pub struct Trail {
     pub rule: Option<String>,
     /// Why it would have been refused, where the rules only log that.
     pub shadowed: Option<Refusal>,
+    /// Why it would have been refused, where the rules are off.
+    pub waived: Option<Refusal>,
     /// Where the rules that were tried are written down, for those who want to know.
     pub notes: Option<Box<Notes>>,
 }
@@ -161,7 +166,7 @@ impl Gate {
         match credential {
             Credential::None => Ok((None, false)),
             Credential::ApiKey(text) => {
-                let found = self.authenticator.key(&text).await?;
+                let found = self.authenticator.key(&text, request.client.address).await?;
                 Ok((Some(found.ok_or(Refusal::BadCredential(BadCredential::Key))?), false))
             }
             Credential::Token(at) => {
@@ -169,12 +174,13 @@ impl Gate {
                 let found = found.ok_or(Refusal::BadCredential(BadCredential::Bearer))?;
                 if matches!(found.principal.kind, PrincipalKind::BreakGlass { .. }) {
                     warn_of(found, request);
-                    self.authenticator.audit_break_glass(&found.principal.name, request.client.address);
+                    let (name, client) = (&found.principal.name, request.client.address);
+                    self.authenticator.audit_break_glass(name, client, request.request_id);
                 }
                 Ok((Some(Rc::clone(found)), false))
             }
             Credential::Session(cookie) => {
-                let found = self.authenticator.session(cookie).await?;
+                let found = self.authenticator.session(cookie, request.client.address).await?;
                 let found = found.filter(|identity| identity.principal.is_for(request.target.host()));
                 let stale = found.is_none();
                 Ok((found, stale))

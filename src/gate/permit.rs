@@ -169,12 +169,12 @@ impl Asked {
     }
 }
 
-/// Lets a refusal pass, or not. Where it passes and counts, it is put on the trail.
+/// Lets a refusal pass, or not. Where it passes, it is put on the trail.
 fn let_pass(refusal: Refusal, enforce: Enforce, trail: &mut Trail) -> Result<(), Refusal> {
     match enforce {
         Enforce::On => return Err(refusal),
         Enforce::Log => trail.shadowed = Some(refusal),
-        Enforce::Off => {}
+        Enforce::Off => trail.waived = Some(refusal),
     }
     Ok(())
 }

@@ -61,6 +61,7 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c
         authority: authority.to_owned(),
         client: test.client,
         caller: test.caller.clone(),
+        origin: None,
         graphql: test.graphql.clone(),
     });
     let holds = match test.expect {

@@ -1,6 +1,7 @@
 //! Why there is no permit.
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::model::target::TargetError;
 
@@ -25,6 +26,12 @@ pub enum Refusal {
     /// A credential that is wrong, expired or revoked, or two of them. Says which kind was looked at, never its value.
     #[error("{0}")]
     BadCredential(BadCredential),
+    /// The client presented many credentials that are nobody's, so this one was not looked at.
+    #[error("too many credentials of this client were wrong")]
+    TooManyAttempts {
+        /// It may try again after this.
+        retry_after: Duration,
+    },
     /// Known, and not allowed.
     #[error("not allowed")]
     Forbidden {
@@ -63,6 +70,7 @@ impl Refusal {
             Self::NoRoute => "no-route",
             Self::Challenge { .. } => "sign-in-required",
             Self::BadCredential(bad) => bad.code(),
+            Self::TooManyAttempts { .. } => "too-many-attempts",
             Self::Forbidden { .. } => "forbidden",
             Self::KeyScope => "key-scope",
             Self::ForeignOrigin => "foreign-origin",

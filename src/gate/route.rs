@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::credential::Accepts;
 use super::identity_headers::HeaderPlan;
-use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig};
+use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig, RouteTimeouts};
 use crate::model::target::PathOptIns;
 use crate::model::target::Prefixes;
 use crate::policy::{PathPattern, Policy};
@@ -26,6 +26,8 @@ pub struct Route {
     pub prefixes: Option<Prefixes>,
     /// The prefix the upstream does not see and is told of.
     pub stripped_prefix: Option<HeaderValue>,
+    /// How long the upstream may take.
+    pub timeouts: RouteTimeouts,
     /// Who may do what.
     pub policy: Policy,
     /// What the upstream is told of its callers.
@@ -114,6 +116,7 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
             .filter(|prefix| !prefix.is_empty())
             .and_then(|prefix| HeaderValue::from_str(prefix).ok()),
         prefixes: route.prefixes.clone(),
+        timeouts: route.timeouts,
         policy: route.policy.clone(),
         headers,
         answers: answer(route.headers.unwrap_or(answers.headers)),

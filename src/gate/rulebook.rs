@@ -18,6 +18,7 @@ use crate::model::target::RequestKind;
 /// The part of the gate that asks nobody, so that it can tell of requests that were never made.
 pub struct Rulebook {
     routes: RouteTable,
+    /// Ours first, then those that are trusted beside it.
     origins: Vec<String>,
 }
 
@@ -116,7 +117,7 @@ impl Rulebook {
             Ok((identity, stale))
         });
         let mut asked = routed.asked(used)?;
-        asked.preflight = asked.identity.is_none() && self.is_own_preflight(request);
+        asked.preflight = asked.identity.is_none() && self.is_trusted_preflight(request);
         Ok(asked)
     }
 
@@ -135,12 +136,17 @@ impl Rulebook {
         check_bounds(request, identity)
     }
 
-    /// Whether a page of ours asks whether it may ask (Fetch, 3.2.2). The answer is the application's own.
-    fn is_own_preflight(&self, request: &GateRequest<'_>) -> bool {
+    /// Whether a page of a trusted origin asks whether it may ask (Fetch, 3.2.2). The answer is the
+    /// application's own. Its own pages never have to ask, so its own origin is no reason.
+    fn is_trusted_preflight(&self, request: &GateRequest<'_>) -> bool {
+        let mut origins = request.headers.get_all(ORIGIN).iter();
         *request.target.method() == Method::OPTIONS
             && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-            && request.headers.contains_key(ORIGIN)
-            && self.is_own_origin(request)
+            && origins.next().is_some_and(|origin| {
+                let trusted = &mut self.origins.iter().skip(1);
+                trusted.any(|known| origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
+            })
+            && origins.next().is_none()
     }
 
     /// Whether a page of ours, or none, sent the request: cookies travel with requests of any page.
@@ -170,7 +176,10 @@ pub(super) fn check_bounds(request: &GateRequest<'_>, identity: &Identity) -> Re
     if let Proof::Key { scope, .. } = &identity.principal.proof {
         let network_fits =
             scope.networks.is_empty() || network::contains(&scope.networks, request.client.address);
-        let method_fits = scope.methods.is_empty() || scope.methods.contains(target.method());
+        // HEAD asks for no more than GET does.
+        let method_fits = scope.methods.is_empty()
+            || scope.methods.contains(target.method())
+            || *target.method() == Method::HEAD && scope.methods.contains(&Method::GET);
         if !network_fits || !method_fits || !identity.scope_fits(target) {
             return Err(Refusal::KeyScope);
         }

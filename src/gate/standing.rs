@@ -102,6 +102,7 @@ impl Gate {
             authority: "",
             route: None,
             client: standing.client,
+            request_id: "",
         };
         let used = renewed.and_then(|identity| {
             if !identity.principal.is_for(target.host()) {

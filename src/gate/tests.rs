@@ -31,6 +31,7 @@ fn principal(role: Role) -> Principal {
 fn asked(request: &str, caller: Option<Principal>) -> Hypothetical {
     let (method, path) = request_line(request).unwrap();
     Hypothetical {
+        origin: None,
         target: RequestTarget::parse(&method, "app.example", &path, RequestKind::Plain).unwrap(),
         authority: "app.example".into(),
         client: "192.0.2.1".parse().unwrap(),
@@ -76,6 +77,7 @@ fn what_is_only_logged_passes_and_the_narrowest_word_counts() {
     let mut trail = Trail::default();
     decide(&rulebook, "GET /quiet", None, Ok(()), &mut trail).unwrap();
     assert!(trail.shadowed.is_none(), "nobody is told");
+    assert_eq!(told("GET /quiet", None), "challenge passes quiet", "whoever asks is told what the rules say");
     decide(&rulebook, "GET /x", None, Ok(()), &mut trail).unwrap();
     assert_eq!(trail.shadowed.unwrap().code(), "sign-in-required");
 }
@@ -97,6 +99,7 @@ fn decide(
         authority: "app.example",
         route: None,
         client: Client { address: asked.client, secure: true },
+        request_id: "",
     };
     let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
     let routed = rulebook.route(&request, trail)?;
@@ -215,15 +218,13 @@ fn random_rule(dice: &mut Dice, name: usize) -> String {
 }
 
 /// Whether the notes, read by themselves, lead to what is said of the decision.
-fn notes_agree(explanation: &Explanation, some_is_off: bool) -> bool {
+fn notes_agree(explanation: &Explanation) -> bool {
     let decided: Vec<_> =
         explanation.rules.iter().filter(|t| !matches!(t.result, "skipped" | "passed-over")).collect();
     let rule = explanation.rule.as_deref().unwrap_or_default();
     let refusals: Vec<_> = decided.iter().filter(|tried| tried.result != "allows").collect();
     match explanation.decision {
-        "allow" if refusals.is_empty() => decided.iter().any(|tried| tried.rule == rule),
-        // Where refusals are not even told of, the decision reads as an allow.
-        "allow" => some_is_off,
+        "allow" => refusals.is_empty() && decided.iter().any(|tried| tried.rule == rule),
         _ => refusals.iter().any(|tried| tried.rule == rule),
     }
 }
@@ -272,21 +273,19 @@ fn explanation_and_decision_agree_on_a_hundred_thousand_random_requests() {
             assert_eq!(explanation.passes, outcome.is_ok(), "{text}\n{question:?}");
             assert_eq!(explanation.rule, trail.rule, "{text}\n{question:?}");
             assert_eq!(explanation.route, trail.route.as_ref().map(|route| route.name.clone()));
-            let code = outcome.as_ref().err().or(trail.shadowed.as_ref()).map(Refusal::code);
+            let passed_over = trail.shadowed.as_ref().or(trail.waived.as_ref());
+            let code = outcome.as_ref().err().or(passed_over).map(Refusal::code);
             assert_eq!(explanation.code, code, "{text}\n{question:?}");
             // Beyond the code path they share: the notes must lead to the same end by themselves.
             let early = matches!(code, Some("odd-path" | "no-route"));
-            assert!(
-                early || notes_agree(&explanation, text.contains("\"off\"")),
-                "{text}\n{question:?}\n{explanation:?}"
-            );
+            assert!(early || notes_agree(&explanation), "{text}\n{question:?}\n{explanation:?}");
             allowed += usize::from(outcome.is_ok() && code.is_none());
             passed += usize::from(outcome.is_ok() && code.is_some());
             refused += usize::from(outcome.is_err());
         }
     }
     assert_eq!(allowed + passed + refused, 100_000);
-    assert!(allowed > 10_000 && passed > 1_000 && refused > 10_000, "{allowed} {passed} {refused}");
+    assert!(allowed > 5_000 && passed > 5_000 && refused > 10_000, "{allowed} {passed} {refused}");
 }
 
 #[test]

@@ -173,8 +173,11 @@ impl Fact {
             Self::Role => Some(principal.role.as_str().to_owned()),
             Self::Kind => Some(principal.kind.as_str().to_owned()),
             Self::Provider => Some(plain(&principal.provider)),
+            // People name their own keys as they like, so such a name says nothing.
             Self::Key => match (&principal.kind, &principal.proof) {
-                (PrincipalKind::User(_), _) | (_, Proof::Session { .. }) => None,
+                (PrincipalKind::User(_) | PrincipalKind::UserKey { .. }, _) | (_, Proof::Session { .. }) => {
+                    None
+                }
                 (_, Proof::Key { name, .. }) => Some(plain(name)),
             },
             Self::Groups(separator) => {

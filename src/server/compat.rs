@@ -86,7 +86,14 @@ impl Dispatch {
             seen.audience = Audience::Api;
         }
         let authority = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let asking = GateRequest { target, headers, authority, route: None, client: seen.client };
+        let asking = GateRequest {
+            target,
+            headers,
+            authority,
+            route: None,
+            client: seen.client,
+            request_id: &seen.request_id,
+        };
         Ok(self.forward_auth.page(place, &asking).await?.map(ResponseBody::of))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::header::{CONNECTION, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::runtime::Handle;
@@ -31,7 +31,7 @@ use crate::edge::page::RESERVED;
 use crate::edge::page::Site;
 use crate::edge::problem::{Look, Problem};
 use crate::edge::proxy::read_ahead;
-use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy};
+use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy, X_REQUEST_ID};
 use crate::edge::web::{Web, WebRequest};
 use crate::gate::Trail;
 use crate::gate::explain::Explanation;
@@ -49,7 +49,6 @@ use crate::service::subjects::Subjects;
 /// Our own forms are far smaller.
 const OWN_BODY_BYTES: usize = 8 * 1024;
 const PROXIED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The store counts as ready while it was read at most this long ago.
 const READY_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -213,7 +212,7 @@ impl Dispatch {
                 route: trail.route.as_ref().map(|route| route.name.as_str()),
                 upstream: trail.route.as_ref().and_then(|route| route.upstream_name.as_deref()),
                 decision,
-                rule: trail.rule.as_deref().or(code),
+                rule: trail.waived.as_ref().map(|_| "enforce-off").or(trail.rule.as_deref()).or(code),
                 subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
                 key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
                 shadowed: trail.shadowed.as_ref().map(Refusal::code),

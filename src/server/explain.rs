@@ -12,6 +12,7 @@ use crate::edge::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::explain::Question;
 use crate::gate::refusal::Refusal;
+use crate::model::principal::PrincipalKind;
 use crate::model::role::Role;
 use crate::model::target::RequestTarget;
 use crate::service::ServiceError;
@@ -28,14 +29,26 @@ impl Dispatch {
         seen: &Seen,
     ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
         let gate = self.proxy.gate();
-        let asking =
-            GateRequest { target, headers: request.headers(), authority, route: None, client: seen.client };
+        let asking = GateRequest {
+            target,
+            headers: request.headers(),
+            authority,
+            route: None,
+            client: seen.client,
+            request_id: &seen.request_id,
+        };
         let refused = |refusal: Refusal| Denied::open(Problem::from(&refusal), refusal.decision());
         let caller = gate.caller(&asking).await.map_err(refused)?;
-        match caller.map(|identity| identity.principal.role) {
+        match caller.as_ref().map(|identity| &identity.principal) {
             None => return Err(refused(Refusal::Challenge { rule: None })),
-            Some(Role::Admin) => {}
-            Some(_) => return Err(refused(Refusal::Forbidden { rule: None })),
+            Some(caller) if caller.role != Role::Admin => {
+                return Err(refused(Refusal::Forbidden { rule: None }));
+            }
+            // Scripts of every application on this host send their users' cookies along.
+            Some(caller) if matches!(caller.kind, PrincipalKind::User(_)) => {
+                return Err(Denied::open(Problem::key_required(), "deny"));
+            }
+            Some(_) => {}
         }
         if !matches!(*target.method(), Method::GET | Method::HEAD) {
             return Err(Denied::open(Problem::method_not_allowed("GET, HEAD"), "deny"));
@@ -75,6 +88,7 @@ fn read(query: &str) -> Result<(Question, String), ServiceError> {
             "as" => who = value,
             "host" => question.host = Some(value),
             "kind" => question.kind = Some(value),
+            "origin" => question.origin = Some(value),
             "graphql" => question.graphql = Some(value),
             "client" => {
                 let address = value.parse().map_err(|_| wrong("client", "is no address"))?;
@@ -83,7 +97,7 @@ fn read(query: &str) -> Result<(Question, String), ServiceError> {
             _ => {
                 return Err(wrong(
                     "query",
-                    "has a parameter other than request, as, host, client, kind and graphql",
+                    "has a parameter other than request, as, host, client, kind, origin and graphql",
                 ));
             }
         }

@@ -161,7 +161,9 @@ impl ApiKeys {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn revoke(&self, id: &str, by: &str) -> Result<bool, ServiceError> {
         let revoked = self.store.revoke_key(id, by, self.clock.now()).await?;
-        self.revocations.bump();
+        if revoked {
+            self.revocations.bump();
+        }
         Ok(revoked)
     }
 

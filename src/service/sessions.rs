@@ -133,11 +133,8 @@ impl Sessions {
         };
         let digest = TokenDigest::of(token.expose());
         let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
-        if !self.store.add_session(&session, digest, cap, event).await? {
-            return Err(ServiceError::Refused);
-        }
-        // The oldest session of many may have ended.
-        self.revocations.bump();
+        let ended = self.store.add_session(&session, digest, cap, event).await?;
+        self.bump_if(ended.ok_or(ServiceError::Refused)? > 0);
         Ok((Secret::new(self.key.sign(token.expose())), session))
     }
 
@@ -194,7 +191,7 @@ impl Sessions {
 
     async fn end_by(&self, id: &str, event: Event) -> Result<bool, ServiceError> {
         let ended = self.store.end_session(id, event).await?;
-        self.revocations.bump();
+        self.bump_if(ended);
         Ok(ended)
     }
 
@@ -216,7 +213,7 @@ impl Sessions {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn end_others(&self, user: &UserId, kept: &str) -> Result<u64, ServiceError> {
         let ended = self.store.end_other_sessions_of(user, kept).await?;
-        self.revocations.bump();
+        self.bump_if(ended > 0);
         Ok(ended)
     }
 
@@ -227,8 +224,15 @@ impl Sessions {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn end_all(&self, user: &UserId) -> Result<u64, ServiceError> {
         let ended = self.store.end_sessions_of(user).await?;
-        self.revocations.bump();
+        self.bump_if(ended > 0);
         Ok(ended)
+    }
+
+    /// Everything is looked up again after a change, so what changes nothing must not cost that.
+    fn bump_if(&self, ended: bool) {
+        if ended {
+            self.revocations.bump();
+        }
     }
 
     /// Sessions that can still be used, newest first, with their usernames; of one user or of all.
@@ -398,6 +402,23 @@ mod tests {
         for stays in [kept, of_bob] {
             assert!(world.sessions.resolve(stays).await.unwrap().is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn what_ends_nothing_has_nobody_looked_up_again() {
+        let world = World::new().await;
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let (_, session) = open(&world, &alice).await;
+        let epoch = world.revocations.epoch().current();
+        open(&world, &bob).await;
+        assert_eq!(world.sessions.end_others(&alice.id, &session.id).await.unwrap(), 0);
+        assert!(!world.sessions.end("unknown").await.unwrap());
+        assert_eq!(world.sessions.end_all(&UserId("unknown".into())).await.unwrap(), 0);
+        assert_eq!(world.revocations.epoch().current(), epoch);
+        for _ in 0..MOST_PER_USER {
+            open(&world, &alice).await;
+        }
+        assert!(world.revocations.epoch().current() > epoch, "the oldest has ended");
     }
 
     #[tokio::test]

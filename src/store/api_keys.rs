@@ -76,8 +76,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if the id is taken, [`StoreError::Full`] if the owner has 50 keys, [`StoreError::Corrupt`] if a scope entry is empty or
-    /// has more than one line, [`StoreError::Unavailable`] if the owner does not exist.
+    /// [`StoreError::Conflict`] if the id is taken, or its owner makes it and has a live one of that name;
+    /// [`StoreError::Full`] if the owner has 50 keys, [`StoreError::Corrupt`] if a scope entry is empty or has
+    /// more than one line, [`StoreError::Unavailable`] if the owner does not exist.
     pub async fn add_key(&self, key: &ApiKey, digest: TokenDigest) -> Result<(), StoreError> {
         const SQL: &str = "INSERT INTO api_keys (id, digest, name, owner, role, paths, methods, networks,
                  created_at, created_by, expires_at, last_used_at, revoked_at, revoked_by, may_act_for_users)
@@ -105,6 +106,9 @@ impl Store {
         let mut change = self.pool.change_in_turn().await?;
         if let Some(owner) = &key.owner {
             make_room(&mut change, owner, key.created_at).await?;
+            if key.created_by == owner.0 {
+                refuse_second(&mut change, owner, &key.name, key.created_at).await?;
+            }
         }
         if change.execute(SQL, &values).await? == 0 {
             return Err(StoreError::Conflict("key"));
@@ -187,6 +191,21 @@ impl Store {
 }
 
 /// Sees to it that a user can have one more key, and forgets the oldest of those that have ended.
+/// A form that is sent twice must not leave a key behind that nobody has seen.
+async fn refuse_second(
+    change: &mut Change,
+    owner: &UserId,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const NAMED: &str = "SELECT id FROM api_keys
+         WHERE owner = $1 AND name = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
+    match change.row(NAMED, &[(&owner.0).into(), name.into(), now.into()]).await? {
+        Some(_) => Err(StoreError::Conflict("key of that name")),
+        None => Ok(()),
+    }
+}
+
 async fn make_room(change: &mut Change, owner: &UserId, now: Timestamp) -> Result<(), StoreError> {
     const LIVE: &str = "SELECT COUNT(*) AS total FROM api_keys
          WHERE owner = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";

@@ -45,15 +45,15 @@ impl Store {
     /// Adds a session and ends the user's oldest ones so that at most `cap` (at least this one) remain. Those
     /// with a parent are counted among its children only, the others among themselves.
     ///
-    /// `event` is what it is opened by. `false`, and nothing done, if the user is gone or disabled meanwhile,
-    /// or the parent has ended.
+    /// `event` is what it is opened by. How many it ended; `None`, and nothing done, if the user is gone or
+    /// disabled meanwhile, or the parent has ended.
     pub async fn add_session(
         &self,
         session: &Session,
         digest: TokenDigest,
         cap: usize,
         event: Event,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<u64>, StoreError> {
         const INSERT: &str = "INSERT INTO sessions
                  (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id, host)
              SELECT $1, $2, id, $4, $5, $6, $7, $8, $9, $10 FROM users WHERE id = $3 AND NOT disabled
@@ -76,7 +76,7 @@ impl Store {
             session.host.as_deref().into(),
         ];
         if change.execute(INSERT, &values).await? == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         let others = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
         let parent = session.parent_id.as_deref();
@@ -96,7 +96,7 @@ impl Store {
         note.client = Some(session.client.clone());
         self.note(&mut change, note).await?;
         change.commit().await?;
-        Ok(true)
+        Ok(Some(ended))
     }
 
     /// The session with this digest and its user. Whether it is still live is the caller's question.

@@ -127,6 +127,59 @@ async fn scripts_of_other_sites_may_read_nothing() {
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://friend.example"));
 }
 
+/// S07, P30: an anonymous OPTIONS that names an origin of its own choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn options_is_decided_by_the_rules_whatever_origin_it_names() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let own = format!("http://{}", gateway.address);
+    for origin in [own.as_str(), "http://localhost", "https://evil.example", "null", ""] {
+        let asks = format!("origin: {origin}\r\naccess-control-request-method: DELETE\r\n");
+        for path in ["/data", "/admin/x", "/nowhere"] {
+            let watch = Watch::begin(&gateway, &upstream);
+            let answer = gateway.send(&format!("OPTIONS {path}"), &asks).await;
+            assert_eq!(answer.status, 401, "{path} {origin}");
+            watch.nothing_reached(&format!("{path} {origin}")).await;
+        }
+        assert_eq!(gateway.send("OPTIONS /public/x", &asks).await.status, 200, "a rule lets everybody");
+    }
+}
+
+/// S13: scripts and frames of an application behind the same host, whose browser holds the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_and_frames_of_applications_reach_no_page_about_the_account() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    gateway.user("root", Role::Admin).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("root").await);
+    let own = format!("origin: http://{}\r\nsec-fetch-site: same-origin\r\n", gateway.address);
+    for destination in
+        ["empty", "iframe", "frame", "object", "embed", "script", "", "document\r\nsec-fetch-dest: empty"]
+    {
+        let headers = format!("{cookie}{own}sec-fetch-dest: {destination}\r\n");
+        let watch = Watch::begin(&gateway, &upstream);
+        for page in ["", "/account", "/account/keys/new", "/password", "/logout"] {
+            let answer = gateway.get(&format!("/_doorward{page}"), &headers).await;
+            assert_eq!(answer.status, 403, "{page} {destination}");
+            assert!(!answer.text().contains("root@example.org"), "{page} {destination}");
+        }
+        for page in
+            ["/account/name", "/account/sessions/end-others", "/account/keys/revoke", "/password", "/logout"]
+        {
+            let answer =
+                post(&gateway, &format!("/_doorward{page}"), &format!("{headers}{FORM}"), "name=x").await;
+            assert_eq!(answer.status, 403, "{page} {destination}");
+        }
+        let explained = gateway.get("/_doorward/api/explain?request=GET+/data&as=user:root", &headers).await;
+        assert_eq!((explained.status, explained.problem().as_deref()), (403, Some("key-required")));
+        watch.nothing_reached(destination).await;
+    }
+    let visit = format!("{cookie}{own}sec-fetch-dest: document\r\n");
+    assert_eq!(gateway.get("/_doorward/account", &visit).await.status, 200, "still signed in");
+    let renamed = post(&gateway, "/_doorward/account/name", &format!("{visit}{FORM}"), "name=Root").await;
+    assert_eq!(renamed.status, 303);
+}
+
 /// S08: a key beside a cookie, from another site's page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_beside_a_cookie_decides_alone() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::time::Clock;
+use doorward::model::token::{KeyKind, KeyText};
 use doorward::service::api_keys::NewKey;
 
 use crate::forms::{FORM, form, post};
@@ -80,6 +81,54 @@ async fn a_key_counts_in_its_header_only() {
         assert!(!answer.head.contains(&key) && !answer.text().contains(&key), "{line}: {}", answer.text());
         watch.nothing_reached(&headers).await;
     }
+}
+
+/// K12: one key after the other, all well made and all nobody's.
+/// K13: one wrong key, over and over.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_tries_many_keys_is_slowed_down_and_nobody_else_is() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "server.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    let (known, fresh) = (gateway.system_key("k", Role::Member).await, gateway.system_key("n", Role::Member).await);
+    let guesser = "x-forwarded-for: 198.51.100.7\r\n";
+    assert_eq!(gateway.get("/data", &format!("{guesser}{}", bearer(&known))).await.status, 200);
+    let before = gateway.lookups();
+    let revoked = bearer(KeyText::draw(KeyKind::System).text.expose());
+    for _ in 0..200 {
+        assert_eq!(gateway.get("/data", &format!("{guesser}{revoked}")).await.status, 401);
+    }
+    assert_eq!(gateway.lookups() - before, 1, "one key, one look");
+    let watch = Watch::begin(&gateway, &upstream);
+    let (mut wrong, mut slowed) = (0, 0);
+    for _ in 0..150 {
+        let guess = bearer(KeyText::draw(KeyKind::System).text.expose());
+        let answer = gateway.get("/data", &format!("{guesser}{guess}")).await;
+        match answer.status {
+            401 => wrong += 1,
+            429 => {
+                slowed += 1;
+                let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+                assert!((1..=60).contains(&seconds), "{seconds}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((wrong, slowed), (59, 91));
+    assert_eq!(gateway.lookups() - before, 60, "the store is asked no more");
+    watch.nothing_reached("guesses").await;
+
+    assert_eq!(gateway.get("/data", &format!("{guesser}{}", bearer(&known))).await.status, 200, "it is remembered");
+    assert_eq!(gateway.get("/data", &format!("{guesser}{}", bearer(&fresh))).await.status, 429);
+    let elsewhere = "x-forwarded-for: 198.51.100.8\r\n";
+    assert_eq!(gateway.get("/data", &format!("{elsewhere}{}", bearer(&fresh))).await.status, 200);
+    gateway.clock.advance(Duration::from_mins(1));
+    let guess = bearer(KeyText::draw(KeyKind::System).text.expose());
+    assert_eq!(gateway.get("/data", &format!("{guesser}{guess}")).await.status, 401, "and looked at again");
 }
 
 /// K09: a key at the pages that are for people.

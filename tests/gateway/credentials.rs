@@ -139,7 +139,9 @@ async fn a_key_works_only_within_its_scope_and_time() {
     assert_eq!(gateway.get("/v1/x", &bearer(&narrow)).await.status, 200);
     assert_eq!(gateway.get("/v2", &bearer(&narrow)).await.status, 403);
     assert_eq!(gateway.get("/public", &bearer(&narrow)).await.status, 403);
-    assert_eq!(gateway_post(&gateway, "/v1", narrow).await, 403);
+    assert_eq!(gateway_post(&gateway, "/v1", narrow.clone()).await, 403);
+    assert_eq!(gateway.send("HEAD /v1/x", &bearer(&narrow)).await.status, 200, "HEAD is decided as GET");
+    assert_eq!(gateway.send("OPTIONS /v1/x", &bearer(&narrow)).await.status, 403);
     let elsewhere = KeyScope { networks: vec!["192.0.2.0/24".parse().unwrap()], ..KeyScope::default() };
     let (elsewhere, _) = gateway.key_with("elsewhere", Role::Admin, None, elsewhere).await;
     assert_eq!(gateway.get("/v1", &bearer(&elsewhere)).await.status, 403);

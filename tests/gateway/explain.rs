@@ -69,6 +69,10 @@ async fn the_api_explains_requests_that_were_never_made_to_admins_only() {
     assert_eq!(why["caller"]["groups"][0], "data");
 
     assert_eq!(ask(&gateway, &viewer, &question).await.status, 403);
+    gateway.user("root", Role::Admin).await;
+    let session = format!("cookie: {}\r\n", gateway.sign_in("root").await);
+    let by_session = ask(&gateway, &session, &question).await;
+    assert_eq!((by_session.status, by_session.problem().as_deref()), (403, Some("key-required")));
     assert_eq!(ask(&gateway, "", &question).await.status, 401);
     assert_eq!(ask(&gateway, "authorization: Bearer wrong\r\n", &question).await.status, 401);
     let posted = gateway.send("POST /_doorward/api/explain", &format!("{admin}content-length: 0\r\n")).await;
@@ -121,4 +125,33 @@ async fn what_the_api_says_is_what_happens() {
             assert_eq!(happened, expected, "{who} {request}: {why}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflights_and_origins_are_explained_as_they_are_decided() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "public_url = \"https://gate.example\"\nserver.trusted_origins = [\"https://spa.example\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    let admin = bearer(&gateway.system_key("ops", Role::Admin).await);
+    let own = format!("http://{}", gateway.address);
+    let mut passed = 0;
+    for origin in
+        ["https://spa.example", "https://gate.example", own.as_str(), "https://evil.example", "null"]
+    {
+        for path in ["/data", "/admin", "/public"] {
+            let request = format!("OPTIONS {path}");
+            let parameters = [("request", request.as_str()), ("origin", origin)];
+            let why: serde_json::Value =
+                serde_json::from_str(&ask(&gateway, &admin, &parameters).await.text()).unwrap();
+            let asks = format!("origin: {origin}\r\naccess-control-request-method: DELETE\r\n");
+            let happened = gateway.send(&request, &asks).await.status;
+            assert_eq!(why["passes"], happened == 200, "{request} from {origin}: {happened} {why}");
+            passed += usize::from(why["rule"] == "cors-preflight");
+        }
+    }
+    assert_eq!(passed, 2, "those of the trusted origin, where nobody else may pass");
 }

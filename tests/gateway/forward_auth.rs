@@ -469,7 +469,7 @@ async fn scripts_of_trusted_pages_may_read_a_refusal_and_ask_before_they_ask() {
             async move { ask(gateway, flavour, "OPTIONS /data", &more).await.status }
         };
         assert_eq!(status("https://spa.example").await, 200);
-        assert_eq!(status("https://app.example").await, 200, "the application's own pages");
+        assert_eq!(status("https://app.example").await, 401, "the application's own pages never ask");
         assert_eq!(status("https://evil.example").await, 401);
         assert_eq!(
             ask(&gateway, flavour, "OPTIONS /data", "origin: https://spa.example\r\n").await.status,

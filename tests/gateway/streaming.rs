@@ -365,7 +365,8 @@ async fn a_slow_upload_is_not_cut_by_the_response_timeout_and_a_silent_upstream_
     })
     .await;
     let gateway = Gateway::configured(&format!(
-        "[[upstreams]]\nname = \"app\"\nurl = \"http://{upstream}\"\ntimeouts = {{ response = \"1s\" }}\n{ROUTES}"
+        "[[upstreams]]\nname = \"app\"\nurl = \"http://{upstream}\"\ntimeouts = {{ response = \"1s\" }}\n{ROUTES}\
+         [[routes]]\nupstream = \"app\"\npath = \"/patient\"\ntimeouts.response = \"1h\"\nrules = [{{ allow = \"anyone\" }}]\n"
     ))
     .await;
     let key = gateway.system_key("k", Role::Member).await;
@@ -382,6 +383,8 @@ async fn a_slow_upload_is_not_cut_by_the_response_timeout_and_a_silent_upstream_
 
     let silent = gateway.get("/data", &bearer(&key)).await;
     assert_eq!((silent.status, silent.problem().as_deref()), (504, Some("upstream-timeout")));
+    let patient = tokio::time::timeout(Duration::from_secs(3), gateway.get("/patient", ""));
+    patient.await.expect_err("this route has a timeout of its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,6 +152,12 @@ async fn what_is_ours_stays_here_where_foreign_authorization_passes() {
     for ours in [GLASS, READER, &key] {
         assert_eq!(status(&gateway, "GET /public", &basic(&format!("x:{ours}"))).await, 401, "{ours}");
     }
+    // Only `Authorization` may be the application's; a wrong value in our own header stays final.
+    gateway.user("mel", Role::Member).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    for beside in ["", cookie.as_str()] {
+        assert_eq!(status(&gateway, "GET /public", &format!("x-api-key: nonsense\r\n{beside}")).await, 401);
+    }
     assert_eq!(upstream.count(), count);
 }
 

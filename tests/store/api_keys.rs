@@ -11,6 +11,7 @@ on_each_database![
     keys_are_listed_by_owner,
     a_user_has_at_most_fifty_keys_that_can_be_used,
     the_oldest_ended_keys_of_a_user_are_forgotten,
+    one_form_sent_twice_makes_one_key,
 ];
 
 async fn a_key_is_found_as_it_was_stored(store: &Store) {
@@ -122,4 +123,33 @@ async fn the_oldest_ended_keys_of_a_user_are_forgotten(store: &Store) {
     for (id, there) in [("k000", false), ("k002", false), ("k003", true), ("k102", true), ("kept", true)] {
         assert_eq!(store.find_key(id).await.unwrap().is_some(), there, "{id}");
     }
+}
+
+/// At the very same time, too.
+async fn one_form_sent_twice_makes_one_key(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    let own = |id: &str, name: &str| ApiKey {
+        name: name.to_owned(),
+        created_by: alice.id.0.clone(),
+        ..key(id, Some(&alice))
+    };
+    let (one, other) = (own("one", "notebook"), own("other", "notebook"));
+    let (first, second) = tokio::join!(
+        store.add_key(&one, TokenDigest::of("one")),
+        store.add_key(&other, TokenDigest::of("other")),
+    );
+    let refused = if first.is_ok() { second } else { first };
+    assert!(is_conflict(&refused, "key of that name"), "{refused:?}");
+    assert_eq!(store.list_keys(Some(&alice.id)).await.unwrap().len(), 1);
+    store.add_key(&own("else", "exporter"), TokenDigest::of("else")).await.unwrap();
+
+    // Whoever administers keys may have two of a name for a while, and one that has ended is in nobody's way.
+    store
+        .add_key(&ApiKey { name: "notebook".into(), ..key("cli", Some(&alice)) }, TokenDigest::of("cli"))
+        .await
+        .unwrap();
+    for id in ["one", "other", "cli"] {
+        store.revoke_key(id, "cli", NOW).await.unwrap();
+    }
+    store.add_key(&own("again", "notebook"), TokenDigest::of("again")).await.unwrap();
 }

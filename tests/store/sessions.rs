@@ -47,7 +47,7 @@ async fn handed_over(store: &Store, of: &User, id: &str, parent: &str, cap: usiz
         host: Some("app.example".to_owned()),
         ..session(of, id, NOW)
     };
-    store.add_session(&child, TokenDigest::of(id), cap, Event::Login).await.unwrap()
+    store.add_session(&child, TokenDigest::of(id), cap, Event::Login).await.unwrap().is_some()
 }
 
 async fn children_end_with_their_parent_and_the_parent_with_a_child(store: &Store) {
@@ -124,7 +124,10 @@ async fn a_session_is_found_by_its_digest_only(store: &Store) {
     alice.groups = vec!["ops".to_owned()];
     store.create_user(&alice, None).await.unwrap();
     let stored = session(&alice, "id", NOW);
-    assert!(store.add_session(&stored, TokenDigest::of("token"), 10, Event::Login).await.unwrap());
+    assert_eq!(
+        store.add_session(&stored, TokenDigest::of("token"), 10, Event::Login).await.unwrap(),
+        Some(0)
+    );
     let found = store.find_session(TokenDigest::of("token")).await.unwrap();
     assert_eq!(found, Some((stored, alice.clone())));
     for wrong in ["id", "", "Token"] {
@@ -163,9 +166,8 @@ async fn no_session_is_added_for_a_disabled_or_missing_user(store: &Store) {
     store.set_disabled(&alice.id, true).await.unwrap();
     let missing = user("missing", Role::Member);
     for of in [&alice, &missing] {
-        assert!(
-            !store.add_session(&session(of, "s", NOW), TokenDigest::of("s"), 10, Event::Login).await.unwrap()
-        );
+        let added = store.add_session(&session(of, "s", NOW), TokenDigest::of("s"), 10, Event::Login).await;
+        assert_eq!(added.unwrap(), None);
     }
     assert!(!is_signed_in(store, "s").await);
 }

@@ -179,7 +179,7 @@ impl ForwardAuth {
             Some(Err(problem)) => return (self.deny(check, headers, &problem, request_id, trail), "deny"),
             None => {}
         }
-        match self.ask(check, headers, trail).await {
+        match self.ask(check, headers, request_id, trail).await {
             Ok(permit) => match allow(&self.gate, check, permit) {
                 Ok(response) => (response, if trail.shadowed.is_some() { "shadow" } else { "allow" }),
                 Err(problem) => (self.deny(check, headers, &problem, request_id, trail), "deny"),
@@ -194,7 +194,13 @@ impl ForwardAuth {
     }
 
     /// The one line, as the proxy takes it.
-    async fn ask(&self, check: &Check, headers: &HeaderMap, trail: &mut Trail) -> Result<Permit, Refusal> {
+    async fn ask(
+        &self,
+        check: &Check,
+        headers: &HeaderMap,
+        request_id: &str,
+        trail: &mut Trail,
+    ) -> Result<Permit, Refusal> {
         let target = &check.original.target;
         let asking = GateRequest {
             target,
@@ -202,6 +208,7 @@ impl ForwardAuth {
             authority: &check.original.authority,
             route: check.route.as_deref(),
             client: check.client,
+            request_id,
         };
         let asked = self.gate.identify(&asking, trail).await?;
         let operation = asked.needs_graphql(&asking).then(|| {

@@ -42,6 +42,13 @@ impl From<&Refusal> for Problem {
             )
             .with(Remedy::SignIn),
             Refusal::BadCredential(bad) => Self::from(*bad),
+            Refusal::TooManyAttempts { retry_after } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                refusal.code(),
+                "Too many attempts",
+                "Many wrong keys or ended sessions came from this address, so this one was not looked at.",
+            )
+            .after(*retry_after),
             Refusal::Forbidden { .. } => Self::new(
                 StatusCode::FORBIDDEN,
                 refusal.code(),

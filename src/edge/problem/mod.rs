@@ -109,6 +109,26 @@ impl Problem {
         }
     }
 
+    /// A page for people that was asked for by a script, or to be shown inside another page.
+    pub fn opened_by_script() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "opened-by-script",
+            "This page opens by itself only",
+            "Scripts and frames of applications on this host may not use it. Open it in a tab of its own.",
+        )
+    }
+
+    /// A session where only a key counts.
+    pub fn key_required() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "key-required",
+            "A session is not enough here",
+            "Scripts of applications on this host could use it. Send the key of an admin instead.",
+        )
+    }
+
     /// A key or token at a page for people.
     pub fn people_only() -> Self {
         Self::new(

@@ -32,7 +32,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
-use self::open::{Beginning, Exchange, Source, Streams};
+use self::open::{Beginning, Source, Streams};
 use self::pool::Lease;
 use self::request_body::{RequestBody, Unsent};
 use self::rewrite::WayBack;
@@ -58,6 +58,8 @@ const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// Asks for an explanation, and answers with one. Neither passes in either direction.
 pub const EXPLAIN: HeaderName = HeaderName::from_static("x-doorward-explain");
+/// What logs know a request by. Ours, whatever the client sent under that name.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Why an upstream's answer cannot be passed on; says which side failed.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +168,7 @@ impl Proxy {
             authority: &arrival.authority,
             route: None,
             client: arrival.client,
+            request_id: single(&parts.headers, &X_REQUEST_ID).unwrap_or_default(),
         };
         let mut asked = self.gate.identify(&asking, trail).await?;
         if asked.route().upstream.is_none() {
@@ -251,14 +254,14 @@ impl Proxy {
         };
         let wait = Wait {
             exchange: &exchange,
-            response: upstream.timeouts.response,
-            idle: upstream.timeouts.idle,
+            response: permit.route().timeouts.response,
+            idle: permit.route().timeouts.idle,
             unlimited: expects_stream(&parts.headers, standing.target().kind()),
         };
         let request = sending::outgoing(parts, body, upstream, sent)?;
         let (response, lease) = sending::send(upstream, request, &wait).await?;
         let upgraded = client_upgrade.filter(|_| upgrade.is_some());
-        let mut passed = self.pass_on(response, lease, &way_back, &exchange, upgraded)?;
+        let mut passed = self.pass_on(response, lease, &way_back, &wait, upgraded)?;
         if permit.identity().is_some() {
             keep_private(passed.headers_mut());
         }
@@ -309,10 +312,10 @@ impl Proxy {
         mut response: Response<Incoming>,
         lease: Lease,
         way_back: &WayBack<'_>,
-        exchange: &Rc<Exchange>,
+        wait: &Wait<'_>,
         client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
-        let idle = way_back.upstream.timeouts.idle;
+        let (exchange, idle) = (wait.exchange, wait.idle);
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(client) = client_upgrade else {

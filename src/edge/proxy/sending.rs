@@ -1,5 +1,6 @@
 //! One request over a connection to an upstream, and how long its answer is waited for.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, HOST};
@@ -124,7 +125,7 @@ fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
 
 /// How long an answer is waited for.
 pub(super) struct Wait<'e> {
-    pub(super) exchange: &'e Exchange,
+    pub(super) exchange: &'e Rc<Exchange>,
     pub(super) response: Duration,
     pub(super) idle: Duration,
     pub(super) unlimited: bool,

@@ -13,7 +13,7 @@ use super::meter::Meter;
 use super::pool::{Lease, Server};
 use super::state::{ServerState, states};
 use super::tls::TlsError;
-use crate::config::{Balance, Timeouts, UpstreamConfig, UpstreamProtocol};
+use crate::config::{Balance, UpstreamConfig, UpstreamProtocol};
 use crate::model::token::random_bytes;
 
 /// What every thread needs of an upstream, made once: for each server how it is reached and how it stands.
@@ -44,8 +44,6 @@ pub struct Upstream {
     pub name: String,
     /// Which HTTP it speaks.
     pub protocol: UpstreamProtocol,
-    /// Timeouts towards it.
-    pub timeouts: Timeouts,
     /// Whether it sees the `Host` the client sent.
     pub preserve_host: bool,
     /// Whether TLS is spoken to it.
@@ -91,7 +89,6 @@ impl Upstream {
         Self {
             name: config.name.clone(),
             protocol: config.protocol,
-            timeouts: config.timeouts,
             preserve_host: config.preserve_host,
             tls,
             places: parts.ways.iter().filter_map(place).collect(),

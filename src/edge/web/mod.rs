@@ -149,6 +149,18 @@ const PLACES: [(&str, Place, &str); 17] = [
     ("/static/logo.svg", Place::Logo, READ),
 ];
 
+impl Place {
+    /// Whether it shows or changes what is somebody's own. Scripts of applications on the same host send their
+    /// users' cookies too, but cannot make a request look like a visit (Fetch Metadata, 2.1).
+    fn is_personal(self) -> bool {
+        use Place::{Account, EndOtherSessions, EndSession, Logout, NewKey, Password, Rename, RevokeKey};
+        matches!(
+            self,
+            Account | Rename | EndSession | EndOtherSessions | NewKey | RevokeKey | Logout | Password
+        )
+    }
+}
+
 /// Who asks for a page.
 #[derive(Debug)]
 enum Visitor {
@@ -205,6 +217,9 @@ impl Web {
             Method::POST if allow == FORM || allow == SEND => true,
             _ => return Err(Problem::method_not_allowed(allow)),
         };
+        if place.is_personal() && !origin::is_visit(&request.headers) {
+            return Err(Problem::opened_by_script());
+        }
         if sends {
             match origin::sender(&request.headers, self.site.public_url(), &request.client) {
                 Sender::Ours => {}

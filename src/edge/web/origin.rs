@@ -7,6 +7,7 @@ use url::Url;
 use crate::config::PublicUrl;
 use crate::model::principal::Client;
 
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Scheme, the longest host name there is (RFC 1035, 2.3.4) and a port.
@@ -40,6 +41,11 @@ pub(super) fn sender(headers: &HeaderMap, public_url: &PublicUrl, client: &Clien
         (_, None) if only(headers, &SEC_FETCH_SITE) == Some("same-origin") => Sender::Ours,
         _ => Sender::Foreign,
     }
+}
+
+/// Whether a browser opens the page in a tab, as far as it says. Over plain http browsers say nothing.
+pub(super) fn is_visit(headers: &HeaderMap) -> bool {
+    headers.get_all(SEC_FETCH_DEST).iter().all(|destination| destination == "document")
 }
 
 /// The origin that a page says it is of, if it is one: scheme, host and perhaps a port (RFC 6454, 6.2).

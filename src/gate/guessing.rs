@@ -1,0 +1,133 @@
+//! Credentials that are nobody's, and clients that try one after the other.
+//!
+//! What was found to be nobody's is not looked up again for a while, so a program that goes on with a revoked
+//! key costs the store nothing; and whoever tries many different ones is not answered by the store at all.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hashlink::LruCache;
+
+use crate::model::network::throttle_bucket;
+use crate::model::time::Timestamp;
+
+/// Entries of either kind that one thread remembers.
+const REMEMBERED: usize = 10_000;
+/// How long a credential stays nobody's without another look, unless some right changes before.
+const NOBODYS_FOR: Duration = Duration::from_mins(1);
+/// Credentials that are nobody's, from one client (IPv6: one /64), on one thread, in [`WINDOW`].
+const MOST: u32 = 60;
+const WINDOW: Duration = Duration::from_mins(1);
+
+type Digest = [u8; 32];
+
+/// What one thread knows of failures.
+pub(super) struct Guessing {
+    nobodys: RefCell<LruCache<Digest, (u64, Timestamp)>>,
+    clients: RefCell<LruCache<IpAddr, Tries>>,
+}
+
+#[derive(Clone, Copy)]
+struct Tries {
+    since: Timestamp,
+    count: u32,
+}
+
+impl Default for Guessing {
+    fn default() -> Self {
+        let (nobodys, clients) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
+        Self { nobodys: RefCell::new(nobodys), clients: RefCell::new(clients) }
+    }
+}
+
+impl Guessing {
+    /// Whether a credential was nobody's a moment ago. Rights that change raise the epoch, and so may give it
+    /// to somebody.
+    pub(super) fn is_nobodys(&self, digest: &Digest, epoch: u64, now: Timestamp) -> bool {
+        let found = self.nobodys.borrow_mut().get(digest).copied();
+        found.is_some_and(|(then, since)| then == epoch && now < since.after(NOBODYS_FOR))
+    }
+
+    /// Whether one more credential of this client's is looked up.
+    ///
+    /// # Errors
+    ///
+    /// After how long it will be.
+    pub(super) fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
+        let tries = self.clients.borrow_mut().get(&throttle_bucket(client)).copied();
+        match tries {
+            Some(tries) if tries.count >= MOST && now < tries.since.after(WINDOW) => {
+                Err(WINDOW.saturating_sub(now.since(tries.since)).max(Duration::from_secs(1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A credential of this client's turned out to be nobody's.
+    pub(super) fn failed(&self, digest: Digest, epoch: u64, client: IpAddr, now: Timestamp) {
+        self.nobodys.borrow_mut().insert(digest, (epoch, now));
+        let mut clients = self.clients.borrow_mut();
+        let tries = clients.entry(throttle_bucket(client)).or_insert(Tries { since: now, count: 0 });
+        if now >= tries.since.after(WINDOW) {
+            *tries = Tries { since: now, count: 0 };
+        }
+        tries.count = tries.count.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(n: usize) -> Digest {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&n.to_be_bytes());
+        digest
+    }
+
+    const START: Timestamp = Timestamp(1_000_000);
+
+    #[test]
+    fn what_is_nobodys_stays_so_until_a_right_changes_or_a_minute_is_over() {
+        let guessing = Guessing::default();
+        let client = "192.0.2.1".parse().unwrap();
+        assert!(!guessing.is_nobodys(&digest(1), 7, START));
+        guessing.failed(digest(1), 7, client, START);
+        assert!(guessing.is_nobodys(&digest(1), 7, START.after(Duration::from_secs(59))));
+        assert!(!guessing.is_nobodys(&digest(1), 8, START), "a right has changed");
+        assert!(!guessing.is_nobodys(&digest(1), 7, START.after(NOBODYS_FOR)));
+        assert!(!guessing.is_nobodys(&digest(2), 7, START));
+    }
+
+    #[test]
+    fn who_tries_too_many_waits_and_nobody_else_does() {
+        let guessing = Guessing::default();
+        let (guesser, neighbour) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let other = "2001:db8:0:1::1".parse().unwrap();
+        for n in 0..MOST as usize {
+            assert_eq!(guessing.admit(guesser, START), Ok(()), "{n}");
+            guessing.failed(digest(n), 1, guesser, START);
+        }
+        assert_eq!(
+            guessing.admit(guesser, START.after(Duration::from_secs(20))),
+            Err(Duration::from_secs(40))
+        );
+        assert!(guessing.admit(neighbour, START).is_err(), "one /64 is one client");
+        assert_eq!(guessing.admit(other, START), Ok(()));
+        assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()));
+        guessing.failed(digest(0), 1, guesser, START.after(WINDOW));
+        assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()), "counted anew");
+    }
+
+    #[test]
+    fn what_is_remembered_of_failures_is_bounded() {
+        let guessing = Guessing::default();
+        for n in 0..3 * REMEMBERED {
+            let [.., a, b, c] = n.to_be_bytes();
+            guessing.failed(digest(n), 1, IpAddr::from([10, a, b, c]), START);
+        }
+        assert_eq!(guessing.nobodys.borrow().len(), REMEMBERED);
+        assert_eq!(guessing.clients.borrow().len(), REMEMBERED);
+    }
+}
