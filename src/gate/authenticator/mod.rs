@@ -12,6 +12,7 @@ use std::time::Duration;
 use hashlink::LruCache;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use self::resolver::Miss;
 pub use self::resolver::Resolver;
@@ -38,6 +39,15 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 type Digest = [u8; 32];
+
+/// When a caller was looked at: what was lost after that is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    generation: u64,
+    epoch: u64,
+    /// `None` where it may have been looked up in memory.
+    asked_store: Option<Instant>,
+}
 
 /// Runs a lookup on the control plane. A panic there and a late answer are no answers.
 async fn within<T: Send + 'static>(
@@ -235,6 +245,23 @@ impl Authenticator {
             self.touch(identity, now);
         }
         holds
+    }
+
+    /// To be taken before somebody is identified or renewed.
+    pub fn look(&self) -> Look {
+        let asked_store = self.trusted_for().is_none().then(Instant::now);
+        Look { generation: self.generation, epoch: self.epoch().current(), asked_store }
+    }
+
+    /// Whether somebody would be found as at that look, if looked at now. Asks nobody.
+    pub fn still_counts(&self, look: Look, identity: &Identity) -> bool {
+        if identity.is_token() {
+            return look.generation == self.generation;
+        }
+        let recent = || look.asked_store.is_some_and(|asked| asked.elapsed() < LEASE);
+        look.epoch == self.epoch().current()
+            && (self.trusted_for().is_some() || recent())
+            && identity.holds(self.shared.clock.now(), self.shared.idle)
     }
 
     /// For how long what is remembered may be trusted without another look; `None` is not at all.
