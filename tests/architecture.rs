@@ -47,7 +47,7 @@ const CASES: &[(&str, &[u8])] = &[
     // identity headers
     ("I", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 18, 19, 20, 21, 22, 23, 25]),
     // API keys
-    ("K", &[1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13]),
+    ("K", &[1, 2, 3, 4, 5, 7, 9, 10, 11, 12]),
     // sign-in and its throttle
     ("L", &[1, 2, 4, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24]),
     // paths
@@ -207,7 +207,7 @@ const NOT_SEEN: &[(&str, &[&str])] = &[
 fn unwanted_sights(source: &Source) -> Vec<String> {
     // Tests may build what they look at.
     let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    if source.path.ends_with("tests.rs") {
+    if source.path.ends_with("tests.rs") || source.path.ends_with("/testing.rs") {
         return Vec::new();
     }
     NOT_SEEN

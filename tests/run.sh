@@ -5,7 +5,8 @@
 #   tests/run.sh --long   the same with the long forms of tests that have one
 #
 # Installs what it needs: Chromium with its driver, nginx, HAProxy, Pebble, PostgreSQL, Node.js with npm and Python's
-# venv by apt-get, Prometheus unpacked from its package, the peers by pip into .tests/venv and by npm into .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
+# venv by apt-get, Prometheus unpacked from its package, the peers by pip into .tests/venv and .tests/apps and by npm into
+# .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -79,14 +80,23 @@ install_packages() {
     apt-get -qq install --yes --no-install-recommends $packages || return 1
 }
 
-# The venv keeps a copy of the list it was made from; the same list needs no second install.
+# install_python VENV LIST: the venv keeps a copy of the list it was made from; the same list needs no second install.
 install_python() {
-  cmp -s tests/peers/requirements.txt .tests/venv/requirements.txt && return 0
-  echo "installing into .tests/venv:" && grep -v '^#' tests/peers/requirements.txt
-  python3 -m venv .tests/venv || return 1
-  .tests/venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --requirement tests/peers/requirements.txt || return 1
-  cp tests/peers/requirements.txt .tests/venv/requirements.txt
+  cmp -s "$2" "$1/requirements.txt" && return 0
+  echo "installing into $1:" && grep -v '^#' "$2"
+  python3 -m venv "$1" || return 1
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2" || return 1
+  cp "$2" "$1/requirements.txt"
+}
+
+# Both at once: each waits for the network most of the time.
+install_pythons() {
+  local apps status=0
+  install_python .tests/apps tests/peers/requirements-apps.txt &
+  apps=$!
+  install_python .tests/venv tests/peers/requirements.txt || status=1
+  wait "$apps" || status=1
+  return "$status"
 }
 
 # The same for what comes by npm; scripts of packages are not run.
@@ -108,7 +118,7 @@ install_prometheus() {
 }
 
 install_all() {
-  install_packages && install_prometheus && install_python && install_node
+  install_packages && install_prometheus && install_pythons && install_node
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ section! {
         /// Path prefixes by segment (`/api`), or patterns: `*` within a segment, `**` across segments. They
         /// begin at the root, not at the route's path.
         path or paths: Vec<PathPattern> = "[]", r#"["/v1/users", "/api/**/edit"]"#;
-        /// `read` (GET, HEAD, OPTIONS), `write` (all others), `websocket`, or names such as `POST`.
+        /// `read` (GET, HEAD, OPTIONS), `write` (all others), `websocket`, or names such as `POST`. HEAD is
+        /// decided as GET.
         methods: Vec<MethodMatch> = "[]", r#"["POST", "PUT"]"#;
         /// GraphQL operations. What cannot be understood counts as a mutation.
         graphql: Vec<OperationType> = "[]", r#""query""#;

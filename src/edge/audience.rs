@@ -93,9 +93,24 @@ mod tests {
         check(&Method::POST, &[("accept", "text/html")], Api);
         check(&Method::GET, &[("sec-fetch-mode", "cors"), ("accept", "text/html")], Api);
         check(&Method::GET, &[("sec-fetch-dest", "image"), ("sec-fetch-mode", "no-cors")], Api);
-        check(&Method::GET, &[("authorization", "x"), ("sec-fetch-mode", "navigate")], Api);
         check(&Method::GET, &[("x-requested-with", "XMLHttpRequest"), ("accept", "text/html")], Api);
         check(&Method::GET, &[("upgrade", "websocket"), ("accept", "text/html")], Api);
+    }
+
+    #[test]
+    fn a_request_with_authorization_is_never_redirected() {
+        for authorization in ["x", "", "Bearer dw_s_x", "Basic eDp5", "Negotiate"] {
+            for navigating in [
+                [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
+                [("accept", "text/html"), ("sec-fetch-site", "none")],
+            ] {
+                for method in [Method::GET, Method::HEAD] {
+                    check(&method, &navigating, Audience::Browser);
+                    let headers = [&navigating[..], &[("authorization", authorization)]].concat();
+                    check(&method, &headers, Audience::Api);
+                }
+            }
+        }
     }
 
     #[test]

@@ -407,4 +407,18 @@ mod tests {
         assert_eq!(get("query=query+A%7Ba%7D+mutation+B%7Bb%7D&operationName=B").kind, MUTATION);
         assert_eq!(get("").kind, MUTATION);
     }
+
+    #[test]
+    fn head_is_read_as_get() {
+        for query in [Some("query=%7Ba%7D"), Some("query=mutation%7Bb%7D"), Some("query=%7B"), Some(""), None]
+        {
+            for body in [&b""[..], br#"{"query":"{ a }"}"#] {
+                let [get, head] = [Method::GET, Method::HEAD].map(|method| {
+                    let content_type = Some("application/json");
+                    classify(&Envelope { method: &method, query, content_type, encoded: false, body })
+                });
+                assert_eq!(head, get, "{query:?}");
+            }
+        }
+    }
 }

@@ -68,11 +68,14 @@ impl Guessing {
     pub(super) fn failed(&self, digest: Digest, epoch: u64, client: IpAddr, now: Timestamp) {
         self.nobodys.borrow_mut().insert(digest, (epoch, now));
         let mut clients = self.clients.borrow_mut();
-        let tries = clients.entry(throttle_bucket(client)).or_insert(Tries { since: now, count: 0 });
-        if now >= tries.since.after(WINDOW) {
-            *tries = Tries { since: now, count: 0 };
-        }
-        tries.count = tries.count.saturating_add(1);
+        let client = throttle_bucket(client);
+        let tries = match clients.get(&client) {
+            Some(tries) if now < tries.since.after(WINDOW) => {
+                Tries { count: tries.count.saturating_add(1), ..*tries }
+            }
+            _ => Tries { since: now, count: 1 },
+        };
+        clients.insert(client, tries);
     }
 }
 

@@ -207,4 +207,6 @@ pub(crate) fn scope_patterns(paths: &[String]) -> Vec<PathPattern> {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -176,11 +176,7 @@ pub(super) fn check_bounds(request: &GateRequest<'_>, identity: &Identity) -> Re
     if let Proof::Key { scope, .. } = &identity.principal.proof {
         let network_fits =
             scope.networks.is_empty() || network::contains(&scope.networks, request.client.address);
-        // HEAD asks for no more than GET does.
-        let method_fits = scope.methods.is_empty()
-            || scope.methods.contains(target.method())
-            || *target.method() == Method::HEAD && scope.methods.contains(&Method::GET);
-        if !network_fits || !method_fits || !identity.scope_fits(target) {
+        if !network_fits || !scope.takes(target.method()) || !identity.scope_fits(target) {
             return Err(Refusal::KeyScope);
         }
     }

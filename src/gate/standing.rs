@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::authenticator::Identity;
+use super::authenticator::{Identity, Look};
 use super::refusal::{BadCredential, Refusal};
 use super::rulebook::check_bounds;
 use super::{Gate, GateRequest, Permit, Trail};
@@ -50,9 +50,19 @@ impl Standing {
 }
 
 impl Gate {
-    /// Tells of lost rights. To be read before [`Gate::identify`] by whoever keeps the exchange open.
+    /// Tells of lost rights.
     pub fn epoch(&self) -> &Epoch {
         self.authenticator.epoch()
+    }
+
+    /// To be taken before [`Gate::identify`] or [`Gate::renew`] by whoever acts on the answer later.
+    pub fn look(&self) -> Look {
+        self.authenticator.look()
+    }
+
+    /// Whether a caller would be found as at that look, if looked at now. Asks nobody.
+    pub fn still_counts(&self, look: Look, identity: &Identity) -> bool {
+        self.authenticator.still_counts(look, identity)
     }
 
     /// For how long open exchanges may go on without another look at the store, if it is not read meanwhile;
@@ -72,8 +82,10 @@ impl Gate {
     ///
     /// [`Refusal`] if its session or key has ended, or that cannot be told now.
     pub async fn renew(&self, identity: &Identity) -> Result<Rc<Identity>, Refusal> {
-        if let Some(token) = self.names.tokens.renew(identity) {
-            return Ok(token);
+        if identity.is_token() {
+            // The settings alone know it.
+            let token = self.names.tokens.renew(identity);
+            return token.ok_or(Refusal::BadCredential(BadCredential::Bearer));
         }
         let renewed = self.authenticator.renew(identity).await?;
         renewed.filter(|renewed| self.still_holds(renewed, false)).ok_or(Refusal::BadCredential(
@@ -94,6 +106,39 @@ impl Gate {
         standing: &Standing,
         renewed: Result<Rc<Identity>, Refusal>,
     ) -> Result<(), Refusal> {
+        let used = renewed.map(|identity| (Some(identity), false));
+        self.decide_as(standing, used, &mut Trail::default())
+    }
+
+    /// Decides again what was permitted and is not sent yet. The trail tells of the last decision only.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if it would be refused if it came now.
+    pub fn decide_unsent(
+        &self,
+        standing: &Standing,
+        renewed: Result<Rc<Identity>, Refusal>,
+        trail: &mut Trail,
+    ) -> Result<(), Refusal> {
+        trail.identity = renewed.as_ref().ok().cloned();
+        trail.shadowed = None;
+        trail.notes = trail.notes.take().map(|_| Box::default());
+        let used = match renewed {
+            // Nobody was told of it yet: without its session it is a stranger's request.
+            Err(Refusal::BadCredential(BadCredential::Session)) => Ok((None, true)),
+            renewed => renewed.map(|identity| (Some(identity), false)),
+        };
+        self.decide_as(standing, used, trail)
+    }
+
+    /// `used` is the caller, and whether a session has ended.
+    fn decide_as(
+        &self,
+        standing: &Standing,
+        used: Result<(Option<Rc<Identity>>, bool), Refusal>,
+        trail: &mut Trail,
+    ) -> Result<(), Refusal> {
         let target = &standing.target;
         // What headers say was judged when the exchange began: its credential, and the page it comes from.
         let request = GateRequest {
@@ -104,20 +149,21 @@ impl Gate {
             client: standing.client,
             request_id: "",
         };
-        let used = renewed.and_then(|identity| {
-            if !identity.principal.is_for(target.host()) {
-                return Err(Refusal::BadCredential(BadCredential::Session));
+        let used = used.and_then(|(identity, stale)| {
+            if let Some(identity) = &identity {
+                if !identity.principal.is_for(target.host()) {
+                    return Err(Refusal::BadCredential(BadCredential::Session));
+                }
+                check_bounds(&request, identity)?;
             }
-            check_bounds(&request, &identity)?;
-            Ok((Some(identity), false))
+            Ok((identity, stale))
         });
-        let mut trail = Trail::default();
-        let mut asked = self.rulebook.route(&request, &mut trail)?.asked(used)?;
+        let mut asked = self.rulebook.route(&request, trail)?.asked(used)?;
         if standing.operation.is_none() && asked.needs_graphql(&request) {
             // The body that would tell has gone by.
             asked.refuse(Refusal::Forbidden { rule: None })?;
         }
-        let (_, identity) = asked.decide(&request, standing.operation.as_ref(), &mut trail)?.spend();
+        let (_, identity) = asked.decide(&request, standing.operation.as_ref(), trail)?.spend();
         standing.identity.replace(identity);
         Ok(())
     }

@@ -51,3 +51,31 @@ pub struct KeyScope {
     /// Whether its word counts on whose behalf it asks; system keys only.
     pub may_act_for_users: bool,
 }
+
+impl KeyScope {
+    /// Whether it may be used for this method. HEAD is decided as GET.
+    pub fn takes(&self, method: &Method) -> bool {
+        let named = |method| self.methods.contains(method);
+        self.methods.is_empty() || named(method) || (*method == Method::HEAD && named(&Method::GET))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_for_get_is_one_for_head_and_for_nothing_else() {
+        let scope = |methods: &[Method]| KeyScope { methods: methods.to_vec(), ..KeyScope::default() };
+        for (methods, taken) in [
+            (&[][..], &[Method::GET, Method::HEAD, Method::POST][..]),
+            (&[Method::GET], &[Method::GET, Method::HEAD]),
+            (&[Method::POST], &[Method::POST]),
+            (&[Method::HEAD], &[Method::HEAD]),
+        ] {
+            for method in [Method::GET, Method::HEAD, Method::POST] {
+                assert_eq!(scope(methods).takes(&method), taken.contains(&method), "{methods:?} {method}");
+            }
+        }
+    }
+}

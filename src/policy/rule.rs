@@ -137,6 +137,7 @@ impl MethodMatch {
             "write" => Ok(Self::Write),
             "websocket" => Ok(Self::WebSocket),
             "TRACE" | "CONNECT" => Err(format!("`{text}` is never proxied")),
+            "HEAD" => Err(String::from("`HEAD` is decided as GET: write GET")),
             _ if !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') => {
                 Method::from_bytes(text.as_bytes())
                     .map(Self::Named)

@@ -239,12 +239,142 @@ fn methods_match_by_name_and_class() {
         let target = target(request, kind);
         when.mismatch(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical).is_none()
     };
-    assert!(fits("GET", "HEAD /", Plain) && !fits("HEAD", "GET /", Plain));
+    assert!(fits("GET", "HEAD /", Plain) && fits("GET", "GET /", Plain) && !fits("POST", "GET /", Plain));
     assert!(fits("websocket", "GET /", WebSocket) && !fits("websocket", "GET /", Plain));
     assert!(fits("read", "GET /", WebSocket) && !fits("write", "GET /", WebSocket));
     assert!(fits("write", "JEFF /", Plain) && !fits("read", "JEFF /", Plain));
-    for text in ["", "get", "Read", "TRACE", "CONNECT", "GE T"] {
+    for text in ["", "get", "Read", "TRACE", "CONNECT", "HEAD", "GE T"] {
         assert!(MethodMatch::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_query_never_takes_part_in_matching_a_path() {
+    for pattern in ["/admin", "/**/admin", "/**/admin/**"] {
+        let policy = Policy {
+            enforce: Enforce::On,
+            rules: vec![rule("admin", path(pattern), &["admin"]), rule("rest", When::default(), &["viewer"])],
+        };
+        let viewer = user("v", Role::Viewer, &[]);
+        for (path, expected) in [
+            ("/admin", denied(Some("admin"))),
+            ("/ADMIN.", denied(Some("admin"))),
+            ("/x", allowed("rest")),
+            ("/X.", allowed("rest")),
+            ("/", allowed("rest")),
+        ] {
+            for query in ["", "?", "?/admin", "?/x", "?x=/admin", "?x/../admin", "?/x?/admin", "?#/admin"] {
+                let request = format!("GET {path}{query}");
+                check(&policy, Caller::Known(&viewer), &request, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn head_is_decided_as_get() {
+    let methods = |text: &str| When { methods: vec![MethodMatch::parse(text).unwrap()], ..When::default() };
+    let graphql = |kind| When {
+        graphql: Some(GraphqlMatch { kinds: vec![kind], fields: Vec::new() }),
+        ..When::default()
+    };
+    let denying = |when| Rule { deny: vec![Who::Anyone], ..rule("deny", when, &[]) };
+    let conditions = ["GET", "POST", "OPTIONS", "read", "write", "websocket"].map(methods);
+    let conditions =
+        conditions.into_iter().chain([OperationType::Query, OperationType::Mutation].map(graphql));
+    let (viewer, admin) = (user("v", Role::Viewer, &[]), user("a", Role::Admin, &[]));
+    let callers = [Caller::Anonymous, Caller::Known(&viewer), Caller::Known(&admin)];
+    let mut outcomes = Vec::new();
+    for when in conditions {
+        for first in
+            [rule("first", when.clone(), &["admin"]), rule("first", when.clone(), &["anyone"]), denying(when)]
+        {
+            let policy = Policy {
+                enforce: Enforce::On,
+                rules: vec![first, rule("rest", When::default(), &["viewer"])],
+            };
+            for caller in callers {
+                for kind in [OperationType::Query, OperationType::Mutation] {
+                    let operation = Operation { kind, fields: None };
+                    let [get, head] = ["GET /x", "HEAD /x"].map(|request| {
+                        let target = target(request, Plain);
+                        let facts = Facts { target: &target, client: CLIENT, graphql: Some(&operation) };
+                        (policy.needs_graphql(caller, &facts), policy.evaluate(caller, &facts, &mut ()))
+                    });
+                    assert_eq!(head, get, "{policy:?} {caller:?}");
+                    outcomes.push(get.1.outcome);
+                }
+            }
+        }
+    }
+    for outcome in [Outcome::Allow, Outcome::Challenge, Outcome::Deny] {
+        assert!(outcomes.contains(&outcome), "{outcome:?} is among the cases");
+    }
+    assert!(MethodMatch::parse("HEAD").unwrap_err().contains("write GET"), "no rule speaks for HEAD alone");
+}
+
+#[test]
+fn deny_takes_every_word_that_allow_takes() {
+    let imported = PrincipalKind::ImportedKey { ring: "old".into(), key: "reader".into() };
+    let glass = PrincipalKind::BreakGlass { name: "on-call".into() };
+    let callers = [
+        ("vera", user("vera", Role::Viewer, &["ops"])),
+        ("mel", user("mel", Role::Member, &["data"])),
+        ("root", user("root", Role::Admin, &[])),
+        ("ci", key("ci", Role::Member, None)),
+        ("agent", key("agent", Role::Agent, None)),
+        ("laptop", key("laptop", Role::Viewer, Some("vera"))),
+        (
+            "reader",
+            Principal { provider: "imported".into(), ..Principal::example(imported, "reader", Role::Viewer) },
+        ),
+        (
+            "on-call",
+            Principal { provider: "break-glass".into(), ..Principal::example(glass, "on-call", Role::Admin) },
+        ),
+    ];
+    for (word, refused) in [
+        ("anyone", &["nobody", "vera", "mel", "root", "ci", "agent", "laptop", "reader", "on-call"][..]),
+        ("signed-in", &["vera", "mel", "root", "ci", "laptop", "reader", "on-call"]),
+        ("viewer", &["vera", "mel", "root", "ci", "laptop", "reader", "on-call"]),
+        ("member", &["mel", "root", "ci", "on-call"]),
+        ("admin", &["root", "on-call"]),
+        ("agent", &["agent"]),
+        ("group:ops", &["vera"]),
+        ("group:data", &["mel"]),
+        ("user:VERA", &["vera", "laptop"]),
+        ("user:ci", &[]),
+        ("key:ci", &["ci"]),
+        ("key:id1", &["ci", "agent", "laptop"]),
+        ("key:laptop", &[]), // a user key's name is its owner's choice
+        ("key:reader", &["reader"]),
+        ("provider:local", &["vera", "mel", "root", "ci", "agent", "laptop"]),
+        ("provider:imported", &["reader"]),
+        ("provider:break-glass", &["on-call"]),
+        ("provider:okta", &[]),
+    ] {
+        let who = Who::parse(word).unwrap();
+        // Alone, beside what allows everyone, and after it: a denial wins.
+        for (name, allow) in [("next", &[][..]), ("both", &["anyone"])] {
+            let both = Rule { deny: vec![who.clone()], ..rule("both", When::default(), allow) };
+            let policy = Policy {
+                enforce: Enforce::On,
+                rules: vec![both, rule("next", When::default(), &["anyone"])],
+            };
+            for (label, caller) in [("nobody", Caller::Anonymous)]
+                .into_iter()
+                .chain(callers.iter().map(|(label, principal)| (*label, Caller::Known(principal))))
+            {
+                let expected = if refused.contains(&label) { denied(Some("both")) } else { allowed(name) };
+                let target = target("POST /x", Plain);
+                let facts = Facts { target: &target, client: CLIENT, graphql: None };
+                assert_eq!(
+                    policy.evaluate(caller, &facts, &mut ()),
+                    expected,
+                    "deny {word}, asked by {label}"
+                );
+            }
+        }
     }
 }
 

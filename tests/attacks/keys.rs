@@ -84,17 +84,17 @@ async fn a_key_counts_in_its_header_only() {
 }
 
 /// K12: one key after the other, all well made and all nobody's.
-/// K13: one wrong key, over and over.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_tries_many_keys_is_slowed_down_and_nobody_else_is() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "server.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
     .await;
-    let (known, fresh) = (gateway.system_key("k", Role::Member).await, gateway.system_key("n", Role::Member).await);
+    let (known, fresh) =
+        (gateway.system_key("k", Role::Member).await, gateway.system_key("n", Role::Member).await);
     let guesser = "x-forwarded-for: 198.51.100.7\r\n";
     assert_eq!(gateway.get("/data", &format!("{guesser}{}", bearer(&known))).await.status, 200);
     let before = gateway.lookups();
@@ -122,7 +122,11 @@ async fn who_tries_many_keys_is_slowed_down_and_nobody_else_is() {
     assert_eq!(gateway.lookups() - before, 60, "the store is asked no more");
     watch.nothing_reached("guesses").await;
 
-    assert_eq!(gateway.get("/data", &format!("{guesser}{}", bearer(&known))).await.status, 200, "it is remembered");
+    assert_eq!(
+        gateway.get("/data", &format!("{guesser}{}", bearer(&known))).await.status,
+        200,
+        "it is remembered"
+    );
     assert_eq!(gateway.get("/data", &format!("{guesser}{}", bearer(&fresh))).await.status, 429);
     let elsewhere = "x-forwarded-for: 198.51.100.8\r\n";
     assert_eq!(gateway.get("/data", &format!("{elsewhere}{}", bearer(&fresh))).await.status, 200);

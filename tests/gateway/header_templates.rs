@@ -1,5 +1,6 @@
 //! Headers whose names and values the operator chose, and presets that must never fall silent.
 
+use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 
 use crate::credentials::ROUTES;

@@ -34,3 +34,4 @@ mod streaming;
 mod sub_path;
 mod tls;
 mod tokens;
+mod unsent;

@@ -19,7 +19,7 @@ use crate::support::{Gateway, Upstream, within};
 /// An authority and what it signed, as PEM files in a folder.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub pem: String,
 }
 
 impl Authority {
@@ -115,10 +115,10 @@ async fn a_tls_handshake_that_stalls_is_given_up() {
 }
 
 /// What a TLS upstream was sent.
-type Heard = Arc<Mutex<Vec<String>>>;
+pub type Heard = Arc<Mutex<Vec<String>>>;
 
 /// A TLS upstream that answers every connection once; asks for a client certificate of `clients`, if given.
-async fn tls_upstream(folder: &Path, clients: Option<&Authority>) -> (SocketAddr, Heard) {
+pub async fn tls_upstream(folder: &Path, clients: Option<&Authority>) -> (SocketAddr, Heard) {
     let chain = vec![CertificateDer::from_pem_file(folder.join("upstream.crt")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(folder.join("upstream.key")).unwrap();
     let builder = rustls::ServerConfig::builder();

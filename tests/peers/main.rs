@@ -1,5 +1,5 @@
 //! The gateway in front of real applications, used by real clients: Arize Phoenix with its own
-//! OpenTelemetry client, Streamlit, and Chromium. `tests/run.sh` installs what they need.
+//! OpenTelemetry client, `MLflow` with its own, `JupyterLab`, Streamlit, and Chromium. `tests/run.sh` installs what they need.
 
 #![cfg(test)]
 
@@ -10,6 +10,7 @@ mod browser;
 mod compat;
 mod metrics;
 mod phoenix;
+mod presets;
 mod proxies;
 mod quickstart;
 mod rollout;

@@ -16,8 +16,8 @@ use crate::support::{free_port, python, repository};
 
 const START: Duration = Duration::from_secs(90);
 
-struct Streamlit {
-    address: String,
+pub(crate) struct Streamlit {
+    pub(crate) address: String,
     _process: Process,
     _directory: TempDir,
 }
@@ -28,7 +28,7 @@ impl Streamlit {
     }
 
     /// The same with more options.
-    async fn start_with(options: &[&str]) -> Self {
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut run = Command::new(python());

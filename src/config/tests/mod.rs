@@ -128,6 +128,9 @@ fn the_least_file_gets_every_default() {
     assert_eq!((route.name.as_str(), route.path.as_str(), route.upstream), ("/", "/", Some(0)));
     assert!(route.hosts.is_empty());
     assert_eq!(route.policy, Policy::standard(Enforce::On));
+    let enforced =
+        [route.policy.enforce].into_iter().chain(route.policy.rules.iter().map(|rule| rule.enforce));
+    assert!(enforced.eq([Enforce::On; 3]), "what is refused is refused");
 }
 
 #[test]

@@ -46,9 +46,11 @@ use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
 use crate::gate::Trail;
+use crate::gate::authenticator::Identity;
 use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::refusal::Refusal;
+use crate::gate::route::Route;
 use crate::gate::standing::Standing;
 use crate::model::graphql::Operation;
 use crate::model::principal::Client;
@@ -157,7 +159,7 @@ impl Proxy {
         arrival: Arrival,
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let epoch = self.gate.epoch().current();
+        let look = self.gate.look();
         let client_upgrade = matches!(arrival.target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
             .then(|| hyper::upgrade::on(&mut request));
         let hold = request.extensions_mut().remove::<Hold>();
@@ -207,7 +209,7 @@ impl Proxy {
         let exchange = self.streams.begin(Beginning {
             gate: Rc::clone(&self.gate),
             standing: permit.standing(target, client, operation),
-            epoch,
+            look,
             http2: parts.version == Version::HTTP_2,
             hold,
             sent: body.is_empty(),
@@ -218,7 +220,7 @@ impl Proxy {
         tokio::select! {
             biased;
             end = exchange.ended() => Err(end.failure()),
-            answer = self.send(permit, outgoing, client_upgrade) => Ok(answer?),
+            answer = self.send(permit, outgoing, client_upgrade, trail) => answer,
         }
     }
 
@@ -228,20 +230,26 @@ impl Proxy {
         permit: Permit,
         outgoing: Outgoing,
         client_upgrade: Option<OnUpgrade>,
-    ) -> Result<Response<ResponseBody>, ForwardError> {
+        trail: &mut Trail,
+    ) -> Result<Response<ResponseBody>, Failure> {
         let Outgoing { mut parts, body, sent, authority, chain } = outgoing;
         let exchange = Rc::clone(body.exchange());
         let standing = exchange.standing();
         let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
         let Some(upstream) = upstream else {
-            return Err(ForwardError::Connect("the route has no upstream".into()));
+            return Err(ForwardError::Connect("the route has no upstream".into()).into());
         };
         let upgrade =
             client_upgrade.is_some().then(|| hop_by_hop::upgrade_of(&parts.headers).cloned()).flatten();
         if upgrade.is_some() && upstream.protocol == UpstreamProtocol::Http2 {
-            return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()));
+            return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()).into());
         }
-        self.prepare_headers(&permit, &mut parts, standing, chain, upgrade.as_ref());
+        let lease = upstream.lease().await?;
+        // Whatever was waited for, the request goes out as what its caller is now, or not at all.
+        exchange.confirm(trail).await?;
+        let caller = standing.identity();
+        let caller = caller.as_deref();
+        self.prepare_headers(permit.route(), caller, &mut parts, standing, chain, upgrade.as_ref());
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
         let way_back = WayBack {
             upstream,
@@ -259,10 +267,10 @@ impl Proxy {
             unlimited: expects_stream(&parts.headers, standing.target().kind()),
         };
         let request = sending::outgoing(parts, body, upstream, sent)?;
-        let (response, lease) = sending::send(upstream, request, &wait).await?;
+        let (response, lease) = sending::send(upstream, lease, request, &wait).await?;
         let upgraded = client_upgrade.filter(|_| upgrade.is_some());
         let mut passed = self.pass_on(response, lease, &way_back, &wait, upgraded)?;
-        if permit.identity().is_some() {
+        if caller.is_some() {
             keep_private(passed.headers_mut());
         }
         Ok(passed)
@@ -271,7 +279,8 @@ impl Proxy {
     /// What the upstream sees: first everything that ends here or is only ours to say goes, then ours is set.
     fn prepare_headers(
         &self,
-        permit: &Permit,
+        route: &Route,
+        caller: Option<&Identity>,
         parts: &mut Parts,
         standing: &Standing,
         chain: HeaderValue,
@@ -280,21 +289,20 @@ impl Proxy {
         let trailers_wanted =
             single(&parts.headers, &TE).is_some_and(|te| te.to_ascii_lowercase().contains("trailers"));
         let headers = &mut parts.headers;
-        let plan = &permit.route().headers;
-        let caller = permit.identity().map(|identity| &*identity.principal);
-        let attributed = plan.attributed(headers, caller);
+        let plan = &route.headers;
+        let attributed = plan.attributed(headers, caller.map(|caller| &*caller.principal));
         hop_by_hop::strip(headers, self.gate.managed());
         credential::strip(headers, self.gate.credential_names());
         self.gate.managed().strip(headers);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);
         headers.remove(EXPLAIN);
-        self.gate.told(plan, permit.identity()).set(headers);
+        self.gate.told(plan, caller).set(headers);
         for (name, value) in attributed {
             headers.insert(name, value);
         }
         forwarded::write(headers, standing.client(), chain);
-        if let Some(prefix) = &permit.route().stripped_prefix {
+        if let Some(prefix) = &route.stripped_prefix {
             headers.insert(X_FORWARDED_PREFIX, prefix.clone());
         }
         if let Some(upgrade) = upgrade {

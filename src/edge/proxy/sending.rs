@@ -64,10 +64,10 @@ fn authority(host: &[u8]) -> Result<Authority, ForwardError> {
 /// that was begun only if it has no body, changes nothing, and the connection had been idle.
 pub(super) async fn send(
     upstream: &Upstream,
+    mut lease: Lease,
     mut request: Request<RequestBody>,
     wait: &Wait<'_>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    let mut lease = upstream.lease().await?;
     aim(&mut request, upstream, lease.server())?;
     let spare = (lease.is_reused() && wait.exchange.is_sent() && is_safe(request.method()))
         .then(|| copy_head(&request));
@@ -86,6 +86,12 @@ pub(super) async fn send(
         return Err(broken(&lease, failed.into_error()));
     };
     let mut lease = upstream.fresh_lease(lease.server()).await?;
+    if !wait.exchange.is_certain() {
+        // Its headers may say what is true no more.
+        return Err(ForwardError::Protocol(
+            "the connection is gone, and so may be the caller's right".into(),
+        ));
+    }
     aim(&mut again, upstream, lease.server())?;
     match wait.until(lease.send(again)).await? {
         Ok(response) => {

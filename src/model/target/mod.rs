@@ -325,6 +325,9 @@ fn read_segments(path: &str) -> Result<Reading, TargetError> {
     }
     let decoded = decode_fully(path)?;
     needs.encoded_slash = decoded.slashes;
+    if begins_with_nothing(&decoded.text) {
+        return Err(TargetError::NotAbsolute);
+    }
     let loose = loosen(&decoded.text)?;
     Ok(Reading { loose: (loose != path).then_some(loose), needs })
 }
@@ -348,7 +351,7 @@ pub fn loosen(decoded: &str) -> Result<String, TargetError> {
     let path = decoded.split(['?', '#']).next().unwrap_or_default();
     let mut loose = String::with_capacity(path.len());
     for segment in path.split('/') {
-        let name = segment.split(';').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+        let name = name_of(segment);
         if !name.is_empty() {
             loose.push('/');
             // Upper first: a dotless i becomes I, and only then i.
@@ -359,6 +362,18 @@ pub fn loosen(decoded: &str) -> Result<String, TargetError> {
         loose.push('/');
     }
     Ok(loose)
+}
+
+/// Whether a decoded path has a first segment of which nothing is left once it is cut: what follows reads as
+/// it does after `//`.
+fn begins_with_nothing(decoded: &str) -> bool {
+    let first = decoded.strip_prefix('/').and_then(|inner| inner.split_once('/'));
+    first.is_some_and(|(segment, _)| name_of(segment).is_empty())
+}
+
+/// A segment without parameters, and without what some file systems drop.
+fn name_of(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default().trim_end_matches(['.', ' '])
 }
 
 struct Decoded {

@@ -33,6 +33,11 @@ fn ambiguous_paths_are_refused() {
     for (path, error) in [
         ("//admin", NotAbsolute),
         ("///admin", NotAbsolute),
+        ("/%2Fa/admin", NotAbsolute),
+        ("/%252Fa/admin", NotAbsolute),
+        ("/;v=1/a//admin", NotAbsolute),
+        ("/%3B/a//admin", NotAbsolute),
+        ("/%20/a/admin", NotAbsolute),
         ("/a%3F/%2e%2E", DotSegment),
         ("/a/..%3Fx", DotSegment),
         ("/a/..%2523", DotSegment),

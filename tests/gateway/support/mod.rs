@@ -8,6 +8,7 @@ pub mod oracle;
 pub mod patient;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod upstream;
 
 pub use self::gateway::Gateway;

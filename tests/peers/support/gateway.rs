@@ -20,6 +20,9 @@ pub(crate) const PASSWORD: &str = "seven quiet herons at dawn";
 /// The address every configuration here listens on until it is replaced by a free one.
 pub(crate) const ADDRESS: &str = "127.0.0.1:8080";
 
+/// The same address by a name, as people use one: browsers know that all below `localhost` is this machine.
+pub(crate) const NAME: &str = "app.localhost:8080";
+
 /// A running gateway with its own database; it and its files are gone when dropped.
 pub(crate) struct Gateway {
     /// `http://127.0.0.1:PORT`
@@ -47,7 +50,7 @@ impl Gateway {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let path = directory.path().join("doorward.toml");
-        write_private(&path, &config.replace(ADDRESS, &address));
+        write_private(&path, &at(&address, config));
         let url = format!("http://{address}");
         let public = format!("public_url = \"http://{ADDRESS}");
         let base =
@@ -63,8 +66,13 @@ impl Gateway {
     /// Writes another configuration over its own, as an editor does; it listens where it did.
     pub(crate) fn save(&self, config: &str) {
         let new = self.config.with_extension("new");
-        write_private(&new, &config.replace(ADDRESS, self.url.trim_start_matches("http://")));
+        write_private(&new, &at(self.url.trim_start_matches("http://"), config));
         std::fs::rename(new, &self.config).unwrap();
+    }
+
+    /// The address by the name that a configuration calls [`NAME`].
+    pub(crate) fn named(&self) -> String {
+        at(self.url.trim_start_matches("http://"), &format!("http://{NAME}"))
     }
 
     /// What the server has printed so far.
@@ -126,6 +134,13 @@ impl Gateway {
         let url = format!("{}{path}", self.url);
         client::send(method, &url, &headers, body).await.unwrap_or_else(|e| panic!("{path}: {e}"))
     }
+}
+
+/// A configuration that listens on this address.
+fn at(address: &str, config: &str) -> String {
+    let port = address.rsplit(':').next().unwrap_or_default();
+    let (name, _) = NAME.split_once(':').expect("the name has a port");
+    config.replace(ADDRESS, address).replace(NAME, &format!("{name}:{port}"))
 }
 
 /// Settings may hold secrets, so they are for their owner alone.

@@ -38,7 +38,16 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 /// The Python that has the peers installed.
 pub(crate) fn python() -> PathBuf {
-    let python = repository(".tests/venv/bin/python");
+    python_of(".tests/venv")
+}
+
+/// The Python that has the applications of `requirements-apps.txt` installed.
+pub(crate) fn apps_python() -> PathBuf {
+    python_of(".tests/apps")
+}
+
+fn python_of(venv: &str) -> PathBuf {
+    let python = repository(&format!("{venv}/bin/python"));
     assert!(python.exists(), "{} is missing: run tests/run.sh once", python.display());
     python
 }

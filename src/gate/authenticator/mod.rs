@@ -1,39 +1,35 @@
 //! From a credential to a caller: remembered per thread, checked once per credential and epoch.
 
+mod resolver;
+
 use std::cell::RefCell;
 use std::error::Error;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashlink::LruCache;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
+use self::resolver::Miss;
+pub use self::resolver::Resolver;
 use super::guessing::Guessing;
 pub use super::identity::Identity;
 use super::refusal::Refusal;
 use crate::model::metrics::{Memory, WorkerMetrics};
 use crate::model::principal::{Principal, Proof};
 use crate::model::time::{Clock, Timestamp};
-use crate::model::token::KeyText;
-use crate::service::ServiceError;
-use crate::service::api_keys::ApiKeys;
 use crate::service::audit::Audit;
 use crate::service::revocation::{Epoch, Revocations};
-use crate::service::sessions::Sessions;
 use crate::service::touches::Touches;
 
 /// Credentials one thread remembers, of each kind.
 const REMEMBERED_PER_THREAD: usize = 20_000;
-/// Credentials all threads together remember, of each kind.
-const REMEMBERED: u64 = 100_000;
 /// What one thread remembers is looked up again after this, whatever happens.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
-/// What all threads remember is short-lived: it knows nothing of idle time, and the shortest idle time is longer.
-const SHARED_FOR: Duration = Duration::from_mins(1);
 /// What is remembered may be used while revocations were read at most this long ago.
 const LEASE: Duration = Duration::from_millis(900);
 /// An answer that takes longer than this is no answer.
@@ -45,106 +41,13 @@ const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 type Digest = [u8; 32];
 
-/// The part that all threads share: it asks the store, on the control plane's runtime.
-pub struct Resolver {
-    sessions: Sessions,
-    keys: ApiKeys,
-    /// By digest and epoch, so that what was looked up before a revocation is never found after it.
-    found_sessions: moka::future::Cache<(Digest, u64), Arc<Principal>>,
-    found_keys: moka::future::Cache<(Digest, u64), Arc<Principal>>,
-    lookups: Arc<AtomicU64>,
-}
-
-/// Why a lookup gave nobody; never remembered.
-#[derive(Debug)]
-enum Miss {
-    Nobody,
-    Failed(ServiceError),
-}
-
-impl Resolver {
-    /// Wires the services that know sessions and keys.
-    pub fn new(sessions: Sessions, keys: ApiKeys) -> Self {
-        let cache =
-            || moka::future::Cache::builder().max_capacity(REMEMBERED).time_to_live(SHARED_FOR).build();
-        Self { sessions, keys, found_sessions: cache(), found_keys: cache(), lookups: Arc::default() }
-    }
-
-    /// The same, asking other services; what was found stays found.
-    #[must_use]
-    pub fn asking(&self, sessions: Sessions, keys: ApiKeys) -> Self {
-        Self {
-            sessions,
-            keys,
-            found_sessions: self.found_sessions.clone(),
-            found_keys: self.found_keys.clone(),
-            lookups: Arc::clone(&self.lookups),
-        }
-    }
-
-    /// How often the store was asked so far.
-    pub fn lookups(&self) -> u64 {
-        self.lookups.load(Ordering::Relaxed)
-    }
-
-    /// Whether a credential could be one of ours; asks nobody. A forged cookie or a mistyped key is not.
-    fn is_plausible(&self, kind: Kind, credential: &str) -> bool {
-        match kind {
-            Kind::Session => self.sessions.digest_of_cookie(credential).is_some(),
-            Kind::Key => KeyText::id_of(credential).is_some(),
-        }
-    }
-
-    async fn session(
-        &self,
-        digest: Digest,
-        cookie: String,
-        epoch: Option<u64>,
-    ) -> Result<Arc<Principal>, Arc<Miss>> {
-        let look = async {
-            let token = self.sessions.digest_of_cookie(&cookie).ok_or(Miss::Nobody)?;
-            self.lookups.fetch_add(1, Ordering::Relaxed);
-            found(self.sessions.resolve(token).await)
-        };
-        match epoch {
-            Some(epoch) => self.found_sessions.try_get_with((digest, epoch), look).await,
-            None => look.await.map_err(Arc::new),
-        }
-    }
-
-    async fn key(
-        &self,
-        digest: Digest,
-        text: String,
-        epoch: Option<u64>,
-    ) -> Result<Arc<Principal>, Arc<Miss>> {
-        let look = async {
-            self.lookups.fetch_add(1, Ordering::Relaxed);
-            found(self.keys.resolve(&text).await)
-        };
-        match epoch {
-            Some(epoch) => self.found_keys.try_get_with((digest, epoch), look).await,
-            None => look.await.map_err(Arc::new),
-        }
-    }
-}
-
-impl Resolver {
-    /// Whom a proof that was accepted before stands for now.
-    async fn again(&self, principal: &Principal) -> Result<Option<Principal>, ServiceError> {
-        self.lookups.fetch_add(1, Ordering::Relaxed);
-        match &principal.proof {
-            Proof::Session { id, .. } => self.sessions.resolve_again(id).await,
-            Proof::Key { .. } => match principal.key_id() {
-                Some(id) => self.keys.resolve_again(id).await,
-                None => Ok(None),
-            },
-        }
-    }
-}
-
-fn found(answer: Result<Option<Principal>, ServiceError>) -> Result<Arc<Principal>, Miss> {
-    answer.map_err(Miss::Failed)?.map(Arc::new).ok_or(Miss::Nobody)
+/// When a caller was looked at: what was lost after that is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    generation: u64,
+    epoch: u64,
+    /// `None` where it may have been looked up in memory.
+    asked_store: Option<Instant>,
 }
 
 /// Runs a lookup on the control plane. A panic there and a late answer are no answers.
@@ -181,7 +84,14 @@ pub struct Remembering {
 
 impl Default for Remembering {
     fn default() -> Self {
-        let cache = || RefCell::new(LruCache::new(REMEMBERED_PER_THREAD));
+        Self::bounded(REMEMBERED_PER_THREAD)
+    }
+}
+
+impl Remembering {
+    /// At most `most` of each kind.
+    fn bounded(most: usize) -> Self {
+        let cache = || RefCell::new(LruCache::new(most));
         Self { sessions: cache(), keys: cache(), guessing: Guessing::default() }
     }
 }
@@ -350,6 +260,23 @@ impl Authenticator {
         holds
     }
 
+    /// To be taken before somebody is identified or renewed.
+    pub fn look(&self) -> Look {
+        let asked_store = self.trusted_for().is_none().then(Instant::now);
+        Look { generation: self.generation, epoch: self.epoch().current(), asked_store }
+    }
+
+    /// Whether somebody would be found as at that look, if looked at now. Asks nobody.
+    pub fn still_counts(&self, look: Look, identity: &Identity) -> bool {
+        if identity.is_token() {
+            return look.generation == self.generation;
+        }
+        let recent = || look.asked_store.is_some_and(|asked| asked.elapsed() < LEASE);
+        look.epoch == self.epoch().current()
+            && (self.trusted_for().is_some() || recent())
+            && identity.holds(self.shared.clock.now(), self.shared.idle)
+    }
+
     /// For how long what is remembered may be trusted without another look; `None` is not at all.
     pub fn trusted_for(&self) -> Option<Duration> {
         self.shared.revocations.fresh_for(LEASE + self.shared.outage_grace)
@@ -420,17 +347,4 @@ impl Authenticator {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_and_a_late_answer_are_refusals() {
-        let control = Handle::current();
-        let second = Duration::from_secs(1);
-        assert_eq!(within(second, &control, async { 7 }).await.unwrap(), 7);
-        let panics = within(second, &control, async { panic!("as a bug would") });
-        assert!(matches!(panics.await, Err::<(), _>(Refusal::Unavailable(_))));
-        let late = within(Duration::from_millis(1), &control, std::future::pending::<()>());
-        assert!(matches!(late.await, Err(Refusal::Unavailable(_))));
-    }
-}
+mod tests;

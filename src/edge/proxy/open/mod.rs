@@ -1,21 +1,22 @@
 //! Open exchanges of one thread: each can be ended from outside once it has lost what it rests on.
 //!
 //! Every exchange is registered while it lasts, in a slot of a slab, so that a short one pays no more than the
-//! entry. One task of the thread looks through them: at once when somebody lost a right or the store could not
-//! be asked for too long, and each second for what has expired by itself.
+//! entry. One task of the thread looks through them ([`review`]): at once when somebody lost a right or the store
+//! could not be asked for too long, and each second for what has expired by itself. What is lost before a request
+//! is sent, [`Exchange::confirm`] sees: it is the last thing that happens before the first byte goes out.
+
+mod review;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use http::HeaderMap;
 use hyper::body::Incoming;
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::pace::Pace;
 use super::pool::Lease;
@@ -24,16 +25,11 @@ use super::{Failure, ForwardError};
 use crate::config::BodyPace;
 use crate::edge::problem::Problem;
 use crate::gate::Gate;
-use crate::gate::authenticator::Identity;
+use crate::gate::Trail;
+use crate::gate::authenticator::Look;
 use crate::gate::refusal::{BadCredential, Refusal};
 use crate::gate::standing::Standing;
-use crate::model::principal::Proof;
 use crate::model::target::RequestKind;
-
-/// How often exchanges are looked through for what ends by itself.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Callers looked up at the same time by one thread.
-const LOOKUPS_AT_ONCE: usize = 32;
 
 /// Why an exchange was ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +102,8 @@ pub struct Beginning {
     pub gate: Rc<Gate>,
     /// What was decided.
     pub standing: Standing,
-    /// The epoch before its caller was identified.
-    pub epoch: u64,
+    /// Taken before its caller was identified.
+    pub look: Look,
     /// Whether it came by HTTP/2, where one exchange can end alone.
     pub http2: bool,
     /// Its connection.
@@ -122,6 +118,7 @@ pub struct Beginning {
 pub struct Exchange {
     gate: Rc<Gate>,
     standing: Standing,
+    look: Cell<Look>,
     streams: Rc<Streams>,
     place: Cell<usize>,
     http2: bool,
@@ -141,6 +138,31 @@ impl Exchange {
     /// What it rests on.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Whether its caller would be found as when last looked at, if looked at now. Asks nobody.
+    pub fn is_certain(&self) -> bool {
+        let look = self.look.get();
+        self.standing.identity().is_none_or(|caller| self.streams.newest().still_counts(look, &caller))
+    }
+
+    /// Where that is not certain, looks at its caller again and decides again. To be awaited when everything else
+    /// is ready to be sent, and before anything is.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if it would be refused if it came now.
+    pub async fn confirm(&self, trail: &mut Trail) -> Result<(), Refusal> {
+        if self.is_certain() {
+            return Ok(());
+        }
+        let Some(caller) = self.standing.identity() else { return Ok(()) };
+        let newest = self.streams.newest();
+        let look = newest.look();
+        let renewed = newest.renew(&caller).await;
+        self.gate.decide_unsent(&self.standing, renewed, trail)?;
+        self.look.set(look);
+        Ok(())
     }
 
     /// When a byte of its request body, or of its tunnel, last moved.
@@ -265,7 +287,6 @@ pub struct Streams {
     newest: RefCell<Rc<Gate>>,
     bounds: Cell<SlowBounds>,
     open: RefCell<Slab<Weak<Exchange>>>,
-    doubt: Notify,
     succession: Notify,
 }
 
@@ -278,12 +299,6 @@ pub struct SlowBounds {
     pub write: Duration,
 }
 
-/// Open exchanges of one caller.
-struct Group {
-    identity: Rc<Identity>,
-    exchanges: Vec<Weak<Exchange>>,
-}
-
 impl Streams {
     /// No exchange yet; `gate` decides them again.
     pub fn new(gate: Rc<Gate>, bounds: SlowBounds) -> Rc<Self> {
@@ -291,7 +306,6 @@ impl Streams {
             newest: RefCell::new(gate),
             bounds: Cell::new(bounds),
             open: RefCell::default(),
-            doubt: Notify::new(),
             succession: Notify::new(),
         })
     }
@@ -309,11 +323,11 @@ impl Streams {
 
     /// Registers an exchange that was just permitted.
     pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Rc<Exchange> {
-        let Beginning { gate, standing, epoch, http2, hold, sent, announced } = beginning;
-        let raised = gate.epoch().current() != epoch;
+        let Beginning { gate, standing, look, http2, hold, sent, announced } = beginning;
         let exchange = Rc::new(Exchange {
             gate,
             standing,
+            look: Cell::new(look),
             streams: Rc::clone(self),
             place: Cell::new(usize::MAX),
             http2,
@@ -329,114 +343,10 @@ impl Streams {
             waiting: Default::default(),
         });
         exchange.place.set(self.open.borrow_mut().insert(Rc::downgrade(&exchange)));
-        if raised {
-            // A right was lost between the look at its caller and now.
-            self.doubt.notify_one();
-        }
         exchange
-    }
-
-    /// Watches over the exchanges for ever. To be spawned once on their thread.
-    pub async fn watch(self: Rc<Self>) {
-        let mut sweeps = tokio::time::interval(SWEEP_EVERY);
-        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reviewed = self.newest().epoch().current();
-        loop {
-            let gate = self.newest();
-            let (mut sweep, mut succession) = (false, false);
-            let doubt = tokio::select! {
-                () = gate.epoch().moved_from(reviewed) => true,
-                () = self.doubt.notified() => true,
-                () = self.succession.notified() => { succession = true; false }
-                () = end_of_trust(gate.trusted_for()) => gate.trusted_for().is_none(),
-                _ = sweeps.tick() => { sweep = true; gate.trusted_for().is_none() }
-            };
-            let (gate, open) = (self.newest(), self.all());
-            if sweep {
-                self.cut_stalled(&open);
-            }
-            let suspects = if doubt {
-                // Read before anybody is looked up: what is lost meanwhile is seen at the next turn.
-                reviewed = gate.epoch().current();
-                open
-            } else if succession {
-                // The settings may not name the tokens any more that they named before.
-                let by_token = |identity: Rc<Identity>| identity.is_token();
-                open.into_iter().filter(|open| open.standing.identity().is_some_and(by_token)).collect()
-            } else {
-                expired(&gate, open)
-            };
-            review(&gate, suspects).await;
-        }
-    }
-
-    fn cut_stalled(&self, open: &[Rc<Exchange>]) {
-        let bounds = self.bounds.get();
-        for exchange in open {
-            let pace = &exchange.pace;
-            // How a client of HTTP/1.1 takes its answer, the kernel knows best: `TCP_USER_TIMEOUT`.
-            if (exchange.announced && pace.sends_too_slowly(bounds.body))
-                || (exchange.http2 && pace.takes_nothing(bounds.write))
-            {
-                tracing::debug!(client.ip = %exchange.standing.client().address, "a client is too slow");
-                exchange.cut(End::Stalled);
-            }
-        }
     }
 
     fn all(&self) -> Vec<Rc<Exchange>> {
         self.open.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect()
     }
-}
-
-/// Waits until what is remembered is not trusted any more, if the store is not read meanwhile.
-async fn end_of_trust(left: Option<Duration>) {
-    match left {
-        Some(left) => tokio::time::sleep(left + Duration::from_millis(1)).await,
-        // It has ended, and was acted on; the next sweep looks again.
-        None => std::future::pending().await,
-    }
-}
-
-/// Those whose session or key is past its end or idle, as far as this thread knows. An exchange on which bytes
-/// moved is a use of its session.
-fn expired(gate: &Gate, open: Vec<Rc<Exchange>>) -> Vec<Rc<Exchange>> {
-    let holds = |exchange: &Rc<Exchange>| {
-        let active = exchange.active.take();
-        exchange.standing.identity().is_none_or(|identity| gate.still_holds(&identity, active))
-    };
-    open.into_iter().filter(|exchange| !holds(exchange)).collect()
-}
-
-/// Looks each caller up once and decides each of its exchanges again.
-async fn review(gate: &Gate, suspects: Vec<Rc<Exchange>>) {
-    let mut groups: HashMap<String, Group> = HashMap::new();
-    for exchange in suspects {
-        let Some(identity) = exchange.standing.identity() else { continue };
-        let proof = match &identity.principal.proof {
-            Proof::Session { id, .. } => id.clone(),
-            Proof::Key { .. } => identity.principal.key_id().unwrap_or(&identity.subject).to_owned(),
-        };
-        let group = groups.entry(proof).or_insert_with(|| Group { identity, exchanges: Vec::new() });
-        group.exchanges.push(Rc::downgrade(&exchange));
-    }
-    let groups = futures_util::stream::iter(groups.into_values().map(|group| review_group(gate, group)));
-    let cut = groups.buffer_unordered(LOOKUPS_AT_ONCE).fold(0, async |sum, cut| sum + cut).await;
-    if cut > 0 {
-        tracing::info!(count = cut, "open exchanges were ended: what allowed them holds no more");
-    }
-}
-
-/// How many were ended.
-async fn review_group(gate: &Gate, group: Group) -> usize {
-    let renewed = gate.renew(&group.identity).await.map_err(|refusal| End::of(&refusal));
-    let mut cut = 0;
-    for exchange in group.exchanges.iter().filter_map(Weak::upgrade) {
-        let caller = renewed.as_ref().map(Rc::clone).map_err(|end| end.refusal());
-        if let Err(refusal) = exchange.gate.decide_again(&exchange.standing, caller) {
-            exchange.cut(End::of(&refusal));
-            cut += 1;
-        }
-    }
-    cut
 }

@@ -1,0 +1,118 @@
+//! What is remembered, how much of it, and what is never remembered.
+
+use super::resolver::REMEMBERED;
+use super::*;
+use crate::gate::testing::World;
+use crate::model::role::Role;
+
+#[tokio::test]
+async fn a_panic_and_a_late_answer_are_refusals() {
+    let control = Handle::current();
+    let second = Duration::from_secs(1);
+    assert_eq!(within(second, &control, async { 7 }).await.unwrap(), 7);
+    let panics = within(second, &control, async { panic!("as a bug would") });
+    assert!(matches!(panics.await, Err::<(), _>(Refusal::Unavailable(_))));
+    let late = within(Duration::from_millis(1), &control, std::future::pending::<()>());
+    assert!(matches!(late.await, Err(Refusal::Unavailable(_))));
+}
+
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// How many a thread and all threads together remember of a kind.
+async fn held(remembering: &Remembering, resolver: &Resolver, kind: Kind) -> (usize, u64) {
+    let (own, shared) = match kind {
+        Kind::Session => (&remembering.sessions, &resolver.found_sessions),
+        Kind::Key => (&remembering.keys, &resolver.found_keys),
+    };
+    shared.run_pending_tasks().await;
+    (own.borrow().len(), shared.entry_count())
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_bounded_for_each_kind() {
+    const MOST: usize = 8;
+    let world = World::new().await;
+    let mut credentials = [Vec::new(), Vec::new()];
+    for n in 0..4 * MOST {
+        let user = world.user(&format!("u{n}"), Role::Viewer, &[]).await;
+        credentials[0].push(world.session(&user).await);
+        credentials[1].push(world.key(&format!("k{n}"), Role::Viewer, None).await);
+    }
+    let [sessions, keys] = &credentials;
+    for (filled, many, other, few) in
+        [(Kind::Key, keys, Kind::Session, sessions), (Kind::Session, sessions, Kind::Key, keys)]
+    {
+        let resolver = Arc::new(Resolver::bounded(
+            world.sessions.clone(),
+            world.keys.clone(),
+            u64::try_from(MOST).unwrap(),
+        ));
+        let remembering = Rc::new(Remembering::bounded(MOST));
+        let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
+        let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
+        let known = async |kind, credential: &str| {
+            authenticator.identify(kind, credential, CLIENT).await.unwrap().is_some()
+        };
+
+        let few = &few[..MOST / 2];
+        for credential in few {
+            assert!(known(other, credential).await);
+        }
+        for credential in many {
+            assert!(known(filled, credential).await);
+            assert!(held(&remembering, &resolver, filled).await.0 <= MOST);
+        }
+        let (own, shared) = held(&remembering, &resolver, filled).await;
+        assert_eq!(own, MOST, "of {} that were shown", many.len());
+        assert!(shared <= 8, "{shared}");
+        assert_eq!(
+            held(&remembering, &resolver, other).await,
+            (few.len(), 4),
+            "the other kind keeps its own"
+        );
+
+        let looks = resolver.lookups();
+        for credential in few {
+            assert!(known(other, credential).await);
+        }
+        for credential in &many[many.len() - MOST..] {
+            assert!(known(filled, credential).await);
+        }
+        assert_eq!(resolver.lookups(), looks, "the latest of both kinds are remembered");
+        assert!(known(filled, &many[0]).await, "what is forgotten is looked up, and no less good");
+    }
+}
+
+#[tokio::test]
+async fn strangers_take_no_place_among_those_who_are_remembered() {
+    let world = World::new().await;
+    let resolver = Arc::new(Resolver::new(world.sessions.clone(), world.keys.clone()));
+    let remembering = Rc::new(Remembering::default());
+    let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
+    let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
+    for n in 0..20 {
+        let key = world.key(&format!("k{n}"), Role::Viewer, None).await;
+        let stranger = crate::model::token::KeyText::draw(crate::model::token::KeyKind::System).text;
+        for wrong in [stranger.expose(), &key[1..], &key.to_lowercase(), ""] {
+            assert!(authenticator.key(wrong, CLIENT).await.unwrap().is_none());
+            assert!(authenticator.session(wrong, CLIENT).await.unwrap().is_none());
+        }
+    }
+    assert_eq!(resolver.lookups(), 20, "only what is a key by its looks is looked up");
+    for kind in [Kind::Session, Kind::Key] {
+        assert_eq!(held(&remembering, &resolver, kind).await, (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn memory_is_bounded_as_documented() {
+    let world = World::new().await;
+    let resolver = Resolver::new(world.sessions.clone(), world.keys.clone());
+    let remembering = Remembering::default();
+    for (own, shared) in
+        [(&remembering.sessions, &resolver.found_sessions), (&remembering.keys, &resolver.found_keys)]
+    {
+        assert_eq!(own.borrow().capacity(), REMEMBERED_PER_THREAD);
+        assert_eq!(shared.policy().max_capacity(), Some(REMEMBERED));
+    }
+}

@@ -1,0 +1,174 @@
+//! `JupyterLab` with its own token off, and on.
+
+use std::process::Command;
+use std::time::Duration;
+
+use fantoccini::key::Key;
+use http::Method;
+use tokio::sync::OnceCell;
+
+use super::{App, gateway, is_closed_to_strangers, open_websocket, program, refused, said, signed_in};
+use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::process::Process;
+use crate::support::{PATIENCE, apps_python, free_port, wait_for};
+
+const START: Duration = Duration::from_secs(90);
+
+static JUPYTER: OnceCell<App> = OnceCell::const_new();
+
+/// As the preset says.
+const OPEN: &[&str] = &["--IdentityProvider.token=", "--ServerApp.allow_remote_access=True"];
+
+fn lab(folder: &std::path::Path, options: &[&str]) -> Command {
+    let mut serve = Command::new(apps_python());
+    serve.args(["-m", "jupyterlab", "--allow-root", "--no-browser", "--ServerApp.root_dir=."]);
+    serve.args(["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]);
+    serve.args(options);
+    for name in ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "HOME", "IPYTHONDIR"] {
+        serve.env(name, folder.join("home"));
+    }
+    serve
+}
+
+async fn jupyter() -> &'static App {
+    JUPYTER
+        .get_or_init(async || {
+            let folder = tempfile::tempdir().unwrap();
+            let port = free_port();
+            let port_option = format!("--port={port}");
+            let serve = lab(folder.path(), &[OPEN, &["--ip=127.0.0.1", &port_option]].concat());
+            let process = Process::start("jupyter", folder.path(), &serve);
+            let process = process.ready(&format!("http://127.0.0.1:{port}/api"), START).await;
+            App { address: format!("127.0.0.1:{port}"), folder, _process: process }
+        })
+        .await
+}
+
+#[tokio::test]
+async fn jupyter_runs_code_for_members_and_for_nobody_else() {
+    let app = jupyter().await;
+    let gateway = gateway("jupyter", &app.address, "").await;
+    let viewer = gateway.key("viewer", "viewer", &[]).key;
+    let agent = gateway.key("agent", "agent", &[]).key;
+    let member = gateway.key("member", "member", &[]).key;
+    let run =
+        |key: &str| program("jupyter_cell.py").args([&gateway.url, key, "print(6 * 7)"]).output().unwrap();
+
+    let ran = said(&run(&member));
+    let kernel = ran.lines().find_map(|line| line.strip_prefix("kernel ")).expect("a kernel").to_owned();
+    assert!(ran.lines().any(|line| line == "printed 42"), "{ran}");
+    let channels = format!("/api/kernels/{kernel}/channels");
+    let opened = open_websocket(&gateway, &channels, &member).await;
+    assert_eq!(opened.status, 101, "{opened:?}");
+
+    let writes = [
+        (Method::POST, "/api/kernels"),
+        (Method::POST, "/api/sessions"),
+        (Method::POST, "/api/terminals"),
+        (Method::PUT, "/api/contents/planted.txt"),
+        (Method::DELETE, channels.trim_end_matches("/channels")),
+        (Method::POST, "/api/shutdown"),
+    ];
+    let reads = ["/lab", "/api/contents", "/api/kernels", "/api/terminals", "/api/contents/jupyter.log"];
+    for key in [&viewer, &agent] {
+        let refused = said(&run(key));
+        assert!(refused.starts_with("refused 403"), "{refused}");
+        let refused = open_websocket(&gateway, &channels, key).await;
+        assert_eq!(refused.refusal(), Some(403), "{refused:?}");
+        for (method, path) in reads.map(|path| (Method::GET, path)).iter().chain(&writes) {
+            let answer = gateway.send(method.clone(), path, key).await;
+            assert_eq!(answer.refusal(), Some(403), "{method} {path}: {answer:?}");
+        }
+    }
+    let strangers: Vec<(Method, &str)> =
+        reads.map(|path| (Method::GET, path)).into_iter().chain(writes.clone()).collect();
+    is_closed_to_strangers(&gateway, "/lab", &strangers).await;
+    assert_eq!(open_websocket(&gateway, &channels, "").await.refusal(), Some(401));
+    assert!(!app.folder.path().join("planted.txt").exists());
+
+    for path in reads {
+        let answer = gateway.send(Method::GET, path, &member).await;
+        assert!(answer.refusal().is_none() && answer.status < 400, "GET {path}: {answer:?}");
+    }
+    let stop = gateway.send(Method::POST, "/api/shutdown", &member).await;
+    assert_eq!(stop.refusal(), Some(403), "{stop:?}");
+    assert_eq!(gateway.send(Method::GET, "/api", &member).await.status, 200, "it still runs");
+}
+
+#[tokio::test]
+async fn cell_of_a_member_runs_in_the_browser() {
+    let app = jupyter().await;
+    let gateway = gateway("jupyter", &app.address, "").await;
+    gateway.user("mark", "member");
+    let browser = signed_in(&gateway, "/lab", "mark").await;
+
+    // The first card makes a notebook, whose kernel is spoken to over a WebSocket.
+    browser.find(".jp-LauncherCard[data-category=Notebook]").await.click().await.unwrap();
+    let cell = browser.find(".jp-Notebook .jp-CodeCell .cm-content").await;
+    browser.see("Python 3 (ipykernel) | Idle").await;
+    cell.click().await.unwrap();
+    let keys = ["print(6 * 7)", &String::from(char::from(Key::Shift)), &String::from(char::from(Key::Enter))];
+    cell.send_keys(&keys.concat()).await.unwrap();
+    let output = browser.find(".jp-OutputArea-output pre").await;
+    assert_eq!(output.text().await.unwrap().trim(), "42");
+    assert_eq!(refused(&browser).await, Vec::<String>::new());
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn page_of_jupyter_is_refused_to_a_viewer_in_the_browser() {
+    let app = jupyter().await;
+    let gateway = gateway("jupyter", &app.address, "").await;
+    gateway.user("vera", "viewer");
+    let browser = signed_in(&gateway, "/lab", "vera").await;
+    browser.see("vera").await;
+    assert!(browser.client.find(fantoccini::Locator::Css("#jupyter-config-data")).await.is_err());
+    assert_eq!(browser.get(&gateway, "/lab").await.refusal(), Some(403));
+    browser.close().await;
+}
+
+/// The second lock: on a socket that only the gateway's user may open, and with a token of Jupyter's own beside the key.
+#[tokio::test]
+async fn jupyter_on_a_socket_keeps_its_own_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("jupyter.sock");
+    let socket_option = format!("--ServerApp.sock={}", socket.display());
+    let options =
+        [&socket_option, "--ServerApp.sock_mode=0600", "--IdentityProvider.token=a-token-of-jupyter"];
+    let process = Process::start("jupyter", folder.path(), &lab(folder.path(), &options));
+    let gateway = Gateway::start(&format!(
+        r#"
+        public_url = "http://{ADDRESS}"
+        server.listen = ["{ADDRESS}"]
+        store.url = "sqlite:doorward.db"
+        [[upstreams]]
+        name = "jupyter"
+        url = "unix:{}"
+        pass_authorization = true
+        [[routes]]
+        upstream = "jupyter"
+        preset = "jupyter"
+        "#,
+        socket.display()
+    ))
+    .await;
+    let member = gateway.key("member", "member", &[]).key;
+    let viewer = gateway.key("viewer", "viewer", &[]).key;
+    let kernels = async |key: &str, token: &str| {
+        let headers = [("x-api-key", key), ("authorization", token)];
+        gateway
+            .post(Method::GET, "/api/kernels", "", &headers[..if token.is_empty() { 1 } else { 2 }], "")
+            .await
+    };
+    let token = "token a-token-of-jupyter";
+    wait_for("Jupyter behind its socket", START.max(PATIENCE), async || {
+        (kernels(&member, token).await.status == 200).then_some(())
+    })
+    .await;
+
+    let wrong = kernels(&member, "token another").await;
+    assert!(wrong.status == 403 && wrong.refusal().is_none(), "Jupyter's own answer: {wrong:?}");
+    assert!(kernels(&member, "").await.refusal().is_none(), "Jupyter's own answer");
+    assert_eq!(kernels(&viewer, token).await.refusal(), Some(403));
+    drop(process);
+}
