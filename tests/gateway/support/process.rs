@@ -32,6 +32,8 @@ enum Start<'s> {
     FullDisk(u32),
     /// Telling everything it ever tells.
     Talkative,
+    /// Telling it in JSON.
+    Json,
 }
 
 /// A running `doorward serve`; killed when dropped.
@@ -52,6 +54,11 @@ impl Process {
     /// At the most talkative level of its log.
     pub fn serve_talkative(upstream: &str, routes: &str) -> Self {
         Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Talkative)
+    }
+
+    /// Its log in JSON.
+    pub fn serve_in_json(upstream: &str, routes: &str) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Json)
     }
 
     /// As a service manager starts it: with a listening socket under a name.
@@ -95,15 +102,16 @@ impl Process {
             _ => "127.0.0.1:0".to_owned(),
         };
         let level = if matches!(start, Start::Talkative) { "log.level = \"trace\"\n" } else { "" };
+        let format = if matches!(start, Start::Json) { "json" } else { "text" };
         let text = format!(
             "public_url = \"http://localhost\"\nserver.listen = [\"{listen}\"]\nserver.workers = 2\n\
-             store.url = \"sqlite:{}\"\nlog.format = \"text\"\n{level}[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}",
+             store.url = \"sqlite:{}\"\nlog.format = \"{format}\"\n{level}[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}",
             database.display()
         );
         std::fs::write(&file, text).unwrap();
         let binary = env!("CARGO_BIN_EXE_doorward");
         let mut command = match start {
-            Start::Plain | Start::Talkative => Command::new(binary),
+            Start::Plain | Start::Talkative | Start::Json => Command::new(binary),
             Start::Inherited(socket, name) => {
                 // The shell's id is the gateway's, since it becomes the gateway.
                 let mut shell = Command::new("bash");
@@ -144,8 +152,10 @@ impl Process {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
             let line = lines.next().expect("the gateway says where it listens").unwrap();
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.trim().parse().unwrap();
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                // In JSON, more follows.
+                let address = rest.split(['"', ' ']).next().unwrap_or_default();
+                break address.parse().unwrap();
             }
         };
         // What it says from now on must not fill a pipe.
