@@ -126,7 +126,7 @@ async fn a_graphql_body_that_is_too_large_to_be_read_still_passes_whole() {
             gateway.address,
             bearer(&viewer)
         );
-        let answer = crate::support::exchange(gateway.address, head + &sent).await;
+        let answer = exchange(gateway.address, head + &sent).await;
         assert_eq!(answer.status, 200, "{what}");
     }
     for request in upstream.requests() {
