@@ -72,6 +72,8 @@ pub struct Shared {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Longest request target, in bytes.
     pub uri_bytes: usize,
+    /// Most header fields of a request.
+    pub header_count: usize,
     /// How slowly a body we read may come.
     pub body_pace: BodyPace,
     /// The time of day.
@@ -240,6 +242,10 @@ impl Dispatch {
         let raw = request.uri().path_and_query().ok_or(TargetError::NotAbsolute).map_err(refused)?.clone();
         if raw.as_str().len() > self.shared.uri_bytes {
             return Err(Denied::closing(Problem::uri_too_long()));
+        }
+        // By HTTP/1.1 hyper has counted them; by HTTP/2 it counts their bytes alone.
+        if request.headers().len() > self.shared.header_count {
+            return Err(Denied::closing(Problem::header_too_large()));
         }
         let authority = host_of(&request).map_err(refused)?.to_owned();
         put_host(&mut request, &authority);

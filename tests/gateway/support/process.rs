@@ -30,6 +30,8 @@ enum Start<'s> {
     Inherited(&'s TcpListener, &'s str),
     /// No file grows beyond so many kibibytes.
     FullDisk(u32),
+    /// So many descriptors may be open.
+    Descriptors(u32),
     /// Telling everything it ever tells.
     Talkative,
     /// Telling it in JSON.
@@ -87,6 +89,11 @@ impl Process {
         Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::FullDisk(kibibytes))
     }
 
+    /// Where no more than `most` descriptors may be open.
+    pub fn serve_with_descriptors(upstream: &str, routes: &str, most: u32) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Descriptors(most))
+    }
+
     /// Ends the process without warning and starts another over the same folder.
     pub fn restart(mut self, upstream: &str, routes: &str) -> Self {
         self.kill();
@@ -124,6 +131,12 @@ impl Process {
                 // Without the trap the first write too far would end the process, as no full disk does.
                 let mut shell = Command::new("bash");
                 let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, binary]);
+                shell
+            }
+            Start::Descriptors(most) => {
+                let mut shell = Command::new("bash");
+                let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &script, binary]);
                 shell
             }
