@@ -21,6 +21,7 @@ mod explain;
 mod failure;
 mod forward_auth;
 mod graphql;
+mod grpc;
 mod header_templates;
 mod metrics;
 mod open_streams;

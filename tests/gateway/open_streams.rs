@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::credentials::ROUTES;
 use crate::failure::break_database;
-use crate::streaming::message;
+use crate::grpc::message;
 use crate::support::bound::Stopwatch;
 use crate::support::gateway::bearer;
 use crate::support::hyper::{http2, hyper_upstream};
