@@ -166,5 +166,14 @@ async fn jupyter_on_a_socket_keeps_its_own_token() {
     assert!(wrong.status == 403 && wrong.refusal().is_none(), "Jupyter's own answer: {wrong:?}");
     assert!(kernels(&member, "").await.refusal().is_none(), "Jupyter's own answer");
     assert_eq!(kernels(&viewer, token).await.refusal(), Some(403));
+
+    // People say it to Jupyter's page once, which gives them a cookie.
+    let page = "/lab?token=a-token-of-jupyter";
+    let page = gateway.post(Method::GET, page, "", &[("x-api-key", &member)], "").await;
+    let cookie = |header: &http::HeaderValue| header.to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookies: Vec<String> = page.headers.get_all("set-cookie").iter().map(cookie).collect();
+    let headers = [("x-api-key", member.as_str()), ("cookie", &cookies.join("; "))];
+    let with_cookie = gateway.post(Method::GET, "/api/kernels", "", &headers, "").await;
+    assert_eq!(with_cookie.status, 200, "{with_cookie:?}");
     drop(process);
 }
