@@ -22,6 +22,7 @@ mod failure;
 mod forward_auth;
 mod graphql;
 mod grpc;
+mod hanging_store;
 mod header_templates;
 mod metrics;
 mod open_streams;
