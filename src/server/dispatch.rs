@@ -372,7 +372,7 @@ impl Dispatch {
                 let remedy = match error {
                     ForwardError::Connect(_) => "an upstream failed: start it, or correct its url",
                     ForwardError::Timeout => {
-                        "an upstream failed: it is slow, or its timeouts.response is short"
+                        "an upstream failed: it is slow, or its timeouts.response, or timeouts.idle for streams, is short"
                     }
                     ForwardError::Protocol(_) => "an upstream failed: does it speak what its url says?",
                     ForwardError::ClientStalled => "a client stopped sending",

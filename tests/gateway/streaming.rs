@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::credentials::ROUTES;
 use crate::support::gateway::bearer;
 use crate::support::hyper::{http2, hyper_upstream};
-use crate::support::patient::raw_upstream;
+use crate::support::patient::{patient, raw_upstream};
 use crate::support::raw::{read_answer, read_answer_to, read_head};
 use crate::support::{Gateway, Upstream, within};
 
@@ -438,6 +438,28 @@ async fn a_slow_upload_is_not_cut_by_the_response_timeout_and_a_silent_upstream_
 
     let silent = gateway.get("/data", &bearer(&key)).await;
     assert_eq!((silent.status, silent.problem().as_deref()), (504, Some("upstream-timeout")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_never_begins_ends_when_it_has_been_idle_and_not_before() {
+    let upstream = patient().await;
+    let settings = |idle: &str| {
+        let (url, timeouts) = (upstream.url(), format!("{{ response = \"1s\", idle = \"{idle}\" }}"));
+        format!("[[upstreams]]\nname = \"app\"\nurl = \"{url}\"\ntimeouts = {timeouts}\n{ROUTES}")
+    };
+    let events = "accept: text/event-stream\r\n";
+    let gateway = Gateway::configured(&settings("2s")).await;
+    let began = Instant::now();
+    let silent = gateway.get("/public/silent", events).await;
+    assert_eq!((silent.status, silent.problem().as_deref()), (504, Some("upstream-timeout")));
+    assert!(began.elapsed() >= Duration::from_secs(2), "the time for other answers is not theirs");
+    let grpc = "content-type: application/grpc\r\nte: trailers\r\ncontent-length: 0\r\n";
+    let silent = gateway.send("POST /public/test.Echo/Say", grpc).await;
+    assert_eq!((silent.status, silent.header("grpc-status")), (200, Some("14")), "{}", silent.head);
+
+    let gateway = Gateway::configured(&settings("0s")).await;
+    let asked = tokio::time::timeout(Duration::from_secs(3), gateway.get("/public/silent", events)).await;
+    assert!(asked.is_err(), "never");
 }
 
 #[tokio::test(flavor = "multi_thread")]
