@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod beside;
+mod killed;
 mod newcomer;
 mod reload;
 
@@ -229,7 +231,11 @@ impl Answer {
     fn read(stream: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Self::of(&bytes)
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let text = text(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Self { status, head: head.to_owned(), body: body.to_owned() }
@@ -424,57 +430,6 @@ fn healthcheck_tells_a_running_gateway_from_none() {
 }
 
 #[test]
-fn a_user_added_while_the_gateway_runs_signs_in() {
-    let place = Place::with_upstream("builtin:sample", "");
-    let gateway = place.serve();
-    assert_ne!(gateway.sign_in("alice", PASSWORD).status, 303);
-    let arguments = ["user", "add", "alice", "--role", "viewer", "--password-stdin"];
-    let added = place.run_with_input(&arguments, PASSWORD);
-    assert!(added.status.success(), "{added:?}");
-    assert_ne!(gateway.sign_in("alice", "another long password").status, 303);
-    let signed_in = gateway.sign_in("alice", PASSWORD);
-    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/")), "{signed_in:?}");
-    let page = gateway.get("/", &signed_in.cookie());
-    assert_eq!(page.status, 200, "{page:?}");
-    assert!(page.body.contains("alice"), "{}", page.body);
-    assert_eq!(gateway.get("/", "").status, 401);
-    assert!(place.run(&["user", "disable", "alice"]).status.success());
-    assert_eq!(gateway.get("/", &signed_in.cookie()).status, 401);
-}
-
-#[test]
-fn the_trail_is_read_and_verified_while_the_gateway_writes_it() {
-    let place = Place::with_upstream("http://127.0.0.1:9", "");
-    place.run_with_input(&["user", "add", "zelda", "--role", "viewer", "--password-stdin"], PASSWORD);
-    let gateway = place.serve();
-    assert_eq!(gateway.sign_in("zelda", "wrong").status, 401);
-    assert_eq!(gateway.sign_in("zelda", PASSWORD).status, 303);
-    place.key("ingest", "agent");
-    let events = place.json(&["audit", "list", "--since", "1h"]);
-    let told: Vec<_> = events["events"].as_array().unwrap().iter().map(|row| row["event"].clone()).collect();
-    assert_eq!(told, ["user.create", "config.load", "login", "login", "key.create"]);
-    assert_eq!(events["events"][3]["actor_name"], "zelda");
-    assert_eq!(place.json(&["audit", "verify"])["last"], 5);
-}
-
-#[test]
-fn a_key_revoked_while_the_gateway_runs_is_refused_at_the_very_next_request() {
-    let place = Place::with_upstream("builtin:sample", "");
-    let gateway = place.serve();
-    let (key, id) = place.key("reader", "viewer");
-    let (other, _) = place.key("other", "viewer");
-    assert_eq!(gateway.get_with_key("/", &key).status, 200);
-    let revoked = place.json(&["key", "revoke", &id]);
-    assert_eq!(revoked["effective_on"], 1, "{revoked}");
-    let refused = gateway.get_with_key("/", &key);
-    assert_eq!(refused.status, 401, "{refused:?}");
-    assert_eq!(gateway.get_with_key("/", &other).status, 200);
-    let again = place.run(&["key", "revoke", &id]);
-    assert_eq!(again.status.code(), Some(1), "{again:?}");
-}
-
-/// G02: a first password that opens the door again.
-#[test]
 fn each_use_of_a_break_glass_token_is_told_without_the_token() {
     const TOKEN: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
     let glass = "[[break_glass]]\nname = \"on-call\"\ntoken_file = \"glass\"\n";
@@ -506,6 +461,7 @@ fn each_use_of_a_break_glass_token_is_told_without_the_token() {
     assert!(rows[0]["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{rows:?}");
 }
 
+/// G02: a first password that opens the door again.
 #[test]
 fn the_admin_password_from_the_environment_opens_the_door_once_and_must_be_changed() {
     let place = Place::with_upstream("builtin:sample", "");

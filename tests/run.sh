@@ -4,9 +4,9 @@
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
 #   tests/run.sh --long   the same with the long forms of tests that have one
 #
-# Installs what it needs: Chromium with its driver, nginx, HAProxy, Pebble, PostgreSQL, Node.js with npm and Python's
-# venv by apt-get, Prometheus unpacked from its package, the peers by pip into .tests/venv and .tests/apps and by npm into
-# .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
+# Installs what it needs: Chromium with its driver, nginx, HAProxy, Pebble, slowhttptest, PostgreSQL, Node.js with npm and
+# Python's venv by apt-get, Prometheus unpacked from its package, the peers by pip into .tests/venv and .tests/apps and by npm
+# into .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -58,6 +58,7 @@ missing_packages() {
   [ -x /usr/sbin/haproxy ] || echo haproxy
   [ -x /usr/sbin/nginx ] || echo nginx
   [ -n "$(postgres_programs)" ] || echo postgresql
+  command -v slowhttptest >/dev/null || echo slowhttptest
   command -v npm >/dev/null || echo nodejs npm
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
 }

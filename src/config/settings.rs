@@ -364,10 +364,10 @@ section! {
     Timeouts {
         /// Until connected, TLS included.
         connect: Span<1, {5 * MINUTE}> = r#""3s""#, r#""10s""#;
-        /// From the last byte of the request to the head of the response. Not applied to gRPC and event
-        /// streams.
+        /// From the last byte of the request to the head of the response. For gRPC and event streams
+        /// `idle` counts instead: they may be silent before their first byte.
         response: Span<1, DAY> = r#""60s""#, r#""5m""#;
-        /// A body or tunnel on which nothing moves ends after this. `0s`: never.
+        /// A body, stream or tunnel on which nothing moves ends after this. `0s`: never.
         idle: Span<0, {30 * DAY}> = r#""5m""#, r#""1h""#;
     }
 }

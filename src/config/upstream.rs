@@ -77,9 +77,9 @@ pub struct UpstreamTls {
 pub struct Timeouts {
     /// Until connected, TLS included.
     pub connect: Duration,
-    /// From the last request byte to the response head. Not applied to gRPC and event streams.
+    /// From the last request byte to the response head; for gRPC and event streams `idle` counts instead.
     pub response: Duration,
-    /// A body or tunnel on which nothing moves ends after this; zero: never.
+    /// A body, stream or tunnel on which nothing moves ends after this; zero: never.
     pub idle: Duration,
 }
 

@@ -18,8 +18,12 @@ const BASE: &str = "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\
 
 /// Settings with one upstream and this text after it.
 fn config(text: &str) -> Config {
+    whole_config(&format!("{BASE}{text}"))
+}
+
+fn whole_config(text: &str) -> Config {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(format!("{BASE}{text}").as_bytes()).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
     let source = Source { file: Some(file.path().to_owned()), environment: Vec::new() };
     config::load(&source, &Flags::default()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
@@ -80,6 +84,46 @@ fn what_is_only_logged_passes_and_the_narrowest_word_counts() {
     assert_eq!(told("GET /quiet", None), "challenge passes quiet", "whoever asks is told what the rules say");
     decide(&rulebook, "GET /x", None, Ok(()), &mut trail).unwrap();
     assert_eq!(trail.shadowed.unwrap().code(), "sign-in-required");
+}
+
+#[test]
+fn the_general_enforce_holds_where_route_and_rule_say_nothing() {
+    for general in ["", "on", "log", "off"] {
+        let line = if general.is_empty() { String::new() } else { format!("enforce = \"{general}\"\n") };
+        let rulebook = Rulebook::new(&whole_config(&format!(
+            "{line}{BASE}[[routes]]\nupstream = \"app\"\nrules = [
+             {{ name = \"silent\", path = \"/silent\", allow = \"admin\" }},
+             {{ name = \"strict\", path = \"/strict\", allow = \"admin\", enforce = \"on\" }},
+             {{ name = \"logged\", path = \"/logged\", allow = \"admin\", enforce = \"log\" }},
+             {{ name = \"free\", path = \"/free\", allow = \"admin\", enforce = \"off\" }},
+            ]\n[[routes]]\nupstream = \"app\"\npath = \"/standard\"
+             [[routes]]\nupstream = \"app\"\npath = \"/kept\"\nenforce = \"on\"
+             [[routes]]\nupstream = \"app\"\npath = \"/watched\"\nenforce = \"log\"
+             [[routes]]\nupstream = \"app\"\npath = \"/open\"\nenforce = \"off\"",
+        )));
+        let general = if general.is_empty() { "on" } else { general };
+        for (path, word) in [
+            ("/silent", general),
+            ("/no-rule-fits", general),
+            ("/standard", general),
+            ("/strict", "on"),
+            ("/logged", "log"),
+            ("/free", "off"),
+            ("/kept", "on"),
+            ("/watched", "log"),
+            ("/open", "off"),
+        ] {
+            let request = format!("GET {path}");
+            for caller in [None, Some(principal(Role::Agent))] {
+                let explanation = rulebook.explain(&asked(&request, caller.clone()));
+                assert_eq!(explanation.passes, word != "on", "{general} {path} {caller:?}");
+                let mut trail = Trail::default();
+                let outcome = decide(&rulebook, &request, caller, Ok(()), &mut trail);
+                assert_eq!(outcome.is_ok(), word != "on", "{general} {path}");
+                assert_eq!(trail.shadowed.is_some(), word == "log", "{general} {path}");
+            }
+        }
+    }
 }
 
 /// Takes the line with an identity, or with what went wrong before there was one.

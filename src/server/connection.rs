@@ -125,14 +125,14 @@ enum Shaken {
 /// Whether a plain connection begins as HTTP/2 does (RFC 9113, 3.4). Takes no byte off it.
 async fn speaks_http2(stream: &Stream) -> std::io::Result<bool> {
     let mut start = [0_u8; 3];
+    let mut known = 0;
     loop {
-        let read = stream.peek(&mut start).await?;
+        let read = stream.peek_past(known, &mut start).await?;
         let seen = start.get(..read).unwrap_or_default();
-        if read == 0 || read == HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(seen) {
+        if read <= known || read == HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(seen) {
             return Ok(seen == HTTP2_PREFACE);
         }
-        // A first byte alone is rare, and the peek would return it again at once.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        known = read;
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Shared {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Longest request target, in bytes.
     pub uri_bytes: usize,
+    /// Most header fields of a request.
+    pub header_count: usize,
     /// How slowly a body we read may come.
     pub body_pace: BodyPace,
     /// The time of day.
@@ -240,6 +242,10 @@ impl Dispatch {
         if raw.as_str().len() > self.shared.uri_bytes {
             return Err(Denied::closing(Problem::uri_too_long()));
         }
+        // By HTTP/1.1 hyper has counted them; by HTTP/2 it counts their bytes alone.
+        if request.headers().len() > self.shared.header_count {
+            return Err(Denied::closing(Problem::header_too_large()));
+        }
         let authority = host_of(&request).map_err(refused)?.to_owned();
         put_host(&mut request, &authority);
         let kind = kind_of(&request).map_err(Denied::closing)?;
@@ -365,7 +371,7 @@ impl Dispatch {
                 let remedy = match error {
                     ForwardError::Connect(_) => "an upstream failed: start it, or correct its url",
                     ForwardError::Timeout => {
-                        "an upstream failed: it is slow, or its timeouts.response is short"
+                        "an upstream failed: it is slow, or its timeouts.response, or timeouts.idle for streams, is short"
                     }
                     ForwardError::Protocol(_) => "an upstream failed: does it speak what its url says?",
                     ForwardError::ClientStalled => "a client stopped sending",

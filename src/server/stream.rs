@@ -58,11 +58,39 @@ impl Stream {
     ///
     /// If the connection cannot be read.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.peek(buffer).await,
-            Self::Unix(stream) => {
-                let mut look = || Ok(rustix::net::recv(stream, &mut *buffer, RecvFlags::PEEK)?.0);
-                stream.async_io(Interest::READABLE, &mut look).await
+        self.peek_past(0, buffer).await
+    }
+
+    /// Waits until there are more than `known` bytes and reads them from the first on, without taking them off. No
+    /// more than `known` where the other end will send no more.
+    ///
+    /// # Errors
+    ///
+    /// If the connection cannot be read.
+    pub async fn peek_past(&self, known: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let ready = match self {
+                Self::Tcp(stream) => stream.ready(Interest::READABLE).await?,
+                Self::Unix(stream) => stream.ready(Interest::READABLE).await?,
+            };
+            let look = |read: rustix::io::Result<(usize, usize)>| match read?.0 {
+                // Only what comes from now on makes it readable again.
+                read if 0 < read && read <= known && !ready.is_read_closed() => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                read => Ok(read),
+            };
+            let looked = match self {
+                Self::Tcp(stream) => stream.try_io(Interest::READABLE, || {
+                    look(rustix::net::recv(stream, &mut *buffer, RecvFlags::PEEK))
+                }),
+                Self::Unix(stream) => stream.try_io(Interest::READABLE, || {
+                    look(rustix::net::recv(stream, &mut *buffer, RecvFlags::PEEK))
+                }),
+            };
+            match looked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                looked => return looked,
             }
         }
     }

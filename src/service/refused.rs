@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::ServiceError;
 use crate::model::refused::{RefusedBy, Tallies, Tally};
@@ -54,13 +55,23 @@ impl Keeper {
         let mut waiting = Tallies::new(ROOM);
         let mut open = true;
         while open {
-            match self.batches.recv().await {
-                Some(batch) => waiting.add_all(batch),
-                None => open = false,
+            // What could not be written is tried again, whether or not there is more to write.
+            if waiting.is_empty() {
+                match self.batches.recv().await {
+                    Some(batch) => waiting.add_all(batch),
+                    None => open = false,
+                }
             }
             // What came meanwhile goes into the same transaction.
-            while let Ok(batch) = self.batches.try_recv() {
-                waiting.add_all(batch);
+            loop {
+                match self.batches.try_recv() {
+                    Ok(batch) => waiting.add_all(batch),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        open = false;
+                        break;
+                    }
+                }
             }
             let batch = waiting.drain();
             if batch.is_empty() {

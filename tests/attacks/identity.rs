@@ -1,6 +1,8 @@
 //! I: nobody but the gateway says who is calling, under whatever name, spelling or protocol.
 
 use bytes::Bytes;
+use doorward::config::HeaderPreset;
+use doorward::gate::identity_headers::names;
 use doorward::model::role::Role;
 use http::{HeaderName, HeaderValue, Request};
 use tokio::net::TcpStream;
@@ -17,11 +19,12 @@ const STANDARD: Claims<'static> = &[
     ("x-auth-role", "member"),
 ];
 
-/// Each preset with what it says of `mel`, a member with an address and neither groups nor another name.
-const PRESETS: [(&str, Claims<'static>); 5] = [
-    ("standard", STANDARD),
+/// Each preset with what it says of nobody, and of `mel`, a member with an address and neither groups nor another name.
+const PRESETS: [(&str, Claims<'static>, Claims<'static>); 9] = [
+    ("standard", &[], STANDARD),
     (
         "oauth2-proxy",
+        &[],
         &[
             ("x-forwarded-user", "mel"),
             ("x-forwarded-preferred-username", "mel"),
@@ -31,12 +34,35 @@ const PRESETS: [(&str, Claims<'static>); 5] = [
             ("x-auth-request-email", "mel@example.org"),
         ],
     ),
-    ("authelia", &[("remote-user", "mel"), ("remote-email", "mel@example.org")]),
+    ("authelia", &[], &[("remote-user", "mel"), ("remote-email", "mel@example.org")]),
+    (
+        "authentik",
+        &[],
+        &[
+            ("x-authentik-username", "mel"),
+            ("x-authentik-uid", "*"),
+            ("x-authentik-email", "mel@example.org"),
+        ],
+    ),
+    ("vouch", &[], &[("x-vouch-user", "mel@example.org")]),
+    ("traefik-forward-auth", &[], &[("x-forwarded-user", "mel@example.org")]),
     (
         "grafana",
+        &[],
         &[("x-webauth-user", "mel"), ("x-webauth-email", "mel@example.org"), ("x-webauth-role", "Editor")],
     ),
-    ("none", &[]),
+    (
+        "micromegas",
+        &[("x-auth-is-admin", "false"), ("x-allow-delegation", "false")],
+        &[
+            ("x-auth-subject", "*"),
+            ("x-auth-email", "mel@example.org"),
+            ("x-auth-issuer", "http://localhost"),
+            ("x-auth-is-admin", "false"),
+            ("x-allow-delegation", "false"),
+        ],
+    ),
+    ("none", &[], &[]),
 ];
 
 /// Everything any preset sets, and what other products take for the caller or the target.
@@ -75,7 +101,28 @@ const NAMES: &[&str] = &[
     "X-Webauth-Email",
     "X-Webauth-Groups",
     "X-Webauth-Role",
-    "X-Authentik-Username",
+    "X-authentik-username",
+    "X-authentik-uid",
+    "X-authentik-name",
+    "X-authentik-email",
+    "X-authentik-groups",
+    "X-authentik-entitlements",
+    "X-authentik-jwt",
+    "X-authentik-meta-app",
+    "X-authentik-meta-jwks",
+    "X-authentik-meta-outpost",
+    "X-authentik-meta-provider",
+    "X-authentik-meta-version",
+    "X-Vouch-User",
+    "X-Vouch-Success",
+    "X-Vouch-IdP-Claims-Groups",
+    "X-Vouch-IdP-AccessToken",
+    "X-Auth-Issuer",
+    "X-Auth-Is-Admin",
+    "X-Allow-Delegation",
+    "X-User-Id",
+    "X-User-Email",
+    "X-User-Name",
     "X-MS-CLIENT-PRINCIPAL",
     "X-Ms-Client-Principal-Name",
     "X-JWT-Assertion",
@@ -95,6 +142,15 @@ const NAMES: &[&str] = &[
     "X-Doorward-User",
     "Proxy-Authorization",
 ];
+
+#[test]
+fn every_preset_is_attacked_and_every_name_it_sets() {
+    let words: std::collections::BTreeSet<&str> = PRESETS.iter().map(|(preset, ..)| *preset).collect();
+    assert_eq!(words.len(), HeaderPreset::ALL.len());
+    for (name, _) in HeaderPreset::ALL.iter().flat_map(|preset| names(*preset)) {
+        assert!(NAMES.iter().any(|attacked| attacked.eq_ignore_ascii_case(name)), "{name}");
+    }
+}
 
 /// Characters that a header name may hold beside letters and digits (RFC 9110, 5.6.2).
 const SEPARATORS: &str = "-_.~!#$%&'*+^`|";
@@ -133,16 +189,16 @@ fn spellings(name: &str) -> Vec<String> {
     spelled
 }
 
-/// Sends a batch of header lines and checks what the upstream was told.
+/// Sends a batch of header lines and checks what the upstream was told; `nobody` is what it is told of nobody.
 async fn attack(
     gateway: &Gateway,
     upstream: &Upstream,
     path: &str,
     who: &str,
     lines: &str,
-    claims: Claims<'_>,
+    (nobody, claims): (Claims<'_>, Claims<'_>),
 ) {
-    let watch = Watch::begin(gateway, upstream);
+    let watch = Watch::begin(gateway, upstream).telling_of_nobody(nobody);
     let attack = format!("{path} with\n{lines}");
     let answer = gateway.get(path, &format!("{who}{lines}")).await;
     assert_eq!(answer.status, 200, "{attack}\n{}", answer.head);
@@ -160,16 +216,16 @@ async fn attack(
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spelling_of_any_identity_header_passes_with_any_preset() {
     let upstream = Upstream::spawn().await;
-    for (preset, claims) in PRESETS {
+    for (preset, nobody, claims) in PRESETS {
         let gateway = gateway_with(&upstream, preset).await;
         gateway.user("mel", Role::Member).await;
         let mel = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
         let spelled: Vec<String> = NAMES.iter().flat_map(|name| spellings(name)).collect();
         for batch in spelled.chunks(80) {
             let lines: String = batch.iter().map(|name| format!("{name}: root\r\n")).collect();
-            attack(&gateway, &upstream, "/public/x", "", &lines, &[]).await;
-            attack(&gateway, &upstream, "/public/x", &mel, &lines, claims).await;
-            attack(&gateway, &upstream, "/data", &mel, &lines, claims).await;
+            attack(&gateway, &upstream, "/public/x", "", &lines, (nobody, nobody)).await;
+            attack(&gateway, &upstream, "/public/x", &mel, &lines, (nobody, claims)).await;
+            attack(&gateway, &upstream, "/data", &mel, &lines, (nobody, claims)).await;
         }
     }
 }
@@ -179,14 +235,14 @@ async fn no_spelling_of_any_identity_header_passes_with_any_preset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spelling_passes_over_http2() {
     let upstream = Upstream::spawn().await;
-    for (preset, claims) in PRESETS {
+    for (preset, nobody, claims) in PRESETS {
         let gateway = gateway_with(&upstream, preset).await;
         gateway.user("mel", Role::Member).await;
         let mel = gateway.sign_in("mel").await;
         let spelled: Vec<String> = NAMES.iter().flat_map(|name| spellings(name)).collect();
         for batch in spelled.chunks(80) {
-            for (path, cookie, claims) in [("/public/x", "", &[][..]), ("/data", mel.as_str(), claims)] {
-                let watch = Watch::begin(&gateway, &upstream);
+            for (path, cookie, claims) in [("/public/x", "", nobody), ("/data", mel.as_str(), claims)] {
+                let watch = Watch::begin(&gateway, &upstream).telling_of_nobody(nobody);
                 let mut request =
                     Request::get(format!("http://{}{path}", gateway.address)).body(Bytes::new()).unwrap();
                 for name in batch {
@@ -216,11 +272,12 @@ async fn no_spelling_passes_over_http2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_empty_and_listed_values_leave_exactly_our_line() {
     let upstream = Upstream::spawn().await;
-    for (preset, claims) in PRESETS {
+    for (preset, nobody, claims) in PRESETS {
         let gateway = gateway_with(&upstream, preset).await;
         gateway.user("mel", Role::Member).await;
         let mel = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
-        for name in ["X-Auth-User", "x-forwarded-user", "REMOTE-USER", "X-Webauth-Role", "X-Auth-Groups"] {
+        let ours = ["X-Auth-User", "x-forwarded-user", "REMOTE-USER", "X-Webauth-Role", "X-Auth-Groups"];
+        for name in ours.into_iter().chain(["X-authentik-uid", "X-Vouch-User", "X-Auth-Is-Admin"]) {
             for lines in [
                 format!("{name}: root\r\n{name}: mel\r\n"),
                 format!("{name}:\r\n{name}: root\r\n"),
@@ -229,8 +286,8 @@ async fn repeated_empty_and_listed_values_leave_exactly_our_line() {
                 format!("{name}: root\r\n{}: root\r\n", fold(name)),
                 format!("{}: root\r\n{name}: root\r\n{}: root\r\n", name.to_uppercase(), name.to_lowercase()),
             ] {
-                attack(&gateway, &upstream, "/public/x", "", &lines, &[]).await;
-                attack(&gateway, &upstream, "/data", &mel, &lines, claims).await;
+                attack(&gateway, &upstream, "/public/x", "", &lines, (nobody, nobody)).await;
+                attack(&gateway, &upstream, "/data", &mel, &lines, (nobody, claims)).await;
             }
         }
     }
@@ -242,7 +299,7 @@ async fn repeated_empty_and_listed_values_leave_exactly_our_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_cannot_take_our_headers_away() {
     let upstream = Upstream::spawn().await;
-    for (preset, claims) in PRESETS {
+    for (preset, nobody, claims) in PRESETS {
         let gateway = gateway_with(&upstream, preset).await;
         gateway.user("mel", Role::Member).await;
         let mel = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
@@ -261,17 +318,17 @@ async fn connection_cannot_take_our_headers_away() {
                 ),
                 format!("connection: keep-alive\r\nconnection: {name}\r\nproxy-connection: {name}\r\n"),
             ] {
-                attack(&gateway, &upstream, "/data", &mel, &lines, claims).await;
+                attack(&gateway, &upstream, "/data", &mel, &lines, (nobody, claims)).await;
             }
             // As part of a switch of protocols, which the upstream declines.
             let upgrade = format!(
                 "origin: http://{}\r\nconnection: Upgrade, {name}\r\nupgrade: custom\r\n",
                 gateway.address
             );
-            attack(&gateway, &upstream, "/data", &mel, &upgrade, claims).await;
+            attack(&gateway, &upstream, "/data", &mel, &upgrade, (nobody, claims)).await;
         }
         let plain = "connection: close, x-private-hop\r\nx-private-hop: 1\r\nx-other: 2\r\n";
-        attack(&gateway, &upstream, "/data", &mel, plain, claims).await;
+        attack(&gateway, &upstream, "/data", &mel, plain, (nobody, claims)).await;
         let sent = &upstream.requests()[upstream.count() - 2];
         assert_eq!((sent.header("x-private-hop"), sent.header("x-other")), (None, Some("2")));
     }
@@ -425,7 +482,7 @@ async fn names_and_groups_with_odd_characters_stay_one_encoded_line() {
         ("x-auth-groups", "a=b,sp%C3%A4%C3%9Fe"),
         ("x-auth-role", "viewer"),
     ];
-    attack(&gateway, &upstream, "/data", &cookie, "", claims).await;
+    attack(&gateway, &upstream, "/data", &cookie, "", (&[], claims)).await;
 }
 
 /// F21: requests of several callers in one pipeline.
@@ -480,7 +537,7 @@ async fn connection_cannot_make_a_chosen_key_header_pass_or_vanish() {
     let as_key: Claims<'_> = &[("x-auth-user", "ci"), ("x-auth-subject", "*"), ("x-auth-role", "member")];
     for connection in ["", "connection: x-team-key\r\n", "connection: X-TEAM-KEY, x-auth-user\r\n"] {
         let lines = format!("{connection}x-team-key: {key}\r\n");
-        attack(&gateway, &upstream, "/data", "", &lines, as_key).await;
+        attack(&gateway, &upstream, "/data", "", &lines, (&[], as_key)).await;
         let sent = &upstream.requests()[upstream.count() - 2];
         assert_eq!(sent.header("x-team-key"), None, "{}", sent.head);
     }
@@ -507,7 +564,7 @@ async fn groups_are_bounded_and_told_whole() {
     let told = named.join(",");
     let mut claims = STANDARD.to_vec();
     claims.push(("x-auth-groups", &told));
-    attack(&gateway, &upstream, "/data", &mel, "x-auth-groups: admins\r\n", &claims).await;
+    attack(&gateway, &upstream, "/data", &mel, "x-auth-groups: admins\r\n", (&[], &claims)).await;
 }
 
 /// I25: what is told when the upstream fails.

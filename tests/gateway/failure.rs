@@ -1,6 +1,7 @@
 //! What fails is refused, says so clearly, and loses nothing.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use doorward::model::role::Role;
@@ -15,13 +16,23 @@ use crate::support::raw::{Answer, exchange, read_answer};
 use crate::support::{Gateway, Upstream, within};
 
 /// Makes every later look at the database fail, as a broken disk would.
-pub fn break_database(database: &std::path::Path) {
-    let connection = std::process::Command::new("python3")
-        .args(["-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); [c.execute('ALTER TABLE '+t+' RENAME TO gone_'+t) for (t,) in c.execute(\"select name from sqlite_master where type='table' and name not like 'sqlite_%'\").fetchall()]; c.commit()"])
-        .arg(database)
-        .status()
-        .unwrap();
-    assert!(connection.success());
+pub fn break_database(database: &Path) {
+    rename_tables(database, "not like 'gone_%'", "'gone_'+t");
+}
+
+/// Undoes that.
+pub fn mend_database(database: &Path) {
+    rename_tables(database, "like 'gone_%'", "t[5:]");
+}
+
+fn rename_tables(database: &Path, which: &str, name: &str) {
+    let script = format!(
+        "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
+         [c.execute('ALTER TABLE '+t+' RENAME TO '+{name}) for (t,) in c.execute(\"select name from sqlite_master \
+         where type='table' and name not like 'sqlite_%' and name {which}\").fetchall()]; c.commit()"
+    );
+    let done = std::process::Command::new("python3").args(["-c", &script]).arg(database).status().unwrap();
+    assert!(done.success());
 }
 
 /// C24: a database that fails.

@@ -499,3 +499,41 @@ async fn a_route_for_questions_only_is_no_way_to_an_upstream() {
         exchange(gateway.address, format!("GET /data HTTP/1.1\r\nhost: app.example\r\n{admin}\r\n")).await;
     assert_eq!(answer.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_authorization_is_left_to_applications_only_where_that_is_said() {
+    for (setting, left) in
+        [("", false), ("pass_authorization = false", false), ("pass_authorization = true", true)]
+    {
+        let text = trusting("127.0.0.1").replace("[forward_auth]\n", &format!("[forward_auth]\n{setting}\n"));
+        let gateway = Gateway::configured(&text).await;
+        gateway.user("vera", Role::Viewer).await;
+        let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+        let key = bearer(&gateway.system_key("k", Role::Viewer).await);
+        for foreign in ["Bearer theirs", "Basic dGhlbTpzZWNyZXQ=", "Negotiate x"] {
+            let foreign = format!("authorization: {foreign}\r\n");
+            let beside = format!("{foreign}{cookie}");
+            for flavour in FLAVOURS {
+                for (path, headers, name, status) in [
+                    ("/public", &foreign, "", if left { 200 } else { 401 }),
+                    // To the rules it is nobody's.
+                    ("/data", &foreign, "", 401),
+                    ("/data", &beside, "vera", if left { 200 } else { 401 }),
+                    ("/admin", &beside, "", if left { 403 } else { 401 }),
+                    ("/data", &key, "k", 200),
+                ] {
+                    let answer = ask(&gateway, flavour, &format!("GET {path}"), headers).await;
+                    let case = format!("{setting} {flavour} {path} {headers}");
+                    assert_eq!(answer.status, told(flavour, status), "{case}");
+                    if status == 200 {
+                        assert_eq!(answer.header("x-auth-user"), Some(name), "{case}");
+                    }
+                    assert_eq!(answer.header("authorization"), None, "{case}");
+                }
+            }
+        }
+        // A key of ours that is wrong is never somebody else's.
+        let wrong = format!("{}{cookie}", bearer("dw_s_mistyped"));
+        assert_eq!(ask(&gateway, "traefik", "GET /public", &wrong).await.status, 401, "{setting}");
+    }
+}

@@ -1,10 +1,14 @@
 //! Headers whose names and values the operator chose, and presets that must never fall silent.
 
+use doorward::config::HeaderPreset;
+use doorward::gate::identity_headers::names;
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
+use doorward::model::secret::Secret;
+use doorward::service::accounts::NewUser;
 
 use crate::credentials::ROUTES;
-use crate::support::gateway::bearer;
+use crate::support::gateway::{PASSWORD, bearer};
 use crate::support::oracle::fold;
 use crate::support::{Gateway, Upstream};
 
@@ -102,5 +106,134 @@ async fn micromegas_is_told_of_everyone_that_he_is_no_admin_unless_he_is() {
         let issuers = told(&upstream, "x-auth-issuer");
         assert!(issuers.iter().all(|issuer| issuer == "http://localhost"), "{issuers:?}");
         assert!(told(&upstream, "x-user-id").is_empty());
+    }
+}
+
+/// The word for it in settings.
+fn word(preset: HeaderPreset) -> &'static str {
+    match preset {
+        HeaderPreset::Standard => "standard",
+        HeaderPreset::Oauth2Proxy => "oauth2-proxy",
+        HeaderPreset::Authelia => "authelia",
+        HeaderPreset::Authentik => "authentik",
+        HeaderPreset::Vouch => "vouch",
+        HeaderPreset::TraefikForwardAuth => "traefik-forward-auth",
+        HeaderPreset::Grafana => "grafana",
+        HeaderPreset::Micromegas => "micromegas",
+        HeaderPreset::None => "none",
+    }
+}
+
+/// Names and values.
+type Told = Vec<(&'static str, String)>;
+
+/// What each preset says of Zoë, a member of two groups with an address and a name to show, and of nobody.
+fn documented(preset: HeaderPreset, subject: &str) -> (Told, Told) {
+    let nobody = match preset {
+        HeaderPreset::Micromegas => &[("x-auth-is-admin", "false"), ("x-allow-delegation", "false")][..],
+        _ => &[],
+    };
+    let known = match preset {
+        HeaderPreset::Standard => &[
+            ("x-auth-user", "zo%C3%AB"),
+            ("x-auth-subject", subject),
+            ("x-auth-name", "Zo%C3%AB%20M."),
+            ("x-auth-email", "zoe@example.org"),
+            ("x-auth-groups", "b%C3%BCro,ops"),
+            ("x-auth-role", "member"),
+        ][..],
+        HeaderPreset::Oauth2Proxy => &[
+            ("x-forwarded-user", "zo%C3%AB"),
+            ("x-forwarded-preferred-username", "zo%C3%AB"),
+            ("x-forwarded-email", "zoe@example.org"),
+            ("x-forwarded-groups", "b%C3%BCro,ops"),
+            ("x-auth-request-user", "zo%C3%AB"),
+            ("x-auth-request-preferred-username", "zo%C3%AB"),
+            ("x-auth-request-email", "zoe@example.org"),
+            ("x-auth-request-groups", "b%C3%BCro,ops"),
+        ],
+        HeaderPreset::Authelia => &[
+            ("remote-user", "zo%C3%AB"),
+            ("remote-name", "Zo%C3%AB%20M."),
+            ("remote-email", "zoe@example.org"),
+            ("remote-groups", "b%C3%BCro,ops"),
+        ],
+        HeaderPreset::Authentik => &[
+            ("x-authentik-username", "zo%C3%AB"),
+            ("x-authentik-uid", subject),
+            ("x-authentik-name", "Zo%C3%AB%20M."),
+            ("x-authentik-email", "zoe@example.org"),
+            ("x-authentik-groups", "b%C3%BCro|ops"),
+            ("x-authentik-entitlements", "b%C3%BCro|ops"),
+        ],
+        HeaderPreset::Vouch => &[("x-vouch-user", "zoe@example.org")],
+        HeaderPreset::TraefikForwardAuth => &[("x-forwarded-user", "zoe@example.org")],
+        HeaderPreset::Grafana => &[
+            ("x-webauth-user", "zo%C3%AB"),
+            ("x-webauth-name", "Zo%C3%AB%20M."),
+            ("x-webauth-email", "zoe@example.org"),
+            ("x-webauth-groups", "b%C3%BCro,ops"),
+            ("x-webauth-role", "Editor"),
+        ],
+        HeaderPreset::Micromegas => &[
+            ("x-auth-subject", subject),
+            ("x-auth-email", "zoe@example.org"),
+            ("x-auth-issuer", "http://localhost"),
+            ("x-allow-delegation", "false"),
+            ("x-auth-is-admin", "false"),
+        ],
+        HeaderPreset::None => &[],
+    };
+    let sorted = |list: &[(&'static str, &str)]| {
+        let mut list: Vec<_> = list.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        list.sort();
+        list
+    };
+    (sorted(known), sorted(nobody))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_preset_says_exactly_its_names() {
+    /// What the upstream is told of the way, whoever asks.
+    const WAY: [&str; 6] =
+        ["host", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
+    let forged: String = HeaderPreset::ALL
+        .iter()
+        .flat_map(|preset| names(*preset))
+        .flat_map(|(name, _)| [format!("{name}: forged\r\n"), format!("{}: forged\r\n", fold(name))])
+        .collect();
+    for preset in HeaderPreset::ALL {
+        let upstream = Upstream::spawn().await;
+        let gateway = gateway(&upstream, &format!("headers = \"{}\"", word(preset))).await;
+        let new = NewUser {
+            username: "zo\u{eb}".to_owned(),
+            email: Some("zoe@example.org".to_owned()),
+            display_name: Some("Zo\u{eb} M.".to_owned()),
+            role: Role::Member,
+            groups: vec!["ops".to_owned(), "b\u{fc}ro".to_owned()],
+            password: Some((Secret::new(PASSWORD), false)),
+        };
+        let subject = format!("user:{}", gateway.accounts.create(new).await.unwrap().id);
+        let zoe = format!("cookie: {}\r\n", gateway.sign_in("zo\u{eb}").await);
+        let (known, nobody) = documented(preset, &subject);
+        for (who, path, expected) in
+            [(&*zoe, "/data", &known), (&zoe, "/public/x", &known), ("", "/public/x", &nobody)]
+        {
+            for forged in ["", &forged] {
+                assert_eq!(gateway.get(path, &format!("{who}{forged}")).await.status, 200);
+                let sent = upstream.last();
+                let lines = sent.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+                let mut told: Vec<_> = lines
+                    .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+                    .filter(|(name, _)| !WAY.contains(&name.as_str()))
+                    .collect();
+                told.sort();
+                let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+                assert_eq!(told, *expected, "{} {path}\n{}", word(preset), sent.head);
+            }
+        }
+        let refused = gateway.get("/admin", &zoe).await;
+        assert_eq!(refused.status, 403);
+        assert!(known.iter().all(|(name, _)| refused.header(name).is_none()), "{}", refused.head);
     }
 }

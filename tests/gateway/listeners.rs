@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use doorward::model::role::Role;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::credentials::ROUTES;
 use crate::support::process::Process;
-use crate::support::raw::{Answer, exchange, read_answer};
+use crate::support::raw::{Answer, exchange, read_answer, read_to_close};
 use crate::support::{Gateway, Upstream, within};
 
 /// A gateway on loopback and on a socket file in its folder; `server` are further settings of `[server]`.
@@ -173,4 +173,47 @@ async fn a_restart_through_an_inherited_socket_drops_no_request() {
         client.await.expect("no request of any client was dropped");
     }
     drop(second);
+}
+
+/// The preface of HTTP/2 and empty settings (RFC 9113, 3.4), byte by byte, as no client that means well sends them.
+async fn spell_out(stream: &mut (impl AsyncWrite + Unpin)) {
+    for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" {
+        stream.write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn which_http_is_spoken_is_waited_for_as_long_as_there_may_be_more() {
+    let upstream = Upstream::spawn().await;
+    let gateway = on_a_file("header_timeout = \"1m\"", &upstream, ROUTES).await;
+    let mut tcp = TcpStream::connect(gateway.address).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let mut unix = UnixStream::connect(file_of(&gateway)).await.unwrap();
+    spell_out(&mut tcp).await;
+    spell_out(&mut unix).await;
+    let (mut over_tcp, mut over_unix) = ([0; 9], [0; 9]);
+    within("settings", tcp.read_exact(&mut over_tcp)).await.unwrap();
+    within("settings", unix.read_exact(&mut over_unix)).await.unwrap();
+    assert_eq!((over_tcp[3], over_unix[3]), (4, 4), "the gateway begins with settings as well");
+
+    for start in ["", "P", "PR"] {
+        let mut tcp = TcpStream::connect(gateway.address).await.unwrap();
+        let mut unix = UnixStream::connect(file_of(&gateway)).await.unwrap();
+        tcp.write_all(start.as_bytes()).await.unwrap();
+        unix.write_all(start.as_bytes()).await.unwrap();
+        tcp.shutdown().await.unwrap();
+        unix.shutdown().await.unwrap();
+        read_to_close(&mut tcp).await;
+        read_to_close(&mut unix).await;
+    }
+    for start in ["P", "PR"] {
+        let mut tcp = TcpStream::connect(gateway.address).await.unwrap();
+        tcp.write_all(start.as_bytes()).await.unwrap();
+        let rest = if start == "P" { "UT" } else { "OPFIND" };
+        let rest = format!("{rest} /public HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tcp.write_all(rest.as_bytes()).await.unwrap();
+        assert_ne!(read_answer(&mut tcp).await.status, 0, "HTTP/1.1 that begins like HTTP/2");
+    }
 }

@@ -21,6 +21,8 @@ mod explain;
 mod failure;
 mod forward_auth;
 mod graphql;
+mod grpc;
+mod hanging_store;
 mod header_templates;
 mod metrics;
 mod open_streams;

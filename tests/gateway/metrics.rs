@@ -99,6 +99,40 @@ async fn requests_are_counted_exactly_while_several_threads_serve() {
     assert_eq!(connects("failed"), 0.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_refused_is_counted_apart() {
+    let upstream = Upstream::spawn().await;
+    let settings = settings(&upstream.url()).replace("rules = [", "enforce = \"log\"\nrules = [");
+    let more = "[[routes]]\nname = \"strict\"\nupstream = \"app\"\npath = \"/strict\"\n\
+                [[routes]]\nname = \"off\"\nupstream = \"app\"\npath = \"/off\"\nenforce = \"off\"\n";
+    let gateway = Gateway::configured(&format!("{settings}{more}")).await;
+    let key = bearer(&gateway.system_key("load", Role::Agent).await);
+    for (path, headers, status, times) in [
+        ("/rest", "", 200, 3),
+        ("/rest", "authorization: Bearer dw_s_wrong\r\n", 200, 2),
+        ("/rest", &*key, 200, 4),
+        ("/open", "", 200, 5),
+        ("/strict", "", 401, 6),
+        ("/off", "", 200, 7),
+    ] {
+        for _ in 0..times {
+            assert_eq!(gateway.get(path, headers).await.status, status, "{path} {headers}");
+        }
+    }
+    let found = samples(gateway.metrics_address().unwrap()).await;
+    let requests = |route: &str, decision: &str| -> f64 {
+        let start = format!("doorward_requests_total{{route=\"{route}\",decision=\"{decision}\",");
+        found.iter().filter(|(name, _)| name.starts_with(&start)).map(|(_, count)| count).sum()
+    };
+    for (route, allowed, shadowed, challenged) in
+        [("main", 9.0, 5.0, 0.0), ("strict", 0.0, 0.0, 6.0), ("off", 7.0, 0.0, 0.0)]
+    {
+        assert_eq!(requests(route, "allow"), allowed, "{route} {found:?}");
+        assert_eq!(requests(route, "shadow_refused"), shadowed, "{route} {found:?}");
+        assert_eq!(requests(route, "challenge"), challenged, "{route} {found:?}");
+    }
+}
+
 /// Paths, hosts, methods and names that clients make up are no labels.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn ten_thousand_made_up_requests_add_no_series() {

@@ -1,8 +1,12 @@
 //! What upstreams are told under our signature, checked without the library that signs.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorward::model::role::Role;
@@ -26,6 +30,7 @@ async fn gateway(upstream: &Upstream, settings: &str) -> Gateway {
 }
 
 /// A token taken apart; nothing of it is believed yet.
+#[derive(Clone)]
 struct Token {
     header: Value,
     claims: Value,
@@ -54,8 +59,18 @@ impl Token {
     fn verifies(&self, set: &Value) -> bool {
         let keys = set["keys"].as_array().unwrap();
         let Some(key) = keys.iter().find(|key| key["kid"] == self.header["kid"]) else { return false };
+        self.verifies_with(key)
+    }
+
+    /// The same for one key, whichever the token names.
+    fn verifies_with(&self, key: &Value) -> bool {
         assert!(key.get("d").is_none() && key["use"] == "sig" && key["alg"] == self.header["alg"], "{key}");
         let part = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+        if self.header["alg"] == "RS256" {
+            let public = RsaPublicKeyComponents { n: part("n"), e: part("e") };
+            let signed = self.signed.as_bytes();
+            return public.verify(&RSA_PKCS1_2048_8192_SHA256, signed, &self.signature).is_ok();
+        }
         let (algorithm, public): (&'static dyn aws_lc_rs::signature::VerificationAlgorithm, _) =
             match self.header["alg"].as_str().unwrap() {
                 "ES256" => (&ECDSA_P256_SHA256_FIXED, [vec![4], part("x"), part("y")].concat()),
@@ -198,10 +213,6 @@ async fn a_minted_bearer_replaces_whatever_the_client_proved_itself_with() {
     gateway.user_with("mel", Role::Member, &["ops", "org-a"], false).await;
     let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
     let key = gateway.system_key("ci", Role::Viewer).await;
-    let genuine = |token: &Token, secret: &str| {
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
-        aws_lc_rs::hmac::verify(&key, token.signed.as_bytes(), &token.signature).is_ok()
-    };
     for (who, subject, org) in [(cookie.clone(), "user:", Some("a")), (bearer(&key), "key:", None)] {
         assert_eq!(gateway.get("/data", &who).await.status, 200);
         let sent = upstream.last();
@@ -231,6 +242,73 @@ async fn a_minted_bearer_replaces_whatever_the_client_proved_itself_with() {
         );
     }
     assert_eq!(upstream.count(), count + 1, "our own word opens nothing here");
+}
+
+/// Whether a shared secret says that a token is genuine.
+fn genuine(token: &Token, secret: &str) -> bool {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+    aws_lc_rs::hmac::verify(&key, token.signed.as_bytes(), &token.signature).is_ok()
+}
+
+/// A new private key as PEM, readable by its owner alone.
+fn key_file(folder: &Path, name: &str, algorithm: &'static rcgen::SignatureAlgorithm) -> PathBuf {
+    let file = folder.join(name);
+    std::fs::write(&file, rcgen::KeyPair::generate_for(algorithm).unwrap().serialize_pem()).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minted_bearer_of_each_algorithm_verifies_with_the_published_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    for (word, alg, pem) in [
+        ("rs256", "RS256", Some(&rcgen::PKCS_RSA_SHA256)),
+        ("es256", "ES256", Some(&rcgen::PKCS_ECDSA_P256_SHA256)),
+        ("eddsa", "EdDSA", Some(&rcgen::PKCS_ED25519)),
+        ("hs256", "HS256", None),
+    ] {
+        let upstream = Upstream::spawn().await;
+        let key = |name: &str, secret: &str| match pem {
+            Some(pem) => format!("key_file = \"{}\"", key_file(folder.path(), name, pem).display()),
+            None => format!("key = \"{secret}\""),
+        };
+        let bearer_of = |key: &str| format!("bearer = {{ algorithm = \"{word}\", {key} }}");
+        let settings = format!(
+            "{}\n[[upstreams]]\nname = \"other\"\nurl = \"{}\"\n{}\n\
+             [[routes]]\nupstream = \"other\"\npath = \"/other\"",
+            bearer_of(&key("app.pem", SHARED)),
+            upstream.url(),
+            bearer_of(&key("other.pem", SECRET)),
+        );
+        let gateway = gateway(&upstream, &settings).await;
+        let credential = bearer(&gateway.system_key("ci", Role::Viewer).await);
+        let mut tokens = Vec::new();
+        for (path, audience) in [("/data", "app"), ("/other/data", "other")] {
+            assert_eq!(gateway.get(path, &credential).await.status, 200);
+            let token = told(&upstream, "authorization");
+            assert_eq!((&token.header["alg"], &token.claims["aud"]), (&alg.into(), &audience.into()));
+            tokens.push(token);
+        }
+        let published = keys(&gateway).await;
+        if pem.is_none() {
+            assert_eq!(published, serde_json::json!({ "keys": [] }), "a shared secret is published nowhere");
+            for (token, own, others) in [(&tokens[0], SHARED, SECRET), (&tokens[1], SECRET, SHARED)] {
+                assert!(genuine(token, own) && !genuine(token, others));
+            }
+            continue;
+        }
+        assert_eq!(published["keys"].as_array().unwrap().len(), 2, "{published}");
+        let key_of = |token: &Token| {
+            let keys = published["keys"].as_array().unwrap();
+            keys.iter().find(|key| key["kid"] == token.header["kid"]).unwrap().clone()
+        };
+        for (token, other) in [(&tokens[0], &tokens[1]), (&tokens[1], &tokens[0])] {
+            assert!(token.verifies(&published), "{word}: {published}");
+            assert!(!token.verifies_with(&key_of(other)), "{word}: a token for one is none for the other");
+            let altered = Token { signed: token.signed.replace('.', ".e"), ..token.clone() };
+            assert!(!altered.verifies(&published), "{word}: another text is not what was signed");
+        }
+    }
 }
 
 async fn told_by(gateway: &Gateway, upstream: &Upstream, cookie: &str) -> String {

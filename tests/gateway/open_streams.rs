@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::credentials::ROUTES;
 use crate::failure::break_database;
-use crate::streaming::message;
+use crate::grpc::message;
 use crate::support::bound::Stopwatch;
 use crate::support::gateway::bearer;
 use crate::support::hyper::{http2, hyper_upstream};
@@ -25,7 +25,7 @@ use crate::support::raw::{read_answer, read_answer_to};
 use crate::support::{Gateway, within};
 
 /// Opens a stream, up to where it is quiet.
-async fn open(address: SocketAddr, path: &str, credential: &str) -> TcpStream {
+pub async fn open(address: SocketAddr, path: &str, credential: &str) -> TcpStream {
     let mut client = TcpStream::connect(address).await.unwrap();
     let more = match path {
         "/socket" => format!("origin: http://{address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"),
@@ -54,7 +54,7 @@ async fn open(address: SocketAddr, path: &str, credential: &str) -> TcpStream {
 }
 
 /// Whether a socket still carries bytes both ways.
-async fn lives(socket: &mut TcpStream) -> bool {
+pub async fn lives(socket: &mut TcpStream) -> bool {
     let mut buffer = [0; 5];
     socket.write_all(b"there").await.is_ok()
         && within("an echo or the end", socket.read_exact(&mut buffer)).await.is_ok()

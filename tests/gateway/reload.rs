@@ -368,6 +368,8 @@ async fn open_streams_live_on_while_new_requests_go_elsewhere_and_end_with_their
 const TOKENS: [(&str, &str); 2] =
     [("on-call", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/="), ("other", "Wm4Tz0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=")];
 
+const GLASS: &str = "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_a_token_end_once_it_is_no_longer_named_and_no_others_do() {
     let (tell, words) = tokio::sync::watch::channel(0);
@@ -405,6 +407,62 @@ async fn streams_of_a_token_end_once_it_is_no_longer_named_and_no_others_do() {
     gateway.reload(&settings(&[(TOKENS[0].0, TOKENS[1].1)])).await.unwrap();
     assert!(!matches!(within("the end", first.read(&mut [0; 64])).await, Ok(1..)));
     flows(3, &mut [&mut by_key]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_an_imported_key_end_once_it_is_taken_out_of_its_ring_and_no_others_do() {
+    let (tell, words) = tokio::sync::watch::channel(0);
+    let upstream = long_lived(words).await;
+    let folder = tempfile::tempdir().unwrap();
+    let ring = |keys: &[(&str, &str)]| {
+        let keys: Vec<_> =
+            keys.iter().map(|(name, key)| serde_json::json!({ "name": name, "key": key })).collect();
+        let file = folder.path().join("ring.json");
+        std::fs::write(&file, serde_json::to_string(&keys).unwrap()).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        file
+    };
+    let text = format!(
+        "[[upstreams]]\nname = \"app\"\nurl = \"http://{upstream}\"\n{OPEN}\
+         [[keys.imported]]\nname = \"old\"\nrole = \"viewer\"\nring_file = \"{}\"\n\
+         [[break_glass]]\nname = \"on-call\"\ntoken = \"{GLASS}\"\n",
+        ring(&TOKENS).display()
+    );
+    let gateway = Gateway::configured(&text).await;
+    let (key, _) = gateway.key_with("viewer", Role::Viewer, None, KeyScope::default()).await;
+    let mut streams = Vec::new();
+    for credential in [TOKENS[0].1, TOKENS[1].1, GLASS, &key] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        let ask = format!("GET /events HTTP/1.1\r\nhost: a\r\n{}\r\n", bearer(credential));
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        assert_eq!(within("the head", read_answer_to(&mut stream, true)).await.status, 200);
+        streams.push(stream);
+    }
+    let flows = async |event: usize, streams: &mut [TcpStream]| {
+        tell.send(event).unwrap();
+        for stream in streams {
+            within("an event", stream.read_exact(&mut [0; 17])).await.unwrap();
+        }
+    };
+    let ends = async |mut stream: TcpStream| {
+        assert!(!matches!(within("the end", stream.read(&mut [0; 64])).await, Ok(1..)), "it flows on");
+    };
+    flows(1, &mut streams).await;
+    // What is in the ring is all that changes; the settings say the same as before.
+    ring(&TOKENS[..1]);
+    gateway.reload(&text).await.unwrap();
+    ends(streams.remove(1)).await;
+    flows(2, &mut streams).await;
+    assert_eq!(gateway.get("/data", &bearer(TOKENS[1].1)).await.status, 401);
+    // The same name with another value is another key.
+    ring(&[(TOKENS[0].0, TOKENS[1].1)]);
+    gateway.reload(&text).await.unwrap();
+    ends(streams.remove(0)).await;
+    flows(3, &mut streams).await;
+    // A ring that cannot be read takes nothing away.
+    std::fs::write(folder.path().join("ring.json"), "[").unwrap();
+    assert!(gateway.reload(&text).await.is_err());
+    flows(4, &mut streams).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

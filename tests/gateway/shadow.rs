@@ -6,8 +6,10 @@ use doorward::model::refused::{RefusedBy, Tally};
 use doorward::model::role::Role;
 use doorward::model::time::Timestamp;
 
+use crate::failure::{break_database, mend_database};
 use crate::support::gateway::bearer;
-use crate::support::{DEADLINE, Gateway, Upstream};
+use crate::support::process::Process;
+use crate::support::{DEADLINE, Gateway, Upstream, exchange, within};
 
 const ROUTES: &str = r#"
 [[routes]]
@@ -124,7 +126,7 @@ async fn a_graphql_body_that_is_too_large_to_be_read_still_passes_whole() {
             gateway.address,
             bearer(&viewer)
         );
-        let answer = crate::support::exchange(gateway.address, head + &sent).await;
+        let answer = exchange(gateway.address, head + &sent).await;
         assert_eq!(answer.status, 200, "{what}");
     }
     for request in upstream.requests() {
@@ -170,4 +172,121 @@ async fn an_answer_to_another_proxy_is_an_allow_where_rules_only_log() {
     assert_eq!(ask("/strict").await.status, 401);
     let counted = report(&gateway, 1).await;
     assert_eq!((counted[0].0.client.as_str(), counted[0].0.route.as_str()), ("192.0.2.7", "live"));
+}
+
+/// The access events of a process, once there are this many.
+async fn events(process: &Process, count: usize) -> Vec<serde_json::Value> {
+    within("the access events", async {
+        loop {
+            let said = process.said();
+            let all = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let events: Vec<_> = all.filter(|event| event["message"] == "request").collect();
+            if events.len() >= count {
+                return events;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_refused_is_logged_as_shadow() {
+    let upstream = Upstream::spawn().await;
+    let process = Process::serve_in_json(&upstream.url(), ROUTES);
+    let key = bearer(&process.system_key("grafana", Role::Viewer).await);
+    let requests = [
+        ("GET /a?q=1", "", "shadow", Some("sign-in-required"), 200),
+        ("POST /b", &*key, "shadow", Some("forbidden"), 200),
+        ("GET /c", "authorization: Bearer dw_s_wrong\r\n", "shadow", Some("invalid-key"), 200),
+        ("GET /d%2Fe", &*key, "shadow", Some("odd-path"), 200),
+        ("GET /f", &*key, "allow", None, 200),
+        ("GET /admin", &*key, "deny", None, 403),
+        ("GET /strict", "", "challenge", None, 401),
+    ];
+    for (line, headers, _, _, status) in requests {
+        let host = process.address;
+        let request = format!("{line} HTTP/1.1\r\nhost: {host}\r\n{headers}content-length: 0\r\n\r\n");
+        assert_eq!(exchange(host, request).await.status, status, "{line}");
+    }
+    let events = events(&process, requests.len()).await;
+    assert_eq!(events.len(), requests.len(), "{events:?}");
+    for (line, headers, decision, shadowed, status) in requests {
+        let (method, path) = line.split_once(' ').unwrap();
+        let path = path.split('?').next().unwrap();
+        let event =
+            events.iter().find(|event| event["http.path"] == path).unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(
+            (&event["http.method"], &event["decision"]),
+            (&method.into(), &decision.into()),
+            "{event}"
+        );
+        assert_eq!(event.get("shadowed").and_then(serde_json::Value::as_str), shadowed, "{event}");
+        assert_eq!(event["http.status"], status, "{event}");
+        assert_eq!(event["route.id"], if path == "/strict" { "strict" } else { "live" }, "{event}");
+        // Who would be refused is told all the same.
+        assert_eq!(event.get("subject.id").is_some(), headers == key, "{event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_down_requests_pass_as_nobody_where_rules_only_log_and_are_503_where_they_count() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!("metrics.listen = \"127.0.0.1:0\"\n{}", app(&upstream))).await;
+    gateway.user("vera", Role::Viewer).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+    let key = bearer(&gateway.system_key("grafana", Role::Viewer).await);
+    for credential in [&cookie, &key] {
+        assert_eq!(gateway.get("/data", credential).await.status, 200);
+        assert!(upstream.last().header("x-auth-subject").is_some());
+        assert_eq!(gateway.get("/strict", credential).await.status, 200);
+    }
+    let database = gateway.folder.path().join("doorward.db");
+    break_database(&database);
+    within("the end of trust", async {
+        while gateway.get("/strict", &key).await.status != 503 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let reached = upstream.count();
+    for credential in [&cookie, &key] {
+        let kept = gateway.get("/strict", credential).await;
+        assert_eq!((kept.status, kept.problem().as_deref()), (503, Some("unavailable")));
+        // Inside the logging route, a rule that is enforced is enforced.
+        assert_eq!(gateway.get("/admin", credential).await.status, 503);
+    }
+    assert_eq!(upstream.count(), reached);
+    for credential in [&cookie, &key] {
+        let forged = format!("{credential}x-auth-user: root\r\n");
+        assert_eq!(gateway.get("/data", &forged).await.status, 200);
+        let sent = upstream.last();
+        for told in ["x-auth-subject", "x-auth-user", "x-auth-role"] {
+            assert_eq!(sent.header(told), None, "it vouches for nobody:\n{}", sent.head);
+        }
+        assert!(!sent.head.contains("dw_s_") && !sent.head.contains("doorward="), "{}", sent.head);
+    }
+    assert_eq!(upstream.count(), reached + 2);
+    let metrics = exchange(
+        gateway.metrics_address().unwrap(),
+        "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+    )
+    .await
+    .text();
+    let shadowed = "doorward_requests_total{route=\"live\",decision=\"shadow_refused\",status=\"2xx\"} 2";
+    assert!(metrics.lines().any(|line| line == shadowed), "{metrics}");
+
+    mend_database(&database);
+    let counted = report(&gateway, 2).await;
+    for (by, _) in &counted {
+        let told = (by.route.as_str(), by.code.as_str(), by.credential.as_str(), by.rule.as_str());
+        assert_eq!(told, ("live", "unavailable", "nobody", "reads"), "{counted:?}");
+    }
+    within("the return", async {
+        while gateway.get("/strict", &key).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(upstream.last().header("x-auth-subject").is_some());
 }

@@ -1,20 +1,20 @@
-//! Bytes pass as they come: event streams, huge bodies, upgrades, HTTP/2 and gRPC.
+//! Bytes pass as they come: event streams, huge bodies, upgrades, HTTP/2.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use doorward::model::role::Role;
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use hyper::body::{Body, Frame};
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::credentials::ROUTES;
 use crate::support::gateway::bearer;
 use crate::support::hyper::{http2, hyper_upstream};
-use crate::support::patient::raw_upstream;
+use crate::support::patient::{patient, raw_upstream};
 use crate::support::raw::{read_answer, read_answer_to, read_head};
 use crate::support::{Gateway, Upstream, within};
 
@@ -57,6 +57,110 @@ async fn the_first_event_of_a_stream_arrives_at_once_and_silence_does_not_end_it
         }
         // Generous against a busy machine; a buffering proxy would wait for more bytes or the end, for ever.
         assert!(delays.iter().any(|delay| *delay < Duration::from_millis(50)), "{delays:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn multipart_mixed_passes_part_by_part_as_it_comes() {
+    const PART: &str = "--x\r\ncontent-type: application/json\r\n\r\n{\"hasNext\":true}\r\n";
+    let (more, mores) = tokio::sync::watch::channel(0_usize);
+    let upstream = raw_upstream(move |mut stream| {
+        let mut mores = mores.clone();
+        async move {
+            let head = read_head(&mut stream).await.unwrap();
+            let chunked = head.contains("/chunked");
+            let framing = if chunked { "transfer-encoding: chunked" } else { "connection: close" };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: multipart/mixed; boundary=\"x\"\r\n{framing}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for part in 1..=3 {
+                mores.wait_for(|wanted| *wanted >= part).await.unwrap();
+                let text = if chunked { format!("{:x}\r\n{PART}\r\n", PART.len()) } else { PART.to_owned() };
+                stream.write_all(text.as_bytes()).await.unwrap();
+            }
+            stream.write_all(if chunked { b"0\r\n\r\n" } else { b"" }).await.unwrap();
+            // A connection that is closed with bytes unread is broken off, not ended.
+            stream.shutdown().await.unwrap();
+            while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {}
+        }
+    })
+    .await;
+    let gateway = Gateway::spawn(&format!("http://{upstream}"), ROUTES).await;
+    let key = gateway.system_key("reader", Role::Member).await;
+    for path in ["/chunked", "/until-closed"] {
+        for (by, body) in
+            [("GET", Bytes::new()), ("POST", Bytes::from_static(b"{\"query\":\"{ a @defer }\"}"))]
+        {
+            more.send(0).unwrap();
+            let mut client = http2(gateway.address).await;
+            let request = Request::builder().method(by).uri(format!("http://app.example{path}"));
+            let request = request.header("authorization", format!("Bearer {key}"));
+            let request = request.header("accept", "multipart/mixed").body(Full::new(body)).unwrap();
+            let answer = within("the head", client.send_request(request)).await.unwrap();
+            assert_eq!(answer.headers()["content-type"], "multipart/mixed; boundary=\"x\"");
+            let mut body = answer.into_body();
+            for part in 1..=3 {
+                // The next is not sent before this one has arrived.
+                more.send(part).unwrap();
+                let mut arrived = Vec::new();
+                while arrived.len() < PART.len() {
+                    let frame = within("a part", body.frame()).await.expect("another part").unwrap();
+                    arrived.extend_from_slice(&frame.into_data().unwrap());
+                }
+                assert_eq!(arrived, PART.as_bytes(), "{by} {path} {part}");
+            }
+            let rest = within("the end", body.collect()).await.expect("a proper end").to_bytes();
+            assert!(rest.is_empty(), "{by} {path} {rest:?}");
+        }
+    }
+    assert_eq!(gateway.get("/chunked", "accept: multipart/mixed\r\n").await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_after_a_long_wait_comes_unbuffered() {
+    let (go, going) = tokio::sync::watch::channel(0_u32);
+    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = raw_upstream(move |mut stream| {
+        let (mut going, asked) = (going.clone(), asked.clone());
+        async move {
+            read_head(&mut stream).await;
+            asked.send(()).unwrap();
+            for (step, text) in
+                ["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", "one", "two", "end"].into_iter().enumerate()
+            {
+                going.wait_for(|told| *told > u32::try_from(step).unwrap()).await.unwrap();
+                stream.write_all(text.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let other = Upstream::spawn().await;
+    // Much longer than a connection may be idle, and than a client may take for its head.
+    let gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nkeep_alive = \"1s\"\nheader_timeout = \"1s\"\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"http://{upstream}\"\ntimeouts = {{ idle = \"1s\" }}\n\
+         [[upstreams]]\nname = \"other\"\nurl = \"{}\"\n[[routes]]\nupstream = \"other\"\npath = \"/public/other\"\n\
+         rules = [{{ allow = \"anyone\" }}]\n{ROUTES}",
+        other.url()
+    ))
+    .await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(b"GET /public/poll?timeout=30 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    within("the question", asks.recv()).await.unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2500) {
+        assert_eq!(gateway.get("/public/other/x", "").await.status, 200, "others are served meanwhile");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    go.send(1).unwrap();
+    let head = within("the head alone", read_answer_to(&mut client, true)).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("9")));
+    for (step, text) in [(2, "one"), (3, "two"), (4, "end")] {
+        go.send(step).unwrap();
+        let mut part = [0; 3];
+        within("a part", client.read_exact(&mut part)).await.unwrap();
+        assert_eq!(part, text.as_bytes());
     }
 }
 
@@ -133,113 +237,65 @@ async fn bodies_of_any_size_pass_both_ways_in_flat_memory() {
     assert!(growth < 16, "resident memory grew by {growth} MiB");
 }
 
-const GRPC_ROUTE: &str = r#"
-[[routes]]
-upstream = "app"
-path = "/"
-rules = [ { name = "calls", grpc = "test.Echo/*", allow = "agent" } ]
-"#;
-
-/// The same below a prefix, where the path takes the place of the method.
-const GRPC_ROUTE_BELOW: &str = r#"
-[[routes]]
-upstream = "app"
-path = "/app"
-strip_prefix = "/app"
-rules = [ { name = "calls", path = "/app/test.Echo", allow = "agent" } ]
-"#;
-
-/// A gRPC message frame.
-pub fn message(text: &str) -> Bytes {
-    let mut frame = vec![0];
-    frame.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
-    frame.extend_from_slice(text.as_bytes());
-    frame.into()
-}
-
-fn grpc_call(
-    path: &str,
-    key: Option<&str>,
-) -> Request<StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin + use<>>> {
-    let frames =
-        futures_util::stream::iter(vec![Ok(Frame::data(message("one"))), Ok(Frame::data(message("two")))]);
-    let mut request = Request::post(format!("http://app.example{path}"))
-        .version(Version::HTTP_2)
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    if let Some(key) = key {
-        request = request.header("authorization", format!("Bearer {key}"));
-    }
-    request.body(StreamBody::new(frames)).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn grpc_passes_with_its_trailers_and_is_refused_in_its_own_words() {
-    let upstream = hyper_upstream(|request| async move {
-        assert_eq!(request.version(), Version::HTTP_2);
-        assert_eq!(request.headers().get("te"), Some(&HeaderValue::from_static("trailers")));
-        assert_eq!(request.uri(), "http://app.example/test.Echo/Say");
-        assert!(request.headers().get("authorization").is_none());
-        let mut body = request.into_body();
-        let mut frames = Vec::new();
-        while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame.unwrap().into_data() {
-                frames.push(Ok(Frame::data(data)));
-            }
-        }
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        trailers.insert("grpc-message", HeaderValue::from_static("fine"));
-        frames.push(Ok(Frame::trailers(trailers)));
-        let mut response = Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed());
-        response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-        response
-    })
-    .await;
-    for (prefix, route) in [("", GRPC_ROUTE), ("/app", GRPC_ROUTE_BELOW)] {
-        let gateway = Gateway::spawn(&format!("h2c://{upstream}"), route).await;
-        let agent = gateway.system_key("agent", Role::Agent).await;
-        let viewer = gateway.system_key("viewer", Role::Viewer).await;
-        let mut client = http2(gateway.address).await;
-
-        let response = within(
-            "an answer",
-            client.send_request(grpc_call(&format!("{prefix}/test.Echo/Say"), Some(&agent))),
-        )
-        .await
-        .unwrap();
-        assert_eq!(response.status(), 200);
-        let collected = within("the body", response.into_body().collect()).await.unwrap();
-        assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
-        assert_eq!(collected.to_bytes(), [message("one"), message("two")].concat());
-
-        for (key, path, status) in [
-            (None, "/test.Echo/Say", "16"),
-            (Some("dw_s_nonsense"), "/test.Echo/Say", "16"),
-            (Some(viewer.as_str()), "/test.Echo/Say", "7"),
-            (Some(agent.as_str()), "/test.Other/Say", "7"),
-        ] {
-            let response =
-                within("a refusal", client.send_request(grpc_call(&format!("{prefix}{path}"), key)))
-                    .await
-                    .unwrap();
-            assert_eq!(response.status(), 200, "{path} {key:?}");
-            assert_eq!(response.headers()["grpc-status"], status, "{path}");
-            assert_eq!(response.headers()["content-type"], "application/grpc");
-            assert!(response.body().is_end_stream(), "trailers only");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn grpc_to_a_dead_upstream_is_unavailable() {
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let gateway = Gateway::spawn(&format!("h2c://{dead}"), GRPC_ROUTE).await;
-    let agent = gateway.system_key("agent", Role::Agent).await;
+async fn a_truncated_answer_is_a_stream_error_over_http2_and_never_complete() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     let mut client = http2(gateway.address).await;
-    let response =
-        within("an answer", client.send_request(grpc_call("/test.Echo/Say", Some(&agent)))).await.unwrap();
-    assert_eq!(response.headers()["grpc-status"], "14");
+    let half = "x".repeat(500);
+    for (answer, whole) in [
+        (format!("HTTP/1.1 200 OK\r\ncontent-length: 500\r\nconnection: close\r\n\r\n{half}"), true),
+        (format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{half}"), false),
+        (format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1f4\r\n{half}\r\n0\r\n\r\n"), true),
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1f4\r\n{half}\r\n"
+            ),
+            false,
+        ),
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3e8\r\n{half}"
+            ),
+            false,
+        ),
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1f4\r\n{half}\r\n0\r\nx: "
+            ),
+            false,
+        ),
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n1f4\r\n{half}\r\nzz\r\n"
+            ),
+            false,
+        ),
+    ] {
+        upstream.answers(answer.clone());
+        let request = Request::get("http://app.example/public/x").body(Empty::<Bytes>::new()).unwrap();
+        let response = within("the head", client.send_request(request)).await;
+        let got = match response {
+            Ok(response) if response.status() == 200 => {
+                within("the body or its end", response.into_body().collect())
+                    .await
+                    .map(|all| all.to_bytes().len())
+            }
+            Ok(response) => {
+                assert_eq!(response.status(), 502, "{answer:.80}");
+                continue;
+            }
+            Err(error) => Err(error),
+        };
+        match got {
+            Ok(length) => assert!(whole && length == 500, "{answer:.80} seemed complete with {length} bytes"),
+            Err(error) => assert!(!whole, "{answer:.80}: {error}"),
+        }
+    }
+    // The connection serves on: it was that stream alone.
+    upstream.answers(crate::support::upstream::OK);
+    let request = Request::get("http://app.example/public/x").body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(within("the head", client.send_request(request)).await.unwrap().status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -385,6 +441,28 @@ async fn a_slow_upload_is_not_cut_by_the_response_timeout_and_a_silent_upstream_
     assert_eq!((silent.status, silent.problem().as_deref()), (504, Some("upstream-timeout")));
     let patient = tokio::time::timeout(Duration::from_secs(3), gateway.get("/patient", ""));
     patient.await.expect_err("this route has a timeout of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_never_begins_ends_when_it_has_been_idle_and_not_before() {
+    let upstream = patient().await;
+    let settings = |idle: &str| {
+        let (url, timeouts) = (upstream.url(), format!("{{ response = \"1s\", idle = \"{idle}\" }}"));
+        format!("[[upstreams]]\nname = \"app\"\nurl = \"{url}\"\ntimeouts = {timeouts}\n{ROUTES}")
+    };
+    let events = "accept: text/event-stream\r\n";
+    let gateway = Gateway::configured(&settings("2s")).await;
+    let began = Instant::now();
+    let silent = gateway.get("/public/silent", events).await;
+    assert_eq!((silent.status, silent.problem().as_deref()), (504, Some("upstream-timeout")));
+    assert!(began.elapsed() >= Duration::from_secs(2), "the time for other answers is not theirs");
+    let grpc = "content-type: application/grpc\r\nte: trailers\r\ncontent-length: 0\r\n";
+    let silent = gateway.send("POST /public/test.Echo/Say", grpc).await;
+    assert_eq!((silent.status, silent.header("grpc-status")), (200, Some("14")), "{}", silent.head);
+
+    let gateway = Gateway::configured(&settings("0s")).await;
+    let asked = tokio::time::timeout(Duration::from_secs(3), gateway.get("/public/silent", events)).await;
+    assert!(asked.is_err(), "never");
 }
 
 #[tokio::test(flavor = "multi_thread")]

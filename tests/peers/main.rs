@@ -17,5 +17,6 @@ mod rollout;
 mod schema;
 mod sockets;
 mod signatures;
+mod slow_attacker;
 mod streamlit;
 mod support;

@@ -180,6 +180,41 @@ rules = [
 }
 
 #[test]
+fn enforce_log_and_off_are_warned_of_at_every_start() {
+    let settings = |general: &str, route: &str, rule: &str| {
+        format!(
+            "{general}\n[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n\
+             [[routes]]\nname = \"main\"\nupstream = \"a\"\n{route}\n\
+             rules = [{{ name = \"docs\", path = \"/docs\", allow = \"viewer\" {rule} }}, {{ allow = \"admin\" }}]\n\
+             [[routes]]\nname = \"other\"\nupstream = \"a\"\npath = \"/other\"\nenforce = \"on\""
+        )
+    };
+    let word = |level: &str| format!("enforce = \"{level}\"");
+    for (level, told) in [("log", "writes down what would be refused"), ("off", "nothing is protected")] {
+        for (general, route) in
+            [(word(level), String::new()), (String::new(), word(level)), (word("on"), word(level))]
+        {
+            let warnings = good(&settings(&general, &route, "")).warnings;
+            let [warning] = warnings.as_slice() else { panic!("one warning: {warnings:?}") };
+            assert!(
+                warning.starts_with("routes[0].enforce: route `main`") && warning.contains(told),
+                "{warning}"
+            );
+        }
+        let warnings = good(&settings("", "", &format!(", {}", word(level)))).warnings;
+        let [warning] = warnings.as_slice() else { panic!("one warning: {warnings:?}") };
+        assert!(warning.starts_with("routes[0]: rule `docs` of route `main`"), "{warning}");
+        assert!(warning.contains(&word(level)), "{warning}");
+        let warnings = good(&settings(&word(level), &word("on"), "")).warnings;
+        assert!(warnings.is_empty(), "the narrowest word counts: {warnings:?}");
+        let warnings = good(&settings("", &word(level), &format!(", {}", word("on")))).warnings;
+        assert_eq!(warnings.len(), 1, "a rule that is enforced does not make the others so: {warnings:?}");
+    }
+    let warnings = good(&settings("", &word("log"), &format!(", {}", word("off")))).warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
 fn what_is_unwise_is_a_warning() {
     for (text, part) in [
         ("public_url = \"https://a.example\"\n[server]\nlisten = [\"0.0.0.0:8080\"]", "without TLS"),

@@ -41,7 +41,7 @@ use self::servers::Upstream;
 use self::upgrade::Hold;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
-use crate::config::{BodyPace, ServerConfig, UpstreamProtocol};
+use crate::config::{BodyPace, RouteTimeouts, ServerConfig, UpstreamProtocol};
 use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
@@ -260,12 +260,9 @@ impl Proxy {
             sent: sent.clone(),
             host,
         };
-        let wait = Wait {
-            exchange: &exchange,
-            response: permit.route().timeouts.response,
-            idle: permit.route().timeouts.idle,
-            unlimited: expects_stream(&parts.headers, standing.target().kind()),
-        };
+        let RouteTimeouts { response, idle } = permit.route().timeouts;
+        let streams = expects_stream(&parts.headers, standing.target().kind());
+        let wait = Wait { exchange: &exchange, response: if streams { idle } else { response }, idle };
         let request = sending::outgoing(parts, body, upstream, sent)?;
         let (response, lease) = sending::send(upstream, lease, request, &wait).await?;
         let upgraded = client_upgrade.filter(|_| upgrade.is_some());

@@ -134,7 +134,6 @@ pub(super) struct Wait<'e> {
     pub(super) exchange: &'e Rc<Exchange>,
     pub(super) response: Duration,
     pub(super) idle: Duration,
-    pub(super) unlimited: bool,
 }
 
 impl Wait<'_> {
@@ -148,7 +147,7 @@ impl Wait<'_> {
             } else {
                 (self.idle, ForwardError::ClientStalled)
             };
-            if limit.is_zero() || (self.unlimited && self.exchange.is_sent()) {
+            if limit.is_zero() {
                 return Ok(head.await);
             }
             let last = self.exchange.moved_at();
@@ -165,7 +164,7 @@ impl Wait<'_> {
     }
 }
 
-/// gRPC and event streams may be silent for long before their first byte.
+/// gRPC and event streams may be silent before their first byte for as long as within them.
 pub(super) fn expects_stream(headers: &HeaderMap, kind: RequestKind) -> bool {
     kind == RequestKind::Grpc
         || single(headers, &ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"))

@@ -29,21 +29,11 @@ struct Blocks {
     past: Snapshot,
 }
 
-impl Registry {
-    /// Counters for one thread, for routes and upstreams by their place in the configuration.
-    pub fn worker(&self, routes: &[String], upstreams: &[String]) -> Rc<WorkerMetrics> {
-        let block = Arc::new(Block::new(routes, upstreams));
-        let mut blocks = self.lock();
-        blocks.current.push(Arc::clone(&block));
-        Rc::new(WorkerMetrics { block })
-    }
-
-    /// The sums of now.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut blocks = self.lock();
-        let Blocks { current, past } = &mut *blocks;
+impl Blocks {
+    /// Keeps only the sums of those that nobody writes to any more.
+    fn retire(&mut self) {
+        let Self { current, past } = self;
         current.retain(|block| {
-            // Nobody writes to it any more.
             let over = Arc::strong_count(block) == 1;
             if over {
                 // What it wrote last is to be seen: it let go of the block after that.
@@ -52,8 +42,26 @@ impl Registry {
             }
             !over
         });
-        let mut sums = past.clone();
-        for block in current {
+    }
+}
+
+impl Registry {
+    /// Counters for one thread, for routes and upstreams by their place in the configuration.
+    pub fn worker(&self, routes: &[String], upstreams: &[String]) -> Rc<WorkerMetrics> {
+        let block = Arc::new(Block::new(routes, upstreams));
+        let mut blocks = self.lock();
+        // Each configuration brings others, and nobody may ever ask for the sums.
+        blocks.retire();
+        blocks.current.push(Arc::clone(&block));
+        Rc::new(WorkerMetrics { block })
+    }
+
+    /// The sums of now.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut blocks = self.lock();
+        blocks.retire();
+        let mut sums = blocks.past.clone();
+        for block in &blocks.current {
             block.add_to(&mut sums);
         }
         sums
@@ -211,6 +219,18 @@ mod tests {
         let sums = registry.snapshot();
         let of = |route: &str| sums.requests[&(route.to_owned(), "allow", "2xx")];
         assert_eq!((of("a"), of("b")), (1, 2));
+    }
+
+    #[test]
+    fn counters_of_former_configurations_do_not_pile_up_where_nobody_reads_them() {
+        let registry = Registry::default();
+        let lasting = registry.worker(&names(&["a"]), &[]);
+        for _ in 0..100 {
+            registry.worker(&names(&["a"]), &[]).served(&served(Some(0), 200));
+        }
+        lasting.served(&served(Some(0), 200));
+        assert_eq!(registry.lock().current.len(), 2, "who still counts, and the last");
+        assert_eq!(registry.snapshot().requests[&("a".to_owned(), "allow", "2xx")], 101, "none is lost");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::model::time::Timestamp;
 
+/// Between two orders that succeeded at least this long passes, unless certificates live too short for that.
+const BETWEEN_ORDERS: Duration = Duration::from_hours(1);
+
 /// Why a key and chain cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
@@ -58,6 +61,16 @@ impl Issued {
         let life = self.not_after.since(self.not_before);
         let early = (life / 30).mul_f64(chance.clamp(0.0, 1.0));
         self.not_before.after((life * 2 / 3).saturating_sub(early))
+    }
+
+    /// How long no other is ordered though this one, which has just come, is due: another one would be due as
+    /// well, for ever. The clock is ahead, or its life began long ago. `None` where it is not due so soon, or will
+    /// be by right because it lives short.
+    pub(super) fn pause(&self, now: Timestamp, chance: f64) -> Option<Duration> {
+        let left = self.renew_at(chance).since(now);
+        let lives_short = self.renew_at(1.0).since(self.not_before) < BETWEEN_ORDERS;
+        let too_soon = left.is_zero() || (left < BETWEEN_ORDERS && !lives_short);
+        too_soon.then_some(BETWEEN_ORDERS)
     }
 }
 
@@ -109,6 +122,28 @@ mod tests {
         assert_eq!(issued.not_after, Timestamp(1_900_000_000 + 90 * day));
         assert_eq!(issued.renew_at(0.0), Timestamp(1_900_000_000 + 60 * day));
         assert_eq!(issued.renew_at(1.0), Timestamp(1_900_000_000 + 57 * day));
+    }
+
+    #[test]
+    fn a_certificate_that_is_due_as_it_comes_is_not_followed_by_another_at_once() {
+        let hour = Duration::from_hours(1);
+        let began = Timestamp(1_900_000_000);
+        let long = Issued::read(&pem(90)).unwrap();
+        let days = |days: u64| began.after(hour * 24 * u32::try_from(days).unwrap());
+        assert_eq!(long.pause(began, 0.0), None);
+        assert_eq!(long.pause(days(59), 0.0), None, "due tomorrow");
+        for now in [days(60), days(80), days(91), Timestamp(days(60).0 - 1)] {
+            assert_eq!(
+                long.pause(now, 0.0),
+                Some(hour),
+                "a clock that is ahead, or a life that began long ago"
+            );
+        }
+        let mut short = Issued { not_after: Timestamp(began.0 + 60), ..long };
+        assert_eq!(short.pause(began, 0.0), None, "due in forty seconds by right");
+        assert_eq!(short.pause(Timestamp(began.0 + 40), 0.0), Some(hour));
+        short.not_after = began;
+        assert_eq!(short.pause(began, 0.0), Some(hour), "no life at all");
     }
 
     #[test]

@@ -142,8 +142,20 @@ impl Acme {
                         "a new certificate is in use"
                     );
                     self.held.put(Arc::clone(&issued.key));
-                    self.current = Some(issued);
                     failures = 0;
+                    let now = self.clock.now();
+                    let pause = issued.pause(now, chance);
+                    let until = self.current.insert(issued).not_after;
+                    if let Some(pause) = pause {
+                        tracing::error!(
+                            now = now.rfc3339(),
+                            certificate.until = until.rfc3339(),
+                            retry_in_seconds = pause.as_secs(),
+                            "the new certificate is to be renewed already: set the clock, or have the authority \
+                             issue certificates that live longer"
+                        );
+                        tokio::time::sleep(pause).await;
+                    }
                 }
                 Err(error) => {
                     failures += 1;

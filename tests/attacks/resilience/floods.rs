@@ -12,8 +12,8 @@ use crate::support::http2::{
     WINDOW_UPDATE, block, fields, frame,
 };
 use crate::support::process::Process;
-use crate::support::raw::{exchange, read_answer, statuses, until_closed};
-use crate::support::{Gateway, Upstream, within};
+use crate::support::raw::{exchange, statuses, until_closed};
+use crate::support::{Upstream, within};
 
 /// What an attack may cost at most.
 const MOST_GROWTH: u64 = 16 << 20;
@@ -284,33 +284,4 @@ async fn trailers_are_bounded() {
     target.stands("trailers").await;
     let answer = exchange(target.address(), format!("{head}x: y\r\n\r\n")).await;
     assert_eq!(answer.status, 200);
-}
-
-/// D08: more connections than anybody may have.
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_limits_are_closed_and_room_comes_back() {
-    let upstream = Upstream::spawn().await;
-    let request = "GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n";
-    for limit in ["connections_per_client = 3", "connections_per_client = 3\nserver.limits.connections = 3"] {
-        let gateway = Gateway::configured(&format!(
-            "server.limits.{limit}\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
-            upstream.url()
-        ))
-        .await;
-        let mut held = Vec::new();
-        for _ in 0..3 {
-            let mut client = TcpStream::connect(gateway.address).await.unwrap();
-            client.write_all(request.as_bytes()).await.unwrap();
-            assert_eq!(read_answer(&mut client).await.status, 200);
-            held.push(client);
-        }
-        assert_eq!(until_closed(gateway.address, request).await, "", "{limit}");
-        held.pop();
-        within("room", async {
-            while exchange(gateway.address, request).await.status != 200 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
-    }
 }

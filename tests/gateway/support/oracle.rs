@@ -12,6 +12,9 @@ const CLAIMS: &[&str] = &[
     "gap_auth",
     "x_auth_user",
     "x_auth_subject",
+    "x_auth_issuer",
+    "x_auth_is_admin",
+    "x_allow_delegation",
     "x_auth_name",
     "x_auth_email",
     "x_auth_groups",
@@ -69,11 +72,17 @@ pub struct Watch<'w> {
     upstream: &'w Upstream,
     seen: usize,
     begun: usize,
+    nobody: Claims<'w>,
 }
 
 impl<'w> Watch<'w> {
     pub fn begin(gateway: &'w Gateway, upstream: &'w Upstream) -> Self {
-        Self { gateway, upstream, seen: upstream.count(), begun: upstream.begun() }
+        Self { gateway, upstream, seen: upstream.count(), begun: upstream.begun(), nobody: &[] }
+    }
+
+    /// What the upstream must be told of nobody, where that is not nothing.
+    pub fn telling_of_nobody(self, nobody: Claims<'w>) -> Self {
+        Self { nobody, ..self }
     }
 
     /// Not a byte reached the upstream.
@@ -102,7 +111,7 @@ impl<'w> Watch<'w> {
         assert_eq!((answer.status, answer.text().as_str()), (200, "ok"), "{attack}: {}", answer.head);
         let last = self.upstream.last();
         assert_eq!(last.line(), "GET /public/alive", "{attack}");
-        check_claims(attack, &last, &[]);
+        check_claims(attack, &last, self.nobody);
     }
 }
 

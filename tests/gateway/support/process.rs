@@ -30,8 +30,12 @@ enum Start<'s> {
     Inherited(&'s TcpListener, &'s str),
     /// No file grows beyond so many kibibytes.
     FullDisk(u32),
+    /// So many descriptors may be open.
+    Descriptors(u32),
     /// Telling everything it ever tells.
     Talkative,
+    /// Telling it in JSON.
+    Json,
 }
 
 /// A running `doorward serve`; killed when dropped.
@@ -52,6 +56,11 @@ impl Process {
     /// At the most talkative level of its log.
     pub fn serve_talkative(upstream: &str, routes: &str) -> Self {
         Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Talkative)
+    }
+
+    /// Its log in JSON.
+    pub fn serve_in_json(upstream: &str, routes: &str) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Json)
     }
 
     /// As a service manager starts it: with a listening socket under a name.
@@ -80,6 +89,11 @@ impl Process {
         Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::FullDisk(kibibytes))
     }
 
+    /// Where no more than `most` descriptors may be open.
+    pub fn serve_with_descriptors(upstream: &str, routes: &str, most: u32) -> Self {
+        Self::run(tempfile::tempdir().unwrap(), upstream, routes, Start::Descriptors(most))
+    }
+
     /// Ends the process without warning and starts another over the same folder.
     pub fn restart(mut self, upstream: &str, routes: &str) -> Self {
         self.kill();
@@ -95,15 +109,16 @@ impl Process {
             _ => "127.0.0.1:0".to_owned(),
         };
         let level = if matches!(start, Start::Talkative) { "log.level = \"trace\"\n" } else { "" };
+        let format = if matches!(start, Start::Json) { "json" } else { "text" };
         let text = format!(
             "public_url = \"http://localhost\"\nserver.listen = [\"{listen}\"]\nserver.workers = 2\n\
-             store.url = \"sqlite:{}\"\nlog.format = \"text\"\n{level}[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}",
+             store.url = \"sqlite:{}\"\nlog.format = \"{format}\"\n{level}[[upstreams]]\nname = \"app\"\nurl = \"{upstream}\"\n{routes}",
             database.display()
         );
         std::fs::write(&file, text).unwrap();
         let binary = env!("CARGO_BIN_EXE_doorward");
         let mut command = match start {
-            Start::Plain | Start::Talkative => Command::new(binary),
+            Start::Plain | Start::Talkative | Start::Json => Command::new(binary),
             Start::Inherited(socket, name) => {
                 // The shell's id is the gateway's, since it becomes the gateway.
                 let mut shell = Command::new("bash");
@@ -116,6 +131,12 @@ impl Process {
                 // Without the trap the first write too far would end the process, as no full disk does.
                 let mut shell = Command::new("bash");
                 let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, binary]);
+                shell
+            }
+            Start::Descriptors(most) => {
+                let mut shell = Command::new("bash");
+                let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &script, binary]);
                 shell
             }
@@ -144,8 +165,10 @@ impl Process {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
             let line = lines.next().expect("the gateway says where it listens").unwrap();
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.trim().parse().unwrap();
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                // In JSON, more follows.
+                let address = rest.split(['"', ' ']).next().unwrap_or_default();
+                break address.parse().unwrap();
             }
         };
         // What it says from now on must not fill a pipe.

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use fantoccini::Locator;
 use fantoccini::key::Key;
 use http::Method;
 use tokio::sync::OnceCell;
@@ -104,26 +105,21 @@ async fn cell_of_a_member_runs_in_the_browser() {
 
     // The first card makes a notebook, whose kernel is spoken to over a WebSocket.
     browser.find(".jp-LauncherCard[data-category=Notebook]").await.click().await.unwrap();
-    let cell = browser.find(".jp-Notebook .jp-CodeCell .cm-content").await;
     browser.see("Python 3 (ipykernel) | Idle").await;
-    cell.click().await.unwrap();
-    let keys = ["print(6 * 7)", &String::from(char::from(Key::Shift)), &String::from(char::from(Key::Enter))];
-    cell.send_keys(&keys.concat()).await.unwrap();
-    let output = browser.find(".jp-OutputArea-output pre").await;
-    assert_eq!(output.text().await.unwrap().trim(), "42");
+    let [control, shift, enter, release] =
+        [Key::Control, Key::Shift, Key::Enter, Key::Null].map(|key| String::from(char::from(key)));
+    let keys = [&control, "a", &release, "print(6 * 7)", &shift, &enter].concat();
+    // A new notebook draws its cell again while it settles; what was typed too early is typed once more.
+    let output = wait_for("output of the cell", PATIENCE, async || {
+        let cell = browser.client.find(Locator::Css(".jp-Notebook .jp-CodeCell .cm-content")).await.ok()?;
+        cell.click().await.ok()?;
+        cell.send_keys(&keys).await.ok()?;
+        let output = Locator::Css(".jp-OutputArea-output pre");
+        browser.client.wait().at_most(PATIENCE / 5).for_element(output).await.ok()?.text().await.ok()
+    })
+    .await;
+    assert_eq!(output.trim(), "42");
     assert_eq!(refused(&browser).await, Vec::<String>::new());
-    browser.close().await;
-}
-
-#[tokio::test]
-async fn page_of_jupyter_is_refused_to_a_viewer_in_the_browser() {
-    let app = jupyter().await;
-    let gateway = gateway("jupyter", &app.address, "").await;
-    gateway.user("vera", "viewer");
-    let browser = signed_in(&gateway, "/lab", "vera").await;
-    browser.see("vera").await;
-    assert!(browser.client.find(fantoccini::Locator::Css("#jupyter-config-data")).await.is_err());
-    assert_eq!(browser.get(&gateway, "/lab").await.refusal(), Some(403));
     browser.close().await;
 }
 
@@ -170,5 +166,14 @@ async fn jupyter_on_a_socket_keeps_its_own_token() {
     assert!(wrong.status == 403 && wrong.refusal().is_none(), "Jupyter's own answer: {wrong:?}");
     assert!(kernels(&member, "").await.refusal().is_none(), "Jupyter's own answer");
     assert_eq!(kernels(&viewer, token).await.refusal(), Some(403));
+
+    // People say it to Jupyter's page once, which gives them a cookie.
+    let page = "/lab?token=a-token-of-jupyter";
+    let page = gateway.post(Method::GET, page, "", &[("x-api-key", &member)], "").await;
+    let cookie = |header: &http::HeaderValue| header.to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookies: Vec<String> = page.headers.get_all("set-cookie").iter().map(cookie).collect();
+    let headers = [("x-api-key", member.as_str()), ("cookie", &cookies.join("; "))];
+    let with_cookie = gateway.post(Method::GET, "/api/kernels", "", &headers, "").await;
+    assert_eq!(with_cookie.status, 200, "{with_cookie:?}");
     drop(process);
 }

@@ -36,6 +36,7 @@ while True:
         continue
     if message["msg_type"] == "stream":
         print("printed", message["content"]["text"].strip())
-    if message["msg_type"] == "execute_reply":
+    # What a cell prints comes before this; the reply comes by another channel, in its own time.
+    if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
         break
 stream.close()

@@ -27,6 +27,7 @@ async fn mlflow() -> &'static App {
             serve.arg("--backend-store-uri").arg(format!("sqlite:///{}/mlflow.db", folder.path().display()));
             serve.arg("--artifacts-destination").arg(folder.path().join("artifacts"));
             serve.env("HOME", folder.path()).env("MLFLOW_DISABLE_TELEMETRY", "true");
+            serve.env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"); // seven processes more
             let process = Process::start("mlflow", folder.path(), &serve);
             let process = process.ready(&format!("http://127.0.0.1:{port}/health"), START).await;
             App { address: format!("127.0.0.1:{port}"), folder, _process: process }

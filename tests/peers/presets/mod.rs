@@ -1,8 +1,10 @@
 //! Presets by name, and nothing else, in front of the applications they are for. Phoenix has `phoenix.rs`, which runs on
-//! its preset.
+//! its preset. Of Pyroscope and Micromegas there are only the clients to be had; a stand-in is the server.
 
 mod jupyter;
+mod micromegas;
 mod mlflow;
+mod pyroscope;
 mod streamlit;
 
 use std::process::{Command, Output};
@@ -22,8 +24,9 @@ struct App {
     _process: Process,
 }
 
-/// A gateway whose whole configuration is this; `more` is added to the route.
+/// A gateway whose whole configuration is this; `address` may have a scheme, `more` is added to the route.
 async fn gateway(preset: &str, address: &str, more: &str) -> Gateway {
+    let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     Gateway::start(&format!(
         r#"
         public_url = "http://{NAME}"
@@ -32,7 +35,7 @@ async fn gateway(preset: &str, address: &str, more: &str) -> Gateway {
 
         [[upstreams]]
         name = "{preset}"
-        url = "http://{address}"
+        url = "{url}"
 
         [[routes]]
         upstream = "{preset}"

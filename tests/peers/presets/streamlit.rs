@@ -13,7 +13,6 @@ async fn streamlit_works_for_a_viewer_at_the_root_and_below_a_path() {
     for (base, options, route) in [
         ("", &[][..], ""),
         ("/apps/count", &["--server.baseUrlPath", "apps/count"], "path = \"/apps/count\""),
-        ("/apps/count", &[], "path = \"/apps/count\"\nstrip_prefix = \"/apps/count\""),
     ] {
         let app = Streamlit::start_with(options).await;
         let gateway = gateway("streamlit", &app.address, route).await;
