@@ -96,13 +96,15 @@ impl Place {
     fn begin(mut command: Command) -> Gateway {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let said = Said::listen(child.stderr.take().unwrap());
-        let line = said.wait_for("listening on ");
+        // From here on it ends with the test, also if it never says where it listens.
+        let mut gateway = Gateway { child, said, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let line = gateway.said.wait_for("listening on ");
         let address = line.split("listening on ").nth(1).unwrap();
         let end =
             address.find(|c: char| c != ':' && c != '.' && !c.is_ascii_digit()).unwrap_or(address.len());
-        let address = address[..end].parse().unwrap();
-        said.wait_for("ready: ");
-        Gateway { child, said, address }
+        gateway.address = address[..end].parse().unwrap();
+        gateway.said.wait_for("ready: ");
+        gateway
     }
 }
 

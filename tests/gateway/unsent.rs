@@ -9,7 +9,7 @@ use doorward::service::api_keys::NewKey;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::credentials;
+use crate::credentials::ROUTES as PLAIN_ROUTES;
 use crate::support::gateway::bearer;
 use crate::support::oracle::check_claims;
 use crate::support::raw::{read_answer, read_head};
@@ -185,7 +185,7 @@ async fn a_token_that_the_settings_lost_while_a_body_was_read_opens_nothing() {
 }
 
 /// A gateway whose upstream can be connected to only once the way is free.
-async fn behind_a_closed_way(enforce: &str) -> (Gateway, Relay, crate::tls::Heard) {
+async fn behind_a_closed_way(routes: &str) -> (Gateway, Relay, crate::tls::Heard) {
     install_provider();
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
@@ -196,10 +196,9 @@ async fn behind_a_closed_way(enforce: &str) -> (Gateway, Relay, crate::tls::Hear
     relay.hold();
     let gateway = Gateway::configured(&format!(
         "[[upstreams]]\nname = \"app\"\nurl = \"https://localhost:{}\"\ntls = {{ ca = \"{}/ca.crt\" }}\n\
-         timeouts.connect = \"20s\"\n{}",
+         timeouts.connect = \"20s\"\n{routes}",
         relay.address.port(),
         folder.path().display(),
-        credentials::ROUTES.replace("path = \"/\"\n", &format!("path = \"/\"\nenforce = \"{enforce}\"\n")),
     ))
     .await;
     (gateway, relay, heard)
@@ -229,7 +228,7 @@ fn one(heard: &crate::tls::Heard) -> crate::support::upstream::Recorded {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changes_while_an_upstream_is_connected_to_is_what_it_is_told() {
-    let (gateway, relay, heard) = behind_a_closed_way("on").await;
+    let (gateway, relay, heard) = behind_a_closed_way(PLAIN_ROUTES).await;
     let user = gateway.user("mel", Role::Member).await;
     let (key, _) = gateway.key_with("k", Role::Member, Some(user.clone()), KeyScope::default()).await;
     let lowered = Box::pin(async { gateway.accounts.set_role(&user, Role::Viewer).await.unwrap() });
@@ -242,15 +241,27 @@ async fn what_changes_while_an_upstream_is_connected_to_is_what_it_is_told() {
     ];
     check_claims("a lowered role", &one(&heard), &told);
 
-    let (gateway, relay, heard) = behind_a_closed_way("log").await;
+    let (gateway, relay, heard) =
+        behind_a_closed_way(&PLAIN_ROUTES.replace("path = \"/\"\n", "path = \"/\"\nenforce = \"log\"\n"))
+            .await;
     let (key, id) = gateway.key_with("k", Role::Viewer, None, KeyScope::default()).await;
     let revoked = Box::pin(async { assert!(gateway.keys.revoke(&id, "test").await.unwrap()) });
     assert_eq!(asked_while(&gateway, &relay, &key, revoked).await.status, 200, "rules that only log");
     check_claims("a revoked key that is let pass", &one(&heard), &[]);
 
-    let (gateway, relay, heard) = behind_a_closed_way("on").await;
+    let (gateway, relay, heard) = behind_a_closed_way(PLAIN_ROUTES).await;
     let (key, id) = gateway.key_with("k", Role::Viewer, None, KeyScope::default()).await;
     let revoked = Box::pin(async { assert!(gateway.keys.revoke(&id, "test").await.unwrap()) });
     assert_eq!(asked_while(&gateway, &relay, &key, revoked).await.status, 401);
     assert!(heard.lock().unwrap().concat().is_empty(), "nothing is sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_a_right_that_was_lost_before_nothing_is_connected_to() {
+    let (gateway, relay, heard) = behind_a_closed_way(ROUTES).await;
+    let (key, id) = gateway.key_with("k", Role::Member, None, KeyScope::default()).await;
+    let unread = Unread::begin(&gateway, &bearer(&key), CHANGE).await;
+    gateway.keys.revoke(&id, "test").await.unwrap();
+    assert_eq!(unread.end().await.status, 401, "at once, though the upstream cannot be connected to");
+    assert_eq!((relay.heard(), heard.lock().unwrap().len()), (0, 0));
 }

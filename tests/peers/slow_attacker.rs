@@ -22,7 +22,7 @@ const PIECE: &[u8] = &[b'x'; 4096];
 const MOST_GROWTH: u64 = CONNECTIONS << 20;
 /// All limits of the gateway that gives up, in seconds; less than the attack takes.
 const IMPATIENT: u64 = 2;
-const ATTACK: u64 = 12;
+const ATTACK: u64 = 15;
 
 /// Heads that never end (`-H`): a line each second.
 #[tokio::test]
@@ -49,7 +49,9 @@ async fn slow_readers_are_given_up_and_everybody_else_is_served() {
     let attack = ["-X", "-w", "512", "-y", "1024", "-n", "5", "-z", "32"];
     let (given_up, waited_for) =
         tokio::join!(attacked(IMPATIENT, &attack, "/large"), attacked(60, &attack, "/large"));
-    assert!(given_up.ended_early, "{given_up:?}");
+    assert!(given_up.most_open > CONNECTIONS / 10, "no attack: {given_up:?}");
+    // Its probe, by which it sees whether others are served, is a connection too.
+    assert!(given_up.left_open < CONNECTIONS / 20, "{given_up:?}");
     assert_eq!(given_up.available, "YES", "{given_up:?}");
     waited_for.goes_on();
 }
@@ -59,8 +61,8 @@ async fn slow_readers_are_given_up_and_everybody_else_is_served() {
 struct Outcome {
     /// Most connections that the gateway held at once.
     most_open: u64,
-    /// Whether the gateway held none any more while the attack went on.
-    ended_early: bool,
+    /// How many it held shortly before the attack's end.
+    left_open: u64,
     /// What the attacker says at its end.
     connected: u64,
     available: String,
@@ -70,14 +72,14 @@ struct Outcome {
 impl Outcome {
     /// The attacker found itself without a connection before its time was over.
     fn is_noticed(&self) {
-        assert!(self.most_open > CONNECTIONS / 2, "no attack: {self:?}");
+        assert!(self.most_open > CONNECTIONS / 10, "no attack: {self:?}");
         assert_eq!(self.exit, "No open connections left", "{self:?}");
         assert_eq!(self.available, "YES", "{self:?}");
     }
 
     /// The attacker kept what it had until its time was over.
     fn goes_on(&self) {
-        assert!(!self.ended_early, "{self:?}");
+        assert!(self.left_open >= CONNECTIONS, "{self:?}");
         assert_eq!((self.exit.as_str(), self.connected), ("Hit test time limit", CONNECTIONS), "{self:?}");
     }
 }
@@ -106,9 +108,10 @@ async fn attacked(limit: u64, attack: &[&str], path: &str) -> Outcome {
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|e| panic!("slowhttptest does not start ({e}): run tests/run.sh once"));
+    let began = Instant::now();
     let attacking = attacker.wait_with_output();
     let mut attacking = std::pin::pin!(attacking);
-    let (mut most_open, mut ended_early, mut served) = (0, false, 0);
+    let (mut most_open, mut left_open, mut served) = (0, 0, 0);
     let output = loop {
         tokio::select! {
             output = &mut attacking => break output.unwrap(),
@@ -120,9 +123,12 @@ async fn attacked(limit: u64, attack: &[&str], path: &str) -> Outcome {
         served += 1;
         let open = figure(&metrics, "doorward_connections_open").await;
         most_open = most_open.max(open);
-        ended_early |= most_open > CONNECTIONS / 2 && open == 0;
+        // Not so late that it is the attacker who ends them.
+        if began.elapsed() < Duration::from_secs(ATTACK - 2) {
+            left_open = open;
+        }
     };
-    assert!(served > 5, "{served} others were served");
+    assert!(served > 2, "{served} others were served");
     wait_for("end of all connections", PATIENCE, async || {
         (figure(&metrics, "doorward_connections_open").await == 0).then_some(())
     })
@@ -132,7 +138,7 @@ async fn attacked(limit: u64, attack: &[&str], path: &str) -> Outcome {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let outcome = Outcome {
         most_open,
-        ended_early,
+        left_open,
         connected: last(&said, "connected:").parse().unwrap(),
         available: last(&said, "service available:"),
         exit: last(&said, "Exit status:"),

@@ -244,8 +244,9 @@ impl Proxy {
         if upgrade.is_some() && upstream.protocol == UpstreamProtocol::Http2 {
             return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()).into());
         }
-        let lease = upstream.lease().await?;
         // Whatever was waited for, the request goes out as what its caller is now, or not at all.
+        exchange.confirm(trail).await?;
+        let lease = upstream.lease().await?;
         exchange.confirm(trail).await?;
         let caller = standing.identity();
         let caller = caller.as_deref();

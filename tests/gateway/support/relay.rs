@@ -45,10 +45,15 @@ impl Relay {
         self.held.send_replace(false);
     }
 
+    /// How many bytes clients have sent.
+    pub fn heard(&self) -> usize {
+        self.came.load(Ordering::SeqCst)
+    }
+
     /// Waits until a client has said something.
     pub async fn hears_something(&self) {
         within("a word of a client", async {
-            while self.came.load(Ordering::SeqCst) == 0 {
+            while self.heard() == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
