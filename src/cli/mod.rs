@@ -85,7 +85,7 @@ enum Command {
     #[command(after_help = "Example:
   doorward test --config /etc/doorward.toml")]
     Test(Overrides),
-    /// List what would be refused where `enforce = \"log\"` lets it through
+    /// List what would be refused where it is only logged (`enforce`)
     #[command(after_help = "Examples:
   doorward refused
   doorward refused --since 1h --route phoenix

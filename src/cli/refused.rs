@@ -37,7 +37,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     let services = Services::open(common).await?;
     if arguments.clear {
         let forgotten = services.refused.clear().await?;
-        return output.show(&json!({ "forgotten": forgotten }), &format!("{forgotten} entries forgotten"));
+        return output.show(&json!({ "forgotten": forgotten }), &format!("{forgotten} forgotten"));
     }
     let since = arguments.since.map_or(Timestamp(0), |span| {
         let span = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);

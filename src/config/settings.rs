@@ -299,8 +299,9 @@ section! {
         timeouts: Timeouts = "{}", r#"{ response = "5m" }"#;
         /// Names of the headers that tell the server who is calling: `X-Auth-*` (`standard`),
         /// `X-Forwarded-User` and its family (`oauth2-proxy`), `Remote-*` (`authelia`), `X-WEBAUTH-*`
-        /// (`grafana`), `X-Auth-Subject` and what else Micromegas takes for checked (`micromegas`), or none
-        /// at all.
+        /// (`grafana`), `X-authentik-*` (`authentik`), `X-Vouch-User` (`vouch`), `X-Forwarded-User` alone
+        /// (`traefik-forward-auth`), `X-Auth-Subject` and what else Micromegas takes for checked
+        /// (`micromegas`), or none at all.
         headers: HeaderPreset = r#""standard""#, r#""grafana""#;
         /// Further headers, each with a template of its value: text with `{subject}`, `{user}`, `{name}`,
         /// `{email}`, `{groups}` (with commas; `{groups:|}` with another mark), `{group:0}` (the first by name),

@@ -209,7 +209,7 @@ pub enum QuestionError {
     #[error("the kind of a request is plain, websocket or grpc")]
     Kind,
     /// The target would be refused whoever asks.
-    #[error("such a request is refused whoever makes it: {0}")]
+    #[error("is refused whoever makes it: {0}")]
     Target(#[from] crate::model::target::TargetError),
 }
 
