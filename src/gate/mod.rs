@@ -207,6 +207,8 @@ pub(crate) fn scope_patterns(paths: &[String]) -> Vec<PathPattern> {
 }
 
 #[cfg(test)]
+mod agreement_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

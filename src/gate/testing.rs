@@ -4,17 +4,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::authenticator::{AuthenticatorParts, Resolver};
-use crate::config::{SameSite, SessionConfig};
+use super::Gate;
+use super::authenticator::{Authenticator, AuthenticatorParts, Resolver};
+use crate::config::{Config, SameSite, SessionConfig};
 use crate::model::api_key::KeyScope;
+use crate::model::jwt::RotatingKeys;
 use crate::model::metrics::{Registry, WorkerMetrics};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, ManualClock, Timestamp};
-use crate::model::token::MasterKey;
+use crate::model::token::{KeyText, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::{Accounts, NewUser};
 use crate::service::api_keys::{ApiKeys, NewKey};
@@ -22,17 +25,25 @@ use crate::service::audit::Audit;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
+use crate::service::subjects::Subjects;
 use crate::service::touches::{self, Touches};
 use crate::store::Store;
 
 pub(in crate::gate) struct World {
     pub(in crate::gate) sessions: Sessions,
     pub(in crate::gate) keys: ApiKeys,
+    /// Names of people, each with a session's cookie.
+    pub(in crate::gate) sessions_of: Vec<(&'static str, String)>,
+    /// Names of keys, each with a key's text.
+    pub(in crate::gate) keys_of: Vec<(&'static str, String)>,
+    pub(in crate::gate) ended_session: String,
+    pub(in crate::gate) revoked_key: String,
     accounts: Accounts,
     revocations: Revocations,
     touches: Touches,
     audit: Audit,
     clock: Arc<dyn Clock>,
+    master: MasterKey,
 }
 
 impl World {
@@ -70,7 +81,56 @@ impl World {
         while revocations.age().is_none() {
             tokio::task::yield_now().await;
         }
-        Self { sessions, keys, accounts, revocations, touches, audit, clock }
+        Self {
+            sessions,
+            keys,
+            sessions_of: Vec::new(),
+            keys_of: Vec::new(),
+            ended_session: String::new(),
+            revoked_key: String::new(),
+            accounts,
+            revocations,
+            touches,
+            audit,
+            clock,
+            master,
+        }
+    }
+
+    /// With people, and keys of every kind and scope.
+    pub(in crate::gate) async fn peopled() -> Self {
+        let mut world = Self::new().await;
+        let root = world.user("root", Role::Admin, &[]).await;
+        let vera = world.user("vera", Role::Viewer, &["guests"]).await;
+        let mel = world.user("mel", Role::Member, &["data"]).await;
+        let tom = world.user_with("tom", Role::Admin, &["data"], true).await;
+        for (name, user) in [("root", &root), ("vera", &vera), ("mel", &mel), ("tom", &tom)] {
+            let session = world.session(user).await;
+            world.sessions_of.push((name, session));
+        }
+        let free = KeyScope::default;
+        for (name, role, owner, scope) in [
+            ("ci", Role::Member, None, free()),
+            ("agent", Role::Agent, None, free()),
+            ("laptop", Role::Viewer, Some(&vera), free()),
+            ("below-a", Role::Admin, None, KeyScope { paths: vec!["/a".into()], ..free() }),
+            ("gets", Role::Admin, None, KeyScope { methods: vec![Method::GET], ..free() }),
+            ("lan", Role::Admin, None, KeyScope { networks: vec!["10.0.0.0/8".parse().unwrap()], ..free() }),
+        ] {
+            let key = world.scoped_key(name, role, owner, scope).await;
+            world.keys_of.push((name, key));
+        }
+        let gone = world.user("gone", Role::Admin, &[]).await;
+        world.ended_session = world.session(&gone).await;
+        world.sessions.end_all(&gone.id).await.unwrap();
+        world.revoked_key = world.key("gone", Role::Admin, None).await;
+        let id = KeyText::id_of(&world.revoked_key).unwrap().to_owned();
+        assert!(world.keys.revoke(&id, "test").await.unwrap());
+        world
+    }
+
+    pub(in crate::gate) fn subjects(&self) -> Subjects {
+        Subjects::new(self.accounts.clone(), self.keys.clone())
     }
 
     pub(in crate::gate) fn parts(&self) -> AuthenticatorParts {
@@ -91,14 +151,25 @@ impl World {
         Registry::default().worker(&[], &[])
     }
 
+    /// A gate with these settings.
+    pub(in crate::gate) fn gate(&self, config: &Config) -> Gate {
+        let authenticator = Authenticator::new(self.parts(), 1, Rc::default(), Self::metrics());
+        Gate::new(config, authenticator, RotatingKeys::new(self.master.derive("assertion")))
+    }
+
     pub(in crate::gate) async fn user(&self, name: &str, role: Role, groups: &[&str]) -> User {
+        self.user_with(name, role, groups, false).await
+    }
+
+    /// `temporary` is whether the password must be changed before anything else.
+    async fn user_with(&self, name: &str, role: Role, groups: &[&str], temporary: bool) -> User {
         let new = NewUser {
             username: name.to_owned(),
             email: None,
             display_name: None,
             role,
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-            password: None,
+            password: temporary.then(|| (Secret::new("nine bees in a bonnet"), true)),
         };
         self.accounts.create(new).await.unwrap()
     }

@@ -1,0 +1,471 @@
+//! Explanations are true: random requests under random rules, explained, decided, and sent through the gate itself.
+
+use std::fmt::Write as _;
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN};
+use http::{HeaderName, HeaderValue, Method};
+
+use super::explain::{Explanation, Hypothetical};
+use super::testing::World;
+use super::tests::config;
+use super::*;
+use crate::model::api_key::KeyScope;
+use crate::model::principal::{Principal, Proof};
+use crate::model::role::Role;
+use crate::model::target::{RequestKind, request_line};
+use crate::model::user::UserId;
+
+/// A key that another system left behind, and a token for emergencies.
+const IMPORTED: &str = "t6BnYVb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
+const GLASS: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
+/// An origin that is trusted beside our own.
+const TRUSTED: &str = "https://spa.example";
+
+/// Repeatable randomness (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+
+    fn of<'x, T: ?Sized>(&mut self, list: &[&'x T]) -> &'x T {
+        list[self.below(list.len())]
+    }
+}
+
+/// One or two of those whom rules name.
+fn random_whom(dice: &mut Dice) -> String {
+    const WORDS: &[&str] = &[
+        "anyone",
+        "anyone",
+        "signed-in",
+        "signed-in",
+        "viewer",
+        "viewer",
+        "member",
+        "admin",
+        "agent",
+        "group:data",
+        "group:guests",
+        "user:VERA",
+        "user:mel",
+        "key:ci",
+        "key:reader",
+        "key:laptop",
+        "provider:local",
+        "provider:imported",
+        "provider:break-glass",
+    ];
+    let (one, other) = (dice.of(WORDS), dice.of(WORDS));
+    if one == other { format!("\"{one}\"") } else { format!("[\"{one}\", \"{other}\"]") }
+}
+
+fn random_rule(dice: &mut Dice, name: usize) -> String {
+    let path = dice.of(&[
+        "",
+        "",
+        "path = \"/a\",",
+        "path = \"/a/*/b\",",
+        "path = \"/**/c\",",
+        "path = \"/ADMIN\",",
+        "paths = [\"/a.B\", \"/x\"],",
+    ]);
+    let hosts = dice.of(&["", "", "", "host = \"b.example\",", "hosts = [\"app.example\", \"c.example\"],"]);
+    let methods = dice.of(&[
+        "",
+        "",
+        "methods = \"read\",",
+        "methods = \"write\",",
+        "methods = [\"POST\"],",
+        "methods = \"websocket\",",
+        "methods = [\"GET\", \"PURGE\"],",
+    ]);
+    let networks = dice.of(&["", "", "", "networks = \"10.0.0.0/8\","]);
+    let body = dice.of(&[
+        "",
+        "",
+        "",
+        "",
+        "graphql = \"query\",",
+        "graphql = \"mutation\",",
+        "graphql = \"query\", fields = \"a\",",
+        "grpc = \"a.B/C\",",
+        "grpc = \"a.B/*\",",
+    ]);
+    let who = match dice.below(8) {
+        0 => format!("deny = {}", random_whom(dice)),
+        1 => format!("deny = {}, allow = {}", random_whom(dice), random_whom(dice)),
+        _ => format!("allow = {}", random_whom(dice)),
+    };
+    let enforce = dice.of(&["", "", "", ", enforce = \"log\"", ", enforce = \"off\"", ", enforce = \"on\""]);
+    format!("{{ name = \"r{name}\", {path} {hosts} {methods} {networks} {body} {who} {enforce} }},\n")
+}
+
+/// Routes by host and path, to an upstream that takes odd spellings or one that does not.
+fn random_settings(dice: &mut Dice) -> String {
+    let mut text = format!(
+        "[server]\ntrusted_origins = [\"{TRUSTED}\"]\n\
+         [[upstreams]]\nname = \"odd\"\nurl = \"http://127.0.0.1:9\"\n\
+         paths.allow = [\"encoded-slash\", \"semicolon\", \"empty-segment\"]\n\
+         [[keys.imported]]\nname = \"old\"\nrole = \"viewer\"\npath = \"/a\"\n\
+         ring = '[{{ \"name\": \"reader\", \"key\": \"{IMPORTED}\" }}]'\n\
+         [[break_glass]]\nname = \"on-call\"\ntoken = \"{GLASS}\"\n"
+    );
+    for (host, path) in [("", "/"), ("", "/a"), ("", "/A/b"), ("b.example", "/"), ("b.example", "/a")] {
+        let hosts = if host.is_empty() { String::new() } else { format!("host = \"{host}\"\n") };
+        let upstream = dice.of(&["app", "odd"]);
+        let enforce = dice.of(&["on", "on", "log", "off"]);
+        let rules: String = (0..4).map(|n| random_rule(dice, n)).collect();
+        _ = write!(
+            text,
+            "[[routes]]\nupstream = \"{upstream}\"\n{hosts}path = \"{path}\"\nenforce = \"{enforce}\"\nrules = [\n{rules}]\n"
+        );
+    }
+    text
+}
+
+/// Whatever may be asked, by nobody so far.
+fn random_question(dice: &mut Dice) -> Hypothetical {
+    let kind = match dice.below(8) {
+        0 => RequestKind::WebSocket,
+        1 => RequestKind::Grpc,
+        _ => RequestKind::Plain,
+    };
+    let method = match kind {
+        RequestKind::Plain => dice.of(&["GET", "HEAD", "POST", "DELETE", "PURGE", "OPTIONS", "UNSAID"]),
+        RequestKind::Grpc => "POST",
+        _ => dice.of(&["GET", "GET", "UNSAID"]),
+    };
+    let path = match kind {
+        RequestKind::Grpc => dice.of(&["/a.B/C", "/a.B/D", "/A.b/C", "/a/b"]),
+        _ => dice.of(&[
+            "/",
+            "/a",
+            "/A",
+            "/a/x/b",
+            "/a/x/B",
+            "/admin",
+            "/x/c",
+            "/x/y/c?q",
+            "/a%2Fx",
+            "/a;v/b",
+            "/a//b",
+            "/a/b",
+            "/A/b/c",
+            "/a.",
+            "/%2541",
+            "/a?query=%7Ba%7D",
+            "/x?query=mutation%7Ba%7D",
+        ]),
+    };
+    let authority = dice.of(&["app.example", "b.example", "B.Example:8443", "c.example"]);
+    let (method, path) = request_line(&format!("{method} {path}")).unwrap();
+    Hypothetical {
+        target: RequestTarget::parse(&method, authority, &path, kind).unwrap(),
+        authority: authority.to_owned(),
+        client: dice.of(&["10.1.2.3", "192.0.2.1"]).parse().unwrap(),
+        caller: None,
+        origin: dice
+            .of(&[&None, &None, &None, &Some(TRUSTED), &Some("https://evil.example")])
+            .map(str::to_owned),
+        graphql: Some(dice.of(&["{ a }", "{ b }", "mutation { a }", "subscription { a }", "x{"]).to_owned()),
+    }
+}
+
+/// Callers of every kind, with what bounds them.
+fn callers() -> Vec<Option<Principal>> {
+    let user = |name: &str, role, groups: &[&str]| Principal {
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        ..Principal::example(PrincipalKind::User(UserId(name.into())), name, role)
+    };
+    let key = |name: &str, role, scope| {
+        let kind = PrincipalKind::SystemKey { key: format!("id-{name}") };
+        let proof = Proof::Key { expires_at: None, scope, name: name.to_owned(), last_used_at: None };
+        Principal { proof, ..Principal::example(kind, name, role) }
+    };
+    let laptop = PrincipalKind::UserKey { user: UserId("vera".into()), key: "id-laptop".into() };
+    let reader = PrincipalKind::ImportedKey { ring: "old".into(), key: "reader".into() };
+    let glass = PrincipalKind::BreakGlass { name: "on-call".into() };
+    let free = KeyScope::default;
+    let known = vec![
+        user("vera", Role::Viewer, &["guests"]),
+        user("mel", Role::Member, &["data"]),
+        user("root", Role::Admin, &[]),
+        Principal { must_change_password: true, ..user("tom", Role::Admin, &["data"]) },
+        key("ci", Role::Member, free()),
+        key("agent", Role::Agent, free()),
+        key("below-a", Role::Admin, KeyScope { paths: vec!["/a".into()], ..free() }),
+        key("gets", Role::Admin, KeyScope { methods: vec![Method::GET], ..free() }),
+        key("lan", Role::Admin, KeyScope { networks: vec!["10.0.0.0/8".parse().unwrap()], ..free() }),
+        Principal::example(laptop, "vera", Role::Viewer),
+        Principal { provider: "imported".into(), ..Principal::example(reader, "reader", Role::Viewer) },
+        Principal { provider: "break-glass".into(), ..Principal::example(glass, "on-call", Role::Admin) },
+    ];
+    [None, None].into_iter().chain(known.into_iter().map(Some)).collect()
+}
+
+/// Whether the notes, read by themselves, lead to what is said of the decision.
+fn notes_agree(explanation: &Explanation) -> bool {
+    let decided: Vec<_> =
+        explanation.rules.iter().filter(|t| !matches!(t.result, "skipped" | "passed-over")).collect();
+    let rule = explanation.rule.as_deref().unwrap_or_default();
+    let refusals: Vec<_> = decided.iter().filter(|tried| tried.result != "allows").collect();
+    match explanation.decision {
+        "allow" if rule == "cors-preflight" => !refusals.is_empty(),
+        "allow" => refusals.is_empty() && decided.iter().any(|tried| tried.rule == rule),
+        _ => refusals.iter().any(|tried| tried.rule == rule),
+    }
+}
+
+/// How requests fared, so that none of the ways is missing.
+#[derive(Debug, Default)]
+struct Fared {
+    allowed: usize,
+    passed: usize,
+    refused: usize,
+    codes: std::collections::BTreeMap<&'static str, usize>,
+}
+
+impl Fared {
+    fn add(&mut self, passes: bool, code: Option<&'static str>) {
+        let place = match (passes, code) {
+            (true, None) => &mut self.allowed,
+            (true, Some(_)) => &mut self.passed,
+            (false, _) => &mut self.refused,
+        };
+        *place += 1;
+        if let Some(code) = code {
+            *self.codes.entry(code).or_default() += 1;
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, all: usize, codes: &[&str]) {
+        assert_eq!(self.allowed + self.passed + self.refused, all);
+        for share in [self.allowed, self.passed, self.refused] {
+            assert!(share > all / 20, "{self:?}");
+        }
+        for code in codes {
+            assert!(self.codes.get(code).is_some_and(|count| *count > 20), "{code}: {self:?}");
+        }
+    }
+}
+
+/// Why it was refused, or would have been.
+fn code_of<T>(outcome: &Result<T, Refusal>, trail: &Trail) -> Option<&'static str> {
+    outcome.as_ref().err().or(trail.shadowed.as_ref()).or(trail.waived.as_ref()).map(Refusal::code)
+}
+
+#[test]
+fn explanation_and_decision_agree_on_a_hundred_thousand_random_requests() {
+    let mut dice = Dice(0x5DEE_CE66_D123_4567);
+    let callers = callers();
+    let mut fared = Fared::default();
+    for _ in 0..400 {
+        let text = random_settings(&mut dice);
+        let rulebook = Rulebook::new(&config(&text));
+        for _ in 0..250 {
+            let caller = callers[dice.below(callers.len())].clone();
+            let question = Hypothetical { caller, ..random_question(&mut dice) };
+            let mut trail = Trail::default();
+            let outcome = rulebook.decide(&question, &mut trail);
+            let explanation = rulebook.explain(&question);
+            let code = code_of(&outcome, &trail);
+            let told = (explanation.passes, explanation.code, &explanation.rule);
+            assert_eq!(told, (outcome.is_ok(), code, &trail.rule), "{text}\n{question:?}");
+            assert_eq!(explanation.route, trail.route.as_ref().map(|route| route.name.clone()));
+            let subject = |principal: &Principal| principal.subject();
+            let early = matches!(code, Some("odd-path" | "no-route"));
+            let caller = explanation.caller.as_ref().map(|caller| caller.subject.clone());
+            assert!(early || caller == question.caller.as_ref().map(subject), "{explanation:?}");
+            // Beyond the code path they share: the notes must lead to the same end by themselves.
+            let early =
+                early || matches!(code, Some("key-scope" | "password-change-required" | "foreign-origin"));
+            assert!(early || notes_agree(&explanation), "{text}\n{question:?}\n{explanation:?}");
+            fared.add(explanation.passes, code);
+        }
+    }
+    let codes = [
+        "sign-in-required",
+        "forbidden",
+        "key-scope",
+        "password-change-required",
+        "odd-path",
+        "foreign-origin",
+    ];
+    fared.check(100_000, &codes);
+}
+
+/// What a client presents, and whom that makes it.
+struct Presented {
+    headers: Vec<(HeaderName, String)>,
+    /// As whom; `None` is nobody.
+    caller: Option<Principal>,
+    worth: Worth,
+}
+
+#[derive(Clone, Copy)]
+enum Worth {
+    /// What it is presented as.
+    Good,
+    /// Nobody's any more.
+    Stale,
+    /// Nobody's, and wrong by this code.
+    Wrong(&'static str),
+}
+
+/// Every kind of credential, good and wrong, in every place where it may stand.
+async fn presented(world: &World, gate: &Gate) -> Vec<Presented> {
+    let subjects = world.subjects();
+    let key_header = gate.names.key_header.clone();
+    let cookie = |value: &str| (COOKIE, format!("{}={value}", gate.names.cookie));
+    let bearer = |text: &str| (AUTHORIZATION, format!("Bearer {text}"));
+    let mut all = vec![Presented { headers: Vec::new(), caller: None, worth: Worth::Good }];
+    for (name, session) in &world.sessions_of {
+        let caller = subjects.user(name).await.unwrap();
+        all.push(Presented { headers: vec![cookie(session)], caller: Some(caller), worth: Worth::Good });
+    }
+    for (name, key) in &world.keys_of {
+        let caller = subjects.key(name).await.unwrap();
+        for headers in [vec![bearer(key)], vec![(key_header.clone(), key.clone()), cookie("x.y")]] {
+            all.push(Presented { headers, caller: Some(caller.clone()), worth: Worth::Good });
+        }
+    }
+    for token in [IMPORTED, GLASS] {
+        let found = gate.names.tokens.find(token).and_then(|at| gate.names.tokens.identity(at)).unwrap();
+        let caller = Principal::clone(&found.principal);
+        all.push(Presented { headers: vec![bearer(token)], caller: Some(caller), worth: Worth::Good });
+    }
+    let session = &world.sessions_of[0].1;
+    let keys = [&world.keys_of[0].1, &world.keys_of[1].1];
+    for headers in [vec![cookie("x.y")], vec![cookie(&world.ended_session)], vec![cookie("")]] {
+        all.push(Presented { headers, caller: None, worth: Worth::Stale });
+    }
+    for (headers, code) in [
+        (vec![bearer("dw_s_mistyped"), cookie(session)], "invalid-key"),
+        (vec![bearer(&world.revoked_key), cookie(session)], "invalid-key"),
+        (vec![(key_header.clone(), "nonsense".to_owned())], "invalid-key"),
+        (vec![bearer("foreign"), cookie(session)], "invalid-token"),
+        (vec![(AUTHORIZATION, "Basic eDp5".to_owned())], "unsupported-scheme"),
+        (vec![bearer(keys[0]), (key_header.clone(), keys[1].clone())], "several-credentials"),
+        (vec![cookie(session), cookie(session)], "several-credentials"),
+    ] {
+        all.push(Presented { headers, caller: None, worth: Worth::Wrong(code) });
+    }
+    all
+}
+
+/// Takes the line as a request does that really came.
+async fn sent(
+    gate: &Gate,
+    question: &Hypothetical,
+    presented: &Presented,
+    trail: &mut Trail,
+) -> Result<Permit, Refusal> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &presented.headers {
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    // As a browser on a page says it; where no page is named, it is one of ours.
+    let origin = question.origin.as_deref().unwrap_or_else(|| gate.public_origin());
+    headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
+    if question.origin.is_some() && *question.target.method() == Method::OPTIONS {
+        headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("DELETE"));
+    }
+    let request = GateRequest {
+        target: &question.target,
+        headers: &headers,
+        authority: &question.authority,
+        route: None,
+        client: Client { address: question.client, secure: true },
+        request_id: "",
+    };
+    let asked = gate.identify(&request, trail).await?;
+    let body = question.graphql.as_ref().map(|query| serde_json::json!({ "query": query }).to_string());
+    let operation = asked.needs_graphql(&request).then(|| {
+        graphql::classify(&graphql::Envelope {
+            method: question.target.method(),
+            query: question.target.query(),
+            content_type: Some("application/json"),
+            encoded: false,
+            body: body.as_deref().unwrap_or_default().as_bytes(),
+        })
+    });
+    asked.decide(&request, operation.as_ref(), trail)
+}
+
+#[tokio::test]
+async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
+    let mut dice = Dice(0x1234_5678_9ABC_DEF1);
+    let world = World::peopled().await;
+    let mut fared = Fared::default();
+    for _ in 0..100 {
+        let text = random_settings(&mut dice);
+        let gate = world.gate(&config(&text));
+        let all = presented(&world, &gate).await;
+        for _ in 0..120 {
+            let presented = &all[dice.below(all.len())];
+            let caller = presented.caller.clone();
+            let question = Hypothetical { caller, ..random_question(&mut dice) };
+            let mut trail = Trail::default();
+            let outcome = sent(&gate, &question, presented, &mut trail).await;
+            let explanation = gate.rulebook().explain(&question);
+            let code = code_of(&outcome, &trail);
+            let case = format!("{text}\n{question:?}\n{:?}\n{explanation:?}\n{outcome:?}", presented.headers);
+            assert_eq!(trail.route.as_ref().map(|route| route.name.clone()), explanation.route, "{case}");
+            match presented.worth {
+                Worth::Wrong(wrong) => {
+                    // Final: never more than nobody gets, and refused as what it is, unless something was
+                    // wrong before anybody looked at it.
+                    let before = matches!(code, Some("no-route" | "odd-path"));
+                    assert!(before || code == Some(wrong), "{code:?} {case}");
+                    assert!(outcome.is_err() || explanation.passes, "{case}");
+                    assert!(
+                        outcome.as_ref().is_ok_and(|permit| permit.identity().is_none()) || outcome.is_err(),
+                        "{case}"
+                    );
+                }
+                Worth::Good | Worth::Stale => {
+                    let expected = match (presented.worth, explanation.code) {
+                        (Worth::Stale, Some("sign-in-required")) => Some("session-ended"),
+                        (_, code) => code,
+                    };
+                    assert_eq!((outcome.is_ok(), code), (explanation.passes, expected), "{case}");
+                    assert_eq!(trail.rule, explanation.rule, "{case}");
+                    let told = trail.identity.as_ref().map(|identity| identity.subject.clone());
+                    assert_eq!(
+                        told,
+                        explanation.caller.as_ref().map(|caller| caller.subject.clone()),
+                        "{case}"
+                    );
+                    if let (Ok(permit), None) = (&outcome, code) {
+                        assert_eq!(
+                            permit.identity().map(|identity| identity.subject.clone()),
+                            told,
+                            "{case}"
+                        );
+                    }
+                }
+            }
+            fared.add(outcome.is_ok(), code);
+        }
+    }
+    let codes = [
+        "sign-in-required",
+        "session-ended",
+        "forbidden",
+        "key-scope",
+        "password-change-required",
+        "odd-path",
+        "foreign-origin",
+        "invalid-key",
+        "invalid-token",
+        "unsupported-scheme",
+        "several-credentials",
+    ];
+    fared.check(12_000, &codes);
+}
