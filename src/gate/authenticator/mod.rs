@@ -36,6 +36,8 @@ const LEASE: Duration = Duration::from_millis(900);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for whoever has a stream open: it flows on meanwhile.
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often one request looks again because a right was taken away while it looked.
+const MOST_LOOKS: usize = 5;
 /// How often one credential's use is written down.
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
@@ -189,8 +191,8 @@ impl Authenticator {
         let now = self.shared.clock.now();
         let digest: Digest = Sha256::digest(credential.as_bytes()).into();
         let fresh = self.trusted_for().is_some();
-        // Read before anything is looked up: what a revocation overtakes is remembered as old.
-        let epoch = self.shared.revocations.epoch().current();
+        // Read before anything is looked up, so that a revocation that overtakes the answer is noticed.
+        let mut epoch = self.epoch().current();
         let (cache, hit, miss) = match kind {
             Kind::Session => (&self.remembering.sessions, Memory::SessionHit, Memory::SessionMiss),
             Kind::Key => (&self.remembering.keys, Memory::KeyHit, Memory::KeyMiss),
@@ -209,9 +211,20 @@ impl Authenticator {
         }
         guessing.admit(client, now).map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
         self.metrics.remembered(miss);
-        let Some(principal) =
-            Box::pin(self.look_up(kind, digest, credential, fresh.then_some(epoch))).await?
-        else {
+        let mut looks = 0;
+        let found = loop {
+            let found = Box::pin(self.look_up(kind, digest, credential, fresh.then_some(epoch))).await?;
+            let latest = self.epoch().current();
+            if latest == epoch {
+                break found;
+            }
+            looks += 1;
+            if looks == MOST_LOOKS {
+                return Err(Refusal::Unavailable("rights change faster than they are looked up".into()));
+            }
+            epoch = latest;
+        };
+        let Some(principal) = found else {
             guessing.failed(digest, epoch, client, now);
             return Ok(None);
         };

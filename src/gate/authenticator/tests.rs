@@ -116,3 +116,21 @@ async fn memory_is_bounded_as_documented() {
         assert_eq!(shared.policy().max_capacity(), Some(REMEMBERED));
     }
 }
+
+/// The lookup is on its way when the right goes; what it answers may be older than that.
+#[tokio::test]
+async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
+    let world = World::new().await;
+    let key = world.key("k", Role::Viewer, None).await;
+    let resolver = Arc::new(Resolver::new(world.sessions.clone(), world.keys.clone()));
+    let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
+    let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
+    // On one thread the lookup, which is a task of its own, begins after both of these.
+    let (found, ()) = tokio::join!(authenticator.key(&key, CLIENT), async {
+        authenticator.shared.revocations.bump();
+    });
+    assert!(found.unwrap().is_some());
+    assert_eq!(resolver.lookups(), 2);
+    assert!(authenticator.key(&key, CLIENT).await.unwrap().is_some());
+    assert_eq!(resolver.lookups(), 2, "the second answer is remembered");
+}
