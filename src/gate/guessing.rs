@@ -1,7 +1,7 @@
-//! Credentials that are nobody's, and clients that try one after the other.
+//! Credentials that are nobody's, and clients that try one key after the other.
 //!
 //! What was found to be nobody's is not looked up again for a while, so a program that goes on with a revoked
-//! key costs the store nothing; and whoever tries many different ones is not answered by the store at all.
+//! key costs the store nothing; and whoever tries many different ones does not reach the store at all.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 const REMEMBERED: usize = 10_000;
 /// How long a credential stays nobody's without another look, unless some right changes before.
 const NOBODYS_FOR: Duration = Duration::from_mins(1);
-/// Credentials that are nobody's, from one client (IPv6: one /64), on one thread, in [`WINDOW`].
+/// Keys that are nobody's, from one client (IPv6: one /64), on one thread, in [`WINDOW`].
 const MOST: u32 = 60;
 const WINDOW: Duration = Duration::from_mins(1);
 
@@ -49,7 +49,7 @@ impl Guessing {
         found.is_some_and(|(then, since)| then == epoch && now < since.after(NOBODYS_FOR))
     }
 
-    /// Whether one more credential of this client's is looked up.
+    /// Whether one more key of this client's is looked up.
     ///
     /// # Errors
     ///
@@ -64,9 +64,13 @@ impl Guessing {
         }
     }
 
-    /// A credential of this client's turned out to be nobody's.
-    pub(super) fn failed(&self, digest: Digest, epoch: u64, client: IpAddr, now: Timestamp) {
+    /// A credential turned out to be nobody's.
+    pub(super) fn note(&self, digest: Digest, epoch: u64, now: Timestamp) {
         self.nobodys.borrow_mut().insert(digest, (epoch, now));
+    }
+
+    /// One that this client presented did.
+    pub(super) fn count(&self, client: IpAddr, now: Timestamp) {
         let mut clients = self.clients.borrow_mut();
         let client = throttle_bucket(client);
         let tries = match clients.get(&client) {
@@ -94,9 +98,8 @@ mod tests {
     #[test]
     fn what_is_nobodys_stays_so_until_a_right_changes_or_a_minute_is_over() {
         let guessing = Guessing::default();
-        let client = "192.0.2.1".parse().unwrap();
         assert!(!guessing.is_nobodys(&digest(1), 7, START));
-        guessing.failed(digest(1), 7, client, START);
+        guessing.note(digest(1), 7, START);
         assert!(guessing.is_nobodys(&digest(1), 7, START.after(Duration::from_secs(59))));
         assert!(!guessing.is_nobodys(&digest(1), 8, START), "a right has changed");
         assert!(!guessing.is_nobodys(&digest(1), 7, START.after(NOBODYS_FOR)));
@@ -110,7 +113,7 @@ mod tests {
         let other = "2001:db8:0:1::1".parse().unwrap();
         for n in 0..MOST as usize {
             assert_eq!(guessing.admit(guesser, START), Ok(()), "{n}");
-            guessing.failed(digest(n), 1, guesser, START);
+            guessing.count(guesser, START);
         }
         assert_eq!(
             guessing.admit(guesser, START.after(Duration::from_secs(20))),
@@ -119,7 +122,7 @@ mod tests {
         assert!(guessing.admit(neighbour, START).is_err(), "one /64 is one client");
         assert_eq!(guessing.admit(other, START), Ok(()));
         assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()));
-        guessing.failed(digest(0), 1, guesser, START.after(WINDOW));
+        guessing.count(guesser, START.after(WINDOW));
         assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()), "counted anew");
     }
 
@@ -128,7 +131,8 @@ mod tests {
         let guessing = Guessing::default();
         for n in 0..3 * REMEMBERED {
             let [.., a, b, c] = n.to_be_bytes();
-            guessing.failed(digest(n), 1, IpAddr::from([10, a, b, c]), START);
+            guessing.note(digest(n), 1, START);
+            guessing.count(IpAddr::from([10, a, b, c]), START);
         }
         assert_eq!(guessing.nobodys.borrow().len(), REMEMBERED);
         assert_eq!(guessing.clients.borrow().len(), REMEMBERED);

@@ -46,7 +46,7 @@ impl From<&Refusal> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 refusal.code(),
                 "Too many attempts",
-                "Many wrong keys or ended sessions came from this address, so this one was not looked at.",
+                "Many keys that are nobody's came from this address, so this one was not looked at.",
             )
             .after(*retry_after),
             Refusal::Forbidden { .. } => Self::new(

@@ -149,7 +149,7 @@ impl Authenticator {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if that cannot be told now, [`Refusal::TooManyAttempts`] if it is not looked at.
+    /// [`Refusal::Unavailable`] if that cannot be told now.
     pub async fn session(&self, cookie: &str, client: IpAddr) -> Result<Option<Rc<Identity>>, Refusal> {
         self.identify(Kind::Session, cookie, client).await
     }
@@ -209,7 +209,10 @@ impl Authenticator {
         if fresh && guessing.is_nobodys(&digest, epoch, now) {
             return Ok(None);
         }
-        guessing.admit(client, now).map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
+        // Cookies are signed: whoever has one that is looked up was signed in, alone or with a whole office.
+        if let Kind::Key = kind {
+            guessing.admit(client, now).map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
+        }
         self.metrics.remembered(miss);
         let mut looks = 0;
         let found = loop {
@@ -225,7 +228,10 @@ impl Authenticator {
             epoch = latest;
         };
         let Some(principal) = found else {
-            guessing.failed(digest, epoch, client, now);
+            guessing.note(digest, epoch, now);
+            if let Kind::Key = kind {
+                guessing.count(client, now);
+            }
             return Ok(None);
         };
         let identity = Rc::new(Identity::new(principal, now));
