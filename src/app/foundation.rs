@@ -195,7 +195,7 @@ impl Foundation {
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
         let accounts = self.accounts.clone();
         let services = Services { login, sessions: sessions.clone(), handovers, accounts, own_keys };
-        let site = Site::new(config.public_url.clone(), &config.session);
+        let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(self.key.derive("bounce cookie"), Arc::clone(clock));
         let web = Web::new(site.clone(), &config.login, services, hosts, bounces);

@@ -11,6 +11,7 @@ use super::identity;
 use super::layers;
 use super::listen;
 use super::origin::SourceFile;
+use super::pages;
 use super::problem::{ConfigError, Place};
 use super::public_url::PublicUrl;
 use super::reader::{LOOSE, Reader, Table, set_as};
@@ -115,6 +116,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
         secret,
         store,
         login: login(root.login, reader),
+        pages: pages::pages(root.pages, reader),
         keys: KeyConfig { header: root.keys.header },
         tokens,
         log: log(root.log),

@@ -11,6 +11,7 @@ mod identity;
 mod layers;
 mod listen;
 mod origin;
+mod pages;
 mod pem;
 mod policy_tests;
 mod presets;
@@ -40,6 +41,7 @@ pub use self::file::{Flags, Source, load};
 pub use self::identity::{AssertionConfig, AttributionConfig, BearerConfig, ClaimValue, IdentityConfig};
 pub use self::listen::{ListenAddress, ListenerConfig};
 pub use self::origin::Origin;
+pub use self::pages::{DARK_PAGE, LIGHT_PAGE, Logo, LogoFormat, PagesConfig};
 pub use self::policy_tests::{Expect, PolicyTest};
 pub use self::presets::Preset;
 pub use self::problem::{ConfigError, Place, Problem};
@@ -72,6 +74,8 @@ pub struct Config {
     pub login: LoginConfig,
     /// Browser sessions.
     pub session: SessionConfig,
+    /// How our own pages look.
+    pub pages: PagesConfig,
     /// API keys.
     pub keys: KeyConfig,
     /// Bearer values that the settings name. No two have the same value.

@@ -181,11 +181,11 @@ mod tests {
     fn files_that_are_named_count_even_while_the_settings_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("doorward.toml");
-        let named = "secret_file = \"secret\"\nserver.tls = { certificate = \"a.crt\", key = \"a.key\" }\n";
+        let named = "secret_file = \"secret\"\nserver.tls = { certificate = \"a.crt\", key = \"a.key\" }\npages.logo = \"mark\"\n";
         std::fs::write(&file, format!("{named}{LEAST}")).unwrap();
         let (mut origin, config) = origin(&file);
         assert!(config.is_err());
-        for name in ["secret", "a.crt", "a.key"] {
+        for name in ["secret", "a.crt", "a.key", "mark"] {
             assert!(!has_changed(&origin), "{name}");
             std::fs::write(folder.path().join(name), "something").unwrap();
             assert!(has_changed(&origin), "{name}");

@@ -7,6 +7,7 @@ use http::HeaderName;
 use super::acme::Acme;
 use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
+use super::pages::Pages;
 use super::pem::{CertificateFile, KeyFile};
 use super::policy_tests::Test;
 use super::presets::Preset;
@@ -53,6 +54,8 @@ section! {
         login: Login = "{}", "{ password = true }";
         /// Browser sessions.
         session: Session = "{}", r#"{ idle = "8h" }"#;
+        /// How the gateway's own pages look.
+        pages: Pages = "{}", r#"{ name = "Example Dashboards" }"#;
         /// API keys.
         keys: Keys = "{}", r#"{ header = "X-Api-Key" }"#;
         /// Tokens for emergencies: off unless one is named.

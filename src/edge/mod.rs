@@ -9,4 +9,5 @@ pub mod local;
 pub mod page;
 pub mod problem;
 pub mod proxy;
+mod theme;
 pub mod web;

@@ -1,53 +1,44 @@
 //! What every page of ours has in common: where we are reached, the look, and the headers.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use askama::Template;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
 
 use super::cookie::Cookies;
-use crate::config::PublicUrl;
-use crate::config::SessionConfig;
+use super::theme::Theme;
+use crate::config::{PagesConfig, PublicUrl, SessionConfig};
 
 /// Everything of ours lives below this path; no route can cover it.
 pub const RESERVED: &str = "/_doorward";
 
-/// The one style sheet.
-pub const STYLE: &[u8] = include_bytes!("web/static/doorward.css");
-/// The logo, also the icon of every page.
-pub const LOGO: &[u8] = include_bytes!("web/static/logo.svg");
-
-/// Changes whenever a static file does, so that browsers may keep one without asking.
-pub static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let digest = Sha256::new().chain_update(STYLE).chain_update(LOGO).finalize();
-    URL_SAFE_NO_PAD.encode(digest.first_chunk::<9>().unwrap_or(&[0; 9]))
-});
-
 /// No script at all, nothing from elsewhere, no frames, forms only to ourselves.
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                               base-uri 'none'; frame-ancestors 'none'";
+
+/// An image that may be anybody's: whoever opens it by itself, in a frame or a tab, gets a picture and nothing that
+/// runs. Its own inline styles are part of the picture.
+const IMAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 /// The gateway as a browser meets it.
 #[derive(Clone, Debug)]
 pub struct Site {
     public_url: PublicUrl,
     cookies: Cookies,
-    brand: &'static str,
+    theme: Arc<Theme>,
 }
 
 impl Site {
-    /// The site at a public address.
-    pub fn new(public_url: PublicUrl, session: &SessionConfig) -> Self {
-        Self { cookies: Cookies::new(&public_url, session), public_url, brand: "Doorward" }
+    /// The site at a public address, with the look that the settings give its pages.
+    pub fn new(public_url: PublicUrl, session: &SessionConfig, pages: &PagesConfig) -> Self {
+        let cookies = Cookies::new(&public_url, session);
+        Self { cookies, public_url, theme: Arc::new(Theme::new(pages)) }
     }
 
     /// How browsers reach us.
@@ -62,7 +53,43 @@ impl Site {
 
     /// The name on every page.
     pub fn brand(&self) -> &str {
-        self.brand
+        &self.theme.name
+    }
+
+    /// The address of the logo.
+    pub fn logo(&self) -> String {
+        self.asset(self.theme.logo_name())
+    }
+
+    /// The logo's media type.
+    pub fn logo_type(&self) -> &'static str {
+        self.theme.logo_type()
+    }
+
+    /// Whether pages show that file instead of the door.
+    pub fn has_own_logo(&self) -> bool {
+        self.theme.own_logo
+    }
+
+    /// What changes whenever a static file does.
+    pub fn version(&self) -> &str {
+        &self.theme.version
+    }
+
+    /// The style sheet.
+    pub fn style_file(&self) -> Response<Bytes> {
+        self.answer(StatusCode::OK, "text/css; charset=utf-8", self.theme.style.clone())
+    }
+
+    /// The logo, if this is the name of its file.
+    pub fn logo_file(&self, name: &str) -> Option<Response<Bytes>> {
+        let theme = &self.theme;
+        if name != theme.logo_name() {
+            return None;
+        }
+        let mut response = self.answer(StatusCode::OK, theme.logo_type(), theme.logo.clone());
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(IMAGE_POLICY));
+        Some(response)
     }
 
     /// Host, and port where it is not the usual one: what a person recognises the site by.
@@ -90,7 +117,7 @@ impl Site {
 
     /// The address of a static file, which changes with its content.
     pub fn asset(&self, name: &str) -> String {
-        format!("{}?v={}", self.link(&format!("/static/{name}")), *VERSION)
+        format!("{}?v={}", self.link(&format!("/static/{name}")), self.theme.version)
     }
 
     /// The sign-in page's absolute address, for programs.

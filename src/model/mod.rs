@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod audit;
+pub mod color;
 pub mod graphql;
 pub mod jwt;
 pub mod metrics;

@@ -28,6 +28,7 @@ mod metrics;
 mod open_streams;
 mod reload;
 mod minted;
+mod pages;
 mod servers;
 mod shadow;
 mod listeners;

@@ -177,6 +177,67 @@ async fn every_page_in_dark_on_a_phone() {
     look_at_every_page(Look { dark: true, phone: true }).await;
 }
 
+const SVG: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 1" width="80" height="20">
+<style>rect { fill: #7c3aed }</style><rect width="4" height="1"/>
+<script>document.documentElement.setAttribute('id', 'ran')</script></svg>"#;
+
+/// Whether the script in the logo has run, of the document that is open.
+async fn has_run(judge: &Judge) -> bool {
+    let asked = "return [document.documentElement.tagName, document.documentElement.id]";
+    let told = judge.browser.client.execute(asked, vec![]).await.unwrap();
+    assert_eq!(told[0], "svg");
+    told[1] == "ran"
+}
+
+/// The pages with the most in them, in a look of one's own.
+async fn look_at_a_theme(dark: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let logo = folder.path().join("logo.svg");
+    std::fs::write(&logo, SVG).unwrap();
+    // The accent is as weak as it may be, and of the dark one nothing is written.
+    let gateway = Gateway::start(&format!(
+        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\n[pages]\nname = \"Ops <b>\"\n\
+         logo = \"{}\"\ncolor = \"#ed0600\"\n[[upstreams]]\nname = \"app\"\nurl = \"builtin:sample\"\n\
+         [[routes]]\nupstream = \"app\"\n",
+        logo.display()
+    ))
+    .await;
+    gateway.user("vera", "viewer");
+    gateway.key("notebook", "viewer", &["--owner", "vera"]);
+    let mut judge = Judge::start(Look { dark, phone: false }).await;
+    judge.open(&gateway, "/_doorward/login").await;
+    judge.look_at("theme-login", "to continue to").await;
+    let shown = "const logo = document.querySelector('img.logo'), button = document.querySelector('button');
+        return [logo.naturalWidth, document.title, document.querySelector('.brand-name').textContent,
+          getComputedStyle(button).backgroundColor === 'rgb(237, 6, 0)', getComputedStyle(button).color]";
+    let shown = judge.browser.client.execute(shown, vec![]).await.unwrap();
+    let text = if dark { "rgb(0, 0, 0)" } else { "rgb(255, 255, 255)" };
+    assert_eq!(shown, json!([80, "Sign in · Ops <b>", "Ops <b>", !dark, text]));
+    judge.open(&gateway, "/_doorward/account").await;
+    judge.browser.sign_in("vera").await;
+    judge.look_at("theme-account", "notebook").await;
+    judge.open(&gateway, "/_doorward/account/keys/new").await;
+    judge.look_at("theme-new-key", "What it is for").await;
+    judge.open(&gateway, "/_doorward/nothing").await;
+    judge.look_at("theme-not-found", "There is nothing here").await;
+    // Opened by itself, the logo is a picture still; as a file of nobody's it is not.
+    judge.open(&gateway, "/_doorward/static/logo.svg").await;
+    assert!(!has_run(&judge).await);
+    judge.browser.client.goto(&format!("file://{}", logo.display())).await.unwrap();
+    assert!(has_run(&judge).await);
+    judge.judge(4).await;
+}
+
+#[tokio::test]
+async fn a_look_of_ones_own_in_light() {
+    look_at_a_theme(false).await;
+}
+
+#[tokio::test]
+async fn a_look_of_ones_own_in_dark() {
+    look_at_a_theme(true).await;
+}
+
 #[tokio::test]
 async fn the_judge_finds_what_is_wrong() {
     let gateway = gateway().await;

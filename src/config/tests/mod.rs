@@ -5,6 +5,7 @@ mod example;
 mod identity;
 mod layers;
 mod mistakes;
+mod pages;
 mod schema;
 mod tokens;
 

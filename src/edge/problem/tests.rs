@@ -7,6 +7,7 @@ use http::{Method, Response};
 
 use super::answer::{grpc_message, in_words};
 use super::*;
+use crate::config::PagesConfig;
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
@@ -27,7 +28,7 @@ fn site(url: &str) -> Site {
         cookie_same_site: SameSite::Lax,
         cookie_domain: None,
     };
-    Site::new(PublicUrl::parse(url).unwrap(), &session)
+    Site::new(PublicUrl::parse(url).unwrap(), &session, &PagesConfig::default())
 }
 
 fn answer(problem: &Problem, audience: Audience, method: &Method) -> Response<Bytes> {

@@ -156,7 +156,7 @@ pub(super) fn explain_obstacle(site: &Site, obstacle: &Obstacle) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PublicUrl, SameSite, SessionConfig};
+    use crate::config::{PagesConfig, PublicUrl, SameSite, SessionConfig};
     use crate::edge::web::return_target::Destinations;
     use crate::model::secret::Secret;
     use crate::model::time::ManualClock;
@@ -213,9 +213,10 @@ mod tests {
         let target = ReturnTarget::parse(text, &Destinations::new(public_url.clone(), hosts));
         let (bounces, _) = bounces();
         let visits = Visits { handed_over, ..bounces.one_more(None, text) };
+        let site = Site::new(public_url, &session, &PagesConfig::default());
         let said = match target.obstacle() {
-            Some(obstacle) => explain_obstacle(&Site::new(public_url, &session), obstacle),
-            None => explain_loop(&Site::new(public_url, &session), &target, &visits),
+            Some(obstacle) => explain_obstacle(&site, obstacle),
+            None => explain_loop(&site, &target, &visits),
         };
         for part in expected {
             assert!(said.contains(part), "{part} is not in: {said}");

@@ -26,7 +26,7 @@ use self::origin::Sender;
 pub use self::return_target::{Destinations, ReturnTarget};
 use super::audience::Audience;
 use super::cookie::Presented;
-use super::page::{self, Site, fit_to_method};
+use super::page::{Site, fit_to_method};
 use super::problem::{Look, Problem};
 use crate::config::LoginConfig;
 use crate::model::audit::Actor;
@@ -129,7 +129,7 @@ const FORM: &str = "GET, HEAD, POST";
 const SEND: &str = "POST";
 
 /// Every address, and what it allows.
-const PLACES: [(&str, Place, &str); 17] = [
+const PLACES: [(&str, Place, &str); 18] = [
     ("", Place::Account, READ),
     ("/", Place::Account, READ),
     ("/account", Place::Account, READ),
@@ -147,6 +147,7 @@ const PLACES: [(&str, Place, &str); 17] = [
     ("/setup", Place::Setup, FORM),
     ("/static/doorward.css", Place::Style, READ),
     ("/static/logo.svg", Place::Logo, READ),
+    ("/static/logo.png", Place::Logo, READ),
 ];
 
 impl Place {
@@ -251,14 +252,18 @@ impl Web {
             (Place::Password, true) => password::submit(self, request).await,
             (Place::Setup, false) => setup::show(self, request).await,
             (Place::Setup, true) => setup::submit(self, request).await,
-            (Place::Style, _) => Ok(self.file(request, "text/css; charset=utf-8", page::STYLE)),
-            (Place::Logo, _) => Ok(self.file(request, "image/svg+xml", page::LOGO)),
+            (Place::Style, _) => Ok(self.kept(request, self.site.style_file())),
+            (Place::Logo, _) => {
+                let name = request.path.trim_start_matches("/static/");
+                let logo = self.site.logo_file(name).ok_or_else(Problem::not_found)?;
+                Ok(self.kept(request, logo))
+            }
         }
     }
 
-    /// A file that is part of the program; its address changes when it does.
-    fn file(&self, request: &WebRequest, content_type: &'static str, body: &'static [u8]) -> Response<Bytes> {
-        let tag = format!("\"{}\"", *page::VERSION);
+    /// A file that browsers keep; its address changes when it does.
+    fn kept(&self, request: &WebRequest, mut file: Response<Bytes>) -> Response<Bytes> {
+        let tag = format!("\"{}\"", self.site.version());
         let known = request
             .headers
             .get_all(IF_NONE_MATCH)
@@ -266,14 +271,16 @@ impl Web {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .any(|value| value.trim().trim_start_matches("W/") == tag);
-        let (status, body) = if known { (StatusCode::NOT_MODIFIED, &[][..]) } else { (StatusCode::OK, body) };
-        let mut response = self.site.answer(status, content_type, Bytes::from_static(body));
-        let headers = response.headers_mut();
+        if known {
+            *file.status_mut() = StatusCode::NOT_MODIFIED;
+            *file.body_mut() = Bytes::new();
+        }
+        let headers = file.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
         if let Ok(tag) = HeaderValue::try_from(tag) {
             headers.insert(ETAG, tag);
         }
-        response
+        file
     }
 
     /// Who is asking, and from here on whose changes they are. Looks the session up; two cookies of our name

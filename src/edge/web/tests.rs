@@ -9,6 +9,7 @@ use http::HeaderName;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 
 use super::*;
+use crate::config::PagesConfig;
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
@@ -79,7 +80,7 @@ impl World {
         let own_keys = OwnKeys::new(login.clone(), keys, clock.clone());
         let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
         let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
-        let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config);
+        let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config, &PagesConfig::default());
         let services = Services { login, sessions, handovers, accounts, own_keys };
         let bounces = Bounces::new(master.derive("bounces"), clock);
         let web = Web::new(
@@ -534,7 +535,7 @@ async fn head_is_get_without_the_body() {
 async fn static_files_are_kept_until_they_change() {
     let world = World::new().await;
     let login = world.get("/login", None).await;
-    let address = format!("/_doorward/static/doorward.css?v={}", *page::VERSION);
+    let address = format!("/_doorward/static/doorward.css?v={}", world.web.site.version());
     assert!(login.body.contains(&address));
     let style = world.get("/static/doorward.css", None).await;
     assert_eq!((style.status, style.header("content-type")), (200, "text/css; charset=utf-8"));
@@ -547,6 +548,7 @@ async fn static_files_are_kept_until_they_change() {
     }
     let logo = world.get("/static/logo.svg", None).await;
     assert_eq!(logo.header("content-type"), "image/svg+xml");
+    assert_eq!(world.get("/static/logo.png", None).await.status, 404, "there is one logo, by one name");
 }
 
 #[tokio::test]
