@@ -22,9 +22,10 @@ pub const RESERVED: &str = "/_doorward";
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                               base-uri 'none'; frame-ancestors 'none'";
 
-/// An image that may be anybody's: whoever opens it by itself, in a frame or a tab, gets a picture and nothing that
-/// runs. Its own inline styles are part of the picture.
-const IMAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+/// An image that is not ours: whoever opens it by itself gets a picture and nothing that runs. Its own inline styles
+/// are part of the picture.
+const IMAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; \
+                            sandbox";
 
 /// The gateway as a browser meets it.
 #[derive(Clone, Debug)]
@@ -88,7 +89,9 @@ impl Site {
             return None;
         }
         let mut response = self.answer(StatusCode::OK, theme.logo_type(), theme.logo.clone());
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(IMAGE_POLICY));
+        if theme.own_logo {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(IMAGE_POLICY));
+        }
         Some(response)
     }
 

@@ -8,6 +8,8 @@ const LOGIN: &str = "/_doorward/login";
 const STYLE: &str = "/_doorward/static/doorward.css";
 const SHIPPED_STYLE: &str = include_str!("../../src/edge/web/static/doorward.css");
 const SHIPPED_LOGO: &str = include_str!("../../src/edge/web/static/logo.svg");
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; sandbox";
 const SVG: &str = "<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1 1\"><script>alert(1)</script></svg>";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 
@@ -47,6 +49,7 @@ async fn without_settings_pages_are_as_shipped() {
     assert_eq!(get(&gateway, STYLE).await.text(), SHIPPED_STYLE);
     let logo = get(&gateway, &asset(&page, "logo.svg")).await;
     assert_eq!((logo.text().as_str(), logo.header("content-type")), (SHIPPED_LOGO, Some("image/svg+xml")));
+    assert!(!logo.header("content-security-policy").unwrap().contains("unsafe"), "{}", logo.head);
     assert_eq!(gateway.get("/_doorward/static/logo.png", "").await.status, 404);
 }
 
@@ -96,7 +99,8 @@ async fn a_logo_arrives_byte_for_byte_and_can_do_nothing() {
         for (header, value) in [
             ("content-type", kind),
             ("x-content-type-options", "nosniff"),
-            ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+            ("x-frame-options", "DENY"),
+            ("content-security-policy", POLICY),
             ("cross-origin-resource-policy", "same-origin"),
             ("cache-control", "public, max-age=86400"),
         ] {
