@@ -33,6 +33,7 @@ use crate::model::metrics::Registry;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::token::{MasterKey, SigningKey};
 use crate::server::access_log;
+use crate::server::access_log::Outlet;
 use crate::server::acme::SetupError;
 use crate::server::admission::{Admission, Bounds};
 use crate::server::tls::Tls;
@@ -162,7 +163,8 @@ pub fn serve(config: Config, origin: Origin) -> Result<(), StartError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let hangup = signal(SignalKind::hangup())?;
-        let mut running = Running::start_with(config, Arc::new(SystemClock), inherited).await?;
+        let log = Box::new(std::io::stdout());
+        let mut running = Running::start(config, Arc::new(SystemClock), inherited, log).await?;
         running.announce().await;
         running.follow(origin, hangup, set_level).await;
         tell_manager(&NotifyState::Ready);
@@ -199,27 +201,21 @@ pub struct Running {
     watching: JoinHandle<()>,
     refused_keeper: JoinHandle<()>,
     metrics: Option<metrics::Served>,
+    registry: Arc<Registry>,
 }
 
 impl Running {
-    /// Builds everything and begins to serve. Must be called on the control plane's runtime.
+    /// Builds everything and begins to serve, on what a service manager listens on where the settings say so.
+    /// Access events go to `log`. Must be called on the control plane's runtime.
     ///
     /// # Errors
     ///
     /// [`StartError`]; then nothing is left running.
-    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        Self::start_with(config, clock, Inherited::default()).await
-    }
-
-    /// The same, with sockets that a service manager listens on.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`]; then nothing is left running.
-    pub async fn start_with(
+    pub async fn start(
         config: Config,
         clock: Arc<dyn Clock>,
         mut inherited: Inherited,
+        log: Outlet,
     ) -> Result<Self, StartError> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -246,7 +242,7 @@ impl Running {
 
         let (phase, phases) = watch::channel(Phase::Running);
         let (closing, closings) = watch::channel(false);
-        let (log, log_writer) = access_log::start_writer();
+        let (log, log_writer) = access_log::start_writer(log);
         let log_format = generation.config.log.format;
         let (refusals, refused_keeper) = refused::channel(foundation.store.clone());
         let refused_keeper = tokio::spawn(refused_keeper.run()); // ends with the last worker
@@ -274,10 +270,11 @@ impl Running {
         }
         let current = Mutex::new(generation);
         let reloader = Arc::new(Reloader { foundation, workers, admission, tls, held, current });
-        let metrics = metrics.map(|bound| bound.serve(&reloader, registry, started));
+        let metrics = metrics.map(|bound| bound.serve(&reloader, Arc::clone(&registry), started));
         Ok(Self {
             reloader,
             metrics,
+            registry,
             following: None,
             addresses,
             places,
@@ -320,6 +317,16 @@ impl Running {
     /// Where metrics are read, if anywhere.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(metrics::Served::address)
+    }
+
+    /// What its threads count.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Connections of clients that are open.
+    pub fn connections(&self) -> usize {
+        self.reloader.admission.open()
     }
 
     /// How often a credential had to be looked up in the store so far.

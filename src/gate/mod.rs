@@ -63,6 +63,8 @@ pub struct Trail {
     pub identity: Option<Rc<Identity>>,
     /// The rule that decided, if one did.
     pub rule: Option<String>,
+    /// Whether it was permitted; then its upstream may have heard of it, whatever came after.
+    pub permitted: bool,
     /// Why it would have been refused, where the rules only log that.
     pub shadowed: Option<Refusal>,
     /// Why it would have been refused, where the rules are off.

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -198,6 +199,28 @@ impl KeyText {
     pub fn begins(bytes: &[u8]) -> bool {
         bytes.starts_with(SYSTEM_PREFIX.as_bytes()) || bytes.starts_with(USER_PREFIX.as_bytes())
     }
+
+    /// A text in which keys show no more than their ids: what a client put where it does not belong, for a log.
+    pub fn masked(text: &str) -> Cow<'_, str> {
+        let begin = |text: &str| [SYSTEM_PREFIX, USER_PREFIX].iter().filter_map(|kind| text.find(kind)).min();
+        if begin(text).is_none() {
+            return Cow::Borrowed(text);
+        }
+        let (mut masked, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some((before, key)) = begin(rest).and_then(|at| rest.split_at_checked(at)) {
+            let end = key.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(key.len());
+            let (key, after) = key.split_at_checked(end).unwrap_or((key, ""));
+            let id = SYSTEM_PREFIX.len() + ID_LENGTH;
+            let shaped = key.as_bytes().get(id) == Some(&b'_');
+            let shown = key.get(..if shaped { id } else { SYSTEM_PREFIX.len() }).unwrap_or_default();
+            masked.push_str(before);
+            masked.push_str(shown);
+            masked.push_str("***");
+            rest = after;
+        }
+        masked.push_str(rest);
+        Cow::Owned(masked)
+    }
 }
 
 fn checksum(body: &str) -> String {
@@ -238,6 +261,25 @@ mod tests {
         }
         for short in 0..text.len() {
             assert_eq!(KeyText::id_of(&text[..short]), None);
+        }
+    }
+
+    #[test]
+    fn a_masked_text_shows_of_a_key_its_id_alone() {
+        assert!(matches!(KeyText::masked("/data/dw_x_1/dw_"), Cow::Borrowed("/data/dw_x_1/dw_")));
+        let (one, other) = (KeyText::draw(KeyKind::System), KeyText::draw(KeyKind::User));
+        let (first, second) = (one.text.expose(), other.text.expose());
+        let text = format!("/a/{first}/b-{second}.{}/é{first}", &first[..30]);
+        let (id, other) = (&one.id, &other.id);
+        let masked = format!("/a/dw_s_{id}***/b-dw_u_{other}***.dw_s_{id}***/édw_s_{id}***");
+        assert_eq!(KeyText::masked(&text), masked);
+        for (mistyped, shown) in [
+            ("dw_s_", "dw_s_***"),
+            ("dw_u_secret/x", "dw_u_***/x"),
+            (&first.replacen(&**id, "short", 1), "dw_s_***"),
+            (&format!("{first}{second}"), &format!("dw_s_{id}***")),
+        ] {
+            assert_eq!(KeyText::masked(mistyped), shown);
         }
     }
 

@@ -38,7 +38,7 @@ pub struct AccessEvent<'a> {
     pub route: Option<&'a str>,
     /// Upstream, if a route was found.
     pub upstream: Option<&'a str>,
-    /// `allow`, `shadow`, `challenge`, `deny`, `error` or `own`.
+    /// `allow`, `shadow`, `challenge`, `deny`, `error`, `own`, or `none` where the client left before it was made.
     pub decision: &'static str,
     /// The rule that decided, or the code of the problem.
     pub rule: Option<&'a str>,
@@ -106,17 +106,26 @@ impl AccessLog {
     }
 }
 
-/// Starts the thread that writes to standard output. It ends when every sender is gone.
-pub fn start_writer() -> (SyncSender<String>, JoinHandle<()>) {
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        // What a stop cut off is told last.
+        self.flush();
+    }
+}
+
+/// Where access events are written.
+pub type Outlet = Box<dyn std::io::Write + Send>;
+
+/// Starts the thread that writes to `out`. It ends when every sender is gone.
+pub fn start_writer(out: Outlet) -> (SyncSender<String>, JoinHandle<()>) {
     let (sender, receiver) = sync_channel(QUEUED);
-    let writer = std::thread::spawn(move || write_all(&receiver));
+    let writer = std::thread::spawn(move || write_all(&receiver, out));
     (sender, writer)
 }
 
-fn write_all(receiver: &Receiver<String>) {
+fn write_all(receiver: &Receiver<String>, mut out: Outlet) {
     let mut failing = false;
     for lines in receiver {
-        let mut out = std::io::stdout().lock();
         let written = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
         if let (Err(error), false) = (&written, failing) {
             tracing::warn!(%error, "the access log cannot be written");

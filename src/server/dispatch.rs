@@ -13,13 +13,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 
-use super::access_log::{AccessEvent, AccessLog};
+use super::access_log::AccessLog;
+use super::account::Account;
 use super::denied::{Denied, refused};
 use super::message::{check_framing, host_of, kind_of, put_host};
 use super::public_keys;
-use super::refused_log::{RefusedLog, Shadowed};
+use super::refused_log::RefusedLog;
 use crate::config::BodyPace;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
@@ -37,7 +37,7 @@ use crate::gate::Trail;
 use crate::gate::explain::Explanation;
 use crate::gate::public_keys::PublicKeys;
 use crate::gate::refusal::Refusal;
-use crate::model::metrics::{CredentialKind, Open, Served, WorkerMetrics};
+use crate::model::metrics::{Open, WorkerMetrics};
 use crate::model::principal::Client;
 use crate::model::role::Role;
 use crate::model::target::{RequestTarget, TargetError};
@@ -88,24 +88,24 @@ pub struct Dispatch {
     pub(super) shared: Shared,
     pub(super) proxy: Proxy,
     pub(super) forward_auth: ForwardAuth,
-    log: Option<Rc<AccessLog>>,
-    refused: Rc<RefusedLog>,
-    metrics: Rc<WorkerMetrics>,
+    pub(super) log: Option<Rc<AccessLog>>,
+    pub(super) refused: Rc<RefusedLog>,
+    pub(super) metrics: Rc<WorkerMetrics>,
     request_prefix: String,
     request_number: Cell<u64>,
 }
 
 /// What the access event and the answer need to know of a request, kept beside it.
 pub(super) struct Seen {
-    method: Method,
+    pub(super) method: Method,
     version: Version,
-    host: String,
-    path: String,
+    pub(super) host: String,
+    pub(super) path: String,
     target: Option<String>,
     pub(super) audience: Audience,
     pub(super) client: Client,
     pub(super) request_id: String,
-    agent: Option<HeaderValue>,
+    pub(super) agent: Option<HeaderValue>,
 }
 
 impl Seen {
@@ -146,9 +146,8 @@ impl Dispatch {
 
     /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
-        let started = Instant::now();
         let client = forwarded::client_of(peer, request.headers(), &self.shared.trusted_proxies);
-        let mut seen = Seen {
+        let seen = Seen {
             method: request.method().clone(),
             version: request.version(),
             host: String::new(),
@@ -159,9 +158,11 @@ impl Dispatch {
             request_id: self.next_request_id(),
             agent: request.headers().get(USER_AGENT).cloned(),
         };
-        let mut trail =
+        let trail =
             Trail { notes: request.headers().contains_key(EXPLAIN).then(Box::default), ..Trail::default() };
-        let (mut response, decision, code) = match self.route(request, peer, &mut seen, &mut trail).await {
+        let mut account = Account::open(self, seen, trail);
+        let Account { seen, trail, .. } = &mut account;
+        let (mut response, decision, code) = match self.route(request, peer, seen, trail).await {
             Ok((response, decision)) => (response, decision, None),
             Err(Denied { mut problem, decision, close }) => {
                 problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
@@ -180,48 +181,10 @@ impl Dispatch {
                 (response, decision, Some(problem.code))
             }
         };
-        let time = self.shared.clock.now();
-        if let Some(explanation) = explained(&trail, decision, code) {
+        if let Some(explanation) = explained(trail, decision, code) {
             response.headers_mut().insert(EXPLAIN, explanation);
         }
-        self.refused.record(
-            &trail,
-            &Shadowed {
-                at: time,
-                client: seen.client.address,
-                agent: seen.agent.as_ref(),
-                method: &seen.method,
-                path: &seen.path,
-            },
-        );
-        let duration = started.elapsed();
-        self.metrics.served(&Served {
-            route: trail.route.as_ref().map(|route| route.number),
-            decision: if trail.shadowed.is_some() { "shadow_refused" } else { decision },
-            status: response.status().as_u16(),
-            credential: credential_of(&trail),
-            code,
-            duration,
-        });
-        if let Some(log) = &self.log {
-            log.record(&AccessEvent {
-                time,
-                request_id: &seen.request_id,
-                client: seen.client.address,
-                method: seen.method.as_str(),
-                host: &seen.host,
-                path: &seen.path,
-                route: trail.route.as_ref().map(|route| route.name.as_str()),
-                upstream: trail.route.as_ref().and_then(|route| route.upstream_name.as_deref()),
-                decision,
-                rule: trail.waived.as_ref().map(|_| "enforce-off").or(trail.rule.as_deref()).or(code),
-                subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
-                key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
-                shadowed: trail.shadowed.as_ref().map(Refusal::code),
-                status: response.status().as_u16(),
-                duration,
-            });
-        }
+        account.close(response.status(), decision, code);
         response
     }
 
@@ -403,15 +366,4 @@ fn explained(trail: &Trail, decision: &'static str, code: Option<&'static str>) 
         Some(code) if decision != "allow" => Explanation::of(trail, Err((code, decision))).header(),
         _ => Explanation::of(trail, Ok(())).header(),
     })?
-}
-
-/// By what a request's sender was recognised, as it is counted.
-fn credential_of(trail: &Trail) -> CredentialKind {
-    let Some(identity) = &trail.identity else { return CredentialKind::None };
-    match (identity.principal.key_id().is_some(), identity.subject.split(':').next()) {
-        (false, Some("user")) => CredentialKind::Session,
-        (true, Some("user")) => CredentialKind::UserKey,
-        (true, Some("key")) => CredentialKind::SystemKey,
-        _ => CredentialKind::Other,
-    }
 }

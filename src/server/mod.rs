@@ -1,6 +1,7 @@
 //! Floor 6, process-level HTTP: listeners, workers, limits, drain. Decides nothing.
 
 pub mod access_log;
+mod account;
 pub mod acme;
 pub mod admission;
 mod compat;

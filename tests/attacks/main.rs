@@ -1,7 +1,8 @@
 //! Attacks on a whole gateway, one file for each class of them.
 //!
 //! What must hold after every one of them is `support::oracle`: nothing reaches the upstream that was not
-//! allowed, once, as decided, naming the caller as we name it, and the next honest request is served. A
+//! allowed, once, as decided, naming the caller as we name it, and the next honest request is served. What must
+//! hold when a test ends, of every gateway there is, is `support::ledger`. A
 //! line of a test's documentation that begins with a case's name, such as `F07:`, says that it is tested
 //! there; `tests/architecture.rs` holds the list of them.
 
@@ -26,6 +27,7 @@ mod forwarded;
 mod framing;
 mod identity;
 mod keys;
+mod ledger;
 mod login;
 mod paths;
 mod redirects;

@@ -37,7 +37,7 @@ fn from_here(row: &AuditRow) {
     assert!(row.request_id.as_ref().is_some_and(|id| id.len() > 8), "{row:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_event_of_a_person_leaves_one_row() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
@@ -72,7 +72,7 @@ async fn each_event_of_a_person_leaves_one_row() {
     assert_eq!(only(&gateway, Event::Login).await, login, "nothing was written twice");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_way_a_sign_in_fails_leaves_its_reason() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
@@ -108,7 +108,7 @@ async fn each_way_a_sign_in_fails_leaves_its_reason() {
     assert_eq!(detail(&failures[3])["reason"], "throttled");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_only_counted_is_written_when_the_gateway_stops() {
     let upstream = Upstream::spawn().await;
     let mut gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
@@ -122,7 +122,7 @@ async fn what_was_only_counted_is_written_when_the_gateway_stops() {
     assert_eq!(detail(&failures[1])["repeats"], 3);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_notes_the_configuration_and_whether_it_is_another() {
     let upstream = Upstream::spawn().await;
     let shared = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ async fn a_start_notes_the_configuration_and_whether_it_is_another() {
 }
 
 /// Whatever was presented, typed into the wrong field or made here: no row holds it, as it is or in part.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn no_row_holds_a_secret() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
@@ -187,7 +187,7 @@ async fn no_row_holds_a_secret() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_cannot_be_written_down_does_not_happen() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
@@ -210,7 +210,7 @@ async fn sqlite(path: &std::path::Path, sql: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_trail_of_a_running_gateway_is_whole() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
@@ -228,7 +228,7 @@ async fn the_trail_of_a_running_gateway_is_whole() {
     assert!(load.is_ok());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_people_do_on_their_account_page_is_theirs() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;

@@ -203,7 +203,7 @@ async fn skip_answer(stream: &mut BufReader<TcpStream>) -> bool {
     field("connection:").is_some_and(|connection| connection == "close")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_control_plane_does_is_counted_too() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&settings(&upstream.url())).await;
@@ -223,7 +223,7 @@ async fn what_the_control_plane_does_is_counted_too() {
     assert_eq!(found.get("doorward_store_errors_total").map(|errors| *errors >= 0.0), Some(true));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn open_connections_requests_and_tunnels_are_gauges_that_fall() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&settings(&upstream.url())).await;
@@ -249,7 +249,7 @@ async fn open_connections_requests_and_tunnels_are_gauges_that_fall() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_the_page_is_answered() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&settings(&upstream.url())).await;
@@ -270,7 +270,7 @@ async fn nothing_but_the_page_is_answered() {
     assert!(!elsewhere.text().contains("doorward_requests_total"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn there_is_no_listener_unless_it_is_wanted() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), "[[routes]]\nupstream = \"app\"\n").await;
@@ -278,7 +278,7 @@ async fn there_is_no_listener_unless_it_is_wanted() {
 }
 
 /// Connections beyond the bound are closed, and those that are slow make room in time.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_for_metrics_are_bounded() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&settings(&upstream.url())).await;
@@ -314,7 +314,7 @@ async fn connections_for_metrics_are_bounded() {
 }
 
 /// A dashboard of names that are not there would show nothing, and nobody would notice.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_dashboard_and_the_documentation_exists() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&settings(&upstream.url())).await;
@@ -354,7 +354,7 @@ fn names_in(text: &str) -> Vec<String> {
     names
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_certificate_is_told() {
     super::tls::install_provider();
     let authority = super::tls::Authority::new();

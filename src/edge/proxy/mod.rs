@@ -201,6 +201,7 @@ impl Proxy {
             (None, Unsent::all(incoming))
         };
         let permit = asked.decide(&asking, operation.as_ref(), trail)?;
+        trail.permitted = true;
         let sent = match &permit.route().prefixes {
             None => arrival.target.path_and_query().clone(),
             Some(prefixes) => prefixes.sent(&arrival.target).ok_or(Refusal::NoRoute)?,

@@ -1,7 +1,8 @@
 //! The closed sets of words that are labels.
 
 /// What was decided; the last stands for what is not among them.
-pub const DECISIONS: &[&str] = &["allow", "challenge", "deny", "error", "own", "shadow_refused", "other"];
+pub const DECISIONS: &[&str] =
+    &["allow", "challenge", "deny", "error", "none", "own", "shadow_refused", "other"];
 
 /// Classes of statuses.
 pub(super) const CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx"];

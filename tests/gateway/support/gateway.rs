@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use doorward::app::{ReloadError, Running, open_store};
+use doorward::app::{Inherited, ReloadError, Running, open_store};
 use doorward::config::{Flags, Origin, Source};
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
@@ -18,6 +18,7 @@ use doorward::service::revocation::Revocations;
 use doorward::store::Store;
 use tempfile::TempDir;
 
+use super::ledger::Ledger;
 use super::raw::{Answer, exchange};
 
 /// Long enough for the password rules.
@@ -39,6 +40,8 @@ rules = [
 
 /// A running gateway. Ends with the test, or properly by [`Gateway::begin_stop`].
 pub struct Gateway {
+    /// First, so that what it looks at is still there when it ends.
+    pub ledger: Ledger,
     pub address: SocketAddr,
     pub addresses: Vec<SocketAddr>,
     pub clock: Arc<ManualClock>,
@@ -48,7 +51,6 @@ pub struct Gateway {
     pub keys: ApiKeys,
     pub revocations: Revocations,
     pub store: Store,
-    running: Option<Running>,
     origin: tokio::sync::Mutex<Origin>,
 }
 
@@ -62,6 +64,7 @@ impl Gateway {
     pub async fn configured(toml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = write_settings(folder.path(), toml);
+        let (mut ledger, log) = Ledger::open(folder.path(), toml);
         let source = Source { file: Some(file), environment: Vec::new() };
         let mut origin = Origin::new(source, Flags::default());
         let config = match doorward::app::load(&mut origin) {
@@ -75,9 +78,12 @@ impl Gateway {
         let accounts =
             Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&dyn_clock));
         let keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&dyn_clock));
-        let running = Box::pin(Running::start(config, dyn_clock)).await.unwrap();
+        let inherited = Inherited::default();
+        let running = Box::pin(Running::start(config, dyn_clock, inherited, log)).await.unwrap();
         let addresses = running.addresses().to_vec();
+        ledger.running = Some(running);
         Self {
+            ledger,
             address: addresses[0],
             addresses,
             clock,
@@ -86,7 +92,6 @@ impl Gateway {
             keys,
             revocations,
             store,
-            running: Some(running),
             origin: tokio::sync::Mutex::new(origin),
         }
     }
@@ -94,8 +99,9 @@ impl Gateway {
     /// Writes other settings, as [`Gateway::configured`] takes them, and has the gateway take them over.
     pub async fn reload(&self, toml: &str) -> Result<u64, ReloadError> {
         write_settings(self.folder.path(), toml);
+        self.ledger.knows(toml);
         let mut origin = self.origin.lock().await;
-        self.running.as_ref().expect("the gateway runs").reload(&mut origin).await
+        self.running().reload(&mut origin).await
     }
 
     /// Adds a user with [`PASSWORD`].
@@ -137,7 +143,10 @@ impl Gateway {
             created_by: "test".to_owned(),
         };
         let (text, key) = self.keys.issue(new).await.unwrap();
-        (text.expose().to_owned(), key.id)
+        let text = text.expose().to_owned();
+        // Its beginning is its id, which is no secret.
+        self.ledger.handed_out(&text[text.len() / 2..]);
+        (text, key.id)
     }
 
     /// Signs in with [`PASSWORD`] through the login page and gives the `Cookie` header's value.
@@ -159,7 +168,7 @@ impl Gateway {
     /// Posts one of our own forms from our own origin.
     pub async fn post_form(&self, path: &str, form: &str, more_headers: &str) -> Answer {
         let host = self.address;
-        exchange(
+        let answer = exchange(
             self.address,
             format!(
                 "POST {path} HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\n{more_headers}\
@@ -167,12 +176,35 @@ impl Gateway {
                 form.len()
             ),
         )
-        .await
+        .await;
+        self.look_at(&answer, path);
+        for cookie in answer.headers("set-cookie") {
+            let value = cookie.split([';', '=']).nth(1).unwrap_or_default();
+            if cookie.starts_with("doorward") && value.len() > 20 {
+                self.ledger.handed_out(value);
+            }
+        }
+        answer
+    }
+
+    /// What we answer ourselves holds no secret.
+    fn look_at(&self, answer: &Answer, path: &str) {
+        if answer.problem().is_some() || path.starts_with("/_doorward") {
+            let text = answer.text();
+            assert_eq!(self.ledger.secret_in(&text), None, "a secret is told to a client:\n{text}");
+        }
+    }
+
+    fn running(&self) -> &Running {
+        self.ledger.running.as_ref().expect("the gateway runs")
     }
 
     /// One request without a body. `headers` are whole lines, each ending in CR LF.
     pub async fn send(&self, line: &str, headers: &str) -> Answer {
-        exchange(self.address, format!("{line} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n", self.address)).await
+        let request = format!("{line} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n", self.address);
+        let answer = exchange(self.address, request).await;
+        self.look_at(&answer, line.split(' ').nth(1).unwrap_or_default());
+        answer
     }
 
     pub async fn get(&self, path: &str, headers: &str) -> Answer {
@@ -181,12 +213,12 @@ impl Gateway {
 
     /// How often the gateway asked its store who a credential belongs to.
     pub fn lookups(&self) -> u64 {
-        self.running.as_ref().expect("the gateway runs").lookups()
+        self.running().lookups()
     }
 
     /// Where the gateway shows its metrics.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.running.as_ref().expect("the gateway runs").metrics_address()
+        self.running().metrics_address()
     }
 
     /// Waits until the running gateway acts on every change made beside it, as the command line does.
@@ -197,7 +229,7 @@ impl Gateway {
 
     /// Begins to stop, and leaves the rest of the test to look at how.
     pub fn begin_stop(&mut self) -> tokio::task::JoinHandle<()> {
-        let running = self.running.take().expect("the gateway runs");
+        let running = self.ledger.running.take().expect("the gateway runs");
         tokio::spawn(running.stop())
     }
 }
@@ -217,7 +249,7 @@ fn write_settings(folder: &Path, toml: &str) -> PathBuf {
         text.push_str("server.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\n");
     }
     if !toml.contains("[log]") {
-        text.push_str("log.access = false\n");
+        text.push_str("log.format = \"json\"\n");
     }
     text.push_str(&toml);
     let file = folder.join("doorward.toml");

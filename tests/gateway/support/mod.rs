@@ -4,6 +4,7 @@ pub mod bound;
 pub mod gateway;
 pub mod http2;
 pub mod hyper;
+pub mod ledger;
 pub mod oracle;
 pub mod patient;
 pub mod process;

@@ -1,12 +1,14 @@
 //! An upstream that records every byte of every request, and answers what it is told to.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::ledger;
+use super::ledger::Heard;
 use super::raw::{header_values, read_head};
 
 /// What every request is answered at first.
@@ -39,9 +41,8 @@ impl Recorded {
 /// A running upstream; stops when dropped.
 pub struct Upstream {
     pub address: SocketAddr,
-    requests: Arc<Mutex<Vec<Recorded>>>,
+    heard: Arc<Heard>,
     answer: Arc<Mutex<Vec<u8>>>,
-    begun: Arc<AtomicUsize>,
     early: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -55,15 +56,11 @@ impl Upstream {
     /// The same on this listener.
     pub fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
-        let requests = Arc::<Mutex<Vec<Recorded>>>::default();
+        let heard = ledger::register(address);
         let answer = Arc::new(Mutex::new(OK.to_vec()));
-        let (begun, early) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
-        let script = Script {
-            requests: Arc::clone(&requests),
-            answer: Arc::clone(&answer),
-            begun: Arc::clone(&begun),
-            early: Arc::clone(&early),
-        };
+        let early = Arc::<AtomicBool>::default();
+        let script =
+            Script { heard: Arc::clone(&heard), answer: Arc::clone(&answer), early: Arc::clone(&early) };
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             for connection in 0.. {
@@ -71,7 +68,7 @@ impl Upstream {
                 connections.spawn(serve(stream, connection, script.clone()));
             }
         });
-        Self { address, requests, answer, begun, early, task }
+        Self { address, heard, answer, early, task }
     }
 
     /// What every request is answered from now on: raw bytes. If they announce `connection: close`, or no
@@ -87,25 +84,25 @@ impl Upstream {
 
     /// Of how many requests a first byte has come, whether or not the rest followed.
     pub fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
+        self.heard.begun.load(Ordering::SeqCst)
     }
 
     /// Everything received so far.
     pub fn requests(&self) -> Vec<Recorded> {
-        self.requests.lock().unwrap().clone()
+        self.heard.requests.lock().unwrap().clone()
     }
 
     /// Everything received after the first `count`.
     pub fn requests_after(&self, count: usize) -> Vec<Recorded> {
-        self.requests.lock().unwrap().get(count..).unwrap_or_default().to_vec()
+        self.heard.requests.lock().unwrap().get(count..).unwrap_or_default().to_vec()
     }
 
     pub fn last(&self) -> Recorded {
-        self.requests.lock().unwrap().last().expect("a request reached the upstream").clone()
+        self.heard.requests.lock().unwrap().last().expect("a request reached the upstream").clone()
     }
 
     pub fn count(&self) -> usize {
-        self.requests.lock().unwrap().len()
+        self.heard.requests.lock().unwrap().len()
     }
 
     pub fn url(&self) -> String {
@@ -122,9 +119,8 @@ impl Drop for Upstream {
 /// What a connection of the upstream shares with the test.
 #[derive(Clone)]
 struct Script {
-    requests: Arc<Mutex<Vec<Recorded>>>,
+    heard: Arc<Heard>,
     answer: Arc<Mutex<Vec<u8>>>,
-    begun: Arc<AtomicUsize>,
     early: Arc<AtomicBool>,
 }
 
@@ -133,7 +129,7 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Script) {
         if !matches!(stream.peek(&mut [0]).await, Ok(1)) {
             return;
         }
-        script.begun.fetch_add(1, Ordering::SeqCst);
+        script.heard.begun.fetch_add(1, Ordering::SeqCst);
         let Some(head) = read_head(&mut stream).await else { return };
         let early = script.early.load(Ordering::SeqCst);
         if early {
@@ -141,7 +137,7 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Script) {
             let _ = stream.write_all(&raw).await;
         }
         let Some(body) = read_body(&mut stream, &head).await else { return };
-        script.requests.lock().unwrap().push(Recorded { head, body, connection });
+        script.heard.requests.lock().unwrap().push(Recorded { head, body, connection });
         let raw = script.answer.lock().unwrap().clone();
         if !early && stream.write_all(&raw).await.is_err() {
             return;

@@ -1,0 +1,107 @@
+//! What is told of one request, once, however it ends: its access event, its counters, and what rules that only
+//! log would have refused.
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::access_log::AccessEvent;
+use super::dispatch::{Dispatch, Seen};
+use super::refused_log::Shadowed;
+use crate::gate::Trail;
+use crate::gate::refusal::Refusal;
+use crate::model::metrics::{CredentialKind, Served};
+use crate::model::token::KeyText;
+
+/// Stands in the log where an answer would: the client went away before there was one. No client is sent it.
+const NOBODY_WAITS: u16 = 499;
+
+/// The account of one request, from its head on. Dropped before it is closed, it tells that its client left:
+/// whoever hangs up is not gone without a trace, for what was permitted may have been done.
+pub(super) struct Account<'d> {
+    dispatch: &'d Dispatch,
+    started: Instant,
+    pub(super) seen: Seen,
+    pub(super) trail: Trail,
+    closed: bool,
+}
+
+impl<'d> Account<'d> {
+    pub(super) fn open(dispatch: &'d Dispatch, seen: Seen, trail: Trail) -> Self {
+        Self { dispatch, started: Instant::now(), seen, trail, closed: false }
+    }
+
+    /// Tells how it was answered.
+    pub(super) fn close(mut self, status: StatusCode, decision: &'static str, code: Option<&'static str>) {
+        self.closed = true;
+        self.tell(status.as_u16(), decision, code);
+    }
+
+    fn tell(&self, status: u16, decision: &'static str, code: Option<&'static str>) {
+        let Self { dispatch, seen, trail, .. } = self;
+        let time = dispatch.shared.clock.now();
+        let path = KeyText::masked(&seen.path);
+        dispatch.refused.record(
+            trail,
+            &Shadowed {
+                at: time,
+                client: seen.client.address,
+                agent: seen.agent.as_ref(),
+                method: &seen.method,
+                path: &path,
+            },
+        );
+        let duration = self.started.elapsed();
+        dispatch.metrics.served(&Served {
+            route: trail.route.as_ref().map(|route| route.number),
+            decision: if trail.shadowed.is_some() { "shadow_refused" } else { decision },
+            status,
+            credential: credential_of(trail),
+            code,
+            duration,
+        });
+        if let Some(log) = &dispatch.log {
+            log.record(&AccessEvent {
+                time,
+                request_id: &seen.request_id,
+                client: seen.client.address,
+                method: seen.method.as_str(),
+                host: &seen.host,
+                path: &path,
+                route: trail.route.as_ref().map(|route| route.name.as_str()),
+                upstream: trail.route.as_ref().and_then(|route| route.upstream_name.as_deref()),
+                decision,
+                rule: trail.waived.as_ref().map(|_| "enforce-off").or(trail.rule.as_deref()).or(code),
+                subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
+                key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
+                shadowed: trail.shadowed.as_ref().map(Refusal::code),
+                status,
+                duration,
+            });
+        }
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let decision = match &self.trail {
+            Trail { permitted: false, .. } => "none",
+            Trail { shadowed: Some(_), .. } => "shadow",
+            _ => "allow",
+        };
+        self.tell(NOBODY_WAITS, decision, None);
+    }
+}
+
+/// By what a request's sender was recognised, as it is counted.
+fn credential_of(trail: &Trail) -> CredentialKind {
+    let Some(identity) = &trail.identity else { return CredentialKind::None };
+    match (identity.principal.key_id().is_some(), identity.subject.split(':').next()) {
+        (false, Some("user")) => CredentialKind::Session,
+        (true, Some("user")) => CredentialKind::UserKey,
+        (true, Some("key")) => CredentialKind::SystemKey,
+        _ => CredentialKind::Other,
+    }
+}
