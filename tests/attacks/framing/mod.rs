@@ -15,6 +15,9 @@ use crate::support::{Gateway, Upstream, Watch, exchange, within};
 /// What must never run: it would be served, if anybody took it for a request.
 const SMUGGLED: &str = "GET /public/smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
 
+/// Ends a connection properly.
+const LAST: &str = "GET /public/last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
 async fn one_worker(upstream: &Upstream, more: &str) -> Gateway {
     Gateway::configured(&format!(
         "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\n{more}\n\
@@ -251,16 +254,25 @@ async fn the_unread_body_of_a_refused_request_never_becomes_a_request() {
             let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
             let mut stream = TcpStream::connect(gateway.address).await.unwrap();
             let _ = stream.write_all(format!("{head}{}", SMUGGLED.repeat(10)).as_bytes()).await;
-            let _ = stream.shutdown().await;
+            if length > SMUGGLED.len() {
+                let _ = stream.shutdown().await;
+            } else {
+                // Whoever closes its half may be taken to have left, before the last answer.
+                let _ = stream.write_all(LAST.as_bytes()).await;
+            }
             let text = read_to_close(&mut stream).await;
             let found = statuses(&text);
             let refused = found.first().is_none_or(|status| (400..500).contains(status));
             assert!(refused, "{path} {length}: {text}");
             // Of the bytes behind an announced body, whole requests are requests; those inside it are not.
-            let behind = (SMUGGLED.len() * 10).saturating_sub(length) / SMUGGLED.len();
+            let whole = SMUGGLED.len() * 10 + if length > SMUGGLED.len() { 0 } else { SMUGGLED.len() };
+            let behind = whole.saturating_sub(length) / SMUGGLED.len();
             let after = found.iter().filter(|status| **status == 200).count();
             assert!(after <= behind, "{path} {length}: {text}");
-            let sent = vec!["GET /public/smuggled"; after];
+            let mut sent = vec!["GET /public/smuggled"; after];
+            if let Some(last) = sent.last_mut().filter(|_| length <= SMUGGLED.len()) {
+                *last = "GET /public/last";
+            }
             watch.reached(&format!("{path} {length}"), &sent, &[]).await;
         }
     }
