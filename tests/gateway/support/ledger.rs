@@ -236,6 +236,10 @@ impl Ledger {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is dropped cannot await, and other threads serve meanwhile"
+    )]
     fn wait_for(&self, holds: impl Fn() -> bool, what: impl Fn() -> String) {
         let began = Instant::now();
         while !holds() {
