@@ -258,6 +258,7 @@ mod tests {
         );
     }
 
+    /// D20: a log that nobody takes off us.
     #[test]
     fn a_full_queue_drops_events_and_never_waits() {
         let (queue, receiver) = sync_channel(1);

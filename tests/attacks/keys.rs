@@ -160,3 +160,33 @@ async fn a_key_changes_no_password_and_opens_no_page() {
     }
     assert_eq!(gateway.post_login("root", PASSWORD).await.status, 303, "the password is what it was");
 }
+
+/// K14: a system key whose maker is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_key_outlives_who_made_it_and_a_persons_key_does_not() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    gateway.user("ada", Role::Admin).await;
+    let maker = gateway.user("root", Role::Admin).await;
+    let (own, _) = gateway.key_with("own", Role::Member, Some(maker.clone()), KeyScope::default()).await;
+    let new = NewKey {
+        name: "k".to_owned(),
+        owner: None,
+        role: Role::Member,
+        scope: KeyScope::default(),
+        expires_at: None,
+        created_by: maker.0.clone(),
+    };
+    let (system, _) = gateway.keys.issue(new).await.unwrap();
+    for key in [own.as_str(), system.expose()] {
+        assert_eq!(gateway.get("/data", &bearer(key)).await.status, 200);
+    }
+    gateway.accounts.delete(&maker).await.unwrap();
+    gateway.settle().await;
+    let watch = Watch::begin(&gateway, &upstream);
+    assert_eq!(gateway.get("/data", &bearer(&own)).await.status, 401);
+    watch.nothing_reached("the key of somebody who is gone").await;
+    let watch = Watch::begin(&gateway, &upstream);
+    assert_eq!(gateway.get("/data", &bearer(system.expose())).await.status, 200);
+    watch.reached("a key of nobody's", &["GET /data"], AS_KEY).await;
+}

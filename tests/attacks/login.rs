@@ -313,6 +313,7 @@ async fn who_has_no_password_cannot_sign_in_with_an_empty_one() {
 }
 
 /// L16: two hundred at once.
+/// D15: what each of them would cost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rush_is_queued_or_sent_away_and_others_are_served_meanwhile() {
     let upstream = Upstream::spawn().await;

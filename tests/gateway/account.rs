@@ -241,6 +241,7 @@ async fn a_key_takes_the_password_again_and_guesses_are_slowed_down() {
     assert_eq!(gateway.get(ACCOUNT, &cookie).await.status, 200, "the session goes on");
 }
 
+/// C29: sessions of others.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reaches_what_is_anothers_nor_learns_that_it_is_there() {
     let (_upstream, gateway, cookie) = world().await;

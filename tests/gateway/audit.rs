@@ -37,6 +37,7 @@ fn from_here(row: &AuditRow) {
     assert!(row.request_id.as_ref().is_some_and(|id| id.len() > 8), "{row:?}");
 }
 
+/// E06: who did what to whom, from where, by which request.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_of_a_person_leaves_one_row() {
     let upstream = Upstream::spawn().await;

@@ -133,7 +133,7 @@ async fn what_would_be_refused_is_counted_apart() {
     }
 }
 
-/// Paths, hosts, methods and names that clients make up are no labels.
+/// D19: paths, hosts, methods and names that clients make up are no labels.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn ten_thousand_made_up_requests_add_no_series() {
     let upstream = Upstream::spawn().await;

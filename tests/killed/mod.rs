@@ -26,6 +26,7 @@ const LONGEST_LIFE: Duration = Duration::from_millis(400);
 /// The longest that a process lives which is killed while it starts.
 const LONGEST_START: u64 = 60;
 
+/// D25: an end without warning, again and again.
 #[test]
 fn nothing_that_was_answered_is_lost_by_kill_9_on_sqlite() {
     let mut world = World::new("sqlite:doorward.db");

@@ -8,6 +8,7 @@ mod account;
 mod acme;
 mod browser;
 mod compat;
+mod framing;
 mod metrics;
 mod phoenix;
 mod presets;

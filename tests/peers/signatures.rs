@@ -11,6 +11,7 @@ use crate::support::{PATIENCE, client, free_port, python, repository};
 
 const SHARED: &str = "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+/=";
 
+/// I24: an assertion that is forged, or is for another upstream.
 #[tokio::test]
 async fn pyjwt_believes_the_gateway_and_nobody_else() {
     let directory = tempfile::tempdir().unwrap();

@@ -50,6 +50,7 @@ fn a_hangup_and_a_change_of_the_file_alone_put_new_settings_into_effect() {
     ask(200);
 }
 
+/// D24: a broken configuration under a running gateway.
 #[test]
 fn a_bad_file_is_refused_with_every_reason_and_the_old_settings_stay() {
     let place = Place::with_upstream("builtin:sample", "");

@@ -49,6 +49,7 @@ fn a_public_url_is_not_made_from_a_place_browsers_cannot_open() {
     }
 }
 
+/// G11: metrics on an address of other machines.
 #[test]
 fn metrics_for_other_machines_are_refused_unless_they_are_allowed() {
     for address in ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464"] {

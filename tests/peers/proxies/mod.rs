@@ -76,6 +76,8 @@ each_proxy! {
 }
 
 /// Sign-in and back, sessions, keys, and sockets.
+/// FA17: a WebSocket through each proxy.
+/// FA20: refusals as the client of each proxy gets them.
 async fn callers(proxy: Proxy) {
     let echo = Echo::start().await;
     let door = Door::open(proxy, &echo.address.to_string()).await;
@@ -187,6 +189,7 @@ async fn open_socket(door: &Door, path: &str, cookies: &str) -> Result<Vec<u8>, 
 }
 
 /// Forged identities, forwarding headers and hop-by-hop tricks.
+/// FA22: what is forged, through each proxy by the configuration we print.
 async fn forgeries(proxy: Proxy) {
     let echo = Echo::start().await;
     let door = Door::open(proxy, &echo.address.to_string()).await;
