@@ -338,6 +338,7 @@ impl Dispatch {
                     }
                     ForwardError::Protocol(_) => "an upstream failed: does it speak what its url says?",
                     ForwardError::ClientStalled => "a client stopped sending",
+                    ForwardError::ClientBroke => "a client sent half a body, or one that cannot be read",
                 };
                 tracing::warn!(request.id = request_id, upstream, %error, cause, "{remedy}");
                 let (problem, close) = match error {
@@ -345,6 +346,7 @@ impl Dispatch {
                     ForwardError::Timeout => (Problem::upstream_timeout(), false),
                     ForwardError::Protocol(_) => (Problem::upstream_protocol(), false),
                     ForwardError::ClientStalled => (Problem::request_timeout(), true),
+                    ForwardError::ClientBroke => (Problem::body_broken(), true),
                 };
                 Denied { problem: Box::new(problem), decision: "allow", close }
             }

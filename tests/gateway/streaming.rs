@@ -478,3 +478,25 @@ async fn connections_to_the_upstream_are_used_again() {
     }
     assert_eq!(upstream.last().connection, 0, "twenty requests, one connection");
 }
+
+/// Chunks that are none, after the head went on.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_body_is_the_clients_fault_and_not_the_applications() {
+    let reads = |request: Request<hyper::body::Incoming>| async move {
+        let _ = request.into_body().collect().await;
+        Response::new(Full::new(Bytes::new()).boxed())
+    };
+    let application = hyper_upstream(reads).await;
+    for scheme in ["http", "h2c"] {
+        let gateway = Gateway::spawn(&format!("{scheme}://{application}"), ROUTES).await;
+        for broken in ["5\r\nhello\r\nZZ\r\nx\r\n", "5\r\nhelloworld\r\n0\r\n\r\n"] {
+            let head = "POST /public/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+            let mut client = TcpStream::connect(gateway.address).await.unwrap();
+            client.write_all(format!("{head}{broken}").as_bytes()).await.unwrap();
+            let answer = read_answer(&mut client).await;
+            assert_eq!(answer.status, 400, "{scheme} {broken:?} {}", answer.head);
+            assert_eq!(answer.problem().as_deref(), Some("body-incomplete"), "{scheme} {broken:?}");
+            assert_eq!(answer.header("connection"), Some("close"));
+        }
+    }
+}

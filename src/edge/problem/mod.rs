@@ -215,6 +215,16 @@ impl Problem {
         )
     }
 
+    /// A body that broke off or cannot be read, after forwarding began.
+    pub fn body_broken() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "body-incomplete",
+            "The request is not complete",
+            "Its body broke off, or cannot be read.",
+        )
+    }
+
     /// A request target that is too long.
     pub fn uri_too_long() -> Self {
         Self::new(

@@ -103,6 +103,7 @@ fn every_failure_of_forwarding_has_its_status() {
         (Problem::upstream_timeout(), 504, 14, "upstream-timeout"),
         (Problem::upstream_protocol(), 502, 14, "upstream-protocol"),
         (Problem::bad_framing(), 400, 3, "bad-framing"),
+        (Problem::body_broken(), 400, 3, "body-incomplete"),
         (Problem::request_timeout(), 408, 4, "request-timeout"),
         (Problem::uri_too_long(), 414, 8, "uri-too-long"),
         (Problem::header_too_large(), 431, 8, "header-too-large"),

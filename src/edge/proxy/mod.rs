@@ -78,6 +78,9 @@ pub enum ForwardError {
     /// The client stopped sending its body.
     #[error("the client stopped sending")]
     ClientStalled,
+    /// The client's body broke off, or cannot be read.
+    #[error("the client's body is not whole")]
+    ClientBroke,
 }
 
 /// Why there is no answer from an upstream.

@@ -103,7 +103,10 @@ impl Body for RequestBody {
         {
             hop_by_hop::strip_trailers(trailers, managed);
         }
-        exchange.moved(done && !matches!(frame, Some(Err(_))));
+        if matches!(frame, Some(Err(_))) {
+            exchange.broke_off();
+        }
+        exchange.moved(done && !exchange.has_broken_off());
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
     }
 

@@ -83,7 +83,7 @@ pub(super) async fn send(
     };
     let not_begun = failed.take_message();
     let Some(mut again) = not_begun.or(spare.filter(|_| has_ended(failed.error()))) else {
-        return Err(broken(&lease, failed.into_error()));
+        return Err(broken(&lease, failed.into_error(), wait.exchange));
     };
     let mut lease = upstream.fresh_lease(lease.server()).await?;
     if !wait.exchange.is_certain() {
@@ -98,13 +98,16 @@ pub(super) async fn send(
             lease.server().state.worked();
             Ok((response, lease))
         }
-        Err(Some(failed)) => Err(broken(&lease, failed.into_error())),
+        Err(Some(failed)) => Err(broken(&lease, failed.into_error(), wait.exchange)),
         Err(None) => Err(ForwardError::Protocol("the connection is gone".into())),
     }
 }
 
-/// The server broke off. On a connection that had been idle that is only its end.
-fn broken(lease: &Lease, error: hyper::Error) -> ForwardError {
+/// The server broke off, unless the client did. On a connection that had been idle that is only its end.
+fn broken(lease: &Lease, error: hyper::Error, exchange: &Exchange) -> ForwardError {
+    if exchange.has_broken_off() {
+        return ForwardError::ClientBroke;
+    }
     if !lease.is_reused() && !error.is_user() {
         lease.server().state.failed(&error);
     }

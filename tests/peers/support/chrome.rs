@@ -99,6 +99,17 @@ impl Browser {
         self.find("[type=submit], form button:not([type])").await.click().await.unwrap();
     }
 
+    /// Submits, and reads the alert of the page that comes then, which may look like the one before.
+    pub(crate) async fn submit_in_vain(&self, fields: &[(&str, &str)]) -> String {
+        self.client.execute("window.submitted = true", vec![]).await.unwrap();
+        self.submit(fields).await;
+        let script = "return window.submitted ? null : document.querySelector('[role=alert]')?.innerText";
+        wait_for("an alert on the next page", PATIENCE, async || {
+            self.client.execute(script, vec![]).await.ok()?.as_str().map(str::to_owned)
+        })
+        .await
+    }
+
     /// Fills the login page for a user of [`Gateway::user`].
     pub(crate) async fn sign_in(&self, name: &str) {
         self.submit(&[("username", name), ("password", PASSWORD)]).await;

@@ -125,6 +125,7 @@ pub struct Exchange {
     hold: Option<Hold>,
     moved_at: Cell<Instant>,
     sent: Cell<bool>,
+    broken_off: Cell<bool>,
     answered: Cell<bool>,
     active: Cell<bool>,
     announced: bool,
@@ -173,6 +174,16 @@ impl Exchange {
     /// Whether all of its request body went out.
     pub fn is_sent(&self) -> bool {
         self.sent.get()
+    }
+
+    /// Its client's body broke off, or turned out to be none.
+    pub fn broke_off(&self) {
+        self.broken_off.set(true);
+    }
+
+    /// Whether that happened.
+    pub fn has_broken_off(&self) -> bool {
+        self.broken_off.get()
     }
 
     /// Bytes of the request body went out, or of a tunnel moved; `done` if they were the last of a body.
@@ -334,6 +345,7 @@ impl Streams {
             hold,
             moved_at: Cell::new(Instant::now()),
             sent: Cell::new(sent),
+            broken_off: Cell::new(false),
             answered: Cell::new(false),
             active: Cell::new(false),
             announced,
