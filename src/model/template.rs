@@ -199,25 +199,13 @@ impl Fact {
 mod tests {
     use super::*;
     use crate::model::role::Role;
-    use crate::model::time::Timestamp;
     use crate::model::user::UserId;
 
     fn principal() -> Principal {
         Principal {
-            kind: PrincipalKind::User(UserId("u1".into())),
-            name: "vera".into(),
             email: Some("vera@example.org".into()),
-            display_name: None,
-            role: Role::Viewer,
             groups: vec!["ops".into(), "tenant-a".into(), "tenant-b".into()],
-            provider: "local".into(),
-            must_change_password: false,
-            proof: Proof::Session {
-                id: "s".into(),
-                expires_at: Timestamp(1),
-                last_seen_at: Timestamp(0),
-                host: None,
-            },
+            ..Principal::example(PrincipalKind::User(UserId("u1".into())), "vera", Role::Viewer)
         }
     }
 

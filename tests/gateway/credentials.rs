@@ -9,7 +9,7 @@ use doorward::model::token::{KeyText, MasterKey};
 
 pub use crate::support::gateway::ROUTES;
 use crate::support::gateway::bearer;
-use crate::support::{Gateway, Upstream};
+use crate::support::{Gateway, Upstream, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_credential_programs_get_401_and_browsers_the_login_page() {
@@ -342,4 +342,28 @@ async fn malformed_forged_and_doubled_cookies_never_let_in() {
     assert_eq!(upstream.last().header("cookie"), Some("a=1; b=2"));
     let stale = gateway.get("/public", "cookie: doorward=stale\r\n").await;
     assert_eq!(stale.status, 200, "a stale cookie is no credential where none is needed");
+}
+
+/// A key that is nobody's is remembered as that, for a minute of a clock that stands still here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_owner_is_let_in_again_is_looked_up_again() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let vera = gateway.user("vera", Role::Viewer).await;
+    let (key, _) = gateway.key_with("k", Role::Viewer, Some(vera.clone()), KeyScope::default()).await;
+    let becomes = async |status: u16| {
+        within("news of the change", async {
+            while gateway.get("/data", &bearer(&key)).await.status != status {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    };
+    for _ in 0..3 {
+        gateway.accounts.disable(&vera).await.unwrap();
+        becomes(401).await;
+        assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 401, "remembered by now");
+        gateway.accounts.enable(&vera).await.unwrap();
+        becomes(200).await;
+    }
 }

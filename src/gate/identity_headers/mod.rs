@@ -298,27 +298,16 @@ fn encoded_value(text: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::principal::{PrincipalKind, Proof};
+    use crate::model::principal::PrincipalKind;
     use crate::model::secret::Secret;
     use crate::model::token::MasterKey;
     use crate::model::user::UserId;
 
     fn principal() -> Principal {
         Principal {
-            kind: PrincipalKind::User(UserId("u1".into())),
-            name: "zoë".into(),
-            email: None,
             display_name: Some("Zoë \r\nX-Auth-Role: admin".into()),
-            role: Role::Viewer,
             groups: vec!["a,b".into(), "c%d".into()],
-            provider: "local".into(),
-            must_change_password: false,
-            proof: Proof::Session {
-                id: "s".into(),
-                expires_at: Timestamp(1),
-                last_seen_at: Timestamp(0),
-                host: None,
-            },
+            ..Principal::example(PrincipalKind::User(UserId("u1".into())), "zoë", Role::Viewer)
         }
     }
 
