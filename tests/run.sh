@@ -4,9 +4,10 @@
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
 #   tests/run.sh --long   the same with the long forms of tests that have one
 #
-# Installs what it needs: Chromium with its driver, nginx, HAProxy, Pebble, slowhttptest, PostgreSQL, Node.js with npm and
-# Python's venv by apt-get, Prometheus unpacked from its package, the peers by pip into .tests/venv and .tests/apps and by npm
-# into .tests/node. Every server it starts listens on 127.0.0.1 only and ends with it.
+# Installs what it needs: Chromium with its driver, nginx, HAProxy, Apache and uWSGI without their services, PHP, Pebble,
+# skopeo, slowhttptest, PostgreSQL, Node.js with npm and Python's venv by apt-get; Prometheus and a container registry unpacked
+# from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm into .tests/node. Every
+# server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -59,6 +60,12 @@ missing_packages() {
   [ -x /usr/sbin/nginx ] || echo nginx
   [ -n "$(postgres_programs)" ] || echo postgresql
   command -v slowhttptest >/dev/null || echo slowhttptest
+  command -v skopeo >/dev/null || echo skopeo
+  command -v git >/dev/null || echo git
+  [ -x /usr/sbin/apache2 ] || echo apache2-bin
+  [ -x /usr/bin/php-cgi ] || echo php-cgi
+  [ -x /usr/bin/uwsgi-core ] || echo uwsgi-core
+  ls /usr/lib/uwsgi/plugins/python3*_plugin.so >/dev/null 2>&1 || echo uwsgi-plugin-python3
   command -v npm >/dev/null || echo nodejs npm
   python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
 }
@@ -90,13 +97,16 @@ install_python() {
   cp "$2" "$1/requirements.txt"
 }
 
-# Both at once: each waits for the network most of the time.
+# All at once: each waits for the network most of the time.
 install_pythons() {
-  local apps status=0
+  local apps servers status=0
   install_python .tests/apps tests/peers/requirements-apps.txt &
   apps=$!
+  install_python .tests/servers tests/peers/requirements-servers.txt &
+  servers=$!
   install_python .tests/venv tests/peers/requirements.txt || status=1
   wait "$apps" || status=1
+  wait "$servers" || status=1
   return "$status"
 }
 
@@ -110,16 +120,17 @@ install_node() {
   cp tests/peers/package.json .tests/node/installed.json
 }
 
-# Its package would start a server that listens everywhere, so it is only unpacked.
-install_prometheus() {
-  [ -x .tests/prometheus/usr/bin/promtool ] && return 0
-  echo "unpacking prometheus into .tests/prometheus"
-  rm -rf .tests/prometheus && mkdir .tests/prometheus || return 1
-  (cd .tests/prometheus && apt-get -qq download prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb)
+# unpack PACKAGE FOLDER PROGRAM: packages that would start a server which listens everywhere are only unpacked.
+unpack() {
+  [ -x ".tests/$2/$3" ] && return 0
+  echo "unpacking $1 into .tests/$2"
+  rm -rf ".tests/$2" && mkdir ".tests/$2" || return 1
+  (cd ".tests/$2" && apt-get -qq download "$1" && dpkg-deb --extract "$1"_*.deb . && rm "$1"_*.deb)
 }
 
 install_all() {
-  install_packages && install_prometheus && install_pythons && install_node
+  install_packages && unpack prometheus prometheus usr/bin/promtool && unpack docker-registry registry usr/bin/docker-registry &&
+    install_pythons && install_node
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------

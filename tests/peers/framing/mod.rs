@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::proxies::door::system;
 use crate::support::gateway::{ADDRESS, Gateway};
 use crate::support::process::Process;
-use crate::support::{PATIENCE, free_port, python, repository, wait_for};
+use crate::support::{PATIENCE, free_port, python, repository, servers_python, wait_for};
 
 /// Servers with parsers of their own, by the name of their route's host.
 const SERVERS: [&str; 6] = ["nginx", "node", "haproxy", "http-server", "gunicorn", "uvicorn"];
@@ -99,7 +99,7 @@ const ATTACKS: &[(&str, &str, &str)] = &[
 async fn start(name: &'static str, port: u16, folder: &Path) -> Process {
     let recorder = repository("tests/peers/framing/recorder.py");
     let module = |program: &str| {
-        let mut command = Command::new(python().with_file_name(program));
+        let mut command = Command::new(servers_python().with_file_name(program));
         command.env("PYTHONPATH", recorder.parent().unwrap());
         command
     };

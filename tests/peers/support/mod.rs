@@ -46,6 +46,11 @@ pub(crate) fn apps_python() -> PathBuf {
     python_of(".tests/apps")
 }
 
+/// The Python that has the servers and frameworks of `requirements-servers.txt` installed.
+pub(crate) fn servers_python() -> PathBuf {
+    python_of(".tests/servers")
+}
+
 fn python_of(venv: &str) -> PathBuf {
     let python = repository(&format!("{venv}/bin/python"));
     assert!(python.exists(), "{} is missing: run tests/run.sh once", python.display());
