@@ -103,6 +103,8 @@ pub(super) struct Seen {
     pub(super) path: String,
     target: Option<String>,
     pub(super) audience: Audience,
+    /// Whether it has come so far that it is an application's, not ours or a question about one.
+    proxied: bool,
     pub(super) client: Client,
     pub(super) request_id: String,
     pub(super) agent: Option<HeaderValue>,
@@ -115,6 +117,15 @@ impl Seen {
         target.host().clone_into(&mut self.host);
         target.path().clone_into(&mut self.path);
         self.target = Some(target.path_and_query().as_str().to_owned());
+    }
+
+    /// Who reads a refusal. By gRPC it would be an HTTP 200, which a proxy that asks takes for an allow, whatever
+    /// media type the client of that proxy has named: only an application's own client is told so.
+    fn refused_audience(&self) -> Audience {
+        match self.audience {
+            Audience::Grpc if !self.proxied => Audience::Api,
+            audience => audience,
+        }
     }
 }
 
@@ -154,6 +165,7 @@ impl Dispatch {
             path: request.uri().path().to_owned(),
             target: request.uri().path_and_query().map(|target| target.as_str().to_owned()),
             audience: Audience::of(request.method(), request.headers()),
+            proxied: false,
             client,
             request_id: self.next_request_id(),
             agent: request.headers().get(USER_AGENT).cloned(),
@@ -174,7 +186,7 @@ impl Dispatch {
                     account,
                     request_id: &seen.request_id,
                 };
-                let mut response = problem.respond(seen.audience, &look).map(ResponseBody::of);
+                let mut response = problem.respond(seen.refused_audience(), &look).map(ResponseBody::of);
                 if close && seen.version < Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -238,6 +250,7 @@ impl Dispatch {
         if let Some(place) = self.compat_place(&request, &target, peer) {
             return Box::pin(self.compat(&place, &request, &target, peer, seen, trail)).await;
         }
+        seen.proxied = true;
         let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
         let arrival = Arrival { target, authority, client: seen.client, chain };
         if let Ok(id) = HeaderValue::from_str(&seen.request_id) {

@@ -59,6 +59,28 @@ async fn ask(gateway: &Gateway, flavour: &str, method: &str, host: &str, uri: &[
     exchange(own, question).await
 }
 
+/// A refusal by gRPC is an HTTP 200, and the client of the proxy chooses the media type.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_media_type_makes_an_allow_of_a_question_that_cannot_be_read() {
+    let gateway = gateway().await;
+    let grpc = "content-type: application/grpc\r\n";
+    for flavour in FLAVOURS {
+        let good = ask(&gateway, flavour, "POST", "app.example", b"/public", grpc).await;
+        assert_eq!(good.status, 200, "{flavour}: {}", good.head);
+        for uri in [&b"//admin"[..], b"/admin/%2e%2e/x", b"/admin%5cx", b"/%zz", b"*"] {
+            let answer = ask(&gateway, flavour, "POST", "app.example", uri, grpc).await;
+            assert!(answer.status >= 400, "{flavour} {}: {}", uri.escape_ascii(), answer.head);
+        }
+        for (method, host) in [("TRACE", "app.example"), ("POST", "app.example,b"), ("POST", "")] {
+            let answer = ask(&gateway, flavour, method, host, b"/public", grpc).await;
+            assert!(answer.status >= 400, "{flavour} {method} {host}: {}", answer.head);
+        }
+        let many = format!("{grpc}{}", "x: y\r\n".repeat(99));
+        let answer = ask(&gateway, flavour, "POST", "app.example", b"/public", &many).await;
+        assert!(answer.status >= 400, "{flavour}: {}", answer.head);
+    }
+}
+
 /// FA03: targets that are none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_none_is_no_question() {
