@@ -1,7 +1,5 @@
 //! `doorward explain`: what would be decided for a request, and why, rule by rule.
 
-use std::net::IpAddr;
-
 use serde_json::to_value;
 
 use super::Common;
@@ -14,7 +12,7 @@ use crate::gate::Rulebook;
 use crate::gate::explain::Explanation;
 use crate::gate::explain::Question;
 use crate::gate::explain::Tried;
-use crate::model::principal::Principal;
+use crate::model::principal::{ClientAddress, Principal};
 use crate::service::subjects::Subjects;
 
 /// What `explain` takes.
@@ -31,9 +29,9 @@ pub(super) struct Arguments {
     /// Which host is asked for [default: that of the public URL]
     #[arg(long)]
     host: Option<String>,
-    /// Address of the client [default: 127.0.0.1]
+    /// Address of the client, or unknown [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
-    client: Option<IpAddr>,
+    client: Option<ClientAddress>,
     /// What the request asks for: plain, websocket or grpc
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,

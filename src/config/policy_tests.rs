@@ -1,7 +1,5 @@
 //! `[[tests]]`: claims about the rules, read but not yet checked.
 
-use std::net::IpAddr;
-
 use http::Method;
 use http::uri::PathAndQuery;
 
@@ -9,7 +7,7 @@ use super::problem::Place;
 use super::reader::{Reader, Required};
 use super::section::{Section, section};
 use super::values::{Document, HostName, Name, RequestLine};
-use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::principal::{ClientAddress, Principal, PrincipalKind};
 use crate::model::role::Role;
 use crate::model::target::RequestKind;
 use crate::model::user::UserId;
@@ -24,8 +22,8 @@ section! {
         request: Required<RequestLine>, r#""POST /v1/datasets/upload""#;
         /// Which host is asked for. By default that of `public_url`.
         host: Option<HostName>, r#""app.example.com""#;
-        /// Address of the client.
-        client: IpAddr = r#""127.0.0.1""#, r#""10.1.2.3""#;
+        /// Address of the client; `unknown` where no trusted proxy says it in a way that can be read.
+        client: ClientAddress = r#""127.0.0.1""#, r#""10.1.2.3""#;
         /// What the request asks for: `plain`, `websocket` or `grpc`.
         kind: RequestKind = r#""plain""#, r#""websocket""#;
         /// The GraphQL document in its body.
@@ -68,8 +66,8 @@ pub struct PolicyTest {
     pub target: PathAndQuery,
     /// Host, if not the public URL's.
     pub host: Option<String>,
-    /// Address of the client.
-    pub client: IpAddr,
+    /// Where the client is.
+    pub client: ClientAddress,
     /// What the request asks for.
     pub kind: RequestKind,
     /// The GraphQL document in its body.

@@ -102,10 +102,12 @@ pub(super) fn moved(rule: Rule, path: &str) -> Rule {
 /// Gives an upstream what a preset of its routes says about it, where its own settings do not.
 pub(super) fn complete(named: &mut Named, file: &PresetFile, reader: &Reader) {
     let Some(config) = &mut named.config else { return };
-    let PathOptIns { encoded_slash, semicolon, empty_segment } = upstream::spellings(&file.paths);
+    let PathOptIns { encoded_slash, semicolon, empty_segment, disguised_separator } =
+        upstream::spellings(&file.paths);
     config.paths.encoded_slash |= encoded_slash;
     config.paths.semicolon |= semicolon;
     config.paths.empty_segment |= empty_segment;
+    config.paths.disguised_separator |= disguised_separator;
     if let Some(headers) = file.headers
         && !reader.is_set(&format!("{}.headers", named.path))
     {

@@ -43,7 +43,8 @@ section! {
         fields: Vec<FieldName> = "[]", r#"["projects", "viewer"]"#;
         /// gRPC methods, `package.Service/Method` or `package.Service/*`.
         grpc: Vec<GrpcPattern> = "[]", r#"["grpc.health.v1.Health/*"]"#;
-        /// Addresses or networks of clients.
+        /// Addresses or networks of clients. A client whose address cannot be read is in none of them; where the rule
+        /// refuses, it is refused as well.
         networks: Vec<IpNet> = "[]", r#"["10.0.0.0/8"]"#;
         /// Who is let through: `anyone`, `signed-in`, a role (`admin`, `member` and `viewer` include the ones
         /// below, `agent` stands alone), `group:NAME`, `user:NAME`, `key:NAME`, `provider:ID`.

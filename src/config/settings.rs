@@ -390,7 +390,9 @@ section! {
     /// Spellings of paths that are refused unless an upstream needs them. Rules are then matched on the plain
     /// and the decoded form, and the stricter answer wins.
     Paths {
-        /// `encoded-slash` (`%2F`), `semicolon` (`;`), `empty-segment` (`//`, though never at the start).
+        /// `encoded-slash` (`%2F`), `semicolon` (`;`), `empty-segment` (`//`, though never at the start),
+        /// `disguised-separator` (characters that some programs read as `/`, `\`, `.`, `%`, `;`, `?` or `#`, such as
+        /// U+FF0F `／`, U+2026 `…` or U+FF1F `？` in names of files).
         allow: Vec<PathOptIn> = "[]", r#"["encoded-slash"]"#;
     }
 }

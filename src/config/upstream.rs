@@ -278,5 +278,6 @@ pub(super) fn spellings(allowed: &[PathOptIn]) -> PathOptIns {
         encoded_slash: allowed.contains(&PathOptIn::EncodedSlash),
         semicolon: allowed.contains(&PathOptIn::Semicolon),
         empty_segment: allowed.contains(&PathOptIn::EmptySegment),
+        disguised_separator: allowed.contains(&PathOptIn::DisguisedSeparator),
     }
 }

@@ -1,6 +1,5 @@
 //! The types settings are read as: each parses its text and says what it wants instead.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::{Balance, Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite,
 use crate::model::graphql::OperationType;
 use crate::model::jwt::JwtAlgorithm;
 use crate::model::network;
+use crate::model::principal::ClientAddress;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::target;
@@ -177,6 +177,7 @@ pub(super) enum PathOptIn {
     EncodedSlash,
     Semicolon,
     EmptySegment,
+    DisguisedSeparator,
 }
 
 /// How assertions are signed: so that whoever checks them cannot make them.
@@ -263,6 +264,7 @@ choice! {
     }
     PathOptIn {
         "encoded-slash" => Self::EncodedSlash,
+        "disguised-separator" => Self::DisguisedSeparator,
         "semicolon" => Self::Semicolon,
         "empty-segment" => Self::EmptySegment,
     }
@@ -354,7 +356,8 @@ text! {
         target::request_line(text).map(|(method, path)| Self(method, path)).map_err(Fault::from)
     };
     Document, "a GraphQL document", |text| Ok(Self(text.to_owned()));
-    IpAddr, "an address such as \"10.1.2.3\"", |text| text.parse().map_err(|_| "is no address: write one such as \"10.1.2.3\"".into());
+    ClientAddress, "an address such as \"10.1.2.3\", or unknown",
+        |text| text.parse().map_err(|_| "is no address: write one such as \"10.1.2.3\", or unknown".into());
     FieldName, "the name of a GraphQL field", |text| {
         let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if begins && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {

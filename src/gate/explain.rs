@@ -15,17 +15,22 @@ use super::graphql;
 use super::refusal::Refusal;
 use super::rulebook::Rulebook;
 use super::{GateRequest, Trail};
-use crate::model::principal::{Client, Principal, PrincipalKind};
+use crate::model::principal::{Client, ClientAddress, Principal, PrincipalKind};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
 use crate::policy::{Rule, Step, Witness};
 
 /// Rules of which notes are taken; those after them are tried all the same.
 const MOST_NOTES: usize = 512;
 
+/// How a request is read whose client is unknown where a rule names networks; the rules after it count as well.
+const UNSURE: &str = "if its client, whose address is unknown, were in the networks of the rule";
+
 /// Notes of the rules that were tried.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     reading: Option<String>,
+    /// Whether the next rule is tried only because the client could be in its networks.
+    unsure: bool,
     rules: Vec<Tried>,
 }
 
@@ -60,6 +65,10 @@ impl Witness for Notes {
         self.note(rule.name.clone(), result, why);
     }
 
+    fn unsure(&mut self, _rule: &Rule) {
+        self.unsure = true;
+    }
+
     fn exhausted(&mut self) {
         self.note(String::new(), "none-fits", None);
     }
@@ -67,8 +76,14 @@ impl Witness for Notes {
 
 impl Notes {
     fn note(&mut self, rule: String, result: &'static str, why: Option<String>) {
+        let unsure = std::mem::take(&mut self.unsure);
         if self.rules.len() < MOST_NOTES {
-            self.rules.push(Tried { rule, result, why, reading: self.reading.clone() });
+            let reading = match (&self.reading, unsure) {
+                (reading, false) => reading.clone(),
+                (None, true) => Some(UNSURE.to_owned()),
+                (Some(reading), true) => Some(format!("{reading}, {UNSURE}")),
+            };
+            self.rules.push(Tried { rule, result, why, reading });
         }
     }
 }
@@ -190,7 +205,7 @@ pub struct Hypothetical {
     /// Host, perhaps with a port.
     pub authority: String,
     /// From where.
-    pub client: IpAddr,
+    pub client: ClientAddress,
     /// By whom; `None` is nobody.
     pub caller: Option<Principal>,
     /// Of which page, as a browser says; ours if it does not. With `OPTIONS` it is a preflight (Fetch, 3.2.2).
@@ -220,8 +235,8 @@ pub struct Question {
     pub request: String,
     /// Host, perhaps with a port; the public URL's if there is none.
     pub host: Option<String>,
-    /// From where.
-    pub client: Option<IpAddr>,
+    /// From where; from this machine if it is not said.
+    pub client: Option<ClientAddress>,
     /// `plain`, `websocket` or `grpc`.
     pub kind: Option<String>,
     /// Origin of the page that asks.
@@ -252,7 +267,7 @@ impl Question {
         Ok(Hypothetical {
             target: RequestTarget::parse(&method, authority, &path, kind)?,
             authority: authority.to_owned(),
-            client: self.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            client: self.client.unwrap_or(ClientAddress::at(IpAddr::V4(Ipv4Addr::LOCALHOST))),
             caller,
             origin: self.origin,
             graphql: self.graphql,

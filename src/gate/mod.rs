@@ -168,7 +168,7 @@ impl Gate {
         match credential {
             Credential::None => Ok((None, false)),
             Credential::ApiKey(text) => {
-                let found = self.authenticator.key(&text, request.client.address).await?;
+                let found = self.authenticator.key(&text, request.client.address.nearest()).await?;
                 Ok((Some(found.ok_or(Refusal::BadCredential(BadCredential::Key))?), false))
             }
             Credential::Token(at) => {
@@ -176,13 +176,13 @@ impl Gate {
                 let found = found.ok_or(Refusal::BadCredential(BadCredential::Bearer))?;
                 if matches!(found.principal.kind, PrincipalKind::BreakGlass { .. }) {
                     warn_of(found, request);
-                    let (name, client) = (&found.principal.name, request.client.address);
+                    let (name, client) = (&found.principal.name, request.client.address.nearest());
                     self.authenticator.audit_break_glass(name, client, request.request_id);
                 }
                 Ok((Some(Rc::clone(found)), false))
             }
             Credential::Session(cookie) => {
-                let found = self.authenticator.session(cookie, request.client.address).await?;
+                let found = self.authenticator.session(cookie, request.client.address.nearest()).await?;
                 let found = found.filter(|identity| identity.principal.is_for(request.target.host()));
                 let stale = found.is_none();
                 Ok((found, stale))

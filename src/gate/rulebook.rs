@@ -11,7 +11,6 @@ use super::refusal::Refusal;
 use super::route::{Route, RouteTable};
 use super::{GateRequest, Trail};
 use crate::config::Config;
-use crate::model::network;
 use crate::model::principal::Proof;
 use crate::model::target::RequestKind;
 
@@ -175,7 +174,7 @@ pub(super) fn check_bounds(request: &GateRequest<'_>, identity: &Identity) -> Re
     let target = request.target;
     if let Proof::Key { scope, .. } = &identity.principal.proof {
         let network_fits =
-            scope.networks.is_empty() || network::contains(&scope.networks, request.client.address);
+            scope.networks.is_empty() || request.client.address.is_within(&scope.networks) == Some(true);
         if !network_fits || !scope.takes(target.method()) || !identity.scope_fits(target) {
             return Err(Refusal::KeyScope);
         }

@@ -26,6 +26,17 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
+/// The address in the one form that is compared, if a client can have it: not the unspecified one, which stands
+/// for peers on socket files, no multicast, and no IPv4-compatible IPv6, which some read as IPv4 (RFC 4291, 2.5.5.1).
+pub fn of_client(address: IpAddr) -> Option<IpAddr> {
+    let address = address.to_canonical();
+    let compatible = match address {
+        IpAddr::V6(v6) => v6.segments().starts_with(&[0; 6]) && v6 != Ipv6Addr::LOCALHOST,
+        IpAddr::V4(_) => false,
+    };
+    (!address.is_unspecified() && !address.is_multicast() && !compatible).then_some(address)
+}
+
 /// Reads `10.0.0.0/8` or a bare address, which stands for itself alone (/32 or /128).
 ///
 /// # Errors

@@ -1,8 +1,12 @@
 //! Who is calling, once a credential has been accepted.
 
+use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::api_key::KeyScope;
+use super::network;
 use super::role::Role;
 use super::time::Timestamp;
 use super::user::UserId;
@@ -177,8 +181,67 @@ pub enum Caller<'a> {
 /// The far end of a request, as decided from the socket and trusted proxies only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The client's address.
-    pub address: IpAddr,
+    /// Where it is.
+    pub address: ClientAddress,
     /// Whether the client reached us (or our trusted proxy) over TLS.
     pub secure: bool,
+}
+
+/// Where a client is, if that can be told. What cannot be read is never taken for the proxy that sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress {
+    nearest: IpAddr,
+    known: bool,
+}
+
+impl ClientAddress {
+    /// Exactly here. IPv4-mapped IPv6 is IPv4; a peer on a socket file has no address.
+    pub fn at(address: IpAddr) -> Self {
+        let nearest = address.to_canonical();
+        Self { nearest, known: nearest != network::UNIX_PEER }
+    }
+
+    /// Somewhere behind this peer, who does not say where in a way that can be read.
+    pub fn behind(peer: IpAddr) -> Self {
+        Self { nearest: peer.to_canonical(), known: false }
+    }
+
+    /// Nowhere that is known.
+    pub fn unknown() -> Self {
+        Self::behind(network::UNIX_PEER)
+    }
+
+    /// Its own address, where it is known: the only one that a right may depend on.
+    pub fn known(self) -> Option<IpAddr> {
+        self.known.then_some(self.nearest)
+    }
+
+    /// Its own address, or that of the peer it is behind: what attempts are counted by and records tell. Never
+    /// for a right.
+    pub fn nearest(self) -> IpAddr {
+        self.nearest
+    }
+
+    /// Whether it lies in one of `networks`; `None` where that cannot be told.
+    pub fn is_within(self, networks: &[IpNet]) -> Option<bool> {
+        self.known().map(|address| network::contains(networks, address))
+    }
+}
+
+/// The address, or `unknown` (RFC 7239, 6.2).
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known() {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+impl std::str::FromStr for ClientAddress {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "unknown" { Ok(Self::unknown()) } else { text.parse().map(Self::at) }
+    }
 }

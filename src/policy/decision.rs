@@ -63,6 +63,12 @@ impl Decision<'_> {
     pub fn or_stricter(self, other: Self) -> Self {
         if other.strictness() > self.strictness() { other } else { self }
     }
+
+    /// The same beside one that need not be there.
+    #[must_use]
+    pub(super) fn or_stricter_of(self, other: Option<Self>) -> Self {
+        other.map_or(self, |other| self.or_stricter(other))
+    }
 }
 
 /// Watches rules being tried. The decision itself does not depend on who watches.
@@ -72,6 +78,10 @@ pub trait Witness {
 
     /// A rule was tried.
     fn tried(&mut self, _rule: &Rule, _step: Step<'_>) {}
+
+    /// Whether a rule speaks for the request cannot be told, as its client's address is not known. What it says is
+    /// tried next; the rules after it count as well, and the stricter wins.
+    fn unsure(&mut self, _rule: &Rule) {}
 
     /// No rule was left, so the answer is no.
     fn exhausted(&mut self) {}

@@ -14,12 +14,11 @@ pub use self::path::PathPattern;
 pub use self::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Mismatch, Rule, When};
 pub use self::who::Who;
 
-use std::net::IpAddr;
-
 use http::Method;
 
+use self::rule::Fit;
 use crate::model::graphql::Operation;
-use crate::model::principal::Caller;
+use crate::model::principal::{Caller, ClientAddress};
 use crate::model::role::Role;
 use crate::model::target::{RequestKind, RequestTarget};
 
@@ -37,8 +36,8 @@ pub struct Policy {
 pub struct Facts<'a> {
     /// What is asked for.
     pub target: &'a RequestTarget,
-    /// From which address.
-    pub client: IpAddr,
+    /// From where.
+    pub client: ClientAddress,
     /// Which GraphQL operation would run, where [`Policy::needs_graphql`] said that matters.
     pub graphql: Option<&'a Operation>,
 }
@@ -155,19 +154,27 @@ impl Policy {
     /// refusals may pass it does all the same, to tell which rule refuses.
     pub fn needs_graphql(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
         let depends = self.rules.iter().any(|rule| {
+            let may_fit = |reading| !matches!(rule.when.fit_envelope(facts, reading), Fit::No(_));
             rule.when.graphql.is_some()
-                && (rule.when.fits_envelope(facts, Reading::Canonical)
-                    || (facts.target.loose_path().is_some()
-                        && rule.when.fits_envelope(facts, Reading::Loose)))
+                && (may_fit(Reading::Canonical)
+                    || (facts.target.loose_path().is_some() && may_fit(Reading::Loose)))
         });
         depends && (self.is_lenient() || self.may_allow(caller, facts))
     }
 
     /// Whether there could be an operation with which the request is allowed.
     fn may_allow(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
-        for rule in self.rules.iter().filter(|rule| rule.when.fits_envelope(facts, Reading::Canonical)) {
+        for rule in &self.rules {
+            let fit = rule.when.fit_envelope(facts, Reading::Canonical);
+            if matches!(fit, Fit::No(_)) {
+                continue;
+            }
             let denied = rule.deny.iter().any(|who| who.includes(caller));
             if !denied && rule.allow.iter().any(|who| who.includes(caller)) {
+                if fit == Fit::Unsure {
+                    // It allows nothing unless the rules after it do.
+                    continue;
+                }
                 return true;
             }
             let decides = denied || !rule.allow.is_empty();
@@ -185,30 +192,47 @@ impl Policy {
         reading: Reading,
         witness: &mut impl Witness,
     ) -> Decision<'_> {
+        // What rules say of which it cannot be told whether they speak for the request.
+        let mut perhaps: Option<Decision<'_>> = None;
         for rule in &self.rules {
-            if let Some(mismatch) = rule.when.mismatch(facts, reading) {
-                witness.tried(rule, Step::Skipped(mismatch));
-                continue;
+            match rule.when.fit(facts, reading) {
+                Fit::No(mismatch) => witness.tried(rule, Step::Skipped(mismatch)),
+                Fit::Yes => {
+                    if let Some(decision) = rule.speak(caller, witness) {
+                        return decision.or_stricter_of(perhaps);
+                    }
+                }
+                Fit::Unsure => {
+                    witness.unsure(rule);
+                    if let Some(decision) = rule.speak(caller, witness) {
+                        let strictest = decision.or_stricter_of(perhaps);
+                        if strictest.is_final() {
+                            return strictest;
+                        }
+                        perhaps = Some(strictest);
+                    }
+                }
             }
-            let decided =
-                |outcome| Decision { outcome, rule: Some(rule.name.as_str()), enforce: rule.enforce };
-            if let Some(who) = rule.deny.iter().find(|who| who.includes(caller)) {
-                witness.tried(rule, Step::Denies(who));
-                return decided(Outcome::Deny);
-            }
-            if rule.allow.is_empty() {
-                witness.tried(rule, Step::PassedOver);
-                continue;
-            }
-            if let Some(who) = rule.allow.iter().find(|who| who.includes(caller)) {
-                witness.tried(rule, Step::Allows(who));
-                return decided(Outcome::Allow);
-            }
-            witness.tried(rule, Step::AllowsOthers);
-            return decided(refuse(caller));
         }
         witness.exhausted();
-        Decision { outcome: refuse(caller), rule: None, enforce: self.enforce }
+        Decision { outcome: refuse(caller), rule: None, enforce: self.enforce }.or_stricter_of(perhaps)
+    }
+}
+
+impl Rule {
+    /// What it says of a request that it speaks for; `None` if it leaves that to the next.
+    fn speak(&self, caller: Caller<'_>, witness: &mut impl Witness) -> Option<Decision<'_>> {
+        let (step, outcome) = if let Some(who) = self.deny.iter().find(|who| who.includes(caller)) {
+            (Step::Denies(who), Some(Outcome::Deny))
+        } else if let Some(who) = self.allow.iter().find(|who| who.includes(caller)) {
+            (Step::Allows(who), Some(Outcome::Allow))
+        } else if self.allow.is_empty() {
+            (Step::PassedOver, None)
+        } else {
+            (Step::AllowsOthers, Some(refuse(caller)))
+        };
+        witness.tried(self, step);
+        Some(Decision { outcome: outcome?, rule: Some(&self.name), enforce: self.enforce })
     }
 }
 

@@ -48,7 +48,12 @@ impl PathPattern {
         }
         let decoded = decode_once(&canonical);
         let loose = target::loosen(&decoded).map_err(|error| format!("`{text}`: {error}"))?;
-        Ok(Self { text: text.to_owned(), canonical: Form::of(&canonical), loose: Form::of(&loose) })
+        let glob = canonical.contains('*');
+        Ok(Self {
+            text: text.to_owned(),
+            canonical: Form::of(&canonical, glob),
+            loose: Form::of(&loose, glob),
+        })
     }
 
     /// Whether a canonical path matches.
@@ -74,9 +79,9 @@ impl fmt::Display for PathPattern {
 }
 
 impl Form {
-    fn of(path: &str) -> Self {
+    fn of(path: &str, glob: bool) -> Self {
         let path = path.strip_suffix('/').unwrap_or(path);
-        if path.contains('*') {
+        if glob {
             Self::Glob(path.split('/').skip(1).map(str::to_owned).collect())
         } else {
             Self::Prefix(path.to_owned())
@@ -228,6 +233,12 @@ mod tests {
         for pattern in ["", "admin", "/a/../b", "/a?x=1", "/a#b", "/a//b", "/a**", "/a\\b", "/a%zz"] {
             assert!(PathPattern::parse(pattern).is_err(), "{pattern}");
         }
+    }
+
+    #[test]
+    fn the_loose_reading_folds_characters_and_never_makes_a_glob() {
+        let pattern = PathPattern::parse("/ｂüro＊").unwrap();
+        assert!(pattern.matches_loose("/buro*/x") && !pattern.matches_loose("/buroz"));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use super::path::PathPattern;
 use super::who::Who;
 use super::{Facts, Reading};
 use crate::model::graphql::OperationType;
-use crate::model::network;
 use crate::model::target::{RequestKind, RequestTarget};
 
 /// A rule.
@@ -76,39 +75,54 @@ impl Mismatch {
     }
 }
 
+/// Whether a rule speaks for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It does.
+    Yes,
+    /// It does if the client, whose address is not known, lies in the rule's networks.
+    Unsure,
+    /// It does not.
+    No(Mismatch),
+}
+
 impl When {
-    pub(super) fn mismatch(&self, facts: &Facts<'_>, reading: Reading) -> Option<Mismatch> {
-        self.envelope_mismatch(facts, reading).or_else(|| {
-            let fits = self.graphql.as_ref().is_none_or(|wanted| wanted.fits(facts));
-            (!fits).then_some(Mismatch::Graphql)
-        })
+    pub(super) fn fit(&self, facts: &Facts<'_>, reading: Reading) -> Fit {
+        match self.fit_envelope(facts, reading) {
+            Fit::Yes | Fit::Unsure if self.graphql.as_ref().is_some_and(|wanted| !wanted.fits(facts)) => {
+                Fit::No(Mismatch::Graphql)
+            }
+            fit => fit,
+        }
     }
 
     /// Everything but what only the body tells.
-    pub(super) fn fits_envelope(&self, facts: &Facts<'_>, reading: Reading) -> bool {
-        self.envelope_mismatch(facts, reading).is_none()
-    }
-
-    fn envelope_mismatch(&self, facts: &Facts<'_>, reading: Reading) -> Option<Mismatch> {
+    pub(super) fn fit_envelope(&self, facts: &Facts<'_>, reading: Reading) -> Fit {
         let target = facts.target;
         let path_fits = |pattern: &PathPattern| match reading {
             Reading::Canonical => pattern.matches(target.path()),
             Reading::Loose => target.loose_path().is_some_and(|path| pattern.matches_loose(path)),
         };
         if !(self.paths.is_empty() || self.paths.iter().any(path_fits)) {
-            return Some(Mismatch::Path);
+            return Fit::No(Mismatch::Path);
         }
         if !(self.methods.is_empty() || self.methods.iter().any(|method| method.fits(target))) {
-            return Some(Mismatch::Method);
+            return Fit::No(Mismatch::Method);
         }
         if !(self.hosts.is_empty() || self.hosts.iter().any(|host| host == target.host())) {
-            return Some(Mismatch::Host);
+            return Fit::No(Mismatch::Host);
         }
         if !(self.grpc.is_empty() || self.grpc.iter().any(|pattern| pattern.fits(target))) {
-            return Some(Mismatch::Grpc);
+            return Fit::No(Mismatch::Grpc);
         }
-        let network_fits = self.networks.is_empty() || network::contains(&self.networks, facts.client);
-        (!network_fits).then_some(Mismatch::Network)
+        if self.networks.is_empty() {
+            return Fit::Yes;
+        }
+        match facts.client.is_within(&self.networks) {
+            Some(true) => Fit::Yes,
+            Some(false) => Fit::No(Mismatch::Network),
+            None => Fit::Unsure,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the policy decides, as tables.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use http::Method;
 
@@ -13,7 +13,9 @@ use crate::model::target::RequestKind::{Grpc, Plain, WebSocket};
 use crate::model::time::Timestamp;
 use crate::model::user::UserId;
 
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+fn client() -> ClientAddress {
+    ClientAddress::at(IpAddr::from([192, 0, 2, 1]))
+}
 
 fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
     Principal {
@@ -73,7 +75,7 @@ fn path(text: &str) -> When {
 #[track_caller]
 fn check(policy: &Policy, caller: Caller<'_>, request: &str, expected: Decision<'_>) {
     let target = target(request, Plain);
-    let facts = Facts { target: &target, client: CLIENT, graphql: None };
+    let facts = Facts { target: &target, client: client(), graphql: None };
     assert_eq!(policy.evaluate(caller, &facts, &mut ()), expected, "{request} {caller:?}");
 }
 
@@ -107,7 +109,7 @@ fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() 
         ],
     };
     let handshake = target("UNSAID /", WebSocket);
-    let facts = Facts { target: &handshake, client: CLIENT, graphql: None };
+    let facts = Facts { target: &handshake, client: client(), graphql: None };
     // What makes it a handshake may be the client's invention.
     assert_eq!(open.evaluate(Caller::Anonymous, &facts, &mut ()), challenged(Some("all")));
 }
@@ -237,7 +239,7 @@ fn methods_match_by_name_and_class() {
     let fits = |text: &str, request: &str, kind| {
         let when = When { methods: vec![MethodMatch::parse(text).unwrap()], ..When::default() };
         let target = target(request, kind);
-        when.mismatch(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical).is_none()
+        when.fit(&Facts { target: &target, client: client(), graphql: None }, Reading::Canonical) == Fit::Yes
     };
     assert!(fits("GET", "HEAD /", Plain) && fits("GET", "GET /", Plain) && !fits("POST", "GET /", Plain));
     assert!(fits("websocket", "GET /", WebSocket) && !fits("websocket", "GET /", Plain));
@@ -298,7 +300,7 @@ fn head_is_decided_as_get() {
                     let operation = Operation { kind, fields: None };
                     let [get, head] = ["GET /x", "HEAD /x"].map(|request| {
                         let target = target(request, Plain);
-                        let facts = Facts { target: &target, client: CLIENT, graphql: Some(&operation) };
+                        let facts = Facts { target: &target, client: client(), graphql: Some(&operation) };
                         (policy.needs_graphql(caller, &facts), policy.evaluate(caller, &facts, &mut ()))
                     });
                     assert_eq!(head, get, "{policy:?} {caller:?}");
@@ -367,7 +369,7 @@ fn deny_takes_every_word_that_allow_takes() {
             {
                 let expected = if refused.contains(&label) { denied(Some("both")) } else { allowed(name) };
                 let target = target("POST /x", Plain);
-                let facts = Facts { target: &target, client: CLIENT, graphql: None };
+                let facts = Facts { target: &target, client: client(), graphql: None };
                 assert_eq!(
                     policy.evaluate(caller, &facts, &mut ()),
                     expected,
@@ -402,7 +404,7 @@ fn graphql_rules_match_the_operation_that_would_run() {
     };
     let target = target("POST /graphql", Plain);
     let decide = |graphql: Option<&Operation>| {
-        let facts = Facts { target: &target, client: CLIENT, graphql };
+        let facts = Facts { target: &target, client: client(), graphql };
         assert!(policy.needs_graphql(Caller::Known(&viewer), &facts));
         policy.evaluate(Caller::Known(&viewer), &facts, &mut ())
     };
@@ -434,7 +436,7 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
         [("POST /graphql", true), ("POST /GraphQL", true), ("GET /graphql", false), ("POST /upload", false)]
     {
         let target = target(request, Plain);
-        let facts = Facts { target: &target, client: CLIENT, graphql: None };
+        let facts = Facts { target: &target, client: client(), graphql: None };
         assert_eq!(policy.needs_graphql(Caller::Known(&viewer), &facts), expected, "{request}");
         assert!(
             !policy.needs_graphql(Caller::Anonymous, &facts),
@@ -448,7 +450,7 @@ fn grpc_rules_match_service_and_method_of_grpc_calls_only() {
     let fits = |pattern: &str, path: &str, kind| {
         let when = When { grpc: vec![GrpcPattern::parse(pattern).unwrap()], ..When::default() };
         let target = target(&format!("POST {path}"), kind);
-        when.mismatch(&Facts { target: &target, client: CLIENT, graphql: None }, Reading::Canonical).is_none()
+        when.fit(&Facts { target: &target, client: client(), graphql: None }, Reading::Canonical) == Fit::Yes
     };
     assert!(fits("a.B/C", "/a.B/C", Grpc) && fits("/a.B/*", "/a.B/C", Grpc));
     assert!(!fits("a.B/C", "/a.B/D", Grpc) && !fits("a.B/*", "/a.BC/D", Grpc));
@@ -478,4 +480,77 @@ fn hosts_and_networks_narrow_a_rule() {
     };
     assert_eq!(decide("192.0.2.77"), allowed("lan"));
     assert_eq!(decide("198.51.100.1"), challenged(Some("host")));
+}
+
+/// Every order of four rules that name networks or do not, for every caller: somebody whose address is unknown is
+/// never let through where an address, inside or outside of each network, would be refused.
+#[test]
+fn a_client_that_is_unknown_gets_what_the_least_of_all_addresses_gets() {
+    let near = || When { networks: vec!["10.0.0.0/8".parse().unwrap()], ..When::default() };
+    let far = || When { networks: vec!["172.16.0.0/12".parse().unwrap()], ..When::default() };
+    let deny =
+        |name: &str, when: When| Rule { deny: vec![Who::Group("guests".into())], ..rule(name, when, &[]) };
+    let rules = [
+        rule("near-anyone", near(), &["anyone"]),
+        rule("near-admins", near(), &["admin"]),
+        deny("near-no-guests", near()),
+        rule("far-members", far(), &["member"]),
+        Rule { enforce: Enforce::Log, ..deny("far-log-guests", far()) },
+        rule("viewers", When::default(), &["viewer"]),
+        deny("no-guests", When::default()),
+        rule("reads", When { methods: vec![MethodMatch::Read], ..When::default() }, &["signed-in"]),
+    ];
+    let callers = [
+        None,
+        Some(user("v", Role::Viewer, &["guests"])),
+        Some(user("m", Role::Member, &[])),
+        Some(user("a", Role::Admin, &[])),
+    ];
+    let strictness =
+        |decision: Decision<'_>| (decision.outcome != Outcome::Allow).then_some(decision.enforce);
+    let (mut allowed, mut stricter) = (0, 0);
+    for first in 0..rules.len() {
+        for second in 0..rules.len() {
+            for third in 0..rules.len() {
+                let chosen = [first, second, third].map(|at| rules[at].clone());
+                let policy = Policy { enforce: Enforce::On, rules: chosen.to_vec() };
+                for caller in &callers {
+                    let caller = caller.as_ref().map_or(Caller::Anonymous, Caller::Known);
+                    let target = target("GET /", Plain);
+                    let decide = |client: &str| {
+                        let facts = Facts { target: &target, client: client.parse().unwrap(), graphql: None };
+                        strictness(policy.evaluate(caller, &facts, &mut ()))
+                    };
+                    let unknown = decide("unknown");
+                    let outside = decide("192.0.2.1");
+                    for known in [decide("10.0.0.1"), decide("172.16.0.1"), outside] {
+                        assert!(unknown >= known, "{policy:?} {caller:?}");
+                    }
+                    allowed += usize::from(unknown.is_none());
+                    stricter += usize::from(unknown > outside);
+                }
+            }
+        }
+    }
+    assert!(allowed > 100 && stricter > 100, "{allowed} {stricter}");
+}
+
+#[test]
+fn a_body_is_read_for_an_unknown_client_only_if_some_operation_could_be_allowed() {
+    let networks = || vec!["10.0.0.0/8".parse().unwrap()];
+    let query = GraphqlMatch { kinds: vec![OperationType::Query], fields: Vec::new() };
+    let near = When { networks: networks(), ..When::default() };
+    let both = When { graphql: Some(query.clone()), ..near.clone() };
+    let target = target("POST /", Plain);
+    let facts = Facts { target: &target, client: ClientAddress::unknown(), graphql: None };
+    let viewer = user("v", Role::Viewer, &[]);
+    let needs = |rules: Vec<Rule>| {
+        Policy { enforce: Enforce::On, rules }.needs_graphql(Caller::Known(&viewer), &facts)
+    };
+    let admins = || rule("near", near.clone(), &["admin"]);
+    let queries = || rule("queries", When { graphql: Some(query.clone()), ..When::default() }, &["viewer"]);
+    assert!(needs(vec![queries()]) && needs(vec![rule("near", near.clone(), &["viewer"]), queries()]));
+    assert!(needs(vec![rule("both", both.clone(), &["admin"]), rule("rest", When::default(), &["viewer"])]));
+    assert!(!needs(vec![admins(), queries()]));
+    assert!(!needs(vec![rule("both", both, &["viewer"])]));
 }

@@ -12,6 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::LogFormat;
+use crate::model::network;
+use crate::model::principal::ClientAddress;
 use crate::model::time::Timestamp;
 
 /// A buffer is handed over when it holds this much, and on each tick.
@@ -26,8 +28,8 @@ pub struct AccessEvent<'a> {
     pub time: Timestamp,
     /// Unique within the run.
     pub request_id: &'a str,
-    /// Address of the client.
-    pub client: IpAddr,
+    /// Where the client is.
+    pub client: ClientAddress,
     /// Method.
     pub method: &'a str,
     /// Host without port; empty if the target was refused.
@@ -140,6 +142,9 @@ fn write_json(out: &mut String, event: &AccessEvent<'_>) {
     json_text(out, ",message", "request");
     json_text(out, ",request.id", event.request_id);
     json_text(out, ",client.ip", &event.client.to_string());
+    if let Some(peer) = beyond(event) {
+        json_text(out, ",peer.ip", &peer.to_string());
+    }
     json_text(out, ",http.method", event.method);
     json_text(out, ",http.host", event.host);
     json_text(out, ",http.path", event.path);
@@ -155,6 +160,13 @@ fn write_json(out: &mut String, event: &AccessEvent<'_>) {
         event.status,
         event.duration.as_secs_f64() * 1000.0
     );
+}
+
+/// The peer behind which a client is that cannot be told itself; not under the client's name, lest somebody bans
+/// their own proxy.
+fn beyond(event: &AccessEvent<'_>) -> Option<IpAddr> {
+    let peer = event.client.nearest();
+    (event.client.known().is_none() && peer != network::UNIX_PEER).then_some(peer)
 }
 
 fn optional<'a>(event: &AccessEvent<'a>) -> [(&'static str, Option<&'a str>); 6] {
@@ -197,6 +209,9 @@ fn write_text(out: &mut String, event: &AccessEvent<'_>) {
         event.decision,
         event.request_id,
     );
+    if let Some(peer) = beyond(event) {
+        _ = write!(out, " peer.ip={peer}");
+    }
     for (name, value) in optional(event) {
         if let Some(value) = value {
             _ = write!(out, " {}={}", name.trim_start_matches(','), printable(value));
@@ -245,6 +260,23 @@ mod tests {
         assert_eq!(json["rule"], "admin");
         assert_eq!(json["duration_ms"], 1.5);
         assert!(json.get("upstream.name").is_none());
+        assert_eq!((&json["client.ip"], json.get("peer.ip")), (&"192.0.2.1".into(), None));
+    }
+
+    #[test]
+    fn a_proxy_is_never_told_as_the_client_behind_it() {
+        for (peer, told) in [("10.0.0.1", Some("10.0.0.1")), ("0.0.0.0", None)] {
+            let client = ClientAddress::behind(peer.parse().unwrap());
+            let event = AccessEvent { client, ..event() };
+            let (mut json, mut text) = (String::new(), String::new());
+            write_json(&mut json, &event);
+            write_text(&mut text, &event);
+            let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(json["client.ip"], "unknown");
+            assert_eq!(json.get("peer.ip").and_then(|peer| peer.as_str()), told);
+            assert!(text.contains("Z unknown 403 "), "{text}");
+            assert_eq!(text.contains(" peer.ip="), told.is_some(), "{text}");
+        }
     }
 
     #[test]

@@ -10,11 +10,11 @@ use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::compat::{Action, Place};
 use crate::edge::forward_auth::original::Question;
+use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::Trail;
-use crate::model::network;
 use crate::model::target::RequestTarget;
 
 impl Dispatch {
@@ -25,7 +25,7 @@ impl Dispatch {
         target: &RequestTarget,
         peer: Peer,
     ) -> Option<Place> {
-        let trusted = || network::contains(&self.shared.trusted_proxies, peer.address);
+        let trusted = || peer.is_trusted(&self.shared.trusted_proxies);
         self.forward_auth.place(target.path()).or_else(|| {
             self.forward_auth
                 .place_anywhere(request.headers(), target.host(), target.path())
@@ -56,6 +56,10 @@ impl Dispatch {
                     rest: &rest,
                     uri_bytes: self.shared.uri_bytes,
                 };
+                seen.client = forwarded::client_in_question(peer, headers, &self.shared.trusted_proxies);
+                if !self.forward_auth.says_client(place) {
+                    seen.client.address = peer.beyond();
+                }
                 let check = self
                     .forward_auth
                     .read_compat(place, &question, target.query(), seen.client)

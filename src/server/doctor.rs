@@ -9,7 +9,6 @@ use crate::edge::forward_auth::Check;
 use crate::edge::forward_auth::observed::Observed;
 use crate::edge::forward_auth::original::Unclear;
 use crate::edge::forwarded::Peer;
-use crate::model::network;
 use crate::model::target::RequestTarget;
 
 impl Dispatch {
@@ -25,7 +24,7 @@ impl Dispatch {
         let observed = Observed {
             flavour,
             peer: peer.address,
-            trusted: network::contains(&self.shared.trusted_proxies, peer.address),
+            trusted: peer.is_trusted(&self.shared.trusted_proxies),
             method: request.method(),
             target: target.path_and_query().as_str(),
             headers: request.headers(),

@@ -9,11 +9,11 @@ use crate::config::Flavour;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Endpoint, ext_authz, told_of};
+use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::problem::Problem;
 use crate::edge::proxy::read_ahead;
 use crate::gate::Trail;
-use crate::model::network;
 use crate::model::target::RequestTarget;
 
 impl Dispatch {
@@ -36,6 +36,7 @@ impl Dispatch {
         let headers = request.headers();
         let question =
             Question { headers, method: request.method(), rest: &rest, uri_bytes: self.shared.uri_bytes };
+        seen.client = forwarded::client_in_question(peer, headers, &self.shared.trusted_proxies);
         let read = self.forward_auth.read(endpoint, &question, seen.client);
         self.observe(flavour, request, target, peer, read.as_ref());
         self.expect_proxy(peer)?;
@@ -57,8 +58,7 @@ impl Dispatch {
         let body =
             read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST, self.shared.body_pace).await;
         let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
-        let read =
-            ext_authz::decode(&body).and_then(|message| message.read(peer.address, self.shared.uri_bytes));
+        let read = ext_authz::decode(&body).and_then(|message| message.read(peer, self.shared.uri_bytes));
         let (check, headers) =
             read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, Flavour::Envoy), peer))?;
         self.observe_by_grpc(&check, &headers, peer);
@@ -76,7 +76,7 @@ impl Dispatch {
 
     /// Questions are for our proxies only: whoever else may ask could pretend to be one.
     pub(super) fn expect_proxy(&self, peer: Peer) -> Result<(), Denied> {
-        if network::contains(&self.shared.trusted_proxies, peer.address) {
+        if peer.is_trusted(&self.shared.trusted_proxies) {
             return Ok(());
         }
         tracing::warn!(client.ip = %peer.address, "a peer outside server.trusted_proxies asked a proxy's question");

@@ -1,12 +1,11 @@
 //! What one thread let through although it would have been refused: counted here, handed over on each tick.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 
 use http::{HeaderValue, Method};
 
 use crate::gate::Trail;
-use crate::model::principal::PrincipalKind;
+use crate::model::principal::{ClientAddress, PrincipalKind};
 use crate::model::refused::{RefusedBy, Tallies, Tally};
 use crate::model::time::Timestamp;
 use crate::service::refused::{ROOM, Refusals};
@@ -62,7 +61,7 @@ pub struct Shadowed<'a> {
     /// When.
     pub at: Timestamp,
     /// From where.
-    pub client: IpAddr,
+    pub client: ClientAddress,
     /// What the client calls itself.
     pub agent: Option<&'a HeaderValue>,
     /// Method.

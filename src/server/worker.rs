@@ -15,7 +15,7 @@ use super::access_log::AccessLog;
 use super::admission::Slot;
 use super::connection::{self, ConnectionLimits, Setting};
 use super::generation::{Current, Generation, Lasting};
-use super::proxy_protocol::Refused;
+use super::proxy_protocol::{Refused, Sender};
 use super::refused_log::RefusedLog;
 use super::stream::{Accepted, Stream};
 use super::{Phase, Surface, proxy_protocol};
@@ -153,14 +153,13 @@ async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load
         tokio::task::spawn_local(async move {
             let Ok(mut stream) = Stream::new(stream) else { return };
             let limits = current.limits();
-            let mut address = peer;
+            let mut peer = Peer { address: peer, veiled: false, secure: tls.is_some() };
             if proxied {
                 match Box::pin(name_client(&mut stream, peer, &mut held.slot, limits)).await {
-                    Some(client) => address = client,
+                    Some(client) => peer = client,
                     None => return,
                 }
             }
-            let peer = Peer { address, secure: tls.is_some() };
             let setting = Setting { peer, surface, hold: Hold::of(held), current, limits, phase };
             connection::serve(stream, tls, setting).await;
         });
@@ -201,28 +200,30 @@ async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load
 /// The client that a proxy names at the beginning of a connection; `None`: the connection must be closed.
 async fn name_client(
     stream: &mut Stream,
-    peer: IpAddr,
+    peer: Peer,
     slot: &mut Slot,
     limits: ConnectionLimits,
-) -> Option<IpAddr> {
+) -> Option<Peer> {
     let received = proxy_protocol::receive(stream);
     let client = match tokio::time::timeout(limits.header_timeout(), received).await {
-        Ok(Ok(client)) => client.unwrap_or(peer),
+        Ok(Ok(Sender::Client(address))) => Peer { address, ..peer },
+        Ok(Ok(Sender::Proxy)) => peer,
+        Ok(Ok(Sender::Unknown)) => Peer { veiled: true, ..peer },
         Ok(Err(error @ Refused::Ended(_))) => {
-            tracing::debug!(proxy.ip = %peer, %error, "a connection was not set up");
+            tracing::debug!(proxy.ip = %peer.address, %error, "a connection was not set up");
             return None;
         }
         Ok(Err(error)) => {
-            tracing::warn!(proxy.ip = %peer, %error, "a connection is refused");
+            tracing::warn!(proxy.ip = %peer.address, %error, "a connection is refused");
             return None;
         }
         Err(_) => {
-            tracing::warn!(proxy.ip = %peer, "a connection is refused: no PROXY protocol header in time");
+            tracing::warn!(proxy.ip = %peer.address, "a connection is refused: no PROXY protocol header in time");
             return None;
         }
     };
-    if let Err(full) = slot.name(client) {
-        tracing::debug!(client.ip = %client, by = full.setting(), "a connection is refused");
+    if let Err(full) = slot.name(client.address) {
+        tracing::debug!(client.ip = %client.address, by = full.setting(), "a connection is refused");
         return None;
     }
     Some(client)

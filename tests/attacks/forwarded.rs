@@ -1,5 +1,6 @@
 //! X: who the client is, told by strangers and by trusted proxies.
 
+use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 
 use crate::support::gateway::{PASSWORD, ROUTES};
@@ -48,7 +49,6 @@ async fn forwarding_headers_of_a_stranger_change_nothing() {
 }
 
 /// X02: what stands left of the last stranger.
-/// X03: entries that are no addresses.
 /// X16: no entry at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_is_believed_to_the_last_stranger_and_no_further() {
@@ -162,4 +162,67 @@ async fn no_other_header_names_the_client_not_even_from_a_trusted_proxy() {
     let forwarded = "forwarded: for=10.0.0.1;proto=https;host=evil.example\r\n";
     assert_eq!(gateway.get("/inside", forwarded).await.status, 401, "only one dialect is read");
     watch.nothing_reached("forwarded").await;
+}
+
+/// X03: entries that are no addresses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_cannot_be_read_is_in_no_network_and_never_the_proxy() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
+         {{ path = \"/public\", allow = \"anyone\" }},\n\
+         {{ path = \"/inside\", networks = [\"127.0.0.0/8\", \"10.0.0.0/8\", \"::/0\", \"0.0.0.0/0\"], allow = \"anyone\" }},\n\
+         {{ path = \"/banned\", networks = [\"192.0.2.0/24\"], deny = \"anyone\" }},\n\
+         {{ path = \"/banned\", allow = \"anyone\" }},\n\
+         {{ path = \"/keys\", allow = \"member\" }},\n] # [server]",
+        upstream.url()
+    ))
+    .await;
+    let bound = KeyScope {
+        networks: vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+        ..KeyScope::default()
+    };
+    let (key, _) = gateway.key_with("bound", Role::Member, None, bound).await;
+    let key = format!("authorization: Bearer {key}\r\n");
+    let watch = Watch::begin(&gateway, &upstream);
+    let known = "x-forwarded-for: 10.0.0.1\r\n";
+    assert_eq!(gateway.get("/inside", known).await.status, 200);
+    assert_eq!(gateway.get("/banned", known).await.status, 200);
+    assert_eq!(gateway.get("/banned", "x-forwarded-for: 192.0.2.9\r\n").await.status, 403);
+    watch.reached("known", &["GET /inside", "GET /banned"], &[]).await;
+    let watch = Watch::begin(&gateway, &upstream);
+    assert_eq!(gateway.get("/keys", &format!("{known}{key}")).await.status, 200);
+    let claims = [("x-auth-user", "bound"), ("x-auth-subject", "*"), ("x-auth-role", "member")];
+    watch.reached("a key within its network", &["GET /keys"], &claims).await;
+    let long: String = vec!["127.0.0.1"; 40].join(",");
+    for chain in [
+        "unknown",
+        "10.0.0.1, unknown",
+        "fe80::1%eth0",
+        "10.0.0.1:99999",
+        "_hidden",
+        "10.0.0.1,",
+        "",
+        "\u{fc}",
+        "0.0.0.0",
+        "10.0.0.1, 127.0.0.1, _x, 127.0.0.1",
+        &long,
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let shown: String = chain.chars().take(40).collect();
+        let headers = format!("x-forwarded-for: {chain}\r\n");
+        assert_eq!(gateway.get("/inside", &headers).await.status, 401, "{shown}");
+        assert_eq!(gateway.get("/banned", &headers).await.status, 403, "{shown}");
+        let refused = gateway.get("/keys", &format!("{headers}{key}")).await;
+        assert!(refused.status == 403 && refused.text().contains("key-scope"), "{shown}: {}", refused.text());
+        watch.nothing_reached(&shown).await;
+        assert_eq!(gateway.get("/public/x", &headers).await.status, 200, "{shown}");
+        let sent = upstream.last();
+        assert!(sent.header("forwarded").is_some_and(|told| told.starts_with("for=unknown;")), "{shown}");
+    }
+    for header in ["x-forwarded-proto: https", "forwarded: for=10.0.0.1", "x-real-ip: 10.0.0.1"] {
+        assert_eq!(gateway.get("/inside", &format!("{header}\r\n")).await.status, 401, "{header}");
+    }
 }

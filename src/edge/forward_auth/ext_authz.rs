@@ -4,7 +4,6 @@
 //! fields are skipped, as protobuf does.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{AUTHORIZATION, COOKIE};
@@ -14,10 +13,12 @@ use prost::Message;
 use super::compat::Terms;
 use super::original::{Question, Unclear};
 use super::{Check, Style};
+use crate::edge::forwarded;
 use crate::gate::credential;
 use crate::gate::credential::CredentialNames;
 use crate::gate::identity_headers::Managed;
-use crate::model::principal::Client;
+use crate::model::network;
+use crate::model::principal::{Client, ClientAddress};
 
 /// Where Envoy calls.
 pub const PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -184,7 +185,7 @@ impl CheckRequest {
     /// # Errors
     ///
     /// [`Unclear`] if any part is missing or malformed.
-    pub fn read(self, peer: IpAddr, uri_bytes: usize) -> Result<(Check, HeaderMap), Unclear> {
+    pub fn read(self, asking: forwarded::Peer, uri_bytes: usize) -> Result<(Check, HeaderMap), Unclear> {
         let attributes = self.attributes.ok_or(Unclear::Message)?;
         let http = attributes.request.and_then(|request| request.http).ok_or(Unclear::Message)?;
         let headers = http.header_map()?;
@@ -194,8 +195,10 @@ impl CheckRequest {
         let source = attributes
             .source
             .and_then(|source| source.address?.socket_address)
-            .and_then(|socket| socket.address.parse::<IpAddr>().ok());
-        let client = Client { address: source.unwrap_or(peer).to_canonical(), secure: original.secure };
+            .and_then(|socket| socket.address.parse().ok().and_then(network::of_client));
+        // Envoy asks for others only: what is not readable is not Envoy's own address.
+        let address = source.map_or(asking.beyond(), ClientAddress::at);
+        let client = Client { address, secure: original.secure };
         let route = attributes.context_extensions.get(ROUTE).cloned();
         let check =
             Check { style: Style::PassedOn, headers: None, route, original, client, terms: Terms::default() };
@@ -342,7 +345,11 @@ mod tests {
         CheckRequest { attributes: Some(attributes) }
     }
 
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const PEER: forwarded::Peer = forwarded::Peer {
+        address: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        veiled: false,
+        secure: false,
+    };
 
     #[test]
     fn a_check_survives_the_wire_and_names_request_client_and_route() {
@@ -358,6 +365,25 @@ mod tests {
         assert_eq!(headers.len(), 1, "pseudo-headers are no headers");
         for cut in [&frame[..3], &frame[..frame.len() - 1], &[&[1], &frame[1..]].concat()] {
             assert!(decode(cut).is_err());
+        }
+    }
+
+    #[test]
+    fn a_client_that_cannot_be_read_is_unknown_and_never_envoy() {
+        let of = |source: Option<&str>| {
+            let mut message = request(|_| {});
+            let socket =
+                |text: &str| Address { socket_address: Some(SocketAddress { address: text.into() }) };
+            message.attributes.as_mut().unwrap().source =
+                source.map(|text| Peer { address: Some(socket(text)) });
+            let (check, _) = message.read(PEER, 8192).unwrap();
+            check.client.address
+        };
+        assert_eq!(of(Some("::ffff:198.51.100.7")).to_string(), "198.51.100.7");
+        for source in
+            [None, Some(""), Some("unknown"), Some("fe80::1%eth0"), Some("198.51.100.7:1"), Some("0.0.0.0")]
+        {
+            assert_eq!((of(source).known(), of(source).nearest()), (None, PEER.address), "{source:?}");
         }
     }
 

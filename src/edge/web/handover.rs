@@ -99,7 +99,7 @@ pub(super) async fn redeem(web: &Web, request: &WebRequest) -> Result<Response<B
     let token = form::parameter(request.query.as_deref(), "token").unwrap_or_default();
     let cookies = web.site.cookies();
     let held = cookies.handover(&request.headers).unwrap_or_default();
-    let (client, agent) = (request.client.address, user_agent(&request.headers));
+    let (client, agent) = (request.client.address.nearest(), user_agent(&request.headers));
     let redeemed = web.services.handovers.redeem(&token, held, &request.host, client, agent).await;
     let Some(redeemed) = redeemed.map_err(|error| failed(&error))? else {
         return Ok(refused(web, request));

@@ -66,7 +66,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     let attempt = SignIn {
         name: username.expose(),
         password,
-        client: request.client.address,
+        client: request.client.address.nearest(),
         user_agent: user_agent(&request.headers),
         device: web.site.cookies().device(&request.headers),
     };

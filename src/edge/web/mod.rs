@@ -189,7 +189,7 @@ impl Web {
 
     /// Answers a request.
     pub async fn respond(&self, request: WebRequest) -> Response<Bytes> {
-        let actor = Actor::stranger(request.client.address, &request.request_id);
+        let actor = Actor::stranger(request.client.address.nearest(), &request.request_id);
         let own = Self { services: self.services.by(&actor), actor, ..self.clone() };
         let response = match own.visit(&request).await {
             Ok(response) => response,

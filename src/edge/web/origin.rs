@@ -77,6 +77,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::model::principal::ClientAddress;
 
     #[track_caller]
     fn check(secure: bool, fields: &[(&'static str, &'static str)], expected: Sender) {
@@ -84,7 +85,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let client = Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), secure };
+        let client = Client { address: ClientAddress::at(IpAddr::V4(Ipv4Addr::LOCALHOST)), secure };
         let public_url = PublicUrl::parse("https://gate.example").unwrap();
         assert_eq!(sender(&headers, &public_url, &client), expected, "{fields:?}");
     }

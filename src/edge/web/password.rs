@@ -54,7 +54,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         let alert = Alert { field: "repeat", text: "The two new passwords are not the same.".to_owned() };
         return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, who, &target, Some(alert)));
     }
-    let address = request.client.address;
+    let address = request.client.address.nearest();
     match web.services.accounts.change_password(user, current, new, address).await {
         Ok(()) => renew(web, request, user, &target).await,
         Err(error) => {
@@ -83,7 +83,8 @@ async fn renew(
     let services = &web.services;
     let user = services.accounts.find_by_id(user).await.map_err(|error| failed(&error))?;
     let user = user.ok_or_else(Problem::not_found)?;
-    let opened = services.sessions.open(&user, request.client.address, user_agent(&request.headers)).await;
+    let opened =
+        services.sessions.open(&user, request.client.address.nearest(), user_agent(&request.headers)).await;
     let (cookie, _) = opened.map_err(|error| failed(&error))?;
     let mut response = if target.as_str() == web.site.link(account::PAGE) {
         account::done(web, "password")

@@ -53,7 +53,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
             let attempt = SignIn {
                 name: &user.username,
                 password,
-                client: request.client.address,
+                client: request.client.address.nearest(),
                 user_agent: user_agent(&request.headers),
                 device: None,
             };

@@ -13,6 +13,7 @@ use crate::config::PagesConfig;
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
+use crate::model::principal::ClientAddress;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -140,7 +141,7 @@ impl World {
             query,
             headers,
             body: Bytes::from(body.to_owned()),
-            client: Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: true },
+            client: Client { address: ClientAddress::at(IpAddr::V4(Ipv4Addr::LOCALHOST)), secure: true },
             request_id: String::new(),
         };
         let (parts, body) = self.web.respond(request).await.into_parts();

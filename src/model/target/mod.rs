@@ -2,6 +2,7 @@
 //!
 //! Nothing after this parses a URL again: the path that is decided is byte for byte the path that is sent.
 
+mod disguise;
 mod prefix;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use http::Method;
 use http::uri::PathAndQuery;
 
+use self::disguise::{fold, hides_structure};
 pub use self::prefix::Prefixes;
 
 /// The method, host and path of a request in the one form that is decided and forwarded.
@@ -18,7 +20,7 @@ pub use self::prefix::Prefixes;
 /// A path that two parties could read differently is refused, not repaired.
 ///
 /// Where a careless server could still read the path as another one (another letter case, a trailing dot,
-/// a doubly escaped byte, an opted-in `;` or `%2F`), [`RequestTarget::loose_path`] holds that reading too,
+/// a doubly escaped byte, letters in compatibility forms, an opted-in `;` or `%2F`), [`RequestTarget::loose_path`] holds that reading too,
 /// and the policy takes the stricter of both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTarget {
@@ -55,6 +57,8 @@ pub struct PathOptIns {
     pub semicolon: bool,
     /// `//`.
     pub empty_segment: bool,
+    /// Characters that become a separator, an escape or dots once a program folds them (U+FF0F, U+2025).
+    pub disguised_separator: bool,
 }
 
 impl PathOptIns {
@@ -64,6 +68,7 @@ impl PathOptIns {
             (self.encoded_slash && !allowed.encoded_slash, "encoded-slash"),
             (self.semicolon && !allowed.semicolon, "semicolon"),
             (self.empty_segment && !allowed.empty_segment, "empty-segment"),
+            (self.disguised_separator && !allowed.disguised_separator, "disguised-separator"),
         ]
         .into_iter()
         .find_map(|(missing, name)| missing.then_some(name))
@@ -323,8 +328,9 @@ fn read_segments(path: &str) -> Result<Reading, TargetError> {
     if !odd && !needs.empty_segment {
         return Ok(Reading { loose: None, needs });
     }
-    let decoded = decode_fully(path)?;
+    let decoded = read_carelessly(path)?;
     needs.encoded_slash = decoded.slashes;
+    needs.disguised_separator = decoded.disguised;
     if begins_with_nothing(&decoded.text) {
         return Err(TargetError::NotAbsolute);
     }
@@ -332,8 +338,11 @@ fn read_segments(path: &str) -> Result<Reading, TargetError> {
     Ok(Reading { loose: (loose != path).then_some(loose), needs })
 }
 
-/// The loose reading of a decoded path: what follows a decoded `?` or `#` cut, parameters cut, empty segments
-/// dropped, trailing dots and spaces trimmed, letters folded.
+/// A plain backslash is refused; what is left of them once characters are folded was one in disguise.
+const SEPARATORS: [char; 2] = ['/', '\\'];
+
+/// The loose reading of a decoded path: characters folded, what follows a decoded `?` or `#` cut, parameters cut,
+/// empty segments dropped, trailing dots and spaces trimmed, letter case folded.
 ///
 /// Also the form in which path patterns are compared with it.
 ///
@@ -341,8 +350,9 @@ fn read_segments(path: &str) -> Result<Reading, TargetError> {
 ///
 /// [`TargetError::DotSegment`] if that reading walks upwards.
 pub fn loosen(decoded: &str) -> Result<String, TargetError> {
+    let decoded = fold(decoded);
     // The whole is searched for a way upwards: not every server cuts.
-    for segment in decoded.split('/') {
+    for segment in decoded.split(SEPARATORS) {
         let name = segment.split([';', '?', '#']).next().unwrap_or_default();
         if matches!(name.trim_end_matches(' '), "." | "..") {
             return Err(TargetError::DotSegment);
@@ -350,7 +360,7 @@ pub fn loosen(decoded: &str) -> Result<String, TargetError> {
     }
     let path = decoded.split(['?', '#']).next().unwrap_or_default();
     let mut loose = String::with_capacity(path.len());
-    for segment in path.split('/') {
+    for segment in path.split(SEPARATORS) {
         let name = name_of(segment);
         if !name.is_empty() {
             loose.push('/');
@@ -358,7 +368,7 @@ pub fn loosen(decoded: &str) -> Result<String, TargetError> {
             loose.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
         }
     }
-    if loose.is_empty() || path.ends_with('/') {
+    if loose.is_empty() || path.ends_with(SEPARATORS) {
         loose.push('/');
     }
     Ok(loose)
@@ -367,7 +377,7 @@ pub fn loosen(decoded: &str) -> Result<String, TargetError> {
 /// Whether a decoded path has a first segment of which nothing is left once it is cut: what follows reads as
 /// it does after `//`.
 fn begins_with_nothing(decoded: &str) -> bool {
-    let first = decoded.strip_prefix('/').and_then(|inner| inner.split_once('/'));
+    let first = decoded.strip_prefix('/').and_then(|inner| inner.split_once(SEPARATORS));
     first.is_some_and(|(segment, _)| name_of(segment).is_empty())
 }
 
@@ -379,11 +389,31 @@ fn name_of(segment: &str) -> &str {
 struct Decoded {
     text: String,
     slashes: bool,
+    /// Whether characters beyond ASCII hide what gives a path its structure.
+    disguised: bool,
 }
+
+/// Undoes escapes and folds characters until there is nothing left to undo: a folded `%` begins another escape.
+fn read_carelessly(path: &str) -> Result<Decoded, TargetError> {
+    let mut decoded = decode_fully(path)?;
+    for _ in 0..ROUNDS {
+        let folded = fold(&decoded.text);
+        if folded == decoded.text {
+            return Ok(decoded);
+        }
+        let (slashes, disguised) = (decoded.slashes, decoded.disguised);
+        decoded = decode_fully(&folded)?;
+        decoded.slashes |= slashes;
+        decoded.disguised |= disguised;
+    }
+    Err(TargetError::TooDeep)
+}
+
+/// How many times escapes are undone.
+const ROUNDS: usize = 4;
 
 /// Undoes escapes until there are none, as a chain of servers that each decode once would.
 fn decode_fully(path: &str) -> Result<Decoded, TargetError> {
-    const ROUNDS: usize = 4;
     let mut text = path.to_owned();
     let mut slashes = false;
     for round in 0..=ROUNDS {
@@ -411,7 +441,12 @@ fn decode_fully(path: &str) -> Result<Decoded, TargetError> {
             }
         }
         if !changed {
-            return Ok(Decoded { text, slashes });
+            // Controls beyond ASCII (U+0080 to U+009F) are no more welcome than the others.
+            if text.chars().any(char::is_control) {
+                return Err(TargetError::BadByte);
+            }
+            let disguised = text.chars().any(hides_structure);
+            return Ok(Decoded { text, slashes, disguised });
         }
         if round == ROUNDS {
             break;

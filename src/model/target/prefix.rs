@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 
-use super::{RequestTarget, begins_with_nothing, decode_fully};
+use super::{RequestTarget, begins_with_nothing, read_carelessly};
 
 /// How the paths of a route are renamed on their way to an upstream: one prefix is cut off, another put before.
 ///
@@ -41,7 +41,7 @@ impl Prefixes {
         let mut whole = [root, &self.add, rest].concat();
         let odd = target.loose_path().is_some();
         if whole.starts_with("//")
-            || odd && decode_fully(&whole).map_or(true, |decoded| begins_with_nothing(&decoded.text))
+            || odd && read_carelessly(&whole).map_or(true, |decoded| begins_with_nothing(&decoded.text))
         {
             return None;
         }

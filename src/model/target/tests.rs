@@ -61,6 +61,16 @@ fn ambiguous_paths_are_refused() {
         ("/a%u0061", BrokenEscape),
         ("/a%ff", NotUtf8),
         ("/a%25ff", NotUtf8),
+        ("/a/%EF%BC%8E%EF%BC%8E", DotSegment),
+        ("/a/%E2%80%A5/b", DotSegment),
+        ("/a/.%E2%80%8B.", DotSegment),
+        ("/a%EF%BC%8F../b", DotSegment),
+        ("/a%EF%BC%BC../b", DotSegment),
+        ("/%EF%BC%8Fa/b", NotAbsolute),
+        ("/%EF%BC%BCa", NotAbsolute),
+        ("/a%EF%BC%85%35cb", Backslash),
+        ("/a%EF%BC%85%30%30", BadByte),
+        ("/a%C2%80", BadByte),
     ] {
         check(path, Err(error));
     }
@@ -73,6 +83,10 @@ fn odd_spellings_say_which_opt_in_they_need() {
         ("/admin%252fusers", "encoded-slash"),
         ("/admin;v=1/users", "semicolon"),
         ("/admin//users", "empty-segment"),
+        ("/admin%EF%BC%8Fusers", "disguised-separator"),
+        ("/admin%25EF%25BC%258Fusers", "disguised-separator"),
+        ("/x%E2%80%A6", "disguised-separator"),
+        ("/100%EF%BC%85", "disguised-separator"),
     ] {
         let target = parse(path).unwrap();
         assert_eq!(target.needs().first_missing(PathOptIns::default()), Some(name), "{path}");
@@ -95,6 +109,14 @@ fn the_loose_reading_is_what_a_careless_server_would_see() {
         ("/admin%23/public", Some("/admin")),
         ("/%3Fadmin", Some("/")),
         ("/admin/%2523", Some("/admin/")),
+        ("/%EF%BD%81dm%C3%AEn", Some("/admin")),
+        ("/ad%E2%80%8Bmin", Some("/admin")),
+        ("/admin%EF%BC%8Fusers", Some("/admin/users")),
+        ("/admin%EF%BC%BCusers", Some("/admin/users")),
+        ("/admin%EF%BC%85%32Fusers", Some("/admin/users")),
+        ("/admin%EF%BC%9Bx", Some("/admin")),
+        ("/admin%EF%BC%8E", Some("/admin")),
+        ("/%E2%91%A0", Some("/1")),
         ("/admin/", None),
         ("/v1/traces", None),
     ] {

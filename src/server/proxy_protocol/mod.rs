@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::stream::Stream;
+use crate::model::network;
 
 /// How every header of version 2 begins.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -35,8 +36,19 @@ pub enum Parsed {
 pub struct Header {
     /// How many bytes it has.
     pub length: usize,
-    /// The client's address; `None` where the proxy speaks for itself or cannot tell.
-    pub client: Option<IpAddr>,
+    /// Whose connection it is.
+    pub sender: Sender,
+}
+
+/// Whose connection a header says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// That of the client at this address.
+    Client(IpAddr),
+    /// The proxy's own, such as a health check.
+    Proxy,
+    /// That of a client of whom the proxy cannot tell where it is.
+    Unknown,
 }
 
 /// Why bytes are no header.
@@ -89,12 +101,12 @@ fn version_1(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let mut words = line.split(' ').skip(1);
     let client = match words.next() {
         // Whatever follows is to be ignored.
-        Some("UNKNOWN") => return Ok(Parsed::Header(Header { length: end + 1, client: None })),
+        Some("UNKNOWN") => return Ok(Parsed::Header(Header { length: end + 1, sender: Sender::Unknown })),
         Some("TCP4") => line_addresses::<Ipv4Addr>(words)?.into(),
         Some("TCP6") => line_addresses::<Ipv6Addr>(words)?.into(),
         _ => return Err(Malformed::Unsupported),
     };
-    Ok(Parsed::Header(Header { length: end + 1, client: Some(plausible(client)?) }))
+    Ok(Parsed::Header(Header { length: end + 1, sender: Sender::Client(plausible(client)?) }))
 }
 
 /// Source and destination address, source and destination port, nothing else; gives the source.
@@ -128,32 +140,25 @@ fn version_2(bytes: &[u8]) -> Result<Parsed, Malformed> {
         return Err(Malformed::TooLong);
     }
     let Some(rest) = bytes.get(FIXED..length) else { return Ok(Parsed::More) };
-    let client = match (is_local, family) {
-        // The proxy's own connection, such as a health check; or a family without addresses for us: a socket file
-        // on the proxy's side, or unknown.
-        (true, _) | (false, 0x00 | 0x31) => None,
+    let source = match (is_local, family) {
+        (true, _) => return Ok(Parsed::Header(Header { length, sender: Sender::Proxy })),
+        // A family without addresses for us: a socket file on the proxy's side, or unknown.
+        (false, 0x00 | 0x31) => return Ok(Parsed::Header(Header { length, sender: Sender::Unknown })),
         (false, 0x11) => {
             let [addresses @ .., _, _, _, _] = rest.first_chunk::<12>().ok_or(Malformed::Syntax)?;
-            let source = addresses.first_chunk::<4>().ok_or(Malformed::Syntax)?;
-            Some(IpAddr::from(*source))
+            IpAddr::from(*addresses.first_chunk::<4>().ok_or(Malformed::Syntax)?)
         }
         (false, 0x21) => {
             let addresses = rest.first_chunk::<36>().ok_or(Malformed::Syntax)?;
-            let source = addresses.first_chunk::<16>().ok_or(Malformed::Syntax)?;
-            Some(IpAddr::from(*source))
+            IpAddr::from(*addresses.first_chunk::<16>().ok_or(Malformed::Syntax)?)
         }
         _ => return Err(Malformed::Unsupported),
     };
-    Ok(Parsed::Header(Header { length, client: client.map(plausible).transpose()? }))
+    Ok(Parsed::Header(Header { length, sender: Sender::Client(plausible(source)?) }))
 }
 
-/// An address that a client can have. The unspecified one stands for peers on our own socket files.
 fn plausible(address: IpAddr) -> Result<IpAddr, Malformed> {
-    let address = address.to_canonical();
-    if address.is_unspecified() || address.is_multicast() {
-        return Err(Malformed::Address);
-    }
-    Ok(address)
+    network::of_client(address).ok_or(Malformed::Address)
 }
 
 /// Why a connection is refused before its first byte of TLS or HTTP.
@@ -167,12 +172,12 @@ pub enum Refused {
     Ended(#[from] std::io::Error),
 }
 
-/// Takes the header, and not a byte more, off a connection. Gives the client it names.
+/// Takes the header, and not a byte more, off a connection. Says whose connection it is.
 ///
 /// # Errors
 ///
 /// [`Refused`]; then the connection must be closed.
-pub async fn receive(stream: &mut Stream) -> Result<Option<IpAddr>, Refused> {
+pub async fn receive(stream: &mut Stream) -> Result<Sender, Refused> {
     let mut buffer = [0_u8; LONGEST];
     let mut taken = 0;
     loop {
@@ -182,14 +187,14 @@ pub async fn receive(stream: &mut Stream) -> Result<Option<IpAddr>, Refused> {
             return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
         }
         let known = buffer.get(..taken + seen).unwrap_or_default();
-        let (end, client) = match parse(known)? {
+        let (end, sender) = match parse(known)? {
             Parsed::More => (taken + seen, None),
-            Parsed::Header(header) => (header.length, Some(header.client)),
+            Parsed::Header(header) => (header.length, Some(header.sender)),
         };
         let part = buffer.get_mut(taken..end).unwrap_or_default();
         tokio::io::AsyncReadExt::read_exact(stream, part).await?;
-        if let Some(client) = client {
-            return Ok(client);
+        if let Some(sender) = sender {
+            return Ok(sender);
         }
         taken = end;
     }

@@ -18,9 +18,13 @@ fn ipv4(source: [u8; 4]) -> Vec<u8> {
 
 fn client(bytes: &[u8]) -> String {
     match parse(bytes) {
-        Ok(Parsed::Header(Header { length, client })) => {
+        Ok(Parsed::Header(Header { length, sender })) => {
             assert_eq!(length, bytes.len());
-            client.map_or("-".to_owned(), |client| client.to_string())
+            match sender {
+                Sender::Client(address) => address.to_string(),
+                Sender::Proxy => "the proxy".to_owned(),
+                Sender::Unknown => "unknown".to_owned(),
+            }
         }
         other => panic!("{other:?} for {:?}", String::from_utf8_lossy(bytes)),
     }
@@ -33,8 +37,8 @@ fn a_line_names_the_client_or_nobody() {
         ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255"),
         ("PROXY TCP6 2001:db8::1 ::1 0 443\r\n", "2001:db8::1"),
         ("PROXY TCP6 ::ffff:198.51.100.1 ::1 1 2\r\n", "198.51.100.1"),
-        ("PROXY UNKNOWN\r\n", "-"),
-        ("PROXY UNKNOWN ffff:f...f:ffff any thing 65535 65535\r\n", "-"),
+        ("PROXY UNKNOWN\r\n", "unknown"),
+        ("PROXY UNKNOWN ffff:f...f:ffff any thing 65535 65535\r\n", "unknown"),
     ] {
         assert_eq!(client(line.as_bytes()), expected, "{line}");
     }
@@ -70,7 +74,7 @@ fn a_line_that_is_not_exactly_so_is_refused() {
     let unending = format!("PROXY UNKNOWN {}", "x".repeat(200));
     assert_eq!(parse(unending.as_bytes()), Err(Malformed::TooLong));
     let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
-    assert_eq!(client(longest.as_bytes()), "-");
+    assert_eq!(client(longest.as_bytes()), "unknown");
     assert_eq!(parse(longest.replace("\r\n", "x\r\n").as_bytes()), Err(Malformed::TooLong));
 }
 
@@ -82,10 +86,10 @@ fn a_binary_header_names_the_client_or_nobody_and_what_follows_its_addresses_is_
     assert_eq!(client(&second(0x21, 0x11, &more)), "198.51.100.1");
     let ipv6 = [Ipv6Addr::LOCALHOST.octets(), Ipv6Addr::LOCALHOST.octets()].concat();
     assert_eq!(client(&second(0x21, 0x21, &[ipv6.as_slice(), &[0, 1, 0, 2]].concat())), "::1");
-    assert_eq!(client(&second(0x20, 0x11, &ipv4([198, 51, 100, 1]))), "-", "the proxy's own");
-    assert_eq!(client(&second(0x20, 0x00, &[])), "-");
-    assert_eq!(client(&second(0x21, 0x00, &[])), "-");
-    assert_eq!(client(&second(0x21, 0x31, &[0; 216])), "-", "a socket file of the proxy's");
+    assert_eq!(client(&second(0x20, 0x11, &ipv4([198, 51, 100, 1]))), "the proxy");
+    assert_eq!(client(&second(0x20, 0x00, &[])), "the proxy");
+    assert_eq!(client(&second(0x21, 0x00, &[])), "unknown");
+    assert_eq!(client(&second(0x21, 0x31, &[0; 216])), "unknown", "a socket file of the proxy's");
 }
 
 #[test]
@@ -147,7 +151,7 @@ proptest! {
     }
 }
 
-async fn receive_pieces(pieces: &[&[u8]]) -> (Result<Option<IpAddr>, Refused>, Vec<u8>) {
+async fn receive_pieces(pieces: &[&[u8]]) -> (Result<Sender, Refused>, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     sender.set_nodelay(true).unwrap();
@@ -177,11 +181,11 @@ async fn a_header_in_pieces_is_taken_off_whole_and_nothing_after_it() {
         let whole = [header, b"GET / HTTP/1.1\r\n\r\n"].concat();
         for split in [1, 5, 6, 11, 13, 16, header.len() - 1, header.len(), header.len() + 1] {
             let (received, rest) = receive_pieces(&[&whole[..split], &whole[split..]]).await;
-            assert_eq!(received.unwrap().unwrap().to_string(), "198.51.100.1", "at {split}");
+            assert_eq!(received.unwrap(), Sender::Client([198, 51, 100, 1].into()), "at {split}");
             assert_eq!(rest, b"GET / HTTP/1.1\r\n\r\n");
         }
         let bytes: Vec<&[u8]> = whole.chunks(1).collect();
-        assert!(receive_pieces(&bytes).await.0.unwrap().is_some());
+        assert!(matches!(receive_pieces(&bytes).await.0.unwrap(), Sender::Client(_)));
         assert!(matches!(receive_pieces(&[&header[..header.len() - 1]]).await.0, Err(Refused::Ended(_))));
     }
     assert!(matches!(receive_pieces(&[]).await.0, Err(Refused::Ended(_))));
@@ -199,7 +203,7 @@ async fn a_socket_file_is_read_the_same() {
         sender.write_all(b" ::1 1 2\r\nrest").await.unwrap();
     };
     let (received, ()) = tokio::join!(receive(&mut stream), later);
-    assert_eq!(received.unwrap().unwrap().to_string(), "2001:db8::1");
+    assert_eq!(received.unwrap(), Sender::Client("2001:db8::1".parse().unwrap()));
     let mut rest = [0; 4];
     stream.read_exact(&mut rest).await.unwrap();
     assert_eq!(&rest, b"rest");

@@ -2,6 +2,7 @@
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::signed_in;
 use crate::support::gateway::ROUTES;
@@ -55,6 +56,9 @@ fn careless(path: &str) -> Vec<String> {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         // Some split only after they have decoded.
         readings.push(text.split(['?', '#']).next().unwrap_or_default().to_owned());
+        // Some fold compatibility forms, before they split or after.
+        readings.push(text.nfkc().collect());
+        readings.push(text.nfkd().collect());
         readings.push(text);
     }
     readings
@@ -142,6 +146,14 @@ const PIECES: &[&str] = &[
     "%3f",
     "%23",
     "_doorward",
+    "%EF%BC%8F",
+    "%EF%BC%8E",
+    "%E2%80%A5",
+    "%EF%BC%BC",
+    "%EF%BC%85",
+    "%EF%BD%81dmin",
+    "%E2%80%8B",
+    "ad%C2%ADmin",
 ];
 
 /// Sends random targets as `vera` and compares what reached the upstream.
@@ -197,6 +209,10 @@ async fn ten_thousand_hostile_targets_never_reach_admin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_hostile_targets_never_reach_admin_with_every_spelling_enabled() {
-    hostile_targets(10_000, 0xD1B5_4A32_D192_ED03, "[\"encoded-slash\", \"semicolon\", \"empty-segment\"]")
-        .await;
+    hostile_targets(
+        10_000,
+        0xD1B5_4A32_D192_ED03,
+        "[\"encoded-slash\", \"semicolon\", \"empty-segment\", \"disguised-separator\"]",
+    )
+    .await;
 }

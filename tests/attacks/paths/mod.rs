@@ -180,6 +180,39 @@ pub const SPELLINGS: &[(&[u8], Becomes)] = &[
     (b"/Public/x", Sent("/Public/x")),
     (b"/a%2Db%7e/%c3%bc", Sent("/a-b~/%C3%BC")),
     (b"/caf%C3%A9/%20x", Sent("/caf%C3%A9/%20x")),
+    // Separators, dots and escapes in compatibility forms, and what best-fit conversions make of lookalikes.
+    (b"/%EF%BC%8Fadmin", Malformed),
+    (b"/public%EF%BC%8F..%EF%BC%8Fadmin", Malformed),
+    (b"/public/%EF%BC%8E%EF%BC%8E/admin", Malformed),
+    (b"/public/%E2%80%A4%E2%80%A4/admin", Malformed),
+    (b"/public/%E2%80%A5/admin", Malformed),
+    (b"/public/.%EF%B9%92/admin", Malformed),
+    (b"/public/.%E2%80%8B./admin", Malformed),
+    (b"/public/%25E2%2580%25A5/admin", Malformed),
+    (b"/public/%EF%BC%85%32e%EF%BC%85%32e/admin", Malformed),
+    (b"/public%EF%BC%BC..%EF%BC%BCadmin", Malformed),
+    (b"/public/x%C2%85", Malformed),
+    (b"/admin%EF%BC%8Fusers", Odd),
+    (b"/admin%25EF%25BC%258Fusers", Odd),
+    (b"/admin%E2%81%84users", Odd),
+    (b"/admin%E2%88%95users", Odd),
+    (b"/admin%EF%BC%BCusers", Odd),
+    (b"/admin%EF%B9%A8users", Odd),
+    (b"/public/x%EF%BC%85%32Fy", Odd),
+    (b"/admin%EF%BC%9Bx", Odd),
+    (b"/admin%CD%BEx", Odd),
+    (b"/admin%EF%BC%9Fx", Odd),
+    (b"/admin%EF%BC%83x", Odd),
+    (b"/admin%EF%BC%8E", Odd),
+    (b"/public/%E2%80%A6", Odd),
+    (b"/%EF%BD%81dmin", Admin),
+    (b"/%25EF%25BD%2581dmin", Admin),
+    (b"/ad%E2%80%8Bmin", Admin),
+    (b"/ad%CC%81min", Admin),
+    (b"/%F0%9D%90%9Admin", Admin),
+    (b"/admin%E3%80%80", Admin),
+    (b"/data%C2%BD", Sent("/data%C2%BD")),
+    (b"/%E5%A0%B1%E5%91%8A", Sent("/%E5%A0%B1%E5%91%8A")),
 ];
 
 /// P01: dot segments.
@@ -214,12 +247,13 @@ async fn every_spelling_of_a_path_is_refused_or_decided_as_what_is_sent() {
 /// P05: the same where an upstream wants odd spellings.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opted_in_spelling_is_decided_in_both_readings() {
-    let all = "[\"encoded-slash\", \"semicolon\", \"empty-segment\"]";
+    let all = "[\"encoded-slash\", \"semicolon\", \"empty-segment\", \"disguised-separator\"]";
     for (allow, passes) in [
-        ("[\"encoded-slash\"]", [true, false, false]),
-        ("[\"semicolon\"]", [false, true, false]),
-        ("[\"empty-segment\"]", [false, false, true]),
-        (all, [true, true, true]),
+        ("[\"encoded-slash\"]", [true, false, false, false]),
+        ("[\"semicolon\"]", [false, true, false, false]),
+        ("[\"empty-segment\"]", [false, false, true, false]),
+        ("[\"disguised-separator\"]", [false, false, false, true]),
+        (all, [true, true, true, true]),
     ] {
         let upstream = Upstream::spawn().await;
         let gateway = Gateway::configured(&format!(
@@ -228,7 +262,7 @@ async fn an_opted_in_spelling_is_decided_in_both_readings() {
         ))
         .await;
         let vera = signed_in(&gateway).await;
-        let cases: [[(&[u8], Becomes); 5]; 3] = [
+        let cases: [[(&[u8], Becomes); 5]; 4] = [
             [
                 (b"/a%2fb", Sent("/a%2Fb")),
                 (b"/a%252Fb", Sent("/a%252Fb")),
@@ -250,6 +284,13 @@ async fn an_opted_in_spelling_is_decided_in_both_readings() {
                 (b"/Admin//", Admin),
                 (b"/admin///x", Admin),
                 (b"/admin//users", Admin),
+            ],
+            [
+                (b"/100%EF%BC%85%E2%80%A6", Sent("/100%EF%BC%85%E2%80%A6")),
+                (b"/a%EF%BC%8Fb", Sent("/a%EF%BC%8Fb")),
+                (b"/admin%EF%BC%8Fusers", Admin),
+                (b"/Admin%EF%BC%BCusers", Admin),
+                (b"/admin%25EF%25BC%259F", Admin),
             ],
         ];
         for (group, passes) in cases.iter().zip(passes) {

@@ -8,6 +8,7 @@ use doorward::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
 use doorward::policy::PathPattern;
 use http::Method;
 use http::uri::PathAndQuery;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Readings that are followed; each is made of one before it.
 const MOST_READINGS: usize = 200;
@@ -82,7 +83,7 @@ fn readings(path: &str) -> BTreeSet<Vec<u8>> {
     let mut all = BTreeSet::from([path.as_bytes().to_vec()]);
     let mut new = vec![path.as_bytes().to_vec()];
     while let Some(reading) = new.pop() {
-        for misread in [decoded, without_parameters, without_empty, trimmed, cut, without_authority] {
+        for misread in [decoded, folded, without_parameters, without_empty, trimmed, cut, without_authority] {
             let next = misread(&reading);
             if all.len() < MOST_READINGS && all.insert(next.clone()) {
                 new.push(next);
@@ -108,6 +109,12 @@ fn decoded(path: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Compatibility forms as one form (Unicode, NFKC).
+fn folded(path: &[u8]) -> Vec<u8> {
+    std::str::from_utf8(path)
+        .map_or_else(|_| path.to_vec(), |text| text.nfkc().collect::<String>().into_bytes())
 }
 
 fn by_segment(path: &[u8], keep: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {

@@ -58,6 +58,12 @@ impl ForwardAuth {
         Ok(Check { style, headers: Some(place.product.headers()), route: None, original, client, terms })
     }
 
+    /// Whether a question at this place names the client in `X-Forwarded-For`. nginx as these products have it
+    /// configured leaves that header to the client.
+    pub fn says_client(&self, place: &Place) -> bool {
+        self.proxies_say_all() || !matches!(place.action, Action::Check(Contract::Uri | Contract::UrlOnly, _))
+    }
+
     /// Whether every proxy that asks writes the whole of `X-Forwarded-*` itself.
     fn proxies_say_all(&self) -> bool {
         !self.flavours.is_empty() && !self.flavours.contains(&Flavour::Nginx)

@@ -151,7 +151,7 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
             return Ok(form_page(web, &person, StatusCode::UNPROCESSABLE_ENTITY, &filled, Some(alert)));
         }
     };
-    let client = request.client.address;
+    let client = request.client.address.nearest();
     match web.services.own_keys.issue(&person.user.id, wish, password, client).await {
         Ok((text, key)) => {
             let page = KeyPage { site: &web.site, key: row(key), text: &text };
