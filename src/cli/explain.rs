@@ -41,6 +41,9 @@ pub(super) struct Arguments {
     /// The GraphQL document in its body
     #[arg(long, value_name = "DOCUMENT")]
     graphql: Option<String>,
+    /// The second place of COPY and MOVE: what stands in the header Destination
+    #[arg(long, value_name = "PATH")]
+    destination: Option<String>,
 }
 
 /// Exit code 1 where the request would not pass.
@@ -64,6 +67,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
         kind: arguments.kind,
         origin: arguments.origin,
         graphql: arguments.graphql,
+        destination: arguments.destination,
     };
     let explanation = explain(&config, question, caller)?;
     let value = to_value(&explanation).map_err(|error| Failure::Failed(error.into()))?;

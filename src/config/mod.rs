@@ -51,7 +51,7 @@ pub use self::schema::schema;
 pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
 pub use self::tokens::TokenConfig;
 pub use self::upstream::{
-    HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    Addresses, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig, UpstreamProtocol, UpstreamTls,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;

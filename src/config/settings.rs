@@ -21,7 +21,7 @@ use super::values::{
     Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
     TrustedNetwork,
 };
-use super::{Balance, Compat, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
+use super::{Addresses, Balance, Compat, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::secret::Secret;
 use crate::policy::Enforce;
 
@@ -322,6 +322,9 @@ section! {
         pass_authorization: bool = "false", "true";
         /// Whether the server sees the `Host` the client sent, or its own.
         preserve_host: bool = "true", "false";
+        /// Whose addresses `Destination` and `If` of a request hold when it is sent (WebDAV): `upstream`, its own, as
+        /// servers need them that know of nothing in front; `client`, as those need them that go by `X-Forwarded-*`.
+        addresses: Addresses = r#""upstream""#, r#""client""#;
         /// Spellings of paths it needs that are refused otherwise.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
     }

@@ -41,6 +41,8 @@ pub struct UpstreamConfig {
     pub pass_authorization: bool,
     /// Whether it sees the `Host` the client sent (the default) or its own.
     pub preserve_host: bool,
+    /// Whose addresses it reads in request headers.
+    pub addresses: Addresses,
     /// Spellings of paths it needs that are refused otherwise.
     pub paths: PathOptIns,
 }
@@ -59,6 +61,15 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2, with prior knowledge where there is no TLS (`h2c://`, or `https://` with `protocol = "http2"`).
     Http2,
+}
+
+/// Whose addresses an upstream reads in `Destination` and `If`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// Its own: scheme, host and path as the gateway asks it.
+    Upstream,
+    /// The client's, which it knows from `X-Forwarded-*`.
+    Client,
 }
 
 /// Trust and client certificate towards an upstream.
@@ -256,6 +267,7 @@ fn upstream_config(
         ),
         pass_authorization: upstream.pass_authorization,
         preserve_host: upstream.preserve_host,
+        addresses: upstream.addresses,
         paths: opt_ins(&upstream.paths),
     })
 }

@@ -17,7 +17,9 @@ use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
-use super::{Balance, Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamProtocol};
+use super::{
+    Addresses, Balance, Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamProtocol,
+};
 use crate::model::graphql::OperationType;
 use crate::model::jwt::JwtAlgorithm;
 use crate::model::network;
@@ -219,6 +221,7 @@ choice! {
         "agent" => Self(Role::Agent),
     }
     Balance { "round-robin" => Self::RoundRobin, "least-connections" => Self::LeastConnections }
+    Addresses { "upstream" => Self::Upstream, "client" => Self::Client }
     UpstreamProtocol { "http1" => Self::Http1, "http2" => Self::Http2 }
     HeaderPreset {
         "standard" => Self::Standard,
@@ -278,6 +281,10 @@ pub(super) struct RequestLine(pub(super) Method, pub(super) PathAndQuery);
 /// A GraphQL document; what cannot be parsed counts as a mutation, as it would in a request.
 #[derive(Clone, Debug)]
 pub(super) struct Document(pub(super) String);
+
+/// What stands in `Destination`; one that cannot be read is refused, as it would be in a request.
+#[derive(Clone, Debug)]
+pub(super) struct SecondPlace(pub(super) String);
 
 /// A name for logs and references.
 #[derive(Clone, Debug)]
@@ -358,6 +365,7 @@ text! {
     Document, "a GraphQL document", |text| Ok(Self(text.to_owned()));
     ClientAddress, "an address such as \"10.1.2.3\", or unknown",
         |text| text.parse().map_err(|_| "is no address: write one such as \"10.1.2.3\", or unknown".into());
+    SecondPlace, "an absolute path, or an address of this gateway", |text| Ok(Self(text.to_owned()));
     FieldName, "the name of a GraphQL field", |text| {
         let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if begins && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {

@@ -173,6 +173,7 @@ fn random_question(dice: &mut Dice) -> Hypothetical {
             .of(&[&None, &None, &None, &Some(TRUSTED), &Some("https://evil.example")])
             .map(str::to_owned),
         graphql: Some(dice.of(&["{ a }", "{ b }", "mutation { a }", "subscription { a }", "x{"]).to_owned()),
+        destination: None,
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
 
 use super::authenticator::Identity;
+use super::effects::DESTINATION;
 use super::graphql;
 use super::refusal::Refusal;
 use super::rulebook::Rulebook;
@@ -44,7 +45,8 @@ pub struct Tried {
     /// The first condition that does not fit, or the entry of `allow` or `deny` that does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// How the request was read, where not plainly: a path that a careless server could see, a method.
+    /// How the request was read, where not plainly: a path that a careless server could see, a method, what it
+    /// does at a second place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reading: Option<String>,
 }
@@ -212,6 +214,8 @@ pub struct Hypothetical {
     pub origin: Option<String>,
     /// The GraphQL document in its body.
     pub graphql: Option<String>,
+    /// What stands in `Destination`.
+    pub destination: Option<String>,
 }
 
 /// Why a hypothetical request cannot be understood.
@@ -243,6 +247,8 @@ pub struct Question {
     pub origin: Option<String>,
     /// The GraphQL document in its body.
     pub graphql: Option<String>,
+    /// The second place of `COPY` and `MOVE`.
+    pub destination: Option<String>,
 }
 
 impl Question {
@@ -271,6 +277,7 @@ impl Question {
             caller,
             origin: self.origin,
             graphql: self.graphql,
+            destination: self.destination,
         })
     }
 }
@@ -293,6 +300,11 @@ impl Rulebook {
         }
         if asked.origin.is_some() && *asked.target.method() == Method::OPTIONS {
             headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("GET"));
+        }
+        if let Some(place) = &asked.destination {
+            // What no header can hold is as bad as what cannot be read.
+            let value = HeaderValue::try_from(place).unwrap_or(HeaderValue::from_static(""));
+            headers.insert(DESTINATION, value);
         }
         let request = GateRequest {
             target: &asked.target,

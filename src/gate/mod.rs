@@ -5,12 +5,14 @@
 
 pub mod authenticator;
 pub mod credential;
+pub mod effects;
 pub mod explain;
 pub mod graphql;
 mod guessing;
 mod identity;
 pub mod identity_headers;
 mod permit;
+mod place;
 pub mod policy_tests;
 pub mod public_keys;
 pub mod refusal;
@@ -135,7 +137,7 @@ impl Gate {
     /// credential is wrong or cannot be checked now.
     pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
         let routed = self.rulebook.route(request, trail)?;
-        let known = self.known(request, routed.route.accepts).await;
+        let known = self.known(request, routed.place.route.accepts).await;
         self.rulebook.admit(request, routed, known, trail)
     }
 
@@ -147,7 +149,7 @@ impl Gate {
     pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
         let (identity, _) = self.known(request, Accepts::default()).await?;
         if let Some(identity) = &identity {
-            self.rulebook.check_use(request, identity)?;
+            self.rulebook.check_use(request, std::iter::empty(), identity)?;
         }
         Ok(identity)
     }

@@ -3,19 +3,23 @@
 use std::rc::Rc;
 
 use super::authenticator::Identity;
+use super::place::Place;
 use super::refusal::{BadCredential, Refusal};
 use super::route::Route;
 use super::{GateRequest, Trail};
 use crate::model::graphql::Operation;
 use crate::model::principal::Caller;
+use crate::model::target::RequestTarget;
 use crate::policy::{Decision, Enforce, Facts, Outcome, Witness};
 
 /// A request whose route and caller are known and whose decision is still to be made.
 #[derive(Debug)]
 pub struct Asked {
-    pub(super) route: Rc<Route>,
-    /// The route a careless reading of the path would take, where that is another one.
-    pub(super) loose_route: Option<Rc<Route>>,
+    pub(super) place: Place,
+    /// What the request does beside, each with its place.
+    pub(super) also: Vec<(RequestTarget, Place)>,
+    /// Which of it is at the destination.
+    pub(super) destination: Option<usize>,
     pub(super) identity: Option<Rc<Identity>>,
     pub(super) stale_session: bool,
     /// A CORS preflight from an origin we trust: browsers send no credential with it (Fetch, 4.8).
@@ -31,6 +35,8 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Permit {
     route: Rc<Route>,
+    also: Vec<(RequestTarget, Place)>,
+    destination: Option<usize>,
     identity: Option<Rc<Identity>>,
     enforce: Enforce,
 }
@@ -44,6 +50,17 @@ impl Permit {
     /// Uses the permit up, for an answer that carries no request.
     pub fn spend(self) -> (Rc<Route>, Option<Rc<Identity>>) {
         (self.route, self.identity)
+    }
+
+    /// The second place, where the request names one in `Destination`, and the route that leads there.
+    pub fn destination(&self) -> Option<(&RequestTarget, &Route)> {
+        let (target, place) = self.also.get(self.destination?)?;
+        Some((target, &place.route))
+    }
+
+    /// What the request does beside what its target says.
+    pub(super) fn also(&self) -> Vec<RequestTarget> {
+        self.also.iter().map(|(target, _)| target.clone()).collect()
     }
 
     /// As whom; `None` is nobody.
@@ -74,7 +91,7 @@ impl Permit {
 impl Asked {
     /// The route it takes.
     pub fn route(&self) -> &Route {
-        &self.route
+        &self.place.route
     }
 
     fn caller(&self) -> Caller<'_> {
@@ -86,8 +103,7 @@ impl Asked {
 
     /// Whether a refusal may pass here.
     pub fn is_lenient(&self) -> bool {
-        self.route.policy.is_lenient()
-            && self.loose_route.as_ref().is_none_or(|route| route.policy.is_lenient())
+        self.place.is_lenient() && self.also.iter().all(|(_, place)| place.is_lenient())
     }
 
     /// Refuses it whatever the rules say, unless they let that pass.
@@ -105,10 +121,7 @@ impl Asked {
 
     /// Whether the GraphQL operation in the body must be known to decide.
     pub fn needs_graphql(&self, request: &GateRequest<'_>) -> bool {
-        let facts = facts(request, None);
-        let caller = self.caller();
-        self.route.policy.needs_graphql(caller, &facts)
-            || self.loose_route.as_ref().is_some_and(|route| route.policy.needs_graphql(caller, &facts))
+        self.place.needs_graphql(self.caller(), &facts(request, None))
     }
 
     /// Applies the policy. `graphql` is what [`Asked::needs_graphql`] asked for.
@@ -131,41 +144,48 @@ impl Asked {
         trail.rule.clone_from(&rule);
         let (outcome, enforce) = (decision.outcome, decision.enforce);
         let kept = self.refused.is_some().then(|| self.enforcement(&facts));
-        if let (Some(refusal), Some(enforce)) = (self.refused, kept) {
+        let Self { place: Place { route, .. }, also, destination, identity, .. } = self;
+        let (preflight, stale_session, refused) = (self.preflight, self.stale_session, self.refused);
+        let permit = |identity| Permit { route, also, destination, identity, enforce };
+        if let (Some(refusal), Some(kept)) = (refused, kept) {
             // Whoever was refused before the rules is nobody to them: they say only how strictly that is kept.
-            let_pass(refusal, enforce, trail)?;
-            return Ok(Permit { route: self.route, identity: None, enforce });
+            let_pass(refusal, kept, trail)?;
+            return Ok(Permit { enforce: kept, ..permit(None) });
         }
         match outcome {
             Outcome::Allow => {}
-            Outcome::Challenge if self.preflight => {
+            Outcome::Challenge if preflight => {
                 trail.rule = Some(String::from("cors-preflight"));
-                return Ok(Permit { route: self.route, identity: None, enforce });
+                return Ok(permit(None));
             }
-            Outcome::Challenge if self.stale_session => {
+            Outcome::Challenge if stale_session => {
                 let_pass(Refusal::BadCredential(BadCredential::Session), enforce, trail)?;
             }
             Outcome::Challenge => let_pass(Refusal::Challenge { rule }, enforce, trail)?,
             Outcome::Deny => let_pass(Refusal::Forbidden { rule }, enforce, trail)?,
         }
-        Ok(Permit { route: self.route, identity: self.identity, enforce })
+        Ok(permit(identity))
     }
 
+    /// Decides everything that the request does; the strictest answer counts.
     fn evaluate(&self, facts: &Facts<'_>, witness: &mut impl Witness) -> Decision<'_> {
         let caller = self.caller();
-        let decision = self.route.policy.evaluate(caller, facts, witness);
-        match &self.loose_route {
-            Some(other) if !decision.is_final() => {
-                witness.reading(Some(&format!("by route {}", other.name)));
-                other.policy.evaluate(caller, facts, witness).or_stricter(decision)
+        let mut decision = self.place.evaluate(caller, facts, witness);
+        for (target, place) in &self.also {
+            if decision.is_final() {
+                break;
             }
-            _ => decision,
+            witness.reading(Some(&format!("{} {}", target.method(), target.path())));
+            decision = decision.or_stricter(place.evaluate(caller, &facts_of(target, facts), witness));
         }
+        decision
     }
 
     fn enforcement(&self, facts: &Facts<'_>) -> Enforce {
-        let of = |route: &Route| route.policy.enforcement(self.caller(), facts);
-        self.loose_route.as_deref().map_or(Enforce::Off, of).max(of(&self.route))
+        let caller = self.caller();
+        let also =
+            self.also.iter().map(|(target, place)| place.enforcement(caller, &facts_of(target, facts)));
+        also.fold(self.place.enforcement(caller, facts), Enforce::max)
     }
 }
 
@@ -177,6 +197,11 @@ fn let_pass(refusal: Refusal, enforce: Enforce, trail: &mut Trail) -> Result<(),
         Enforce::Off => trail.waived = Some(refusal),
     }
     Ok(())
+}
+
+/// The same for something that the request does beside; what its operation would be there nobody says.
+fn facts_of<'a>(target: &'a RequestTarget, facts: &Facts<'a>) -> Facts<'a> {
+    Facts { target, graphql: Some(&Operation::UNKNOWN), ..*facts }
 }
 
 fn facts<'a>(request: &GateRequest<'a>, graphql: Option<&'a Operation>) -> Facts<'a> {

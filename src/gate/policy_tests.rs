@@ -63,6 +63,7 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c
         caller: test.caller.clone(),
         origin: None,
         graphql: test.graphql.clone(),
+        destination: test.destination.clone(),
     });
     let holds = match test.expect {
         Expect::Allow => explanation.decision == "allow",

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use super::effects::BadAddress;
 use crate::model::target::TargetError;
 
 /// Why a request goes no further. The edge turns it into a response; there is no other way around a permit.
@@ -14,6 +15,9 @@ pub enum Refusal {
     /// The path has a spelling that this route's upstream does not opt in to; its name in the configuration.
     #[error("the path has a spelling that is not enabled here: {0}")]
     OddPath(&'static str),
+    /// The second address that the request names cannot be decided on.
+    #[error("{0}")]
+    BadAddress(#[from] BadAddress),
     /// No route for this host and path.
     #[error("there is nothing at this address")]
     NoRoute,
@@ -67,6 +71,8 @@ impl Refusal {
         match self {
             Self::BadTarget(_) => "bad-target",
             Self::OddPath(_) => "odd-path",
+            Self::BadAddress(BadAddress::Foreign(_)) => "foreign-destination",
+            Self::BadAddress(_) => "bad-destination",
             Self::NoRoute => "no-route",
             Self::Challenge { .. } => "sign-in-required",
             Self::BadCredential(bad) => bad.code(),

@@ -6,38 +6,57 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, Method};
 
 use super::authenticator::Identity;
+use super::effects::{BadAddress, DESTINATION, Effects, part_of_address};
 use super::permit::Asked;
+use super::place::Place;
 use super::refusal::Refusal;
-use super::route::{Route, RouteTable};
+use super::route::RouteTable;
 use super::{GateRequest, Trail};
 use crate::config::Config;
 use crate::model::principal::Proof;
-use crate::model::target::RequestKind;
+use crate::model::target::{RequestKind, RequestTarget};
 
 /// The part of the gate that asks nobody, so that it can tell of requests that were never made.
 pub struct Rulebook {
     routes: RouteTable,
     /// Ours first, then those that are trusted beside it.
     origins: Vec<String>,
+    /// Whether it can change a decision at which place something is done.
+    places_matter: bool,
 }
 
 /// A request whose route is known.
 pub(super) struct Routed {
-    pub(super) route: Rc<Route>,
-    loose_route: Option<Rc<Route>>,
+    pub(super) place: Place,
+    /// What it does beside, each with its place.
+    also: Vec<(RequestTarget, Place)>,
+    destination: Option<usize>,
     refused: Option<Refusal>,
 }
 
 impl Routed {
+    /// Refuses it whatever the rules say, unless they let that pass.
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Refusal> {
+        if !self.is_lenient() {
+            return Err(refusal);
+        }
+        self.refused.get_or_insert(refusal);
+        Ok(())
+    }
+
     fn is_lenient(&self) -> bool {
-        self.route.policy.is_lenient()
-            && self.loose_route.as_ref().is_none_or(|route| route.policy.is_lenient())
+        self.place.is_lenient() && self.also.iter().all(|(_, place)| place.is_lenient())
+    }
+
+    /// What the request does beside.
+    pub(super) fn also(&self) -> impl Iterator<Item = &RequestTarget> {
+        self.also.iter().map(|(target, _)| target)
     }
 
     /// With an identity that may be used here and whether a session has ended, or why there is none.
     pub(super) fn asked(self, used: Result<(Option<Rc<Identity>>, bool), Refusal>) -> Result<Asked, Refusal> {
         let lenient = self.is_lenient();
-        let Self { route, loose_route, mut refused } = self;
+        let Self { place, also, destination, mut refused } = self;
         let (identity, stale_session) = match used {
             Ok(used) => used,
             Err(refusal) if lenient => {
@@ -46,7 +65,7 @@ impl Routed {
             }
             Err(refusal) => return Err(refusal),
         };
-        Ok(Asked { route, loose_route, identity, stale_session, preflight: false, refused })
+        Ok(Asked { place, also, destination, identity, stale_session, preflight: false, refused })
     }
 }
 
@@ -55,7 +74,9 @@ impl Rulebook {
     pub fn new(config: &Config) -> Self {
         let mut origins = vec![config.public_url.origin()];
         origins.extend(config.server.trusted_origins.iter().cloned());
-        Self { routes: RouteTable::new(config), origins }
+        let places_matter = config.routes.len() > 1
+            || config.routes.iter().any(|route| route.path != "/" || route.policy.looks_at_paths());
+        Self { routes: RouteTable::new(config), origins, places_matter }
     }
 
     /// Origins whose pages may send what changes something, ours first.
@@ -68,32 +89,74 @@ impl Rulebook {
         self.routes.find(host, path).is_some_and(|route| route.upstream.is_some())
     }
 
-    /// Finds the route.
+    /// Finds the route, and those of what the request does beside.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if there is none, or the path has a spelling its upstream does not opt in to.
+    /// [`Refusal`] if there is none, a path has a spelling its upstream does not opt in to, or a second address
+    /// cannot be read in one way only.
     pub(super) fn route(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Routed, Refusal> {
-        let target = request.target;
-        let route = match request.route {
+        let (effects, unread) = match Effects::of(request, self.origins.first().map_or("", String::as_str)) {
+            Ok(effects) => (effects, part_of_address(request).filter(|_| self.places_matter)),
+            Err(error) => {
+                let mut routed = self.route_with(request, Effects::default(), trail)?;
+                routed.refuse(Refusal::BadAddress(error))?;
+                return Ok(routed);
+            }
+        };
+        let mut routed = self.route_with(request, effects, trail)?;
+        if let Some(name) = unread {
+            routed.refuse(Refusal::BadAddress(BadAddress::Unreadable(name)))?;
+        }
+        Ok(routed)
+    }
+
+    /// The same where it is known what the request does beside.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rulebook::route`].
+    pub(super) fn route_with(
+        &self,
+        request: &GateRequest<'_>,
+        effects: Effects,
+        trail: &mut Trail,
+    ) -> Result<Routed, Refusal> {
+        let place = self.place(request.target, request.route).ok_or(Refusal::NoRoute)?;
+        trail.route = Some(Rc::clone(&place.route));
+        let paths = place.route.paths;
+        let upstream = place.route.upstream;
+        let mut routed = Routed { place, also: Vec::new(), destination: effects.destination, refused: None };
+        if let Some(odd) = request.target.needs().first_missing(paths) {
+            routed.refuse(Refusal::OddPath(odd))?;
+        }
+        for target in effects.also {
+            // The application that is asked acts there too, so it must be one of its own places.
+            let place = self.place(&target, request.route).filter(|place| place.route.upstream == upstream);
+            let Some(place) = place else {
+                routed.destination = None;
+                routed.refuse(Refusal::BadAddress(BadAddress::Foreign(DESTINATION)))?;
+                continue;
+            };
+            if let Some(odd) = target.needs().first_missing(place.route.paths) {
+                routed.refuse(Refusal::OddPath(odd))?;
+            }
+            routed.also.push((target, place));
+        }
+        Ok(routed)
+    }
+
+    fn place(&self, target: &RequestTarget, named: Option<&str>) -> Option<Place> {
+        let route = match named {
             None => self.routes.find(target.host(), target.path()),
             Some(name) => self.routes.named(name),
-        };
-        let route = route.ok_or(Refusal::NoRoute)?;
-        trail.route = Some(Rc::clone(route));
+        }?;
         let loose_route = target
             .loose_path()
             .and_then(|path| self.routes.find_loose(target.host(), path))
-            .filter(|other| request.route.is_none() && !Rc::ptr_eq(other, route))
+            .filter(|other| named.is_none() && !Rc::ptr_eq(other, route))
             .cloned();
-        let mut routed = Routed { route: Rc::clone(route), loose_route, refused: None };
-        if let Some(odd) = target.needs().first_missing(route.paths) {
-            if !routed.is_lenient() {
-                return Err(Refusal::OddPath(odd));
-            }
-            routed.refused = Some(Refusal::OddPath(odd));
-        }
-        Ok(routed)
+        Some(Place { route: Rc::clone(route), loose_route })
     }
 
     /// Brings the caller in: an identity and whether a session has ended, or why there is none.
@@ -111,7 +174,7 @@ impl Rulebook {
         let used = known.and_then(|(identity, stale)| {
             trail.identity.clone_from(&identity);
             if let Some(identity) = &identity {
-                self.check_use(request, identity)?;
+                self.check_use(request, routed.also(), identity)?;
             }
             Ok((identity, stale))
         });
@@ -121,7 +184,12 @@ impl Rulebook {
     }
 
     /// What holds for a credential whatever the rules say: its scope, its origin, a pending password change.
-    pub(super) fn check_use(&self, request: &GateRequest<'_>, identity: &Identity) -> Result<(), Refusal> {
+    pub(super) fn check_use<'t>(
+        &self,
+        request: &GateRequest<'t>,
+        also: impl Iterator<Item = &'t RequestTarget>,
+        identity: &Identity,
+    ) -> Result<(), Refusal> {
         let target = request.target;
         // Browsers send cookies, and Basic once it was typed in, with requests of any page.
         let ambient = match &identity.principal.proof {
@@ -132,7 +200,7 @@ impl Rulebook {
         if ambient && changes && !self.is_own_origin(request) {
             return Err(Refusal::ForeignOrigin);
         }
-        check_bounds(request, identity)
+        check_bounds(request, also, identity)
     }
 
     /// Whether a page of a trusted origin asks whether it may ask (Fetch, 3.2.2). The answer is the
@@ -170,12 +238,20 @@ impl Rulebook {
 }
 
 /// What bounds a credential as long as it is used: a key's scope, a pending password change.
-pub(super) fn check_bounds(request: &GateRequest<'_>, identity: &Identity) -> Result<(), Refusal> {
-    let target = request.target;
+///
+/// They hold for everything that the request does.
+pub(super) fn check_bounds<'t>(
+    request: &GateRequest<'t>,
+    also: impl Iterator<Item = &'t RequestTarget>,
+    identity: &Identity,
+) -> Result<(), Refusal> {
     if let Proof::Key { scope, .. } = &identity.principal.proof {
         let network_fits =
             scope.networks.is_empty() || request.client.address.is_within(&scope.networks) == Some(true);
-        if !network_fits || !scope.takes(target.method()) || !identity.scope_fits(target) {
+        let mut all = std::iter::once(request.target).chain(also);
+        let is_for = |target: &RequestTarget| scope.takes(target.method()) && identity.scope_fits(target);
+        let unread = !scope.paths.is_empty() && part_of_address(request).is_some();
+        if !network_fits || unread || !all.all(is_for) {
             return Err(Refusal::KeyScope);
         }
     }

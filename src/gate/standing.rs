@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::authenticator::{Identity, Look};
+use super::effects::Effects;
 use super::refusal::{BadCredential, Refusal};
 use super::rulebook::check_bounds;
 use super::{Gate, GateRequest, Permit, Trail};
@@ -19,6 +20,8 @@ use crate::service::revocation::Epoch;
 #[derive(Debug)]
 pub struct Standing {
     target: RequestTarget,
+    /// What else it does.
+    also: Vec<RequestTarget>,
     client: Client,
     operation: Option<Operation>,
     /// The caller as last looked up; `None` is nobody, who has nothing to lose.
@@ -28,7 +31,8 @@ pub struct Standing {
 impl Permit {
     /// What the exchange it opens will rest on: the request it was given for.
     pub fn standing(&self, target: RequestTarget, client: Client, operation: Option<Operation>) -> Standing {
-        Standing { target, client, operation, identity: RefCell::new(self.holder().cloned()) }
+        let also = self.also();
+        Standing { target, also, client, operation, identity: RefCell::new(self.holder().cloned()) }
     }
 }
 
@@ -154,11 +158,12 @@ impl Gate {
                 if !identity.principal.is_for(target.host()) {
                     return Err(Refusal::BadCredential(BadCredential::Session));
                 }
-                check_bounds(&request, identity)?;
+                check_bounds(&request, standing.also.iter(), identity)?;
             }
             Ok((identity, stale))
         });
-        let mut asked = self.rulebook.route(&request, trail)?.asked(used)?;
+        let effects = Effects { also: standing.also.clone(), destination: None };
+        let mut asked = self.rulebook.route_with(&request, effects, trail)?.asked(used)?;
         if standing.operation.is_none() && asked.needs_graphql(&request) {
             // The body that would tell has gone by.
             asked.refuse(Refusal::Forbidden { rule: None })?;

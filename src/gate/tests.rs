@@ -40,6 +40,7 @@ fn asked(request: &str, caller: Option<Principal>) -> Hypothetical {
         client: "192.0.2.1".parse().unwrap(),
         caller,
         graphql: None,
+        destination: None,
     }
 }
 
@@ -83,6 +84,47 @@ fn what_is_only_logged_passes_and_the_narrowest_word_counts() {
     assert_eq!(told("GET /quiet", None), "challenge passes quiet", "whoever asks is told what the rules say");
     decide(&rulebook, "GET /x", None, Ok(()), &mut trail).unwrap();
     assert_eq!(trail.shadowed.unwrap().code(), "sign-in-required");
+}
+
+#[test]
+fn everything_that_a_copy_does_is_decided_and_told() {
+    let rulebook = Rulebook::new(&config(
+        "[[routes]]\nupstream = \"app\"\nrules = [
+         { name = \"kept\", path = \"/kept\", methods = \"write\", allow = \"admin\" },
+         { name = \"logged\", path = \"/logged\", allow = \"admin\", enforce = \"log\" },
+         { name = \"all\", allow = \"member\" },
+        ]",
+    ));
+    let copy = |request, destination: Option<&str>, role| {
+        let destination = destination.map(str::to_owned);
+        rulebook.explain(&Hypothetical { destination, ..asked(request, Some(principal(role))) })
+    };
+    let told = |request, destination, role| {
+        let told = copy(request, destination, role);
+        let rule = told.rule.as_deref().unwrap_or("-");
+        format!("{} {} {rule}", told.decision, if told.passes { "passes" } else { "stops" })
+    };
+    for (request, destination, role, expected) in [
+        ("COPY /a", Some("/b"), Role::Member, "allow passes all"),
+        ("COPY /a", Some("https://app.example/b"), Role::Member, "allow passes all"),
+        ("COPY /a", Some("/b"), Role::Viewer, "deny stops all"),
+        ("COPY /a", Some("/kept/x"), Role::Member, "deny stops kept"),
+        ("COPY /a", Some("/Kept/x"), Role::Member, "deny stops kept"),
+        ("COPY /a", Some("/kept/x"), Role::Admin, "allow passes all"),
+        ("MOVE /kept/x", Some("/b"), Role::Member, "deny stops kept"),
+        ("COPY /kept/x", Some("/b"), Role::Member, "deny stops kept"),
+        // A refusal that only logs hides none that is kept.
+        ("COPY /logged/x", Some("/b"), Role::Member, "deny passes logged"),
+        ("COPY /logged/x", Some("/kept/x"), Role::Member, "deny stops kept"),
+        ("COPY /a", Some("/logged/x"), Role::Member, "deny passes logged"),
+        ("COPY /a", None, Role::Member, "deny stops all"),
+        ("COPY /a", Some("https://b.example/b"), Role::Member, "deny stops all"),
+    ] {
+        assert_eq!(told(request, destination, role), expected, "{request} {destination:?} {role:?}");
+    }
+    let why = copy("COPY /a", Some("/kept/x"), Role::Member);
+    let last = why.rules.last().unwrap();
+    assert_eq!((last.result, last.reading.as_deref()), ("allows-others", Some("COPY /kept/x")));
 }
 
 #[test]

@@ -81,6 +81,32 @@ async fn no_media_type_makes_an_allow_of_a_question_that_cannot_be_read() {
     }
 }
 
+/// FA25: a second address in the question, which decides as the first does; a question that lost it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_in_a_question_is_decided_too() {
+    let gateway = gateway().await;
+    let mia = bearer(&gateway.system_key("mia", Role::Member).await);
+    for flavour in FLAVOURS {
+        for (method, place, expected) in [
+            ("COPY", "destination: /b\r\n", 200),
+            ("MOVE", "destination: https://app.example/b\r\n", 200),
+            ("COPY", "destination: /admin/x\r\n", 403),
+            ("MOVE", "destination: https://app.example/%61dmin/x\r\n", 403),
+            ("PUT", "destination: /ADMIN/x\r\n", 403),
+            ("PUT", "x-amz-copy-source: admin/x\r\n", 403),
+            ("COPY", "destination: https://open.example/b\r\n", 400),
+            ("COPY", "destination: /b/../admin/x\r\n", 400),
+            ("COPY", "destination: /b\r\ndestination: /admin/x\r\n", 400),
+            ("COPY", "", 400),
+        ] {
+            let answer = ask(&gateway, flavour, method, "app.example", b"/x", &format!("{mia}{place}")).await;
+            // nginx knows 2xx, 401 and 403 only.
+            let expected = if flavour == "nginx" && expected == 400 { 403 } else { expected };
+            assert_eq!(answer.status, expected, "{flavour} {method} {place:?}: {}", answer.text());
+        }
+    }
+}
+
 /// FA03: targets that are none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_none_is_no_question() {

@@ -160,6 +160,24 @@ async fn a_role_that_still_allows_keeps_a_stream_and_one_that_does_not_ends_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_at_a_second_place_ends_with_the_right_to_that_place() {
+    let upstream = patient().await;
+    let rules = "rules = [{ path = \"/kept\", allow = \"member\" }, { allow = \"viewer\" }]";
+    let gateway =
+        Gateway::spawn(&upstream.url(), &format!("[[routes]]\nupstream = \"app\"\n{rules}\n")).await;
+    let user = gateway.user("vera", Role::Member).await;
+    let (key, _) = gateway.key_with("k", Role::Member, Some(user.clone()), KeyScope::default()).await;
+    let mut here = open(gateway.address, "/socket", &bearer(&key)).await;
+    let two = format!("{}destination: /kept/x\r\n", bearer(&key));
+    let mut there = open(gateway.address, "/events", &two).await;
+
+    gateway.accounts.set_role(&user, Role::Viewer).await.unwrap();
+    rest(&mut there).await;
+    gateway.settle().await;
+    assert!(lives(&mut here).await, "what it does at one place goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_takes_its_streams_along_when_it_is_revoked_or_expires() {
     let upstream = patient().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;

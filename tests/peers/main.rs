@@ -21,3 +21,4 @@ mod signatures;
 mod slow_attacker;
 mod streamlit;
 mod support;
+mod webdav;

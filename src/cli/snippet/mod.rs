@@ -21,12 +21,14 @@ use crate::config::Config;
 use crate::config::Flavour;
 use crate::config::HeaderPreset;
 use crate::config::ListenAddress;
+use crate::gate::effects;
 use crate::gate::identity_headers;
 
 /// Names beside those of the presets that make some application believe it is somebody else who calls,
 /// from elsewhere, or for another path.
 const FORGED: &[&str] = &[
     "forwarded",
+    "new-uri",
     "proxy",
     "x-auth-request-access-token",
     "x-authentik-jwt",
@@ -185,7 +187,8 @@ impl Filling {
         let identity = identity(config);
         let forged = forged(&identity);
         let key = config.keys.header.as_str().to_owned();
-        let passed: Vec<String> = PASSED.iter().map(|name| (*name).to_owned()).chain([key.clone()]).collect();
+        let passed: Vec<String> =
+            PASSED.iter().chain(effects::NAMES).map(|name| (*name).to_owned()).chain([key.clone()]).collect();
         let mut values = BTreeMap::from([
             ("cookie", config.session.cookie_name(&config.public_url)),
             ("key", key.clone()),

@@ -27,6 +27,16 @@ impl From<&Refusal> for Problem {
             .because(format!(
                 "The path has a spelling ({spelling}) that is not enabled for the application at this address."
             )),
+            Refusal::BadAddress(cause) => Self::new(
+                StatusCode::BAD_REQUEST,
+                refusal.code(),
+                "The second address of this request cannot be used",
+                "",
+            )
+            .because(format!(
+                "A request that names a second place is allowed only if both places are, so it must name it plainly: \
+                 {cause}."
+            )),
             Refusal::NoRoute => Self::new(
                 StatusCode::NOT_FOUND,
                 refusal.code(),

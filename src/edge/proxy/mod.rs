@@ -18,6 +18,7 @@ pub mod servers;
 pub mod state;
 pub mod tls;
 pub mod upgrade;
+mod way_there;
 
 use std::error::Error;
 use std::rc::Rc;
@@ -39,6 +40,7 @@ use self::rewrite::WayBack;
 use self::sending::{Wait, expects_stream};
 use self::servers::Upstream;
 use self::upgrade::Hold;
+use self::way_there::WayThere;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
 use crate::config::{BodyPace, RouteTimeouts, ServerConfig, UpstreamProtocol};
@@ -258,18 +260,19 @@ impl Proxy {
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
         let way_back = WayBack {
             upstream,
-            prefixes: permit.route().prefixes.as_ref(),
+            route: permit.route(),
             standing,
             authority: &authority,
             public_origin: self.gate.public_origin(),
             sent: sent.clone(),
             host,
         };
+        let there = WayThere::of(&way_back, permit.destination(), &parts.headers)?;
         let RouteTimeouts { response, idle } = permit.route().timeouts;
         let streams = expects_stream(&parts.headers, standing.target().kind());
         let wait = Wait { exchange: &exchange, response: if streams { idle } else { response }, idle };
         let request = sending::outgoing(parts, body, upstream, sent)?;
-        let (response, lease) = sending::send(upstream, lease, request, &wait).await?;
+        let (response, lease) = sending::send(upstream, lease, request, there.as_ref(), &wait).await?;
         let upgraded = client_upgrade.filter(|_| upgrade.is_some());
         let mut passed = self.pass_on(response, lease, &way_back, &wait, upgraded)?;
         if caller.is_some() {

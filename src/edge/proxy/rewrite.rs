@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::servers::Upstream;
+use crate::gate::route::Route;
 use crate::gate::standing::Standing;
 use crate::model::target::Prefixes;
 
@@ -18,8 +19,8 @@ const NOWHERE: &str = "nowhere.invalid";
 pub(super) struct WayBack<'a> {
     /// Who answers.
     pub(super) upstream: &'a Upstream,
-    /// How paths were renamed.
-    pub(super) prefixes: Option<&'a Prefixes>,
+    /// The route, which says how paths were renamed.
+    pub(super) route: &'a Route,
     /// What the client asked for.
     pub(super) standing: &'a Standing,
     /// Host and port as the client wrote them.
@@ -49,7 +50,7 @@ impl WayBack<'_> {
     fn reference(&self, text: &str) -> Option<String> {
         let (asked, sent) = (self.asked()?, self.sent_url()?);
         let there =
-            There { asked: &asked, sent: &sent, places: &self.upstream.places, prefixes: self.prefixes };
+            There { asked: &asked, sent: &sent, places: &self.upstream.places, prefixes: self.prefixes() };
         there.returned(text, &self.client_origin())
     }
 
@@ -73,7 +74,7 @@ impl WayBack<'_> {
             }
             if index > 0 && name.trim_ascii().eq_ignore_ascii_case(b"path") && text.starts_with('/') {
                 has_path = true;
-                if let Some(scope) = self.prefixes.and_then(|prefixes| prefixes.returned_scope(text))
+                if let Some(scope) = self.prefixes().and_then(|prefixes| prefixes.returned_scope(text))
                     && scope != text
                 {
                     changed = true;
@@ -84,7 +85,7 @@ impl WayBack<'_> {
             kept.push(Cow::Borrowed(part));
         }
         // Without a path it is for the folder of what was asked for, which here lies outside of the prefix.
-        let stripped = self.prefixes.map_or("", Prefixes::stripped);
+        let stripped = self.prefixes().map_or("", Prefixes::stripped);
         if !has_path && !stripped.is_empty() && self.standing.target().path() == stripped {
             changed = true;
             kept.push(Cow::Owned(format!(" Path={stripped}").into_bytes()));
@@ -103,8 +104,12 @@ impl WayBack<'_> {
             && self.upstream.places.iter().filter_map(Url::host_str).any(covers)
     }
 
+    fn prefixes(&self) -> Option<&Prefixes> {
+        self.route.prefixes.as_ref()
+    }
+
     /// The origin the client asked; the public URL's where it is the same host and port.
-    fn client_origin(&self) -> Cow<'_, str> {
+    pub(super) fn client_origin(&self) -> Cow<'_, str> {
         let authority = self.authority;
         let public = self.public_origin.split_once("://").map_or("", |(_, authority)| authority);
         if public.eq_ignore_ascii_case(authority) {

@@ -14,6 +14,7 @@ use super::open::Exchange;
 use super::pool::{Lease, Server};
 use super::request_body::RequestBody;
 use super::servers::Upstream;
+use super::way_there::WayThere;
 use super::{ForwardError, single};
 use crate::config::UpstreamProtocol;
 use crate::model::target::RequestKind;
@@ -41,18 +42,29 @@ pub(super) fn outgoing(
     Ok(Request::from_parts(parts, body))
 }
 
-/// Puts a server's own host into a request, where the client's is not preserved.
-fn aim(request: &mut Request<RequestBody>, upstream: &Upstream, server: &Server) -> Result<(), ForwardError> {
+/// Puts a server's own host into a request, where the client's is not preserved, and the addresses there.
+fn aim(
+    request: &mut Request<RequestBody>,
+    upstream: &Upstream,
+    server: &Server,
+    there: Option<&WayThere>,
+) -> Result<(), ForwardError> {
     if upstream.preserve_host {
-        return Ok(());
-    }
-    if upstream.protocol == UpstreamProtocol::Http1 {
+        // It has the client's.
+    } else if upstream.protocol == UpstreamProtocol::Http1 {
         request.headers_mut().insert(HOST, server.authority.clone());
-        return Ok(());
+    } else {
+        let mut uri = std::mem::take(request.uri_mut()).into_parts();
+        uri.authority = Some(authority(server.authority.as_bytes())?);
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| ForwardError::Protocol(error.into()))?;
     }
-    let mut uri = std::mem::take(request.uri_mut()).into_parts();
-    uri.authority = Some(authority(server.authority.as_bytes())?);
-    *request.uri_mut() = Uri::from_parts(uri).map_err(|error| ForwardError::Protocol(error.into()))?;
+    if let Some(there) = there {
+        let written = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = written.or_else(|| request.uri().authority().map(Authority::as_str));
+        let scheme = if upstream.tls { "https://" } else { "http://" };
+        let origin = [scheme, host.unwrap_or_default()].concat();
+        there.write(request.headers_mut(), &origin);
+    }
     Ok(())
 }
 
@@ -66,9 +78,10 @@ pub(super) async fn send(
     upstream: &Upstream,
     mut lease: Lease,
     mut request: Request<RequestBody>,
+    there: Option<&WayThere>,
     wait: &Wait<'_>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    aim(&mut request, upstream, lease.server())?;
+    aim(&mut request, upstream, lease.server(), there)?;
     let spare = (lease.is_reused() && wait.exchange.is_sent() && is_safe(request.method()))
         .then(|| copy_head(&request));
     let failed = match wait.until(lease.send(request)).await? {
@@ -92,7 +105,7 @@ pub(super) async fn send(
             "the connection is gone, and so may be the caller's right".into(),
         ));
     }
-    aim(&mut again, upstream, lease.server())?;
+    aim(&mut again, upstream, lease.server(), there)?;
     match wait.until(lease.send(again)).await? {
         Ok(response) => {
             lease.server().state.worked();

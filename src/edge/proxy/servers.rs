@@ -13,7 +13,7 @@ use super::meter::Meter;
 use super::pool::{Lease, Server};
 use super::state::{ServerState, states};
 use super::tls::TlsError;
-use crate::config::{Balance, UpstreamConfig, UpstreamProtocol};
+use crate::config::{Addresses, Balance, UpstreamConfig, UpstreamProtocol};
 use crate::model::token::random_bytes;
 
 /// What every thread needs of an upstream, made once: for each server how it is reached and how it stands.
@@ -46,6 +46,8 @@ pub struct Upstream {
     pub protocol: UpstreamProtocol,
     /// Whether it sees the `Host` the client sent.
     pub preserve_host: bool,
+    /// Whose addresses request headers hold.
+    pub addresses: Addresses,
     /// Whether TLS is spoken to it.
     pub tls: bool,
     /// Where its servers are, as addresses.
@@ -90,6 +92,7 @@ impl Upstream {
             name: config.name.clone(),
             protocol: config.protocol,
             preserve_host: config.preserve_host,
+            addresses: config.addresses,
             tls,
             places: parts.ways.iter().filter_map(place).collect(),
             servers: parts

@@ -16,6 +16,7 @@ const MANAGED: &[&str] = &[
     "fastly-client-ip",
     "forwarded",
     "gap-auth",
+    "new-uri",
     "proxy",
     "proxy-authorization",
     "true-client-ip",
@@ -164,7 +165,14 @@ impl Managed {
         !self.has(name.as_bytes())
             && !matches!(
                 name,
-                "host" | "content-length" | "cookie" | "authorization" | "transfer-encoding" | "te"
+                "host"
+                    | "content-length"
+                    | "cookie"
+                    | "authorization"
+                    | "transfer-encoding"
+                    | "te"
+                    | "destination"
+                    | "overwrite"
             )
             && name != CONNECTION.as_str()
     }

@@ -3,6 +3,7 @@
 mod hostile;
 mod hosts;
 mod prefix;
+mod second;
 
 use doorward::model::role::Role;
 use tokio::io::AsyncWriteExt;

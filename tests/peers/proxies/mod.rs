@@ -73,6 +73,7 @@ each_proxy! {
     nothing_a_client_says_of_itself_counts => forgeries;
     both_edges_decide_alike => paths::both_edges;
     the_doctor_finds_nothing_wrong => doctor;
+    both_places_of_a_copy_are_decided => crate::webdav::through;
 }
 
 /// Sign-in and back, sessions, keys, and sockets.

@@ -1,0 +1,440 @@
+//! What a request does beside what its method and target say: the second address in its headers.
+//!
+//! `COPY` and `MOVE` (RFC 4918, 9.8 and 9.9) act on two places, and the second one stands in `Destination`
+//! (10.3); stores of objects name the place to copy from. Each such act becomes a target of its own, and a
+//! request is allowed only if all of them are. An address that two servers could read differently is refused.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::GateRequest;
+use crate::model::target::{RequestKind, RequestTarget, TargetError};
+
+/// Where a copy or move goes (RFC 4918, 10.3).
+pub const DESTINATION: HeaderName = HeaderName::from_static("destination");
+/// Whether what is there may be replaced (RFC 4918, 10.6).
+const OVERWRITE: HeaderName = HeaderName::from_static("overwrite");
+
+/// Names that a proxy's question must repeat of a request, so that what it does at a second place is decided.
+pub const NAMES: &[&str] = &[
+    "destination",
+    "destination-account",
+    "overwrite",
+    "x-amz-copy-source",
+    "x-amz-rename-source",
+    "x-copy-from",
+    "x-copy-from-account",
+    "x-cos-copy-source",
+    "x-goog-copy-source",
+    "x-ms-copy-source",
+    "x-ms-rename-source",
+    "x-object-manifest",
+    "x-obs-copy-source",
+    "x-oss-copy-source",
+    "x-symlink-target",
+    "x-symlink-target-account",
+];
+
+/// How the names end by which stores of objects say what is to be copied or renamed: `x-amz-copy-source`,
+/// `x-ms-copy-source`, `x-goog-copy-source`, `x-amz-rename-source`.
+const COPY_SOURCE: &str = "-copy-source";
+const RENAME_SOURCE: &str = "-rename-source";
+
+/// Names of OpenStack Swift whose values are no addresses, but parts of one below an account.
+const PARTS_OF_ADDRESSES: &[&str] = &[
+    "destination-account",
+    "x-copy-from",
+    "x-copy-from-account",
+    "x-object-manifest",
+    "x-symlink-target",
+    "x-symlink-target-account",
+];
+
+/// What a request does beside what its method and target say. Nothing, for nearly all.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Each act as a request of its own.
+    pub(super) also: Vec<RequestTarget>,
+    /// Which of them is at the destination.
+    pub(super) destination: Option<usize>,
+}
+
+/// Why a second address is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAddress {
+    /// A copy or move that does not say where to.
+    #[error("Destination is missing")]
+    Missing,
+    /// More than once, so that two servers could read different ones.
+    #[error("{0} stands more than once")]
+    Several(HeaderName),
+    /// Neither an absolute path nor an absolute URI, or with parts that have no place in it.
+    #[error("{0} is not plainly an absolute path or URI, without query and fragment")]
+    Malformed(HeaderName),
+    /// A place that is not of the same application at the same origin.
+    #[error("{0} leads elsewhere than to the application that is asked")]
+    Foreign(HeaderName),
+    /// A part of an address that only its server can complete.
+    #[error("{0} names a place in a way that rules cannot be applied to")]
+    Unreadable(HeaderName),
+    /// A path that two parties could read differently.
+    #[error("{0}: {1}")]
+    Path(HeaderName, #[source] TargetError),
+}
+
+impl Effects {
+    /// Reads the headers. `public_origin` is that of the public URL.
+    ///
+    /// # Errors
+    ///
+    /// [`BadAddress`] for what cannot be read in one way only.
+    pub(super) fn of(request: &GateRequest<'_>, public_origin: &str) -> Result<Self, BadAddress> {
+        let (target, headers) = (request.target, request.headers);
+        let mut effects = Self::default();
+        let (authority, secure) = (request.authority, request.client.secure);
+        let here = Here { target, authority, secure, public_origin };
+        match target.method().as_str() {
+            "COPY" => effects.add(target, &[Method::GET]),
+            "MOVE" => effects.add(target, &[Method::GET, Method::DELETE]),
+            _ => {}
+        }
+        let mut values = headers.get_all(DESTINATION).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => {
+                effects.destination = Some(effects.also.len());
+                let there = here.address(&DESTINATION, value, false)?;
+                effects.add(&there, &[target.method().clone(), Method::PUT]);
+                // What is in the way is deleted first (RFC 4918, 9.8.4 and 9.9.3).
+                if !keeps_what_is_there(headers) {
+                    effects.add(&there, &[Method::DELETE]);
+                }
+            }
+            // A question that lost the header must not be answered as if there was none.
+            (None, _) if !effects.also.is_empty() => return Err(BadAddress::Missing),
+            (None, _) => {}
+            _ => return Err(BadAddress::Several(DESTINATION)),
+        }
+        if !target.is_read() {
+            effects.read_sources(headers, &here)?;
+        }
+        Ok(effects)
+    }
+
+    fn add(&mut self, target: &RequestTarget, methods: &[Method]) {
+        self.also.extend(methods.iter().map(|method| target.as_method(method, RequestKind::Plain)));
+    }
+
+    fn read_sources(&mut self, headers: &HeaderMap, here: &Here<'_>) -> Result<(), BadAddress> {
+        for name in headers.keys() {
+            let moved = name.as_str().ends_with(RENAME_SOURCE);
+            if !moved && !name.as_str().ends_with(COPY_SOURCE) {
+                continue;
+            }
+            let mut values = headers.get_all(name).iter();
+            let (Some(value), None) = (values.next(), values.next()) else {
+                return Err(BadAddress::Several(name.clone()));
+            };
+            let there = here.address(name, value, true)?;
+            self.add(&there, &[Method::GET]);
+            if moved {
+                self.add(&there, &[Method::DELETE]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first header that names a part of a second address, where there is one.
+pub(super) fn part_of_address(request: &GateRequest<'_>) -> Option<HeaderName> {
+    if request.target.is_read() {
+        return None;
+    }
+    let name = PARTS_OF_ADDRESSES.iter().find(|name| request.headers.contains_key(**name))?;
+    Some(HeaderName::from_static(name))
+}
+
+/// `Overwrite: F`, once and in no other spelling.
+fn keeps_what_is_there(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(OVERWRITE).iter();
+    values.next().is_some_and(|value| value == "F") && values.next().is_none()
+}
+
+/// Where a request came to, to read addresses by.
+#[derive(Clone, Copy, Debug)]
+pub struct Here<'a> {
+    /// What was asked for.
+    pub target: &'a RequestTarget,
+    /// Host and port as the client wrote them.
+    pub authority: &'a str,
+    /// Whether it came over TLS.
+    pub secure: bool,
+    /// The origin of the public URL.
+    pub public_origin: &'a str,
+}
+
+/// What is wrong with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// It is neither an absolute path nor an absolute URI, or has parts that have no place in it.
+    Malformed,
+    /// It is of another origin.
+    Foreign,
+    /// Its path can be read in two ways.
+    Path(TargetError),
+}
+
+impl Here<'_> {
+    /// An absolute path, or an absolute URI of ours (RFC 3986, 4.3; RFC 4918, 8.3), as a target with the method
+    /// of the request.
+    ///
+    /// # Errors
+    ///
+    /// [`Wrong`] if that is not what it is.
+    pub fn read(&self, text: &str) -> Result<RequestTarget, Wrong> {
+        if !text.bytes().all(stands_in_an_address) || begins_a_list(text) {
+            return Err(Wrong::Malformed);
+        }
+        let path = match text.split_once("://") {
+            _ if text.starts_with('/') => text,
+            Some((scheme, rest)) => {
+                let at = rest.find('/').ok_or(Wrong::Malformed)?;
+                let (authority, path) = rest.split_at_checked(at).ok_or(Wrong::Malformed)?;
+                if authority.contains('@') {
+                    return Err(Wrong::Malformed);
+                }
+                if !self.is_ours(scheme, authority) {
+                    return Err(Wrong::Foreign);
+                }
+                path
+            }
+            None => return Err(Wrong::Malformed),
+        };
+        let path = path.parse().map_err(|_| Wrong::Malformed)?;
+        RequestTarget::parse(self.target.method(), self.authority, &path, RequestKind::Plain)
+            .map_err(Wrong::Path)
+    }
+
+    /// The same of a header. `of_object`: the first slash may be missing and a version follow as a query, as
+    /// stores of objects have it.
+    fn address(
+        &self,
+        name: &HeaderName,
+        value: &HeaderValue,
+        of_object: bool,
+    ) -> Result<RequestTarget, BadAddress> {
+        let text = value.to_str().map_err(|_| BadAddress::Malformed(name.clone()))?;
+        let read = if of_object {
+            let text = text.split('?').next().unwrap_or_default();
+            // The first segment of a relative path has no colon (RFC 3986, 4.2).
+            let is_relative =
+                !text.starts_with('/') && !text.split('/').next().unwrap_or_default().contains(':');
+            if is_relative { self.read(&format!("/{text}")) } else { self.read(text) }
+        } else {
+            self.read(text)
+        };
+        read.map_err(|wrong| match wrong {
+            Wrong::Malformed => BadAddress::Malformed(name.clone()),
+            Wrong::Foreign => BadAddress::Foreign(name.clone()),
+            Wrong::Path(error) => BadAddress::Path(name.clone(), error),
+        })
+    }
+
+    /// Whether an origin is the one that the request came to, as the client or as `public_url` says it.
+    fn is_ours(&self, scheme: &str, authority: &str) -> bool {
+        let secure = match scheme {
+            _ if scheme.eq_ignore_ascii_case("https") => true,
+            _ if scheme.eq_ignore_ascii_case("http") => false,
+            _ => return false,
+        };
+        let (public_scheme, public) = self.public_origin.split_once("://").unwrap_or_default();
+        let is_public_host = host_of(public).eq_ignore_ascii_case(host_of(self.authority));
+        same_place((secure, authority), (self.secure, self.authority))
+            || is_public_host && same_place((secure, authority), (public_scheme == "https", public))
+    }
+}
+
+/// Characters of a path and of what stands before it (RFC 3986, 3.3); `[` and `]` stand in an address of IPv6.
+fn stands_in_an_address(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%[]".contains(&byte)
+}
+
+/// Whether an address is followed by another one, as where somebody joined two headers (RFC 9110, 5.3).
+fn begins_a_list(text: &str) -> bool {
+    text.split(',').skip(1).any(|part| part.starts_with('/') || part.contains("://"))
+}
+
+fn same_place(one: (bool, &str), other: (bool, &str)) -> bool {
+    let without_port = |(secure, authority): (bool, &'_ str)| {
+        authority.strip_suffix(if secure { ":443" } else { ":80" }).unwrap_or(authority).to_ascii_lowercase()
+    };
+    one.0 == other.0 && without_port(one) == without_port(other)
+}
+
+/// An authority without its port.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::principal::{Client, ClientAddress};
+
+    const PUBLIC: &str = "https://app.example";
+
+    /// What a request is decided as beside, or why it is refused.
+    fn also(
+        method: &str,
+        authority: &str,
+        secure: bool,
+        list: &[(&str, &str)],
+    ) -> Result<String, BadAddress> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let path = "/a/b".parse().unwrap();
+        let target = RequestTarget::parse(&method, authority, &path, RequestKind::Plain).unwrap();
+        let client = Client { address: ClientAddress::unknown(), secure };
+        let request = GateRequest {
+            target: &target,
+            headers: &headers,
+            authority,
+            route: None,
+            client,
+            request_id: "",
+        };
+        Effects::of(&request, PUBLIC).map(|effects| {
+            let acts = effects.also.iter().map(|target| format!("{} {}", target.method(), target.path()));
+            acts.collect::<Vec<_>>().join(", ")
+        })
+    }
+
+    fn copied(destination: &str) -> Result<String, BadAddress> {
+        also("COPY", "app.example", true, &[("destination", destination), ("overwrite", "F")])
+    }
+
+    #[test]
+    fn each_act_of_a_request_is_decided() {
+        let to = ("destination", "/c");
+        let keeps = ("overwrite", "F");
+        for (method, list, acts) in [
+            ("GET", &[][..], ""),
+            ("PUT", &[], ""),
+            ("COPY", &[to, keeps], "GET /a/b, COPY /c, PUT /c"),
+            ("COPY", &[to], "GET /a/b, COPY /c, PUT /c, DELETE /c"),
+            ("COPY", &[to, ("overwrite", "T")], "GET /a/b, COPY /c, PUT /c, DELETE /c"),
+            ("COPY", &[to, ("overwrite", "f")], "GET /a/b, COPY /c, PUT /c, DELETE /c"),
+            ("COPY", &[to, keeps, ("overwrite", "T")], "GET /a/b, COPY /c, PUT /c, DELETE /c"),
+            ("MOVE", &[to, keeps], "GET /a/b, DELETE /a/b, MOVE /c, PUT /c"),
+            ("GET", &[to, keeps], "GET /c, PUT /c"),
+            ("X-RENAME", &[to, keeps], "X-RENAME /c, PUT /c"),
+            ("PUT", &[("x-amz-copy-source", "/bucket/key")], "GET /bucket/key"),
+            ("PUT", &[("x-amz-copy-source", "bucket/key?versionId=3/x")], "GET /bucket/key"),
+            ("PUT", &[("x-ms-copy-source", "https://app.example/c/b?sig=x")], "GET /c/b"),
+            ("PUT", &[("x-ms-rename-source", "/c/b")], "GET /c/b, DELETE /c/b"),
+            ("GET", &[("x-amz-copy-source", "/bucket/key")], ""),
+        ] {
+            assert_eq!(also(method, "app.example", true, list).as_deref(), Ok(acts), "{method} {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_destination_is_an_absolute_path_or_an_address_of_ours() {
+        for (authority, secure, to) in [
+            ("app.example", true, "/c"),
+            ("app.example", true, "https://app.example/c"),
+            ("app.example", true, "HTTPS://APP.Example:443/c"),
+            ("app.example:443", true, "https://app.example/c"),
+            ("app.example:8080", false, "http://app.example:8080/c"),
+            ("app.example:80", false, "http://app.example/c"),
+            // As the public URL says it, where something in front ends TLS.
+            ("app.example:8080", false, "https://app.example/c"),
+            ("[::1]:8443", true, "https://[::1]:8443/c"),
+        ] {
+            let list = [("destination", to), ("overwrite", "F")];
+            let acts = also("COPY", authority, secure, &list);
+            assert_eq!(acts.as_deref(), Ok("GET /a/b, COPY /c, PUT /c"), "{authority} {to}");
+        }
+        assert_eq!(copied("/%70rivate/x%2e").as_deref(), Ok("GET /a/b, COPY /private/x., PUT /private/x."));
+        assert_eq!(
+            copied("/in,voice/a@b:c").as_deref(),
+            Ok("GET /a/b, COPY /in,voice/a@b:c, PUT /in,voice/a@b:c")
+        );
+    }
+
+    #[test]
+    fn another_place_and_another_reading_are_refused() {
+        for to in [
+            "https://evil.example/c",
+            "https://app.example.evil.example/c",
+            "https://app.example:8443/c",
+            "http://app.example:443/c",
+            "ftp://app.example/c",
+            "https://app.example./c",
+            "https://app%2Eexample/c",
+            "https://app.example%2Fprivate/c",
+            "https:///c",
+        ] {
+            assert_eq!(copied(to), Err(BadAddress::Foreign(DESTINATION)), "{to}");
+        }
+        for to in [
+            "",
+            " ",
+            "c",
+            "*",
+            "c/d",
+            "../c",
+            "https://app.example",
+            "https://me@app.example/c",
+            "https://app.example@evil.example/c",
+            "https:/app.example/c",
+            "https:c",
+            "/c?x",
+            "/c#x",
+            "/c d",
+            "/c\td",
+            "/c\\d",
+            "<https://app.example/c>",
+            "\"/c\"",
+            "/c, /d",
+            "/c,/d",
+            "/c,https://app.example/d",
+            "/\u{e9}",
+            "/c|d",
+        ] {
+            assert_eq!(copied(to), Err(BadAddress::Malformed(DESTINATION)), "{to}");
+        }
+        for to in [
+            "/c/../d",
+            "/c/%2e%2e/d",
+            "//evil.example/c",
+            "/%2Fc",
+            "/c%00",
+            "/c%5Cd",
+            "/%zz",
+            "/%FF",
+            "https://app.example//c",
+        ] {
+            assert!(matches!(copied(to), Err(BadAddress::Path(..))), "{to}: {:?}", copied(to));
+        }
+        let twice = [("destination", "/c"), ("destination", "/c")];
+        assert_eq!(also("COPY", "app.example", true, &twice), Err(BadAddress::Several(DESTINATION)));
+        for method in ["COPY", "MOVE"] {
+            assert_eq!(also(method, "app.example", true, &[]), Err(BadAddress::Missing), "{method}");
+        }
+        for source in [
+            "arn:aws:s3:eu:1:accesspoint/x/object/k",
+            "https://evil.example/c/b",
+            "/b/../k",
+            "b//../k",
+            "/b/k y",
+        ] {
+            assert!(also("PUT", "app.example", true, &[("x-amz-copy-source", source)]).is_err(), "{source}");
+        }
+    }
+}

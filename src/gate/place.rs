@@ -1,0 +1,53 @@
+//! Where a request leads, and what the rules there say of it.
+
+use std::rc::Rc;
+
+use super::route::Route;
+use crate::model::principal::Caller;
+use crate::policy::{Decision, Enforce, Facts, Witness};
+
+/// The route of a target.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) route: Rc<Route>,
+    /// The route a careless reading of the path would take, where that is another one.
+    pub(super) loose_route: Option<Rc<Route>>,
+}
+
+impl Place {
+    /// Whether a refusal may pass here.
+    pub(super) fn is_lenient(&self) -> bool {
+        self.routes().all(|route| route.policy.is_lenient())
+    }
+
+    /// Whether the GraphQL operation in the body must be known to decide.
+    pub(super) fn needs_graphql(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
+        self.routes().any(|route| route.policy.needs_graphql(caller, facts))
+    }
+
+    /// Decides by both routes; the stricter counts.
+    pub(super) fn evaluate(
+        &self,
+        caller: Caller<'_>,
+        facts: &Facts<'_>,
+        witness: &mut impl Witness,
+    ) -> Decision<'_> {
+        let decision = self.route.policy.evaluate(caller, facts, witness);
+        match &self.loose_route {
+            Some(other) if !decision.is_final() => {
+                witness.reading(Some(&format!("by route {}", other.name)));
+                other.policy.evaluate(caller, facts, witness).or_stricter(decision)
+            }
+            _ => decision,
+        }
+    }
+
+    /// How strictly a refusal is kept that has another cause than the rules.
+    pub(super) fn enforcement(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Enforce {
+        self.routes().map(|route| route.policy.enforcement(caller, facts)).max().unwrap_or(Enforce::On)
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Route> {
+        std::iter::once(&*self.route).chain(self.loose_route.as_deref())
+    }
+}
