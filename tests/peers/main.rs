@@ -14,6 +14,7 @@ mod phoenix;
 mod presets;
 mod proxies;
 mod quickstart;
+mod recipes;
 mod rollout;
 mod schema;
 mod sockets;
