@@ -309,6 +309,7 @@ fn forward_auth(
     let config = ForwardAuthConfig {
         headers: written.headers,
         identity: identity::identity(
+            written.encoding,
             written.set_headers,
             written.assertion,
             written.bearer,

@@ -3,6 +3,7 @@
 use http::HeaderName;
 
 use super::reader::Fault;
+use crate::model::header_names;
 
 /// Bytes of a header's name.
 const LONGEST_NAME: usize = 60;
@@ -56,6 +57,19 @@ pub(super) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if !name.as_str().bytes().all(plain) || name.as_str().len() > LONGEST_NAME {
         return Err("is no plain header name: write letters, digits and - only, at most 60".into());
+    }
+    Ok(name)
+}
+
+/// A name that some servers read as another one, for an application that needs it all the same.
+pub(super) fn odd(text: &str) -> Result<HeaderName, Fault> {
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Fault::from("is no header name: write one such as \"X_Tenant\""))?;
+    if !header_names::is_odd(name.as_str().as_bytes()) {
+        return Err("passes in any case, as it holds letters, digits and - only: leave it out".into());
+    }
+    if !header_names::may_pass_as_odd(&name) {
+        return Err("may be read as a header that the gateway decides on or sets itself: leave it out".into());
     }
     Ok(name)
 }

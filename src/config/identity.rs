@@ -7,6 +7,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::Value as Json;
 
+use super::HeaderEncoding;
 use super::header_name;
 use super::layers;
 use super::reader::{Fault, Read, Reader, Required, join, set_as};
@@ -23,6 +24,8 @@ const A_TEMPLATE: &str = "text with facts in braces such as \"{user}\"";
 /// What applications are told of their callers, beside the preset.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityConfig {
+    /// How values are written that are not plain ASCII; `None`: as the preset's product does.
+    pub encoding: Option<HeaderEncoding>,
     /// Headers with values made from templates. Names are distinct.
     pub templates: Vec<(HeaderName, Template)>,
     /// A statement that the application can check.
@@ -88,7 +91,7 @@ impl ClaimValue {
     pub fn of(&self, principal: &Principal) -> Option<Json> {
         match self {
             Self::Template(template) if template.is_group_list() => Some(principal.groups.clone().into()),
-            Self::Template(template) => template.fill(principal, |text, _| text.to_owned()).map(Json::from),
+            Self::Template(template) => template.fill(principal, &|text, _| text.to_owned()).map(Json::from),
             Self::Fixed(value) => Some(value.clone()),
             Self::List(values) => Some(values.iter().filter_map(|value| value.of(principal)).collect()),
         }
@@ -118,6 +121,18 @@ impl FromText for SetName {
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         header_name::set_by_us(text).map(Self)
+    }
+}
+
+/// A header's name with odd characters, that an application needs.
+#[derive(Clone, Debug)]
+pub(super) struct OddName(pub(super) HeaderName);
+
+impl FromText for OddName {
+    const WHAT: &'static Kind = &Kind::Text("the name of a header with odd characters");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        header_name::odd(text).map(Self)
     }
 }
 
@@ -246,6 +261,7 @@ fn claim(value: &Value, path: &str, reader: &mut Reader) -> Option<ClaimValue> {
 
 /// What a section says of identity, checked as a whole. `place` is the section's.
 pub(super) fn identity(
+    encoding: Option<HeaderEncoding>,
     templates: HeaderTemplates,
     assertion: Option<Assertion>,
     bearer: Option<Bearer>,
@@ -267,6 +283,7 @@ pub(super) fn identity(
         reader.problem(&assertion.at("header"), what, "choose another name for one of them");
     }
     IdentityConfig {
+        encoding,
         templates: templates.0,
         assertion: assertion.map(|written| AssertionConfig {
             header: written.header.0,

@@ -51,7 +51,8 @@ pub use self::schema::schema;
 pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
 pub use self::tokens::TokenConfig;
 pub use self::upstream::{
-    Addresses, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    Addresses, HeaderEncoding, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig, UpstreamProtocol,
+    UpstreamTls,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::HeaderName;
 
 use super::acme::Acme;
-use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates};
+use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates, OddName};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::pages::Pages;
 use super::pem::{CertificateFile, KeyFile};
@@ -21,7 +21,7 @@ use super::values::{
     Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
     TrustedNetwork,
 };
-use super::{Addresses, Balance, Compat, Flavour, HeaderPreset, SameSite, UpstreamProtocol};
+use super::{Addresses, Balance, Compat, Flavour, HeaderEncoding, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::secret::Secret;
 use crate::policy::Enforce;
 
@@ -267,6 +267,8 @@ section! {
         compat: Vec<Compat> = "[]", r#"["authelia"]"#;
         /// Identity headers of an answer, by the names that `headers` of an upstream takes.
         headers: HeaderPreset = r#""standard""#, r#""authelia""#;
+        /// How values are written that are not plain ASCII; see the same setting of an upstream.
+        encoding: Option<HeaderEncoding>, r#""utf-8""#;
         /// Further headers of an answer, each with a template of its value; see the same setting of an upstream.
         set_headers: HeaderTemplates = "{}", r#"{ X-Scope-OrgID = "{group:0}" }"#;
         /// A signed statement of who is calling.
@@ -306,6 +308,11 @@ section! {
         /// (`traefik-forward-auth`), `X-Auth-Subject` and what else Micromegas takes for checked
         /// (`micromegas`), or none at all.
         headers: HeaderPreset = r#""standard""#, r#""grafana""#;
+        /// How values are written that are not plain ASCII: `percent` (`Zo%C3%AB`), `utf-8` (`Zoë` as bytes),
+        /// `quoted-printable` (`Zo=C3=AB`) or `rfc2047` (`=?UTF-8?B?Wm/Dqw==?=`). By default as the product does
+        /// that `headers` is named after: `utf-8`, for `grafana` what its `headers_encoded = true` reads
+        /// (`quoted-printable`), for `standard`, `micromegas` and `none` `percent`.
+        encoding: Option<HeaderEncoding>, r#""utf-8""#;
         /// Further headers, each with a template of its value: text with `{subject}`, `{user}`, `{name}`,
         /// `{email}`, `{groups}` (with commas; `{groups:|}` with another mark), `{group:0}` (the first by name),
         /// `{group:tenant-*}` (what follows `tenant-` in the first group that begins so), `{role}`, `{key}`,
@@ -320,6 +327,9 @@ section! {
         attribution: Option<Attribution>, "{}";
         /// Whether `Authorization` values that are not the gateway's own are left to the server.
         pass_authorization: bool = "false", "true";
+        /// Names of request headers that reach it although they hold other characters than letters, digits and `-`.
+        /// All others of that kind are removed, since many servers read `X_Auth_User` as `X-Auth-User`.
+        odd_header_names: Vec<OddName> = "[]", r#"["X_Tenant"]"#;
         /// Whether the server sees the `Host` the client sent, or its own.
         preserve_host: bool = "true", "false";
         /// Whose addresses `Destination` and `If` of a request hold when it is sent (WebDAV): `upstream`, its own, as

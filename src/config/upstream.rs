@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::identity;
 use super::reader::{Reader, join};
 use super::section::Section;
@@ -39,6 +41,8 @@ pub struct UpstreamConfig {
     pub identity: IdentityConfig,
     /// Whether `Authorization` values that are not ours are left to it.
     pub pass_authorization: bool,
+    /// Names of headers with odd characters that reach it all the same.
+    pub odd_header_names: Vec<HeaderName>,
     /// Whether it sees the `Host` the client sent (the default) or its own.
     pub preserve_host: bool,
     /// Whose addresses it reads in request headers.
@@ -124,6 +128,19 @@ pub enum HeaderPreset {
     Micromegas,
     /// None at all.
     None,
+}
+
+/// How what is said of a caller is written where it is not plain ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderEncoding {
+    /// `Zo%C3%AB` (RFC 3986, 2.1).
+    Percent,
+    /// `Zoë`, as bytes of UTF-8.
+    Utf8,
+    /// `Zo=C3=AB` (RFC 2045, 6.7).
+    QuotedPrintable,
+    /// `=?UTF-8?B?Wm/Dqw==?=` (RFC 2047).
+    Rfc2047,
 }
 
 impl HeaderPreset {
@@ -258,6 +275,7 @@ fn upstream_config(
         },
         headers: upstream.headers,
         identity: identity::identity(
+            upstream.encoding,
             upstream.set_headers,
             upstream.assertion,
             upstream.bearer,
@@ -266,6 +284,7 @@ fn upstream_config(
             reader,
         ),
         pass_authorization: upstream.pass_authorization,
+        odd_header_names: upstream.odd_header_names.into_iter().map(|name| name.0).collect(),
         preserve_host: upstream.preserve_host,
         addresses: upstream.addresses,
         paths: opt_ins(&upstream.paths),

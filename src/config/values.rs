@@ -18,7 +18,8 @@ use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
 use super::{
-    Addresses, Balance, Compat, Expect, Flavour, HeaderPreset, LogFormat, SameSite, UpstreamProtocol,
+    Addresses, Balance, Compat, Expect, Flavour, HeaderEncoding, HeaderPreset, LogFormat, SameSite,
+    UpstreamProtocol,
 };
 use crate::model::graphql::OperationType;
 use crate::model::jwt::JwtAlgorithm;
@@ -233,6 +234,12 @@ choice! {
         "grafana" => Self::Grafana,
         "micromegas" => Self::Micromegas,
         "none" => Self::None,
+    }
+    HeaderEncoding {
+        "percent" => Self::Percent,
+        "utf-8" => Self::Utf8,
+        "quoted-printable" => Self::QuotedPrintable,
+        "rfc2047" => Self::Rfc2047,
     }
     Role {
         "admin" => Self::Admin,

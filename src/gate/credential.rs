@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::identity_headers::Managed;
 use super::refusal::BadCredential;
 use super::tokens::OwnTokens;
 use crate::config::Config;
@@ -168,6 +169,29 @@ pub fn strip(headers: &mut HeaderMap, names: &CredentialNames) {
     strip_values(headers, &AUTHORIZATION, |value| names.is_own_authorization(value));
     strip_values(headers, &names.key_header, |value| names.is_own_key(value));
     strip_cookies(headers, names);
+    for name in misplaced(headers) {
+        headers.remove(name);
+    }
+}
+
+/// Names of headers that hold a key of ours, whatever they are for: its client's mistake, and still not the application's
+/// to know.
+pub fn misplaced(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .iter()
+        .filter(|(_, value)| KeyText::stands_in(value.as_bytes()))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// Whether a key of ours is where another proxy cannot be told to take it off. Addresses are the question's own.
+pub fn is_misplaced(headers: &HeaderMap, names: &CredentialNames, managed: &Managed) -> bool {
+    let expected = |name: &HeaderName| {
+        [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER].contains(name)
+            || *name == names.key_header
+            || managed.has(name.as_str().as_bytes())
+    };
+    headers.iter().any(|(name, value)| !expected(name) && KeyText::stands_in(value.as_bytes()))
 }
 
 fn strip_values(headers: &mut HeaderMap, name: &HeaderName, is_ours: impl Fn(&HeaderValue) -> bool) {
@@ -187,7 +211,8 @@ fn holds_key(value: &[u8]) -> bool {
 }
 
 fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
-    let is_ours = |pair: &[u8]| split_pair(pair).0.starts_with(names.cookie.as_bytes());
+    let is_ours =
+        |pair: &[u8]| split_pair(pair).0.starts_with(names.cookie.as_bytes()) || KeyText::stands_in(pair);
     if !headers.get_all(COOKIE).iter().flat_map(pairs).any(is_ours) {
         return;
     }
@@ -376,6 +401,22 @@ mod tests {
         ]);
         strip_set_cookies(&mut answer, &names());
         assert_eq!(answer.get_all("set-cookie").iter().collect::<Vec<_>>(), ["theirs=1; Path=/"]);
+
+        let elsewhere = format!("token {}", key.expose());
+        let (crumb, address) = (format!("a=1; k={}", key.expose()), format!("https://x/?k={}", key.expose()));
+        let mut mistaken = headers(&[
+            ("x-auth-token", &elsewhere),
+            ("x-token", "theirs"),
+            ("cookie", &crumb),
+            ("referer", &address),
+        ]);
+        assert!(is_misplaced(&mistaken, &names(), &Managed::default()));
+        strip(&mut mistaken, &names());
+        assert_eq!(mistaken.len(), 2, "{mistaken:?}");
+        assert_eq!([&mistaken["cookie"], &mistaken["x-token"]], ["a=1", "theirs"]);
+        let expected =
+            headers(&[("x-original-url", &address), ("referer", &address), ("x-api-key", key.expose())]);
+        assert!(!is_misplaced(&expected, &names(), &Managed::default()));
 
         let mut foreign = headers(&[("authorization", "Bearer eyJ"), ("cookie", "a=1;b=2")]);
         strip(&mut foreign, &names());

@@ -18,6 +18,9 @@ pub enum Refusal {
     /// The second address that the request names cannot be decided on.
     #[error("{0}")]
     BadAddress(#[from] BadAddress),
+    /// A header that the proxy which asks would hand on, and that its application may read as another one.
+    #[error("a header may be read as another one")]
+    Disguised,
     /// No route for this host and path.
     #[error("there is nothing at this address")]
     NoRoute,
@@ -73,6 +76,7 @@ impl Refusal {
             Self::OddPath(_) => "odd-path",
             Self::BadAddress(BadAddress::Foreign(_)) => "foreign-destination",
             Self::BadAddress(_) => "bad-destination",
+            Self::Disguised => "odd-header",
             Self::NoRoute => "no-route",
             Self::Challenge { .. } => "sign-in-required",
             Self::BadCredential(bad) => bad.code(),
@@ -113,6 +117,9 @@ pub enum BadCredential {
     /// An `Authorization` scheme that is not accepted here.
     #[error("this authorization scheme is not accepted")]
     Scheme,
+    /// A key in a header that is not for it.
+    #[error("a key stands in a header that is not for it")]
+    Misplaced,
     /// A session cookie that is malformed, forged, expired or ended.
     #[error("the session has ended")]
     Session,
@@ -126,6 +133,7 @@ impl BadCredential {
             Self::Key => "invalid-key",
             Self::Bearer => "invalid-token",
             Self::Scheme => "unsupported-scheme",
+            Self::Misplaced => "misplaced-key",
             Self::Session => "session-ended",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::credential::Accepts;
 use super::identity_headers::HeaderPlan;
@@ -38,6 +38,8 @@ pub struct Route {
     compat_answers: Vec<Rc<HeaderPlan>>,
     /// Which credentials are taken.
     pub accepts: Accepts,
+    /// Names of headers with odd characters that the upstream needs.
+    pub odd_header_names: Vec<HeaderName>,
     /// Spellings of paths the upstream needs.
     pub paths: PathOptIns,
     hosts: Vec<String>,
@@ -125,6 +127,7 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
             foreign: upstream.map_or(answers.pass_authorization, |upstream| upstream.pass_authorization),
             basic: route.basic,
         },
+        odd_header_names: upstream.map(|upstream| upstream.odd_header_names.clone()).unwrap_or_default(),
         paths: upstream.map_or(answers.paths, |upstream| upstream.paths),
         hosts: route.hosts.clone(),
         prefix: PathPattern::parse(&route.path).ok()?,

@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod audit;
 pub mod color;
 pub mod graphql;
+pub mod header_names;
 pub mod jwt;
 pub mod metrics;
 pub mod network;

@@ -35,8 +35,8 @@ enum Fact {
     Provider,
 }
 
-/// How a fact is written: with the separator of the list it stands in, if it stands in one.
-pub type Escape = fn(&str, Option<char>) -> String;
+/// How a fact is written: with the marks that cannot stand in it, where it is an item of a list.
+pub type Escape<'e> = &'e dyn Fn(&str, &[char]) -> String;
 
 impl Template {
     /// Reads a template.
@@ -97,7 +97,7 @@ impl Template {
     }
 
     /// The text for a principal; `None` where any fact has no value, so that nothing is said by halves.
-    pub fn fill(&self, principal: &Principal, escape: Escape) -> Option<String> {
+    pub fn fill(&self, principal: &Principal, escape: Escape<'_>) -> Option<String> {
         let mut filled = String::new();
         for part in &self.parts {
             match part {
@@ -163,8 +163,8 @@ impl Fact {
         })
     }
 
-    fn of(&self, principal: &Principal, escape: Escape) -> Option<String> {
-        let plain = |text: &str| escape(text, None);
+    fn of(&self, principal: &Principal, escape: Escape<'_>) -> Option<String> {
+        let plain = |text: &str| escape(text, &[]);
         match self {
             Self::Subject => Some(plain(&principal.subject())),
             Self::User => Some(plain(&principal.name)),
@@ -182,7 +182,7 @@ impl Fact {
             },
             Self::Groups(separator) => {
                 let groups: Vec<String> =
-                    principal.groups.iter().map(|group| escape(group, Some(*separator))).collect();
+                    principal.groups.iter().map(|group| escape(group, &[*separator])).collect();
                 (!groups.is_empty()).then(|| groups.join(separator.encode_utf8(&mut [0; 4])))
             }
             Self::Group(at) => principal.groups.get(*at).map(|group| plain(group)),
@@ -209,13 +209,13 @@ mod tests {
         }
     }
 
-    fn plain(text: &str, _: Option<char>) -> String {
+    fn plain(text: &str, _: &[char]) -> String {
         text.to_owned()
     }
 
     #[test]
     fn a_template_is_filled_with_what_is_known() {
-        let filled = |text: &str| Template::parse(text).unwrap().fill(&principal(), plain);
+        let filled = |text: &str| Template::parse(text).unwrap().fill(&principal(), &plain);
         for (text, wanted) in [
             ("{user}", "vera"),
             ("{subject}/{role}", "user:u1/viewer"),
@@ -235,10 +235,10 @@ mod tests {
     #[test]
     fn what_lacks_any_fact_is_not_said_by_halves() {
         for text in ["{name}", "x-{name}", "{user}{key}", "{group:3}", "t-{group:team-*}", "{group:ops*}"] {
-            assert_eq!(Template::parse(text).unwrap().fill(&principal(), plain), None, "{text}");
+            assert_eq!(Template::parse(text).unwrap().fill(&principal(), &plain), None, "{text}");
         }
         let nobody = Principal { groups: Vec::new(), ..principal() };
-        assert_eq!(Template::parse("{groups}").unwrap().fill(&nobody, plain), None);
+        assert_eq!(Template::parse("{groups}").unwrap().fill(&nobody, &plain), None);
     }
 
     #[test]

@@ -200,6 +200,19 @@ impl KeyText {
         bytes.starts_with(SYSTEM_PREFIX.as_bytes()) || bytes.starts_with(USER_PREFIX.as_bytes())
     }
 
+    /// Whether a key, whole or mangled behind its id, stands anywhere in bytes.
+    pub fn stands_in(bytes: &[u8]) -> bool {
+        let has_id = |key: &[u8]| {
+            let id = SYSTEM_PREFIX.len()..SYSTEM_PREFIX.len() + ID_LENGTH;
+            Self::begins(key)
+                && key.get(id.clone()).is_some_and(|id| id.iter().all(u8::is_ascii_alphanumeric))
+                && key.get(id.end) == Some(&b'_')
+        };
+        // The first mark of a key is rarer than its first letter.
+        memchr::memchr_iter(b'_', bytes)
+            .any(|at| at.checked_sub(2).and_then(|at| bytes.get(at..)).is_some_and(has_id))
+    }
+
     /// A text in which keys show no more than their ids: what a client put where it does not belong, for a log.
     pub fn masked(text: &str) -> Cow<'_, str> {
         let begin = |text: &str| [SYSTEM_PREFIX, USER_PREFIX].iter().filter_map(|kind| text.find(kind)).min();
@@ -248,6 +261,32 @@ fn base62(bytes: &[u8], length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_found_wherever_it_stands_and_nothing_else_is() {
+        let key = KeyText::draw(KeyKind::User);
+        let text = key.text.expose();
+        for around in [["", ""], ["Token ", ""], ["a=dw_s_;x", ",b"], ["https://x/?t=", "&c"], ["_dw_", "_"]]
+        {
+            assert!(KeyText::stands_in([around[0], text, around[1]].concat().as_bytes()), "{around:?}");
+            assert!(
+                KeyText::stands_in([around[0], &text[..30], around[1]].concat().as_bytes()),
+                "{around:?}"
+            );
+        }
+        for other in [
+            "",
+            "_",
+            "dw_",
+            "dw_s_",
+            "dw_s_short_x",
+            "adw_x_0123456789abcdef_",
+            "snake_case_name",
+            &text[1..],
+        ] {
+            assert!(!KeyText::stands_in(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn a_drawn_key_is_recognised_and_any_changed_character_is_not() {

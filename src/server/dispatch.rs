@@ -30,6 +30,7 @@ use crate::edge::forwarded::Peer;
 use crate::edge::page::RESERVED;
 use crate::edge::page::Site;
 use crate::edge::problem::{Look, Problem};
+use crate::edge::proxy::hop_by_hop;
 use crate::edge::proxy::read_ahead;
 use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy, X_REQUEST_ID};
 use crate::edge::web::{Web, WebRequest};
@@ -251,6 +252,9 @@ impl Dispatch {
             return Box::pin(self.compat(&place, &request, &target, peer, seen, trail)).await;
         }
         seen.proxied = true;
+        // What `Connection` names is not sent on, so nothing may be decided on it either. In a question it counts: there
+        // it is the asking proxy that sends the request on, and it may think otherwise.
+        hop_by_hop::drop_named(request.headers_mut(), self.proxy.gate().managed());
         let chain = forwarded::chain(peer, request.headers(), &self.shared.trusted_proxies);
         let arrival = Arrival { target, authority, client: seen.client, chain };
         if let Ok(id) = HeaderValue::from_str(&seen.request_id) {

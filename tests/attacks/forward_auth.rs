@@ -299,3 +299,46 @@ async fn asking_ahead_changes_nothing() {
     let answer = ask(&gateway, "traefik", "GET", "app.example", b"/data", &cookie).await;
     assert_eq!(answer.status, 200, "still signed in");
 }
+
+/// Names that an application may read as ours, as a credential or as a fact, which a proxy hands on as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_in_disguise_is_no_allow() {
+    let gateway = gateway().await;
+    let key = gateway.system_key("ci", Role::Viewer).await;
+    let known = format!("authorization: Bearer {key}\r\n");
+    for flavour in FLAVOURS {
+        for (host, credential) in [("app.example", known.as_str()), ("open.example", "")] {
+            for line in ["", "x_tenant: a", "x-auth-token: theirs", &format!("referer: https://x/?{key}")] {
+                let more =
+                    if line.is_empty() { credential.to_owned() } else { format!("{credential}{line}\r\n") };
+                let answer = ask(&gateway, flavour, "GET", host, b"/data", &more).await;
+                assert_eq!(answer.status, 200, "{flavour} {host} {line}: {}", answer.head);
+            }
+            for (line, code) in [
+                ("x_auth_user: root", "odd-header"),
+                ("X.Forwarded_Groups: ops", "odd-header"),
+                ("content_type: application/json", "odd-header"),
+                ("transfer_encoding: chunked", "odd-header"),
+                ("SCRIPT_NAME: /public", "odd-header"),
+                (&format!("x_api_key: {key}"), "odd-header"),
+                (&format!("x-auth-token: {key}"), "misplaced-key"),
+                (&format!("private-token: token {key}"), "misplaced-key"),
+            ] {
+                let more = format!("{credential}{line}\r\n");
+                let answer = ask(&gateway, flavour, "GET", host, b"/data", &more).await;
+                let wanted = match (code, flavour) {
+                    ("misplaced-key", _) => 401,
+                    (_, "nginx") => 403,
+                    _ => 400,
+                };
+                assert_eq!(answer.status, wanted, "{flavour} {host} {line}: {}", answer.head);
+                assert_eq!(
+                    answer.problem().as_deref(),
+                    Some(code),
+                    "{flavour} {host} {line}: {}",
+                    answer.text()
+                );
+            }
+        }
+    }
+}

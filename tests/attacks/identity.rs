@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use doorward::config::HeaderPreset;
 use doorward::gate::identity_headers::names;
+use doorward::model::header_names::{FAMILIES, NAMES as SAID};
 use doorward::model::role::Role;
 use http::{HeaderName, HeaderValue, Request};
 use tokio::net::TcpStream;
@@ -265,6 +266,155 @@ async fn no_spelling_passes_over_http2() {
                     .await;
             }
         }
+    }
+}
+
+/// Names that move what was decided on: path, script name, method, scheme, client, certificate, file to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_second_target_passes_in_any_spelling() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let families = FAMILIES.iter().map(|(family, _)| format!("{family}x"));
+    let whole = SAID.iter().map(|(name, _)| (*name).to_owned());
+    let names: Vec<String> =
+        whole.chain(families).flat_map(|name| [format!("grpc-metadata-{name}"), name]).collect();
+    let spelled: Vec<String> = names.iter().flat_map(|name| spellings(name)).collect();
+    for batch in spelled.chunks(80) {
+        let lines: String = batch.iter().map(|name| format!("{name}: /moved\r\n")).collect();
+        let watch = Watch::begin(&gateway, &upstream);
+        let answer = gateway.get("/public/x", &format!("{lines}x-kept: 1\r\n")).await;
+        assert_eq!(answer.status, 200, "{}\n{lines}", answer.head);
+        let sent = upstream.last();
+        assert!(!sent.head.contains("/moved") && sent.header("x-kept") == Some("1"), "{}", sent.head);
+        watch.reached(&lines, &["GET /public/x"], &[]).await;
+    }
+}
+
+/// Names that some server reads as framing, media type, credential or another fact that is decided on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_read_as_another_passes_only_where_an_upstream_asks_and_never_as_one_that_counts() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "[[upstreams]]\nname = \"app\"\nurl = \"{0}\"\nodd_header_names = [\"X_Tenant\", \"ce.id\"]\n\
+         [[upstreams]]\nname = \"other\"\nurl = \"{0}\"\n{ROUTES}\
+         [[routes]]\nupstream = \"other\"\npath = \"/other\"\nrules = [{{ allow = \"anyone\" }}]\n",
+        upstream.url()
+    ))
+    .await;
+    let names = [
+        "Content-Type",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Authorization",
+        "X-Api-Key",
+        "Cookie",
+        "Host",
+        "Connection",
+        "Upgrade",
+        "Destination",
+        "Origin",
+        "Sec-Fetch-Site",
+        "X-Request-Id",
+        "X-Tenant",
+        "Ce-Id",
+    ];
+    let mut lines = String::from("x-tenant: plain\r\n");
+    for separator in SEPARATORS.chars().filter(|separator| *separator != '-') {
+        for name in names {
+            if name.contains('-') {
+                lines += &format!("{}: odd\r\n", name.replace('-', &separator.to_string()));
+            }
+            lines += &format!("{name}{separator}: odd\r\n");
+        }
+    }
+    let halves: Vec<String> =
+        lines.split_inclusive("\r\n").collect::<Vec<_>>().chunks(80).map(<[&str]>::concat).collect();
+    for (path, asked) in [("/public/x", true), ("/other", false)] {
+        let mut passed: Vec<String> = Vec::new();
+        for lines in &halves {
+            let watch = Watch::begin(&gateway, &upstream);
+            assert_eq!(gateway.get(path, lines).await.status, 200, "{lines}");
+            let sent = upstream.last();
+            let odd = sent.head.lines().filter(|line| line.ends_with(": odd"));
+            passed.extend(odd.map(|line| line.to_ascii_lowercase()));
+            watch.reached(lines, &[&format!("GET {path}")], &[]).await;
+        }
+        passed.sort();
+        let wanted: &[&str] = if asked { &["ce.id: odd", "x_tenant: odd"] } else { &[] };
+        assert_eq!(passed, wanted, "{path}");
+    }
+}
+
+/// A key of ours under other names than those that bring it to us.
+#[tokio::test(flavor = "multi_thread")]
+async fn our_key_reaches_no_upstream_under_any_name() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let key = gateway.system_key("ci", Role::Member).await;
+    for line in [
+        "X_Api_Key: {}",
+        "X.Api.Key: {}",
+        "X-Auth-Token: {}",
+        "Private-Token: token {}",
+        "Api-Key: \"{}\"",
+        "X-Goog-Api-Key: {}",
+        "Authorization_: Bearer {}",
+        "Cookie: a=1; token={}",
+        "Referer: https://x/?key={}",
+        "Sec-WebSocket-Protocol: bearer, {}",
+        "X-Forwarded-Authorization: {}",
+    ] {
+        let line = format!("{}\r\n", line.replace("{}", &key));
+        // `reached` looks for our keys in what the upstream was sent.
+        let watch = Watch::begin(&gateway, &upstream);
+        assert_eq!(gateway.get("/public/x", &line).await.status, 200, "{line}");
+        watch.reached(&line, &["GET /public/x"], &[]).await;
+        let watch = Watch::begin(&gateway, &upstream);
+        assert_eq!(gateway.get("/data", &line).await.status, 401, "{line} is no credential");
+        watch.nothing_reached(&line).await;
+    }
+}
+
+/// `Connection` names what is decided on, or what we add: it is sent as it was decided on.
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_takes_away_nothing_that_is_decided_on() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let facts = [
+        ("content-type", "application/json"),
+        ("content-encoding", "identity"),
+        ("origin", "http://a"),
+        ("depth", "0"),
+        ("overwrite", "F"),
+        ("accept", "a/b"),
+        ("sec-fetch-site", "none"),
+        ("content-language", "en"),
+        ("range", "bytes=0-1"),
+        ("if", "(<x>)"),
+    ];
+    let lines: String = facts.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let all = facts.map(|(name, _)| name).join(", ");
+    let many = format!("{}, x-private-hop, x-request-id", vec!["x-none"; 40].join(","));
+    for connection in [
+        all.clone(),
+        all.to_uppercase(),
+        "x-request-id, X-Private-Hop".into(),
+        many,
+        format!("close, {all}\r\nconnection: x-private-hop"),
+        "te, upgrade, trailer, content-length, host".into(),
+    ] {
+        let attack = format!("connection: {connection}\r\n{lines}x-private-hop: 1\r\n");
+        let watch = Watch::begin(&gateway, &upstream);
+        assert_eq!(gateway.get("/public/x", &attack).await.status, 200, "{attack}");
+        let sent = upstream.last();
+        for (name, value) in facts {
+            assert_eq!(sent.header(name), Some(value), "{attack}\n{}", sent.head);
+        }
+        assert!(sent.header("x-request-id").is_some_and(|id| id.len() > 8), "{attack}\n{}", sent.head);
+        let named = connection.to_ascii_lowercase().contains("x-private-hop");
+        assert_eq!(sent.header("x-private-hop").is_none(), named, "{attack}\n{}", sent.head);
+        assert_eq!(sent.header("connection"), None, "{}", sent.head);
+        watch.reached(&attack, &["GET /public/x"], &[]).await;
     }
 }
 

@@ -15,6 +15,7 @@ mod presets;
 mod proxies;
 mod quickstart;
 mod recipes;
+mod readings;
 mod rollout;
 mod schema;
 mod sockets;

@@ -23,6 +23,7 @@ use crate::config::HeaderPreset;
 use crate::config::ListenAddress;
 use crate::gate::effects;
 use crate::gate::identity_headers;
+use crate::model::header_names::{NAMES, Says};
 
 /// Names beside those of the presets that make some application believe it is somebody else who calls,
 /// from elsewhere, or for another path.
@@ -30,8 +31,14 @@ const FORGED: &[&str] = &[
     "forwarded",
     "new-uri",
     "proxy",
+    "redirect-status",
+    "ssl-client-cert",
+    "x-accel-mapping",
+    "x-astro-locals",
+    "x-astro-path",
     "x-auth-request-access-token",
     "x-authentik-jwt",
+    "x-client-cert",
     "x-envoy-original-path",
     "x-forwarded-access-token",
     "x-forwarded-method",
@@ -40,6 +47,7 @@ const FORGED: &[&str] = &[
     "x-forwarded-uri",
     "x-http-method",
     "x-http-method-override",
+    "x-invoke-path",
     "x-jwt-assertion",
     "x-method-override",
     "x-middleware-subrequest",
@@ -53,6 +61,8 @@ const FORGED: &[&str] = &[
     "x-real-ip",
     "x-remote-user",
     "x-rewrite-url",
+    "x-sendfile-type",
+    "x-ssl-client-cert",
 ];
 
 /// What a question repeats of the request, where the proxy does not repeat everything.
@@ -304,7 +314,13 @@ pub(super) fn identity(config: &Config) -> Vec<String> {
 /// Every other name that no client may send.
 fn forged(identity: &[String]) -> Vec<String> {
     let mut all = names(HeaderPreset::ALL.into_iter());
-    all.extend(FORGED.iter().map(|name| (*name).to_owned()));
+    let moving = |says: &Says| matches!(says, Says::Target | Says::Method | Says::Inside);
+    let moving = NAMES.iter().filter(|(_, says)| moving(says)).map(|(name, _)| *name);
+    for name in FORGED.iter().copied().chain(moving) {
+        if !all.iter().any(|known| known == name) {
+            all.push(name.to_owned());
+        }
+    }
     all.retain(|name| !identity.contains(name));
     all
 }

@@ -257,10 +257,16 @@ impl CheckResponse {
             }
         }
         // Other spellings of what only we may say, and what is ours alone, end here too.
-        for name in headers.keys().filter(|name| managed.has(name.as_str().as_bytes())) {
+        for name in headers.keys().filter(|name| managed.is_unsendable(name)) {
             let forwarding =
                 name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-envoy-");
             if !forwarding && !response.headers().contains_key(name) {
+                remove.push(name.as_str().to_owned());
+            }
+        }
+        for name in credential::misplaced(headers) {
+            let usual = [&AUTHORIZATION, &names.key_header, &COOKIE].contains(&&name);
+            if !usual && !remove.iter().any(|gone| gone == name.as_str()) {
                 remove.push(name.as_str().to_owned());
             }
         }
@@ -323,6 +329,7 @@ fn replace(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
 mod tests {
     use super::*;
     use crate::gate::tokens::OwnTokens;
+    use crate::model::token::{KeyKind, KeyText};
 
     fn request(change: impl FnOnce(&mut HttpRequest)) -> CheckRequest {
         let mut http = HttpRequest {
@@ -415,6 +422,10 @@ mod tests {
         headers.insert(COOKIE, HeaderValue::from_static("a=1; __Host-doorward=secret"));
         headers.insert("x-auth-email", HeaderValue::from_static("forged"));
         headers.insert("x_auth_role", HeaderValue::from_static("admin"));
+        headers.insert("x_api_key", HeaderValue::from_static("dw_s_mangled"));
+        headers.insert("x_tenant", HeaderValue::from_static("theirs"));
+        let key = KeyText::draw(KeyKind::System).text;
+        headers.insert("x-auth-token", HeaderValue::from_str(key.expose()).unwrap());
         let mut told = Response::new(Bytes::new());
         told.headers_mut().insert("x-auth-user", HeaderValue::from_static("vera"));
         told.headers_mut().insert("x-auth-email", HeaderValue::from_static(""));
@@ -430,7 +441,7 @@ mod tests {
             })
             .collect();
         assert_eq!(set, [("x-auth-user", "vera", Some(false)), ("cookie", "a=1", Some(false))]);
-        assert_eq!(ok.headers_to_remove, ["x-auth-email", "x_auth_role"]);
+        assert_eq!(ok.headers_to_remove, ["x-auth-email", "x_auth_role", "x_api_key", "x-auth-token"]);
         assert_eq!(answer.status.unwrap().code, 0);
     }
 

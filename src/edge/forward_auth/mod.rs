@@ -30,7 +30,9 @@ use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
 use crate::gate::Trail;
+use crate::gate::credential;
 use crate::gate::graphql;
+use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
 use crate::model::principal::Client;
 
@@ -139,7 +141,7 @@ impl ForwardAuth {
         request_id: &str,
         trail: &mut Trail,
     ) -> (Bytes, &'static str) {
-        let (response, decision) = self.answer(check, headers, request_id, trail).await;
+        let (response, decision) = self.answer_in_place(check, headers, None, request_id, trail).await;
         let names = self.gate.credential_names();
         let allowed = matches!(decision, "allow" | "shadow");
         let answer = CheckResponse::of(allowed, &response, headers, names, self.gate.managed());
@@ -166,11 +168,30 @@ impl ForwardAuth {
         Ok(Check { style, headers: None, route: endpoint.route, original, client, terms: Terms::default() })
     }
 
-    /// Answers a question.
+    /// Answers a question of a proxy that hands on what the client sent, but for what its configuration takes off.
     pub async fn answer(
         &self,
         check: &Check,
         headers: &HeaderMap,
+        request_id: &str,
+        trail: &mut Trail,
+    ) -> (Response<Bytes>, &'static str) {
+        let (names, managed) = (self.gate.credential_names(), self.gate.managed());
+        let unsendable = if managed.disguised(headers).is_some() {
+            Some(Refusal::Disguised)
+        } else {
+            let misplaced = credential::is_misplaced(headers, names, managed);
+            misplaced.then_some(Refusal::BadCredential(BadCredential::Misplaced))
+        };
+        self.answer_in_place(check, headers, unsendable, request_id, trail).await
+    }
+
+    /// Answers a question; `unsendable` is why the request may not be sent as it is, whoever sends it.
+    async fn answer_in_place(
+        &self,
+        check: &Check,
+        headers: &HeaderMap,
+        unsendable: Option<Refusal>,
         request_id: &str,
         trail: &mut Trail,
     ) -> (Response<Bytes>, &'static str) {
@@ -179,7 +200,7 @@ impl ForwardAuth {
             Some(Err(problem)) => return (self.deny(check, headers, &problem, request_id, trail), "deny"),
             None => {}
         }
-        match self.ask(check, headers, request_id, trail).await {
+        match self.ask(check, headers, unsendable, request_id, trail).await {
             Ok(permit) => match allow(&self.gate, check, permit) {
                 Ok(response) => (response, if trail.shadowed.is_some() { "shadow" } else { "allow" }),
                 Err(problem) => (self.deny(check, headers, &problem, request_id, trail), "deny"),
@@ -198,6 +219,7 @@ impl ForwardAuth {
         &self,
         check: &Check,
         headers: &HeaderMap,
+        unsendable: Option<Refusal>,
         request_id: &str,
         trail: &mut Trail,
     ) -> Result<Permit, Refusal> {
@@ -210,7 +232,10 @@ impl ForwardAuth {
             client: check.client,
             request_id,
         };
-        let asked = self.gate.identify(&asking, trail).await?;
+        let mut asked = self.gate.identify(&asking, trail).await?;
+        if let Some(refusal) = unsendable {
+            asked.refuse(refusal)?;
+        }
         let operation = asked.needs_graphql(&asking).then(|| {
             // The body stays with the other proxy, so only an operation in the URL can be known.
             graphql::classify(&graphql::Envelope {

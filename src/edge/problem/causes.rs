@@ -37,6 +37,13 @@ impl From<&Refusal> for Problem {
                 "A request that names a second place is allowed only if both places are, so it must name it plainly: \
                  {cause}."
             )),
+            Refusal::Disguised => Self::new(
+                StatusCode::BAD_REQUEST,
+                refusal.code(),
+                "A header of this request is ambiguous",
+                "A header has a name that many servers read as another one, such as `X_Auth_User` for `X-Auth-User`. Leave it \
+                 out, or spell it with `-`. The proxy in front can drop such headers: `doorward snippet` prints how.",
+            ),
             Refusal::NoRoute => Self::new(
                 StatusCode::NOT_FOUND,
                 refusal.code(),
@@ -128,6 +135,11 @@ impl From<BadCredential> for Problem {
                 "This authorization scheme is not accepted",
                 "Send an API key as `Authorization: Bearer KEY`.",
                 Remedy::None,
+            ),
+            BadCredential::Misplaced => (
+                "The API key is in the wrong place",
+                "A header holds an API key that is not for it. Send the key as `Authorization: Bearer KEY`.",
+                Remedy::NewCredential,
             ),
             BadCredential::Session => ("Your session has ended", "Sign in again.", Remedy::SignInAgain),
         };

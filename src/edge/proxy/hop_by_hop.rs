@@ -8,27 +8,30 @@ use http::{HeaderMap, HeaderValue};
 use crate::gate::identity_headers::Managed;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// Belongs to an invitation to HTTP/2 (RFC 7540, 3.2.1), which is never passed on.
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Most tokens of a `Connection` header that are looked at; more are not sent by anyone honest.
-const MOST_TOKENS: usize = 32;
-
-/// Removes what ends here: first what `Connection` names, then the standing list.
+/// Removes from a request what its `Connection` names: it ends here.
 ///
-/// Runs before our own headers are set, and never removes a managed one, so a client cannot make us drop them.
-pub fn strip(headers: &mut HeaderMap, managed: &Managed) {
+/// Runs before anything is decided, so that what is decided on is what is sent. What frames the message, what a
+/// decision looks at, credentials and managed names stay, whatever `Connection` says.
+pub fn drop_named(headers: &mut HeaderMap, managed: &Managed) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .take(MOST_TOKENS)
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .filter(|name| managed.may_be_dropped(name.as_str()))
+        .filter(|name| headers.contains_key(name) && managed.may_be_dropped(name.as_str()))
         .collect();
-    for name in &named {
+    for name in named {
         headers.remove(name);
     }
+}
+
+/// Removes what ends at every hop.
+pub fn drop_standing(headers: &mut HeaderMap) {
     for name in [
         CONNECTION,
         KEEP_ALIVE,
@@ -39,9 +42,16 @@ pub fn strip(headers: &mut HeaderMap, managed: &Managed) {
         TRAILER,
         TRANSFER_ENCODING,
         UPGRADE,
+        HTTP2_SETTINGS,
     ] {
         headers.remove(name);
     }
+}
+
+/// Removes what ends here: first what `Connection` names, then the standing list.
+pub fn strip(headers: &mut HeaderMap, managed: &Managed) {
+    drop_named(headers, managed);
+    drop_standing(headers);
 }
 
 /// Whether `Connection` lists `token`.
@@ -64,16 +74,11 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<&HeaderValue> {
     }
 }
 
-/// Removes from trailers what may not stand there (RFC 9110, 6.5.1): framing, routing, credentials, and
+/// Removes from trailers what may not stand there (RFC 9110, 6.5.1): framing, routing, credentials, media types, and
 /// every managed name.
 pub fn strip_trailers(trailers: &mut HeaderMap, managed: &Managed) {
     strip(trailers, managed);
-    managed.strip(trailers);
-    for name in
-        ["authorization", "content-length", "content-encoding", "content-type", "cookie", "host", "x-api-key"]
-    {
-        trailers.remove(name);
-    }
+    managed.strip_trailers(trailers);
 }
 
 #[cfg(test)]
@@ -107,6 +112,27 @@ mod tests {
     }
 
     #[test]
+    fn connection_takes_away_nothing_that_is_looked_at_however_much_it_names() {
+        let kept = [
+            "content-type",
+            "content-encoding",
+            "x-request-id",
+            "origin",
+            "destination",
+            "sec-websocket-key",
+        ];
+        let many = format!("{}, {}, x-custom", vec!["x-none"; 100].join(","), kept.join(" ,\t"));
+        let mut map = HeaderMap::new();
+        map.insert(CONNECTION, HeaderValue::from_str(&many).unwrap());
+        for name in kept.into_iter().chain(["x-custom"]) {
+            map.insert(name, HeaderValue::from_static("1"));
+        }
+        drop_named(&mut map, &Managed::default());
+        assert_eq!(map.len(), kept.len() + 1, "{map:?}");
+        assert!(!map.contains_key("x-custom") && map.contains_key(CONNECTION));
+    }
+
+    #[test]
     fn an_upgrade_counts_only_with_connection_and_once() {
         assert!(
             upgrade_of(&headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]))
@@ -127,6 +153,10 @@ mod tests {
             ("content-length", "5"),
             ("host", "evil"),
             ("cookie", "a=1"),
+            ("content-type", "application/json"),
+            ("content_type", "text/plain"),
+            ("script_name", "/public"),
+            ("connection", "grpc-message"),
             ("grpc-status", "0"),
         ]);
         strip_trailers(&mut map, &Managed::default());

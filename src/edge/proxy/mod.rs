@@ -296,9 +296,9 @@ impl Proxy {
         let headers = &mut parts.headers;
         let plan = &route.headers;
         let attributed = plan.attributed(headers, caller.map(|caller| &*caller.principal));
-        hop_by_hop::strip(headers, self.gate.managed());
+        hop_by_hop::drop_standing(headers);
         credential::strip(headers, self.gate.credential_names());
-        self.gate.managed().strip(headers);
+        self.gate.managed().strip(headers, &route.odd_header_names);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);
         headers.remove(EXPLAIN);
@@ -366,7 +366,7 @@ impl Proxy {
     /// the upstream leads to us.
     fn clean_response(&self, headers: &mut HeaderMap, way_back: &WayBack<'_>) {
         hop_by_hop::strip(headers, self.gate.managed());
-        self.gate.managed().strip(headers);
+        self.gate.managed().strip_answer(headers);
         credential::strip_set_cookies(headers, self.gate.credential_names());
         headers.remove(ALT_SVC);
         way_back.rename(headers);

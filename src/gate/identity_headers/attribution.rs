@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::encode;
-use crate::config::AttributionConfig;
+use crate::config::{AttributionConfig, HeaderEncoding};
 use crate::model::principal::Principal;
 
 /// Bytes of one value; names and addresses are shorter.
@@ -19,7 +18,12 @@ impl Attribution {
     }
 
     /// The headers to pass on: what the client said, one visible value each, and which service said so.
-    pub(super) fn of(&self, headers: &HeaderMap, principal: &Principal) -> Vec<(HeaderName, HeaderValue)> {
+    pub(super) fn of(
+        &self,
+        headers: &HeaderMap,
+        principal: &Principal,
+        encoding: HeaderEncoding,
+    ) -> Vec<(HeaderName, HeaderValue)> {
         if !self.0.forward || !principal.may_act_for_users() {
             return Vec::new();
         }
@@ -29,7 +33,7 @@ impl Attribution {
             let visible = value.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte));
             (visible && !value.is_empty() && value.len() <= LONGEST).then(|| (name.clone(), value.clone()))
         });
-        let service = HeaderValue::try_from(encode(&principal.name, None)).ok();
+        let service = encoding.value(&encoding.fact(&principal.name, &[]));
         said.chain(service.map(|service| (self.0.service_header.clone(), service))).collect()
     }
 }

@@ -1,90 +1,11 @@
 //! Names that only the gateway may set: always the same ones, and those that the settings add.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName};
+use http::header::HeaderName;
 
 use crate::config::Config;
 use crate::config::IdentityConfig;
-
-/// Names that say who is calling, or that some server takes for the real target or client.
-///
-/// Sorted, lower-case, every non-alphanumeric character as `-`: the form that [`is_managed`] folds to.
-/// No client may send any of them, in any spelling that folds to the same name.
-const MANAGED: &[&str] = &[
-    "cf-connecting-ip",
-    "client-ip",
-    "fastly-client-ip",
-    "forwarded",
-    "gap-auth",
-    "new-uri",
-    "proxy",
-    "proxy-authorization",
-    "true-client-ip",
-    "x-allow-delegation",
-    "x-auth-email",
-    "x-auth-groups",
-    "x-auth-is-admin",
-    "x-auth-issuer",
-    "x-auth-name",
-    "x-auth-role",
-    "x-auth-roles",
-    "x-auth-subject",
-    "x-auth-user",
-    "x-auth-username",
-    "x-authenticated-email",
-    "x-authenticated-groups",
-    "x-authenticated-user",
-    "x-authenticated-userid",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "x-envoy-internal",
-    "x-envoy-original-path",
-    "x-http-method",
-    "x-http-method-override",
-    "x-jwt-assertion",
-    "x-method-override",
-    "x-middleware-subrequest",
-    "x-original-host",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-proxy-user",
-    "x-real-ip",
-    "x-remote-email",
-    "x-remote-group",
-    "x-remote-groups",
-    "x-remote-user",
-    "x-rewrite-url",
-    "x-sso-user",
-    "x-user",
-    "x-user-email",
-    "x-user-id",
-    "x-user-name",
-    "x-userinfo",
-    "x-username",
-];
-
-/// Families of such names, by what they begin with.
-const MANAGED_FAMILIES: &[&str] = &[
-    "cf-access-",
-    "remote-",
-    "x-amzn-oidc-",
-    "x-auth-request-",
-    "x-authentik-",
-    "x-credential-",
-    "x-doorward-",
-    "x-forwarded-",
-    "x-goog-authenticated-user-",
-    "x-goog-iap-",
-    "x-ms-client-principal",
-    "x-ms-token-",
-    "x-pomerium-",
-    "x-vouch-",
-    "x-webauth-",
-];
-
-const LONGEST: usize = 64;
+use crate::model::header_names::{self, FAMILIES, Folded, HANDED_ON, NAMES, Says, fold, is_odd};
 
 /// The names that only we may set, of one configuration.
 ///
@@ -94,23 +15,28 @@ const LONGEST: usize = 64;
 pub struct Managed {
     /// Folded and sorted.
     added: Vec<String>,
-    /// With which bytes a managed name begins; most headers begin with none of them.
-    begins: [bool; 256],
+    /// The header that brings us keys, folded.
+    key_header: String,
+    /// With which two bytes a managed name begins, by their lowest five bits; most headers begin otherwise.
+    begins: [u32; 32],
 }
 
 impl Default for Managed {
     fn default() -> Self {
-        let mut begins = [false; 256];
-        for name in MANAGED.iter().chain(MANAGED_FAMILIES) {
+        let mut begins = [0; 32];
+        let names = NAMES.iter().chain(FAMILIES).map(|(name, _)| *name);
+        for name in names.chain([HANDED_ON]) {
             mark(&mut begins, name);
         }
-        Self { added: Vec::new(), begins }
+        Self { added: Vec::new(), key_header: String::new(), begins }
     }
 }
 
-fn mark(begins: &mut [bool; 256], name: &str) {
-    if let Some(first) = name.bytes().next().and_then(|byte| begins.get_mut(usize::from(byte))) {
-        *first = true;
+fn mark(begins: &mut [u32; 32], name: &str) {
+    let mut bytes = name.bytes().map(|byte| usize::from(fold(byte) & 31));
+    let (first, second) = (bytes.next().unwrap_or_default(), bytes.next());
+    if let Some(row) = begins.get_mut(first) {
+        *row |= second.map_or(u32::MAX, |second| 1 << second);
     }
 }
 
@@ -118,7 +44,10 @@ impl Managed {
     /// The names of a configuration.
     pub fn of(config: &Config) -> Self {
         let upstreams = config.upstreams.iter().map(|upstream| &upstream.identity);
-        Self::with(upstreams.chain([&config.forward_auth.identity]).flat_map(IdentityConfig::names))
+        let all = upstreams.chain([&config.forward_auth.identity]).flat_map(IdentityConfig::names);
+        let key_header = Folded::of(config.keys.header.as_str().as_bytes());
+        let key_header = String::from_utf8_lossy(key_header.as_bytes()).into_owned();
+        Self { key_header, ..Self::with(all) }
     }
 
     fn with<'n>(names: impl Iterator<Item = &'n HeaderName>) -> Self {
@@ -134,47 +63,83 @@ impl Managed {
     }
 
     /// Whether a name, folded as a careless server would fold it, is one that only we may set.
-    ///
-    /// CGI, WSGI and PHP read `X_Forwarded_User` and `X.Forwarded.User` as `X-Forwarded-User`, so every character
-    /// that is not a letter or digit counts as `-`.
     pub fn has(&self, name: &[u8]) -> bool {
-        let begins = |first: &u8| self.begins.get(usize::from(*first)).copied().unwrap_or_default();
-        if !name.first().is_some_and(begins) {
-            return false;
-        }
-        let mut folded = [0_u8; LONGEST];
-        for (to, from) in folded.iter_mut().zip(name) {
-            *to = if from.is_ascii_alphanumeric() { *from } else { b'-' };
-        }
-        let folded = folded.get(..name.len().min(LONGEST)).unwrap_or_default();
-        MANAGED_FAMILIES.iter().any(|family| folded.starts_with(family.as_bytes()))
-            || MANAGED.binary_search_by(|managed| managed.as_bytes().cmp(folded)).is_ok()
-            || self.added.binary_search_by(|added| added.as_bytes().cmp(folded)).is_ok()
+        self.says(name).is_some()
     }
 
-    /// Removes every managed header, in every spelling. Names are lower-case in a [`HeaderMap`].
-    pub fn strip(&self, headers: &mut HeaderMap) {
-        while let Some(name) = headers.keys().find(|name| self.has(name.as_str().as_bytes())).cloned() {
-            headers.remove(name);
+    /// What such a name says to whoever believes it. Allocates nothing, and looks no further than at two bytes of
+    /// most names that clients send.
+    fn says(&self, name: &[u8]) -> Option<Says> {
+        let mut bytes = name.iter().map(|byte| fold(*byte) & 31);
+        let (first, second) = (bytes.next()?, bytes.next().unwrap_or_default());
+        if self.begins.get(usize::from(first))? & (1 << second) == 0 {
+            return None;
         }
+        let folded = Folded::of(name);
+        let folded = folded.as_bytes();
+        let name = folded.strip_prefix(HANDED_ON.as_bytes()).unwrap_or(folded);
+        let added = || self.added.binary_search_by(|added| added.as_bytes().cmp(name)).is_ok();
+        header_names::said(name).or_else(|| added().then_some(Says::Who))
     }
 
-    /// Whether a `Connection` token may remove a header of this name: never one that we set or that frames the
-    /// message.
+    /// Removes every managed header of a request, in every spelling, and every name that some server may read as
+    /// another one, but for `odd`, which an upstream asks for.
+    pub fn strip(&self, headers: &mut HeaderMap, odd: &[HeaderName]) {
+        remove(headers, |name| {
+            self.has(name.as_str().as_bytes()) || (is_odd(name.as_str().as_bytes()) && !odd.contains(name))
+        });
+    }
+
+    /// Removes from an answer what only we say of a request. What servers say to the proxy before them stays
+    /// (`X-Accel-Buffering`, `X-Sendfile`), and so does what frameworks say to their own pages.
+    pub fn strip_answer(&self, headers: &mut HeaderMap) {
+        remove(headers, |name| match self.says(name.as_str().as_bytes()) {
+            None | Some(Says::File | Says::Inside) => false,
+            Some(_) => true,
+        });
+    }
+
+    /// Removes from trailers what may not stand there (RFC 9110, 6.5.1): framing, routing, credentials, media types,
+    /// every managed name, and every odd one.
+    pub fn strip_trailers(&self, trailers: &mut HeaderMap) {
+        remove(trailers, |name| {
+            let bytes = name.as_str().as_bytes();
+            is_odd(bytes) || self.has(bytes) || self.is_plain_only(bytes)
+        });
+    }
+
+    /// Whether a name, folded, is one that frames a message, says what its body is, carries a credential, or that a
+    /// decision looks at.
+    pub fn is_plain_only(&self, name: &[u8]) -> bool {
+        let folded = Folded::of(name);
+        let folded = folded.as_bytes();
+        header_names::is_plain_only(folded)
+            || (!self.key_header.is_empty() && self.key_header.as_bytes() == folded)
+    }
+
+    /// A name of a request that is not what it looks like: some server reads it as one that only we may set, that
+    /// carries a credential, or that a decision looks at.
+    pub fn disguised<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderName> {
+        headers.keys().find(|name| is_odd(name.as_str().as_bytes()) && self.is_unsendable(name))
+    }
+
+    /// Whether a name is one that only we may set, or an odd one that some server reads as one that carries a credential or
+    /// that a decision looks at.
+    pub fn is_unsendable(&self, name: &HeaderName) -> bool {
+        let name = name.as_str().as_bytes();
+        self.has(name) || (is_odd(name) && self.is_plain_only(name))
+    }
+
+    /// Whether a `Connection` token may remove a header of this name: never one that we set or look at.
     pub fn may_be_dropped(&self, name: &str) -> bool {
-        !self.has(name.as_bytes())
-            && !matches!(
-                name,
-                "host"
-                    | "content-length"
-                    | "cookie"
-                    | "authorization"
-                    | "transfer-encoding"
-                    | "te"
-                    | "destination"
-                    | "overwrite"
-            )
-            && name != CONNECTION.as_str()
+        !self.has(name.as_bytes()) && !self.is_plain_only(name.as_bytes())
+    }
+}
+
+fn remove(headers: &mut HeaderMap, is_gone: impl Fn(&HeaderName) -> bool) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| is_gone(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
     }
 }
 
@@ -191,18 +156,6 @@ mod tests {
     fn custom() -> Managed {
         let names = ["x-scope-orgid", "authorization", "9lives", "tenant"].map(HeaderName::from_static);
         Managed::with(names.iter())
-    }
-
-    #[test]
-    fn the_table_is_sorted_and_folded_so_that_it_can_be_searched() {
-        assert!(MANAGED.is_sorted());
-        for name in MANAGED.iter().chain(MANAGED_FAMILIES) {
-            assert!(
-                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
-                "{name}"
-            );
-            assert!(name.len() < LONGEST && Managed::default().has(name.as_bytes()), "{name}");
-        }
     }
 
     #[test]
@@ -249,17 +202,24 @@ mod tests {
         headers.insert("x-requested-with", HeaderValue::from_static("kept"));
         headers.insert("x-auth-token", HeaderValue::from_static("kept"));
         headers.insert("authorization", HeaderValue::from_static("kept: a credential"));
-        custom().strip(&mut headers);
+        custom().strip(&mut headers, &[]);
         assert_eq!(headers.len(), 3, "{headers:?}");
     }
 
     #[test]
-    fn connection_can_never_remove_a_managed_header() {
+    fn connection_can_never_remove_a_managed_header_or_one_that_is_looked_at() {
         for name in [
             "x-auth-user",
             "x_forwarded_user",
             "host",
             "content-length",
+            "content-type",
+            "content-encoding",
+            "origin",
+            "destination",
+            "sec-websocket-key",
+            "upgrade",
+            "x-request-id",
             "cookie",
             "authorization",
             "x_scope_orgid",
@@ -267,5 +227,125 @@ mod tests {
             assert!(!custom().may_be_dropped(name), "{name}");
         }
         assert!(custom().may_be_dropped("x-custom-hop"));
+    }
+
+    #[test]
+    fn what_a_grpc_gateway_hands_on_under_a_managed_name_is_removed_and_the_rest_is_not() {
+        for name in ["grpc-metadata-x-auth-user", "Grpc-Metadata-X-Forwarded-For", "grpc-metadata-tenant"] {
+            assert!(custom().has(name.to_ascii_lowercase().as_bytes()), "{name}");
+        }
+        for name in
+            ["grpc-metadata-macaroon", "grpc-timeout", "grpc-encoding", "grpc-metadata-", "grpc-metadata"]
+        {
+            assert!(!custom().has(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn odd_names_are_removed_but_for_those_an_upstream_asks_for() {
+        let asked = [HeaderName::from_static("x_tenant"), HeaderName::from_static("x.auth.user")];
+        let mut headers = HeaderMap::new();
+        for name in
+            ["content_type", "x_api_key", "x_tenant", "x.auth.user", "ce~id", "x-plain", "authorization!"]
+        {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        custom().strip(&mut headers, &asked);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-plain", "x_tenant"], "what is asked for passes, but never as a managed name");
+    }
+
+    #[test]
+    fn a_disguise_is_seen_and_an_odd_name_of_an_application_is_none() {
+        let seen = |name: &'static str| {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("1"))]);
+            custom().disguised(&headers).is_some()
+        };
+        for name in ["x_auth_user", "content_type", "x_api_key", "x.scope.orgid", "script_name"] {
+            assert!(seen(name), "{name}");
+        }
+        for name in ["x_tenant", "x-auth-user", "content-type", "x-api-key"] {
+            assert!(!seen(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn answers_keep_what_servers_say_to_the_proxy_before_them() {
+        let mut answer = HeaderMap::new();
+        for name in ["x-accel-buffering", "x-sendfile", "x-matched-path", "x-auth-user", "x-forwarded-for"] {
+            answer.insert(name, HeaderValue::from_static("1"));
+        }
+        custom().strip_answer(&mut answer);
+        assert_eq!(answer.len(), 3, "{answer:?}");
+    }
+
+    #[test]
+    fn what_browsers_and_common_clients_send_passes() {
+        for name in [
+            "accept",
+            "accept-encoding",
+            "accept-language",
+            "authorization",
+            "baggage",
+            "cache-control",
+            "content-type",
+            "cookie",
+            "depth",
+            "destination",
+            "dnt",
+            "grpc-timeout",
+            "hx-request",
+            "if-none-match",
+            "last-event-id",
+            "lock-token",
+            "mcp-session-id",
+            "next-action",
+            "next-router-state-tree",
+            "next-url",
+            "origin",
+            "overwrite",
+            "pragma",
+            "prefer",
+            "range",
+            "referer",
+            "rsc",
+            "sec-fetch-site",
+            "sec-websocket-key",
+            "sentry-trace",
+            "timeout",
+            "traceparent",
+            "tus-resumable",
+            "upload-offset",
+            "user-agent",
+            "x-api-key",
+            "x-auth-token",
+            "x-b3-traceid",
+            "x-correlation-id",
+            "x-csrf-token",
+            "x-dashboard-id",
+            "x-goog-api-key",
+            "x-grafana-device-id",
+            "x-inertia",
+            "x-middleware-prefetch",
+            "x-nextjs-data",
+            "x-oc-mtime",
+            "x-prometheus-remote-write-version",
+            "x-requested-with",
+            "x-scope-orgid",
+            "x-stainless-lang",
+            "x-upload-length",
+            "x-xsrf-token",
+            "x-xsrftoken",
+            "x-amz-date",
+            "x-amz-content-sha256",
+            "x-ms-version",
+            "x-ms-date",
+            "idempotency-key",
+            "want-digest",
+        ] {
+            assert!(!Managed::default().has(name.as_bytes()), "{name}");
+        }
     }
 }

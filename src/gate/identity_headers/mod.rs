@@ -1,10 +1,10 @@
 //! Headers that tell an upstream who is calling: first every client copy goes, then ours are set.
 
 mod attribution;
+mod encoding;
 mod managed;
 mod minting;
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use http::header::HeaderName;
@@ -13,17 +13,18 @@ use http::{HeaderMap, HeaderValue};
 use self::attribution::Attribution;
 pub use self::managed::Managed;
 use self::minting::Minter;
-use crate::config::{HeaderPreset, IdentityConfig};
+use crate::config::{HeaderEncoding, HeaderPreset, IdentityConfig};
 use crate::model::jwt::RotatingKeys;
 use crate::model::principal::Principal;
 use crate::model::role::Role;
-use crate::model::template::Template;
+use crate::model::template::{Escape, Template};
 use crate::model::time::Timestamp;
 
 /// What one application is told of its callers: under which names, and from what.
 #[derive(Debug)]
 pub struct HeaderPlan {
     preset: HeaderPreset,
+    encoding: HeaderEncoding,
     issuer: String,
     templates: Vec<(HeaderName, Template)>,
     minters: Vec<Minter>,
@@ -49,6 +50,7 @@ impl HeaderPlan {
             .chain(bearer.map(|config| Minter::bearer(config, issuer, name)));
         let mut plan = Self {
             preset,
+            encoding: identity.encoding.unwrap_or_else(|| preset.encoding()),
             issuer: issuer.to_owned(),
             templates: identity.templates.clone(),
             minters: minters.collect(),
@@ -87,14 +89,18 @@ impl HeaderPlan {
     fn values(&self, principal: Option<&Principal>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, field) in names(self.preset) {
-            if let Some(value) = field.of(principal, &self.issuer) {
-                headers.insert(HeaderName::from_static(name), encoded_value(&value));
+            let fact = |text: &str, marks: &[char]| self.encoding.fact(text, marks);
+            let value =
+                field.of(principal, &self.issuer, &fact).and_then(|value| self.encoding.value(&value));
+            if let Some(value) = value {
+                headers.insert(HeaderName::from_static(name), value);
             }
         }
         if let Some(principal) = principal {
             for (name, template) in &self.templates {
-                match template.fill(principal, encode) {
-                    Some(value) => headers.insert(name, encoded_value(&value)),
+                let filled = template.fill(principal, &|text, marks| self.encoding.fact(text, marks));
+                match filled.and_then(|value| self.encoding.value(&value)) {
+                    Some(value) => headers.insert(name, value),
                     None => headers.remove(name),
                 };
             }
@@ -110,7 +116,7 @@ impl HeaderPlan {
         principal: Option<&Principal>,
     ) -> Vec<(HeaderName, HeaderValue)> {
         match (&self.attribution, principal) {
-            (Some(attribution), Some(principal)) => attribution.of(headers, principal),
+            (Some(attribution), Some(principal)) => attribution.of(headers, principal, self.encoding),
             _ => Vec::new(),
         }
     }
@@ -151,8 +157,24 @@ impl Prepared {
     }
 }
 
+/// Where Grafana splits a list of groups, what quotes an item there, and what begins a list in JSON.
+const GRAFANA_MARKS: [char; 4] = [',', ' ', '"', '['];
+
+impl HeaderPreset {
+    /// How the product writes what is not ASCII that the preset is named after; percent-encoding where none does.
+    fn encoding(self) -> HeaderEncoding {
+        match self {
+            Self::Standard | Self::Micromegas | Self::None => HeaderEncoding::Percent,
+            Self::Oauth2Proxy | Self::Authelia | Self::Authentik | Self::Vouch | Self::TraefikForwardAuth => {
+                HeaderEncoding::Utf8
+            }
+            Self::Grafana => HeaderEncoding::QuotedPrintable,
+        }
+    }
+}
+
 impl Field {
-    fn of(self, principal: Option<&Principal>, issuer: &str) -> Option<String> {
+    fn of(self, principal: Option<&Principal>, issuer: &str, fact: Escape<'_>) -> Option<String> {
         let yes_or_no = |yes: bool| Some(if yes { "true" } else { "false" }.to_owned());
         match (self, principal) {
             // A server that trusts its gateway takes silence for yes.
@@ -161,20 +183,20 @@ impl Field {
             _ => {}
         }
         let principal = principal?;
-        let list = |separator: char| -> Option<String> {
-            let groups: Vec<String> =
-                principal.groups.iter().map(|group| encode(group, Some(separator))).collect();
-            (!groups.is_empty()).then(|| groups.join(separator.encode_utf8(&mut [0; 4])))
+        let list = |separator: &str, marks: &[char]| -> Option<String> {
+            let groups: Vec<String> = principal.groups.iter().map(|group| fact(group, marks)).collect();
+            (!groups.is_empty()).then(|| groups.join(separator))
         };
-        let plain = |text: &str| encode(text, None);
+        let plain = |text: &str| fact(text, &[]);
         match self {
             Self::User => Some(plain(&principal.name)),
             Self::Subject => Some(plain(&principal.subject())),
             Self::Name => principal.display_name.as_deref().map(plain),
             Self::Email => principal.email.as_deref().map(plain),
             Self::EmailOrUser => Some(plain(principal.email.as_deref().unwrap_or(&principal.name))),
-            Self::Groups => list(','),
-            Self::PipedGroups => list('|'),
+            Self::Groups => list(",", &[',']),
+            Self::GrafanaGroups => list(",", &GRAFANA_MARKS),
+            Self::PipedGroups => list("|", &['|']),
             Self::Role => Some(principal.role.as_str().to_owned()),
             Self::GrafanaRole => Some(
                 match principal.role {
@@ -193,8 +215,8 @@ impl Field {
 /// The names a preset sets, and from what.
 pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
     use Field::{
-        Email, EmailOrUser, GrafanaRole, Groups, IsAdmin, Issuer, MayAct, Name, PipedGroups, Role, Subject,
-        User,
+        Email, EmailOrUser, GrafanaGroups, GrafanaRole, Groups, IsAdmin, Issuer, MayAct, Name, PipedGroups,
+        Role, Subject, User,
     };
     match preset {
         HeaderPreset::None => &[],
@@ -243,7 +265,7 @@ pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
             ("x-webauth-user", User),
             ("x-webauth-name", Name),
             ("x-webauth-email", Email),
-            ("x-webauth-groups", Groups),
+            ("x-webauth-groups", GrafanaGroups),
             ("x-webauth-role", GrafanaRole),
         ],
     }
@@ -262,6 +284,8 @@ pub enum Field {
     Email,
     /// Comma-separated.
     Groups,
+    /// Comma-separated, for Grafana, which splits at more than commas.
+    GrafanaGroups,
     /// Separated by `|`.
     PipedGroups,
     /// Address, or username where there is none.
@@ -276,23 +300,6 @@ pub enum Field {
     MayAct,
     /// `true` for admins.
     IsAdmin,
-}
-
-/// Percent-encodes all but visible ASCII, `%`, and in a list its separator.
-fn encode(text: &str, separator: Option<char>) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' && separator != Some(char::from(byte)) {
-            encoded.push(char::from(byte));
-        } else {
-            _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-fn encoded_value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("only visible ASCII is left after encoding, and literals were checked")
 }
 
 #[cfg(test)]
@@ -344,11 +351,43 @@ mod tests {
         let wanted = [
             ("x-auth-user", "zo%C3%AB"),
             ("x-auth-subject", "user:u1"),
-            ("x-auth-name", "Zo%C3%AB%20%0D%0AX-Auth-Role:%20admin"),
+            ("x-auth-name", "Zo%C3%AB   X-Auth-Role: admin"),
             ("x-auth-groups", "a%2Cb,c%25d"),
             ("x-auth-role", "viewer"),
         ];
         assert_eq!(told, pairs(&wanted), "no address, no header");
+    }
+
+    #[test]
+    fn each_preset_writes_names_as_its_product_does_and_a_setting_chooses_otherwise() {
+        let seen = |preset, encoding| {
+            let identity = IdentityConfig { encoding, ..IdentityConfig::default() };
+            let plan = HeaderPlan::new(preset, &identity, "app", "http://127.0.0.1:8080");
+            let prepared = plan.prepare(&principal(), Timestamp(1_900_000_000), &keys());
+            let first = prepared.headers.first().map(|(_, value)| value.as_bytes().to_vec()).unwrap();
+            String::from_utf8(first).unwrap()
+        };
+        for preset in HeaderPreset::ALL {
+            let wanted = match preset {
+                HeaderPreset::None => continue,
+                HeaderPreset::Micromegas => "user:u1",
+                HeaderPreset::Standard => "zo%C3%AB",
+                HeaderPreset::Grafana => "zo=C3=AB",
+                _ => "zoë",
+            };
+            assert_eq!(seen(preset, None), wanted, "{preset:?}");
+        }
+        assert_eq!(seen(HeaderPreset::Standard, Some(HeaderEncoding::Utf8)), "zoë");
+        assert_eq!(seen(HeaderPreset::Authelia, Some(HeaderEncoding::Rfc2047)), "=?UTF-8?B?em/Dqw==?=");
+    }
+
+    #[test]
+    fn grafana_finds_each_group_whole() {
+        let groups = vec!["a b".into(), "[\"x\"]".into(), "büro".into(), "y\",\"z".into()];
+        let principal = Principal { groups, ..principal() };
+        let told = told(&plan(HeaderPreset::Grafana, &[]), Some(&principal));
+        let wanted = ("x-webauth-groups".to_owned(), "a%20b,%5B%22x%22],b=C3=BCro,y%22%2C%22z".to_owned());
+        assert!(told.contains(&wanted), "{told:?}");
     }
 
     #[test]
@@ -363,7 +402,7 @@ mod tests {
         let told = told(&plan, Some(&principal()));
         let get = |name: &str| told.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         assert_eq!(get("x-scope-orgid"), Some("a,b|c%25d"));
-        assert_eq!(get("x-auth-user"), Some("team Zo%C3%AB%20%0D%0AX-Auth-Role:%20admin"));
+        assert_eq!(get("x-auth-user"), Some("team Zo%C3%AB   X-Auth-Role: admin"));
         assert_eq!(get("x-auth-role"), None, "a template without a value leaves no other");
         assert_eq!(get("x-fixed"), Some("a b"));
         let mut all = HeaderMap::new();

@@ -48,6 +48,11 @@ const FORGED: &[&str] = &[
     "X-Rewrite-URL",
     "X-Forwarded-Prefix",
     "X-HTTP-Method-Override",
+    "X-Script-Name",
+    "Script-Name",
+    "SCRIPT_NAME",
+    "X-Middleware-Subrequest",
+    "X-Sendfile-Type",
     "Forwarded",
 ];
 
