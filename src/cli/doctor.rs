@@ -215,6 +215,7 @@ fn judge(
         });
     }
     findings.extend(credentials(proxy, config, page));
+    findings.extend(cookies(proxy, page));
     findings.push(websocket(proxy, socket));
     let forged = snippet::identity(config);
     let seen = page.headers.iter().filter(|(name, _)| forged.contains(name)).count();
@@ -282,6 +283,23 @@ fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// Whether nginx takes from the answer what the application gets; of the others no question says so.
+fn cookies(proxy: Flavour, page: &Report) -> Option<Finding> {
+    let taken = page.headers.iter().any(|(name, _)| name == "x-doorward-answer-bytes");
+    (proxy == Flavour::Nginx).then(|| Finding {
+        part: "what the application gets of cookies",
+        fine: true,
+        saw: if taken {
+            "is taken from the answer"
+        } else {
+            "is not taken from the answer, which has 4 kB at most: the session cookie reaches the application unless \
+             the proxy takes it out itself, and very long addresses are forgotten on the way to sign in"
+        }
+        .to_owned(),
+        remedy: String::new(),
+    })
 }
 
 fn websocket(proxy: Flavour, socket: Option<&Report>) -> Finding {

@@ -70,8 +70,7 @@ section! {
         forward_auth: ForwardAuth = "{}", r#"{ flavours = ["nginx"] }"#;
         /// The servers behind the gateway.
         upstreams: Vec<Upstream> = "[]", r#"[{ name = "app", url = "http://127.0.0.1:6006" }]"#;
-        /// What goes where, and who may. Among the routes that name the host, or else those for any, the longest
-        /// matching path wins; what no route takes is refused.
+        /// What goes where, and who may. The longest matching path wins; what no route takes is refused.
         routes: Vec<Route> = "[]", r#"[{ upstream = "app" }]"#;
         /// What the rules must come to. Settings whose tests fail are refused, at start and at a reload.
         tests: Vec<Test> = "[]", r#"[{ as = { role = "viewer" }, request = "POST /", expect = "deny" }]"#;
@@ -209,8 +208,7 @@ section! {
         /// When browsers send the cookie with requests that come from other sites: on top-level navigation
         /// only, or never.
         cookie_same_site: SameSite = r#""lax""#, r#""strict""#;
-        /// Domain of the cookie, to share a sign-in among its hosts: the public URL's host or a parent of it,
-        /// never a public suffix such as `co.uk` or `github.io`.
+        /// Domain of the cookie, to share a sign-in among its hosts: the public URL's host or a parent of it.
         /// Gives up the `__Host-` prefix, so that every host below that domain must be trusted.
         cookie_domain: Option<HostName>, r#""example.com""#;
     }
@@ -277,7 +275,9 @@ section! {
         assertion: Option<Assertion>, r#"{ audience = "app" }"#;
         /// A token of the gateway's own in `Authorization`.
         bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
-        /// Whether `Authorization` values that are not the gateway's own are left to the application.
+        /// Whether `Authorization` values that are not the gateway's own are left to the applications of routes without
+        /// an upstream. A route with one obeys the upstream's setting, whoever forwards the request. The answer says
+        /// what the application gets; what is the gateway's own is never left.
         pass_authorization: bool = "false", "true";
         /// Spellings of paths that the applications need.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
@@ -327,7 +327,8 @@ section! {
         bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
         /// Headers by which services say on whose behalf they ask; removed where this is not set.
         attribution: Option<Attribution>, "{}";
-        /// Whether `Authorization` values that are not the gateway's own are left to the server.
+        /// Whether `Authorization` values that are not the gateway's own are left to the server, also where another proxy
+        /// asks about its routes.
         pass_authorization: bool = "false", "true";
         /// Names of request headers that reach it although they hold other characters than letters, digits and `-`.
         /// All others of that kind are removed, since many servers read `X_Auth_User` as `X-Auth-User`.

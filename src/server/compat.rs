@@ -8,6 +8,7 @@ use super::denied::Denied;
 use super::dispatch::{Dispatch, Seen};
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
+use crate::edge::forward_auth::Answer;
 use crate::edge::forward_auth::compat::{Action, Place};
 use crate::edge::forward_auth::original::Question;
 use crate::edge::forwarded;
@@ -42,7 +43,7 @@ impl Dispatch {
         peer: Peer,
         seen: &mut Seen,
         trail: &mut Trail,
-    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+    ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let headers = request.headers();
         let answered = match place.action {
             Action::Check(..) => {
@@ -65,15 +66,14 @@ impl Dispatch {
                     .read_compat(place, &question, target.query(), seen.client)
                     .map_err(|unclear| Self::unclear(&unclear, Problem::from(&unclear), peer))?;
                 seen.about(&check.original.target);
-                let (response, decision) =
-                    self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
-                return Ok((response.map(ResponseBody::of), decision));
+                let answer = self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
+                return Ok(answer.map(|response| response.map(ResponseBody::of)));
             }
             Action::Ready => self.health("/readyz").ok_or_else(Problem::not_found),
             _ => self.page(place, target, headers, seen).await,
         };
         match answered {
-            Ok(response) => Ok((response, "own")),
+            Ok(response) => Ok(Answer::own(response)),
             Err(problem) => Err(Denied { problem: Box::new(problem), decision: "own", close: false }),
         }
     }

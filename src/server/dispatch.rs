@@ -23,6 +23,7 @@ use super::refused_log::RefusedLog;
 use crate::config::BodyPace;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
+use crate::edge::forward_auth::Answer;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forward_auth::ext_authz;
 use crate::edge::forwarded;
@@ -49,7 +50,8 @@ use crate::service::subjects::Subjects;
 
 /// Our own forms are far smaller.
 const OWN_BODY_BYTES: usize = 8 * 1024;
-const PROXIED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/// What a target of ours has beside the address that it leads back to.
+const OWN_TARGET_BYTES: usize = 1024;
 /// The store counts as ready while it was read at most this long ago.
 const READY_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -173,10 +175,15 @@ impl Dispatch {
         };
         let trail =
             Trail { notes: request.headers().contains_key(EXPLAIN).then(Box::default), ..Trail::default() };
+        let by_grpc = seen.audience == Audience::Grpc && self.is_ext_authz(&seen.path);
         let mut account = Account::open(self, seen, trail);
         let Account { seen, trail, .. } = &mut account;
         let (mut response, decision, code) = match self.route(request, peer, seen, trail).await {
-            Ok((response, decision)) => (response, decision, None),
+            Ok(Answer { response, decision, code }) => (response, decision, code),
+            // Envoy may be told to make an allow of an error of gRPC.
+            Err(Denied { problem, decision, .. }) if by_grpc => {
+                (self.refused_by_grpc(&problem, seen), decision, Some(problem.code))
+            }
             Err(Denied { mut problem, decision, close }) => {
                 problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
                 let account = trail.identity.as_ref().map(|identity| identity.principal.name.as_str());
@@ -212,31 +219,22 @@ impl Dispatch {
         peer: Peer,
         seen: &mut Seen,
         trail: &mut Trail,
-    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+    ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         check_framing(&request).map_err(Denied::closing)?;
         let raw = request.uri().path_and_query().ok_or(TargetError::NotAbsolute).map_err(refused)?.clone();
-        if raw.as_str().len() > self.shared.uri_bytes {
+        if raw.as_str().len() > self.longest_target(raw.path()) {
             return Err(Denied::closing(Problem::uri_too_long()));
         }
         // By HTTP/1.1 hyper has counted them; by HTTP/2 it counts their bytes alone.
         if request.headers().len() > self.shared.header_count {
             return Err(Denied::closing(Problem::header_too_large()));
         }
-        let authority = match host_of(&request) {
-            Ok(authority) => authority.to_owned(),
-            Err(cause) => {
-                // Load balancers probe without a host, as HTTP/1.0 permits.
-                let bare = cause == TargetError::NoHost && request.version() == Version::HTTP_10;
-                let probe = bare.then(|| self.own_path(raw.path())).flatten();
-                let answer = probe.and_then(|page| self.health(page)).ok_or_else(|| refused(cause))?;
-                return Ok((answer, "own"));
-            }
-        };
+        let authority = host_of(&request).map_err(refused)?.to_owned();
         put_host(&mut request, &authority);
         let kind = kind_of(&request).map_err(Denied::closing)?;
         let target =
             RequestTarget::parse(request.method(), &authority, &raw, kind).map_err(|error| match error {
-                TargetError::BadMethod => Denied::closing(Problem::method_not_allowed(PROXIED_METHODS)),
+                TargetError::BadMethod => Denied::closing(Problem::method_not_proxied()),
                 error => refused(error),
             })?;
         seen.about(&target);
@@ -247,14 +245,12 @@ impl Dispatch {
                 return self.check(&request, &target, endpoint, peer, seen, trail).await;
             }
             if page == super::explain::PATH {
-                return Box::pin(self.explain(&request, &target, &authority, seen)).await;
+                return Box::pin(self.explain(&request, &target, &authority, seen)).await.map(Answer::own);
             }
-            return Ok((
-                Box::pin(self.own(request, &target, page, seen.client, seen.request_id.clone())).await?,
-                "own",
-            ));
+            let page = Box::pin(self.own(request, &target, page, seen.client, seen.request_id.clone()));
+            return page.await.map(Answer::own);
         }
-        if self.forward_auth.speaks_ext_authz() && target.path() == ext_authz::PATH {
+        if self.is_ext_authz(target.path()) {
             return self.check_by_grpc(request, peer, seen, trail).await;
         }
         if let Some(place) = self.compat_place(&request, &target, peer) {
@@ -270,12 +266,27 @@ impl Dispatch {
             request.headers_mut().insert(X_REQUEST_ID, id);
         }
         match self.proxy.forward(request, arrival, trail).await {
-            Ok(response) => Ok((response, if trail.shadowed.is_some() { "shadow" } else { "allow" })),
+            Ok(response) => {
+                let decision = if trail.shadowed.is_some() { "shadow" } else { "allow" };
+                Ok(Answer { response, decision, code: None })
+            }
             Err(failure) => {
                 let upstream = trail.route.as_ref().and_then(|route| route.upstream_name.as_deref());
                 Err(Self::denied(&failure, upstream, &seen.request_id))
             }
         }
+    }
+
+    /// The longest target at a path, in bytes. What is ours may hold a whole target of an application, and escaped.
+    fn longest_target(&self, path: &str) -> usize {
+        let uri_bytes = self.shared.uri_bytes;
+        let ours = self.own_path(path).is_some() || self.forward_auth.place(path).is_some();
+        if ours { 3 * uri_bytes + OWN_TARGET_BYTES } else { uri_bytes }
+    }
+
+    /// Whether a path is where Envoy asks over gRPC.
+    fn is_ext_authz(&self, path: &str) -> bool {
+        path == ext_authz::PATH && self.forward_auth.speaks_ext_authz()
     }
 
     /// What lies below our reserved prefix: `""`, or a path that begins with `/`.

@@ -27,7 +27,7 @@ impl Dispatch {
         target: &RequestTarget,
         authority: &str,
         seen: &Seen,
-    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+    ) -> Result<Response<ResponseBody>, Denied> {
         let gate = self.proxy.gate();
         let asking = GateRequest {
             target,
@@ -73,7 +73,7 @@ impl Dispatch {
         let mut response = Response::new(ResponseBody::of(Bytes::from(text)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok((response, "own"))
+        Ok(response)
     }
 }
 

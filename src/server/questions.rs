@@ -1,14 +1,14 @@
 //! Questions of other proxies: may this request pass?
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use super::denied::Denied;
 use super::dispatch::{Dispatch, Seen};
-use crate::config::Flavour;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::original::{Question, Unclear};
-use crate::edge::forward_auth::{Endpoint, ext_authz, told_of};
+use crate::edge::forward_auth::{Answer, Endpoint, Style, ext_authz, told_of};
 use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::problem::Problem;
@@ -26,7 +26,7 @@ impl Dispatch {
         peer: Peer,
         seen: &mut Seen,
         trail: &mut Trail,
-    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+    ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let flavour = endpoint.flavour;
         let mut rest = std::mem::take(&mut endpoint.rest);
         if let Some(query) = target.query() {
@@ -40,10 +40,11 @@ impl Dispatch {
         let read = self.forward_auth.read(endpoint, &question, seen.client);
         self.observe(flavour, request, target, peer, read.as_ref());
         self.expect_proxy(peer)?;
-        let check = read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, flavour), peer))?;
+        let check =
+            read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, Style::of(flavour)), peer))?;
         seen.about(&check.original.target);
-        let (response, decision) = self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
-        Ok((response.map(ResponseBody::of), decision))
+        let answer = self.forward_auth.answer(&check, headers, &seen.request_id, trail).await;
+        Ok(answer.map(|response| response.map(ResponseBody::of)))
     }
 
     /// Answers Envoy's question over gRPC.
@@ -53,25 +54,24 @@ impl Dispatch {
         peer: Peer,
         seen: &mut Seen,
         trail: &mut Trail,
-    ) -> Result<(Response<ResponseBody>, &'static str), Denied> {
+    ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         self.expect_proxy(peer)?;
         let body =
             read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST, self.shared.body_pace).await;
         let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
         let read = ext_authz::decode(&body).and_then(|message| message.read(peer, self.shared.uri_bytes));
         let (check, headers) =
-            read.map_err(|unclear| Self::unclear(&unclear, told_of(&unclear, Flavour::Envoy), peer))?;
+            read.map_err(|unclear| Self::unclear(&unclear, Problem::from(&unclear), peer))?;
         self.observe_by_grpc(&check, &headers, peer);
         seen.about(&check.original.target);
         seen.client = check.client;
-        let (frame, decision) =
-            self.forward_auth.answer_ext_authz(&check, &headers, &seen.request_id, trail).await;
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let mut response = Response::new(ResponseBody::Grpc(Some(frame), Some(Box::new(trailers))));
-        let grpc = HeaderValue::from_static("application/grpc");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
-        Ok((response, decision))
+        let answer = self.forward_auth.answer_ext_authz(&check, &headers, &seen.request_id, trail).await;
+        Ok(answer.map(framed))
+    }
+
+    /// What Envoy is told over gRPC where its question could not even be read: a refusal, not an error.
+    pub(super) fn refused_by_grpc(&self, problem: &Problem, seen: &Seen) -> Response<ResponseBody> {
+        framed(self.forward_auth.refuse_ext_authz(problem, &seen.method, &seen.request_id))
     }
 
     /// Questions are for our proxies only: whoever else may ask could pretend to be one.
@@ -87,4 +87,14 @@ impl Dispatch {
         tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
         Denied { problem: Box::new(problem), decision: "deny", close: false }
     }
+}
+
+/// A message of gRPC's that is the whole answer.
+fn framed(frame: Bytes) -> Response<ResponseBody> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let mut response = Response::new(ResponseBody::Grpc(Some(frame), Some(Box::new(trailers))));
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    response
 }

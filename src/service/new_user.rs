@@ -4,7 +4,6 @@ use super::ServiceError;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
-use crate::model::user;
 use crate::model::user::User;
 use crate::model::user::UserId;
 use crate::model::user::check_email;
@@ -77,7 +76,7 @@ pub(super) fn check_role(role: Role) -> Result<(), ServiceError> {
 
 /// Refuses what cannot name a group.
 pub(super) fn check_group(group: &str) -> Result<(), ServiceError> {
-    user::check_group(group).map_err(|bad| ServiceError::invalid("group", bad.to_string()))
+    check_name(group).map_err(|bad| ServiceError::invalid("group", bad.to_string()))
 }
 
 /// Refuses what cannot be shown as a name.

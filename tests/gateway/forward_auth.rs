@@ -7,7 +7,7 @@ use crate::support::raw::{Answer, exchange};
 use crate::support::{Gateway, Upstream};
 
 /// The flavours that ask by HTTP.
-const FLAVOURS: [&str; 5] = ["nginx", "traefik", "caddy", "haproxy", "envoy"];
+pub const FLAVOURS: [&str; 5] = ["nginx", "traefik", "caddy", "haproxy", "envoy"];
 
 const ROUTES: &str = r#"
 [forward_auth]
@@ -50,7 +50,7 @@ fn told(flavour: &str, status: u16) -> u16 {
 }
 
 /// A question as `flavour` asks it. `request` is `METHOD target`; `more` are whole header lines of the client.
-async fn ask(gateway: &Gateway, flavour: &str, request: &str, more: &str) -> Answer {
+pub async fn ask(gateway: &Gateway, flavour: &str, request: &str, more: &str) -> Answer {
     ask_at(gateway, &format!("/_doorward/auth/{flavour}"), flavour, "app.example", request, more).await
 }
 
@@ -451,6 +451,8 @@ async fn no_fault_ever_becomes_a_2xx() {
                     "{flavour} {request} {}",
                     answer.status
                 );
+                // Of a 5xx Envoy makes a refusal of its own, or an allow where it is told to.
+                assert!(flavour != "envoy" || answer.status < 500, "{request} {}", answer.status);
                 asked += 1;
             }
         }
@@ -536,7 +538,10 @@ async fn foreign_authorization_is_left_to_applications_only_where_that_is_said()
                     if status == 200 {
                         assert_eq!(answer.header("x-auth-user"), Some(name), "{case}");
                     }
-                    assert_eq!(answer.header("authorization"), None, "{case}");
+                    let says =
+                        (status == 200 && headers.contains(foreign.as_str())).then(|| foreign.trim_end());
+                    let says = says.map(|line| line.trim_start_matches("authorization: "));
+                    assert_eq!(answer.header("authorization"), says, "{case}");
                 }
             }
         }

@@ -12,6 +12,7 @@
 mod support;
 
 mod account;
+mod answers;
 mod audit;
 mod attribution;
 mod behind_proxy;

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use serde_json::json;
 use url::Url;
 
@@ -31,6 +31,7 @@ const FORGED: &[&str] = &[
     "forwarded",
     "new-uri",
     "proxy",
+    "proxy-authorization",
     "redirect-status",
     "ssl-client-cert",
     "x-accel-mapping",
@@ -81,6 +82,9 @@ const PASSED: &[&str] = &[
     "user-agent",
     "x-requested-with",
 ];
+
+/// What an answer has beside what the client sent.
+const ANSWER_BYTES: usize = 8192;
 
 /// What `snippet` takes.
 #[derive(Debug, clap::Args)]
@@ -188,7 +192,7 @@ fn plain_url(text: &str) -> Result<Url, String> {
 /// What stands in place of the names.
 struct Filling {
     values: BTreeMap<&'static str, String>,
-    lists: [(&'static str, Vec<String>); 5],
+    lists: [(&'static str, Vec<String>); 6],
     cases: Vec<&'static str>,
 }
 
@@ -197,12 +201,12 @@ impl Filling {
         let identity = identity(config);
         let forged = forged(&identity);
         let key = config.keys.header.as_str().to_owned();
+        // Whatever heads we take, and as much again as an answer of ours has by itself; rounded up to pages.
+        let answer_bytes = (config.server.limits.header_bytes + ANSWER_BYTES).next_multiple_of(4096);
         let passed: Vec<String> =
             PASSED.iter().chain(effects::NAMES).map(|name| (*name).to_owned()).chain([key.clone()]).collect();
         let mut values = BTreeMap::from([
-            ("cookie", config.session.cookie_name(&config.public_url)),
-            ("key", key.clone()),
-            ("Key", capitalized(&key)),
+            ("answer_bytes", answer_bytes.to_string()),
             ("listen", arguments.listen.to_string()),
             ("listen_host", arguments.listen.ip().to_string()),
             ("listen_port", arguments.listen.port().to_string()),
@@ -219,21 +223,18 @@ impl Filling {
             values.insert(host, name.trim_matches(['[', ']']).to_owned());
             values.insert(port, number.to_string());
         }
-        let pass = config.forward_auth.pass_authorization;
-        let mut cases = vec![if arguments.grpc { "grpc" } else { "http" }];
-        // A token of our own takes the place of whatever the client sent.
-        cases.extend(match (pass, identity.iter().any(|name| name == AUTHORIZATION.as_str())) {
-            (true, _) => ["pass"].as_slice(),
-            (false, true) => &["ours", "minted"],
-            (false, false) => &["ours", "clean"],
-        });
+        let cases = vec![if arguments.grpc { "grpc" } else { "http" }];
         let mut claimed = identity.clone();
         claimed.retain(|name| name != AUTHORIZATION.as_str());
+        // A token of our own takes the place of whatever the client sent.
+        let mut left = vec![COOKIE.as_str().to_owned(), AUTHORIZATION.as_str().to_owned(), key];
+        left.retain(|name| !identity.contains(name));
         let notes = notes(arguments.proxy, config);
         let lists = [
             ("note", notes),
             ("identity", identity),
             ("claimed", claimed),
+            ("left", left),
             ("forged", forged),
             ("passed", passed),
         ];

@@ -6,15 +6,13 @@
 use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use prost::Message;
 
 use super::compat::Terms;
 use super::original::{Question, Unclear};
-use super::{Check, Style};
+use super::{Check, Style, left};
 use crate::edge::forwarded;
-use crate::gate::credential;
 use crate::gate::credential::CredentialNames;
 use crate::gate::identity_headers::Managed;
 use crate::model::network;
@@ -200,8 +198,15 @@ impl CheckRequest {
         let address = source.map_or(asking.beyond(), ClientAddress::at);
         let client = Client { address, secure: original.secure };
         let route = attributes.context_extensions.get(ROUTE).cloned();
-        let check =
-            Check { style: Style::PassedOn, headers: None, route, original, client, terms: Terms::default() };
+        let check = Check {
+            style: Style::PassedOn,
+            headers: None,
+            route,
+            original,
+            client,
+            terms: Terms::default(),
+            answer_bytes: None,
+        };
         Ok((check, headers))
     }
 }
@@ -230,56 +235,23 @@ impl HttpRequest {
 }
 
 impl CheckResponse {
-    /// The answer as Envoy wants it. `allowed` and `response` are what any other proxy would have been told;
-    /// `headers` are those of the request in question.
-    pub fn of(
-        allowed: bool,
+    /// Leave, with what `response` tells any other proxy: `headers` are those of the request in question.
+    pub fn allow(
         response: &Response<Bytes>,
         headers: &HeaderMap,
         names: &CredentialNames,
         managed: &Managed,
     ) -> Self {
-        if allowed { Self::allow(response, headers, names, managed) } else { Self::deny(response) }
-    }
-
-    fn allow(
-        response: &Response<Bytes>,
-        headers: &HeaderMap,
-        names: &CredentialNames,
-        managed: &Managed,
-    ) -> Self {
-        let (mut set, mut remove) = (Vec::new(), Vec::new());
-        for (name, value) in response.headers() {
+        let answer = response.headers();
+        let (mut set, mut remove) = (Vec::new(), left::removed(headers, answer, names, managed));
+        for (name, value) in answer {
+            let is_credential = left::credentials(names).contains(&name);
+            // What stays as it came needs no words, which Envoy's are not for every byte.
+            let stays = is_credential && headers.get_all(name).iter().eq([value]);
             match value.is_empty() {
-                _ if name != AUTHORIZATION && !managed.has(name.as_str().as_bytes()) => {}
+                _ if stays || !(is_credential || managed.has(name.as_str().as_bytes())) => {}
                 true => remove.push(name.as_str().to_owned()),
                 false => set.push(replace(name, value)),
-            }
-        }
-        // Other spellings of what only we may say, and what is ours alone, end here too.
-        for name in headers.keys().filter(|name| managed.is_unsendable(name)) {
-            let forwarding =
-                name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-envoy-");
-            if !forwarding && !response.headers().contains_key(name) {
-                remove.push(name.as_str().to_owned());
-            }
-        }
-        for name in credential::misplaced(headers) {
-            let usual = [&AUTHORIZATION, &names.key_header, &COOKIE].contains(&&name);
-            if !usual && !remove.iter().any(|gone| gone == name.as_str()) {
-                remove.push(name.as_str().to_owned());
-            }
-        }
-        let mut kept = headers.clone();
-        credential::strip(&mut kept, names);
-        for name in [&AUTHORIZATION, &names.key_header, &COOKIE] {
-            if response.headers().contains_key(name) {
-                continue;
-            }
-            match (headers.get(name), kept.get(name)) {
-                (Some(_), None) => remove.push(name.as_str().to_owned()),
-                (Some(before), Some(after)) if before != after => set.push(replace(name, after)),
-                _ => {}
             }
         }
         Self {
@@ -289,7 +261,8 @@ impl CheckResponse {
         }
     }
 
-    fn deny(response: &Response<Bytes>) -> Self {
+    /// A refusal, as `response` tells it. Never an allow, whatever its status.
+    pub fn deny(response: &Response<Bytes>) -> Self {
         let status = response.status().as_u16();
         let code = if status == 401 || response.status().is_redirection() {
             UNAUTHENTICATED
@@ -327,6 +300,8 @@ fn replace(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
     use crate::gate::tokens::OwnTokens;
     use crate::model::token::{KeyKind, KeyText};
@@ -429,8 +404,9 @@ mod tests {
         let mut told = Response::new(Bytes::new());
         told.headers_mut().insert("x-auth-user", HeaderValue::from_static("vera"));
         told.headers_mut().insert("x-auth-email", HeaderValue::from_static(""));
+        told.headers_mut().insert("cookie", HeaderValue::from_static("a=1"));
         told.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
-        let answer = CheckResponse::of(true, &told, &headers, &names, &Managed::default());
+        let answer = CheckResponse::allow(&told, &headers, &names, &Managed::default());
         let ok = answer.ok_response.unwrap();
         let set: Vec<_> = ok
             .headers
@@ -441,7 +417,8 @@ mod tests {
             })
             .collect();
         assert_eq!(set, [("x-auth-user", "vera", Some(false)), ("cookie", "a=1", Some(false))]);
-        assert_eq!(ok.headers_to_remove, ["x-auth-email", "x_auth_role", "x_api_key", "x-auth-token"]);
+        let removed = ["x_auth_role", "x_api_key", "x-auth-token", "x-auth-email"];
+        assert_eq!(ok.headers_to_remove, removed);
         assert_eq!(answer.status.unwrap().code, 0);
     }
 
@@ -462,12 +439,7 @@ mod tests {
         for status in [302, 401, 403, 503, 200] {
             let mut told = Response::new(Bytes::from_static(b"no"));
             *told.status_mut() = http::StatusCode::from_u16(status).unwrap();
-            let names = CredentialNames {
-                key_header: HeaderName::from_static("x-api-key"),
-                cookie: "c".into(),
-                tokens: OwnTokens::default(),
-            };
-            let answer = CheckResponse::of(false, &told, &HeaderMap::new(), &names, &Managed::default());
+            let answer = CheckResponse::deny(&told);
             assert_ne!(answer.status.unwrap().code, 0, "{status}");
             assert!(answer.ok_response.is_none());
         }

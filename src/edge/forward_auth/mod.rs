@@ -1,11 +1,13 @@
 //! The other edge: answers "may this request pass?" for a proxy that forwards it itself.
 //!
 //! Takes the same line as the proxy, up to the permit; only how the target is read and how the answer is
-//! written differ. An allow is exactly 200 with every identity header; nothing else is ever a 2xx, and a check
-//! sets no cookie.
+//! written differ. An allow is exactly 200 with every identity header and what the application may have of the
+//! client's credentials; nothing else is ever a 2xx, and a check sets no cookie.
 
+mod answer;
 pub mod compat;
 pub mod ext_authz;
+mod left;
 pub mod observed;
 pub mod original;
 
@@ -19,6 +21,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+pub use self::answer::{Answer, Style, told_of};
+use self::answer::{LARGEST_ANSWER, size_of};
 use self::compat::Terms;
 use self::ext_authz::CheckResponse;
 use self::original::{Original, Question, Unclear};
@@ -34,12 +38,7 @@ use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
-use crate::gate::sender::{Sender, sender};
-use crate::model::origin::Origin;
 use crate::model::principal::Client;
-
-/// Many proxies hold an answer's head in 4 KiB.
-const LARGEST_ANSWER: usize = 3800;
 
 /// Below the reserved prefix: `/auth/<flavour>`, and `/auth-route/<route>/<flavour>`.
 const ENDPOINT: &str = "/auth/";
@@ -60,17 +59,8 @@ pub struct Check {
     pub client: Client,
     /// What another product's question says beside it.
     pub terms: Terms,
-}
-
-/// How an answer is worded for the proxy that asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// The proxy passes a refusal on as it is: browsers are redirected.
-    PassedOn,
-    /// The proxy knows 2xx, 401 and 403 only: 401 carries the `Location` for it to use.
-    StatusOnly,
-    /// 401, without a way to sign in: the proxy's own configuration knows it.
-    Bare,
+    /// How many bytes of an answer's head the proxy holds, where it says so.
+    pub answer_bytes: Option<usize>,
 }
 
 /// An endpoint, as a path names it.
@@ -142,12 +132,26 @@ impl ForwardAuth {
         headers: &HeaderMap,
         request_id: &str,
         trail: &mut Trail,
-    ) -> (Bytes, &'static str) {
-        let (response, decision) = self.answer_in_place(check, headers, None, request_id, trail).await;
-        let names = self.gate.credential_names();
-        let allowed = matches!(decision, "allow" | "shadow");
-        let answer = CheckResponse::of(allowed, &response, headers, names, self.gate.managed());
-        (ext_authz::encode(&answer), decision)
+    ) -> Answer<Bytes> {
+        let answer = self.answer_in_place(check, headers, None, request_id, trail).await;
+        let allowed = matches!(answer.decision, "allow" | "shadow");
+        let (names, managed) = (self.gate.credential_names(), self.gate.managed());
+        answer.map(|response| {
+            ext_authz::encode(&if allowed {
+                CheckResponse::allow(&response, headers, names, managed)
+            } else {
+                CheckResponse::deny(&response)
+            })
+        })
+    }
+
+    /// The same where there is no question that could be answered: a refusal all the same, for of an error of gRPC
+    /// Envoy may be told to make an allow.
+    pub fn refuse_ext_authz(&self, problem: &Problem, method: &Method, request_id: &str) -> Bytes {
+        let look = Look { site: &self.site, method, target: None, account: None, request_id };
+        let mut response = problem.respond(Audience::Api, &look);
+        response.headers_mut().remove(SET_COOKIE);
+        ext_authz::encode(&CheckResponse::deny(&response))
     }
 
     /// Reads a question.
@@ -162,12 +166,17 @@ impl ForwardAuth {
         client: Client,
     ) -> Result<Check, Unclear> {
         let original = question.original(endpoint.flavour)?;
-        let style = match endpoint.flavour {
-            Flavour::Nginx => Style::StatusOnly,
-            _ => Style::PassedOn,
-        };
+        let style = Style::of(endpoint.flavour);
         let client = Client { secure: original.secure, ..client };
-        Ok(Check { style, headers: None, route: endpoint.route, original, client, terms: Terms::default() })
+        Ok(Check {
+            style,
+            headers: None,
+            route: endpoint.route,
+            original,
+            client,
+            terms: Terms::default(),
+            answer_bytes: style.answer_bytes(question.headers),
+        })
     }
 
     /// Answers a question of a proxy that hands on what the client sent, but for what its configuration takes off.
@@ -177,7 +186,7 @@ impl ForwardAuth {
         headers: &HeaderMap,
         request_id: &str,
         trail: &mut Trail,
-    ) -> (Response<Bytes>, &'static str) {
+    ) -> Answer<Response<Bytes>> {
         let (names, managed) = (self.gate.credential_names(), self.gate.managed());
         let unsendable = if managed.disguised(headers).is_some() {
             Some(Refusal::Disguised)
@@ -196,24 +205,28 @@ impl ForwardAuth {
         unsendable: Option<Refusal>,
         request_id: &str,
         trail: &mut Trail,
-    ) -> (Response<Bytes>, &'static str) {
-        match self.own_page_in_question(check) {
-            Some(Ok(response)) => return (response, "own"),
-            Some(Err(problem)) => return (self.deny(check, headers, &problem, request_id, trail), "deny"),
-            None => {}
-        }
-        match self.ask(check, headers, unsendable, request_id, trail).await {
-            Ok(permit) => match allow(&self.gate, check, permit) {
-                Ok(response) => (response, if trail.shadowed.is_some() { "shadow" } else { "allow" }),
-                Err(problem) => (self.deny(check, headers, &problem, request_id, trail), "deny"),
-            },
-            Err(refusal) => {
-                if let Refusal::Unavailable(cause) = &refusal {
-                    tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
+    ) -> Answer<Response<Bytes>> {
+        let (problem, decision) = match self.own_page_in_question(check) {
+            Some(Ok(response)) => return Answer::own(response),
+            Some(Err(problem)) => (problem, "deny"),
+            None => match self.ask(check, headers, unsendable, request_id, trail).await {
+                Ok(permit) => match self.allow(check, headers, permit) {
+                    Ok(response) => {
+                        let decision = if trail.shadowed.is_some() { "shadow" } else { "allow" };
+                        return Answer { response, decision, code: None };
+                    }
+                    Err(problem) => (problem, "deny"),
+                },
+                Err(refusal) => {
+                    if let Refusal::Unavailable(cause) = &refusal {
+                        tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
+                    }
+                    (Problem::from(&refusal), refusal.decision())
                 }
-                (self.deny(check, headers, &Problem::from(&refusal), request_id, trail), refusal.decision())
-            }
-        }
+            },
+        };
+        let response = self.deny(check, headers, &problem, request_id, trail);
+        Answer { response, decision, code: Some(problem.code) }
     }
 
     /// The one line, as the proxy takes it.
@@ -253,6 +266,28 @@ impl ForwardAuth {
         permit.given(admitted, trail)
     }
 
+    /// 200 with every identity header, empty where there is nothing to say, and what is left of the credentials.
+    fn allow(&self, check: &Check, headers: &HeaderMap, permit: Permit) -> Result<Response<Bytes>, Problem> {
+        let (route, identity) = permit.spend();
+        let mut response = Response::new(Bytes::new());
+        let answer = response.headers_mut();
+        let plan = route.answer_headers(check.headers);
+        plan.set_all(answer, &self.gate.told(plan, identity.as_deref()));
+        let size = size_of(answer);
+        if size > LARGEST_ANSWER {
+            let subject = identity.as_deref().map(|identity| identity.subject.as_str());
+            tracing::warn!(
+                subject.id = subject,
+                answer_bytes = size,
+                "the identity headers are larger than proxies accept: the subject has too many groups"
+            );
+            return Err(Problem::identity_too_large());
+        }
+        answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        left::leave(headers, answer, check, self.gate.credential_names(), self.gate.managed())?;
+        Ok(response)
+    }
+
     /// A refusal, worded for the proxy and whoever is behind it. Never a 2xx, and never a cookie.
     fn deny(
         &self,
@@ -287,10 +322,8 @@ impl ForwardAuth {
         if response.status().is_redirection() || (always && check.style == Style::StatusOnly) {
             let page = if problem.code == "password-change-required" { "/password" } else { "/login" };
             self.send_to(page, check, &mut response);
-        } else if response.status().is_success()
-            || (check.style != Style::PassedOn && !told_apart(response.status()))
-        {
-            *response.status_mut() = StatusCode::FORBIDDEN;
+        } else {
+            *response.status_mut() = check.style.refusal(response.status());
         }
         self.let_own_pages_read(headers, &mut response);
         response
@@ -298,20 +331,26 @@ impl ForwardAuth {
 
     /// Points a redirect at the sign-in page, absolutely: a proxy would complete a relative address with our own.
     fn send_to(&self, page: &str, check: &Check, response: &mut Response<Bytes>) {
+        response.headers_mut().remove(LOCATION);
         let location = match check.style {
             Style::Bare => None,
-            Style::PassedOn | Style::StatusOnly => {
-                let address = self.sign_in_address(page, &check.original);
-                HeaderValue::try_from(check.terms.at_portal(address, check.original.target.method())).ok()
+            Style::PassedOn | Style::Envoy | Style::StatusOnly => {
+                let at_portal = |address| {
+                    let address = check.terms.at_portal(address, check.original.target.method());
+                    HeaderValue::try_from(address).ok()
+                };
+                // Without the way back it is better than the bare 500 that nginx makes of what it cannot hold.
+                at_portal(self.sign_in_address(page, &check.original))
+                    .filter(|address| size_of(response.headers()) + address.len() + 12 <= check.room())
+                    .or_else(|| at_portal(self.bare_address(page)))
             }
         };
         let reads = matches!(*check.original.target.method(), Method::GET | Method::HEAD);
         *response.status_mut() = match (check.style, &location) {
             (Style::StatusOnly | Style::Bare, _) | (_, None) => StatusCode::UNAUTHORIZED,
-            (Style::PassedOn, Some(_)) if reads => StatusCode::FOUND,
-            (Style::PassedOn, Some(_)) => StatusCode::SEE_OTHER,
+            (Style::PassedOn | Style::Envoy, Some(_)) if reads => StatusCode::FOUND,
+            (Style::PassedOn | Style::Envoy, Some(_)) => StatusCode::SEE_OTHER,
         };
-        response.headers_mut().remove(LOCATION);
         if let Some(location) = location {
             response.headers_mut().insert(LOCATION, location);
         }
@@ -322,72 +361,35 @@ impl ForwardAuth {
         let public = self.site.public_url();
         let host = original.target.host();
         let known = host == public.host() || self.hosts.iter().any(|own| own == host);
-        let own = Origin::at(original.secure, &original.authority);
+        let own = format!("{}://{}", if original.secure { "https" } else { "http" }, original.authority);
         let back = match known {
-            true if own.is_some_and(|own| own.as_str() == public.origin()) => {
+            true if own.eq_ignore_ascii_case(&public.origin()) => {
                 original.target.path_and_query().to_string()
             }
             true => original.url(),
-            false => return public.url(&format!("{}{page}", super::page::RESERVED)),
+            false => return self.bare_address(page),
         };
         let query: String =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("rd", &back).finish();
         public.url(&format!("{}{page}?{query}", super::page::RESERVED))
     }
 
+    /// The same without a way back.
+    fn bare_address(&self, page: &str) -> String {
+        self.site.public_url().url(&format!("{}{page}", super::page::RESERVED))
+    }
+
     /// A script of a page we trust may read the refusal (Fetch, 3.2.5), to learn that it must sign in.
     fn let_own_pages_read(&self, headers: &HeaderMap, response: &mut Response<Bytes>) {
         let Some(origin) = headers.get(ORIGIN) else { return };
-        if sender(headers, self.gate.origins(), None) == Sender::Ours {
+        let known = origin
+            .to_str()
+            .is_ok_and(|origin| self.gate.origins().iter().any(|own| own.eq_ignore_ascii_case(origin)));
+        if known {
             let answer = response.headers_mut();
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             answer.append(VARY, HeaderValue::from_static("Origin"));
         }
-    }
-}
-
-/// Whether a proxy that knows 2xx, 401 and 403 only should still see this status. It makes a bare 500 of every
-/// other one, which is right for our own failures alone.
-pub fn told_apart(status: StatusCode) -> bool {
-    status == StatusCode::UNAUTHORIZED || status.is_server_error()
-}
-
-/// 200 with every identity header, empty where there is nothing to say.
-fn allow(gate: &Gate, check: &Check, permit: Permit) -> Result<Response<Bytes>, Problem> {
-    let (route, identity) = permit.spend();
-    let mut response = Response::new(Bytes::new());
-    let headers = response.headers_mut();
-    let plan = route.answer_headers(check.headers);
-    plan.set_all(headers, &gate.told(plan, identity.as_deref()));
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if size > LARGEST_ANSWER {
-        let subject = identity.as_deref().map(|identity| identity.subject.as_str());
-        tracing::warn!(
-            subject.id = subject,
-            answer_bytes = size,
-            "the identity headers are larger than proxies accept: the subject has too many groups"
-        );
-        return Err(Problem::identity_too_large());
-    }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
-}
-
-/// What the proxy that asked is told of an unclear question: of a 400, nginx would make a bare 500.
-pub fn told_of(unclear: &Unclear, flavour: Flavour) -> Problem {
-    let mut problem = Problem::from(unclear);
-    if flavour == Flavour::Nginx {
-        problem.status = StatusCode::FORBIDDEN;
-    }
-    problem
-}
-
-impl From<&Unclear> for Problem {
-    fn from(unclear: &Unclear) -> Self {
-        Self::unclear_question(format!(
-            "The proxy in front does not say clearly what is asked for: {unclear}. `doorward snippet` prints a \
-             configuration that does."
-        ))
     }
 }

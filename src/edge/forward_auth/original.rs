@@ -8,7 +8,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::Flavour;
-use crate::model::origin::without_default_port;
 use crate::model::target::{RequestKind, RequestTarget, TargetError, UNSAID};
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -24,7 +23,7 @@ const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key
 pub struct Original {
     /// Method, host and path, parsed as those of a proxied request are.
     pub target: RequestTarget,
-    /// Host and perhaps port, as the client wrote them; no port that the scheme has anyway.
+    /// Host and perhaps port, as the client wrote them.
     pub authority: String,
     /// Whether the client used TLS.
     pub secure: bool,
@@ -56,6 +55,9 @@ pub enum Unclear {
     /// A gRPC message is cut off, compressed or not the one that is expected.
     #[error("the message cannot be read")]
     Message,
+    /// The target is longer than any that we take.
+    #[error("the address is too long")]
+    TooLong,
     /// The target is refused, as it would be in a proxied request.
     #[error("{0}")]
     Target(#[from] TargetError),
@@ -171,13 +173,15 @@ impl Question<'_> {
         source: &HeaderName,
     ) -> Result<Original, Unclear> {
         // A fragment would be cut off by the parser and kept by another.
-        if uri.contains('#') || uri.len() > self.uri_bytes || !uri.starts_with('/') {
+        if uri.len() > self.uri_bytes {
+            return Err(Unclear::TooLong);
+        }
+        if uri.contains('#') || !uri.starts_with('/') {
             return Err(Unclear::Malformed(source.clone()));
         }
         let uri = PathAndQuery::try_from(uri).map_err(|_| Unclear::Malformed(source.clone()))?;
         let target = RequestTarget::parse(method, authority, &uri, self.kind(method))?;
-        let authority = without_default_port(secure, authority).to_owned();
-        Ok(Original { target, authority, secure })
+        Ok(Original { target, authority: authority.to_owned(), secure })
     }
 
     /// A header that stands exactly once and holds something.

@@ -13,9 +13,6 @@ use super::{Problem, Remedy};
 use crate::edge::audience::Audience;
 use crate::edge::page::{Site, fit_to_method};
 
-/// A place to come back to longer than this is forgotten rather than put into an address.
-const LONGEST_TARGET: usize = 4096;
-
 /// What an answer needs to know besides the problem.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
@@ -57,8 +54,7 @@ impl Problem {
                 Method::GET | Method::HEAD => StatusCode::FOUND,
                 _ => StatusCode::SEE_OTHER,
             };
-            let target = look.target.filter(|target| target.len() <= LONGEST_TARGET);
-            let location = target.map_or_else(|| site.link(page), |target| site.link_back(page, target));
+            let location = look.target.map_or_else(|| site.link(page), |target| site.link_back(page, target));
             return site.redirect(status, &location);
         }
         let mut response = site.page(self.status, &ProblemPage { site, problem: self, look });
@@ -175,8 +171,8 @@ impl ProblemPage<'_> {
 
     fn other_account(&self) -> Option<String> {
         (self.problem.remedy == Remedy::OtherAccount && self.look.account.is_some()).then(|| {
-            let target = self.look.target.filter(|target| target.len() <= LONGEST_TARGET);
-            target.map_or_else(|| self.site.link("/logout"), |target| self.site.link_back("/logout", target))
+            let site = self.site;
+            self.look.target.map_or_else(|| site.link("/logout"), |target| site.link_back("/logout", target))
         })
     }
 

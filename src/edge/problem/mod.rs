@@ -205,6 +205,11 @@ impl Problem {
         .with(Remedy::Methods(allow))
     }
 
+    /// TRACE, CONNECT, or what is no method.
+    pub fn method_not_proxied() -> Self {
+        Self::method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+    }
+
     /// A message whose framing two parsers could read differently.
     pub fn bad_framing() -> Self {
         Self::new(

@@ -170,13 +170,16 @@ fn a_person_without_a_session_is_sent_to_sign_in_and_back() {
 }
 
 #[test]
-fn a_place_too_long_to_come_back_to_is_forgotten() {
+fn a_long_place_to_come_back_to_is_kept_whole() {
     let site = site("https://gate.example");
-    let target = format!("/{}", "a".repeat(5000));
+    let target = format!("/{}", "a".repeat(8191));
     let look =
         Look { site: &site, method: &Method::GET, target: Some(&target), account: None, request_id: "" };
     let problem = Problem::from(&Refusal::Challenge { rule: None });
-    assert_eq!(header(&problem.respond(Audience::Browser, &look), "location"), "/_doorward/login");
+    assert_eq!(
+        header(&problem.respond(Audience::Browser, &look), "location"),
+        format!("/_doorward/login?rd=%2F{}", "a".repeat(8191))
+    );
 }
 
 #[test]

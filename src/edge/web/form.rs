@@ -49,6 +49,15 @@ pub(super) fn fields<const N: usize>(
     <[Secret; N]>::try_from(values).map_err(|_| Problem::bad_request("A field of the form is missing."))
 }
 
+/// The value of a field that need not be there, but never twice.
+pub(super) fn field_if_there(body: &[u8], name: &str) -> Result<Option<String>, Problem> {
+    let mut values = form_urlencoded::parse(body).filter(|(key, _)| key == name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Problem::bad_request("A field of the form is there more than once.")),
+        (first, None) => Ok(first.map(|(_, value)| value.into_owned())),
+    }
+}
+
 /// The value of a query parameter, if it is there exactly once.
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let mut values = form_urlencoded::parse(query?.as_bytes()).filter(|(key, _)| key == name);

@@ -17,7 +17,6 @@ use crate::service::login::SignedIn;
 struct LoginPage<'a> {
     site: &'a Site,
     enabled: bool,
-    target: &'a str,
     /// The host that one goes on to.
     application: String,
     username: &'a str,
@@ -39,7 +38,6 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
     let page = LoginPage {
         site: &web.site,
         enabled: web.password_login,
-        target: target.as_str(),
         application: application(web, &target),
         username: "",
         signed_out: form::parameter(request.query.as_deref(), "signed-out").is_some(),
@@ -52,9 +50,13 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
 }
 
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
-    let [username, password, rd] =
-        form::fields(&request.headers, &request.body, ["username", "password", "rd"])?;
-    let target = ReturnTarget::parse(rd.expose(), &web.destinations);
+    let [username, password] = form::fields(&request.headers, &request.body, ["username", "password"])?;
+    // Our own form has no action, so it is sent to the page's address: with the way back, and for the browser with the
+    // fragment, which the redirects then hand on (Fetch, 4.4). Others may name the way back in a field.
+    let target = match form::field_if_there(&request.body, "rd")? {
+        Some(rd) => ReturnTarget::parse(&rd, &web.destinations),
+        None => web.target(request),
+    };
     if !web.password_login {
         return Err(Problem::password_login_off());
     }
@@ -83,7 +85,6 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
             let page = LoginPage {
                 site: &web.site,
                 enabled: true,
-                target: target.as_str(),
                 application: application(web, &target),
                 username: username.expose(),
                 signed_out: false,

@@ -17,7 +17,6 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 #[template(path = "logout.html")]
 struct LogoutPage<'a> {
     site: &'a Site,
-    action: String,
     name: &'a str,
 }
 
@@ -29,8 +28,7 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
         web.take_back(&visitor, &mut response);
         return Ok(response);
     };
-    let action = web.site.link_back("/logout", target.as_str());
-    Ok(web.site.page(StatusCode::OK, &LogoutPage { site: &web.site, action, name: &principal.name }))
+    Ok(web.site.page(StatusCode::OK, &LogoutPage { site: &web.site, name: &principal.name }))
 }
 
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {

@@ -18,7 +18,6 @@ use crate::service::ServiceError;
 #[template(path = "password.html")]
 struct PasswordPage<'a> {
     site: &'a Site,
-    action: String,
     back: &'a str,
     name: &'a str,
     forced: bool,
@@ -104,7 +103,6 @@ fn page(
 ) -> Response<Bytes> {
     let page = PasswordPage {
         site: &web.site,
-        action: web.site.link_back("/password", target.as_str()),
         back: target.as_str(),
         name: &who.name,
         forced: who.must_change_password,

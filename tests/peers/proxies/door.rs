@@ -54,6 +54,17 @@ const RULES: &str = r#"[
     { name = "writes", allow = "member" },
 ]"#;
 
+/// What is set up beside the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct More<'m> {
+    /// In the section of this edge.
+    pub(crate) forward_auth: &'m str,
+    /// Sections at the end; `APP` is the application's address.
+    pub(crate) sections: &'m str,
+    /// The public address's host, where it is not that of the proxy's.
+    pub(crate) public_host: Option<&'m str>,
+}
+
 impl Door {
     pub(crate) async fn open(proxy: Proxy, app: &str) -> Self {
         Self::open_changed(proxy, app, str::to_owned).await
@@ -61,11 +72,26 @@ impl Door {
 
     /// The same with a change to what is printed.
     pub(crate) async fn open_changed(proxy: Proxy, app: &str, change: impl Fn(&str) -> String) -> Self {
+        Self::open_with(proxy, app, More::default(), change).await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn open_with(
+        proxy: Proxy,
+        app: &str,
+        more: More<'_>,
+        change: impl Fn(&str) -> String,
+    ) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         let url = format!("http://{listen}");
+        let public = match more.public_host {
+            Some(host) => url.replace("127.0.0.1", host),
+            None => url.clone(),
+        };
+        let sections = more.sections.replace("APP", app);
         let gateway = Gateway::start(&format!(
             r#"
-            public_url = "{url}"
+            public_url = "{public}"
             [server]
             listen = ["{ADDRESS}"]
             trusted_proxies = ["127.0.0.1"]
@@ -73,6 +99,7 @@ impl Door {
             url = "sqlite:doorward.db"
             [forward_auth]
             flavours = ["{}"]
+            {}
             [[upstreams]]
             name = "app"
             url = "http://{app}"
@@ -82,8 +109,10 @@ impl Door {
             rules = {RULES}
             [[routes]]
             rules = {RULES}
+            {sections}
             "#,
-            proxy.name()
+            proxy.name(),
+            more.forward_auth,
         ))
         .await;
         let directory = tempfile::tempdir().unwrap();

@@ -75,6 +75,11 @@ impl Gateway {
         at(self.url.trim_start_matches("http://"), &format!("http://{NAME}"))
     }
 
+    /// Ends the server; its files stay.
+    pub(crate) fn stop(&mut self) {
+        drop(self.process.take());
+    }
+
     /// What the server has printed so far.
     pub(crate) fn output(&self) -> String {
         self.process.as_ref().map(Process::output).unwrap_or_default()

@@ -81,7 +81,7 @@ const JSON: &str = "application/json";
 const PLACES: &[(Product, &str, Action)] = {
     use Action::{Check, Gone, Ready, SignIn, SignOut, Text, UserInfo};
     use Product::{Authelia, Authentik, Oauth2Proxy, TraefikForwardAuth, Vouch};
-    use Style::{Bare, PassedOn, StatusOnly};
+    use Style::{Bare, Envoy, PassedOn, StatusOnly};
     &[
         (Oauth2Proxy, "/oauth2/auth", Check(Contract::Uri, Bare)),
         (Oauth2Proxy, "/oauth2/", Check(Contract::Forwarded, PassedOn)),
@@ -97,7 +97,7 @@ const PLACES: &[(Product, &str, Action)] = {
         (Authelia, "/api/authz/forward-auth", Check(Contract::Forwarded, PassedOn)),
         (Authelia, "/api/authz/auth-request", Check(Contract::Url, StatusOnly)),
         // The documented prefix ends with a slash, and Envoy puts the whole path behind it.
-        (Authelia, "/api/authz/ext-authz/*", Check(Contract::Path, PassedOn)),
+        (Authelia, "/api/authz/ext-authz/*", Check(Contract::Path, Envoy)),
         (Authelia, "/api/verify", Check(Contract::Verify, Bare)),
         (Authelia, "/api/health", Text(JSON, r#"{"status":"OK"}"#)),
         (Authelia, "/api/state", UserInfo(Shape::AutheliaState)),
@@ -105,7 +105,7 @@ const PLACES: &[(Product, &str, Action)] = {
         (Authentik, "/outpost.goauthentik.io/auth/traefik", Check(Contract::Forwarded, PassedOn)),
         (Authentik, "/outpost.goauthentik.io/auth/caddy", Check(Contract::Forwarded, PassedOn)),
         (Authentik, "/outpost.goauthentik.io/auth/nginx", Check(Contract::UrlOnly, Bare)),
-        (Authentik, "/outpost.goauthentik.io/auth/envoy*", Check(Contract::Path, PassedOn)),
+        (Authentik, "/outpost.goauthentik.io/auth/envoy*", Check(Contract::Path, Envoy)),
         (Authentik, "/outpost.goauthentik.io/start", SignIn("rd")),
         (Authentik, "/outpost.goauthentik.io/sign_out", SignOut("rd")),
         (Authentik, "/outpost.goauthentik.io/callback", Gone(CALLBACK)),

@@ -14,12 +14,11 @@ use crate::edge::page::{RESERVED, fit_to_method};
 use crate::edge::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::refusal::Refusal;
-use crate::model::origin::Origin;
 use crate::model::principal::Principal;
 
 const X_AUTH_REQUEST_REDIRECT: HeaderName = HeaderName::from_static("x-auth-request-redirect");
-/// Longer ones the sign-in page would not take.
-const LONGEST_WAY_BACK: usize = 4096;
+/// The longest `Location`: nginx in front holds a head in 4 KiB.
+const LONGEST_LOCATION: usize = 3000;
 const READ: &str = "GET, HEAD";
 const LEAVE: &str = "GET, HEAD, POST";
 
@@ -67,7 +66,7 @@ impl ForwardAuth {
     }
 
     /// To a page of ours. The body leads there too: `error_page 401 =403 ...` of nginx keeps it and loses the
-    /// status.
+    /// status; and it alone can hold a long address.
     fn onward(&self, page: &str, back: Option<String>, method: &Method) -> Response<Bytes> {
         let mut address = self.site.public_url().url(&format!("{RESERVED}{page}"));
         if let Some(back) = back {
@@ -88,6 +87,10 @@ impl ForwardAuth {
             brand = self.site.brand()
         );
         let mut response = self.site.answer(status, "text/html; charset=utf-8", Bytes::from(body));
+        if address.len() > LONGEST_LOCATION {
+            *response.status_mut() = StatusCode::OK;
+            return response;
+        }
         match HeaderValue::try_from(address) {
             Ok(address) => _ = response.headers_mut().insert(LOCATION, address),
             Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
@@ -106,15 +109,15 @@ impl ForwardAuth {
         };
         let back = request.target.query().and_then(|query| page_named(query, name)).or_else(header)?;
         let public = self.site.public_url();
-        if back.is_empty() || back.len() > LONGEST_WAY_BACK {
+        if back.is_empty() {
             return None;
         }
         if !back.starts_with('/') || back.starts_with("//") {
             return Some(back);
         }
         let secure = request.client.secure || public.is_secure();
-        let own = Origin::at(secure, request.authority)?;
-        Some(if own.as_str() == public.origin() { back } else { format!("{own}{back}") })
+        let own = format!("{}://{}", if secure { "https" } else { "http" }, request.authority);
+        Some(if own.eq_ignore_ascii_case(&public.origin()) { back } else { format!("{own}{back}") })
     }
 
     async fn about(&self, shape: Shape, request: &GateRequest<'_>) -> Result<Value, Problem> {

@@ -55,7 +55,15 @@ impl ForwardAuth {
             terms.portal = named.or_else(header).and_then(|url| self.known_origin(&url));
         }
         let client = Client { secure: original.secure, ..client };
-        Ok(Check { style, headers: Some(place.product.headers()), route: None, original, client, terms })
+        Ok(Check {
+            style,
+            headers: Some(place.product.headers()),
+            route: None,
+            original,
+            client,
+            terms,
+            answer_bytes: style.answer_bytes(question.headers),
+        })
     }
 
     /// Whether a question at this place names the client in `X-Forwarded-For`. nginx as these products have it

@@ -5,7 +5,8 @@ use url::{Host, Position, Url};
 use crate::config::PublicUrl;
 use crate::edge::page::RESERVED;
 
-const LONGEST: usize = 4096;
+/// The longest target that settings can allow, at a host of any length.
+const LONGEST: usize = 65536 + 512;
 
 /// The hosts that signing in may lead to.
 #[derive(Clone, Debug)]
@@ -56,11 +57,12 @@ pub enum Obstacle {
 impl ReturnTarget {
     /// The place that `text` names, or the gateway's home where it is not one of ours.
     ///
-    /// Browsers read addresses generously (backslashes are slashes, tabs are nothing), so everything but
-    /// plain ASCII is refused first; then what the URL standard makes of the rest must agree with us.
+    /// Browsers read addresses generously (backslashes are slashes before the query, tabs are nothing), so everything
+    /// but plain ASCII is refused first; then what the URL standard makes of the rest must agree with us.
     pub fn parse(text: &str, to: &Destinations) -> Self {
         let home = Self::home(&to.public_url);
-        if text.len() > LONGEST || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        let place = text.split('?').next().unwrap_or_default();
+        if text.len() > LONGEST || !text.bytes().all(|byte| byte.is_ascii_graphic()) || place.contains('\\') {
             return home;
         }
         if let Some(absolute) = Absolute::parse(text) {
