@@ -67,7 +67,13 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
 }
 
 fn route_lines(route: &RouteConfig, config: &Config) -> Vec<String> {
-    let hosts = if route.hosts.is_empty() { "any host".to_owned() } else { route.hosts.join(", ") };
+    let known = config.known_hosts();
+    let hosts = match (route.hosts.as_slice(), known.as_slice()) {
+        ([], []) => "any host".to_owned(),
+        ([], _) if route.upstream.is_none() => "any host".to_owned(),
+        ([], known) => format!("any of {}", known.join(", ")),
+        (own, _) => own.join(", "),
+    };
     let (name, address) = upstream(route, config);
     let path = &route.path;
     let renamed = route.prefixes.as_ref().map_or_else(String::new, renamed);

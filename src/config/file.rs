@@ -111,6 +111,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
     }
     let tokens = tokens::tokens(root.break_glass, root.keys.imported, reader);
     let routes = rules::routes(root.routes, &mut upstreams, forward_auth.is_on(), root.enforce, reader);
+    rules::warn_of_hosts(&routes, &public_url, reader);
     let tests = policy_tests::policy_tests(root.tests, reader);
     Config {
         secret,
@@ -358,6 +359,11 @@ fn login(login: settings::Login, reader: &mut Reader) -> LoginConfig {
     }
 }
 
+/// Whether a domain is on the Public Suffix List, private suffixes such as `github.io` included.
+fn is_public_suffix(domain: &str) -> bool {
+    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == domain.as_bytes())
+}
+
 fn session(session: settings::Session, public_url: &PublicUrl, reader: &mut Reader) -> SessionConfig {
     if session.absolute.0 < session.idle.0 {
         reader.problem(
@@ -379,6 +385,17 @@ fn session(session: settings::Session, public_url: &PublicUrl, reader: &mut Read
                 "leave it out: a cookie can be shared only below a domain name".to_owned()
             };
             let what = "is neither the public URL's host nor a domain above it";
+            reader.problem(&session.at("cookie_domain"), what, remedy);
+        } else if is_public_suffix(domain) {
+            let what = format!(
+                "`{domain}` is a public suffix, below which anybody may have a name, so browsers keep no cookie for it"
+            );
+            let below =
+                host.strip_suffix(domain).and_then(|rest| rest.trim_end_matches('.').rsplit('.').next());
+            let remedy = match below.filter(|label| !label.is_empty()) {
+                Some(label) => format!("write \"{label}.{domain}\", or leave it out"),
+                None => "leave it out".to_owned(),
+            };
             reader.problem(&session.at("cookie_domain"), what, remedy);
         }
     }

@@ -99,6 +99,22 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// The hosts of which requests are passed on where a route names none itself: the public one and those that
+    /// other routes name. Empty, which is every host, where none does, or where the gateway is on this machine only.
+    pub fn known_hosts(&self) -> Vec<String> {
+        let mut named: Vec<String> =
+            self.routes.iter().flat_map(|route| route.hosts.iter().cloned()).collect();
+        if named.is_empty() || self.public_url.is_loopback() {
+            return Vec::new();
+        }
+        named.push(self.public_url.host().to_owned());
+        named.sort();
+        named.dedup();
+        named
+    }
+}
+
 /// Listeners and limits.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {

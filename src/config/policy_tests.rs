@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use super::problem::Place;
 use super::reader::{Reader, Required};
 use super::section::{Section, section};
-use super::values::{Document, HostName, Name, RequestLine, SecondPlace};
+use super::values::{Document, GroupName, HostName, Name, RequestLine, SecondPlace};
 use crate::model::principal::{ClientAddress, Principal, PrincipalKind};
 use crate::model::role::Role;
 use crate::model::target::RequestKind;
@@ -45,7 +45,7 @@ section! {
         /// Username.
         user: Option<Name>, r#""alice""#;
         /// Groups.
-        group or groups: Vec<Name> = "[]", r#"["data"]"#;
+        group or groups: Vec<GroupName> = "[]", r#"["data"]"#;
         /// Name of a system key that is used, instead of a session.
         key: Option<Name>, r#""ingest""#;
         /// Which provider vouches for the caller: `local` for users and keys of the gateway.

@@ -192,7 +192,11 @@ impl Reader {
 
     /// Notes something that is allowed but unwise.
     pub(super) fn warn(&mut self, path: &str, what: impl Display) {
-        self.warnings.push(format!("{path}: {what}"));
+        let place = match self.place(path) {
+            place @ Place::Line(..) => format!(" ({place})"),
+            _ => String::new(),
+        };
+        self.warnings.push(format!("{path}: {what}{place}"));
     }
 
     /// Where a setting was written, or else the section around it.

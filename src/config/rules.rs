@@ -11,7 +11,7 @@ use super::section::{Section, section};
 use super::settings::Route;
 use super::upstream::Named;
 use super::values::{FieldName, HostName, Name, Prefix};
-use super::{RouteConfig, RouteTimeouts};
+use super::{PublicUrl, RouteConfig, RouteTimeouts};
 use crate::model::graphql::OperationType;
 use crate::model::target::Prefixes;
 use crate::policy::Enforce;
@@ -21,8 +21,10 @@ use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
 use crate::policy::Policy;
 use crate::policy::Rule;
+use crate::policy::Shadowed;
 use crate::policy::When;
 use crate::policy::Who;
+use crate::policy::shadowed;
 
 section! {
     /// One rule. Every condition it has must fit; a rule without conditions fits every request.
@@ -236,12 +238,8 @@ fn policy(route: &Route, preset: Option<&PresetFile>, enforce: Enforce, reader: 
                 "give each rule of a route a name of its own",
             );
         }
-        if let Some(earlier) = rules.iter().find(|earlier| shadows(earlier, &rule)) {
-            let what = format!(
-                "rule `{}` is never reached, because `{}` decides before it",
-                rule.name, earlier.name
-            );
-            reader.warn(written.place(), what);
+        for found in shadowed(&rules, &rule) {
+            warn_of_shadow(&found, &rule, written.place(), reader);
         }
         if !rule.when.paths.is_empty() && !rule.when.paths.iter().any(|path| meets(path, &route.path.0)) {
             let what =
@@ -321,10 +319,63 @@ fn warn_of_leniency(route: &RouteConfig, place: &str, reader: &mut Reader) {
     }
 }
 
-/// Whether `earlier` decides whatever `later` would.
-fn shadows(earlier: &Rule, later: &Rule) -> bool {
-    let decides = !earlier.allow.is_empty() || earlier.deny.contains(&Who::Anyone);
-    decides && (earlier.when == When::default() || earlier.when == later.when)
+/// Warns of a rule or a word that never decides.
+fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader: &mut Reader) {
+    let names: Vec<String> = found.by.iter().map(|name| format!("`{name}`")).collect();
+    let (deciding, verb) = (names.join(" and "), if names.len() == 1 { "decides" } else { "decide" });
+    let name = &rule.name;
+    let what = match &found.word {
+        None => format!(
+            "rule `{name}` is never reached, because {deciding} {verb} before it: move it up, narrow {deciding}, or \
+             delete it"
+        ),
+        Some((setting, word)) if found.by == [name.as_str()] => {
+            format!(
+                "`{word}` in `{setting}` of rule `{name}` never decides, because its own `deny` does: leave one out"
+            )
+        }
+        Some((setting, word)) => format!(
+            "`{word}` in `{setting}` of rule `{name}` never decides, because {deciding} {verb} before it: move the rule \
+             up, narrow {deciding}, or leave `{word}` out"
+        ),
+    };
+    reader.warn(place, what);
+}
+
+/// Warns where a route for any host would be, or once was, taken by surprise: it hands on whatever `Host` a client
+/// writes, or its path is longer than that of a route which names the host and comes first.
+pub(super) fn warn_of_hosts(routes: &[RouteConfig], public_url: &PublicUrl, reader: &mut Reader) {
+    let none_named = routes.iter().all(|route| route.hosts.is_empty());
+    for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
+        let place = format!("routes[{index}]");
+        if none_named && route.upstream.is_some() && !public_url.is_loopback() {
+            let what = format!(
+                "route `{}` takes requests for any host and hands the name on: write `hosts = [\"{}\"]`, so that \
+                 others are refused",
+                route.name,
+                public_url.host()
+            );
+            reader.warn(&place, what);
+            // Once is enough: what is named in one route holds for all.
+            return;
+        }
+        let path = route.path.trim_end_matches('/');
+        let before = routes.iter().filter(|other| {
+            let rest = path.strip_prefix(other.path.trim_end_matches('/'));
+            !other.hosts.is_empty() && rest.is_some_and(|rest| rest.starts_with('/'))
+        });
+        for other in before {
+            let what = format!(
+                "route `{}` has no `hosts`, so at {} requests below `{}` go to route `{}`, and the stricter answer of \
+                 both counts: write `hosts` for where it is meant",
+                route.name,
+                other.hosts.join(", "),
+                route.path,
+                other.name
+            );
+            reader.warn(&place, what);
+        }
+    }
 }
 
 /// Whether a pattern can match anything below `prefix`; compared up to the pattern's first `*`.

@@ -70,7 +70,8 @@ section! {
         forward_auth: ForwardAuth = "{}", r#"{ flavours = ["nginx"] }"#;
         /// The servers behind the gateway.
         upstreams: Vec<Upstream> = "[]", r#"[{ name = "app", url = "http://127.0.0.1:6006" }]"#;
-        /// What goes where, and who may. The longest matching path wins; what no route takes is refused.
+        /// What goes where, and who may. Among the routes that name the host, or else those for any, the longest
+        /// matching path wins; what no route takes is refused.
         routes: Vec<Route> = "[]", r#"[{ upstream = "app" }]"#;
         /// What the rules must come to. Settings whose tests fail are refused, at start and at a reload.
         tests: Vec<Test> = "[]", r#"[{ as = { role = "viewer" }, request = "POST /", expect = "deny" }]"#;
@@ -208,7 +209,8 @@ section! {
         /// When browsers send the cookie with requests that come from other sites: on top-level navigation
         /// only, or never.
         cookie_same_site: SameSite = r#""lax""#, r#""strict""#;
-        /// Domain of the cookie, to share a sign-in among its hosts: the public URL's host or a parent of it.
+        /// Domain of the cookie, to share a sign-in among its hosts: the public URL's host or a parent of it,
+        /// never a public suffix such as `co.uk` or `github.io`.
         /// Gives up the `__Host-` prefix, so that every host below that domain must be trusted.
         cookie_domain: Option<HostName>, r#""example.com""#;
     }

@@ -293,6 +293,10 @@ pub(super) struct Document(pub(super) String);
 #[derive(Clone, Debug)]
 pub(super) struct SecondPlace(pub(super) String);
 
+/// A group, as users are in one.
+#[derive(Clone, Debug)]
+pub(super) struct GroupName(pub(super) String);
+
 /// A name for logs and references.
 #[derive(Clone, Debug)]
 pub(super) struct Name(pub(super) String);
@@ -348,6 +352,10 @@ text! {
     Name, "a name", |text| match user::check_name(&text.replace('/', "-")) {
         Ok(()) => Ok(Self(text.to_owned())),
         Err(_) => Err("is no name: write 1 to 128 visible characters without spaces and , ; : \" ' < > \\ %".into()),
+    };
+    GroupName, "a group", |text| match user::check_group(text) {
+        Ok(()) => Ok(Self(text.to_owned())),
+        Err(bad) => Err(bad.to_string().into()),
     };
     HostName, "a host name without port", host_name;
     Prefix, "a path such as \"/app\"", prefix;

@@ -16,6 +16,7 @@ use super::graphql;
 use super::refusal::Refusal;
 use super::rulebook::Rulebook;
 use super::{GateRequest, Trail};
+use crate::model::origin::Origin;
 use crate::model::principal::{Client, ClientAddress, Principal, PrincipalKind};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
 use crate::policy::{Rule, Step, Witness};
@@ -293,7 +294,7 @@ impl Rulebook {
     pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut Trail) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
         // Whoever asks with a cookie asks from a page of ours, unless another is named.
-        if let Some(origin) = asked.origin.as_ref().or(self.origins().first())
+        if let Some(origin) = asked.origin.as_deref().or(self.origins().first().map(Origin::as_str))
             && let Ok(origin) = HeaderValue::try_from(origin)
         {
             headers.insert(ORIGIN, origin);

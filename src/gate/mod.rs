@@ -18,6 +18,7 @@ pub mod public_keys;
 pub mod refusal;
 pub mod route;
 mod rulebook;
+pub mod sender;
 pub mod standing;
 pub mod tokens;
 
@@ -35,6 +36,7 @@ use self::route::Route;
 pub use self::rulebook::Rulebook;
 use crate::config::Config;
 use crate::model::jwt::RotatingKeys;
+use crate::model::origin::Origin;
 use crate::model::principal::{Client, PrincipalKind};
 use crate::model::target::RequestTarget;
 use crate::policy::PathPattern;
@@ -102,13 +104,13 @@ impl Gate {
     }
 
     /// Origins whose pages may send what changes something, ours first.
-    pub fn origins(&self) -> &[String] {
+    pub fn origins(&self) -> &[Origin] {
         self.rulebook.origins()
     }
 
     /// The origin of the public URL.
     pub fn public_origin(&self) -> &str {
-        self.origins().first().map_or("", String::as_str)
+        self.origins().first().map_or("", Origin::as_str)
     }
 
     /// The names under which credentials arrive, for those who must remove them.

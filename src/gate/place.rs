@@ -10,8 +10,9 @@ use crate::policy::{Decision, Enforce, Facts, Witness};
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) route: Rc<Route>,
-    /// The route a careless reading of the path would take, where that is another one.
-    pub(super) loose_route: Option<Rc<Route>>,
+    /// Other routes whose rules count as well: those of a careless reading of the path, and those for any host that
+    /// a route for this one keeps back.
+    pub(super) beside: Vec<Rc<Route>>,
 }
 
 impl Place {
@@ -25,21 +26,22 @@ impl Place {
         self.routes().any(|route| route.policy.needs_graphql(caller, facts))
     }
 
-    /// Decides by both routes; the stricter counts.
+    /// Decides by all routes; the strictest counts.
     pub(super) fn evaluate(
         &self,
         caller: Caller<'_>,
         facts: &Facts<'_>,
         witness: &mut impl Witness,
     ) -> Decision<'_> {
-        let decision = self.route.policy.evaluate(caller, facts, witness);
-        match &self.loose_route {
-            Some(other) if !decision.is_final() => {
-                witness.reading(Some(&format!("by route {}", other.name)));
-                other.policy.evaluate(caller, facts, witness).or_stricter(decision)
+        let mut strictest = self.route.policy.evaluate(caller, facts, witness);
+        for other in &self.beside {
+            if strictest.is_final() {
+                break;
             }
-            _ => decision,
+            witness.reading(Some(&format!("by route {}", other.name)));
+            strictest = other.policy.evaluate(caller, facts, witness).or_stricter(strictest);
         }
+        strictest
     }
 
     /// How strictly a refusal is kept that has another cause than the rules.
@@ -48,6 +50,6 @@ impl Place {
     }
 
     fn routes(&self) -> impl Iterator<Item = &Route> {
-        std::iter::once(&*self.route).chain(self.loose_route.as_deref())
+        std::iter::once(&*self.route).chain(self.beside.iter().map(|route| &**route))
     }
 }

@@ -1,4 +1,4 @@
-//! Which route a request takes: the longest path prefix among those for its host.
+//! Which route a request takes: among those that name its host, or else those for any, the longest path prefix.
 
 use std::rc::Rc;
 
@@ -42,6 +42,9 @@ pub struct Route {
     pub odd_header_names: Vec<HeaderName>,
     /// Spellings of paths the upstream needs.
     pub paths: PathOptIns,
+    /// Whether it is for hosts that it does not name.
+    any_host: bool,
+    /// Hosts it is for; empty: every one.
     hosts: Vec<String>,
     prefix: PathPattern,
 }
@@ -51,31 +54,43 @@ pub struct RouteTable {
     routes: Vec<Rc<Route>>,
 }
 
+/// Which reading of a path is compared.
+#[derive(Clone, Copy)]
+pub(super) enum Path<'p> {
+    /// As it is sent.
+    Canonical(&'p str),
+    /// As a careless server reads it.
+    Loose(&'p str),
+}
+
 impl RouteTable {
     /// Builds the table. Routes whose path or upstream is not valid are left out, that is, refused;
     /// the configuration has reported them before.
     pub fn new(config: &Config) -> Self {
         let routes = config.routes.iter().enumerate();
         let mut routes: Vec<_> = routes.filter_map(|(number, route)| build(number, route, config)).collect();
-        routes.sort_by_key(|route| {
-            (std::cmp::Reverse(route.prefix.as_str().trim_end_matches('/').len()), route.hosts.is_empty())
-        });
+        routes.sort_by_key(|route| (route.any_host, std::cmp::Reverse(route.depth())));
         Self { routes }
     }
 
-    /// The route for a host and canonical path. Longest path first; on a tie the one that names the host.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Rc<Route>> {
-        self.routes.iter().find(|route| route.is_for(host) && route.prefix.matches(path))
+    /// The route for a host and path: those that name the host come first, and then the longest path.
+    pub(super) fn find(&self, host: &str, path: Path<'_>) -> Option<&Rc<Route>> {
+        self.routes.iter().find(|route| route.is_for(host) && route.takes(path))
+    }
+
+    /// Where a route that names the host comes before one for any host whose path is longer, that one: nothing
+    /// that it refuses is let through.
+    pub(super) fn beside(&self, found: &Route, host: &str, path: Path<'_>) -> Option<&Rc<Route>> {
+        if found.any_host {
+            return None;
+        }
+        let mut deeper = self.routes.iter().filter(|route| route.any_host && route.depth() > found.depth());
+        deeper.find(|route| route.is_for(host) && route.takes(path))
     }
 
     /// The route of this name.
     pub fn named(&self, name: &str) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.name == name)
-    }
-
-    /// The route for a host and loose reading of a path.
-    pub fn find_loose(&self, host: &str, path: &str) -> Option<&Rc<Route>> {
-        self.routes.iter().find(|route| route.is_for(host) && route.prefix.matches_loose(path))
     }
 }
 
@@ -84,6 +99,17 @@ impl Route {
     pub fn answer_headers(&self, preset: Option<HeaderPreset>) -> &Rc<HeaderPlan> {
         let compat = |wanted| self.compat_answers.iter().find(|plan| plan.preset() == wanted);
         preset.and_then(compat).unwrap_or(&self.answers)
+    }
+
+    fn depth(&self) -> usize {
+        self.prefix.as_str().trim_end_matches('/').len()
+    }
+
+    fn takes(&self, path: Path<'_>) -> bool {
+        match path {
+            Path::Canonical(path) => self.prefix.matches(path),
+            Path::Loose(path) => self.prefix.matches_loose(path),
+        }
     }
 
     fn is_for(&self, host: &str) -> bool {
@@ -129,7 +155,12 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
         },
         odd_header_names: upstream.map(|upstream| upstream.odd_header_names.clone()).unwrap_or_default(),
         paths: upstream.map_or(answers.paths, |upstream| upstream.paths),
-        hosts: route.hosts.clone(),
+        any_host: route.hosts.is_empty(),
+        hosts: if route.hosts.is_empty() && upstream.is_some() {
+            config.known_hosts()
+        } else {
+            route.hosts.clone()
+        },
         prefix: PathPattern::parse(&route.path).ok()?,
     }))
 }

@@ -10,9 +10,11 @@ use super::effects::{BadAddress, DESTINATION, Effects, part_of_address};
 use super::permit::Asked;
 use super::place::Place;
 use super::refusal::Refusal;
-use super::route::RouteTable;
+use super::route::{Path, Route, RouteTable};
+use super::sender::{Sender, sender};
 use super::{GateRequest, Trail};
 use crate::config::Config;
+use crate::model::origin::Origin;
 use crate::model::principal::Proof;
 use crate::model::target::{RequestKind, RequestTarget};
 
@@ -20,7 +22,7 @@ use crate::model::target::{RequestKind, RequestTarget};
 pub struct Rulebook {
     routes: RouteTable,
     /// Ours first, then those that are trusted beside it.
-    origins: Vec<String>,
+    origins: Vec<Origin>,
     /// Whether it can change a decision at which place something is done.
     places_matter: bool,
 }
@@ -72,21 +74,22 @@ impl Routed {
 impl Rulebook {
     /// What `config` says.
     pub fn new(config: &Config) -> Self {
-        let mut origins = vec![config.public_url.origin()];
-        origins.extend(config.server.trusted_origins.iter().cloned());
+        let trusted = config.server.trusted_origins.iter().map(String::as_str);
+        let public = config.public_url.origin();
+        let origins = [public.as_str()].into_iter().chain(trusted).filter_map(Origin::parse).collect();
         let places_matter = config.routes.len() > 1
             || config.routes.iter().any(|route| route.path != "/" || route.policy.looks_at_paths());
         Self { routes: RouteTable::new(config), origins, places_matter }
     }
 
     /// Origins whose pages may send what changes something, ours first.
-    pub fn origins(&self) -> &[String] {
+    pub fn origins(&self) -> &[Origin] {
         &self.origins
     }
 
     /// Whether there is an application of ours at a host and path.
     pub(super) fn has_upstream(&self, host: &str, path: &str) -> bool {
-        self.routes.find(host, path).is_some_and(|route| route.upstream.is_some())
+        self.routes.find(host, Path::Canonical(path)).is_some_and(|route| route.upstream.is_some())
     }
 
     /// Finds the route, and those of what the request does beside.
@@ -96,7 +99,7 @@ impl Rulebook {
     /// [`Refusal`] if there is none, a path has a spelling its upstream does not opt in to, or a second address
     /// cannot be read in one way only.
     pub(super) fn route(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Routed, Refusal> {
-        let (effects, unread) = match Effects::of(request, self.origins.first().map_or("", String::as_str)) {
+        let (effects, unread) = match Effects::of(request, self.origins.first().map_or("", Origin::as_str)) {
             Ok(effects) => (effects, part_of_address(request).filter(|_| self.places_matter)),
             Err(error) => {
                 let mut routed = self.route_with(request, Effects::default(), trail)?;
@@ -148,15 +151,29 @@ impl Rulebook {
 
     fn place(&self, target: &RequestTarget, named: Option<&str>) -> Option<Place> {
         let route = match named {
-            None => self.routes.find(target.host(), target.path()),
+            None => self.routes.find(target.host(), Path::Canonical(target.path())),
             Some(name) => self.routes.named(name),
         }?;
-        let loose_route = target
-            .loose_path()
-            .and_then(|path| self.routes.find_loose(target.host(), path))
-            .filter(|other| named.is_none() && !Rc::ptr_eq(other, route))
-            .cloned();
-        Some(Place { route: Rc::clone(route), loose_route })
+        let beside = if named.is_none() { self.beside(target, route) } else { Vec::new() };
+        Some(Place { route: Rc::clone(route), beside })
+    }
+
+    /// The other routes whose rules count: those of a careless reading of the path, and those for any host that a
+    /// route for this one keeps back.
+    fn beside(&self, target: &RequestTarget, route: &Rc<Route>) -> Vec<Rc<Route>> {
+        let (host, path) = (target.host(), Path::Canonical(target.path()));
+        let mut others: Vec<Rc<Route>> = self.routes.beside(route, host, path).into_iter().cloned().collect();
+        if let Some(loose) = target.loose_path().map(Path::Loose)
+            && let Some(found) = self.routes.find(host, loose)
+        {
+            let both = [Some(found), self.routes.beside(found, host, loose)];
+            for other in both.into_iter().flatten() {
+                if !Rc::ptr_eq(other, route) && !others.iter().any(|known| Rc::ptr_eq(known, other)) {
+                    others.push(Rc::clone(other));
+                }
+            }
+        }
+        others
     }
 
     /// Brings the caller in: an identity and whether a session has ended, or why there is none.
@@ -206,33 +223,22 @@ impl Rulebook {
     /// Whether a page of a trusted origin asks whether it may ask (Fetch, 3.2.2). The answer is the
     /// application's own. Its own pages never have to ask, so its own origin is no reason.
     fn is_trusted_preflight(&self, request: &GateRequest<'_>) -> bool {
-        let mut origins = request.headers.get_all(ORIGIN).iter();
-        *request.target.method() == Method::OPTIONS
-            && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-            && origins.next().is_some_and(|origin| {
-                let trusted = &mut self.origins.iter().skip(1);
-                trusted.any(|known| origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
-            })
-            && origins.next().is_none()
+        let asked = *request.target.method() == Method::OPTIONS
+            && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        asked && sender(request.headers, self.origins.iter().skip(1), None) == Sender::Ours
     }
 
     /// Whether a page of ours, or none, sent the request: cookies travel with requests of any page.
     ///
     /// A browser always names the origin on WebSocket handshakes, so there silence is no proof.
     fn is_own_origin(&self, request: &GateRequest<'_>) -> bool {
-        let mut origins = request.headers.get_all(ORIGIN).iter();
-        match (origins.next(), origins.next()) {
-            (Some(origin), None) => {
-                let Ok(origin) = origin.to_str() else { return false };
-                self.origins.iter().any(|own| own.eq_ignore_ascii_case(origin))
-                    || is_same_host(origin, request)
-            }
-            (None, _) => {
-                let site = request.headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+        let arrived = Origin::at(request.client.secure, request.authority);
+        match sender(request.headers, &self.origins, arrived) {
+            Sender::Ours => true,
+            Sender::SameOrigin | Sender::Person | Sender::Unsaid => {
                 request.target.kind() == RequestKind::Plain
-                    && matches!(site, None | Some(b"same-origin" | b"none"))
             }
-            _ => false,
+            Sender::Hidden | Sender::Foreign => false,
         }
     }
 }
@@ -271,10 +277,4 @@ fn is_basic(headers: &HeaderMap) -> bool {
 /// Whether a browser says on whose behalf it asks.
 fn names_a_page(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
-}
-
-/// Whether `origin` is exactly the scheme and authority the request came to.
-fn is_same_host(origin: &str, request: &GateRequest<'_>) -> bool {
-    let scheme = if request.client.secure { "https://" } else { "http://" };
-    origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(request.authority))
 }

@@ -8,6 +8,7 @@ pub mod header_names;
 pub mod jwt;
 pub mod metrics;
 pub mod network;
+pub mod origin;
 pub mod principal;
 pub mod refused;
 pub mod role;

@@ -76,6 +76,28 @@ pub fn check_name(name: &str) -> Result<(), BadName> {
     (fits && clean).then_some(()).ok_or(BadName)
 }
 
+/// Why a name cannot be a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a group has 1 to 128 visible characters, single spaces only between them, and none of , ; \" ' < > \\ % or control characters"
+)]
+pub struct BadGroup;
+
+/// Checks the name of a group. Those of directories have spaces, slashes and colons (`Platform Team`, `/admins/db`).
+///
+/// The refused characters are those that would need escaping in a list, or in its quotes.
+///
+/// # Errors
+///
+/// [`BadGroup`] if it is empty, too long, or holds a character outside the allowed ones.
+pub fn check_group(name: &str) -> Result<(), BadGroup> {
+    let fits = (1..=128).contains(&name.chars().count());
+    let spaced = name.trim() == name && !name.contains("  ");
+    let clean =
+        !name.chars().any(|c| c.is_whitespace() && c != ' ' || c.is_control() || ",;\"'<>\\%".contains(c));
+    (fits && spaced && clean).then_some(()).ok_or(BadGroup)
+}
+
 /// Why a text cannot be an e-mail address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an e-mail address has exactly one @ with something on both sides, and no white space")]
@@ -121,6 +143,20 @@ mod tests {
         for name in ["alice", "zoë", "a.b-c_d+1", "team@example.org"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
+    }
+
+    #[test]
+    fn groups_are_named_as_directories_name_them() {
+        for name in ["ops", "Platform Team", "/admins/db", "a:b", "x@y.example", "role:a/b c", "zoë & co"] {
+            assert_eq!(check_group(name), Ok(()), "{name}");
+        }
+        for name in [
+            "", " ", " a", "a ", "a  b", "a,b", "a;b", "a\tb", "a\r\nb", "a\"b", "<b>", "a\\b", "a%20",
+            "a\0", "a\u{a0}b",
+        ] {
+            assert_eq!(check_group(name), Err(BadGroup), "{name:?}");
+        }
+        assert_eq!(check_group(&"x".repeat(129)), Err(BadGroup));
     }
 
     #[test]

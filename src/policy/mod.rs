@@ -7,11 +7,13 @@
 mod decision;
 mod path;
 mod rule;
+mod shadow;
 mod who;
 
 pub use self::decision::{Decision, Enforce, Outcome, Step, Witness};
 pub use self::path::PathPattern;
 pub use self::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Mismatch, Rule, When};
+pub use self::shadow::{Shadowed, shadowed};
 pub use self::who::Who;
 
 use http::Method;

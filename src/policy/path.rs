@@ -66,6 +66,11 @@ impl PathPattern {
         self.loose.matches(path)
     }
 
+    /// Whether every path that `other` matches is matched too, in both readings. Says no where that is hard to tell.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.canonical.includes(&other.canonical) && self.loose.includes(&other.loose)
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -88,11 +93,41 @@ impl Form {
         }
     }
 
+    fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Prefix(prefix), Self::Prefix(path)) => Self::below(prefix, path),
+            (Self::Prefix(prefix), Self::Glob(inner)) => {
+                let plain = prefix.split('/').skip(1);
+                let count = plain.clone().count();
+                inner.len() >= count
+                    && plain.zip(inner).all(|(own, other)| own == other && !own.contains('*'))
+            }
+            // What takes any end of a path takes a longer one as well.
+            (Self::Glob(outer), Self::Prefix(path)) => {
+                outer.last().is_some_and(|last| last == "**") && self.matches(path)
+            }
+            (Self::Glob(outer), Self::Glob(inner)) => {
+                let segments = |outer: &[String]| {
+                    let spans = |part: &String| part == "**";
+                    let pairs = outer.iter().zip(inner);
+                    outer.len() <= inner.len()
+                        && pairs.clone().all(|(own, other)| own == other || own == "*")
+                        && !pairs.flat_map(|(own, other)| [own, other]).any(spans)
+                };
+                outer == inner
+                    || outer.len() == inner.len() && segments(outer)
+                    || outer.split_last().is_some_and(|(last, rest)| last == "**" && segments(rest))
+            }
+        }
+    }
+
+    fn below(prefix: &str, path: &str) -> bool {
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     fn matches(&self, path: &str) -> bool {
         match self {
-            Self::Prefix(prefix) => path
-                .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::Prefix(prefix) => Self::below(prefix, path),
             Self::Glob(pattern) => {
                 let path = path.strip_suffix('/').unwrap_or(path);
                 let path = path.strip_prefix('/').unwrap_or(path);
@@ -226,6 +261,44 @@ mod tests {
         let pattern = PathPattern::parse("/**/a/**/a/**/a/**/a/**/b").unwrap();
         let path = "/a".repeat(4000);
         assert!(!pattern.matches(&path));
+    }
+
+    #[test]
+    fn a_pattern_includes_only_what_it_matches_all_of() {
+        let includes = |outer: &str, inner: &str| {
+            PathPattern::parse(outer).unwrap().includes(&PathPattern::parse(inner).unwrap())
+        };
+        for (outer, inner) in [
+            ("/", "/a"),
+            ("/", "/**/x"),
+            ("/a", "/a/b"),
+            ("/a", "/a"),
+            ("/a/", "/a/*/c"),
+            ("/**", "/"),
+            ("/a/**", "/a"),
+            ("/a/**", "/a/b"),
+            ("/*/b/**", "/a/b/c"),
+            ("/a/*", "/a/*"),
+            ("/a/*/c", "/a/x*/c"),
+            ("/a/**", "/a/*/c/**"),
+            ("/*/**", "/a/**"),
+        ] {
+            assert!(includes(outer, inner), "{outer} {inner}");
+        }
+        for (outer, inner) in [
+            ("/a", "/"),
+            ("/a", "/ab"),
+            ("/a", "/A"),
+            ("/a", "/*"),
+            ("/a/*", "/a"),
+            ("/a/*", "/a/b"),
+            ("/a/*", "/a/**"),
+            ("/a/**", "/**/a"),
+            ("/a*", "/ab*"),
+            ("/**/x", "/**/x/y"),
+        ] {
+            assert!(!includes(outer, inner), "{outer} {inner}");
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl MethodMatch {
         }
     }
 
-    fn fits(&self, target: &RequestTarget) -> bool {
+    pub(super) fn fits(&self, target: &RequestTarget) -> bool {
         match self {
             Self::Read => target.is_read(),
             Self::Write => !target.is_read(),
@@ -237,6 +237,11 @@ impl GrpcPattern {
                 Err(format!("`{text}` is no gRPC method such as package.Service/Method or package.Service/*"))
             }
         }
+    }
+
+    /// Whether every method that `other` stands for is meant too.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        self.service == other.service && (self.method.is_none() || self.method == other.method)
     }
 
     fn fits(&self, target: &RequestTarget) -> bool {

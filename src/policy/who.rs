@@ -60,6 +60,16 @@ impl Who {
         }
     }
 
+    /// Whether everybody whom `other` names is meant too, as far as the words alone tell.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Anyone, _) => true,
+            (Self::SignedIn, Self::Role(role)) => *role != Role::Agent,
+            (Self::Role(least), Self::Role(role)) => role.includes(*least),
+            _ => self == other,
+        }
+    }
+
     fn includes_known(&self, principal: &Principal) -> bool {
         match self {
             Self::Anyone => true,

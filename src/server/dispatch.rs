@@ -229,7 +229,16 @@ impl Dispatch {
         if request.headers().len() > self.shared.header_count {
             return Err(Denied::closing(Problem::header_too_large()));
         }
-        let authority = host_of(&request).map_err(refused)?.to_owned();
+        let authority = match host_of(&request) {
+            Ok(authority) => authority.to_owned(),
+            Err(cause) => {
+                // Load balancers probe without a host, as HTTP/1.0 permits.
+                let bare = cause == TargetError::NoHost && request.version() == Version::HTTP_10;
+                let probe = bare.then(|| self.own_path(raw.path())).flatten();
+                let answer = probe.and_then(|page| self.health(page)).ok_or_else(|| refused(cause))?;
+                return Ok((answer, "own"));
+            }
+        };
         put_host(&mut request, &authority);
         let kind = kind_of(&request).map_err(Denied::closing)?;
         let target =

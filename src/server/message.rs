@@ -46,7 +46,7 @@ pub(super) fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
             Err(TargetError::BadHost)
         }
         (_, Some(host)) | (Some(host), None) => Ok(host),
-        (None, None) => Err(TargetError::BadHost),
+        (None, None) => Err(TargetError::NoHost),
     }
 }
 

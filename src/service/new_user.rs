@@ -4,6 +4,7 @@ use super::ServiceError;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
+use crate::model::user;
 use crate::model::user::User;
 use crate::model::user::UserId;
 use crate::model::user::check_email;
@@ -76,7 +77,7 @@ pub(super) fn check_role(role: Role) -> Result<(), ServiceError> {
 
 /// Refuses what cannot name a group.
 pub(super) fn check_group(group: &str) -> Result<(), ServiceError> {
-    check_name(group).map_err(|bad| ServiceError::invalid("group", bad.to_string()))
+    user::check_group(group).map_err(|bad| ServiceError::invalid("group", bad.to_string()))
 }
 
 /// Refuses what cannot be shown as a name.

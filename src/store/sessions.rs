@@ -42,8 +42,10 @@ fn party(id: &str) -> Party {
 }
 
 impl Store {
-    /// Adds a session and ends the user's oldest ones so that at most `cap` (at least this one) remain. Those
-    /// with a parent are counted among its children only, the others among themselves.
+    /// Adds a session and ends others of the user, so that at most `cap` (at least this one) remain: first those
+    /// that were never used after they were opened, as scripts leave them behind, then those not used for longest,
+    /// as [`Store::touch_sessions`] noted it. Those with a parent are counted among its children only, the others
+    /// among themselves.
     ///
     /// `event` is what it is opened by. How many it ended; `None`, and nothing done, if the user is gone or
     /// disabled meanwhile, or the parent has ended.
@@ -58,10 +60,11 @@ impl Store {
                  (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id, host)
              SELECT $1, $2, id, $4, $5, $6, $7, $8, $9, $10 FROM users WHERE id = $3 AND NOT disabled
                 AND ($9 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE id = $9 AND user_id = $3))";
-        const DROP_OLDEST: &str = "DELETE FROM sessions
+        const DROP_UNUSED: &str = "DELETE FROM sessions
              WHERE user_id = $1 AND id <> $2 AND parent_id IS NOT DISTINCT FROM $4 AND id NOT IN
              (SELECT id FROM sessions WHERE user_id = $1 AND id <> $2 AND parent_id IS NOT DISTINCT FROM $4
-              ORDER BY created_at DESC, id DESC LIMIT $3)";
+              ORDER BY CASE WHEN last_seen_at > created_at THEN 0 ELSE 1 END, last_seen_at DESC, created_at DESC, id DESC
+              LIMIT $3)";
         let mut change = self.pool.change_in_turn().await?;
         let values = [
             (&session.id).into(),
@@ -81,7 +84,7 @@ impl Store {
         let others = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
         let parent = session.parent_id.as_deref();
         let values = [(&session.user_id.0).into(), (&session.id).into(), others.into(), parent.into()];
-        let ended = change.execute(DROP_OLDEST, &values).await?;
+        let ended = change.execute(DROP_UNUSED, &values).await?;
         if ended > 0 {
             revision::raise(&mut change).await?;
         }

@@ -250,3 +250,53 @@ async fn pages_are_not_framed_and_answers_are_no_scripts() {
         assert!(!kind.contains("javascript") && kind != "application/json", "{path}: {kind}");
     }
 }
+
+/// S01: the same page, before an application, in the question of another proxy, and before a page of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_edge_reads_the_origin_of_a_page_alike() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         [forward_auth]\nflavours = \"traefik\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    gateway.user("mel", Role::Member).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    let address = gateway.address;
+    let own = format!("http://{address}");
+    let body = login_form("mel", PASSWORD, "/");
+    for (says, allowed) in [
+        (format!("origin: {own}\r\n"), true),
+        (format!("origin: {}\r\n", own.to_uppercase()), true),
+        ("origin: http://localhost\r\n".to_owned(), true),
+        ("origin: http://LOCALHOST:80\r\n".to_owned(), true),
+        ("origin: null\r\nsec-fetch-site: same-origin\r\n".to_owned(), true),
+        ("sec-fetch-site: same-origin\r\n".to_owned(), true),
+        ("origin: null\r\n".to_owned(), false),
+        ("origin: null\r\nsec-fetch-site: none\r\n".to_owned(), false),
+        ("origin: null\r\nsec-fetch-site: same-site\r\n".to_owned(), false),
+        ("origin: null\r\nsec-fetch-site: cross-site\r\n".to_owned(), false),
+        ("sec-fetch-site: same-site\r\n".to_owned(), false),
+        ("sec-fetch-site: cross-site\r\n".to_owned(), false),
+        ("sec-fetch-site: same-origin\r\nsec-fetch-site: same-origin\r\n".to_owned(), false),
+        ("origin: http://localhost:443\r\n".to_owned(), false),
+        ("origin: https://localhost\r\n".to_owned(), false),
+        (format!("origin: {own}/\r\n"), false),
+        (format!("origin: {own}\r\norigin: {own}\r\n"), false),
+        ("origin: https://evil.example\r\nsec-fetch-site: same-origin\r\n".to_owned(), false),
+    ] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let asked = format!(
+            "{cookie}{says}x-forwarded-method: POST\r\nx-forwarded-proto: http\r\n\
+             x-forwarded-host: {address}\r\nx-forwarded-uri: /data\r\nx-forwarded-for: 192.0.2.1\r\n"
+        );
+        let question = gateway.get("/_doorward/auth/traefik", &asked).await;
+        assert_eq!(question.status, if allowed { 200 } else { 403 }, "question: {says}");
+        let page = post(&gateway, "/_doorward/login", &format!("{says}{FORM}"), &body).await;
+        assert_eq!(page.status, if allowed { 303 } else { 403 }, "page: {says}");
+        watch.nothing_reached(&says).await;
+        let proxied = post(&gateway, "/data", &format!("{cookie}{says}"), "").await;
+        assert_eq!(proxied.status, if allowed { 200 } else { 403 }, "proxy: {says}");
+    }
+}

@@ -226,3 +226,46 @@ async fn a_client_that_cannot_be_read_is_in_no_network_and_never_the_proxy() {
         assert_eq!(gateway.get("/inside", &format!("{header}\r\n")).await.status, 401, "{header}");
     }
 }
+
+/// X06: a client's address in another proxy's question, where that proxy leaves the header to its client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_names_the_client_only_where_the_proxy_does() {
+    const RULES: &str = "[[routes]]\nrules = [\n\
+         { path = \"/inside\", networks = [\"10.0.0.0/8\", \"127.0.0.0/8\"], allow = \"anyone\" },\n\
+         { path = \"/public\", allow = \"anyone\" },\n]";
+    let gateway = async |settings: &str| {
+        Gateway::configured(&format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+             [forward_auth]\n{settings}\n{RULES}"
+        ))
+        .await
+    };
+    let address = "x-forwarded-for: 10.0.0.1\r\n";
+    let of_nginx = |path: &str| {
+        format!(
+            "x-forwarded-uri: {path}\r\nx-original-method: GET\r\nx-original-url: http://app.example{path}\r\n"
+        )
+    };
+    let nginx = gateway("flavours = \"nginx\"\ncompat = [\"oauth2-proxy\", \"vouch\", \"authentik\"]").await;
+    for (endpoint, believed) in [
+        ("/_doorward/auth/nginx", true),
+        ("/oauth2/auth", false),
+        ("/validate", false),
+        ("/outpost.goauthentik.io/auth/nginx", false),
+    ] {
+        let ask = async |path: &str, more: &str| {
+            nginx.get(endpoint, &format!("{}{more}", of_nginx(path))).await.status
+        };
+        assert_eq!(ask("/public", address).await, 200, "{endpoint}");
+        assert_eq!(ask("/inside", address).await, if believed { 200 } else { 401 }, "{endpoint}");
+        // The proxy asks from an address of that network, but never for itself.
+        assert_eq!(ask("/inside", "").await, 401, "{endpoint}");
+        assert_eq!(ask("/inside", "x-forwarded-for: unknown\r\n").await, 401, "{endpoint}");
+    }
+    let traefik = gateway("flavours = \"traefik\"\ncompat = \"oauth2-proxy\"").await;
+    let of_traefik = "x-forwarded-method: GET\r\nx-forwarded-proto: https\r\nx-forwarded-host: app.example\r\nx-forwarded-uri: /inside\r\n";
+    for endpoint in ["/_doorward/auth/traefik", "/oauth2/auth"] {
+        assert_eq!(traefik.get(endpoint, &format!("{of_traefik}{address}")).await.status, 200, "{endpoint}");
+        assert_eq!(traefik.get(endpoint, of_traefik).await.status, 401, "{endpoint}");
+    }
+}

@@ -5,6 +5,7 @@ use super::*;
 on_each_database![
     a_session_is_found_by_its_digest_only,
     the_oldest_sessions_give_way_beyond_the_cap,
+    a_session_in_use_stays_when_others_are_opened,
     no_session_is_added_for_a_disabled_or_missing_user,
     last_seen_never_moves_back,
     sessions_are_listed_newest_first,
@@ -159,6 +160,32 @@ async fn the_oldest_sessions_give_way_beyond_the_cap(store: &Store) {
         .unwrap();
     assert!(is_signed_in(store, "early").await, "the new one stays, whatever its time and the cap");
     assert!(!is_signed_in(store, "a2").await);
+}
+
+async fn a_session_in_use_stays_when_others_are_opened(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    let open = async |id: &str, at: i64| {
+        let session = session(&alice, id, later(at));
+        store.add_session(&session, TokenDigest::of(id), 4, Event::Login).await.unwrap();
+    };
+    open("desk", 0).await;
+    open("phone", 1).await;
+    store.touch_sessions(&[("phone".to_owned(), later(100))]).await.unwrap();
+    store.touch_sessions(&[("desk".to_owned(), later(200))]).await.unwrap();
+    for (number, id) in ["s1", "s2", "s3", "s4", "s5", "s6"].into_iter().enumerate() {
+        open(id, 300 + i64::try_from(number).unwrap()).await;
+    }
+    for (id, stays) in
+        [("desk", true), ("phone", true), ("s1", false), ("s4", false), ("s5", true), ("s6", true)]
+    {
+        assert_eq!(is_signed_in(store, id).await, stays, "{id}");
+    }
+    // Among those in use, the one not used for longest goes.
+    store.touch_sessions(&[("s5".to_owned(), later(400)), ("s6".to_owned(), later(400))]).await.unwrap();
+    open("s7", 500).await;
+    for (id, stays) in [("desk", true), ("phone", false), ("s5", true), ("s6", true), ("s7", true)] {
+        assert_eq!(is_signed_in(store, id).await, stays, "{id}");
+    }
 }
 
 async fn no_session_is_added_for_a_disabled_or_missing_user(store: &Store) {

@@ -159,6 +159,22 @@ fn each_mistake_about_people_and_storage_is_named_with_line_and_remedy() {
     check("[keys]\nheader = \"a b\"", "keys.header", 2, "X-Api-Key");
     check("[log]\nlevel = \"verbose\"", "log.level", 2, "info");
     check("[log]\nformat = \"xml\"", "log.format", 2, "\"auto\", \"text\" or \"json\"");
+    for (host, suffix, remedy) in [
+        ("shop.example.co.uk", "co.uk", "\"example.co.uk\""),
+        ("a.b.github.io", "github.io", "\"b.github.io\""),
+        ("x.y.kawasaki.jp", "y.kawasaki.jp", "\"x.y.kawasaki.jp\""),
+        ("nas.duckdns.org", "duckdns.org", "\"nas.duckdns.org\""),
+    ] {
+        let text = format!("public_url = \"https://{host}\"\n[session]\ncookie_domain = \"{suffix}\"");
+        check(&text, "session.cookie_domain", 3, remedy);
+    }
+    for (host, domain) in [
+        ("a.example.co.uk", "example.co.uk"),
+        ("app.city.kawasaki.jp", "city.kawasaki.jp"),
+        ("a.b.corp.internal", "corp.internal"),
+    ] {
+        good(&format!("public_url = \"https://{host}\"\n[session]\ncookie_domain = \"{domain}\""));
+    }
     good(&format!("{named}cookie_domain = \"example.com\""));
 }
 

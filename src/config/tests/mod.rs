@@ -227,6 +227,28 @@ fn what_is_unwise_is_a_warning() {
             "never reached, because `rule-1` decides",
         ),
         (
+            "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\nrules = [\n\
+             { name = \"reads\", methods = \"read\", allow = \"viewer\" },\n\
+             { methods = [\"GET\", \"POST\"], allow = \"member\" }]",
+            "routes[0].rules[1]: `GET` in `methods` of rule `rule-2` never decides, because `reads` decides before it",
+        ),
+        (
+            "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\nrules = [\n\
+             { methods = \"read\", allow = \"viewer\" }, { methods = \"write\", allow = \"member\" },\n\
+             { path = \"/x\", allow = \"admin\" }]",
+            "never reached, because `rule-1` and `rule-2` decide before it: move it up",
+        ),
+        (
+            "public_url = \"https://a.example\"\n[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n\
+             [[routes]]\nupstream = \"a\"",
+            "takes requests for any host and hands the name on: write `hosts = [\"a.example\"]`",
+        ),
+        (
+            "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\n\
+             host = \"a.example\"\n[[routes]]\nupstream = \"a\"\npath = \"/open\"",
+            "at a.example requests below `/open` go to route `a.example/`",
+        ),
+        (
             "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\npath = \"/app\"\n\
              rules = [{ path = \"/v1\", allow = \"viewer\" }]",
             "paths lie outside",
@@ -247,7 +269,9 @@ fn what_is_unwise_is_a_warning() {
     }
     let behind_proxy = "public_url = \"https://a.example\"\n[server]\nlisten = [\"0.0.0.0:8080\"]\n\
                         trusted_proxies = [\"10.0.0.0/8\"]";
-    assert!(good(behind_proxy).warnings.is_empty());
+    let named = LEAST.replace("[[routes]]", "[[routes]]\nhosts = [\"a.example\"]");
+    let warnings = good(&format!("{behind_proxy}\n{named}")).warnings;
+    assert!(warnings.is_empty(), "{warnings:?}");
 }
 
 #[test]

@@ -38,6 +38,8 @@ use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
+use crate::gate::sender::{Sender, sender};
+use crate::model::origin::Origin;
 use crate::model::principal::Client;
 
 /// Below the reserved prefix: `/auth/<flavour>`, and `/auth-route/<route>/<flavour>`.
@@ -361,9 +363,9 @@ impl ForwardAuth {
         let public = self.site.public_url();
         let host = original.target.host();
         let known = host == public.host() || self.hosts.iter().any(|own| own == host);
-        let own = format!("{}://{}", if original.secure { "https" } else { "http" }, original.authority);
+        let own = Origin::at(original.secure, &original.authority);
         let back = match known {
-            true if own.eq_ignore_ascii_case(&public.origin()) => {
+            true if own.is_some_and(|own| own.as_str() == public.origin()) => {
                 original.target.path_and_query().to_string()
             }
             true => original.url(),
@@ -382,10 +384,7 @@ impl ForwardAuth {
     /// A script of a page we trust may read the refusal (Fetch, 3.2.5), to learn that it must sign in.
     fn let_own_pages_read(&self, headers: &HeaderMap, response: &mut Response<Bytes>) {
         let Some(origin) = headers.get(ORIGIN) else { return };
-        let known = origin
-            .to_str()
-            .is_ok_and(|origin| self.gate.origins().iter().any(|own| own.eq_ignore_ascii_case(origin)));
-        if known {
+        if sender(headers, self.gate.origins(), None) == Sender::Ours {
             let answer = response.headers_mut();
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

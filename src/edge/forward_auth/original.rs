@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::Flavour;
+use crate::model::origin::without_default_port;
 use crate::model::target::{RequestKind, RequestTarget, TargetError, UNSAID};
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -23,7 +24,7 @@ const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key
 pub struct Original {
     /// Method, host and path, parsed as those of a proxied request are.
     pub target: RequestTarget,
-    /// Host and perhaps port, as the client wrote them.
+    /// Host and perhaps port, as the client wrote them; no port that the scheme has anyway.
     pub authority: String,
     /// Whether the client used TLS.
     pub secure: bool,
@@ -181,7 +182,8 @@ impl Question<'_> {
         }
         let uri = PathAndQuery::try_from(uri).map_err(|_| Unclear::Malformed(source.clone()))?;
         let target = RequestTarget::parse(method, authority, &uri, self.kind(method))?;
-        Ok(Original { target, authority: authority.to_owned(), secure })
+        let authority = without_default_port(secure, authority).to_owned();
+        Ok(Original { target, authority, secure })
     }
 
     /// A header that stands exactly once and holds something.

@@ -10,6 +10,7 @@ use url::Url;
 use super::servers::Upstream;
 use crate::gate::route::Route;
 use crate::gate::standing::Standing;
+use crate::model::origin::without_default_port;
 use crate::model::target::Prefixes;
 
 /// A host that no address can name (RFC 6761, 6.4).
@@ -112,7 +113,8 @@ impl WayBack<'_> {
     pub(super) fn client_origin(&self) -> Cow<'_, str> {
         let authority = self.authority;
         let public = self.public_origin.split_once("://").map_or("", |(_, authority)| authority);
-        if public.eq_ignore_ascii_case(authority) {
+        let secure = self.public_origin.starts_with("https:");
+        if public.eq_ignore_ascii_case(without_default_port(secure, authority)) {
             return Cow::Borrowed(self.public_origin);
         }
         let scheme = if self.standing.client().secure { "https" } else { "http" };

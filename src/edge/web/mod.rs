@@ -223,11 +223,11 @@ impl Web {
         }
         if sends {
             match origin::sender(&request.headers, self.site.public_url(), &request.client) {
-                Sender::Ours => {}
+                Sender::Ours | Sender::SameOrigin => {}
                 // The set-up page hides where it is, because its address is a secret; so its form cannot
                 // say where it comes from. That secret in the form is proof enough.
-                Sender::Unsaid if place == Place::Setup => {}
-                Sender::Unsaid | Sender::Foreign => {
+                Sender::Unsaid | Sender::Hidden if place == Place::Setup => {}
+                Sender::Unsaid | Sender::Hidden | Sender::Person | Sender::Foreign => {
                     let origin = origin::claimed(&request.headers);
                     return Err(Problem::foreign_form(origin.as_deref(), &self.site.public_url().origin()));
                 }

@@ -99,8 +99,11 @@ pub enum TargetError {
     /// Escapes of escapes of escapes.
     #[error("the path is escaped too many times")]
     TooDeep,
-    /// No host, several, or one that is no host.
-    #[error("the host is missing or malformed")]
+    /// None is named, as HTTP/1.0 permits.
+    #[error("it names no host: send a `Host` header")]
+    NoHost,
+    /// Several hosts, or one that is no host.
+    #[error("the host is malformed or named twice")]
     BadHost,
     /// TRACE, CONNECT, or a name that is not upper-case letters, digits and dashes.
     #[error("the method is not proxied")]

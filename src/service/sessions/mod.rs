@@ -25,7 +25,7 @@ use crate::model::user::User;
 use crate::model::user::UserId;
 use crate::store::Store;
 
-/// Sessions of one user; one more ends the oldest.
+/// Sessions of one user; one more ends the least recently used.
 const MOST_PER_USER: usize = 20;
 /// Sessions handed over from one; far more than anyone has applications.
 const MOST_PER_PARENT: usize = 50;

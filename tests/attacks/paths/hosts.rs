@@ -237,3 +237,62 @@ async fn hosts_are_told_apart_without_case_port_and_dot_however_many_there_are()
         watch.reached(host, sent, &[]).await;
     }
 }
+
+/// P27: a host that nobody named, a host whose route is shorter than one for any, and no host at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_nobody_named_is_refused_and_a_named_one_is_never_passed_by() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "public_url = \"https://gate.example\"\nserver.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\n\
+         server.trusted_proxies = [\"127.0.0.1\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\nhosts = [\"app.example\"]\nrules = [{{ allow = \"admin\" }}]\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/open\"\nrules = [{{ allow = \"anyone\" }}]\n\
+         [[routes]]\nupstream = \"app\"\nhosts = [\"free.example\"]\nrules = [{{ allow = \"anyone\" }}]\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/shut\"\nrules = [{{ allow = \"admin\" }}] # [server]",
+        upstream.url()
+    ))
+    .await;
+    let ask = async |version: &str, path: &str, host: &str| {
+        let request = format!("GET {path} HTTP/{version}\r\n{host}connection: close\r\n\r\n");
+        let text = until_closed(gateway.address, request).await;
+        statuses(&text).first().copied().unwrap_or_default()
+    };
+    for (path, host, status) in [
+        ("/open/x", "gate.example", 200),
+        ("/open/x", "gate.example:443", 200),
+        ("/open/x", "free.example", 200),
+        ("/free", "free.example", 200),
+        // The route that names the host is shorter, and both count.
+        ("/open/x", "app.example", 401),
+        ("/shut/x", "free.example", 401),
+        ("/shut/x", "gate.example", 401),
+        ("/open/x", "evil.example", 404),
+        ("/open/x", "127.0.0.1", 404),
+        ("/open/x", "gate.example.evil.example", 404),
+        ("/", "evil.example", 404),
+        ("/_doorward/healthz", "10.0.0.9:8080", 200),
+    ] {
+        let before = upstream.count();
+        let host_line = format!("host: {host}\r\n");
+        assert_eq!(ask("1.1", path, &host_line).await, status, "{host}{path}");
+        let reached = usize::from(status == 200 && !path.starts_with("/_doorward"));
+        assert_eq!(upstream.count() - before, reached, "{host}{path}");
+    }
+    // Load balancers probe by HTTP/1.0, some without a host.
+    let before = upstream.count();
+    for (version, path, status) in [
+        ("1.0", "/_doorward/healthz", 200),
+        ("1.0", "/_doorward/readyz", 200),
+        ("1.0", "/_doorward/login", 400),
+        ("1.0", "/open/x", 400),
+        ("1.0", "/open/_doorward/healthz", 400),
+        ("1.1", "/_doorward/healthz", 400),
+    ] {
+        assert_eq!(ask(version, path, "").await, status, "{version} {path}");
+    }
+    assert_eq!(upstream.count(), before, "no host, no request");
+    let text =
+        until_closed(gateway.address, "GET /open/x HTTP/1.0\r\naccept: application/json\r\n\r\n").await;
+    assert!(text.contains("send a `Host` header"), "{text}");
+}

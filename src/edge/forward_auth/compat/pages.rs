@@ -14,6 +14,7 @@ use crate::edge::page::{RESERVED, fit_to_method};
 use crate::edge::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::refusal::Refusal;
+use crate::model::origin::Origin;
 use crate::model::principal::Principal;
 
 const X_AUTH_REQUEST_REDIRECT: HeaderName = HeaderName::from_static("x-auth-request-redirect");
@@ -116,8 +117,8 @@ impl ForwardAuth {
             return Some(back);
         }
         let secure = request.client.secure || public.is_secure();
-        let own = format!("{}://{}", if secure { "https" } else { "http" }, request.authority);
-        Some(if own.eq_ignore_ascii_case(&public.origin()) { back } else { format!("{own}{back}") })
+        let own = Origin::at(secure, request.authority)?;
+        Some(if own.as_str() == public.origin() { back } else { format!("{own}{back}") })
     }
 
     async fn about(&self, shape: Shape, request: &GateRequest<'_>) -> Result<Value, Problem> {
