@@ -233,7 +233,7 @@ impl Rulebook {
     /// A browser always names the origin on WebSocket handshakes, so there silence is no proof.
     fn is_own_origin(&self, request: &GateRequest<'_>) -> bool {
         let arrived = Origin::at(request.client.secure, request.authority);
-        match sender(request.headers, &self.origins, arrived) {
+        match sender(request.headers, &self.origins, arrived.as_ref()) {
             Sender::Ours => true,
             Sender::SameOrigin | Sender::Person | Sender::Unsaid => {
                 request.target.kind() == RequestKind::Plain

@@ -32,7 +32,7 @@ pub enum Sender {
 pub fn sender<'o>(
     headers: &HeaderMap,
     own: impl IntoIterator<Item = &'o Origin>,
-    arrived: Option<Origin>,
+    arrived: Option<&Origin>,
 ) -> Sender {
     let mut origins = headers.get_all(ORIGIN).iter();
     let named = match (origins.next(), origins.next()) {
@@ -42,9 +42,8 @@ pub fn sender<'o>(
     };
     if let Some(text) = named.filter(|text| *text != b"null") {
         let origin = std::str::from_utf8(text).ok().and_then(Origin::parse);
-        let ours = origin.is_some_and(|origin| {
-            arrived.as_ref() == Some(&origin) || own.into_iter().any(|own| *own == origin)
-        });
+        let ours = origin
+            .is_some_and(|origin| arrived == Some(&origin) || own.into_iter().any(|own| *own == origin));
         return if ours { Sender::Ours } else { Sender::Foreign };
     }
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
@@ -70,7 +69,7 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let own = ["https://gate.example", "https://spa.example"].map(|text| Origin::parse(text).unwrap());
-        assert_eq!(sender(&headers, &own, Origin::at(secure, host)), expected, "{fields:?}");
+        assert_eq!(sender(&headers, &own, Origin::at(secure, host).as_ref()), expected, "{fields:?}");
     }
 
     #[test]

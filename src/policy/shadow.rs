@@ -108,9 +108,14 @@ impl Look<'_> {
                 self.earlier.iter().position(|rule| decides(rule) && covers(&rule.when, cell, self.rule))?;
             *deciding.get_mut(at)? = true;
         }
-        let named = self.earlier.iter().zip(deciding).filter(|(_, deciding)| *deciding);
-        let names: Vec<String> = named.map(|(rule, _)| rule.name.clone()).collect();
-        (!names.is_empty()).then_some(names)
+        let by: Vec<String> = self
+            .earlier
+            .iter()
+            .zip(deciding)
+            .filter(|(_, deciding)| *deciding)
+            .map(|(rule, _)| rule.name.clone())
+            .collect();
+        (!by.is_empty()).then_some(by)
     }
 }
 
@@ -300,10 +305,10 @@ mod tests {
             }
             "networks" => rule.when.networks.retain(|own| own.to_string() != *word),
             "allow" => {
-                rule.allow.iter_mut().filter(|own| own.to_string() == *word).for_each(|own| *own = nobody())
+                rule.allow.iter_mut().filter(|own| own.to_string() == *word).for_each(|own| *own = nobody());
             }
             "deny" => {
-                rule.deny.iter_mut().filter(|own| own.to_string() == *word).for_each(|own| *own = nobody())
+                rule.deny.iter_mut().filter(|own| own.to_string() == *word).for_each(|own| *own = nobody());
             }
             other => panic!("{other}"),
         }
@@ -325,7 +330,7 @@ mod tests {
             [Role::Viewer, Role::Member, Role::Admin, Role::Agent].map(principal).to_vec();
         let operations = [OperationType::Query, OperationType::Mutation, OperationType::Subscription];
         let (mut whole, mut words) = (0, 0);
-        for _ in 0..3000 {
+        for _ in 0..800 {
             let mut pick = |list: &[&str]| list[below(list.len())].to_owned();
             let mut some = |list: &[&str]| format!("{} {}", pick(list), pick(list));
             let rules: Vec<Rule> = (0..4)
@@ -345,15 +350,12 @@ mod tests {
                 .collect();
             for (at, found) in found {
                 let mut changed = rules.clone();
-                match without(&rules[at], &found) {
-                    Some(rule) => {
-                        words += 1;
-                        changed[at] = rule;
-                    }
-                    None => {
-                        whole += 1;
-                        changed.remove(at);
-                    }
+                if let Some(rule) = without(&rules[at], &found) {
+                    words += 1;
+                    changed[at] = rule;
+                } else {
+                    whole += 1;
+                    changed.remove(at);
                 }
                 let (before, after) = (
                     Policy { rules: rules.clone(), enforce: Enforce::On },
@@ -391,6 +393,6 @@ mod tests {
                 }
             }
         }
-        assert!(whole > 500 && words > 500, "{whole} {words}");
+        assert!(whole > 100 && words > 100, "{whole} {words}");
     }
 }

@@ -14,7 +14,8 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Which page sent a form to one of ours. Applications at other origins send none here, however trusted they are.
 pub(super) fn sender(headers: &HeaderMap, public_url: &PublicUrl, client: &Client) -> Sender {
     let own = Origin::parse(&public_url.origin());
-    sender::sender(headers, &own, only(headers, &HOST).and_then(|host| Origin::at(client.secure, host)))
+    let arrived = only(headers, &HOST).and_then(|host| Origin::at(client.secure, host));
+    sender::sender(headers, &own, arrived.as_ref())
 }
 
 /// Whether a browser opens the page in a tab, as far as it says. Over plain http browsers say nothing.

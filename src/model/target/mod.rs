@@ -49,6 +49,7 @@ pub enum RequestKind {
 }
 
 /// Spellings of a path that only some applications need and that are refused unless opted in to.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PathOptIns {
     /// `%2F` inside a segment.
