@@ -336,7 +336,7 @@ async fn a_name_that_is_read_as_another_passes_only_where_an_upstream_asks_and_n
             assert_eq!(gateway.get(path, lines).await.status, 200, "{lines}");
             let sent = upstream.last();
             let odd = sent.head.lines().filter(|line| line.ends_with(": odd"));
-            passed.extend(odd.map(|line| line.to_ascii_lowercase()));
+            passed.extend(odd.map(str::to_ascii_lowercase));
             watch.reached(lines, &[&format!("GET {path}")], &[]).await;
         }
         passed.sort();

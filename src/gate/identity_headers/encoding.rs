@@ -19,30 +19,30 @@ impl HeaderEncoding {
     pub(super) fn fact(self, text: &str, marks: &[char]) -> String {
         let text = if marks.is_empty() { text.trim_matches(is_control) } else { text };
         let text: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect();
-        let escapes = match self {
+        let is_escaped = match self {
             Self::Percent => true,
             _ => !marks.is_empty() && (text.contains(marks) || has_blank_end(&text) || looks_escaped(&text)),
         };
-        if !escapes {
+        if !is_escaped {
             return text;
         }
         let length = text.len();
         let begins = length - text.trim_start_matches(' ').len();
         let ends = text.trim_end_matches(' ').len();
-        let mut escaped = String::with_capacity(length);
+        let mut written = String::with_capacity(length);
         for (at, c) in text.char_indices() {
             let inner_space = c == ' ' && (begins..ends).contains(&at);
             // What is not ASCII the other encodings write as they write all of a value.
             let left = c.is_ascii_graphic() || inner_space || (!c.is_ascii() && self != Self::Percent);
             if left && c != '%' && !marks.contains(&c) {
-                escaped.push(c);
+                written.push(c);
                 continue;
             }
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                _ = write!(escaped, "%{byte:02X}");
+                _ = write!(written, "%{byte:02X}");
             }
         }
-        escaped
+        written
     }
 
     /// A whole value; `None` where nothing is left of it.

@@ -9,6 +9,7 @@ pub(super) const CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Codes of problems; the last stands for what is not among them.
 pub const CODES: &[&str] = &[
+    "bad-destination",
     "bad-framing",
     "bad-request",
     "bad-target",
@@ -18,6 +19,7 @@ pub const CODES: &[&str] = &[
     "conflict",
     "draining",
     "forbidden",
+    "foreign-destination",
     "foreign-origin",
     "header-too-large",
     "identity-too-large",
