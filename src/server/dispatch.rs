@@ -236,7 +236,7 @@ impl Dispatch {
                 let bare = cause == TargetError::NoHost && request.version() == Version::HTTP_10;
                 let probe = bare.then(|| self.own_path(raw.path())).flatten();
                 let answer = probe.and_then(|page| self.health(page)).ok_or_else(|| refused(cause))?;
-                return Ok((answer, "own"));
+                return Ok(Answer::own(answer));
             }
         };
         put_host(&mut request, &authority);
