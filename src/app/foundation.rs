@@ -210,6 +210,7 @@ impl Foundation {
                 draining: Arc::clone(&self.draining),
                 trusted_proxies: config.server.trusted_proxies.clone().into(),
                 uri_bytes: config.server.limits.uri_bytes,
+                header_bytes: config.server.limits.header_bytes,
                 header_count: config.server.limits.header_count,
                 body_pace: config.server.body_pace,
                 clock: Arc::clone(clock),

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::proxy::hop_by_hop;
 use super::proxy::open::{Exchange, Side, Source};
 
 /// A frame of HTTP/2 has room for this by default (RFC 9113, 6.5.2).
@@ -146,7 +147,10 @@ impl UpstreamBody {
             }
         }
         let Some(frame) = frame else { return Poll::Ready(None) };
-        let frame = frame?;
+        let mut frame = frame?;
+        if let Some(trailers) = frame.trailers_mut() {
+            hop_by_hop::strip_answer_trailers(trailers, self.exchange.gate().managed());
+        }
         if !self.exchange.is_http2() {
             return Poll::Ready(Some(Ok(frame)));
         }

@@ -39,7 +39,7 @@ pub const NAMES: &[&str] = &[
 const COPY_SOURCE: &str = "-copy-source";
 const RENAME_SOURCE: &str = "-rename-source";
 
-/// Names of OpenStack Swift whose values are no addresses, but parts of one below an account.
+/// Names of `OpenStack` Swift whose values are no addresses, but parts of one below an account.
 const PARTS_OF_ADDRESSES: &[&str] = &[
     "destination-account",
     "x-copy-from",

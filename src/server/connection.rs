@@ -20,8 +20,10 @@ use tokio_rustls::TlsAcceptor;
 use super::acme::CHALLENGE_PROTOCOL;
 use super::dispatch::Dispatch;
 use super::generation::Current;
-use super::head_timeout::{HeadTimeout, Served, Serving};
+use super::serving::{Served, Serving};
 use super::stream::Stream;
+use super::wire::head::{Bounds, Sketch};
+use super::wire::{Wire, WireLimits};
 use super::{Phase, Surface};
 use crate::config::ServerConfig;
 use crate::edge::body::{BodyError, ResponseBody};
@@ -32,6 +34,8 @@ use crate::model::metrics::Open;
 
 /// How long a stop waits for the first request of a connection that was accepted before.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// Longer than any head is waited for.
+const FAR: Duration = Duration::from_hours(720);
 const HTTP2_PREFACE: &[u8; 3] = b"PRI";
 /// Most that is held of a body in one direction: a fast sender waits for a slow reader.
 const READ_BUFFER: usize = 128 * 1024;
@@ -64,6 +68,11 @@ impl ConnectionLimits {
             header_count: config.limits.header_count,
             http2_streams: config.limits.http2_streams,
         }
+    }
+
+    fn wire(&self) -> WireLimits {
+        let bounds = Bounds { bytes: self.header_bytes, fields: self.header_count };
+        WireLimits { head: self.header_timeout, idle: self.keep_alive, bounds }
     }
 
     /// How long a client may take until TLS or HTTP has begun.
@@ -147,15 +156,17 @@ where
         let (serving, hold, first) = (serving.clone(), hold.clone(), Rc::clone(&first));
         service_fn(move |mut request: Request<Incoming>| {
             let served = serving.begin();
+            let broken = if http2 { None } else { serving.take_broken(|| Sketch::of_request(&request)) };
             first.came();
             request.extensions_mut().insert(hold.clone());
             // One request, one generation: whatever comes meanwhile is for the next.
             let dispatch = current.dispatch();
             async move {
                 let open = dispatch.open_request();
-                let response = match surface {
-                    Surface::Public => dispatch.answer(request, peer).await,
-                    Surface::Operations => operations(&dispatch, &request),
+                let response = match (broken, surface) {
+                    (Some(broken), _) => dispatch.refuse(*broken, peer),
+                    (None, Surface::Public) => dispatch.answer(request, peer).await,
+                    (None, Surface::Operations) => operations(&dispatch, &request),
                 };
                 Ok::<_, std::convert::Infallible>(track(response, served, open))
             }
@@ -166,7 +177,8 @@ where
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.http2_streams)
-            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            // What is up to twice as large gets an answer of ours, beyond that the library's.
+            .max_header_list_size(u32::try_from(limits.header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
             .initial_stream_window_size(64 * 1024)
             .initial_connection_window_size(1024 * 1024)
             .max_pending_accept_reset_streams(20)
@@ -190,13 +202,14 @@ where
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.keep_alive)
+            // The wire sees to it; but only with a timeout does hyper look for the next head by itself.
+            .header_read_timeout(FAR)
             .max_buf_size(READ_BUFFER.max(limits.header_bytes))
             .max_header_size(limits.header_bytes);
         if limits.header_count != DEFAULT_HEADER_COUNT {
             builder.max_headers(limits.header_count);
         }
-        let io = TokioIo::new(HeadTimeout::new(stream, limits.header_timeout, serving));
+        let io = TokioIo::new(Wire::new(stream, limits.wire(), serving, hold.interim().clone()));
         let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
         let served = async {
             tokio::select! {

@@ -1,5 +1,6 @@
 //! A problem on its way to an answer, with what the access event and the connection need to know of it.
 
+use super::wire::head::Fault;
 use crate::edge::problem::Problem;
 use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
@@ -24,4 +25,30 @@ impl Denied {
 
 pub(super) fn refused(error: TargetError) -> Denied {
     Denied::closing(Problem::from(&Refusal::BadTarget(error)))
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TooLarge | Fault::TooManyFields => Self::header_too_large(),
+            Fault::TargetTooLong => Self::uri_too_long(),
+            Fault::Late => Self::request_timeout(),
+            Fault::Length | Fault::TwoLengths | Fault::Coding | Fault::LengthBesideCoding | Fault::Unread => {
+                Self::bad_framing()
+            }
+            Fault::LineEnd => Self::unreadable_head("a line of it does not end in CR and LF"),
+            Fault::RequestLine => Self::unreadable_head(
+                "its first line is not a method, an address and a version, one blank apart",
+            ),
+            Fault::Version => Self::unreadable_head("its version is neither 1.0 nor 1.1"),
+            Fault::Target => Self::unreadable_head(
+                "its address has characters that have to be percent-encoded, such as \" as %22, < as %3C and > as %3E",
+            ),
+            Fault::FieldName => Self::unreadable_head(
+                "one of its header lines does not begin with a name and a colon, or goes on from the line before",
+            ),
+            Fault::FieldValue => Self::unreadable_head("one of its header lines has a control character"),
+            Fault::Incomplete => Self::unreadable_head("it ends before its header does"),
+        }
+    }
 }

@@ -17,9 +17,11 @@ use tokio::runtime::Handle;
 use super::access_log::AccessLog;
 use super::account::Account;
 use super::denied::{Denied, refused};
-use super::message::{check_framing, host_of, kind_of, put_host};
+use super::message::{check_framing, host_of, is_within, kind_of, put_host};
 use super::public_keys;
 use super::refused_log::RefusedLog;
+use super::serving::Broken;
+use super::wire::head::{Bounds, Sketch};
 use crate::config::BodyPace;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
@@ -74,6 +76,8 @@ pub struct Shared {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Longest request target, in bytes.
     pub uri_bytes: usize,
+    /// Most bytes of a head.
+    pub header_bytes: usize,
     /// Most header fields of a request.
     pub header_count: usize,
     /// How slowly a body we read may come.
@@ -184,27 +188,53 @@ impl Dispatch {
             Err(Denied { problem, decision, .. }) if by_grpc => {
                 (self.refused_by_grpc(&problem, seen), decision, Some(problem.code))
             }
-            Err(Denied { mut problem, decision, close }) => {
-                problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
-                let account = trail.identity.as_ref().map(|identity| identity.principal.name.as_str());
-                let look = Look {
-                    site: &self.shared.site,
-                    method: &seen.method,
-                    target: seen.target.as_deref(),
-                    account,
-                    request_id: &seen.request_id,
-                };
-                let mut response = problem.respond(seen.refused_audience(), &look).map(ResponseBody::of);
-                if close && seen.version < Version::HTTP_2 {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                (response, decision, Some(problem.code))
+            Err(mut denied) => {
+                denied.problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
+                (self.deny(&denied, seen, trail), denied.decision, Some(denied.problem.code))
             }
         };
         if let Some(explanation) = explained(trail, decision, code) {
             response.headers_mut().insert(EXPLAIN, explanation);
         }
         account.close(response.status(), decision, code);
+        response
+    }
+
+    /// Answers a request whose head cannot be served. Its connection ends.
+    pub fn refuse(&self, broken: Broken, peer: Peer) -> Response<ResponseBody> {
+        let Sketch { method, path, headers } = broken.sketch;
+        let seen = Seen {
+            audience: Audience::of(&method, &headers),
+            client: forwarded::client_of(peer, &headers, &self.shared.trusted_proxies),
+            method,
+            version: Version::HTTP_11,
+            host: String::new(),
+            path,
+            target: None,
+            proxied: false,
+            request_id: self.next_request_id(),
+            agent: headers.get(USER_AGENT).cloned(),
+        };
+        let account = Account::open(self, seen, Trail::default());
+        let denied = Denied::closing(broken.fault.into());
+        let response = self.deny(&denied, &account.seen, &account.trail);
+        account.close(response.status(), denied.decision, Some(denied.problem.code));
+        response
+    }
+
+    fn deny(&self, denied: &Denied, seen: &Seen, trail: &Trail) -> Response<ResponseBody> {
+        let account = trail.identity.as_ref().map(|identity| identity.principal.name.as_str());
+        let look = Look {
+            site: &self.shared.site,
+            method: &seen.method,
+            target: seen.target.as_deref(),
+            account,
+            request_id: &seen.request_id,
+        };
+        let mut response = denied.problem.respond(seen.refused_audience(), &look).map(ResponseBody::of);
+        if denied.close && seen.version < Version::HTTP_2 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 
@@ -225,8 +255,9 @@ impl Dispatch {
         if raw.as_str().len() > self.longest_target(raw.path()) {
             return Err(Denied::closing(Problem::uri_too_long()));
         }
-        // By HTTP/1.1 hyper has counted them; by HTTP/2 it counts their bytes alone.
-        if request.headers().len() > self.shared.header_count {
+        // By HTTP/1.1 that was seen to before. By HTTP/2 the library would answer with less than we do.
+        let bounds = Bounds { bytes: self.shared.header_bytes, fields: self.shared.header_count };
+        if request.version() == Version::HTTP_2 && !is_within(&request, bounds) {
             return Err(Denied::closing(Problem::header_too_large()));
         }
         let authority = match host_of(&request) {

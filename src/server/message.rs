@@ -4,12 +4,13 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Version};
 use hyper::body::Incoming;
 
+use super::wire::head::Bounds;
 use crate::edge::problem::Problem;
 use crate::edge::proxy::hop_by_hop;
 use crate::model::target::{RequestKind, TargetError};
 
-/// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What hyper refuses
-/// itself never comes here.
+/// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What a head by
+/// HTTP/1 can hide was seen to where it was read ([`super::wire::head`]).
 pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Problem> {
     let headers = request.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -23,6 +24,14 @@ pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Problem> {
     let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
     let one_length = headers.get_all(CONTENT_LENGTH).iter().count() <= 1;
     if chunked_only && !both && one_length { Ok(()) } else { Err(Problem::bad_framing()) }
+}
+
+/// Whether an HTTP/2 head is within bounds, its bytes counted as unpacked (RFC 9113, 6.5.2).
+pub(super) fn is_within<B>(request: &Request<B>, bounds: Bounds) -> bool {
+    let headers = request.headers();
+    let line = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
+    headers.len() <= bounds.fields && bytes + line <= bounds.bytes
 }
 
 /// HTTP/2 names the host in the target only; from here on it stands in `Host` too.

@@ -11,15 +11,16 @@ pub mod dispatch;
 mod doctor;
 mod explain;
 pub mod generation;
-pub mod head_timeout;
 pub mod metrics;
 pub mod refused_log;
 pub mod listener;
 pub mod proxy_protocol;
 mod public_keys;
 mod questions;
+pub mod serving;
 pub mod stream;
 pub mod tls;
+pub mod wire;
 pub mod worker;
 
 mod message;

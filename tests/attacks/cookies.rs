@@ -202,22 +202,46 @@ async fn no_cache_keeps_what_was_for_one_person() {
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path} {who}: {}", answer.head);
     }
     // What the application answers a known caller is for that caller; its own word stays.
-    for (theirs, kept) in [
-        ("", ""),
-        ("cache-control: public, max-age=60\r\n", "public, max-age=60"),
-        ("cache-control: max-age=60\r\nvary: accept\r\n", "max-age=60"),
-        ("cache-control: no-store\r\n", "no-store"),
-        ("cache-control: private, max-age=60\r\n", "private, max-age=60"),
+    for (theirs, open, kept) in [
+        ("", "", ""),
+        ("cache-control: public, s-maxage=9, max-age=60\r\n", "public, s-maxage=9, max-age=60", "max-age=60"),
+        ("cache-control: private, public\r\ncdn-cache-control: max-age=60\r\n", "private, public", "private"),
+        ("cache-control: max-age=60\r\nvary: accept\r\n", "max-age=60", "max-age=60"),
+        ("cache-control: no-store\r\n", "no-store", "no-store"),
+        ("cache-control: private, max-age=60\r\n", "private, max-age=60", "private, max-age=60"),
     ] {
+        const DIALECTS: [&str; 5] =
+            ["cdn-cache-control", "surrogate-control", "x-accel-expires", "edge-control", "surrogate-key"];
+        let dialects = DIALECTS.map(|name| format!("{name}: max-age=60\r\n")).concat();
+        let theirs = theirs.replace("cdn-cache-control: max-age=60\r\n", &dialects);
         upstream.answers(format!("HTTP/1.1 200 OK\r\n{theirs}content-length: 2\r\n\r\nok"));
         for who in [&mel, &key] {
-            let told = gateway.get("/data", who).await;
-            let told = told.headers("cache-control").join(", ");
+            let answer = gateway.get("/data", who).await;
+            let told = answer.headers("cache-control").join(", ");
+            assert!(DIALECTS.iter().all(|name| answer.headers(name).is_empty()), "{}", answer.head);
+            assert!(!told.contains("public") && !told.contains("s-maxage"), "{theirs}: {told}");
             assert!(told.starts_with(kept), "{theirs}: {told}");
             assert!(told.contains("private") || told.contains("no-store"), "{theirs}: {told}");
             assert!(told.matches("private").count() <= 1, "{theirs}: {told}");
         }
-        let open = gateway.get("/public/x", "").await;
-        assert_eq!(open.headers("cache-control").join(", "), kept, "what is for everybody stays as it is");
+        let answer = gateway.get("/public/x", "").await;
+        assert_eq!(answer.headers("cache-control").join(", "), open, "what is for everybody stays as it is");
+        assert_eq!(answer.headers("edge-control").len(), theirs.matches("edge-control").count());
+    }
+    // Nor does an application speak for our pages on its origin, whoever asks.
+    for (theirs, kept) in [
+        ("clear-site-data: \"cache\", \"cookies\"", vec!["clear-site-data: \"cache\""]),
+        ("clear-site-data: \"cookies\"", vec![]),
+        ("service-worker-allowed: /", vec![]),
+        ("service-worker-allowed: /data/", vec!["service-worker-allowed: /data/"]),
+        ("nel: {\"report_to\":\"x\",\"max_age\":60}", vec![]),
+    ] {
+        upstream.answers(format!("HTTP/1.1 200 OK\r\n{theirs}\r\ncontent-length: 2\r\n\r\nok"));
+        for path in ["/data", "/public/x"] {
+            let answer = gateway.get(path, &mel).await;
+            let name = theirs.split(':').next().unwrap();
+            let told: Vec<_> = answer.head.lines().filter(|line| line.starts_with(name)).collect();
+            assert_eq!(told, kept, "{path} {theirs}");
+        }
     }
 }

@@ -57,4 +57,14 @@ macro_rules! replayed {
     };
 }
 
-replayed!(configuration, credentials, forwarded, graphql, headers, proxy_protocol, return_target, target);
+replayed!(
+    configuration,
+    credentials,
+    forwarded,
+    graphql,
+    headers,
+    proxy_protocol,
+    return_target,
+    target,
+    wire
+);

@@ -23,4 +23,5 @@ mod signatures;
 mod slow_attacker;
 mod streamlit;
 mod support;
+mod uploads;
 mod webdav;

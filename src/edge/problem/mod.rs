@@ -220,6 +220,12 @@ impl Problem {
         )
     }
 
+    /// A head that no two programs would read alike; `what` is wrong with it.
+    pub fn unreadable_head(what: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unreadable-request", "The request cannot be read", "")
+            .because(format!("The request was not looked at: {what}."))
+    }
+
     /// A body that broke off or cannot be read, after forwarding began.
     pub fn body_broken() -> Self {
         Self::new(

@@ -74,11 +74,59 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<&HeaderValue> {
     }
 }
 
-/// Removes from trailers what may not stand there (RFC 9110, 6.5.1): framing, routing, credentials, media types, and
-/// every managed name.
+/// Whether a message has no transfer coding but `chunked`, once: any other would be lost with the field that names it.
+pub fn is_plainly_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+/// What may not stand in trailers (RFC 9110, 6.5.1): framing, routing, content, and what decides about a message.
+const NEVER_TRAILERS: [&str; 21] = [
+    "age",
+    "authorization",
+    "cache-control",
+    "clear-site-data",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expires",
+    "host",
+    "location",
+    "proxy-authenticate",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "strict-transport-security",
+    "vary",
+    "warning",
+    "www-authenticate",
+];
+
+/// Removes from a request's trailers what may not stand there, credentials, media types, and every managed name.
 pub fn strip_trailers(trailers: &mut HeaderMap, managed: &Managed) {
     strip(trailers, managed);
     managed.strip_trailers(trailers);
+    drop_never(trailers);
+}
+
+/// Removes from an answer's trailers what may not stand there, and what only we say.
+pub fn strip_answer_trailers(trailers: &mut HeaderMap, managed: &Managed) {
+    strip(trailers, managed);
+    managed.strip_answer(trailers);
+    drop_never(trailers);
+}
+
+fn drop_never(trailers: &mut HeaderMap) {
+    for name in NEVER_TRAILERS {
+        trailers.remove(name);
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn no_coding_but_chunked_is_plain() {
+        assert!(
+            is_plainly_coded(&headers(&[]))
+                && is_plainly_coded(&headers(&[("transfer-encoding", "Chunked")]))
+        );
+        assert!(!is_plainly_coded(&headers(&[("transfer-encoding", "gzip, chunked")])));
+        assert!(!is_plainly_coded(&headers(&[
+            ("transfer-encoding", "chunked"),
+            ("transfer-encoding", "chunked")
+        ])));
+    }
+
+    #[test]
     fn trailers_carry_no_credentials_framing_or_identity() {
         let mut map = headers(&[
             ("authorization", "Bearer x"),
@@ -157,6 +218,7 @@ mod tests {
             ("content_type", "text/plain"),
             ("script_name", "/public"),
             ("connection", "grpc-message"),
+            ("set-cookie", "a=1"),
             ("grpc-status", "0"),
         ]);
         strip_trailers(&mut map, &Managed::default());

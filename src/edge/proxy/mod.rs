@@ -6,10 +6,13 @@
 pub mod connect;
 pub mod health;
 pub mod hop_by_hop;
+pub mod interim;
+mod last_words;
 pub mod meter;
 pub mod open;
 pub mod pace;
 pub mod pool;
+mod reach;
 pub mod read_ahead;
 pub mod request_body;
 mod rewrite;
@@ -23,13 +26,11 @@ mod way_there;
 use std::error::Error;
 use std::rc::Rc;
 
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
@@ -43,7 +44,8 @@ use self::upgrade::Hold;
 use self::way_there::WayThere;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
-use crate::config::{BodyPace, RouteTimeouts, ServerConfig, UpstreamProtocol};
+use super::page::RESERVED;
+use crate::config::{BodyPace, Config, RouteTimeouts, UpstreamProtocol};
 use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
@@ -131,6 +133,8 @@ pub struct Proxy {
     upstreams: Vec<Rc<Upstream>>,
     graphql_body_bytes: usize,
     body_pace: BodyPace,
+    /// The path below which our own pages are.
+    reserved: String,
     closing: watch::Receiver<bool>,
 }
 
@@ -141,11 +145,13 @@ impl Proxy {
         gate: Rc<Gate>,
         streams: Rc<Streams>,
         upstreams: Vec<Rc<Upstream>>,
-        server: &ServerConfig,
+        config: &Config,
         closing: watch::Receiver<bool>,
     ) -> Self {
+        let server = &config.server;
         let (graphql_body_bytes, body_pace) = (server.limits.graphql_body_bytes, server.body_pace);
-        Self { gate, streams, upstreams, graphql_body_bytes, body_pace, closing }
+        let reserved = format!("{}{RESERVED}", config.public_url.base_path());
+        Self { gate, streams, upstreams, graphql_body_bytes, body_pace, reserved, closing }
     }
 
     /// The thread's gate.
@@ -207,6 +213,12 @@ impl Proxy {
         };
         let permit = asked.decide(&asking, operation.as_ref(), trail)?;
         trail.permitted = true;
+        let seldom = matches!(parts.method, Method::GET | Method::HEAD);
+        let body = if seldom && !parts.headers.contains_key(CONTENT_LENGTH) {
+            Box::pin(body.ascertained(self.body_pace.over)).await?
+        } else {
+            body
+        };
         let sent = match &permit.route().prefixes {
             None => arrival.target.path_and_query().clone(),
             Some(prefixes) => prefixes.sent(&arrival.target).ok_or(Refusal::NoRoute)?,
@@ -221,7 +233,7 @@ impl Proxy {
             sent: body.is_empty(),
             announced: parts.headers.contains_key(CONTENT_LENGTH),
         });
-        let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(self.gate.managed()));
+        let body = RequestBody::new(body, Rc::clone(&exchange));
         let outgoing = Outgoing { parts, body, sent, authority, chain };
         tokio::select! {
             biased;
@@ -271,12 +283,24 @@ impl Proxy {
         let RouteTimeouts { response, idle } = permit.route().timeouts;
         let streams = expects_stream(&parts.headers, standing.target().kind());
         let wait = Wait { exchange: &exchange, response: if streams { idle } else { response }, idle };
-        let request = sending::outgoing(parts, body, upstream, sent)?;
+        // Many servers do not expect a body there, and some take it for the next request.
+        let seldom = matches!(parts.method, Method::GET | Method::HEAD) && !body.is_end_stream();
+        let by_http1 = parts.version == Version::HTTP_11;
+        let mut request = sending::outgoing(parts, body, upstream, sent)?;
+        // Waits for nothing: it takes this task's waker.
+        let heard = match exchange.interim().filter(|_| by_http1) {
+            Some(interim) => Some(interim.of(&mut request).await),
+            None => None,
+        };
         let (response, lease) = sending::send(upstream, lease, request, there.as_ref(), &wait).await?;
+        if let Some(heard) = heard {
+            heard.written().await;
+        }
+        let lease = if seldom { lease.spoilt() } else { lease };
         let upgraded = client_upgrade.filter(|_| upgrade.is_some());
         let mut passed = self.pass_on(response, lease, &way_back, &wait, upgraded)?;
         if caller.is_some() {
-            keep_private(passed.headers_mut());
+            reach::keep_private(passed.headers_mut());
         }
         Ok(passed)
     }
@@ -351,6 +375,9 @@ impl Proxy {
             }
             return Ok(response.map(|_| ResponseBody::of(bytes::Bytes::new())));
         }
+        if !hop_by_hop::is_plainly_coded(response.headers()) {
+            return Err(ForwardError::Protocol("the answer has a transfer coding other than chunked".into()));
+        }
         // A length beside chunks is a lie one of two parsers believes: drop it, and the connection too.
         let two_framings = response.headers().contains_key(TRANSFER_ENCODING)
             && response.headers_mut().remove(CONTENT_LENGTH).is_some();
@@ -369,19 +396,9 @@ impl Proxy {
         self.gate.managed().strip_answer(headers);
         credential::strip_set_cookies(headers, self.gate.credential_names());
         headers.remove(ALT_SVC);
+        reach::stay_off_our_pages(headers, &self.reserved);
         way_back.rename(headers);
         headers.remove(EXPLAIN);
-    }
-}
-
-/// Keeps an answer for one caller out of caches that others share (RFC 9111, 5.2.2.7); browsers may keep it.
-fn keep_private(headers: &mut HeaderMap) {
-    let says_so = |value: &HeaderValue| {
-        let mut directives = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        directives.any(|word| word.eq_ignore_ascii_case(b"private") || word.eq_ignore_ascii_case(b"no-store"))
-    };
-    if !headers.get_all(CACHE_CONTROL).iter().any(says_so) {
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::ForwardError;
 use super::connect::{Stream, Way};
+use super::last_words::LastWords;
 use super::meter::Meter;
 use super::request_body::RequestBody;
 use super::state::ServerState;
@@ -222,7 +223,7 @@ impl Server {
 
     async fn connect_http1(&self) -> Result<Http1, ForwardError> {
         let stream = self.way.connect().await.map_err(connect_error)?;
-        handshake_http1(TokioIo::new(stream), self.meter.open_connection()).await
+        handshake_http1(TokioIo::new(LastWords::new(stream)), self.meter.open_connection()).await
     }
 
     async fn connect_http2(&self) -> Result<Http2, ForwardError> {
@@ -235,7 +236,7 @@ fn connect_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> 
     ForwardError::Connect(error.into())
 }
 
-async fn handshake_http1(io: TokioIo<Stream>, open: Open) -> Result<Http1, ForwardError> {
+async fn handshake_http1(io: TokioIo<LastWords<Stream>>, open: Open) -> Result<Http1, ForwardError> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(256)
         .max_buf_size(READ_BUFFER)

@@ -3,15 +3,17 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
+use super::ForwardError;
 use super::hop_by_hop;
 use super::open::{Exchange, Side};
 use crate::edge::body::BodyError;
-use crate::gate::identity_headers::Managed;
 
 /// A request body that is still to be sent.
 pub struct Unsent {
@@ -36,6 +38,33 @@ impl Unsent {
         Self { rest: Self::all(rest).rest, ..Self::read(bytes) }
     }
 
+    /// Waits until its first bytes have come, or its end: whether there is a body at all where none is announced. HTTP/2
+    /// may say only after the head that there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`] if none of it comes within `limit`, or it cannot be read.
+    pub async fn ascertained(mut self, limit: Duration) -> Result<Self, ForwardError> {
+        if self.read_ahead.is_some() {
+            return Ok(self);
+        }
+        let Some(mut rest) = self.rest.take() else { return Ok(self) };
+        loop {
+            let Ok(frame) = tokio::time::timeout(limit, rest.frame()).await else {
+                return Err(ForwardError::ClientStalled);
+            };
+            match frame {
+                None => return Ok(self),
+                Some(Err(_)) => return Err(ForwardError::ClientBroke),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => return Ok(Self::partly_read(data, rest)),
+                    // Trailers behind nothing say nothing.
+                    _ => {}
+                },
+            }
+        }
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.rest.is_none() && self.read_ahead.is_none()
@@ -46,21 +75,19 @@ impl Unsent {
 pub struct RequestBody {
     unsent: Unsent,
     exchange: Rc<Exchange>,
-    /// Names that its trailers may not bear.
-    managed: Rc<Managed>,
 }
 
 impl RequestBody {
     /// The body of an exchange.
-    pub fn new(unsent: Unsent, exchange: Rc<Exchange>, managed: Rc<Managed>) -> Self {
-        Self { unsent, exchange, managed }
+    pub fn new(unsent: Unsent, exchange: Rc<Exchange>) -> Self {
+        Self { unsent, exchange }
     }
 
     /// The same exchange without a body.
     #[must_use]
     pub fn emptied(&self) -> Self {
         let nothing = Unsent { read_ahead: None, rest: None };
-        Self::new(nothing, Rc::clone(&self.exchange), Rc::clone(&self.managed))
+        Self::new(nothing, Rc::clone(&self.exchange))
     }
 
     /// The exchange it belongs to.
@@ -77,7 +104,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { unsent, exchange, managed } = &mut *self;
+        let Self { unsent, exchange } = &mut *self;
         if exchange.end().is_some() {
             return Poll::Ready(Some(Err(BodyError::Ended)));
         }
@@ -101,7 +128,7 @@ impl Body for RequestBody {
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            hop_by_hop::strip_trailers(trailers, managed);
+            hop_by_hop::strip_trailers(trailers, exchange.gate().managed());
         }
         if matches!(frame, Some(Err(_))) {
             exchange.broke_off();

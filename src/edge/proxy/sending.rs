@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, HOST};
+use http::header::{ACCEPT, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
 use super::open::Exchange;
@@ -35,6 +35,13 @@ pub(super) fn outgoing(
         uri.authority = Some(authority(host.as_ref().map_or(b"", HeaderValue::as_bytes))?);
         parts.version = Version::HTTP_2;
     } else {
+        // The library leaves a body out where it is seldom sent, unless it is told.
+        if !body.is_end_stream()
+            && body.size_hint().exact().is_none()
+            && !parts.headers.contains_key(CONTENT_LENGTH)
+        {
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         parts.version = Version::HTTP_11;
     }
     parts.uri = Uri::from_parts(uri).map_err(|error| ForwardError::Protocol(error.into()))?;

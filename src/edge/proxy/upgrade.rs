@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::interim::Interim;
 use super::open::Exchange;
 
 /// A connection's place among the connections, held while it is open; a tunnel goes on holding it. Can cut it.
@@ -24,6 +25,7 @@ pub struct Hold(Arc<Held<dyn Any + Send + Sync>>);
 struct Held<T: ?Sized> {
     cut: Notify,
     parked: AtomicUsize,
+    interim: Interim,
     #[expect(dead_code, reason = "held for its drop")]
     what: T,
 }
@@ -31,7 +33,17 @@ struct Held<T: ?Sized> {
 impl Hold {
     /// Holds something until the last clone is gone.
     pub fn of(held: impl Any + Send + Sync) -> Self {
-        Self(Arc::new(Held { cut: Notify::new(), parked: AtomicUsize::new(0), what: held }))
+        Self(Arc::new(Held {
+            cut: Notify::new(),
+            parked: AtomicUsize::new(0),
+            interim: Interim::default(),
+            what: held,
+        }))
+    }
+
+    /// What is written on it before an answer.
+    pub fn interim(&self) -> &Interim {
+        &self.0.interim
     }
 
     /// Breaks the connection off.

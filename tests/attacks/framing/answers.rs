@@ -58,6 +58,9 @@ async fn an_answer_that_is_no_proper_answer_costs_the_upstream_its_connection() 
             502,
             "*",
         ),
+        ("two codings", "GET", ok_with("transfer-encoding: gzip, chunked\r\n", hello), 502, "*"),
+        ("another coding", "GET", ok_with("transfer-encoding: gzip\r\n", "x"), 502, "*"),
+        ("chunks twice", "GET", ok_with(&format!("{chunked}{chunked}"), hello), 502, "*"),
         ("two lengths", "GET", ok_with("content-length: 2\r\ncontent-length: 3\r\n", "okx"), 502, "*"),
         ("a bad length", "GET", ok_with("content-length: +2\r\n", "ok"), 502, "*"),
         ("no status", "GET", "garbage\r\n\r\ncontent-length:".to_owned(), 502, "*"),
@@ -135,8 +138,16 @@ async fn floods_from_an_upstream_are_bounded() {
     ] {
         let watch = Watch::begin(&gateway, &upstream);
         upstream.answers(answer);
-        let got = gateway.get("/public/x", "").await;
-        assert!(statuses.contains(&got.status), "{name}: {}", got.status);
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(b"GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut interim = 0;
+        let status = loop {
+            match within(name, read_answer_to(&mut stream, true)).await.status {
+                100..200 => interim += 1,
+                status => break status,
+            }
+        };
+        assert!(statuses.contains(&status) && interim < 300, "{name}: {interim}, {status}");
         watch.reached(name, &["GET /public/x"], &[]).await;
     }
 }
@@ -258,4 +269,37 @@ async fn what_reads_is_sent_again_once_and_what_writes_never() {
         let sent = lines.lock().unwrap().clone();
         assert_eq!(sent, vec![format!("{method} /public/lost HTTP/1.1"); times], "{method}");
     }
+}
+
+/// RFC 9110, 15.2: what comes before an answer is passed on, in order, to whoever may get it; none of it is the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn early_hints_come_early_and_say_only_what_they_may() {
+    let upstream = Upstream::spawn().await;
+    let gateway = one_worker(&upstream, "").await;
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nx-auth-user: root\r\n\
+                 set-cookie: doorward=x\r\ncontent-length: 5\r\n\r\n";
+    let interim = format!("HTTP/1.1 102 Processing\r\n\r\n{hints}HTTP/1.1 100 Continue\r\n\r\n");
+    upstream.answers(format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
+    let watch = Watch::begin(&gateway, &upstream);
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let request = "GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n";
+    stream.write_all(request.repeat(2).as_bytes()).await.unwrap();
+    for _ in 0..2 {
+        let first = within("102", read_answer_to(&mut stream, true)).await;
+        assert_eq!((first.status, first.head.trim()), (102, "HTTP/1.1 102 Processing"));
+        let second = within("103", read_answer_to(&mut stream, true)).await;
+        let lines: Vec<_> = second.head.lines().skip(1).filter(|line| !line.is_empty()).collect();
+        assert_eq!((second.status, lines), (103, vec!["link: </a.css>; rel=preload"]));
+        let last = read_answer(&mut stream).await;
+        assert_eq!((last.status, last.text().as_str()), (200, "ok"));
+    }
+    watch.reached("interim answers", &["GET /public/x", "GET /public/x"], &[]).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(b"GET /public/x HTTP/1.0\r\nhost: a\r\n\r\n").await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.status, 200, "HTTP/1.0 has none");
+    // They come when they are said.
+    upstream.answers(hints);
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(within("103", read_answer_to(&mut stream, true)).await.status, 103);
 }

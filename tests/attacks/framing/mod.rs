@@ -1,13 +1,16 @@
 //! F: where a message ends, bytes that two parsers would cut in different places.
 
 mod answers;
+mod heads;
 mod http2;
+mod uploads;
 
 use doorward::model::role::Role;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::gateway::ROUTES;
+use crate::support::hyper::http2;
 use crate::support::raw::{read_answer, read_answer_to, read_to_close, statuses, until_closed};
 use crate::support::upstream::OK;
 use crate::support::{Gateway, Upstream, Watch, exchange, within};
@@ -41,7 +44,6 @@ async fn one_worker(upstream: &Upstream, more: &str) -> Gateway {
 async fn ambiguous_framing_is_refused_and_ends_the_connection() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
-    let chunked = "transfer-encoding: chunked\r\n";
     let mut cases: Vec<(String, String)> = Vec::new();
     for length in [
         "+5",
@@ -76,6 +78,9 @@ async fn ambiguous_framing_is_refused_and_ends_the_connection() {
         cases.push((format!("transfer-encoding: {encoding}\r\n"), "5\r\nhello\r\n0\r\n\r\n".to_owned()));
     }
     for headers in [
+        "content-length: 5\r\ncontent-length: 5\r\n",
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
         "content-length: 5\r\ncontent-length: 6\r\n",
         "content-length: 6\r\ncontent-length: 5\r\n",
         "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
@@ -103,38 +108,6 @@ async fn ambiguous_framing_is_refused_and_ends_the_connection() {
         let text = until_closed(gateway.address, request).await;
         assert!(matches!(statuses(&text)[..], [400 | 501]), "{headers:?}: {text}");
         watch.nothing_reached(&format!("{headers:?}")).await;
-    }
-    // A length beside chunks: the length is nothing, the chunks are the body, and nothing follows.
-    for headers in [format!("content-length: 5\r\n{chunked}"), format!("{chunked}content-length: 5\r\n")] {
-        let watch = Watch::begin(&gateway, &upstream);
-        let request = format!("POST /public/x HTTP/1.1\r\nhost: a\r\n{headers}\r\n0\r\n\r\n{SMUGGLED}");
-        let text = until_closed(gateway.address, request).await;
-        match statuses(&text)[..] {
-            [400] => watch.nothing_reached(&headers).await,
-            [200] => {
-                let sent = upstream.last();
-                assert_eq!(
-                    sent.header("content-length").filter(|length| *length != "0"),
-                    None,
-                    "{}",
-                    sent.head
-                );
-                watch.reached(&headers, &["POST /public/x"], &[]).await;
-            }
-            _ => panic!("{headers}: {text}"),
-        }
-    }
-    // The same length twice is the length, once.
-    let watch = Watch::begin(&gateway, &upstream);
-    let twice = "content-length: 5\r\ncontent-length: 5\r\n";
-    let request = format!("POST /public/x HTTP/1.1\r\nhost: a\r\n{twice}connection: close\r\n\r\nhello");
-    match statuses(&until_closed(gateway.address, request).await)[..] {
-        [400] => watch.nothing_reached(twice).await,
-        [200] => {
-            assert_eq!(upstream.last().header("content-length"), Some("5"));
-            watch.reached(twice, &["POST /public/x"], &[]).await;
-        }
-        ref other => panic!("{other:?}"),
     }
 }
 
@@ -222,25 +195,25 @@ async fn malformed_chunks_break_the_transfer_and_nothing_after_them_runs() {
 
 /// F15: lines that end in a bare line feed.
 #[tokio::test(flavor = "multi_thread")]
-async fn bare_line_feeds_are_refused_or_written_anew() {
+async fn bare_line_feeds_are_refused() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     for request in [
         "GET /public/x HTTP/1.1\nhost: a\nx: y\nconnection: close\n\n",
         "GET /public/x HTTP/1.1\r\nhost: a\nx: y\r\nconnection: close\r\n\r\n",
-        "\r\n\r\nGET /public/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        "GET /public/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\n",
+        "\nGET /public/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
     ] {
         let watch = Watch::begin(&gateway, &upstream);
         let text = until_closed(gateway.address, request).await;
-        if statuses(&text) == [200] {
-            let head = upstream.last().head;
-            assert_eq!(head.matches('\n').count(), head.matches("\r\n").count(), "{head:?}");
-            watch.reached(request, &["GET /public/x"], &[]).await;
-        } else {
-            assert!(matches!(statuses(&text)[..], [400]), "{request:?}: {text}");
-            watch.nothing_reached(request).await;
-        }
+        assert_eq!(statuses(&text), [400], "{request:?}: {text}");
+        watch.nothing_reached(request).await;
     }
+    // Empty lines before a request are passed over (RFC 9112, 2.2).
+    let watch = Watch::begin(&gateway, &upstream);
+    let request = format!("\r\n\r\n{LAST}");
+    assert_eq!(statuses(&until_closed(gateway.address, request).await), [200]);
+    watch.reached("empty lines", &["GET /public/last"], &[]).await;
 }
 
 /// F22: a request inside the body of a refused one.
@@ -282,7 +255,7 @@ async fn the_unread_body_of_a_refused_request_never_becomes_a_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_on_get_is_a_body() {
     let upstream = Upstream::spawn().await;
-    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    let gateway = one_worker(&upstream, "").await;
     let watch = Watch::begin(&gateway, &upstream);
     let length = SMUGGLED.len();
     let request = format!(
@@ -293,6 +266,35 @@ async fn a_body_on_get_is_a_body() {
     let bodies: Vec<usize> = upstream.requests().iter().map(|request| request.body.len()).collect();
     assert_eq!(bodies, [length, 0]);
     watch.reached("a body on GET", &["GET /public/x", "GET /public/y"], &[]).await;
+    // Without a length as well, and its end is looked at as anywhere.
+    let watch = Watch::begin(&gateway, &upstream);
+    let chunked =
+        "GET /public/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    let whole = format!("{chunked}5\r\nhello\r\n0\r\n\r\n");
+    assert_eq!(statuses(&until_closed(gateway.address, whole).await), [200]);
+    assert_eq!(upstream.last().body, b"hello");
+    assert_eq!(upstream.last().header("transfer-encoding"), Some("chunked"));
+    let used = upstream.last().connection;
+    watch.reached("chunks on GET", &["GET /public/x"], &[]).await;
+    let watch = Watch::begin(&gateway, &upstream);
+    let empty = format!("{chunked}0\r\n\r\n");
+    assert_eq!(statuses(&until_closed(gateway.address, empty).await), [200]);
+    assert_eq!(upstream.last().header("transfer-encoding"), None, "no body is none");
+    assert_ne!(upstream.last().connection, used, "a connection that carried a body on GET is not used again");
+    watch.reached("no chunks on GET", &["GET /public/x"], &[]).await;
+    for method in ["GET", "HEAD", "POST"] {
+        let broken = chunked.replace("GET", method) + "zz\r\nhello\r\n0\r\n\r\n";
+        assert_eq!(statuses(&until_closed(gateway.address, broken).await), [400], "{method}");
+    }
+    // HTTP/2 says only at its end that there is a body.
+    let body =
+        http_body_util::StreamBody::new(futures_util::stream::iter([Ok::<_, std::convert::Infallible>(
+            hyper::body::Frame::data(bytes::Bytes::from_static(b"hello")),
+        )]));
+    let mut sender = http2(gateway.address).await;
+    let request = http::Request::get(format!("http://{}/public/x", gateway.address)).body(body).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    assert_eq!(upstream.last().body, b"hello");
 }
 
 /// F23: a request behind an upgrade that the upstream declines.

@@ -11,6 +11,7 @@ pub mod headers;
 pub mod proxy_protocol;
 pub mod return_target;
 pub mod target;
+pub mod wire;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

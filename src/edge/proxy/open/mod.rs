@@ -18,6 +18,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::interim::Interim;
 use super::pace::Pace;
 use super::pool::Lease;
 use super::upgrade::Hold;
@@ -136,6 +137,16 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Who let it in.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Where what is said before its answer is written.
+    pub fn interim(&self) -> Option<&Interim> {
+        self.hold.as_ref().map(Hold::interim)
+    }
+
     /// What it rests on.
     pub fn standing(&self) -> &Standing {
         &self.standing

@@ -1,0 +1,71 @@
+//! How a connection ends whose client is still sending: what comes is read and thrown away, within bounds.
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+
+use super::{Place, Wire};
+
+/// After the last answer, what a client still sends is thrown away for so long, ...
+const LINGER: Duration = Duration::from_secs(30);
+/// ... unless it is silent for this long, ...
+const LINGER_SILENT: Duration = Duration::from_secs(2);
+/// ... up to so many bytes.
+const LINGER_BYTES: u64 = 64 * 1024 * 1024;
+/// Read at once where it is thrown away.
+const THROWN: usize = 16 * 1024;
+/// What is thrown away before others have their turn.
+const THROWN_AT_ONCE: usize = 64;
+
+/// What is left of that.
+pub(super) struct Lingering {
+    until: Instant,
+    left: u64,
+}
+
+impl<I: AsyncRead + Unpin> Wire<I> {
+    /// Throws away what comes. `Ready` at the end, or when so much came that others should have their turn.
+    fn poll_throw(&mut self, cx: &mut Context<'_>, left: &mut u64) -> Poll<()> {
+        let mut space = [0; THROWN];
+        for _ in 0..THROWN_AT_ONCE {
+            let mut buf = ReadBuf::new(&mut space);
+            match ready!(self.poll_io(cx, &mut buf)) {
+                Err(_) | Ok(0) => return Poll::Ready(()),
+                Ok(read) => *left = left.saturating_sub(read as u64),
+            }
+            if *left == 0 {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether the client may be sending what nobody reads.
+    fn is_amid(&self) -> bool {
+        !self.held.is_empty() || !matches!(self.place, Place::Head | Place::Undecided)
+    }
+
+    /// Reads what is left of what the client sends, for a while.
+    pub(super) fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let amid = self.is_amid();
+        let Lingering { until, mut left } =
+            self.end.take().unwrap_or(Lingering { until: now + LINGER, left: LINGER_BYTES });
+        let before = left;
+        let thrown = self.poll_throw(cx, &mut left);
+        if thrown.is_ready() || now >= until || (before == left && !amid) {
+            return Poll::Ready(());
+        }
+        if before > left || self.began.is_none() {
+            self.began = Some(now);
+            // Whoever sends still is waited for.
+            self.place = Place::Refused;
+        }
+        self.end = Some(Lingering { until, left });
+        let silent = self.began.unwrap_or(now) + LINGER_SILENT;
+        self.poll_sleep(silent.min(until), cx)
+    }
+}
