@@ -204,7 +204,7 @@ async fn nginx_copies_and_moves_only_where_both_places_are_allowed() {
     both_places_are_decided(Kind::Nginx).await;
 }
 
-/// FA25: the questions of other proxies, with the configuration that is printed for them.
+/// The questions of other proxies, with the configuration that is printed for them.
 pub(crate) async fn through(proxy: Proxy) {
     let server = Server::start(Kind::Wsgidav).await;
     let door = Door::open(proxy, &server.address).await;
