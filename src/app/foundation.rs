@@ -13,6 +13,7 @@ use super::{StartError, audit_key, open_store};
 use crate::config::Config;
 use crate::edge::page::Site;
 use crate::edge::proxy::health;
+use crate::edge::proxy::read_ahead::Rooms;
 use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::web::{Bounces, Services, Web};
@@ -88,6 +89,7 @@ pub(super) struct Foundation {
     reports: Reports,
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
+    rooms: Rooms,
     control: Handle,
 }
 
@@ -144,6 +146,7 @@ impl Foundation {
             reports,
             draining: Arc::default(),
             sample: Sample::default(),
+            rooms: Rooms::default(),
             control: Handle::current(),
         };
         Ok((foundation, (stop_upkeep, upkeep)))
@@ -215,6 +218,7 @@ impl Foundation {
                 body_pace: config.server.body_pace,
                 clock: Arc::clone(clock),
                 reports: self.reports.clone(),
+                rooms: self.rooms.clone(),
                 subjects: Subjects::new(self.accounts.clone(), self.api_keys.clone()),
             },
             authenticator: AuthenticatorParts {

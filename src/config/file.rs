@@ -289,6 +289,8 @@ fn server(
             connections_per_client: limits.connections_per_client.size(),
             http2_streams: limits.http2_streams.count(),
             graphql_body_bytes: limits.graphql_body_bytes.size(),
+            read_ahead_bytes: limits.read_ahead_bytes.size(),
+            read_ahead_bytes_per_client: limits.read_ahead_bytes_per_client.size(),
         },
         header_timeout: server.header_timeout.0,
         keep_alive: server.keep_alive.0,

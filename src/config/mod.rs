@@ -188,6 +188,10 @@ pub struct LimitConfig {
     pub http2_streams: u32,
     /// Bytes of a GraphQL body that is read to decide.
     pub graphql_body_bytes: usize,
+    /// Bytes of all such bodies that are not sent on yet.
+    pub read_ahead_bytes: usize,
+    /// Bytes of those of one client (IPv6: one /64).
+    pub read_ahead_bytes_per_client: usize,
 }
 
 /// PEM files.

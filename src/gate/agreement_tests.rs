@@ -389,11 +389,11 @@ async fn sent(
     let body = question.graphql.as_ref().map(|query| serde_json::json!({ "query": query }).to_string());
     let operation = asked.needs_graphql(&request).then(|| {
         graphql::classify(&graphql::Envelope {
+            kind: question.target.kind(),
             method: question.target.method(),
             query: question.target.query(),
-            content_type: Some("application/json"),
-            encoded: false,
-            body: body.as_deref().unwrap_or_default().as_bytes(),
+            headers: &graphql::json_headers(),
+            body: Some(body.as_deref().unwrap_or_default().as_bytes()),
         })
     });
     asked.decide(&request, operation.as_ref(), trail)

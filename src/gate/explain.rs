@@ -321,11 +321,11 @@ impl Rulebook {
         let operation = asking.needs_graphql(&request).then(|| {
             let body = asked.graphql.as_ref().map(|query| serde_json::json!({ "query": query }).to_string());
             graphql::classify(&graphql::Envelope {
+                kind: asked.target.kind(),
                 method: asked.target.method(),
                 query: asked.target.query(),
-                content_type: body.as_ref().map(|_| "application/json"),
-                encoded: false,
-                body: body.unwrap_or_default().as_bytes(),
+                headers: &graphql::json_headers(),
+                body: Some(body.unwrap_or_default().as_bytes()),
             })
         });
         asking.decide(&request, operation.as_ref(), trail).map(drop)

@@ -57,6 +57,12 @@ pub enum Refusal {
     /// The body had to be read to decide, and is too large for that.
     #[error("the body is too large to be decided")]
     TooLarge,
+    /// The body had to be read to decide, and its client has too many of those under way.
+    #[error("too many bodies of this client are being read to decide")]
+    TooManyBodies,
+    /// The body had to be read to decide, and too many of those are under way.
+    #[error("too many bodies are being read to decide")]
+    NoRoom,
     /// The body had to be read to decide, and did not arrive.
     #[error("the body did not arrive")]
     BodyLost,
@@ -86,6 +92,8 @@ impl Refusal {
             Self::ForeignOrigin => "foreign-origin",
             Self::PasswordChange => "password-change-required",
             Self::TooLarge => "body-too-large",
+            Self::TooManyBodies => "too-many-bodies",
+            Self::NoRoom => "no-room",
             Self::BodyLost => "body-incomplete",
             Self::BodyLate => "request-timeout",
             Self::Unavailable(_) => "unavailable",
@@ -96,7 +104,7 @@ impl Refusal {
     pub fn decision(&self) -> &'static str {
         match self {
             Self::Challenge { .. } | Self::BadCredential(_) => "challenge",
-            Self::Unavailable(_) => "error",
+            Self::Unavailable(_) | Self::NoRoom => "error",
             _ => "deny",
         }
     }

@@ -35,6 +35,7 @@ use crate::edge::page::Site;
 use crate::edge::problem::{Look, Problem};
 use crate::edge::proxy::hop_by_hop;
 use crate::edge::proxy::read_ahead;
+use crate::edge::proxy::read_ahead::Rooms;
 use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy, X_REQUEST_ID};
 use crate::edge::web::{Web, WebRequest};
 use crate::gate::Trail;
@@ -51,7 +52,7 @@ use crate::service::revocation::Revocations;
 use crate::service::subjects::Subjects;
 
 /// Our own forms are far smaller.
-const OWN_BODY_BYTES: usize = 8 * 1024;
+const OWN_BODIES: read_ahead::Bounds = read_ahead::Bounds { body: 8 << 10, client: 1 << 20, total: 16 << 20 };
 /// What a target of ours has beside the address that it leads back to.
 const OWN_TARGET_BYTES: usize = 1024;
 /// The store counts as ready while it was read at most this long ago.
@@ -82,6 +83,8 @@ pub struct Shared {
     pub header_count: usize,
     /// How slowly a body we read may come.
     pub body_pace: BodyPace,
+    /// What was read ahead, by all threads.
+    pub rooms: Rooms,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// What was seen of `doorward doctor`'s probes.
@@ -351,13 +354,13 @@ impl Dispatch {
             return self.public_keys(request.method());
         }
         let (Parts { method, headers, .. }, incoming) = request.into_parts();
-        let body =
-            read_ahead::read(incoming, OWN_BODY_BYTES, self.shared.body_pace).await.map_err(|unread| {
-                match unread.refusal {
-                    Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
-                    refusal => Denied::closing(Problem::from(&refusal)),
-                }
-            })?;
+        let Shared { rooms, body_pace, .. } = &self.shared;
+        let read =
+            read_ahead::read(incoming, client.address.nearest(), &rooms.own, OWN_BODIES, *body_pace).await;
+        let body = read.map_err(|unread| match unread.refusal {
+            Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
+            refusal => Denied::closing(Problem::from(&refusal)),
+        })?;
         let web = Arc::clone(&self.shared.web);
         let query = target.query().map(str::to_owned);
         let host = target.host().to_owned();

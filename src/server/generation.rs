@@ -139,7 +139,8 @@ fn dispatch(
         })
         .collect();
     let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
-    let proxy = Proxy::new(gate, streams, upstreams, config, lasting.closing.clone());
+    let proxy =
+        Proxy::new(gate, streams, upstreams, config, shared.rooms.graphql.clone(), lasting.closing.clone());
     let log = config.log.access.then(|| Rc::clone(&lasting.log));
     Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused), metrics)
 }

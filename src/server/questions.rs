@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use super::denied::Denied;
-use super::dispatch::{Dispatch, Seen};
+use super::dispatch::{Dispatch, Seen, Shared};
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Answer, Endpoint, Style, ext_authz, told_of};
@@ -13,8 +13,12 @@ use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::problem::Problem;
 use crate::edge::proxy::read_ahead;
+use crate::edge::proxy::read_ahead::Bounds;
 use crate::gate::Trail;
 use crate::model::target::RequestTarget;
+
+/// Proxies ask for all of their clients, and are few.
+const QUESTIONS: Bounds = Bounds { body: ext_authz::LARGEST_REQUEST, client: 64 << 20, total: 64 << 20 };
 
 impl Dispatch {
     /// Answers another proxy's question. Never awaits anything but the gate.
@@ -56,8 +60,9 @@ impl Dispatch {
         trail: &mut Trail,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         self.expect_proxy(peer)?;
-        let body =
-            read_ahead::read(request.into_body(), ext_authz::LARGEST_REQUEST, self.shared.body_pace).await;
+        let Shared { rooms, body_pace, .. } = &self.shared;
+        let (asked, room) = (request.into_body(), &rooms.questions);
+        let body = read_ahead::read(asked, peer.address, room, QUESTIONS, *body_pace).await;
         let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
         let read = ext_authz::decode(&body).and_then(|message| message.read(peer, self.shared.uri_bytes));
         let (check, headers) =

@@ -172,6 +172,9 @@ async fn only_what_is_plainly_a_query_of_listed_fields_is_a_read() {
         r#"{"query":"{ projects }""#,
         "\u{feff}{\"query\":\"{ projects }\"}",
         r#"{"extensions":{"persistedQuery":{"sha256Hash":"00"}}}"#,
+        r#"{"query":"{ projects }","extensions":{"persistedQuery":{"sha256Hash":"00"}}}"#,
+        r#"{"query":"{ projects }","documentId":"00"}"#,
+        r#"{"query":"{ projects # x\r secrets\n }"}"#,
         r#"{"query":"type T { a: Int } { projects }"}"#,
         cycle,
         &deep,
@@ -192,6 +195,13 @@ async fn only_what_is_plainly_a_query_of_listed_fields_is_a_read() {
         "content-type: application/json, text/plain\r\n",
         "content-type: application/json\r\ncontent-encoding: gzip\r\n",
         "content-type: application/json\r\ncontent-encoding: identity\r\n",
+        "content-type: application/json\r\ncontent-transfer-encoding: base64\r\n",
+        "content-type: application/json\r\ncontent-type: application/json\r\n",
+        "content-type: application/json; charset=utf-7\r\n",
+        "content-type: application/json; charset=utf-16\r\n",
+        "content-type: application/json; charset=utf-8; charset=utf-7\r\n",
+        "content-type: application/json; charset=\"utf-8\"\r\n",
+        "content-type: application/json; x=y\r\n",
     ] {
         check(&gateway, &upstream, &people, ("/graphql", headers, query), false).await;
     }
@@ -201,6 +211,14 @@ async fn only_what_is_plainly_a_query_of_listed_fields_is_a_read() {
         "/graphql?%71uery=x",
         "/graphql?query=",
         "/graphql?query=a&query=b",
+        "/graphql?QUERY=a",
+        "/graphql?query%5B%5D=a",
+        "/graphql?x=1;query=a",
+        "/graphql?Operationname=B",
+        "/graphql?id=1",
+        "/graphql?documentId=1",
+        "/graphql?doc_id=1",
+        "/graphql?extensions=%7B%22persistedQuery%22%3A1%7D",
     ] {
         check(&gateway, &upstream, &people, (target, JSON, query), false).await;
     }
@@ -225,6 +243,13 @@ async fn a_query_in_the_address_is_read_there_and_only_there() {
         ("/graphql", false),
         ("/graphql?Query=%7Bprojects%7D", false),
         ("/graphql?query=%ff", false),
+        ("/graphql?%71uery=%7Bprojects%7D", false),
+        ("/graphql?query=%7Bprojects%7D&Query=mutation%7Bdrop%7D", false),
+        ("/graphql?query=%7Bprojects%7D&query[]=mutation%7Bdrop%7D", false),
+        ("/graphql?query=%7Bprojects%7D;query=mutation%7Bdrop%7D", false),
+        ("/graphql?query=%7Bprojects%7D&id=1", false),
+        ("/graphql?query=%7Bprojects%7D&extensions=%7B%22persistedQuery%22%3A1%7D", false),
+        ("/graphql?query=%7Bprojects%7D&extensions=%7B%7D&op=Projects", true),
     ] {
         let line = format!("GET {target}");
         for (cookie, claims, allowed) in [(&people.vera, VERA, reads), (&people.mel, MEL, true)] {
@@ -237,6 +262,18 @@ async fn a_query_in_the_address_is_read_there_and_only_there() {
                 watch.nothing_reached(target).await;
             }
         }
+    }
+    // What a connection is switched to carries other operations than its address says.
+    for upgrade in ["websocket", "tls/1.2"] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let request = format!(
+            "GET /graphql?query=%7Bprojects%7D HTTP/1.1\r\nhost: a\r\n{}connection: upgrade\r\nupgrade: {upgrade}\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\norigin: http://{}\r\n\r\n",
+            people.vera, gateway.address
+        );
+        let answer = exchange(gateway.address, request).await;
+        assert!([400, 403].contains(&answer.status), "{upgrade}: {}", answer.head);
+        watch.nothing_reached(upgrade).await;
     }
     // A body on a GET is read by some servers, and never by a rule for queries.
     let body = r#"{"query":"mutation { drop }"}"#;

@@ -27,6 +27,7 @@ mod hanging_store;
 mod header_templates;
 mod metrics;
 mod open_streams;
+mod read_ahead;
 mod reload;
 mod minted;
 mod pages;

@@ -9,6 +9,7 @@ mod acme;
 mod browser;
 mod compat;
 mod framing;
+mod graphql;
 mod metrics;
 mod phoenix;
 mod presets;

@@ -35,10 +35,10 @@ use crate::gate::GateRequest;
 use crate::gate::Permit;
 use crate::gate::Trail;
 use crate::gate::credential;
-use crate::gate::graphql;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
 use crate::gate::sender::{Sender, sender};
+use crate::model::graphql::Operation;
 use crate::model::origin::Origin;
 use crate::model::principal::Client;
 
@@ -253,16 +253,8 @@ impl ForwardAuth {
         if let Some(refusal) = unsendable {
             asked.refuse(refusal)?;
         }
-        let operation = asked.needs_graphql(&asking).then(|| {
-            // The body stays with the other proxy, so only an operation in the URL can be known.
-            graphql::classify(&graphql::Envelope {
-                method: target.method(),
-                query: target.query(),
-                content_type: None,
-                encoded: false,
-                body: &[],
-            })
-        });
+        // The body stays with the other proxy, and some servers read one of GET too, before the address.
+        let operation = asked.needs_graphql(&asking).then_some(Operation::UNKNOWN);
         let permit = asked.decide(&asking, operation.as_ref(), trail)?;
         let admitted = check.terms.admit(permit.identity());
         permit.given(admitted, trail)

@@ -1,5 +1,7 @@
 //! Which problem each refusal of the gate and each error of a service is.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::Problem;
@@ -7,6 +9,9 @@ use super::Remedy;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
 use crate::service::ServiceError;
+
+/// After so long there may well be room for a body.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Self {
@@ -100,6 +105,22 @@ impl From<&Refusal> for Problem {
                 "The request is too large",
                 "The body must be read to decide whether it is allowed, and it is larger than the limit for that.",
             ),
+            Refusal::TooManyBodies => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                refusal.code(),
+                "Too much at once",
+                "Too many requests of this address are being read at once. Send it again in a moment. How many bytes of \
+                 those that are passed on may wait is server.limits.read_ahead_bytes_per_client.",
+            )
+            .after(AGAIN),
+            Refusal::NoRoom => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                refusal.code(),
+                "No room for the request",
+                "Too many requests are being read at once. Send it again in a moment. How many bytes of those that are \
+                 passed on may wait is server.limits.read_ahead_bytes.",
+            )
+            .after(AGAIN),
             Refusal::BodyLost => Self::new(
                 StatusCode::BAD_REQUEST,
                 refusal.code(),

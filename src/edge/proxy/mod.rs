@@ -46,6 +46,7 @@ use super::body::{ResponseBody, UpstreamBody};
 use super::forwarded;
 use super::page::RESERVED;
 use crate::config::{BodyPace, Config, RouteTimeouts, UpstreamProtocol};
+use crate::gate::Asked;
 use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
@@ -131,7 +132,8 @@ pub struct Proxy {
     gate: Rc<Gate>,
     streams: Rc<Streams>,
     upstreams: Vec<Rc<Upstream>>,
-    graphql_body_bytes: usize,
+    room: read_ahead::Room,
+    ahead: read_ahead::Bounds,
     body_pace: BodyPace,
     /// The path below which our own pages are.
     reserved: String,
@@ -139,19 +141,20 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy over one thread's upstreams, in the order of the configuration. Tunnels end when `closing`
-    /// turns true.
+    /// A proxy over one thread's upstreams, in the order of the configuration. Bodies that are read ahead
+    /// count in `room`; tunnels end when `closing` turns true.
     pub fn new(
         gate: Rc<Gate>,
         streams: Rc<Streams>,
         upstreams: Vec<Rc<Upstream>>,
         config: &Config,
+        room: read_ahead::Room,
         closing: watch::Receiver<bool>,
     ) -> Self {
         let server = &config.server;
-        let (graphql_body_bytes, body_pace) = (server.limits.graphql_body_bytes, server.body_pace);
+        let (ahead, body_pace) = (read_ahead::Bounds::new(server), server.body_pace);
         let reserved = format!("{}{RESERVED}", config.public_url.base_path());
-        Self { gate, streams, upstreams, graphql_body_bytes, body_pace, reserved, closing }
+        Self { gate, streams, upstreams, room, ahead, reserved, body_pace, closing }
     }
 
     /// The thread's gate.
@@ -188,26 +191,8 @@ impl Proxy {
             return Err(Refusal::NoRoute.into());
         }
         let (operation, body) = if asked.needs_graphql(&asking) {
-            match Box::pin(read_ahead::read(incoming, self.graphql_body_bytes, self.body_pace)).await {
-                Ok(read) => {
-                    let operation = graphql::classify(&graphql::Envelope {
-                        method: &parts.method,
-                        query: arrival.target.query(),
-                        content_type: single(&parts.headers, &http::header::CONTENT_TYPE),
-                        encoded: parts.headers.contains_key(http::header::CONTENT_ENCODING),
-                        body: &read,
-                    });
-                    (Some(operation), Unsent::read(read))
-                }
-                Err(unread) => {
-                    // What breaks off must not look complete to the upstream, so it never passes.
-                    if matches!(unread.refusal, Refusal::BodyLost) {
-                        return Err(unread.refusal.into());
-                    }
-                    asked.refuse(unread.refusal)?;
-                    (Some(Operation::UNKNOWN), Unsent::partly_read(unread.read, unread.rest))
-                }
-            }
+            let (operation, body) = self.operation(&mut asked, &parts, &arrival, incoming).await?;
+            (Some(operation), body)
         } else {
             (None, Unsent::all(incoming))
         };
@@ -239,6 +224,39 @@ impl Proxy {
             biased;
             end = exchange.ended() => Err(end.failure()),
             answer = self.send(permit, outgoing, client_upgrade, trail) => answer,
+        }
+    }
+
+    /// The GraphQL operation, and the body that may have been read to find it.
+    async fn operation(
+        &self,
+        asked: &mut Asked,
+        parts: &Parts,
+        arrival: &Arrival,
+        body: Incoming,
+    ) -> Result<(Operation, Unsent), Refusal> {
+        let envelope = graphql::Envelope {
+            kind: arrival.target.kind(),
+            method: &parts.method,
+            query: arrival.target.query(),
+            headers: &parts.headers,
+            body: body.is_end_stream().then_some(&[]),
+        };
+        if body.is_end_stream() || !envelope.is_in_body() {
+            return Ok((graphql::classify(&envelope), Unsent::all(body)));
+        }
+        let client = arrival.client.address.nearest();
+        match Box::pin(read_ahead::read(body, client, &self.room, self.ahead, self.body_pace)).await {
+            Ok(read) => {
+                let operation = graphql::classify(&graphql::Envelope { body: Some(&read), ..envelope });
+                Ok((operation, Unsent::read(read)))
+            }
+            // What breaks off must not look complete to the upstream, so it never passes.
+            Err(unread) if matches!(unread.refusal, Refusal::BodyLost) => Err(unread.refusal),
+            Err(unread) => {
+                asked.refuse(unread.refusal)?;
+                Ok((Operation::UNKNOWN, Unsent::partly_read(unread.read, unread.rest)))
+            }
         }
     }
 

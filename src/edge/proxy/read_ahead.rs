@@ -1,15 +1,156 @@
-//! Reads a body that is needed to decide, up to a limit.
+//! Reads a body that is needed to decide, up to a limit, and counts what all of them hold.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::config::BodyPace;
+use crate::config::{BodyPace, ServerConfig};
 use crate::gate::refusal::Refusal;
+use crate::model::network::throttle_bucket;
+
+/// The least that is asked for at once (bytes).
+const FIRST: usize = 4096;
+
+/// How much may be read ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of one body.
+    pub body: usize,
+    /// Bytes of all bodies of one client (IPv6: one /64) that are not sent on yet.
+    pub client: usize,
+    /// Bytes of all bodies that are not sent on yet.
+    pub total: usize,
+}
+
+impl Bounds {
+    /// As configured; one body always fits.
+    pub fn new(server: &ServerConfig) -> Self {
+        let limits = &server.limits;
+        let body = limits.graphql_body_bytes;
+        let client = limits.read_ahead_bytes_per_client.max(body);
+        Self { body, client, total: limits.read_ahead_bytes.max(client) }
+    }
+}
+
+/// What is read ahead, counted by what for: nothing of one kind can leave another without room.
+#[derive(Clone, Debug, Default)]
+pub struct Rooms {
+    /// GraphQL, to decide by the operation.
+    pub graphql: Room,
+    /// Forms of our own pages.
+    pub own: Room,
+    /// Questions of other proxies over gRPC.
+    pub questions: Room,
+}
+
+/// Counts what the bodies hold that are read ahead and not sent on yet, for all threads. Locked only where one is
+/// read ahead, and never while it is waited for.
+#[derive(Clone, Debug, Default)]
+pub struct Room(Arc<Mutex<Taken>>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    /// At most one entry for each body.
+    clients: HashMap<IpAddr, usize>,
+}
+
+/// What one body holds; dropping it gives that back.
+#[derive(Debug)]
+struct Place {
+    room: Room,
+    client: IpAddr,
+    bytes: usize,
+}
+
+impl Room {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that all bodies hold.
+    pub fn held(&self) -> usize {
+        self.taken().total
+    }
+
+    fn place(&self, client: IpAddr) -> Place {
+        Place { room: self.clone(), client: throttle_bucket(client), bytes: 0 }
+    }
+}
+
+impl Place {
+    /// Takes so many bytes in all.
+    fn widen(&mut self, bytes: usize, bounds: Bounds) -> Result<(), Refusal> {
+        let more = bytes.saturating_sub(self.bytes);
+        let mut taken = self.room.taken();
+        let client = taken.clients.get(&self.client).copied().unwrap_or_default() + more;
+        if client > bounds.client {
+            return Err(Refusal::TooManyBodies);
+        }
+        if taken.total + more > bounds.total {
+            return Err(Refusal::NoRoom);
+        }
+        taken.total += more;
+        taken.clients.insert(self.client, client);
+        self.bytes += more;
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.room.taken();
+        taken.total = taken.total.saturating_sub(self.bytes);
+        if let Some(client) = taken.clients.get_mut(&self.client) {
+            *client = client.saturating_sub(self.bytes);
+            if *client == 0 {
+                taken.clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// A body in memory, and its place: both go when the last who sends it on lets go of it.
+struct Held {
+    bytes: Vec<u8>,
+    place: Place,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Held {
+    /// Makes room for `more` bytes; `announced` are still to come with them.
+    fn reserve(&mut self, more: usize, announced: Option<u64>, bounds: Bounds) -> Result<(), Refusal> {
+        let length = self.bytes.len() + more;
+        if length > bounds.body {
+            return Err(Refusal::TooLarge);
+        }
+        if length > self.bytes.capacity() {
+            let all = announced
+                .and_then(|rest| usize::try_from(rest).ok())
+                .map_or(bounds.body, |rest| length + rest);
+            let capacity = (2 * length).max(FIRST).min(all).min(bounds.body).max(length);
+            self.place.widen(capacity, bounds)?;
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        Ok(())
+    }
+
+    fn freeze(self) -> Bytes {
+        if self.bytes.is_empty() { Bytes::new() } else { Bytes::from_owner(self) }
+    }
+}
 
 /// A body that was not read to its end.
 pub struct Unread {
@@ -21,33 +162,109 @@ pub struct Unread {
     pub rest: Incoming,
 }
 
-/// All of a body.
+/// All of a body. Its memory counts for `client` until the last clone of it is dropped.
 ///
 /// # Errors
 ///
-/// [`Unread`]: [`Refusal::TooLarge`] past `limit` bytes, at once where the length is announced;
-/// [`Refusal::BodyLate`] if it comes slower than `pace`; [`Refusal::BodyLost`] if it breaks off.
-pub async fn read(mut body: Incoming, limit: usize, pace: BodyPace) -> Result<Bytes, Box<Unread>> {
+/// [`Unread`]: [`Refusal::TooLarge`] past the bound of one body, at once where the length is announced;
+/// [`Refusal::TooManyBodies`] and [`Refusal::NoRoom`] past those of a client and of all;
+/// [`Refusal::BodyLate`] if it comes slower than the pace; [`Refusal::BodyLost`] if it breaks off.
+pub async fn read(
+    mut body: Incoming,
+    client: IpAddr,
+    room: &Room,
+    bounds: Bounds,
+    pace: BodyPace,
+) -> Result<Bytes, Box<Unread>> {
     let began = Instant::now();
-    let mut read = BytesMut::new();
+    let mut held = Held { bytes: Vec::new(), place: room.place(client) };
     let refusal = loop {
-        if usize::try_from(body.size_hint().lower()).is_ok_and(|left| left > limit - read.len()) {
+        let read = held.bytes.len();
+        if usize::try_from(body.size_hint().lower()).is_ok_and(|left| left > bounds.body - read) {
             break Refusal::TooLarge;
         }
         // What has come so far has paid for some time; nothing at all for a whole window is too late.
-        let paid = (read.len() as u64).checked_div(pace.rate).map_or(Duration::MAX, Duration::from_secs);
+        let paid = (read as u64).checked_div(pace.rate).map_or(Duration::MAX, Duration::from_secs);
         let left = pace.over.saturating_add(paid).saturating_sub(began.elapsed()).min(pace.over);
         let Ok(frame) = tokio::time::timeout(left, body.frame()).await else {
             break Refusal::BodyLate;
         };
-        let Some(frame) = frame else { return Ok(read.freeze()) };
+        let Some(frame) = frame else { return Ok(held.freeze()) };
         let Ok(frame) = frame else { break Refusal::BodyLost };
         if let Ok(data) = frame.into_data() {
-            read.extend_from_slice(&data);
-            if read.len() > limit {
-                break Refusal::TooLarge;
+            let announced = body.size_hint().exact();
+            if let Err(refusal) = held.reserve(data.len(), announced, bounds) {
+                // What came last is kept all the same: where refusals pass, it has to be sent on.
+                held.bytes.extend_from_slice(&data);
+                break refusal;
             }
+            held.bytes.extend_from_slice(&data);
         }
     };
-    Err(Box::new(Unread { refusal, read: read.freeze(), rest: body }))
+    Err(Box::new(Unread { refusal, read: held.freeze(), rest: body }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { body: 1000, client: 2000, total: 3000 };
+
+    fn held(room: &Room, client: &str) -> Held {
+        Held { bytes: Vec::new(), place: room.place(client.parse().unwrap()) }
+    }
+
+    #[test]
+    fn a_client_has_its_share_and_all_have_theirs() {
+        let room = Room::default();
+        let mut bodies = Vec::new();
+        for (client, outcome) in [
+            ("10.0.0.1", None),
+            ("10.0.0.1", None),
+            ("10.0.0.1", Some("too-many-bodies")),
+            ("::ffff:10.0.0.1", Some("too-many-bodies")),
+            ("2001:db8::1", None),
+            ("2001:db8::2", Some("no-room")),
+            ("10.0.0.2", Some("no-room")),
+        ] {
+            let mut body = held(&room, client);
+            let refused = body.reserve(1000, None, BOUNDS).err();
+            assert_eq!(refused.map(|refusal| refusal.code()), outcome, "{client}");
+            bodies.push(body);
+        }
+        assert_eq!(room.held(), 3000);
+        drop(bodies.remove(0));
+        assert_eq!(room.held(), 2000);
+        assert!(held(&room, "2001:db8::2").reserve(1000, None, BOUNDS).is_ok(), "their /64 has one more");
+        assert!(held(&room, "10.0.0.2").reserve(1000, None, BOUNDS).is_ok());
+        drop(bodies);
+        assert_eq!(room.held(), 0);
+        assert!(room.taken().clients.is_empty(), "nobody is remembered who holds nothing");
+    }
+
+    #[test]
+    fn what_counts_is_what_is_allocated_until_the_last_clone_is_gone() {
+        let room = Room::default();
+        let bounds = Bounds { body: 1 << 20, client: 1 << 20, total: 1 << 20 };
+        let mut body = held(&room, "10.0.0.1");
+        for _ in 0..100 {
+            body.reserve(1000, None, bounds).unwrap();
+            body.bytes.extend_from_slice(&[b'x'; 1000]);
+            assert_eq!(room.held(), body.bytes.capacity());
+        }
+        let whole = body.freeze();
+        let tail = whole.slice(99_000..);
+        drop(whole);
+        assert!(room.held() >= 100_000);
+        drop(tail);
+        assert_eq!(room.held(), 0);
+        // What announces its length takes no more than that.
+        let mut body = held(&room, "10.0.0.1");
+        body.reserve(1000, Some(5000), bounds).unwrap();
+        assert_eq!(room.held(), 4096);
+        body.bytes.extend_from_slice(&[b'x'; 1000]);
+        body.reserve(5000, Some(0), bounds).unwrap();
+        assert_eq!(room.held(), 6000);
+        assert_eq!(body.reserve(1 << 20, None, bounds).unwrap_err().code(), "body-too-large");
+    }
 }

@@ -1,10 +1,13 @@
-//! GraphQL: what is classified as a query holds no operation that writes, by a reader of its own.
+//! GraphQL: what is classified as a query holds no operation that writes, by a reader of its own, and what it
+//! costs to find out is bounded by the bytes and by the budget of one request.
 //!
 //! Input: a line of the method, a line of the URL's query, a line of the media type, then the body.
 
-use doorward::gate::graphql::{Envelope, classify};
+use doorward::gate::graphql::{Budget, Envelope, classify_within};
 use doorward::model::graphql::OperationType;
-use http::Method;
+use doorward::model::target::RequestKind;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
 pub fn check(data: &[u8]) {
@@ -12,18 +15,36 @@ pub fn check(data: &[u8]) {
     let (query, rest) = super::first_line(rest);
     let (media_type, body) = super::first_line(rest);
     let Ok(method) = Method::from_bytes(method) else { return };
-    let (Ok(query), Ok(media_type)) = (std::str::from_utf8(query), std::str::from_utf8(media_type)) else {
+    let (Ok(query), Ok(media_type)) = (std::str::from_utf8(query), HeaderValue::from_bytes(media_type))
+    else {
         return;
     };
+    let mut headers = HeaderMap::new();
+    if !media_type.is_empty() {
+        headers.insert(CONTENT_TYPE, media_type);
+    }
     let envelope = Envelope {
+        kind: RequestKind::Plain,
         method: &method,
         query: (!query.is_empty()).then_some(query),
-        content_type: (!media_type.is_empty()).then_some(media_type),
-        encoded: false,
-        body,
+        headers: &headers,
+        body: Some(body),
+    };
+    let classify = |envelope: &Envelope<'_>| {
+        let mut budget = Budget::full();
+        let found = classify_within(&mut budget, envelope);
+        // Each token is read from bytes of its own, each definition and root is read once and looked up once.
+        assert!(budget.spent() <= 8 + 4 * data.len(), "{} bytes cost {} steps", data.len(), budget.spent());
+        found
     };
     let found = classify(&envelope);
-    let encoded = classify(&Envelope { encoded: true, ..envelope });
+    let mut coded = headers.clone();
+    coded.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let encoded = classify(&Envelope { headers: &coded, ..envelope });
+    for kind in [RequestKind::WebSocket, RequestKind::Upgrade, RequestKind::Grpc] {
+        let kind = classify(&Envelope { kind, ..envelope }).kind;
+        assert_eq!(kind, OperationType::Mutation, "a switch of protocol was understood");
+    }
     if method != Method::GET && method != Method::HEAD {
         assert_eq!(encoded.kind, OperationType::Mutation, "a body that nobody decoded was understood");
     }
@@ -54,7 +75,7 @@ fn documents(envelope: &Envelope<'_>) -> Vec<(String, Option<String>)> {
     for (_, document) in parameters.iter().filter(|(name, _)| name == "query") {
         found.push((document.clone(), names.first().map(|(_, value)| value.clone())));
     }
-    if let Ok(body) = serde_json::from_slice::<Value>(envelope.body) {
+    if let Ok(body) = serde_json::from_slice::<Value>(envelope.body.unwrap_or_default()) {
         let requests = match body {
             Value::Array(requests) => requests,
             request => vec![request],
@@ -63,7 +84,7 @@ fn documents(envelope: &Envelope<'_>) -> Vec<(String, Option<String>)> {
             let text = |name: &str| request.get(name).and_then(Value::as_str).map(str::to_owned);
             found.extend(text("query").map(|document| (document, text("operationName"))));
         }
-    } else if let Ok(text) = std::str::from_utf8(envelope.body) {
+    } else if let Ok(text) = std::str::from_utf8(envelope.body.unwrap_or_default()) {
         found.push((text.to_owned(), None));
     }
     found

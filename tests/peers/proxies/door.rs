@@ -49,6 +49,8 @@ pub(crate) struct Door {
 const RULES: &str = r#"[
     { name = "admin", path = "/admin", allow = "admin" },
     { name = "public", path = "/public", allow = "anyone" },
+    { name = "queries", path = "/graphql", graphql = "query", allow = "viewer" },
+    { name = "changes", path = "/graphql", graphql = ["mutation", "subscription"], allow = "member" },
     { name = "sockets", methods = "websocket", allow = "viewer" },
     { name = "reads", methods = "read", allow = "viewer" },
     { name = "writes", allow = "member" },

@@ -1,0 +1,152 @@
+//! What is held in memory to decide by has a bound: for each client, and for all of them.
+
+use std::io::ErrorKind;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::raw::{read_answer, read_head};
+use crate::support::{Answer, Gateway, Upstream, exchange, within};
+
+const KIB: usize = 1024;
+
+/// One body of 64 KiB for each client, two in all.
+async fn start(upstream: &Upstream) -> Gateway {
+    Gateway::configured(&format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         [server.limits]\ngraphql_body_bytes = {}\nread_ahead_bytes_per_client = {}\nread_ahead_bytes = {}\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n[[routes]]\nupstream = \"app\"\n\
+         rules = [{{ path = \"/graphql\", graphql = \"query\", allow = \"anyone\" }}] # [server]",
+        64 * KIB,
+        64 * KIB,
+        128 * KIB,
+        upstream.url()
+    ))
+    .await
+}
+
+/// A query of so many bytes, in two parts: all but the last KiB, and that.
+fn query_of(length: usize, client: &str) -> (Vec<u8>, Vec<u8>) {
+    let begin = r#"{"query":"{ a }""#;
+    let body = format!("{begin}{}}}", " ".repeat(length - begin.len() - 1)).into_bytes();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: a\r\nx-forwarded-for: {client}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    let (first, last) = body.split_at(length - KIB);
+    ([head.as_bytes(), first].concat(), last.to_vec())
+}
+
+async fn ask(gateway: &Gateway, length: usize, client: &str) -> Answer {
+    let (first, last) = query_of(length, client);
+    exchange(gateway.address, [first, last].concat()).await
+}
+
+/// Leaves a query begun, so that one of another client is answered so. Whichever arrives first has the room: where
+/// that was the other, the query is begun again.
+async fn hold(gateway: &Gateway, client: &str, (other, status): (&str, u16)) -> (TcpStream, Vec<u8>, Answer) {
+    within("a query that is held", async {
+        loop {
+            let (stream, last) = begin(gateway, 60 * KIB, client).await;
+            while stream.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+                let answer = ask(gateway, 30 * KIB, other).await;
+                if answer.status == status {
+                    return (stream, last, answer);
+                }
+                assert!([200, 429, 503].contains(&answer.status), "{}", answer.head);
+            }
+        }
+    })
+    .await
+}
+
+/// Begins a query, and leaves it there.
+async fn begin(gateway: &Gateway, length: usize, client: &str) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let (first, last) = query_of(length, client);
+    stream.write_all(&first).await.unwrap();
+    (stream, last)
+}
+
+/// Asks until it is answered so: what was begun has to arrive first.
+async fn until(gateway: &Gateway, length: usize, client: &str, status: u16) -> Answer {
+    within("another status", async {
+        loop {
+            let answer = ask(gateway, length, client).await;
+            if answer.status == status {
+                return answer;
+            }
+            assert!([200, 429, 503].contains(&answer.status), "{}", answer.head);
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_under_way_have_a_bound_for_each_client_and_for_all() {
+    let upstream = Upstream::spawn().await;
+    let gateway = start(&upstream).await;
+    for (first, same, other) in
+        [("10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2"), ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")]
+    {
+        let (mut held, last, refused) = hold(&gateway, first, (same, 429)).await;
+        assert_eq!(refused.header("retry-after"), Some("1"), "{}", refused.head);
+        assert_eq!(refused.problem().as_deref(), Some("too-many-bodies"), "{}", refused.text());
+        assert_eq!(ask(&gateway, 30 * KIB, other).await.status, 200, "{other} has room of its own");
+
+        let (mut second, rest, refused) = hold(&gateway, other, ("10.0.0.3", 503)).await;
+        assert_eq!(refused.header("retry-after"), Some("1"), "{}", refused.head);
+        assert_eq!(refused.problem().as_deref(), Some("no-room"), "{}", refused.text());
+
+        // Both are served to their end, and then there is room again; so there is when one gives up.
+        held.write_all(&last).await.unwrap();
+        assert_eq!(read_answer(&mut held).await.status, 200);
+        until(&gateway, 30 * KIB, "10.0.0.3", 200).await;
+        until(&gateway, 60 * KIB, same, 200).await;
+        second.write_all(&rest).await.unwrap();
+        assert_eq!(read_answer(&mut second).await.status, 200);
+        let (lost, ..) = hold(&gateway, first, (same, 429)).await;
+        drop(lost);
+        until(&gateway, 60 * KIB, same, 200).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_was_sent_on_takes_no_room_while_its_answer_is_awaited() {
+    let upstream = Upstream::spawn().await;
+    let gateway = start(&upstream).await;
+    // The last byte of every answer is missing.
+    upstream.answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no");
+    let mut open = Vec::new();
+    for number in 0..4 {
+        let (mut stream, last) = begin(&gateway, 60 * KIB, "10.0.0.1").await;
+        stream.write_all(&last).await.unwrap();
+        let head = within("an answer that begins", read_head(&mut stream)).await.unwrap_or_default();
+        assert!(head.starts_with("HTTP/1.1 200"), "{number}: {head}");
+        open.push(stream);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_understood_is_not_read_ahead() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.limits.graphql_body_bytes = 1024\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n[[routes]]\nupstream = \"app\"\nrules = [\n\
+         {{ path = \"/graphql\", graphql = \"query\", allow = \"viewer\" }},\n\
+         {{ path = \"/graphql\", graphql = \"mutation\", allow = \"anyone\" }}] # [server]",
+        upstream.url()
+    ))
+    .await;
+    // An upload, larger than any body that would be read: it counts as a mutation whatever is in it.
+    let body = "x".repeat(100 * KIB);
+    for (content_type, status) in [("multipart/form-data; boundary=x", 200), ("application/json", 413)] {
+        let request = format!(
+            "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert_eq!(exchange(gateway.address, request).await.status, status, "{content_type}");
+    }
+    assert_eq!(upstream.requests().len(), 1);
+    assert_eq!(upstream.last().body.len(), body.len());
+}
