@@ -148,6 +148,8 @@ fn guard_file(root: &Root, file: Option<&Path>, reader: &mut Reader) {
     secrets.extend(root.break_glass.iter().map(|token| token.at("token")));
     let upstreams = root.upstreams.iter().filter_map(|upstream| upstream.bearer.as_ref());
     secrets.extend(upstreams.chain(&root.forward_auth.bearer).map(|bearer| bearer.at("key")));
+    let logins = root.upstreams.iter().filter_map(|upstream| upstream.basic.as_ref());
+    secrets.extend(logins.map(|basic| basic.at("password")));
     secrets.extend(root.keys.imported.iter().map(|keys| keys.at("ring")));
     for path in &secrets {
         if reader.is_set(path) && reader.place(path).line().is_some() {
@@ -321,6 +323,7 @@ fn forward_auth(
             reader,
         ),
         pass_authorization: written.pass_authorization,
+        pass_api_key: written.pass_api_key,
         paths: upstream::opt_ins(&written.paths),
         flavours: written.flavours,
         compat: written.compat,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use figment::value::Value;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
@@ -91,7 +93,9 @@ impl ClaimValue {
     pub fn of(&self, principal: &Principal) -> Option<Json> {
         match self {
             Self::Template(template) if template.is_group_list() => Some(principal.groups.clone().into()),
-            Self::Template(template) => template.fill(principal, &|text, _| text.to_owned()).map(Json::from),
+            Self::Template(template) => {
+                template.fill(Some(principal), &|text, _| text.to_owned()).map(Json::from)
+            }
             Self::Fixed(value) => Some(value.clone()),
             Self::List(values) => Some(values.iter().filter_map(|value| value.of(principal)).collect()),
         }
@@ -203,6 +207,51 @@ section! {
         /// The header that names the service.
         service_header: SetName = r#""X-Service-Account""#, r#""X-On-Behalf-Of-By""#;
     }
+}
+
+section! {
+    /// A credential of the gateway's own, sent to the server as `Authorization: Basic` with every request that the
+    /// rules allow, and with no other.
+    UpstreamBasic {
+        /// Who the gateway is there. May be empty.
+        username: Required<BasicUser>, r#""doorward""#;
+        /// What it proves that with.
+        password: Required<Secret>, r#""<what the server expects>""#;
+    }
+}
+
+/// A username of HTTP Basic.
+#[derive(Clone, Debug)]
+pub(super) struct BasicUser(String);
+
+impl FromText for BasicUser {
+    const WHAT: &'static Kind = &Kind::Text("a username");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.contains(|c: char| c == ':' || c.is_control()) {
+            return Err(
+                "holds a colon or control character, which HTTP Basic cannot say in a username".into()
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The value of `Authorization` by which the gateway gets in (RFC 7617, 2). `others` says what else would fill it.
+pub(super) fn login(written: UpstreamBasic, others: &[(bool, &str)], reader: &mut Reader) -> Option<Secret> {
+    for (_, other) in others.iter().filter(|(is_set, _)| *is_set) {
+        let what = format!("fills Authorization, and so does `{other}`");
+        reader.problem(written.place(), what, "leave one of the two out");
+    }
+    let path = set_as(&written.at("password"), reader);
+    let (BasicUser(user), password) = (written.username.0?, written.password.0?);
+    if password.expose().is_empty() || password.expose().contains(char::is_control) {
+        let what = "is empty, or holds a control character, which HTTP Basic cannot say";
+        reader.problem(&path, what, "write the password that the server expects");
+        return None;
+    }
+    let pair = Secret::new(format!("{user}:{}", password.expose()));
+    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair.expose()))))
 }
 
 /// Claims that say what the signature is good for.

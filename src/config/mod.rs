@@ -51,8 +51,8 @@ pub use self::schema::schema;
 pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
 pub use self::tokens::TokenConfig;
 pub use self::upstream::{
-    Addresses, HeaderEncoding, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig, UpstreamProtocol,
-    UpstreamTls,
+    Addresses, ForeignCredentials, HeaderEncoding, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig,
+    UpstreamProtocol, UpstreamTls,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -307,6 +307,8 @@ pub struct ForwardAuthConfig {
     pub identity: IdentityConfig,
     /// Whether `Authorization` values that are not ours are left to applications without an upstream here.
     pub pass_authorization: bool,
+    /// The same for the header that brings keys.
+    pub pass_api_key: bool,
     /// Spellings of paths that applications without an upstream here need.
     pub paths: PathOptIns,
 }
@@ -403,6 +405,8 @@ pub struct RouteConfig {
     pub timeouts: RouteTimeouts,
     /// Whether a key may come as the password of HTTP Basic.
     pub basic: bool,
+    /// What becomes of credentials of other systems where anyone may pass.
+    pub foreign_credentials: ForeignCredentials,
     /// Identity headers of answers to other proxies, instead of the general ones.
     pub headers: Option<HeaderPreset>,
     /// Who may do what there.

@@ -11,7 +11,7 @@ use super::section::{Section, section};
 use super::settings::Route;
 use super::upstream::Named;
 use super::values::{FieldName, HostName, Name, Prefix};
-use super::{PublicUrl, RouteConfig, RouteTimeouts};
+use super::{ForeignCredentials, PublicUrl, RouteConfig, RouteTimeouts};
 use crate::model::graphql::OperationType;
 use crate::model::target::Prefixes;
 use crate::policy::Enforce;
@@ -103,9 +103,11 @@ pub(super) fn routes(
             prefixes: prefixes(&route, reader),
             timeouts: timeouts(&route, upstream.and_then(|index| upstreams.get(index))),
             basic: route.basic,
+            foreign_credentials: route.foreign_credentials,
             headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
             policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(enforce), reader),
         };
+        check_foreign(&config, &route, reader);
         warn_of_leniency(&config, route.place(), reader);
         compare(&config, &routes, route.place(), reader);
         routes.push(config);
@@ -289,6 +291,19 @@ fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Read
         deny: written.deny.clone(),
         allow: written.allow.clone(),
         enforce: written.enforce.unwrap_or(enforce),
+    }
+}
+
+/// Notes where it says what becomes of foreign credentials although every rule wants somebody.
+fn check_foreign(config: &RouteConfig, route: &Route, reader: &mut Reader) {
+    let lets_anyone = config.policy.rules.iter().any(|rule| rule.allow.contains(&Who::Anyone));
+    if config.foreign_credentials != ForeignCredentials::Refuse && !lets_anyone {
+        reader.problem(
+            &route.at("foreign_credentials"),
+            "has no effect: no rule of the route lets anyone in",
+            "add a rule with `allow = \"anyone\"`, or leave it out; `pass_authorization` and `pass_api_key` of the \
+             upstream leave credentials to the application wherever it is",
+        );
     }
 }
 

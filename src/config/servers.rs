@@ -9,13 +9,35 @@ use http::uri::PathAndQuery;
 
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Reader, join};
-use super::section::{Kind, Section};
-use super::settings::{Health, Upstream};
-use super::values::FromText;
+use super::section::{Kind, Section, section};
+use super::settings::Upstream;
+use super::values::{FromText, Number, Span};
 use super::{UpstreamConfig, UpstreamProtocol};
 
 /// Most servers of one upstream.
 const MOST: usize = 64;
+
+section! {
+    /// When one of several servers is left out: after failures of requests, for a growing time, and while a
+    /// regular check fails. Where all are left out, requests go to all the same.
+    Health {
+        /// Path that every server is asked for regularly, with its own host. By default none is.
+        path: Option<CheckPath>, r#""/healthz""#;
+        /// How often.
+        interval: Span<1, 3600> = r#""10s""#, r#""30s""#;
+        /// How long an answer may take, the connection included.
+        timeout: Span<1, 300> = r#""3s""#, r#""1s""#;
+        /// Good answers: `200`, a class such as `2xx`, or a range such as `200-399`.
+        status: Vec<StatusRange> = r#"["2xx"]"#, r#"["2xx", "401"]"#;
+        /// After so many failures in a row a server is left out: requests that could not connect or broke off
+        /// without an answer, or checks. One good check brings it back.
+        failures: Number<1, 1000> = "3", "1";
+        /// How old the first failure of requests may be.
+        window: Span<1, 3600> = r#""30s""#, r#""1m""#;
+        /// How long failed requests keep a server out at first; doubled each time, up to five minutes.
+        pause: Span<1, 3600> = r#""5s""#, r#""30s""#;
+    }
+}
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::HeaderName;
 
 use super::acme::Acme;
-use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates, OddName};
+use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates, OddName, UpstreamBasic};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::pages::Pages;
 use super::pem::{CertificateFile, KeyFile};
@@ -15,13 +15,16 @@ use super::public_url::PublicUrl;
 use super::reader::Required;
 use super::rules::WrittenRule;
 use super::section::section;
-use super::servers::{CheckPath, StatusRange, UpstreamUrl};
+use super::servers::{Health, UpstreamUrl};
 use super::tokens::{BreakGlass, ImportedKeys};
 use super::values::{
     Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
     TrustedNetwork,
 };
-use super::{Addresses, Balance, Compat, Flavour, HeaderEncoding, HeaderPreset, SameSite, UpstreamProtocol};
+use super::{
+    Addresses, Balance, Compat, Flavour, ForeignCredentials, HeaderEncoding, HeaderPreset, SameSite,
+    UpstreamProtocol,
+};
 use crate::model::secret::Secret;
 use crate::policy::Enforce;
 
@@ -267,9 +270,8 @@ section! {
         /// Proxies whose questions are answered, each at `/_doorward/auth/NAME`: `nginx`, `traefik`, `caddy`,
         /// `haproxy`, `envoy`.
         flavours: Vec<Flavour> = "[]", r#"["nginx"]"#;
-        /// Products whose paths, parameters and headers are answered as well, so that a proxy configured for
-        /// them needs a new address only: `oauth2-proxy`, `authelia`, `authentik`, `vouch`,
-        /// `traefik-forward-auth`.
+        /// Products whose paths, parameters and headers are answered as well, so that a proxy configured for them needs a
+        /// new address only: `oauth2-proxy`, `authelia`, `authentik`, `vouch`, `traefik-forward-auth`.
         compat: Vec<Compat> = "[]", r#"["authelia"]"#;
         /// Identity headers of an answer, by the names that `headers` of an upstream takes.
         headers: HeaderPreset = r#""standard""#, r#""authelia""#;
@@ -285,6 +287,8 @@ section! {
         /// an upstream. A route with one obeys the upstream's setting, whoever forwards the request. The answer says
         /// what the application gets; what is the gateway's own is never left.
         pass_authorization: bool = "false", "true";
+        /// The same for the header that `keys.header` names.
+        pass_api_key: bool = "false", "true";
         /// Spellings of paths that the applications need.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
     }
@@ -324,8 +328,8 @@ section! {
         /// Further headers, each with a template of its value: text with `{subject}`, `{user}`, `{name}`,
         /// `{email}`, `{groups}` (with commas; `{groups:|}` with another mark), `{group:0}` (the first by name),
         /// `{group:tenant-*}` (what follows `tenant-` in the first group that begins so), `{role}`, `{key}`,
-        /// `{kind}` or `{provider}`; `{{` and `}}` are braces. Where one of them has no value, or nobody is
-        /// signed in, the header is not sent. No client can send a header of such a name to any upstream.
+        /// `{kind}` or `{provider}`; `{{` and `}}` are braces. Where one has no value, as where nobody is
+        /// signed in, the header is not sent; text without any always is. No client can send such a header anywhere.
         set_headers: HeaderTemplates = "{}", r#"{ X-Scope-OrgID = "{group:0}" }"#;
         /// A signed statement of who is calling.
         assertion: Option<Assertion>, r#"{ audience = "app" }"#;
@@ -333,9 +337,13 @@ section! {
         bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
         /// Headers by which services say on whose behalf they ask; removed where this is not set.
         attribution: Option<Attribution>, "{}";
+        /// A credential of the gateway's own, for a server that lets nobody else in.
+        basic: Option<UpstreamBasic>, r#"{ username = "doorward", password_file = "app-password" }"#;
         /// Whether `Authorization` values that are not the gateway's own are left to the server, also where another proxy
         /// asks about its routes.
         pass_authorization: bool = "false", "true";
+        /// The same for the header that `keys.header` names.
+        pass_api_key: bool = "false", "true";
         /// Names of request headers that reach it although they hold other characters than letters, digits and `-`.
         /// All others of that kind are removed, since many servers read `X_Auth_User` as `X-Auth-User`.
         odd_header_names: Vec<OddName> = "[]", r#"["X_Tenant"]"#;
@@ -346,28 +354,6 @@ section! {
         addresses: Addresses = r#""upstream""#, r#""client""#;
         /// Spellings of paths it needs that are refused otherwise.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
-    }
-}
-
-section! {
-    /// When one of several servers is left out: after failures of requests, for a growing time, and while a
-    /// regular check fails. Where all are left out, requests go to all the same.
-    Health {
-        /// Path that every server is asked for regularly, with its own host. By default none is.
-        path: Option<CheckPath>, r#""/healthz""#;
-        /// How often.
-        interval: Span<1, HOUR> = r#""10s""#, r#""30s""#;
-        /// How long an answer may take, the connection included.
-        timeout: Span<1, {5 * MINUTE}> = r#""3s""#, r#""1s""#;
-        /// Good answers: `200`, a class such as `2xx`, or a range such as `200-399`.
-        status: Vec<StatusRange> = r#"["2xx"]"#, r#"["2xx", "401"]"#;
-        /// After so many failures in a row a server is left out: requests that could not connect or broke off
-        /// without an answer, or checks. One good check brings it back.
-        failures: Number<1, 1000> = "3", "1";
-        /// How old the first failure of requests may be.
-        window: Span<1, HOUR> = r#""30s""#, r#""1m""#;
-        /// How long failed requests keep a server out at first; doubled each time, up to five minutes.
-        pause: Span<1, HOUR> = r#""5s""#, r#""30s""#;
     }
 }
 
@@ -439,9 +425,12 @@ section! {
         timeouts: RouteTimeouts = "{}", r#"{ response = "10m" }"#;
         /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
         add_prefix: Option<Prefix>, r#""/base""#;
-        /// Whether a key may come as the password of HTTP Basic, with any username, for agents that know nothing
-        /// else. Refusals then ask for Basic too, so that scripts in a browser raise its own password prompt.
+        /// Whether a key may come as the password of HTTP Basic, with any username. Programs that are refused are asked
+        /// for that then; pages in a browser are not.
         basic: bool = "false", "true";
+        /// What becomes of credentials of other systems, such as a webhook's, where a rule lets anyone in: the request
+        /// is refused (`refuse`), or passes as nobody's without (`drop`) or with them (`pass`).
+        foreign_credentials: ForeignCredentials = r#""refuse""#, r#""pass""#;
         /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
         headers: Option<HeaderPreset>, r#""grafana""#;
         /// `on`, `log` or `off` for this route, instead of the general `enforce`.

@@ -16,6 +16,7 @@ use super::values::PathOptIn;
 use super::{
     Balance, HealthConfig, IdentityConfig, ListenAddress, ListenerConfig, TlsFiles, UpstreamAddress,
 };
+use crate::model::secret::Secret;
 use crate::model::target::PathOptIns;
 
 /// A server behind us.
@@ -43,6 +44,10 @@ pub struct UpstreamConfig {
     pub pass_authorization: bool,
     /// Names of headers with odd characters that reach it all the same.
     pub odd_header_names: Vec<HeaderName>,
+    /// Whether values of the header that brings keys are left to it, too.
+    pub pass_api_key: bool,
+    /// What the gateway itself says in `Authorization` to get in, where it has to.
+    pub login: Option<Secret>,
     /// Whether it sees the `Host` the client sent (the default) or its own.
     pub preserve_host: bool,
     /// Whose addresses it reads in request headers.
@@ -56,6 +61,18 @@ impl UpstreamConfig {
     pub fn is_secure(&self) -> bool {
         self.servers.iter().any(UpstreamAddress::is_secure)
     }
+}
+
+/// What becomes of a credential of another system where anyone may pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForeignCredentials {
+    /// The request is refused.
+    #[default]
+    Refuse,
+    /// The request goes on without it.
+    Drop,
+    /// It goes on as it came.
+    Pass,
 }
 
 /// Which HTTP an upstream speaks.
@@ -254,6 +271,11 @@ fn upstream_config(
             "write `url = \"https://HOST:PORT\"`, or leave it out",
         );
     }
+    let login = upstream.basic.and_then(|basic| {
+        let replaced =
+            [(upstream.pass_authorization, "pass_authorization"), (upstream.bearer.is_some(), "bearer")];
+        identity::login(basic, &replaced, reader)
+    });
     Some(UpstreamConfig {
         name: upstream.name.0?.0,
         servers: addresses,
@@ -285,6 +307,8 @@ fn upstream_config(
         ),
         pass_authorization: upstream.pass_authorization,
         odd_header_names: upstream.odd_header_names.into_iter().map(|name| name.0).collect(),
+        pass_api_key: upstream.pass_api_key,
+        login,
         preserve_host: upstream.preserve_host,
         addresses: upstream.addresses,
         paths: opt_ins(&upstream.paths),

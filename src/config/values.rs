@@ -18,8 +18,8 @@ use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
 use super::{
-    Addresses, Balance, Compat, Expect, Flavour, HeaderEncoding, HeaderPreset, LogFormat, SameSite,
-    UpstreamProtocol,
+    Addresses, Balance, Compat, Expect, Flavour, ForeignCredentials, HeaderEncoding, HeaderPreset, LogFormat,
+    SameSite, UpstreamProtocol,
 };
 use crate::model::graphql::OperationType;
 use crate::model::jwt::JwtAlgorithm;
@@ -256,6 +256,7 @@ choice! {
         "streamlit" => Self::Streamlit,
         "mlflow" => Self::Mlflow,
     }
+    ForeignCredentials { "refuse" => Self::Refuse, "drop" => Self::Drop, "pass" => Self::Pass }
     RequestKind { "plain" => Self::Plain, "websocket" => Self::WebSocket, "grpc" => Self::Grpc }
     Expect { "allow" => Self::Allow, "deny" => Self::Deny, "sign-in" => Self::SignIn }
     Flavour {

@@ -3,6 +3,7 @@
 pub mod audience;
 pub mod body;
 pub mod cookie;
+pub mod cors;
 pub mod forward_auth;
 pub mod forwarded;
 pub mod local;

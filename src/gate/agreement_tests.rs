@@ -349,7 +349,7 @@ async fn presented(world: &World, gate: &Gate) -> Vec<Presented> {
     for (headers, code) in [
         (vec![bearer("dw_s_mistyped"), cookie(session)], "invalid-key"),
         (vec![bearer(&world.revoked_key), cookie(session)], "invalid-key"),
-        (vec![(key_header.clone(), "nonsense".to_owned())], "invalid-key"),
+        (vec![(key_header.clone(), "nonsense".to_owned())], "foreign-key"),
         (vec![bearer("foreign"), cookie(session)], "invalid-token"),
         (vec![(AUTHORIZATION, "Basic eDp5".to_owned())], "unsupported-scheme"),
         (vec![bearer(keys[0]), (key_header.clone(), keys[1].clone())], "several-credentials"),
@@ -464,6 +464,7 @@ async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
         "odd-path",
         "foreign-origin",
         "invalid-key",
+        "foreign-key",
         "invalid-token",
         "unsupported-scheme",
         "several-credentials",

@@ -15,7 +15,7 @@ use super::effects::DESTINATION;
 use super::graphql;
 use super::refusal::Refusal;
 use super::rulebook::Rulebook;
-use super::{GateRequest, Trail};
+use super::{GateRequest, Known, Trail};
 use crate::model::origin::Origin;
 use crate::model::principal::{Client, ClientAddress, Principal, PrincipalKind};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
@@ -317,7 +317,7 @@ impl Rulebook {
         };
         let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
         let routed = self.route(&request, trail)?;
-        let asking = self.admit(&request, routed, Ok((identity, false)), trail)?;
+        let asking = self.admit(&request, routed, Ok(Known { identity, unproven: None }), trail)?;
         let operation = asking.needs_graphql(&request).then(|| {
             let body = asked.graphql.as_ref().map(|query| serde_json::json!({ "query": query }).to_string());
             graphql::classify(&graphql::Envelope {

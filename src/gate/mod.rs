@@ -30,11 +30,11 @@ use self::authenticator::{Authenticator, Identity};
 use self::credential::{Accepts, Credential, CredentialNames};
 use self::explain::Notes;
 use self::identity_headers::{HeaderPlan, Managed, Prepared};
-pub use self::permit::{Asked, Permit};
+pub use self::permit::{Asked, Grounds, Permit};
 use self::refusal::{BadCredential, Refusal};
 use self::route::Route;
 pub use self::rulebook::Rulebook;
-use crate::config::Config;
+use crate::config::{Config, ForeignCredentials};
 use crate::model::jwt::RotatingKeys;
 use crate::model::origin::Origin;
 use crate::model::principal::{Client, PrincipalKind};
@@ -139,7 +139,7 @@ impl Gate {
     /// credential is wrong or cannot be checked now.
     pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
         let routed = self.rulebook.route(request, trail)?;
-        let known = self.known(request, routed.place.route.accepts).await;
+        let known = self.known(request, routed.accepts()).await;
         self.rulebook.admit(request, routed, known, trail)
     }
 
@@ -149,7 +149,7 @@ impl Gate {
     ///
     /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
     pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
-        let (identity, _) = self.known(request, Accepts::default()).await?;
+        let Known { identity, .. } = self.known(request, Accepts::default()).await?;
         if let Some(identity) = &identity {
             self.rulebook.check_use(request, std::iter::empty(), identity)?;
         }
@@ -161,19 +161,20 @@ impl Gate {
         self.rulebook.has_upstream(host, path)
     }
 
-    /// Whom a credential stands for, and whether there is one of a session that has ended.
-    async fn known(
-        &self,
-        request: &GateRequest<'_>,
-        accepts: Accepts,
-    ) -> Result<(Option<Rc<Identity>>, bool), Refusal> {
+    /// Whom a credential stands for.
+    async fn known(&self, request: &GateRequest<'_>, accepts: Accepts) -> Result<Known, Refusal> {
         let credential =
             Credential::extract(request.headers, &self.names, accepts).map_err(Refusal::BadCredential)?;
-        match credential {
-            Credential::None => Ok((None, false)),
+        let identity = match credential {
+            Credential::None => return Ok(Known::default()),
+            // Somebody else's makes its bearer nobody, never whom the cookie beside it stands for.
+            Credential::Foreign(wrong) if accepts.foreign != ForeignCredentials::Refuse => {
+                return Ok(Known { identity: None, unproven: Some(wrong) });
+            }
+            Credential::Foreign(wrong) => return Err(Refusal::BadCredential(wrong)),
             Credential::ApiKey(text) => {
                 let found = self.authenticator.key(&text, request.client.address.nearest()).await?;
-                Ok((Some(found.ok_or(Refusal::BadCredential(BadCredential::Key))?), false))
+                found.ok_or(Refusal::BadCredential(BadCredential::Key))?
             }
             Credential::Token(at) => {
                 let found = self.names.tokens.identity(at);
@@ -183,16 +184,27 @@ impl Gate {
                     let (name, client) = (&found.principal.name, request.client.address.nearest());
                     self.authenticator.audit_break_glass(name, client, request.request_id);
                 }
-                Ok((Some(Rc::clone(found)), false))
+                Rc::clone(found)
             }
             Credential::Session(cookie) => {
                 let found = self.authenticator.session(cookie, request.client.address.nearest()).await?;
-                let found = found.filter(|identity| identity.principal.is_for(request.target.host()));
-                let stale = found.is_none();
-                Ok((found, stale))
+                match found.filter(|identity| identity.principal.is_for(request.target.host())) {
+                    Some(identity) => identity,
+                    None => return Ok(Known { identity: None, unproven: Some(BadCredential::Session) }),
+                }
             }
-        }
+        };
+        Ok(Known { identity: Some(identity), unproven: None })
     }
+}
+
+/// Whom a request comes from, as far as what it presented says.
+#[derive(Default)]
+struct Known {
+    /// `None` is nobody.
+    identity: Option<Rc<Identity>>,
+    /// What was presented and proves nothing: a session that has ended, a credential of another system.
+    unproven: Option<BadCredential>,
 }
 
 /// A break-glass token opens what rules close, so each use is told, allowed or not.
@@ -214,6 +226,8 @@ pub(crate) fn scope_patterns(paths: &[String]) -> Vec<PathPattern> {
 
 #[cfg(test)]
 mod agreement_tests;
+#[cfg(test)]
+mod credential_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub struct Asked {
     /// Which of it is at the destination.
     pub(super) destination: Option<usize>,
     pub(super) identity: Option<Rc<Identity>>,
-    pub(super) stale_session: bool,
+    /// What was presented and proves nothing: the answer where the rules want somebody.
+    pub(super) unproven: Option<BadCredential>,
     /// A CORS preflight from an origin we trust: browsers send no credential with it (Fetch, 4.8).
     pub(super) preflight: bool,
     /// Why it is refused whatever the rules say, where the rules may let a refusal pass.
@@ -38,7 +39,25 @@ pub struct Permit {
     also: Vec<(RequestTarget, Place)>,
     destination: Option<usize>,
     identity: Option<Rc<Identity>>,
-    enforce: Enforce,
+    grounds: Grounds,
+}
+
+/// On what grounds a request passes, for those who make what the application gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grounds {
+    /// By the rules; otherwise in spite of them, where they only log or are off.
+    pub allowed: bool,
+    /// Although what was presented is somebody else's, because anyone may pass.
+    pub despite_foreign: bool,
+    /// How strictly a refusal would have been kept.
+    pub enforce: Enforce,
+}
+
+/// By the rules, and those are kept: on these grounds the least goes on.
+impl Default for Grounds {
+    fn default() -> Self {
+        Self { allowed: true, despite_foreign: false, enforce: Enforce::On }
+    }
 }
 
 impl Permit {
@@ -68,6 +87,11 @@ impl Permit {
         self.identity.as_deref()
     }
 
+    /// On what grounds.
+    pub fn grounds(&self) -> Grounds {
+        self.grounds
+    }
+
     pub(super) fn holder(&self) -> Option<&Rc<Identity>> {
         self.identity.as_ref()
     }
@@ -77,14 +101,12 @@ impl Permit {
     /// # Errors
     ///
     /// The condition's refusal, where refusals are kept.
-    pub fn given(self, condition: Result<(), Refusal>, trail: &mut Trail) -> Result<Self, Refusal> {
-        match condition {
-            Ok(()) => Ok(self),
-            Err(refusal) => {
-                let_pass(refusal, self.enforce, trail)?;
-                Ok(self)
-            }
+    pub fn given(mut self, condition: Result<(), Refusal>, trail: &mut Trail) -> Result<Self, Refusal> {
+        if let Err(refusal) = condition {
+            let_pass(refusal, self.grounds.enforce, trail)?;
+            self.grounds.allowed = false;
         }
+        Ok(self)
     }
 }
 
@@ -145,26 +167,31 @@ impl Asked {
         let (outcome, enforce) = (decision.outcome, decision.enforce);
         let kept = self.refused.is_some().then(|| self.enforcement(&facts));
         let Self { place: Place { route, .. }, also, destination, identity, .. } = self;
-        let (preflight, stale_session, refused) = (self.preflight, self.stale_session, self.refused);
-        let permit = |identity| Permit { route, also, destination, identity, enforce };
+        let (preflight, unproven, refused) = (self.preflight, self.unproven, self.refused);
+        let permit = |identity, grounds| Permit { route, also, destination, identity, grounds };
         if let (Some(refusal), Some(kept)) = (refused, kept) {
             // Whoever was refused before the rules is nobody to them: they say only how strictly that is kept.
             let_pass(refusal, kept, trail)?;
-            return Ok(Permit { enforce: kept, ..permit(None) });
+            return Ok(permit(None, Grounds { allowed: false, despite_foreign: false, enforce: kept }));
         }
+        let mut grounds = Grounds { allowed: true, despite_foreign: false, enforce };
         match outcome {
-            Outcome::Allow => {}
+            Outcome::Allow => grounds.despite_foreign = unproven.is_some_and(BadCredential::is_foreign),
             Outcome::Challenge if preflight => {
                 trail.rule = Some(String::from("cors-preflight"));
-                return Ok(permit(None));
+                return Ok(permit(None, grounds));
             }
-            Outcome::Challenge if stale_session => {
-                let_pass(Refusal::BadCredential(BadCredential::Session), enforce, trail)?;
+            Outcome::Challenge => {
+                let refusal = unproven.map_or(Refusal::Challenge { rule }, Refusal::BadCredential);
+                let_pass(refusal, enforce, trail)?;
+                grounds.allowed = false;
             }
-            Outcome::Challenge => let_pass(Refusal::Challenge { rule }, enforce, trail)?,
-            Outcome::Deny => let_pass(Refusal::Forbidden { rule }, enforce, trail)?,
+            Outcome::Deny => {
+                let_pass(Refusal::Forbidden { rule }, enforce, trail)?;
+                grounds.allowed = false;
+            }
         }
-        Ok(permit(identity))
+        Ok(permit(identity, grounds))
     }
 
     /// Decides everything that the request does; the strictest answer counts.

@@ -49,7 +49,8 @@ impl Place {
         self.routes().map(|route| route.policy.enforcement(caller, facts)).max().unwrap_or(Enforce::On)
     }
 
-    fn routes(&self) -> impl Iterator<Item = &Route> {
+    /// The route and those beside it.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
         std::iter::once(&*self.route).chain(self.beside.iter().map(|route| &**route))
     }
 }

@@ -119,6 +119,12 @@ pub enum BadCredential {
     /// A key that is mistyped, unknown, expired or revoked.
     #[error("the API key is not valid")]
     Key,
+    /// What is no key of ours at all, in the header that brings keys.
+    #[error("the header for API keys holds none of ours")]
+    ForeignKey,
+    /// HTTP Basic whose password is no key of ours.
+    #[error("the password is no API key")]
+    Password,
     /// A bearer token we do not accept.
     #[error("the bearer token is not valid")]
     Bearer,
@@ -134,11 +140,17 @@ pub enum BadCredential {
 }
 
 impl BadCredential {
+    /// Whether it is a credential of another system rather than one of ours that does not count.
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::ForeignKey | Self::Password | Self::Bearer | Self::Scheme)
+    }
+
     /// The machine-readable name, as answers and reports say it.
     pub fn code(self) -> &'static str {
         match self {
             Self::Several => "several-credentials",
-            Self::Key => "invalid-key",
+            Self::Key | Self::Password => "invalid-key",
+            Self::ForeignKey => "foreign-key",
             Self::Bearer => "invalid-token",
             Self::Scheme => "unsupported-scheme",
             Self::Misplaced => "misplaced-key",

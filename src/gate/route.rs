@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::credential::Accepts;
 use super::identity_headers::HeaderPlan;
 use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig, RouteTimeouts};
+use crate::model::secret::Secret;
 use crate::model::target::PathOptIns;
 use crate::model::target::Prefixes;
 use crate::policy::{PathPattern, Policy};
@@ -36,6 +37,8 @@ pub struct Route {
     answers: Rc<HeaderPlan>,
     /// The same by the names of other products.
     compat_answers: Vec<Rc<HeaderPlan>>,
+    /// What the gateway itself says to the upstream in `Authorization`, where it has to.
+    pub login: Option<HeaderValue>,
     /// Which credentials are taken.
     pub accepts: Accepts,
     /// Names of headers with odd characters that the upstream needs.
@@ -117,6 +120,12 @@ impl Route {
     }
 }
 
+fn login(secret: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(secret.expose()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
     let issuer = config.public_url.to_string();
     let plan = |preset, identity: &IdentityConfig, name: &str| {
@@ -149,9 +158,13 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
         headers,
         answers: answer(route.headers.unwrap_or(answers.headers)),
         compat_answers: answers.compat.iter().map(|product| answer(product.headers())).collect(),
+        login: upstream.and_then(|upstream| upstream.login.as_ref()).and_then(login),
         accepts: Accepts {
-            foreign: upstream.map_or(answers.pass_authorization, |upstream| upstream.pass_authorization),
+            authorization: upstream
+                .map_or(answers.pass_authorization, |upstream| upstream.pass_authorization),
+            api_key: upstream.map_or(answers.pass_api_key, |upstream| upstream.pass_api_key),
             basic: route.basic,
+            foreign: route.foreign_credentials,
         },
         odd_header_names: upstream.map(|upstream| upstream.odd_header_names.clone()).unwrap_or_default(),
         paths: upstream.map_or(answers.paths, |upstream| upstream.paths),

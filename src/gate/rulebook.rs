@@ -6,14 +6,15 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, Method};
 
 use super::authenticator::Identity;
+use super::credential::Accepts;
 use super::effects::{BadAddress, DESTINATION, Effects, part_of_address};
 use super::permit::Asked;
 use super::place::Place;
-use super::refusal::Refusal;
+use super::refusal::{BadCredential, Refusal};
 use super::route::{Path, Route, RouteTable};
 use super::sender::{Sender, sender};
-use super::{GateRequest, Trail};
-use crate::config::Config;
+use super::{GateRequest, Known, Trail};
+use crate::config::{Config, ForeignCredentials};
 use crate::model::origin::Origin;
 use crate::model::principal::Proof;
 use crate::model::target::{RequestKind, RequestTarget};
@@ -55,19 +56,30 @@ impl Routed {
         self.also.iter().map(|(target, _)| target)
     }
 
-    /// With an identity that may be used here and whether a session has ended, or why there is none.
-    pub(super) fn asked(self, used: Result<(Option<Rc<Identity>>, bool), Refusal>) -> Result<Asked, Refusal> {
+    /// Which credentials it takes: what another reading of it would refuse, it refuses.
+    pub(super) fn accepts(&self) -> Accepts {
+        let mut accepts = self.place.route.accepts;
+        let mut places = std::iter::once(&self.place).chain(self.also.iter().map(|(_, place)| place));
+        if places.any(|place| place.routes().any(|route| route.accepts.foreign == ForeignCredentials::Refuse))
+        {
+            accepts.foreign = ForeignCredentials::Refuse;
+        }
+        accepts
+    }
+
+    /// With a caller who may be used here, or why there is none.
+    pub(super) fn asked(self, used: Result<Known, Refusal>) -> Result<Asked, Refusal> {
         let lenient = self.is_lenient();
         let Self { place, also, destination, mut refused } = self;
-        let (identity, stale_session) = match used {
+        let Known { identity, unproven } = match used {
             Ok(used) => used,
             Err(refusal) if lenient => {
                 refused.get_or_insert(refusal);
-                (None, false)
+                Known::default()
             }
             Err(refusal) => return Err(refusal),
         };
-        Ok(Asked { place, also, destination, identity, stale_session, preflight: false, refused })
+        Ok(Asked { place, also, destination, identity, unproven, preflight: false, refused })
     }
 }
 
@@ -176,7 +188,7 @@ impl Rulebook {
         others
     }
 
-    /// Brings the caller in: an identity and whether a session has ended, or why there is none.
+    /// Brings the caller in, or why there is none.
     ///
     /// # Errors
     ///
@@ -185,18 +197,19 @@ impl Rulebook {
         &self,
         request: &GateRequest<'_>,
         routed: Routed,
-        known: Result<(Option<Rc<Identity>>, bool), Refusal>,
+        known: Result<Known, Refusal>,
         trail: &mut Trail,
     ) -> Result<Asked, Refusal> {
-        let used = known.and_then(|(identity, stale)| {
-            trail.identity.clone_from(&identity);
-            if let Some(identity) = &identity {
+        let used = known.and_then(|known| {
+            trail.identity.clone_from(&known.identity);
+            if let Some(identity) = &known.identity {
                 self.check_use(request, routed.also(), identity)?;
             }
-            Ok((identity, stale))
+            Ok(known)
         });
         let mut asked = routed.asked(used)?;
-        asked.preflight = asked.identity.is_none() && self.is_trusted_preflight(request);
+        let presents_foreign = asked.unproven.is_some_and(BadCredential::is_foreign);
+        asked.preflight = asked.identity.is_none() && !presents_foreign && self.is_trusted_preflight(request);
         Ok(asked)
     }
 

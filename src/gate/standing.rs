@@ -1,6 +1,6 @@
 //! What an open exchange rests on, and whether it still does: a permit is for its first moment only.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::authenticator::{Identity, Look};
 use super::effects::Effects;
 use super::refusal::{BadCredential, Refusal};
 use super::rulebook::check_bounds;
-use super::{Gate, GateRequest, Permit, Trail};
+use super::{Gate, GateRequest, Grounds, Known, Permit, Trail};
 use crate::model::graphql::Operation;
 use crate::model::principal::{Client, Proof};
 use crate::model::target::RequestTarget;
@@ -26,13 +26,15 @@ pub struct Standing {
     operation: Option<Operation>,
     /// The caller as last looked up; `None` is nobody, who has nothing to lose.
     identity: RefCell<Option<Rc<Identity>>>,
+    grounds: Cell<Grounds>,
 }
 
 impl Permit {
     /// What the exchange it opens will rest on: the request it was given for.
     pub fn standing(&self, target: RequestTarget, client: Client, operation: Option<Operation>) -> Standing {
         let also = self.also();
-        Standing { target, also, client, operation, identity: RefCell::new(self.holder().cloned()) }
+        let (identity, grounds) = (RefCell::new(self.holder().cloned()), Cell::new(self.grounds()));
+        Standing { target, also, client, operation, identity, grounds }
     }
 }
 
@@ -50,6 +52,11 @@ impl Standing {
     /// As whom; `None` is nobody.
     pub fn identity(&self) -> Option<Rc<Identity>> {
         self.identity.borrow().clone()
+    }
+
+    /// On what grounds it passes.
+    pub fn grounds(&self) -> Grounds {
+        self.grounds.get()
     }
 }
 
@@ -110,7 +117,7 @@ impl Gate {
         standing: &Standing,
         renewed: Result<Rc<Identity>, Refusal>,
     ) -> Result<(), Refusal> {
-        let used = renewed.map(|identity| (Some(identity), false));
+        let used = renewed.map(|identity| Known { identity: Some(identity), unproven: None });
         self.decide_as(standing, used, &mut Trail::default())
     }
 
@@ -130,17 +137,18 @@ impl Gate {
         trail.notes = trail.notes.take().map(|_| Box::default());
         let used = match renewed {
             // Nobody was told of it yet: without its session it is a stranger's request.
-            Err(Refusal::BadCredential(BadCredential::Session)) => Ok((None, true)),
-            renewed => renewed.map(|identity| (Some(identity), false)),
+            Err(Refusal::BadCredential(bad @ BadCredential::Session)) => {
+                Ok(Known { identity: None, unproven: Some(bad) })
+            }
+            renewed => renewed.map(|identity| Known { identity: Some(identity), unproven: None }),
         };
         self.decide_as(standing, used, trail)
     }
 
-    /// `used` is the caller, and whether a session has ended.
     fn decide_as(
         &self,
         standing: &Standing,
-        used: Result<(Option<Rc<Identity>>, bool), Refusal>,
+        used: Result<Known, Refusal>,
         trail: &mut Trail,
     ) -> Result<(), Refusal> {
         let target = &standing.target;
@@ -153,14 +161,14 @@ impl Gate {
             client: standing.client,
             request_id: "",
         };
-        let used = used.and_then(|(identity, stale)| {
-            if let Some(identity) = &identity {
+        let used = used.and_then(|known| {
+            if let Some(identity) = &known.identity {
                 if !identity.principal.is_for(target.host()) {
                     return Err(Refusal::BadCredential(BadCredential::Session));
                 }
                 check_bounds(&request, standing.also.iter(), identity)?;
             }
-            Ok((identity, stale))
+            Ok(known)
         });
         let effects = Effects { also: standing.also.clone(), destination: None };
         let mut asked = self.rulebook.route_with(&request, effects, trail)?.asked(used)?;
@@ -168,7 +176,11 @@ impl Gate {
             // The body that would tell has gone by.
             asked.refuse(Refusal::Forbidden { rule: None })?;
         }
-        let (_, identity) = asked.decide(&request, standing.operation.as_ref(), trail)?.spend();
+        let permit = asked.decide(&request, standing.operation.as_ref(), trail)?;
+        // What it presented beside its credential is what it was.
+        let despite_foreign = standing.grounds.get().despite_foreign;
+        standing.grounds.set(Grounds { despite_foreign, ..permit.grounds() });
+        let (_, identity) = permit.spend();
         standing.identity.replace(identity);
         Ok(())
     }

@@ -188,7 +188,8 @@ fn decide(
     };
     let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
     let routed = rulebook.route(&request, trail)?;
-    let asking = rulebook.admit(&request, routed, known.map(|()| (identity, false)), trail)?;
+    let asking =
+        rulebook.admit(&request, routed, known.map(|()| Known { identity, unproven: None }), trail)?;
     asking.decide(&request, None, trail)
 }
 

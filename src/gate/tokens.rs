@@ -46,6 +46,12 @@ impl OwnTokens {
         matching.or_else(|| self.imported.get(&digest.to_text()).copied())
     }
 
+    /// Whether it is a key of a system that was here before, which may go on checking it.
+    pub fn is_imported(&self, at: usize) -> bool {
+        let kind = self.identities.get(at).map(|identity| &identity.principal.kind);
+        matches!(kind, Some(PrincipalKind::ImportedKey { .. }))
+    }
+
     /// Whom a token stands for that was accepted before, if the settings still name it with the same value.
     pub fn renew(&self, identity: &Identity) -> Option<Rc<Identity>> {
         let is_same = |own: &&Rc<Identity>| own.subject == identity.subject && own.token == identity.token;

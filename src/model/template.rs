@@ -96,13 +96,14 @@ impl Template {
         matches!(self.parts.as_slice(), [Part::Fact(Fact::Groups(','))])
     }
 
-    /// The text for a principal; `None` where any fact has no value, so that nothing is said by halves.
-    pub fn fill(&self, principal: &Principal, escape: Escape<'_>) -> Option<String> {
+    /// The text for a principal, or for nobody; `None` where any fact has no value, so that nothing is said by
+    /// halves.
+    pub fn fill(&self, principal: Option<&Principal>, escape: Escape<'_>) -> Option<String> {
         let mut filled = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => filled.push_str(text),
-                Part::Fact(fact) => filled.push_str(&fact.of(principal, escape)?),
+                Part::Fact(fact) => filled.push_str(&fact.of(principal?, escape)?),
             }
         }
         Some(filled)
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_template_is_filled_with_what_is_known() {
-        let filled = |text: &str| Template::parse(text).unwrap().fill(&principal(), &plain);
+        let filled = |text: &str| Template::parse(text).unwrap().fill(Some(&principal()), &plain);
         for (text, wanted) in [
             ("{user}", "vera"),
             ("{subject}/{role}", "user:u1/viewer"),
@@ -235,10 +236,16 @@ mod tests {
     #[test]
     fn what_lacks_any_fact_is_not_said_by_halves() {
         for text in ["{name}", "x-{name}", "{user}{key}", "{group:3}", "t-{group:team-*}", "{group:ops*}"] {
-            assert_eq!(Template::parse(text).unwrap().fill(&principal(), &plain), None, "{text}");
+            assert_eq!(Template::parse(text).unwrap().fill(Some(&principal()), &plain), None, "{text}");
+            assert_eq!(Template::parse(text).unwrap().fill(None, &plain), None, "{text}");
         }
         let nobody = Principal { groups: Vec::new(), ..principal() };
-        assert_eq!(Template::parse("{groups}").unwrap().fill(&nobody, &plain), None);
+        assert_eq!(Template::parse("{groups}").unwrap().fill(Some(&nobody), &plain), None);
+        assert_eq!(
+            Template::parse("a {{b}}").unwrap().fill(None, &plain).as_deref(),
+            Some("a {b}"),
+            "a constant"
+        );
     }
 
     #[test]

@@ -5,8 +5,9 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::access_log::AccessEvent;
-use super::dispatch::{Dispatch, Seen};
+use super::dispatch::Dispatch;
 use super::refused_log::Shadowed;
+use super::seen::Seen;
 use crate::gate::Trail;
 use crate::gate::refusal::Refusal;
 use crate::model::metrics::{CredentialKind, Served};

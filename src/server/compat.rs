@@ -5,7 +5,8 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 
 use super::denied::Denied;
-use super::dispatch::{Dispatch, Seen};
+use super::dispatch::Dispatch;
+use super::seen::Seen;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::Answer;

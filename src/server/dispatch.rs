@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::header::{CONNECTION, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::runtime::Handle;
@@ -20,11 +20,13 @@ use super::denied::{Denied, refused};
 use super::message::{check_framing, host_of, is_within, kind_of, put_host};
 use super::public_keys;
 use super::refused_log::RefusedLog;
+use super::seen::Seen;
 use super::serving::Broken;
 use super::wire::head::{Bounds, Sketch};
 use crate::config::BodyPace;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
+use crate::edge::cors;
 use crate::edge::forward_auth::Answer;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forward_auth::ext_authz;
@@ -32,7 +34,7 @@ use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::page::RESERVED;
 use crate::edge::page::Site;
-use crate::edge::problem::{Look, Problem};
+use crate::edge::problem::{Look, Problem, Speaks};
 use crate::edge::proxy::hop_by_hop;
 use crate::edge::proxy::read_ahead;
 use crate::edge::proxy::read_ahead::Rooms;
@@ -105,40 +107,6 @@ pub struct Dispatch {
     request_number: Cell<u64>,
 }
 
-/// What the access event and the answer need to know of a request, kept beside it.
-pub(super) struct Seen {
-    pub(super) method: Method,
-    version: Version,
-    pub(super) host: String,
-    pub(super) path: String,
-    target: Option<String>,
-    pub(super) audience: Audience,
-    /// Whether it has come so far that it is an application's, not ours or a question about one.
-    proxied: bool,
-    pub(super) client: Client,
-    pub(super) request_id: String,
-    pub(super) agent: Option<HeaderValue>,
-}
-
-impl Seen {
-    /// From now on it is this target that the request is about.
-    pub(super) fn about(&mut self, target: &RequestTarget) {
-        self.method = target.method().clone();
-        target.host().clone_into(&mut self.host);
-        target.path().clone_into(&mut self.path);
-        self.target = Some(target.path_and_query().as_str().to_owned());
-    }
-
-    /// Who reads a refusal. By gRPC it would be an HTTP 200, which a proxy that asks takes for an allow, whatever
-    /// media type the client of that proxy has named: only an application's own client is told so.
-    fn refused_audience(&self) -> Audience {
-        match self.audience {
-            Audience::Grpc if !self.proxied => Audience::Api,
-            audience => audience,
-        }
-    }
-}
-
 impl Dispatch {
     /// A dispatch for one thread. `log` is there if access events are wanted.
     pub fn new(
@@ -168,13 +136,16 @@ impl Dispatch {
     /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
         let client = forwarded::client_of(peer, request.headers(), &self.shared.trusted_proxies);
+        let audience = Audience::of(request.method(), request.headers());
         let seen = Seen {
             method: request.method().clone(),
             version: request.version(),
             host: String::new(),
             path: request.uri().path().to_owned(),
             target: request.uri().path_and_query().map(|target| target.as_str().to_owned()),
-            audience: Audience::of(request.method(), request.headers()),
+            audience,
+            speaks: Speaks::of(audience, request.headers()),
+            reader: cors::reader(request.headers(), self.proxy.gate().origins()),
             proxied: false,
             client,
             request_id: self.next_request_id(),
@@ -193,6 +164,7 @@ impl Dispatch {
             }
             Err(mut denied) => {
                 denied.problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
+                denied.problem.speaks = seen.speaks;
                 (self.deny(&denied, seen, trail), denied.decision, Some(denied.problem.code))
             }
         };
@@ -214,6 +186,8 @@ impl Dispatch {
             host: String::new(),
             path,
             target: None,
+            speaks: Speaks::default(),
+            reader: None,
             proxied: false,
             request_id: self.next_request_id(),
             agent: headers.get(USER_AGENT).cloned(),
@@ -235,6 +209,9 @@ impl Dispatch {
             request_id: &seen.request_id,
         };
         let mut response = denied.problem.respond(seen.refused_audience(), &look).map(ResponseBody::of);
+        if seen.proxied {
+            cors::let_read(response.headers_mut(), seen.reader.as_ref());
+        }
         if denied.close && seen.version < Version::HTTP_2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -6,7 +6,8 @@ use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::denied::Denied;
-use super::dispatch::{Dispatch, Seen};
+use super::dispatch::Dispatch;
+use super::seen::Seen;
 use crate::edge::body::ResponseBody;
 use crate::edge::problem::Problem;
 use crate::gate::GateRequest;

@@ -13,6 +13,7 @@ mod explain;
 pub mod generation;
 pub mod metrics;
 pub mod refused_log;
+mod seen;
 pub mod listener;
 pub mod proxy_protocol;
 mod public_keys;

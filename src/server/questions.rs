@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use super::denied::Denied;
-use super::dispatch::{Dispatch, Seen, Shared};
+use super::dispatch::{Dispatch, Shared};
+use super::seen::Seen;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Answer, Endpoint, Style, ext_authz, told_of};

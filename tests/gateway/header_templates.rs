@@ -34,7 +34,8 @@ fn told(upstream: &Upstream, name: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_is_what_the_groups_say_and_never_what_the_client_says() {
     let upstream = Upstream::spawn().await;
-    let set = r#"set_headers = { X-Scope-OrgID = "{group:tenant-*}", X-Who = "{user}/{key}" }"#;
+    let set =
+        r#"set_headers = { X-Scope-OrgID = "{group:tenant-*}", X-Who = "{user}/{key}", X-Tier = "gold" }"#;
     let gateway = gateway(&upstream, set).await;
     gateway.user_with("mel", Role::Member, &["ops", "tenant-büro"], false).await;
     gateway.user_with("vera", Role::Viewer, &["ops"], false).await;
@@ -47,7 +48,7 @@ async fn a_tenant_is_what_the_groups_say_and_never_what_the_client_says() {
     assert_eq!(gateway.get("/data", &bearer(&own)).await.status, 200);
     assert_eq!(told(&upstream, "x-who"), [""; 0]);
     for separator in SEPARATORS.chars() {
-        let forged: String = ["X-Scope-OrgID", "x-scope-orgid", "X-SCOPE-ORGID", "X-Who"]
+        let forged: String = ["X-Scope-OrgID", "x-scope-orgid", "X-SCOPE-ORGID", "X-Who", "X-Tier"]
             .map(|name| format!("{}: forged\r\n", name.replace('-', &separator.to_string())))
             .concat();
         for connection in ["", "connection: x-scope-orgid, x-who\r\n"] {
@@ -65,6 +66,8 @@ async fn a_tenant_is_what_the_groups_say_and_never_what_the_client_says() {
                 assert_eq!(answer.status, 200, "{path} {}", answer.head);
                 assert_eq!(told(&upstream, "x-scope-orgid"), tenant, "{path} {forged}");
                 assert_eq!(told(&upstream, "x-who"), name, "{path} {forged}");
+                let constant = if path == "/public/other" { &[][..] } else { &["gold"] };
+                assert_eq!(told(&upstream, "x-tier"), constant, "{path}, signed in or not");
             }
         }
     }

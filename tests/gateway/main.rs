@@ -20,6 +20,7 @@ mod compat;
 mod credentials;
 mod explain;
 mod failure;
+mod foreign;
 mod forward_auth;
 mod graphql;
 mod grpc;

@@ -33,7 +33,7 @@ const RULES: &[(&str, &str, &str)] = &[
     ("target: exactly one well-formed host", "tests/attacks/paths/hosts.rs", "only_one_well_formed_host_is_accepted"),
     ("target: the query takes no part in matching", "src/policy/tests.rs", "a_query_never_takes_part_in_matching_a_path"),
     ("target: both edges read it alike", "tests/gateway/forward_auth.rs", "both_edges_decide_every_confusing_path_alike"),
-    ("credential: at most one decides, in a fixed order", "src/gate/credential.rs", "at_most_one_credential_decides_and_a_wrong_header_is_final"),
+    ("credential: at most one decides, in a fixed order", "src/gate/credential_tests.rs", "at_most_one_credential_decides_and_a_wrong_header_is_final"),
     ("credential: a wrong header is final, beside a good session too", "tests/gateway/credentials.rs", "a_wrong_header_credential_is_final_even_beside_a_good_session"),
     ("credential: two different header credentials are 401", "tests/gateway/credentials.rs", "two_different_header_credentials_are_401"),
     ("credential: two cookies of our name are 401", "tests/gateway/credentials.rs", "malformed_forged_and_doubled_cookies_never_let_in"),

@@ -9,8 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::answer::size_of;
 use super::{Check, Style};
 use crate::edge::problem::Problem;
+use crate::gate::Grounds;
 use crate::gate::credential;
-use crate::gate::credential::CredentialNames;
+use crate::gate::credential::{Accepts, CredentialNames};
 use crate::gate::identity_headers::Managed;
 
 /// Names that Envoy takes out of a request before it goes on, whatever their value.
@@ -29,10 +30,11 @@ pub(super) fn leave(
     headers: &HeaderMap,
     answer: &mut HeaderMap,
     check: &Check,
+    (accepts, grounds): (Accepts, Grounds),
     names: &CredentialNames,
     managed: &Managed,
 ) -> Result<(), Problem> {
-    for (name, value) in of(headers, names) {
+    for (name, value) in of(headers, names, accepts, grounds) {
         // A token of the gateway's own takes the place of whatever the client sent.
         if answer.contains_key(&name) || (name == COOKIE && !check.takes_cookies()) {
             continue;
@@ -62,14 +64,19 @@ pub(super) fn leave(
 
 /// What is not ours, with one value for each name. Of several values nobody knows which one an application would read,
 /// so none is left; cookies are one list (RFC 9113, 8.2.3).
-fn of(headers: &HeaderMap, names: &CredentialNames) -> Vec<(HeaderName, HeaderValue)> {
+fn of(
+    headers: &HeaderMap,
+    names: &CredentialNames,
+    accepts: Accepts,
+    grounds: Grounds,
+) -> Vec<(HeaderName, HeaderValue)> {
     let mut left = HeaderMap::new();
     for name in credentials(names) {
         for value in headers.get_all(name) {
             left.append(name, value.clone());
         }
     }
-    credential::strip(&mut left, names);
+    credential::strip(&mut left, names, accepts, grounds);
     let one = |name: &HeaderName| -> Option<(HeaderName, HeaderValue)> {
         let values: Vec<_> = left.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         if *name != COOKIE && values.len() > 1 {

@@ -15,10 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, LOCATION,
-    ORIGIN, SET_COOKIE, VARY,
-};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 pub use self::answer::{Answer, Style, told_of};
@@ -27,8 +24,9 @@ use self::compat::Terms;
 use self::ext_authz::CheckResponse;
 use self::original::{Original, Question, Unclear};
 use super::audience::Audience;
+use super::cors;
 use super::page::Site;
-use super::problem::{Look, Problem};
+use super::problem::{Look, Problem, Speaks};
 use crate::config::{Compat, Config, Flavour, HeaderPreset};
 use crate::gate::Gate;
 use crate::gate::GateRequest;
@@ -37,7 +35,6 @@ use crate::gate::Trail;
 use crate::gate::credential;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
-use crate::gate::sender::{Sender, sender};
 use crate::model::graphql::Operation;
 use crate::model::origin::Origin;
 use crate::model::principal::Client;
@@ -262,6 +259,7 @@ impl ForwardAuth {
 
     /// 200 with every identity header, empty where there is nothing to say, and what is left of the credentials.
     fn allow(&self, check: &Check, headers: &HeaderMap, permit: Permit) -> Result<Response<Bytes>, Problem> {
+        let rests_on = (permit.route().accepts, permit.grounds());
         let (route, identity) = permit.spend();
         let mut response = Response::new(Bytes::new());
         let answer = response.headers_mut();
@@ -278,7 +276,7 @@ impl ForwardAuth {
             return Err(Problem::identity_too_large());
         }
         answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        left::leave(headers, answer, check, self.gate.credential_names(), self.gate.managed())?;
+        left::leave(headers, answer, check, rests_on, self.gate.credential_names(), self.gate.managed())?;
         Ok(response)
     }
 
@@ -307,7 +305,7 @@ impl ForwardAuth {
             request_id,
         };
         let basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
-        let problem = Problem { basic, ..problem.clone() };
+        let problem = Problem { basic, speaks: Speaks::of(audience, headers), ..problem.clone() };
         let mut response = problem.respond(audience, &look);
         response.headers_mut().remove(SET_COOKIE);
         // Worded for the method in question, which need not be that of the question.
@@ -319,7 +317,7 @@ impl ForwardAuth {
         } else {
             *response.status_mut() = check.style.refusal(response.status());
         }
-        self.let_own_pages_read(headers, &mut response);
+        cors::let_read(response.headers_mut(), cors::reader(headers, self.gate.origins()).as_ref());
         response
     }
 
@@ -371,16 +369,5 @@ impl ForwardAuth {
     /// The same without a way back.
     fn bare_address(&self, page: &str) -> String {
         self.site.public_url().url(&format!("{}{page}", super::page::RESERVED))
-    }
-
-    /// A script of a page we trust may read the refusal (Fetch, 3.2.5), to learn that it must sign in.
-    fn let_own_pages_read(&self, headers: &HeaderMap, response: &mut Response<Bytes>) {
-        let Some(origin) = headers.get(ORIGIN) else { return };
-        if sender(headers, self.gate.origins(), None) == Sender::Ours {
-            let answer = response.headers_mut();
-            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            answer.append(VARY, HeaderValue::from_static("Origin"));
-        }
     }
 }

@@ -111,16 +111,8 @@ impl Problem {
         if let Some(span) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = match self.remedy {
-                Remedy::NewCredential => r#"Bearer realm="doorward", error="invalid_token""#,
-                _ => r#"Bearer realm="doorward""#,
-            };
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-            if self.basic {
-                let basic = r#"Basic realm="doorward", charset="UTF-8""#;
-                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(basic));
-            }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Remedy::Methods(allow) = self.remedy {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

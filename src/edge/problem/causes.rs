@@ -8,10 +8,15 @@ use super::Problem;
 use super::Remedy;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
+use crate::model::target::TargetError;
 use crate::service::ServiceError;
 
 /// After so long there may well be room for a body.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Where empty segments come from.
+const SLASHES: &str = " Two slashes in a row are mostly the mistake of a client that was told an address with a slash \
+                       at its end and adds its own path: write that address without it.";
 
 impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Self {
@@ -22,7 +27,10 @@ impl From<&Refusal> for Problem {
                 "This address cannot be used",
                 "",
             )
-            .because(format!("The address can be read in more than one way, so it is not passed on: {cause}.")),
+            .because(format!(
+                "The address can be read in more than one way, so it is not passed on: {cause}.{}",
+                if *cause == TargetError::TwoSlashes { SLASHES } else { "" }
+            )),
             Refusal::OddPath(spelling) => Self::new(
                 StatusCode::BAD_REQUEST,
                 refusal.code(),
@@ -30,7 +38,10 @@ impl From<&Refusal> for Problem {
                 "",
             )
             .because(format!(
-                "The path has a spelling ({spelling}) that is not enabled for the application at this address."
+                "The path has a spelling ({spelling}) that the application at this address may read differently. If it \
+                 needs that, its operator has to write paths.allow = [\"{spelling}\"] for the upstream (or in \
+                 [forward_auth]).{}",
+                if spelling.starts_with("empty") { SLASHES } else { "" }
             )),
             Refusal::BadAddress(cause) => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -147,14 +158,32 @@ impl From<BadCredential> for Problem {
                 "It is mistyped, has expired or was revoked.",
                 Remedy::NewCredential,
             ),
+            BadCredential::ForeignKey => (
+                "This is no key of this gateway",
+                "The header for its API keys (keys.header) holds something else. Where that is for the application, \
+                 the operator has to write pass_api_key = true for the upstream, or foreign_credentials for a route \
+                 that lets anyone in.",
+                Remedy::NewCredential,
+            ),
+            BadCredential::Password => (
+                "The password is no API key",
+                "HTTP Basic takes an API key as the password, with any username. Where user and password are for the \
+                 application, the operator has to write pass_authorization = true for the upstream, or \
+                 foreign_credentials for a route that lets anyone in.",
+                Remedy::NewCredential,
+            ),
             BadCredential::Bearer => (
                 "The bearer token is not valid",
-                "It is not one of this gateway's, or has expired.",
+                "It is not one of this gateway's, or has expired. Where it is for the application, the operator has to \
+                 write pass_authorization = true for the upstream, or foreign_credentials for a route that lets \
+                 anyone in.",
                 Remedy::NewCredential,
             ),
             BadCredential::Scheme => (
                 "This authorization scheme is not accepted",
-                "Send an API key as `Authorization: Bearer KEY`.",
+                "Send an API key as `Authorization: Bearer KEY`. For keys as the password of HTTP Basic the operator \
+                 has to write basic = true for the route; where this is for the application, pass_authorization = \
+                 true for the upstream, or foreign_credentials for a route that lets anyone in.",
                 Remedy::None,
             ),
             BadCredential::Misplaced => (

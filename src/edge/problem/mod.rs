@@ -4,6 +4,7 @@
 
 mod answer;
 mod causes;
+mod challenge;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 pub use self::answer::Look;
+pub use self::challenge::Speaks;
 
 /// What the caller is told.
 #[derive(Clone, Debug)]
@@ -27,8 +29,10 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The way out.
     pub remedy: Remedy,
-    /// Whether HTTP Basic would do as well.
+    /// Whether HTTP Basic would do.
     pub basic: bool,
+    /// What the caller speaks.
+    pub speaks: Speaks,
 }
 
 /// The way out of a problem: where a browser is sent, which buttons a page has, which challenge goes with a 401.
@@ -66,6 +70,7 @@ impl Problem {
             retry_after: None,
             remedy: Remedy::None,
             basic: false,
+            speaks: Speaks::default(),
         }
     }
 

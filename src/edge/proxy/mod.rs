@@ -26,7 +26,9 @@ mod way_there;
 use std::error::Error;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -339,12 +341,15 @@ impl Proxy {
         let plan = &route.headers;
         let attributed = plan.attributed(headers, caller.map(|caller| &*caller.principal));
         hop_by_hop::drop_standing(headers);
-        credential::strip(headers, self.gate.credential_names());
+        credential::strip(headers, self.gate.credential_names(), route.accepts, standing.grounds());
         self.gate.managed().strip(headers, &route.odd_header_names);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);
         headers.remove(EXPLAIN);
         self.gate.told(plan, caller).set(headers);
+        if let Some(login) = route.login.as_ref().filter(|_| standing.grounds().allowed) {
+            headers.insert(AUTHORIZATION, login.clone());
+        }
         for (name, value) in attributed {
             headers.insert(name, value);
         }

@@ -20,6 +20,7 @@ pub const CODES: &[&str] = &[
     "draining",
     "forbidden",
     "foreign-destination",
+    "foreign-key",
     "foreign-origin",
     "header-too-large",
     "identity-too-large",

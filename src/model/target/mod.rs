@@ -79,9 +79,12 @@ impl PathOptIns {
 /// Why a target was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// `*`, a bare authority or nothing; also `//…`, which some servers read as an authority.
+    /// `*`, a bare authority or nothing; also what some servers make `//…` of.
     #[error("the request target is not an absolute path")]
     NotAbsolute,
+    /// `//…`, in which some servers read an authority.
+    #[error("the path begins with two slashes, after which some servers look for the name of a host")]
+    TwoSlashes,
     /// `.` or `..`, in any spelling.
     #[error("the path has a dot segment")]
     DotSegment,
@@ -261,7 +264,10 @@ fn parse_host(text: &str) -> Result<Box<str>, TargetError> {
 /// [`TargetError`] for what no server needs and some misread: controls, backslashes, broken escapes.
 pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, TargetError> {
     // Resolved as a reference, `//a/b` is the path `/b` at the host `a` (RFC 3986, 4.2).
-    if !path.starts_with('/') || path.starts_with("//") {
+    if path.starts_with("//") {
+        return Err(TargetError::TwoSlashes);
+    }
+    if !path.starts_with('/') {
         return Err(TargetError::NotAbsolute);
     }
     let bytes = path.as_bytes();

@@ -29,10 +29,10 @@ fn needless_escapes_are_decoded_before_anything_is_decided() {
 
 #[test]
 fn ambiguous_paths_are_refused() {
-    use TargetError::{Backslash, BadByte, BrokenEscape, DotSegment, NotAbsolute, NotUtf8};
+    use TargetError::{Backslash, BadByte, BrokenEscape, DotSegment, NotAbsolute, NotUtf8, TwoSlashes};
     for (path, error) in [
-        ("//admin", NotAbsolute),
-        ("///admin", NotAbsolute),
+        ("//admin", TwoSlashes),
+        ("///admin", TwoSlashes),
         ("/%2Fa/admin", NotAbsolute),
         ("/%252Fa/admin", NotAbsolute),
         ("/;v=1/a//admin", NotAbsolute),

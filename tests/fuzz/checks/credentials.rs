@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use doorward::config::{PublicUrl, SameSite, SessionConfig};
 use doorward::edge::cookie::{Cookies, Presented};
+use doorward::gate::Grounds;
 use doorward::gate::credential::{Accepts, Credential, CredentialNames, strip};
 use doorward::gate::refusal::BadCredential;
 use doorward::gate::tokens::OwnTokens;
@@ -22,7 +23,8 @@ pub fn check(data: &[u8]) {
     };
     let headers = super::header_lines(data);
     let ours: Vec<Vec<u8>> = pairs(&headers).into_iter().filter(|pair| name(pair) == NAME).collect();
-    let extract = |foreign, basic| Credential::extract(&headers, &names, Accepts { foreign, basic });
+    let accepts = |left, basic| Accepts { authorization: left, api_key: left, basic, ..Accepts::default() };
+    let extract = |left, basic| Credential::extract(&headers, &names, accepts(left, basic));
     let (strict, lenient) = (extract(false, false), extract(true, false));
     if !by_basic(&headers) {
         assert!(
@@ -48,9 +50,11 @@ pub fn check(data: &[u8]) {
                 );
             }
             Ok(Credential::Token(_)) => panic!("a token counts where the settings name none"),
+            Ok(Credential::Foreign(_)) => assert!(by_header, "somebody else's, out of nowhere"),
             Err(_) => {}
         }
     }
+    assert!(!matches!(lenient, Ok(Credential::Foreign(_))), "what is the application's is called wrong");
     if by_header {
         let falls_through = matches!(strict, Ok(Credential::None | Credential::Session(_)));
         assert!(!falls_through, "a header that is no key of ours is passed over");
@@ -66,7 +70,7 @@ pub fn check(data: &[u8]) {
     }
 
     let mut left = headers.clone();
-    strip(&mut left, &names);
+    strip(&mut left, &names, Accepts::default(), Grounds::default());
     assert!(!left.contains_key(PROXY_AUTHORIZATION));
     let kept: Vec<Vec<u8>> =
         pairs(&headers).into_iter().filter(|pair| !name(pair).starts_with(NAME)).collect();
@@ -79,13 +83,7 @@ pub fn check(data: &[u8]) {
     for value in [&AUTHORIZATION, &names.key_header].into_iter().flat_map(|name| left.get_all(name)) {
         assert!(!holds_key(value.as_bytes()), "a key of ours is forwarded in {value:?}");
     }
-    // What else stands in our key header is refused, where refusals count at all.
-    let mut left = left;
-    left.remove(&names.key_header);
-    assert!(matches!(
-        Credential::extract(&left, &names, Accepts { foreign: true, basic: true }),
-        Ok(Credential::None)
-    ));
+    assert!(matches!(Credential::extract(&left, &names, accepts(true, true)), Ok(Credential::None)));
 }
 
 fn by_basic(headers: &HeaderMap) -> bool {
@@ -100,6 +98,7 @@ fn kind(found: &Result<Credential<'_>, BadCredential>) -> String {
         Ok(Credential::ApiKey(_)) => String::from("a key"),
         Ok(Credential::Token(_)) => String::from("a token"),
         Ok(Credential::Session(value)) => format!("a session {value:?}"),
+        Ok(Credential::Foreign(wrong)) => format!("somebody else's, {wrong:?}"),
         Err(wrong) => format!("{wrong:?}"),
     }
 }

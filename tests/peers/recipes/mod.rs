@@ -1,5 +1,8 @@
 //! `docs/recipes.md`, taken literally: each block of settings with the program that it is for.
 
+mod git;
+mod registry;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

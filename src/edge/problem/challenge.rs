@@ -1,0 +1,133 @@
+//! The authentication scheme in which a refusal asks for a credential (RFC 9110, 11.6.1).
+//!
+//! There is one challenge and never two: of two lines some proxies hand on the first alone, and some clients take
+//! the one that they like best.
+
+use http::header::{AUTHORIZATION, ORIGIN, REFERER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::{Problem, Remedy};
+use crate::edge::audience::Audience;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+/// What a request shows of the schemes that its sender speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speaks {
+    /// It presented a bearer token.
+    Bearer,
+    /// A browser sent it, which would answer a challenge for Basic with a prompt of its own.
+    Browser,
+    /// It shows nothing.
+    #[default]
+    Unknown,
+}
+
+impl Speaks {
+    /// Reads it from a request that `audience` sent.
+    pub fn of(audience: Audience, headers: &HeaderMap) -> Self {
+        let is_bearer = |value: &HeaderValue| {
+            value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+        };
+        // `none` is a person's own doing, or that of a mail client or calendar built like a browser.
+        let by_site = headers.get(SEC_FETCH_SITE).is_some_and(|site| site != "none");
+        let by_page =
+            by_site || [ORIGIN, REFERER, X_REQUESTED_WITH].iter().any(|name| headers.contains_key(name));
+        if headers.get_all(AUTHORIZATION).iter().any(is_bearer) {
+            Self::Bearer
+        } else if by_page || audience == Audience::Browser {
+            Self::Browser
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+impl Problem {
+    /// The value of `WWW-Authenticate`, where there is to be one.
+    ///
+    /// An error is named only where a token was presented (RFC 6750, 3.1). Where Basic would do, it is asked for
+    /// alone (RFC 7617, 2): clients of container registries take any `Bearer` for the address of a token server.
+    pub(super) fn challenge(&self) -> Option<HeaderValue> {
+        let value = match self.status {
+            StatusCode::UNAUTHORIZED if self.basic && self.speaks == Speaks::Unknown => {
+                r#"Basic realm="doorward", charset="UTF-8""#
+            }
+            StatusCode::UNAUTHORIZED if self.remedy == Remedy::NewCredential => {
+                r#"Bearer realm="doorward", error="invalid_token""#
+            }
+            StatusCode::UNAUTHORIZED => r#"Bearer realm="doorward""#,
+            StatusCode::FORBIDDEN
+                if self.speaks == Speaks::Bearer && matches!(self.code, "forbidden" | "key-scope") =>
+            {
+                r#"Bearer realm="doorward", error="insufficient_scope""#
+            }
+            _ => return None,
+        };
+        Some(HeaderValue::from_static(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::refusal::{BadCredential, Refusal};
+
+    #[track_caller]
+    fn speaks(audience: Audience, list: &[(&'static str, &'static str)], expected: Speaks) {
+        let pairs =
+            list.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        assert_eq!(Speaks::of(audience, &pairs.collect()), expected, "{list:?}");
+    }
+
+    #[test]
+    fn browsers_are_told_from_programs_that_wait_for_a_challenge() {
+        use Audience::{Api, Browser};
+        speaks(Api, &[], Speaks::Unknown);
+        speaks(Api, &[("user-agent", "git/2.39.5")], Speaks::Unknown);
+        speaks(Api, &[("sec-fetch-site", "none")], Speaks::Unknown);
+        speaks(Api, &[("authorization", "Basic eDp5")], Speaks::Unknown);
+        speaks(Browser, &[], Speaks::Browser);
+        speaks(Api, &[("sec-fetch-site", "same-origin")], Speaks::Browser);
+        speaks(Api, &[("origin", "http://app.example")], Speaks::Browser);
+        speaks(Api, &[("referer", "http://app.example/")], Speaks::Browser);
+        speaks(Api, &[("x-requested-with", "XMLHttpRequest")], Speaks::Browser);
+        speaks(Api, &[("authorization", "bEARER x")], Speaks::Bearer);
+        speaks(Api, &[("authorization", "Bearer x"), ("origin", "http://app.example")], Speaks::Bearer);
+    }
+
+    #[test]
+    fn there_is_one_challenge_and_it_names_an_error_only_where_there_is_one() {
+        let bearer = r#"Bearer realm="doorward""#;
+        let (invalid, narrow) =
+            (format!("{bearer}, error=\"invalid_token\""), format!("{bearer}, error=\"insufficient_scope\""));
+        let basic = r#"Basic realm="doorward", charset="UTF-8""#;
+        let bad = |bad| Refusal::BadCredential(bad);
+        let challenge = || Refusal::Challenge { rule: None };
+        let (plain, offered) = (false, true);
+        for (refusal, takes_basic, speaks, expected) in [
+            (challenge(), plain, Speaks::Unknown, Some(bearer)),
+            (challenge(), offered, Speaks::Unknown, Some(basic)),
+            (challenge(), offered, Speaks::Browser, Some(bearer)),
+            (bad(BadCredential::Scheme), plain, Speaks::Unknown, Some(bearer)),
+            (bad(BadCredential::Key), plain, Speaks::Unknown, Some(&*invalid)),
+            (bad(BadCredential::ForeignKey), plain, Speaks::Unknown, Some(&*invalid)),
+            (bad(BadCredential::Password), offered, Speaks::Unknown, Some(basic)),
+            (bad(BadCredential::Key), offered, Speaks::Unknown, Some(basic)),
+            (bad(BadCredential::Key), offered, Speaks::Bearer, Some(&*invalid)),
+            (bad(BadCredential::Bearer), offered, Speaks::Bearer, Some(&*invalid)),
+            (bad(BadCredential::Session), offered, Speaks::Browser, Some(bearer)),
+            (Refusal::KeyScope, offered, Speaks::Bearer, Some(&*narrow)),
+            (Refusal::Forbidden { rule: None }, plain, Speaks::Bearer, Some(&*narrow)),
+            (Refusal::Forbidden { rule: None }, offered, Speaks::Unknown, None),
+            (Refusal::ForeignOrigin, plain, Speaks::Bearer, None),
+            (Refusal::NoRoute, offered, Speaks::Unknown, None),
+        ] {
+            let problem = Problem { basic: takes_basic, speaks, ..Problem::from(&refusal) };
+            let told = problem.challenge();
+            let told = told.as_ref().map(|value| value.to_str().unwrap());
+            assert_eq!(told, expected, "{refusal:?} {takes_basic} {speaks:?}");
+        }
+    }
+}

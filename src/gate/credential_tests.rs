@@ -1,0 +1,236 @@
+//! What is found in the headers of a request, and what is left of them, as tables.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Grounds;
+use super::credential::*;
+use super::tokens::OwnTokens;
+use crate::config::ForeignCredentials;
+use crate::model::token::{KeyKind, KeyText};
+
+fn names() -> CredentialNames {
+    CredentialNames {
+        key_header: HeaderName::from_static("x-api-key"),
+        cookie: "__Host-doorward".into(),
+        tokens: OwnTokens::default(),
+    }
+}
+
+fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in list {
+        headers.append(*name, HeaderValue::from_str(value).unwrap());
+    }
+    headers
+}
+
+/// What is found, as text, so that cases read as a table.
+fn found(list: &[(&'static str, &str)], accepts: Accepts) -> String {
+    match Credential::extract(&headers(list), &names(), accepts) {
+        Ok(Credential::None) => "none".into(),
+        Ok(Credential::ApiKey(text)) => format!("key {}", &text[..5]),
+        Ok(Credential::Token(at)) => format!("token {at}"),
+        Ok(Credential::Session(value)) => format!("session {value}"),
+        Ok(Credential::Foreign(wrong)) => format!("foreign {wrong:?}"),
+        Err(wrong) => format!("{wrong:?}"),
+    }
+}
+
+/// Headers, whether foreign ones pass, what is found.
+type Case<'c> = (&'c [(&'static str, &'c str)], bool, &'c str);
+
+#[test]
+fn at_most_one_credential_decides_and_a_wrong_header_is_final() {
+    let key = KeyText::draw(KeyKind::System).text;
+    let other = KeyText::draw(KeyKind::User).text;
+    let bearer = format!("Bearer {}", key.expose());
+    let (shout, spaced) = (format!("BEARER {}", key.expose()), format!("bearer   {}", key.expose()));
+    let cookie = ("cookie", "a=1; __Host-doorward=abc");
+    let cases: &[Case<'_>] = &[
+        (&[], false, "none"),
+        (&[("authorization", &bearer)], false, "key dw_s_"),
+        (&[("authorization", &shout)], false, "key dw_s_"),
+        (&[("authorization", &spaced)], false, "key dw_s_"),
+        (&[("x-api-key", key.expose())], false, "key dw_s_"),
+        (&[("authorization", &bearer), ("x-api-key", key.expose())], false, "key dw_s_"),
+        (&[("authorization", &bearer), ("x-api-key", other.expose())], false, "Several"),
+        (&[("authorization", &bearer), cookie], false, "key dw_s_"),
+        (&[cookie], false, "session abc"),
+        (&[("cookie", "__Host-doorward=a; __Host-doorward=b")], false, "Several"),
+        (&[cookie, cookie], false, "Several"),
+        (&[("cookie", "x__Host-doorward=a; __host-doorward=b")], false, "none"),
+        (&[("authorization", "Bearer eyJ"), cookie], false, "foreign Bearer"),
+        (&[("authorization", "Basic eDp5"), cookie], false, "foreign Scheme"),
+        (&[("authorization", "Bearer"), cookie], false, "foreign Bearer"),
+        (&[("authorization", ""), cookie], false, "foreign Scheme"),
+        (&[("x-api-key", "nonsense"), cookie], false, "foreign ForeignKey"),
+        (&[("authorization", "Basic eDp5"), cookie], true, "session abc"),
+        (&[("authorization", "Bearer eyJ")], true, "none"),
+        (&[("x-api-key", "theirs"), cookie], true, "foreign ForeignKey"),
+    ];
+    for (list, foreign, expected) in cases {
+        assert_eq!(
+            found(list, Accepts { authorization: *foreign, ..Accepts::default() }),
+            *expected,
+            "{list:?}"
+        );
+    }
+}
+
+/// Headers, and what is found in them in four ways.
+type Ways<'c> = (&'c [(&'static str, &'c str)], [&'c str; 4]);
+
+#[test]
+fn a_key_as_a_basic_password_counts_where_it_may_and_is_never_somebody_elses() {
+    let key = KeyText::draw(KeyKind::System).text;
+    let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+    let (own, bare) = (basic(&format!("anyone:{}", key.expose())), basic(&format!(":{}", key.expose())));
+    let (foreign, colonless) = (basic("x:y:z"), basic(key.expose()));
+    let bearer = format!("Bearer {}", key.expose());
+    let cookie = ("cookie", "__Host-doorward=abc");
+    // Headers, then what is found: nothing but bearers, with Basic, with what is foreign, with both.
+    let cases: &[Ways<'_>] = &[
+        (&[("authorization", &own), cookie], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
+        (&[("authorization", &bare)], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
+        (
+            &[("authorization", &own), ("authorization", &bearer)],
+            ["Scheme", "key dw_s_", "Scheme", "key dw_s_"],
+        ),
+        (
+            &[("authorization", &foreign), cookie],
+            ["foreign Scheme", "foreign Password", "session abc", "session abc"],
+        ),
+        (&[("authorization", &colonless), cookie], ["Scheme", "Password", "Scheme", "Password"]),
+        (
+            &[("authorization", "Basic ???"), cookie],
+            ["foreign Scheme", "foreign Password", "session abc", "session abc"],
+        ),
+        (
+            &[("authorization", "Basic"), cookie],
+            ["foreign Scheme", "foreign Password", "session abc", "session abc"],
+        ),
+    ];
+    for (list, expected) in cases {
+        let ways = [(false, false), (true, false), (false, true), (true, true)];
+        let seen = ways.map(|(basic, foreign)| {
+            found(list, Accepts { authorization: foreign, basic, ..Accepts::default() })
+        });
+        assert_eq!(seen, *expected, "{list:?}");
+    }
+    let as_username = basic(&format!("{}:", key.expose()));
+    let mut map = headers(&[
+        ("authorization", &own),
+        ("authorization", &foreign),
+        ("authorization", &colonless),
+        ("authorization", &as_username),
+    ]);
+    strip(&mut map, &names(), Accepts::default(), Grounds::default());
+    assert_eq!(map.get_all("authorization").iter().collect::<Vec<_>>(), [foreign.as_str()]);
+}
+
+#[test]
+fn what_is_ours_is_removed_and_the_rest_is_untouched() {
+    let key = KeyText::draw(KeyKind::System).text;
+    let mut map = headers(&[
+        ("authorization", &format!("bearer {}", key.expose())),
+        ("x-api-key", key.expose()),
+        ("proxy-authorization", "Basic eDp5"),
+        ("cookie", "a=1; __Host-doorward=abc; b=\"x y\";  c=3"),
+        ("cookie", "__Host-doorward-device=zzz"),
+    ]);
+    strip(&mut map, &names(), Accepts::default(), Grounds::default());
+    assert_eq!(map.len(), 1, "{map:?}");
+    assert_eq!(map["cookie"], "a=1; b=\"x y\";  c=3");
+
+    let mut answer = headers(&[
+        ("set-cookie", "__Host-doorward=x; Path=/"),
+        ("set-cookie", " __Host-doorward-device = x"),
+        ("set-cookie", "=__Host-doorward=x; Path=/"),
+        ("set-cookie", "__Host-doorward"),
+        ("set-cookie", "theirs=1; Path=/"),
+    ]);
+    strip_set_cookies(&mut answer, &names());
+    assert_eq!(answer.get_all("set-cookie").iter().collect::<Vec<_>>(), ["theirs=1; Path=/"]);
+
+    let mut foreign = headers(&[("authorization", "Bearer eyJ"), ("cookie", "a=1;b=2")]);
+    strip(&mut foreign, &names(), Accepts::default(), Grounds::default());
+    assert_eq!(foreign["authorization"], "Bearer eyJ");
+    assert_eq!(foreign["cookie"], "a=1;b=2");
+}
+
+/// Headers, and what is found in them where the key header is the application's too.
+type Left<'c> = (&'c [(&'static str, &'c str)], &'c str);
+
+#[test]
+fn only_what_is_nothing_of_ours_is_left_to_the_application_and_then_the_cookie_counts() {
+    let key = KeyText::draw(KeyKind::System).text;
+    let key = key.expose();
+    let (quoted, doubled, named) = (format!("\"{key}\""), format!("{key},{key}"), format!("key={key}"));
+    let (bearer, token) = (format!("Bearer \"{key}\""), format!("Token token={key}"));
+    let username = format!("Basic {}", STANDARD.encode(format!("{key}:x")));
+    let cookie = ("cookie", "__Host-doorward=abc");
+    let cases: &[Left<'_>] = &[
+        (&[("x-api-key", "theirs"), cookie], "session abc"),
+        (&[("x-api-key", "theirs"), ("authorization", "Bearer eyJ"), cookie], "session abc"),
+        (&[("x-api-key", ""), cookie], "session abc"),
+        (&[("x-api-key", "theirs")], "none"),
+        (&[("x-api-key", "theirs"), ("x-api-key", key), cookie], "key dw_s_"),
+        (&[("x-api-key", "dw_s_mistyped"), cookie], "key dw_s_"),
+        (&[("x-api-key", &quoted), cookie], "Key"),
+        (&[("x-api-key", &doubled), cookie], "key dw_s_"),
+        (&[("x-api-key", &named), cookie], "Key"),
+        (&[("authorization", &bearer), cookie], "Bearer"),
+        (&[("authorization", &token), cookie], "Scheme"),
+        (&[("authorization", &username), cookie], "Password"),
+        (&[("authorization", &username), ("x-api-key", key)], "Password"),
+    ];
+    for (list, expected) in cases {
+        let accepts = Accepts { authorization: true, api_key: true, basic: true, ..Accepts::default() };
+        assert_eq!(found(list, accepts), *expected, "{list:?}");
+        let mut left = headers(list);
+        strip(&mut left, &names(), accepts, Grounds::default());
+        let text = format!("{left:?}");
+        assert!(!text.contains("dw_") && !text.contains(&username), "{list:?} leaves {text}");
+    }
+}
+
+#[test]
+fn somebody_elses_is_found_as_such_and_never_beside_ours_or_instead_of_the_cookie() {
+    let key = KeyText::draw(KeyKind::System).text;
+    let bearer = format!("Bearer {}", key.expose());
+    let cookie = ("cookie", "__Host-doorward=abc");
+    for (list, expected) in [
+        (&[("authorization", "Bearer whsec"), cookie][..], "foreign Bearer"),
+        (&[("authorization", "Basic eDp5"), cookie], "foreign Scheme"),
+        (&[("x-api-key", "theirs"), cookie], "foreign ForeignKey"),
+        (&[("authorization", "Bearer whsec"), ("x-api-key", key.expose())], "Bearer"),
+        (&[("authorization", &bearer), ("x-api-key", "theirs")], "ForeignKey"),
+        (&[("authorization", "Bearer whsec"), ("x-api-key", "dw_s_mistyped")], "Bearer"),
+    ] {
+        assert_eq!(found(list, Accepts::default()), expected, "{list:?}");
+    }
+}
+
+#[test]
+fn what_decided_nothing_goes_on_only_where_the_route_says_so() {
+    let list = [("authorization", "Bearer whsec"), ("x-api-key", "theirs"), ("cookie", "a=1")];
+    let both = &["authorization", "x-api-key", "cookie"][..];
+    let despite = Grounds { despite_foreign: true, ..Grounds::default() };
+    let (drop, pass) = (ForeignCredentials::Drop, ForeignCredentials::Pass);
+    for (foreign, authorization, api_key, grounds, expected) in [
+        (pass, false, false, despite, both),
+        (drop, false, false, despite, &["cookie"]),
+        (drop, true, false, despite, &["authorization", "cookie"]),
+        (drop, false, true, despite, &["x-api-key", "cookie"]),
+        // Where it was let through in spite of the rules it stays as it came.
+        (drop, false, false, Grounds::default(), both),
+    ] {
+        let mut left = headers(&list);
+        strip(&mut left, &names(), Accepts { authorization, api_key, basic: false, foreign }, grounds);
+        let mut kept: Vec<_> = left.keys().map(HeaderName::as_str).collect();
+        kept.sort_by_key(|name| both.iter().position(|known| known == name));
+        assert_eq!(kept, expected, "{foreign:?} {authorization} {api_key}");
+    }
+}
