@@ -53,6 +53,7 @@ pub const CODES: &[&str] = &[
     "too-many-bodies",
     "unavailable",
     "unclear-question",
+    "unreadable-request",
     "unsupported-media-type",
     "unsupported-scheme",
     "untrusted-proxy",
