@@ -2,6 +2,7 @@
 
 pub mod audience;
 pub mod body;
+pub mod client_body;
 pub mod cookie;
 pub mod cors;
 pub mod forward_auth;

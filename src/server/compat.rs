@@ -2,13 +2,13 @@
 
 use http::header::HOST;
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
 
 use super::denied::Denied;
 use super::dispatch::Dispatch;
 use super::seen::Seen;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
+use crate::edge::client_body::ClientBody;
 use crate::edge::forward_auth::Answer;
 use crate::edge::forward_auth::compat::{Action, Place};
 use crate::edge::forward_auth::original::Question;
@@ -23,7 +23,7 @@ impl Dispatch {
     /// What a request is for, where a product is switched on whose paths we answer.
     pub(super) fn compat_place(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<ClientBody>,
         target: &RequestTarget,
         peer: Peer,
     ) -> Option<Place> {
@@ -39,7 +39,7 @@ impl Dispatch {
     pub(super) async fn compat(
         &self,
         place: &Place,
-        request: &Request<Incoming>,
+        request: &Request<ClientBody>,
         target: &RequestTarget,
         peer: Peer,
         seen: &mut Seen,

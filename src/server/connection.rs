@@ -27,6 +27,7 @@ use super::wire::{Wire, WireLimits};
 use super::{Phase, Surface};
 use crate::config::ServerConfig;
 use crate::edge::body::{BodyError, ResponseBody};
+use crate::edge::client_body::ClientBody;
 use crate::edge::forwarded::Peer;
 use crate::edge::local::LocalExecutor;
 use crate::edge::proxy::upgrade::Hold;
@@ -165,7 +166,7 @@ where
                 let open = dispatch.open_request();
                 let response = match (broken, surface) {
                     (Some(broken), _) => dispatch.refuse(*broken, peer),
-                    (None, Surface::Public) => dispatch.answer(request, peer).await,
+                    (None, Surface::Public) => dispatch.answer(ClientBody::of(request), peer).await,
                     (None, Surface::Operations) => operations(&dispatch, &request),
                 };
                 Ok::<_, std::convert::Infallible>(track(response, served, open))

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::header::{CONNECTION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::runtime::Handle;
 
@@ -26,14 +25,13 @@ use super::wire::head::{Bounds, Sketch};
 use crate::config::BodyPace;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
+use crate::edge::client_body::ClientBody;
 use crate::edge::cors;
 use crate::edge::forward_auth::Answer;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forward_auth::ext_authz;
-use crate::edge::forwarded;
-use crate::edge::forwarded::Peer;
-use crate::edge::page::RESERVED;
-use crate::edge::page::Site;
+use crate::edge::forwarded::{self, Peer};
+use crate::edge::page::{RESERVED, Site};
 use crate::edge::problem::{Look, Problem, Speaks};
 use crate::edge::proxy::hop_by_hop;
 use crate::edge::proxy::read_ahead::{self, Rooms};
@@ -133,7 +131,7 @@ impl Dispatch {
     }
 
     /// Answers one request. Every failure becomes an answer here, and none of them is an allow.
-    pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+    pub async fn answer(&self, request: Request<ClientBody>, peer: Peer) -> Response<ResponseBody> {
         let client = forwarded::client_of(peer, request.headers(), &self.shared.trusted_proxies);
         let audience = Audience::of(request.method(), request.headers());
         let seen = Seen {
@@ -224,7 +222,7 @@ impl Dispatch {
 
     async fn route(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<ClientBody>,
         peer: Peer,
         seen: &mut Seen,
         trail: &mut Trail,
@@ -317,7 +315,7 @@ impl Dispatch {
 
     async fn own(
         &self,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         target: &RequestTarget,
         page: String,
         client: Client,

@@ -1,10 +1,10 @@
 //! What `doorward doctor` is told of the questions that it had a proxy ask. Waits for nothing.
 
 use http::{HeaderMap, Request};
-use hyper::body::Incoming;
 
 use super::dispatch::Dispatch;
 use crate::config::Flavour;
+use crate::edge::client_body::ClientBody;
 use crate::edge::forward_auth::Check;
 use crate::edge::forward_auth::observed::Observed;
 use crate::edge::forward_auth::original::Unclear;
@@ -16,7 +16,7 @@ impl Dispatch {
     pub(super) fn observe(
         &self,
         flavour: Flavour,
-        request: &Request<Incoming>,
+        request: &Request<ClientBody>,
         target: &RequestTarget,
         peer: Peer,
         read: Result<&Check, &Unclear>,

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
 
 use super::denied::Denied;
 use super::dispatch::Dispatch;
 use super::seen::Seen;
 use crate::edge::body::ResponseBody;
+use crate::edge::client_body::ClientBody;
 use crate::edge::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::explain::Question;
@@ -24,7 +24,7 @@ pub(super) const PATH: &str = "/api/explain";
 impl Dispatch {
     pub(super) async fn explain(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<ClientBody>,
         target: &RequestTarget,
         authority: &str,
         seen: &Seen,

@@ -2,9 +2,9 @@
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Version};
-use hyper::body::Incoming;
 
 use super::wire::head::Bounds;
+use crate::edge::client_body::ClientBody;
 use crate::edge::problem::Problem;
 use crate::edge::proxy::hop_by_hop;
 use crate::model::target::{RequestKind, TargetError};
@@ -60,7 +60,7 @@ pub(super) fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
 }
 
 /// What becomes of the connection: an answer, a stream of messages, or another protocol.
-pub(super) fn kind_of(request: &Request<Incoming>) -> Result<RequestKind, Problem> {
+pub(super) fn kind_of(request: &Request<ClientBody>) -> Result<RequestKind, Problem> {
     let headers = request.headers();
     if request.version() < Version::HTTP_2
         && let Some(protocol) = hop_by_hop::upgrade_of(headers)

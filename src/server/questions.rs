@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use hyper::body::Incoming;
 
 use super::denied::Denied;
 use super::dispatch::{Dispatch, Shared};
 use super::seen::Seen;
 use crate::edge::body::ResponseBody;
+use crate::edge::client_body::ClientBody;
 use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Answer, Endpoint, Style, ext_authz, told_of};
 use crate::edge::forwarded;
@@ -25,7 +25,7 @@ impl Dispatch {
     /// Answers another proxy's question. Never awaits anything but the gate.
     pub(super) async fn check(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<ClientBody>,
         target: &RequestTarget,
         mut endpoint: Endpoint,
         peer: Peer,
@@ -55,7 +55,7 @@ impl Dispatch {
     /// Answers Envoy's question over gRPC.
     pub(super) async fn check_by_grpc(
         &self,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         peer: Peer,
         seen: &mut Seen,
         trail: &mut Trail,

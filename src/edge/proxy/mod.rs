@@ -45,6 +45,7 @@ use self::servers::Upstream;
 use self::upgrade::Hold;
 use self::way_there::WayThere;
 use super::body::{ResponseBody, UpstreamBody};
+use super::client_body::ClientBody;
 use super::forwarded;
 use super::page::RESERVED;
 use crate::config::{BodyPace, Config, RouteTimeouts, UpstreamProtocol};
@@ -156,7 +157,7 @@ impl Proxy {
         let server = &config.server;
         let (ahead, body_pace) = (read_ahead::Bounds::new(server), server.body_pace);
         let reserved = format!("{}{RESERVED}", config.public_url.base_path());
-        Self { gate, streams, upstreams, room, ahead, reserved, body_pace, closing }
+        Self { gate, streams, upstreams, room, ahead, body_pace, reserved, closing }
     }
 
     /// The thread's gate.
@@ -171,7 +172,7 @@ impl Proxy {
     /// [`Failure`]: the gate's refusal, or what went wrong with the upstream.
     pub async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<ClientBody>,
         arrival: Arrival,
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
@@ -235,7 +236,7 @@ impl Proxy {
         asked: &mut Asked,
         parts: &Parts,
         arrival: &Arrival,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<(Operation, Unsent), Refusal> {
         let envelope = graphql::Envelope {
             kind: arrival.target.kind(),

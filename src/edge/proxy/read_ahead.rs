@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::config::{BodyPace, ServerConfig};
+use crate::edge::client_body::ClientBody;
 use crate::gate::refusal::Refusal;
 use crate::model::network::throttle_bucket;
 
@@ -159,7 +159,7 @@ pub struct Unread {
     /// What was read of it.
     pub read: Bytes,
     /// What was not.
-    pub rest: Incoming,
+    pub rest: ClientBody,
 }
 
 /// All of a body. Its memory counts for `client` until the last clone of it is dropped.
@@ -170,7 +170,7 @@ pub struct Unread {
 /// [`Refusal::TooManyBodies`] and [`Refusal::NoRoom`] past those of a client and of all;
 /// [`Refusal::BodyLate`] if it comes slower than the pace; [`Refusal::BodyLost`] if it breaks off.
 pub async fn read(
-    mut body: Incoming,
+    mut body: ClientBody,
     client: IpAddr,
     room: &Room,
     bounds: Bounds,

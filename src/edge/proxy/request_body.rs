@@ -8,23 +8,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::ForwardError;
 use super::hop_by_hop;
 use super::open::{Exchange, Side};
 use crate::edge::body::BodyError;
+use crate::edge::client_body::ClientBody;
 
 /// A request body that is still to be sent.
 pub struct Unsent {
     /// What was read to decide, to be sent before the rest.
     read_ahead: Option<Bytes>,
-    rest: Option<Incoming>,
+    rest: Option<ClientBody>,
 }
 
 impl Unsent {
     /// All of a body.
-    pub fn all(rest: Incoming) -> Self {
+    pub fn all(rest: ClientBody) -> Self {
         Self { read_ahead: None, rest: (!rest.is_end_stream()).then_some(rest) }
     }
 
@@ -34,7 +34,7 @@ impl Unsent {
     }
 
     /// A body of which a part has been read.
-    pub fn partly_read(bytes: Bytes, rest: Incoming) -> Self {
+    pub fn partly_read(bytes: Bytes, rest: ClientBody) -> Self {
         Self { rest: Self::all(rest).rest, ..Self::read(bytes) }
     }
 

@@ -1,19 +1,13 @@
 //! How a connection ends whose client is still sending: what comes is read and thrown away, within bounds.
 
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::{Place, Wire};
+use crate::edge::client_body::{LINGER, LINGER_BYTES, LINGER_SILENT};
 
-/// After the last answer, what a client still sends is thrown away for so long, ...
-const LINGER: Duration = Duration::from_secs(30);
-/// ... unless it is silent for this long, ...
-const LINGER_SILENT: Duration = Duration::from_secs(2);
-/// ... up to so many bytes.
-const LINGER_BYTES: u64 = 64 * 1024 * 1024;
 /// Read at once where it is thrown away.
 const THROWN: usize = 16 * 1024;
 /// What is thrown away before others have their turn.
