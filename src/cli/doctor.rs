@@ -313,7 +313,10 @@ fn websocket(proxy: Flavour, socket: Option<&Report>) -> Finding {
         part: "WebSocket",
         fine,
         saw: saw.to_owned(),
-        remedy: lines(proxy).header.replace("NAME", "sec-websocket-key"),
+        remedy: match proxy {
+            Flavour::Nginx => "proxy_set_header X-Original-Upgrade $http_upgrade;".to_owned(),
+            proxy => lines(proxy).header.replace("NAME", "sec-websocket-key"),
+        },
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) struct Create {
     /// Only for this path, a pattern as in rules; may be repeated
     #[arg(long = "path", value_name = "PATH", value_parser = path)]
     paths: Vec<String>,
-    /// Only for this method; may be repeated
+    /// Only for this method; may be repeated. No method stands for a WebSocket or another switch of protocol
     #[arg(long = "method", value_name = "METHOD", value_parser = method)]
     methods: Vec<Method>,
     /// Only from this network; may be repeated

@@ -24,7 +24,8 @@ section! {
         host: Option<HostName>, r#""app.example.com""#;
         /// Address of the client; `unknown` where no trusted proxy says it in a way that can be read.
         client: ClientAddress = r#""127.0.0.1""#, r#""10.1.2.3""#;
-        /// What the request asks for: `plain`, `websocket` or `grpc`.
+        /// What the request asks for: `plain`, `websocket` (any switch of protocol) or `grpc`. Rules tell a gRPC call
+        /// by its path alone, so `grpc` is decided as `plain`.
         kind: RequestKind = r#""plain""#, r#""websocket""#;
         /// The GraphQL document in its body.
         graphql: Option<Document>, r#""mutation { deleteProject(id: 1) { id } }""#;

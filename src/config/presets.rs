@@ -95,6 +95,7 @@ pub(super) fn moved(rule: Rule, path: &str) -> Rule {
     if path != "/" {
         let pattern = |pattern: &PathPattern| PathPattern::parse(&format!("{path}{}", pattern.as_str())).ok();
         rule.when.paths = rule.when.paths.iter().filter_map(pattern).collect();
+        rule.when.grpc = rule.when.grpc.iter().filter_map(|method| method.below(path)).collect();
     }
     rule
 }

@@ -37,13 +37,16 @@ section! {
         /// begin at the root, not at the route's path.
         path or paths: Vec<PathPattern> = "[]", r#"["/v1/users", "/api/**/edit"]"#;
         /// `read` (GET, HEAD, OPTIONS), `write` (all others), `websocket`, or names such as `POST`. HEAD is
-        /// decided as GET.
+        /// decided as GET. `websocket` is every switch of protocol (`Upgrade`). A switch is a `write` too, and never
+        /// a `read` or a method by name; and where the rule that allows it does not say `websocket`, it is allowed
+        /// only to those who may read there as well.
         methods: Vec<MethodMatch> = "[]", r#"["POST", "PUT"]"#;
         /// GraphQL operations. What cannot be understood counts as a mutation.
         graphql: Vec<OperationType> = "[]", r#""query""#;
         /// GraphQL root fields: every field asked for must be one of these. Needs `graphql`.
         fields: Vec<FieldName> = "[]", r#"["projects", "viewer"]"#;
-        /// gRPC methods, `package.Service/Method` or `package.Service/*`.
+        /// gRPC methods, `package.Service/Method` or `package.Service/*`. They are told by the path alone, whatever
+        /// the method and the media type.
         grpc: Vec<GrpcPattern> = "[]", r#"["grpc.health.v1.Health/*"]"#;
         /// Addresses or networks of clients. A client whose address cannot be read is in none of them; where the rule
         /// refuses, it is refused as well.

@@ -441,7 +441,7 @@ section! {
         /// effect.
         preset: Option<Preset>, r#""phoenix""#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is
-        /// refused. Without rules, reading needs `viewer` and everything else `member`.
+        /// refused. Without rules, reading needs `viewer` and everything else, every WebSocket included, `member`.
         rules: Vec<WrittenRule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
     }
 }

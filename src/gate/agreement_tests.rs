@@ -82,6 +82,7 @@ fn random_rule(dice: &mut Dice, name: usize) -> String {
         "methods = \"write\",",
         "methods = [\"POST\"],",
         "methods = \"websocket\",",
+        "methods = [\"write\", \"websocket\"],",
         "methods = [\"GET\", \"PURGE\"],",
     ]);
     let networks = dice.of(&["", "", "", "networks = \"10.0.0.0/8\","]);
@@ -130,9 +131,11 @@ fn random_settings(dice: &mut Dice) -> String {
 
 /// Whatever may be asked, by nobody so far.
 fn random_question(dice: &mut Dice) -> Hypothetical {
-    let kind = match dice.below(8) {
+    let kind = match dice.below(12) {
         0 => RequestKind::WebSocket,
-        1 => RequestKind::Grpc,
+        1 => RequestKind::Upgrade,
+        2 => RequestKind::PerhapsSwitch,
+        3 => RequestKind::Grpc,
         _ => RequestKind::Plain,
     };
     let method = match kind {
@@ -141,7 +144,7 @@ fn random_question(dice: &mut Dice) -> Hypothetical {
         _ => dice.of(&["GET", "GET", "UNSAID"]),
     };
     let path = match kind {
-        RequestKind::Grpc => dice.of(&["/a.B/C", "/a.B/D", "/A.b/C", "/a/b"]),
+        RequestKind::Grpc => dice.of(&["/a.B/C", "/a.B/D", "/A.b/C", "/a.b/c", "/a/b"]),
         _ => dice.of(&[
             "/",
             "/a",
@@ -158,6 +161,7 @@ fn random_question(dice: &mut Dice) -> Hypothetical {
             "/A/b/c",
             "/a.",
             "/%2541",
+            "/a.B/C",
             "/a?query=%7Ba%7D",
             "/x?query=mutation%7Ba%7D",
         ]),

@@ -3,6 +3,7 @@
 //! There is no second way to decide. A hypothetical request takes the same steps as a real one; only its
 //! caller is named instead of looked up.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -53,8 +54,8 @@ pub struct Tried {
 }
 
 impl Witness for Notes {
-    fn reading(&mut self, why: Option<&str>) {
-        self.reading = why.map(str::to_owned);
+    fn reading(&mut self, why: Option<&dyn fmt::Display>) {
+        self.reading = why.map(ToString::to_string);
     }
 
     fn tried(&mut self, rule: &Rule, step: Step<'_>) {

@@ -202,7 +202,7 @@ impl Asked {
             if decision.is_final() {
                 break;
             }
-            witness.reading(Some(&format!("{} {}", target.method(), target.path())));
+            witness.reading(Some(&format_args!("{} {}", target.method(), target.path())));
             decision = decision.or_stricter(place.evaluate(caller, &facts_of(target, facts), witness));
         }
         decision

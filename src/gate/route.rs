@@ -95,6 +95,11 @@ impl RouteTable {
     pub fn named(&self, name: &str) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.name == name)
     }
+
+    /// Whether a careless server could read a path as one of some route's that nobody else reads in two ways.
+    pub fn name_loosely(&self) -> bool {
+        self.routes.iter().any(|route| route.prefix.is_loose_itself())
+    }
 }
 
 impl Route {

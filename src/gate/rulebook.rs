@@ -175,7 +175,8 @@ impl Rulebook {
     fn beside(&self, target: &RequestTarget, route: &Rc<Route>) -> Vec<Rc<Route>> {
         let (host, path) = (target.host(), Path::Canonical(target.path()));
         let mut others: Vec<Rc<Route>> = self.routes.beside(route, host, path).into_iter().cloned().collect();
-        if let Some(loose) = target.loose_path().map(Path::Loose)
+        let loose = target.loose_path().or_else(|| self.routes.name_loosely().then(|| target.path()));
+        if let Some(loose) = loose.map(Path::Loose)
             && let Some(found) = self.routes.find(host, loose)
         {
             let both = [Some(found), self.routes.beside(found, host, loose)];
@@ -268,7 +269,9 @@ pub(super) fn check_bounds<'t>(
         let network_fits =
             scope.networks.is_empty() || request.client.address.is_within(&scope.networks) == Some(true);
         let mut all = std::iter::once(request.target).chain(also);
-        let is_for = |target: &RequestTarget| scope.takes(target.method()) && identity.scope_fits(target);
+        let is_for = |target: &RequestTarget| {
+            scope.takes(target.method(), target.kind().may_switch()) && identity.scope_fits(target)
+        };
         let unread = !scope.paths.is_empty() && part_of_address(request).is_some();
         if !network_fits || unread || !all.all(is_for) {
             return Err(Refusal::KeyScope);

@@ -1,6 +1,6 @@
 //! What an open exchange rests on, and whether it still does: a permit is for its first moment only.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::rulebook::check_bounds;
 use super::{Gate, GateRequest, Grounds, Known, Permit, Trail};
 use crate::model::graphql::Operation;
 use crate::model::principal::{Client, Proof};
-use crate::model::target::RequestTarget;
+use crate::model::target::{RequestKind, RequestTarget};
 use crate::service::revocation::Epoch;
 
 /// What was decided about an exchange that goes on, so that it can be decided again.
@@ -22,6 +22,8 @@ pub struct Standing {
     target: RequestTarget,
     /// What else it does.
     also: Vec<RequestTarget>,
+    /// The same without a switch of protocol, once it was answered without one.
+    plain: OnceCell<RequestTarget>,
     client: Client,
     operation: Option<Operation>,
     /// The caller as last looked up; `None` is nobody, who has nothing to lose.
@@ -34,14 +36,14 @@ impl Permit {
     pub fn standing(&self, target: RequestTarget, client: Client, operation: Option<Operation>) -> Standing {
         let also = self.also();
         let (identity, grounds) = (RefCell::new(self.holder().cloned()), Cell::new(self.grounds()));
-        Standing { target, also, client, operation, identity, grounds }
+        Standing { target, plain: OnceCell::new(), also, client, operation, identity, grounds }
     }
 }
 
 impl Standing {
-    /// What was asked for.
+    /// What was asked for, as far as it was given: without a switch of protocol once that has not happened.
     pub fn target(&self) -> &RequestTarget {
-        &self.target
+        self.plain.get().unwrap_or(&self.target)
     }
 
     /// By whom.
@@ -145,13 +147,25 @@ impl Gate {
         self.decide_as(standing, used, trail)
     }
 
+    /// Decides as a plain request what asked for a switch of protocol and is answered without one, for its caller
+    /// as last looked up.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if the plain request would be refused.
+    pub fn decide_unswitched(&self, standing: &Standing, trail: &mut Trail) -> Result<(), Refusal> {
+        let target = &standing.target;
+        standing.plain.get_or_init(|| target.as_method(target.method(), RequestKind::Plain));
+        self.decide_as(standing, Ok(Known { identity: standing.identity(), unproven: None }), trail)
+    }
+
     fn decide_as(
         &self,
         standing: &Standing,
         used: Result<Known, Refusal>,
         trail: &mut Trail,
     ) -> Result<(), Refusal> {
-        let target = &standing.target;
+        let target = standing.target();
         // What headers say was judged when the exchange began: its credential, and the page it comes from.
         let request = GateRequest {
             target,

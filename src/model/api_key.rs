@@ -53,10 +53,12 @@ pub struct KeyScope {
 }
 
 impl KeyScope {
-    /// Whether it may be used for this method. HEAD is decided as GET.
-    pub fn takes(&self, method: &Method) -> bool {
+    /// Whether it may be used for this method. HEAD is decided as GET. No method stands for a switch of protocol,
+    /// after which anything may be sent: a key limited to some makes none.
+    pub fn takes(&self, method: &Method, switches: bool) -> bool {
         let named = |method| self.methods.contains(method);
-        self.methods.is_empty() || named(method) || (*method == Method::HEAD && named(&Method::GET))
+        let taken = || named(method) || (*method == Method::HEAD && named(&Method::GET));
+        self.methods.is_empty() || (!switches && taken())
     }
 }
 
@@ -74,7 +76,9 @@ mod tests {
             (&[Method::HEAD], &[Method::HEAD]),
         ] {
             for method in [Method::GET, Method::HEAD, Method::POST] {
-                assert_eq!(scope(methods).takes(&method), taken.contains(&method), "{methods:?} {method}");
+                let scope = scope(methods);
+                assert_eq!(scope.takes(&method, false), taken.contains(&method), "{methods:?} {method}");
+                assert_eq!(scope.takes(&method, true), methods.is_empty(), "{methods:?}, a switch");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the rules come to, how strictly it is kept, and who may watch how it came about.
 
+use std::fmt;
+
 use super::rule::{Mismatch, Rule};
 use super::who::Who;
 
@@ -74,7 +76,7 @@ impl Decision<'_> {
 /// Watches rules being tried. The decision itself does not depend on who watches.
 pub trait Witness {
     /// A way to read the request is about to be decided; `why` it is not the plain one, if it is not.
-    fn reading(&mut self, _why: Option<&str>) {}
+    fn reading(&mut self, _why: Option<&dyn fmt::Display>) {}
 
     /// A rule was tried.
     fn tried(&mut self, _rule: &Rule, _step: Step<'_>) {}

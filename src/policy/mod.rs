@@ -6,6 +6,7 @@
 
 mod decision;
 mod path;
+mod reading;
 mod rule;
 mod shadow;
 mod who;
@@ -16,13 +17,12 @@ pub use self::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Mismatch, Rule, Whe
 pub use self::shadow::{Shadowed, shadowed};
 pub use self::who::Who;
 
-use http::Method;
-
+use self::reading::{Reading, readings};
 use self::rule::Fit;
 use crate::model::graphql::Operation;
 use crate::model::principal::{Caller, ClientAddress};
 use crate::model::role::Role;
-use crate::model::target::{RequestKind, RequestTarget};
+use crate::model::target::RequestTarget;
 
 /// An ordered list of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,86 +44,64 @@ pub struct Facts<'a> {
     pub graphql: Option<&'a Operation>,
 }
 
-/// Which reading of the path is compared.
-#[derive(Clone, Copy)]
-enum Reading {
-    Canonical,
-    Loose,
-}
-
 impl Policy {
-    /// The rules of a route that names none: reading needs a viewer, everything else a member.
+    /// The rules of a route that names none: reading needs a viewer, everything else a member, switches of
+    /// protocol included.
     pub fn standard(enforce: Enforce) -> Self {
-        let rule = |name: &str, methods, role| Rule {
+        let rule = |name: &str, methods: &[MethodMatch], role| Rule {
             name: name.to_owned(),
-            when: When { methods: vec![methods], ..When::default() },
+            when: When { methods: methods.to_vec(), ..When::default() },
             deny: Vec::new(),
             allow: vec![Who::Role(role)],
             enforce,
         };
         Self {
             rules: vec![
-                rule("standard-reads", MethodMatch::Read, Role::Viewer),
-                rule("standard-writes", MethodMatch::Write, Role::Member),
+                rule("standard-reads", &[MethodMatch::Read], Role::Viewer),
+                rule("standard-writes", &[MethodMatch::Write, MethodMatch::WebSocket], Role::Member),
             ],
             enforce,
         }
     }
 
-    /// Decides. Where the path can be read loosely, both readings are decided and the stricter wins; where the
-    /// method is not known, the strictest of all that the rules tell apart.
+    /// Decides. Where the request can be read in several ways (a path that a careless server reads as another, a
+    /// method that is not known, a switch of protocol that is only claimed), each is decided and the strictest wins.
     pub fn evaluate(
         &self,
         caller: Caller<'_>,
         facts: &Facts<'_>,
         witness: &mut impl Witness,
     ) -> Decision<'_> {
-        let decision = self.evaluate_method(caller, facts, witness);
-        if facts.target.says_method() || decision.is_final() {
-            return decision;
-        }
-        let mut strictest = decision;
-        for target in self.possible_methods(facts) {
-            witness.reading(Some(&format!("as {}", target.method())));
-            let decision = self.evaluate_method(caller, &Facts { target: &target, ..*facts }, witness);
-            strictest = strictest.or_stricter(decision);
-            if strictest.is_final() {
-                break;
+        let mut strictest: Option<Decision<'_>> = None;
+        for reading in readings(&self.rules, facts.target) {
+            if strictest.is_some() {
+                witness.reading(Some(&reading.told(facts.target)));
             }
+            let decision = self.decide(caller, facts, reading, witness);
+            let stricter = match strictest {
+                None => decision,
+                Some(other) if reading.loose => decision.or_stricter(other),
+                Some(other) => other.or_stricter(decision),
+            };
+            if stricter.is_final() {
+                return stricter;
+            }
+            strictest = Some(stricter);
         }
-        strictest
+        strictest.unwrap_or(Decision { outcome: refuse(caller), rule: None, enforce: self.enforce })
     }
 
     /// How strictly a refusal is kept that has another cause than the rules: as the strictest rule would have
     /// it that speaks for the request in any reading.
     pub fn enforcement(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Enforce {
-        let of = |facts: &Facts<'_>| {
-            let loose = facts.target.loose_path().map(|_| Reading::Loose);
-            let readings = [Some(Reading::Canonical), loose].into_iter().flatten();
-            readings.map(|reading| self.decide(caller, facts, reading, &mut ()).enforce).max()
-        };
-        let as_asked = of(facts).unwrap_or(Enforce::On);
-        if facts.target.says_method() {
-            return as_asked;
-        }
-        let all = self.possible_methods(facts);
-        all.filter_map(|target| of(&Facts { target: &target, ..*facts })).fold(as_asked, Enforce::max)
+        let of = |reading| self.decide(caller, facts, reading, &mut ()).enforce;
+        let all = readings(&self.rules, facts.target).flat_map(|reading| [reading, reading.plain()]);
+        all.map(of).max().unwrap_or(Enforce::On)
     }
 
     /// Whether anything may pass that is refused.
     pub fn is_lenient(&self) -> bool {
         self.enforce != Enforce::On || self.rules.iter().any(|rule| rule.enforce != Enforce::On)
-    }
-
-    /// The target with every method that the rules tell apart.
-    fn possible_methods<'a>(&'a self, facts: &Facts<'a>) -> impl Iterator<Item = RequestTarget> + use<'a> {
-        let named = self.rules.iter().flat_map(|rule| &rule.when.methods).filter_map(MethodMatch::method);
-        let kinds = [facts.target.kind(), RequestKind::Plain];
-        let (target, own) = (facts.target, facts.target.method());
-        [own, &Method::GET]
-            .into_iter()
-            .chain(named)
-            .flat_map(move |method| kinds.map(|kind| target.as_method(method, kind)))
     }
 
     /// Whether a request's path, or what stands for one, can change the decision.
@@ -134,40 +112,25 @@ impl Policy {
         })
     }
 
-    fn evaluate_method(
-        &self,
-        caller: Caller<'_>,
-        facts: &Facts<'_>,
-        witness: &mut impl Witness,
-    ) -> Decision<'_> {
-        let canonical = self.decide(caller, facts, Reading::Canonical, witness);
-        match facts.target.loose_path() {
-            Some(path) if !canonical.is_final() => {
-                witness.reading(Some(path));
-                self.decide(caller, facts, Reading::Loose, witness).or_stricter(canonical)
-            }
-            _ => canonical,
-        }
-    }
-
     /// Whether the decision depends on the GraphQL operation in the body.
     ///
     /// It does not where this caller is refused whatever the operation: nobody's body is read for that. Where
     /// refusals may pass it does all the same, to tell which rule refuses.
     pub fn needs_graphql(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
-        let depends = self.rules.iter().any(|rule| {
+        let mut speaking = self.rules.iter().filter(|rule| rule.when.graphql.is_some());
+        let depends = speaking.any(|rule| {
             let may_fit = |reading| !matches!(rule.when.fit_envelope(facts, reading), Fit::No(_));
-            rule.when.graphql.is_some()
-                && (may_fit(Reading::Canonical)
-                    || (facts.target.loose_path().is_some() && may_fit(Reading::Loose)))
+            // A switch that is answered without one was a plain request.
+            readings(&self.rules, facts.target).any(|reading| may_fit(reading) || may_fit(reading.plain()))
         });
-        depends && (self.is_lenient() || self.may_allow(caller, facts))
+        let may_allow = |reading| self.may_allow(caller, facts, reading);
+        depends && (self.is_lenient() || readings(&self.rules, facts.target).all(may_allow))
     }
 
-    /// Whether there could be an operation with which the request is allowed.
-    fn may_allow(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
+    /// Whether there could be an operation with which the request, so read, is allowed.
+    fn may_allow(&self, caller: Caller<'_>, facts: &Facts<'_>, reading: Reading<'_>) -> bool {
         for rule in &self.rules {
-            let fit = rule.when.fit_envelope(facts, Reading::Canonical);
+            let fit = rule.when.fit_envelope(facts, reading);
             if matches!(fit, Fit::No(_)) {
                 continue;
             }
@@ -191,30 +154,36 @@ impl Policy {
         &self,
         caller: Caller<'_>,
         facts: &Facts<'_>,
-        reading: Reading,
+        reading: Reading<'_>,
         witness: &mut impl Witness,
     ) -> Decision<'_> {
         // What rules say of which it cannot be told whether they speak for the request.
         let mut perhaps: Option<Decision<'_>> = None;
         for rule in &self.rules {
-            match rule.when.fit(facts, reading) {
-                Fit::No(mismatch) => witness.tried(rule, Step::Skipped(mismatch)),
-                Fit::Yes => {
-                    if let Some(decision) = rule.speak(caller, witness) {
-                        return decision.or_stricter_of(perhaps);
-                    }
+            let unsure = match rule.when.fit(facts, reading) {
+                Fit::No(mismatch) => {
+                    witness.tried(rule, Step::Skipped(mismatch));
+                    continue;
                 }
-                Fit::Unsure => {
-                    witness.unsure(rule);
-                    if let Some(decision) = rule.speak(caller, witness) {
-                        let strictest = decision.or_stricter_of(perhaps);
-                        if strictest.is_final() {
-                            return strictest;
-                        }
-                        perhaps = Some(strictest);
-                    }
-                }
+                Fit::Yes => false,
+                Fit::Unsure => true,
+            };
+            if unsure {
+                witness.unsure(rule);
             }
+            let Some(mut decision) = rule.speak(caller, witness) else { continue };
+            if reading.switches && decision.outcome == Outcome::Allow && !rule.when.names_switches() {
+                // A rule that speaks for all there is, or for all writing, opens no socket to those who may not as
+                // much as read there.
+                witness.reading(Some(&"as a plain request"));
+                decision = decision.or_stricter(self.decide(caller, facts, reading.plain(), witness));
+                witness.reading(Some(&reading.told(facts.target)));
+            }
+            let strictest = decision.or_stricter_of(perhaps);
+            if !unsure || strictest.is_final() {
+                return strictest;
+            }
+            perhaps = Some(strictest);
         }
         witness.exhausted();
         Decision { outcome: refuse(caller), rule: None, enforce: self.enforce }.or_stricter_of(perhaps)
@@ -245,5 +214,7 @@ fn refuse(caller: Caller<'_>) -> Outcome {
     }
 }
 
+#[cfg(test)]
+mod reading_tests;
 #[cfg(test)]
 mod tests;

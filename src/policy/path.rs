@@ -56,6 +56,16 @@ impl PathPattern {
         })
     }
 
+    /// Reads a pattern that is never a prefix: it stands for whole paths, with or without a slash at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`PathPattern::parse`].
+    pub(super) fn whole(text: &str) -> Result<Self, String> {
+        let Self { text, canonical, loose } = Self::parse(text)?;
+        Ok(Self { text, canonical: canonical.whole(), loose: loose.whole() })
+    }
+
     /// Whether a canonical path matches.
     pub fn matches(&self, path: &str) -> bool {
         self.canonical.matches(path)
@@ -69,6 +79,12 @@ impl PathPattern {
     /// Whether every path that `other` matches is matched too, in both readings. Says no where that is hard to tell.
     pub fn includes(&self, other: &Self) -> bool {
         self.canonical.includes(&other.canonical) && self.loose.includes(&other.loose)
+    }
+
+    /// Whether a careless server could read a path as one of these that is none, although nobody reads that path
+    /// in two ways: a pattern with capitals, and a path without.
+    pub fn is_loose_itself(&self) -> bool {
+        self.canonical != self.loose
     }
 
     /// The pattern as written.
@@ -86,10 +102,17 @@ impl fmt::Display for PathPattern {
 impl Form {
     fn of(path: &str, glob: bool) -> Self {
         let path = path.strip_suffix('/').unwrap_or(path);
-        if glob {
-            Self::Glob(path.split('/').skip(1).map(str::to_owned).collect())
-        } else {
-            Self::Prefix(path.to_owned())
+        if glob { Self::glob(path) } else { Self::Prefix(path.to_owned()) }
+    }
+
+    fn glob(path: &str) -> Self {
+        Self::Glob(path.split('/').skip(1).map(str::to_owned).collect())
+    }
+
+    fn whole(self) -> Self {
+        match self {
+            Self::Prefix(path) => Self::glob(&path),
+            glob @ Self::Glob(_) => glob,
         }
     }
 

@@ -5,12 +5,12 @@ use std::fmt;
 use http::Method;
 use ipnet::IpNet;
 
+use super::Facts;
 use super::decision::Enforce;
 use super::path::PathPattern;
+use super::reading::Reading;
 use super::who::Who;
-use super::{Facts, Reading};
 use crate::model::graphql::OperationType;
-use crate::model::target::{RequestKind, RequestTarget};
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub(super) enum Fit {
 }
 
 impl When {
-    pub(super) fn fit(&self, facts: &Facts<'_>, reading: Reading) -> Fit {
+    pub(super) fn fit(&self, facts: &Facts<'_>, reading: Reading<'_>) -> Fit {
         match self.fit_envelope(facts, reading) {
             Fit::Yes | Fit::Unsure if self.graphql.as_ref().is_some_and(|wanted| !wanted.fits(facts)) => {
                 Fit::No(Mismatch::Graphql)
@@ -96,23 +96,37 @@ impl When {
         }
     }
 
+    /// Whether it names a path that a careless server reads in another way.
+    pub(super) fn names_loosely(&self) -> bool {
+        let mut all = self.paths.iter().chain(self.grpc.iter().map(|GrpcPattern(path)| path));
+        all.any(PathPattern::is_loose_itself)
+    }
+
+    /// Whether it speaks for switches of protocol by name.
+    pub(super) fn names_switches(&self) -> bool {
+        self.methods.contains(&MethodMatch::WebSocket)
+    }
+
     /// Everything but what only the body tells.
-    pub(super) fn fit_envelope(&self, facts: &Facts<'_>, reading: Reading) -> Fit {
+    pub(super) fn fit_envelope(&self, facts: &Facts<'_>, reading: Reading<'_>) -> Fit {
         let target = facts.target;
-        let path_fits = |pattern: &PathPattern| match reading {
-            Reading::Canonical => pattern.matches(target.path()),
-            Reading::Loose => target.loose_path().is_some_and(|path| pattern.matches_loose(path)),
+        let path_fits = |pattern: &PathPattern| {
+            if reading.loose {
+                pattern.matches_loose(target.loose_path().unwrap_or(target.path()))
+            } else {
+                pattern.matches(target.path())
+            }
         };
         if !(self.paths.is_empty() || self.paths.iter().any(path_fits)) {
             return Fit::No(Mismatch::Path);
         }
-        if !(self.methods.is_empty() || self.methods.iter().any(|method| method.fits(target))) {
+        if !(self.methods.is_empty() || self.methods.iter().any(|method| method.fits(reading))) {
             return Fit::No(Mismatch::Method);
         }
         if !(self.hosts.is_empty() || self.hosts.iter().any(|host| host == target.host())) {
             return Fit::No(Mismatch::Host);
         }
-        if !(self.grpc.is_empty() || self.grpc.iter().any(|pattern| pattern.fits(target))) {
+        if !(self.grpc.is_empty() || self.grpc.iter().any(|GrpcPattern(path)| path_fits(path))) {
             return Fit::No(Mismatch::Grpc);
         }
         if self.networks.is_empty() {
@@ -129,13 +143,13 @@ impl When {
 /// A method, or a class of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MethodMatch {
-    /// GET, HEAD, OPTIONS; a WebSocket handshake is a GET.
+    /// GET, HEAD, OPTIONS. Never a switch of protocol.
     Read,
-    /// Everything else, known or not.
+    /// Everything else, known or not; switches of protocol too.
     Write,
-    /// A WebSocket handshake.
+    /// A switch of protocol: a WebSocket or any other.
     WebSocket,
-    /// One method. GET includes HEAD, which is decided as GET.
+    /// One method. GET includes HEAD, which is decided as GET. Never a switch of protocol.
     Named(Method),
 }
 
@@ -171,13 +185,14 @@ impl MethodMatch {
         }
     }
 
-    pub(super) fn fits(&self, target: &RequestTarget) -> bool {
+    pub(super) fn fits(&self, reading: Reading<'_>) -> bool {
         match self {
-            Self::Read => target.is_read(),
-            Self::Write => !target.is_read(),
-            Self::WebSocket => target.kind() == RequestKind::WebSocket,
-            Self::Named(Method::GET) => matches!(*target.method(), Method::GET | Method::HEAD),
-            Self::Named(method) => target.method() == method,
+            Self::Read => reading.reads(),
+            Self::Write => !reading.reads(),
+            Self::WebSocket => reading.switches,
+            Self::Named(_) if reading.switches => false,
+            Self::Named(Method::GET) => matches!(*reading.method, Method::GET | Method::HEAD),
+            Self::Named(method) => reading.method == method,
         }
     }
 }
@@ -212,11 +227,10 @@ impl GraphqlMatch {
 }
 
 /// A gRPC method, `package.Service/Method`, or `package.Service/*` for all of a service.
+///
+/// It is the path that names the method, so nothing else is looked at: a server may take a call by any media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrpcPattern {
-    service: String,
-    method: Option<String>,
-}
+pub struct GrpcPattern(PathPattern);
 
 impl GrpcPattern {
     /// Reads a pattern, with or without a leading slash.
@@ -228,34 +242,32 @@ impl GrpcPattern {
         let word = |part: &str| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_')
         };
-        match text.strip_prefix('/').unwrap_or(text).split_once('/') {
-            Some((service, "*")) if word(service) => Ok(Self { service: service.to_owned(), method: None }),
-            Some((service, method)) if word(service) && word(method) => {
-                Ok(Self { service: service.to_owned(), method: Some(method.to_owned()) })
+        let name = text.strip_prefix('/').unwrap_or(text);
+        match name.split_once('/') {
+            Some((service, method)) if word(service) && (method == "*" || word(method)) => {
+                PathPattern::whole(&format!("/{name}")).map(Self)
             }
             _ => {
                 Err(format!("`{text}` is no gRPC method such as package.Service/Method or package.Service/*"))
             }
         }
     }
+}
 
+impl GrpcPattern {
     /// Whether every method that `other` stands for is meant too.
     pub(super) fn includes(&self, other: &Self) -> bool {
-        self.service == other.service && (self.method.is_none() || self.method == other.method)
+        self.0.includes(&other.0)
     }
 
-    fn fits(&self, target: &RequestTarget) -> bool {
-        let parts = target.path().strip_prefix('/').and_then(|path| path.split_once('/'));
-        target.kind() == RequestKind::Grpc
-            && parts.is_some_and(|(service, method)| {
-                service == self.service
-                    && self.method.as_ref().map_or(!method.contains('/'), |wanted| wanted == method)
-            })
+    /// The same where the service stands below a path.
+    pub fn below(&self, path: &str) -> Option<Self> {
+        PathPattern::whole(&format!("{path}{}", self.0.as_str())).ok().map(Self)
     }
 }
 
 impl fmt::Display for GrpcPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.service, self.method.as_deref().unwrap_or("*"))
+        f.write_str(self.0.as_str().trim_start_matches('/'))
     }
 }

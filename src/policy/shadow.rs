@@ -7,6 +7,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::path::PathPattern;
+use super::reading::Reading;
 use super::rule::{GrpcPattern, MethodMatch, Rule, When};
 use super::who::Who;
 use crate::model::graphql::OperationType;
@@ -50,7 +51,7 @@ pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<Shadowed> {
     words("host", texts(hosts), &|cell, at| cell.host == hosts.get(at).map(String::as_str));
     words("path", texts(paths), &|cell, at| cell.path == paths.get(at));
     words("methods", texts(methods), &|cell, at| {
-        methods.get(at).is_some_and(|method| method.fits(cell.class))
+        methods.get(at).is_some_and(|method| method.fits(Reading::of(cell.class)))
     });
     if let Some(graphql) = graphql {
         words("graphql", texts(&graphql.kinds), &|cell, at| cell.operation == graphql.kinds.get(at).copied());
@@ -123,7 +124,8 @@ impl Look<'_> {
 fn covers(when: &When, cell: &Cell<'_>, rule: &Rule) -> bool {
     let paths = when.paths.is_empty()
         || cell.path.is_some_and(|inner| when.paths.iter().any(|outer| outer.includes(inner)));
-    let methods = when.methods.is_empty() || when.methods.iter().any(|method| method.fits(cell.class));
+    let methods =
+        when.methods.is_empty() || when.methods.iter().any(|method| method.fits(Reading::of(cell.class)));
     let hosts =
         when.hosts.is_empty() || cell.host.is_some_and(|host| when.hosts.iter().any(|own| own == host));
     let grpc = when.grpc.is_empty()
@@ -162,7 +164,7 @@ fn cells<'r>(rule: &'r Rule, classes: &'r [RequestTarget]) -> Option<Vec<Cell<'r
     }
     let when = &rule.when;
     let fits = |class: &&RequestTarget| {
-        when.methods.is_empty() || when.methods.iter().any(|method| method.fits(class))
+        when.methods.is_empty() || when.methods.iter().any(|method| method.fits(Reading::of(class)))
     };
     let classes: Vec<&RequestTarget> = classes.iter().filter(fits).collect();
     let hosts = or_any(when.hosts.iter().map(String::as_str));

@@ -9,15 +9,15 @@ use crate::model::api_key::KeyScope;
 use crate::model::graphql::OperationType;
 use crate::model::principal::{Principal, PrincipalKind, Proof};
 use crate::model::target::RequestKind;
-use crate::model::target::RequestKind::{Grpc, Plain, WebSocket};
+use crate::model::target::RequestKind::Plain;
 use crate::model::time::Timestamp;
 use crate::model::user::UserId;
 
-fn client() -> ClientAddress {
+pub(super) fn client() -> ClientAddress {
     ClientAddress::at(IpAddr::from([192, 0, 2, 1]))
 }
 
-fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
+pub(super) fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
     Principal {
         kind: PrincipalKind::User(UserId(name.into())),
         name: name.into(),
@@ -36,7 +36,7 @@ fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
     }
 }
 
-fn key(name: &str, role: Role, owner: Option<&str>) -> Principal {
+pub(super) fn key(name: &str, role: Role, owner: Option<&str>) -> Principal {
     let kind = match owner {
         Some(owner) => PrincipalKind::UserKey { user: UserId(owner.into()), key: "id1".into() },
         None => PrincipalKind::SystemKey { key: "id1".into() },
@@ -46,29 +46,29 @@ fn key(name: &str, role: Role, owner: Option<&str>) -> Principal {
     Principal { kind, proof, ..user(owner.unwrap_or(name), role, &[]) }
 }
 
-fn target(request: &str, kind: RequestKind) -> RequestTarget {
+pub(super) fn target(request: &str, kind: RequestKind) -> RequestTarget {
     let (method, path) = request.split_once(' ').unwrap();
     RequestTarget::parse(&method.parse().unwrap(), "app.example", &path.parse().unwrap(), kind).unwrap()
 }
 
-fn rule(name: &str, when: When, allow: &[&str]) -> Rule {
+pub(super) fn rule(name: &str, when: When, allow: &[&str]) -> Rule {
     let allow = allow.iter().map(|who| Who::parse(who).unwrap()).collect();
     Rule { name: name.into(), when, deny: Vec::new(), allow, enforce: Enforce::On }
 }
 
-fn allowed(rule: &str) -> Decision<'_> {
+pub(super) fn allowed(rule: &str) -> Decision<'_> {
     Decision { outcome: Outcome::Allow, rule: Some(rule), enforce: Enforce::On }
 }
 
-fn denied(rule: Option<&str>) -> Decision<'_> {
+pub(super) fn denied(rule: Option<&str>) -> Decision<'_> {
     Decision { outcome: Outcome::Deny, rule, enforce: Enforce::On }
 }
 
-fn challenged(rule: Option<&str>) -> Decision<'_> {
+pub(super) fn challenged(rule: Option<&str>) -> Decision<'_> {
     Decision { outcome: Outcome::Challenge, rule, enforce: Enforce::On }
 }
 
-fn path(text: &str) -> When {
+pub(super) fn path(text: &str) -> When {
     When { paths: vec![PathPattern::parse(text).unwrap()], ..When::default() }
 }
 
@@ -77,41 +77,6 @@ fn check(policy: &Policy, caller: Caller<'_>, request: &str, expected: Decision<
     let target = target(request, Plain);
     let facts = Facts { target: &target, client: client(), graphql: None };
     assert_eq!(policy.evaluate(caller, &facts, &mut ()), expected, "{request} {caller:?}");
-}
-
-#[test]
-fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() {
-    let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
-    let standard = Policy::standard(Enforce::On);
-    check(&standard, Caller::Known(&member), "UNSAID /", allowed("standard-writes"));
-    check(&standard, Caller::Known(&viewer), "UNSAID /", denied(Some("standard-writes")));
-    let methods = |methods: &[MethodMatch]| When { methods: methods.to_vec(), ..When::default() };
-    for strict in [
-        MethodMatch::Named(Method::DELETE),
-        MethodMatch::Named(Method::GET),
-        MethodMatch::Read,
-        MethodMatch::Write,
-    ] {
-        let policy = Policy {
-            enforce: Enforce::On,
-            rules: vec![
-                rule("strict", methods(&[strict]), &["admin"]),
-                rule("all", When::default(), &["member"]),
-            ],
-        };
-        check(&policy, Caller::Known(&member), "UNSAID /", denied(Some("strict")));
-    }
-    let open = Policy {
-        enforce: Enforce::On,
-        rules: vec![
-            rule("sockets", methods(&[MethodMatch::WebSocket]), &["anyone"]),
-            rule("all", When::default(), &["member"]),
-        ],
-    };
-    let handshake = target("UNSAID /", WebSocket);
-    let facts = Facts { target: &handshake, client: client(), graphql: None };
-    // What makes it a handshake may be the client's invention.
-    assert_eq!(open.evaluate(Caller::Anonymous, &facts, &mut ()), challenged(Some("all")));
 }
 
 #[test]
@@ -231,22 +196,6 @@ fn who_is_matched_by_role_group_user_key_and_provider() {
     }
     for text in ["", "owner", "group:", "Viewer", "role:admin", "anyone "] {
         assert!(Who::parse(text).is_err(), "{text}");
-    }
-}
-
-#[test]
-fn methods_match_by_name_and_class() {
-    let fits = |text: &str, request: &str, kind| {
-        let when = When { methods: vec![MethodMatch::parse(text).unwrap()], ..When::default() };
-        let target = target(request, kind);
-        when.fit(&Facts { target: &target, client: client(), graphql: None }, Reading::Canonical) == Fit::Yes
-    };
-    assert!(fits("GET", "HEAD /", Plain) && fits("GET", "GET /", Plain) && !fits("POST", "GET /", Plain));
-    assert!(fits("websocket", "GET /", WebSocket) && !fits("websocket", "GET /", Plain));
-    assert!(fits("read", "GET /", WebSocket) && !fits("write", "GET /", WebSocket));
-    assert!(fits("write", "JEFF /", Plain) && !fits("read", "JEFF /", Plain));
-    for text in ["", "get", "Read", "TRACE", "CONNECT", "HEAD", "GE T"] {
-        assert!(MethodMatch::parse(text).is_err(), "{text}");
     }
 }
 
@@ -442,21 +391,6 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
             !policy.needs_graphql(Caller::Anonymous, &facts),
             "{request}: refused whatever is in the body"
         );
-    }
-}
-
-#[test]
-fn grpc_rules_match_service_and_method_of_grpc_calls_only() {
-    let fits = |pattern: &str, path: &str, kind| {
-        let when = When { grpc: vec![GrpcPattern::parse(pattern).unwrap()], ..When::default() };
-        let target = target(&format!("POST {path}"), kind);
-        when.fit(&Facts { target: &target, client: client(), graphql: None }, Reading::Canonical) == Fit::Yes
-    };
-    assert!(fits("a.B/C", "/a.B/C", Grpc) && fits("/a.B/*", "/a.B/C", Grpc));
-    assert!(!fits("a.B/C", "/a.B/D", Grpc) && !fits("a.B/*", "/a.BC/D", Grpc));
-    assert!(!fits("a.B/C", "/a.B/C", Plain) && !fits("a.B/*", "/a.B/C/D", Grpc));
-    for text in ["", "a.B", "a.B/", "/", "a b/c", "a/*/c"] {
-        assert!(GrpcPattern::parse(text).is_err(), "{text}");
     }
 }
 

@@ -372,7 +372,10 @@ impl Dispatch {
     /// Logs what an operator must know, and words the rest for the caller.
     fn denied(failure: &Failure, upstream: Option<&str>, request_id: &str) -> Denied {
         match failure {
-            Failure::Refused(refusal) | Failure::Ended(refusal) => {
+            Failure::Refused(refusal) | Failure::Ended(refusal) | Failure::Withheld(refusal) => {
+                if matches!(failure, Failure::Withheld(_)) {
+                    tracing::debug!(request.id = request_id, "a page was withheld that answers a handshake");
+                }
                 if let Refusal::Unavailable(cause) = refusal {
                     tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
                 }

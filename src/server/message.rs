@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Request, Version};
 use super::wire::head::Bounds;
 use crate::edge::client_body::ClientBody;
 use crate::edge::problem::Problem;
-use crate::edge::proxy::hop_by_hop;
+use crate::edge::proxy::handshake;
 use crate::model::target::{RequestKind, TargetError};
 
 /// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What a head by
@@ -62,18 +62,18 @@ pub(super) fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
 /// What becomes of the connection: an answer, a stream of messages, or another protocol.
 pub(super) fn kind_of(request: &Request<ClientBody>) -> Result<RequestKind, Problem> {
     let headers = request.headers();
-    if request.version() < Version::HTTP_2
-        && let Some(protocol) = hop_by_hop::upgrade_of(headers)
+    // In HTTP/1.0 the field is to be ignored (RFC 9110, 7.8), in HTTP/2 it is not allowed.
+    if request.version() == Version::HTTP_11
+        && let Some(protocol) = handshake::protocol_of(headers).map_err(Problem::from)?
     {
-        if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
-            // An invitation that may be declined (RFC 9110, 7.8); HTTP/2 is spoken by prior knowledge only.
-            return Ok(RequestKind::Plain);
-        }
         if !hyper::body::Body::is_end_stream(request.body()) {
             return Err(Problem::bad_framing());
         }
-        let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-        return Ok(if websocket { RequestKind::WebSocket } else { RequestKind::Upgrade });
+        if !handshake::is_websocket(protocol) {
+            return Ok(RequestKind::Upgrade);
+        }
+        handshake::check(request.method(), headers).map_err(Problem::from)?;
+        return Ok(RequestKind::WebSocket);
     }
     Ok(if is_grpc(headers) { RequestKind::Grpc } else { RequestKind::Plain })
 }

@@ -35,3 +35,4 @@ mod resilience;
 mod storage;
 mod streaming;
 mod telemetry;
+mod upgrades;

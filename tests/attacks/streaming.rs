@@ -29,7 +29,10 @@ async fn a_handshake_of_nobody_reaches_no_upstream() {
         for protocol in ["websocket", "custom/1", "WebSocket"] {
             for path in ["/socket", "/admin/socket"] {
                 let watch = Watch::begin(&gateway, &upstream);
-                let headers = format!("connection: upgrade\r\nupgrade: {protocol}\r\n{origin}{credential}");
+                let headers = format!(
+                    "connection: upgrade\r\nupgrade: {protocol}\r\nsec-websocket-version: 13\r\n\
+                     sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{origin}{credential}"
+                );
                 let answer = gateway.get(path, &headers).await;
                 assert_eq!(answer.status, 401, "{path} {headers}");
                 watch.nothing_reached(&headers).await;
@@ -84,6 +87,7 @@ async fn a_granted_handshake_carries_what_any_request_would() {
     ] {
         upstream.answers(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade, x-auth-user\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\
              x-auth-user: mel\r\nX_Auth_Role: member\r\nset-cookie: doorward=evil\r\n\r\n",
         );
         let before = upstream.count();
@@ -91,7 +95,8 @@ async fn a_granted_handshake_carries_what_any_request_would() {
         let request = format!(
             "GET /socket HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: {connection}\r\n\
              upgrade: websocket\r\nx-auth-user: root\r\nX_Auth_User: root\r\nx-forwarded-user: root\r\n\
-             cookie: a=1; {session}\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+             cookie: a=1; {session}\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = within("the switch", read_answer_to(&mut stream, true)).await;

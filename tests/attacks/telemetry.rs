@@ -97,7 +97,8 @@ async fn no_secret_is_logged_at_any_level() {
         (
             "GET /data".to_owned(),
             format!(
-                "{cookie}connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-protocol: {CANARY}\r\n"
+                "{cookie}connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                 sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-protocol: {CANARY}\r\n"
             ),
             String::new(),
         ),

@@ -105,8 +105,8 @@ async fn bodies_under_way_have_a_bound_for_each_client_and_for_all() {
         until(&gateway, 60 * KIB, same, 200).await;
         second.write_all(&rest).await.unwrap();
         assert_eq!(read_answer(&mut second).await.status, 200);
-        let (lost, ..) = hold(&gateway, first, (same, 429)).await;
-        drop(lost);
+        let (broken_off, ..) = hold(&gateway, first, (same, 429)).await;
+        drop(broken_off);
         until(&gateway, 60 * KIB, same, 200).await;
     }
 }

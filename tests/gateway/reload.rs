@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::gateway::bearer;
-use crate::support::raw::{read_answer, read_answer_to, read_head};
+use crate::support::raw::{HANDSHAKE, SWITCHED, read_answer, read_answer_to, read_head};
 use crate::support::upstream::Recorded;
 use crate::support::{Gateway, Upstream, within};
 
@@ -301,7 +301,7 @@ async fn long_lived(words: tokio::sync::watch::Receiver<usize>) -> std::net::Soc
             tokio::spawn(async move {
                 let head = read_head(&mut stream).await.unwrap();
                 if head.to_ascii_lowercase().contains("upgrade: websocket") {
-                    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+                    let switch = format!("{SWITCHED}\r\n");
                     stream.write_all(switch.as_bytes()).await.unwrap();
                     let mut word = [0; 4];
                     while stream.read_exact(&mut word).await.is_ok() {
@@ -337,10 +337,7 @@ async fn open_streams_live_on_while_new_requests_go_elsewhere_and_end_with_their
     events.write_all(ask.as_bytes()).await.unwrap();
     assert_eq!(within("the head", read_answer_to(&mut events, true)).await.status, 200);
     let mut tunnel = TcpStream::connect(gateway.address).await.unwrap();
-    let ask = format!(
-        "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{key}\r\n"
-    );
+    let ask = format!("GET /socket HTTP/1.1\r\nhost: a\r\n{HANDSHAKE}{key}\r\n");
     tunnel.write_all(ask.as_bytes()).await.unwrap();
     assert_eq!(within("the switch", read_answer_to(&mut tunnel, true)).await.status, 101);
     for reload in 1..=10_usize {

@@ -15,7 +15,7 @@ use crate::credentials::ROUTES;
 use crate::support::gateway::bearer;
 use crate::support::hyper::{http2, hyper_upstream};
 use crate::support::patient::{patient, raw_upstream};
-use crate::support::raw::{read_answer, read_answer_to, read_head};
+use crate::support::raw::{HANDSHAKE, read_answer, read_answer_to, read_head};
 use crate::support::{Gateway, Upstream, within};
 
 /// H10: an event stream that somebody holds back.
@@ -324,8 +324,10 @@ async fn a_websocket_passes_bytes_both_ways_and_other_upgrades_do_too() {
         let upgrade = crate::support::raw::header_values(&head, "upgrade").join("+");
         assert!(head.to_ascii_lowercase().contains("connection: upgrade"), "{head}");
         assert!(!head.contains("doorward="), "{head}");
+        let accept = if upgrade == "websocket" { "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" } else { "" };
         let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\r\nhello"
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\
+             sec-websocket-accept: {accept}\r\n\r\nhello"
         );
         stream.write_all(answer.as_bytes()).await.unwrap();
         let mut buffer = [0; 1024];
@@ -335,14 +337,15 @@ async fn a_websocket_passes_bytes_both_ways_and_other_upgrades_do_too() {
     })
     .await;
     let gateway = Gateway::spawn(&format!("http://{upstream}"), ROUTES).await;
-    gateway.user("vera", Role::Viewer).await;
-    let cookie = gateway.sign_in("vera").await;
+    gateway.user("mel", Role::Member).await;
+    let cookie = gateway.sign_in("mel").await;
     let host = gateway.address;
     for protocol in ["websocket", "custom/1"] {
         let mut client = TcpStream::connect(host).await.unwrap();
         let request = format!(
             "GET /socket HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: keep-alive, Upgrade\r\n\
-             upgrade: {protocol}\r\nsec-websocket-protocol: streamlit\r\ncookie: {cookie}\r\n\r\n"
+             upgrade: {protocol}\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-protocol: streamlit\r\ncookie: {cookie}\r\n\r\n"
         );
         client.write_all(request.as_bytes()).await.unwrap();
         let answer = within("the switch", read_answer_to(&mut client, true)).await;
@@ -363,9 +366,9 @@ async fn a_websocket_passes_bytes_both_ways_and_other_upgrades_do_too() {
 async fn a_websocket_with_a_cookie_is_refused_to_pages_of_other_origins() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
-    gateway.user("vera", Role::Viewer).await;
-    let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
-    let key = bearer(&gateway.system_key("k", Role::Viewer).await);
+    gateway.user("mel", Role::Member).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    let key = bearer(&gateway.system_key("k", Role::Member).await);
     let host = gateway.address;
     for (origin, credential, status) in [
         ("origin: http://evil.example\r\n".to_owned(), &cookie, 403),
@@ -378,7 +381,7 @@ async fn a_websocket_with_a_cookie_is_refused_to_pages_of_other_origins() {
         (String::new(), &key, 200),
         (String::new(), &String::new(), 401),
     ] {
-        let headers = format!("connection: upgrade\r\nupgrade: websocket\r\n{origin}{credential}");
+        let headers = format!("{HANDSHAKE}{origin}{credential}");
         assert_eq!(gateway.get("/socket", &headers).await.status, status, "{headers}");
     }
     assert_eq!(upstream.count(), 3);

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::credentials::ROUTES;
 use crate::support::gateway::bearer;
 use crate::support::oracle::check_claims;
-use crate::support::raw::{Answer, read_answer, read_head};
+use crate::support::raw::{Answer, SWITCHED, read_answer, read_head};
 use crate::support::{Gateway, Upstream, exchange, within};
 
 /// The standard routes, and the same below `/apps/phoenix`, which the upstream does not see.
@@ -247,7 +247,7 @@ async fn a_websocket_passes_below_a_prefix() {
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let head = read_head(&mut stream).await.unwrap();
-        let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nset-cookie: a=1; Path=/\r\n\r\n";
+        let answer = format!("{SWITCHED}set-cookie: a=1; Path=/\r\n\r\n");
         stream.write_all(answer.as_bytes()).await.unwrap();
         let mut bytes = [0; 4];
         stream.read_exact(&mut bytes).await.unwrap();

@@ -25,4 +25,5 @@ mod slow_attacker;
 mod streamlit;
 mod support;
 mod uploads;
+mod upgrades;
 mod webdav;

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::Check;
 use super::original::Unclear;
 use crate::config::Flavour;
-use crate::model::target::RequestKind;
 use crate::service::doctor;
 
 /// Headers of a question whose value is told. Of every other one only the name is: it may be a secret.
@@ -27,6 +26,7 @@ const TOLD: &[&str] = &[
     "x-forwarded-proto",
     "x-forwarded-uri",
     "x-original-method",
+    "x-original-upgrade",
     "x-original-url",
     "x-real-ip",
     "x-requested-with",
@@ -84,7 +84,7 @@ impl Observed<'_> {
                     "method": target.method().as_str(),
                     "url": check.original.url(),
                     "client": check.client.address.to_string(),
-                    "websocket": target.kind() == RequestKind::WebSocket,
+                    "websocket": target.kind().may_switch(),
                 });
                 (Some(understood), None)
             }

@@ -17,7 +17,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 pub(super) const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 pub(super) const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
-const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+/// What a proxy that passes `Upgrade` on says of it, where it takes that off the question.
+const X_ORIGINAL_UPGRADE: HeaderName = HeaderName::from_static("x-original-upgrade");
 
 /// The request as the client sent it to the other proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +99,8 @@ impl Question<'_> {
 
     /// From parts that a message names one by one.
     pub fn from_parts(&self, scheme: &str, authority: &str, uri: &str) -> Result<Original, Unclear> {
-        let secure = secure(scheme).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))?;
-        self.build(self.method, secure, authority, uri, &X_FORWARDED_URI)
+        let scheme = Scheme::of(scheme).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))?;
+        self.build(self.method, scheme, authority, uri, &X_FORWARDED_URI)
     }
 
     /// From `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`.
@@ -127,7 +128,7 @@ impl Question<'_> {
         let (scheme, rest) = self.one(url)?.split_once("://").ok_or_else(malformed)?;
         let slash = rest.find('/').ok_or_else(malformed)?;
         let (authority, uri) = rest.split_at_checked(slash).ok_or_else(malformed)?;
-        self.build(method, secure(scheme).ok_or_else(malformed)?, authority, uri, url)
+        self.build(method, Scheme::of(scheme).ok_or_else(malformed)?, authority, uri, url)
     }
 
     /// From a URI alone, where an older contract sends no more: the host is the question's own and the method is
@@ -168,7 +169,7 @@ impl Question<'_> {
     fn build(
         &self,
         method: &Method,
-        secure: bool,
+        scheme: Scheme,
         authority: &str,
         uri: &str,
         source: &HeaderName,
@@ -181,9 +182,9 @@ impl Question<'_> {
             return Err(Unclear::Malformed(source.clone()));
         }
         let uri = PathAndQuery::try_from(uri).map_err(|_| Unclear::Malformed(source.clone()))?;
-        let target = RequestTarget::parse(method, authority, &uri, self.kind(method))?;
-        let authority = without_default_port(secure, authority).to_owned();
-        Ok(Original { target, authority, secure })
+        let target = RequestTarget::parse(method, authority, &uri, self.kind(scheme))?;
+        let authority = without_default_port(scheme.secure, authority).to_owned();
+        Ok(Original { target, authority, secure: scheme.secure })
     }
 
     /// A header that stands exactly once and holds something.
@@ -204,33 +205,30 @@ impl Question<'_> {
         Method::from_bytes(self.one(name)?.as_bytes()).map_err(|_| Unclear::Malformed(name.clone()))
     }
 
-    fn scheme(&self) -> Result<bool, Unclear> {
-        secure(self.one(&X_FORWARDED_PROTO)?).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))
+    fn scheme(&self) -> Result<Scheme, Unclear> {
+        Scheme::of(self.one(&X_FORWARDED_PROTO)?).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))
     }
 
     /// What `X-Forwarded-Proto` says, where it is there.
-    fn scheme_or(&self, default_secure: bool) -> Result<bool, Unclear> {
-        if self.headers.contains_key(X_FORWARDED_PROTO) { self.scheme() } else { Ok(default_secure) }
+    fn scheme_or(&self, secure: bool) -> Result<Scheme, Unclear> {
+        let default = Scheme { secure, socket: false };
+        if self.headers.contains_key(X_FORWARDED_PROTO) { self.scheme() } else { Ok(default) }
     }
 
-    /// Proxies take `Upgrade` off the question; the handshake's key stays.
-    fn kind(&self, method: &Method) -> RequestKind {
-        let proto = self.headers.get(X_FORWARDED_PROTO).map(http::HeaderValue::as_bytes);
-        let websocket = self.headers.contains_key(SEC_WEBSOCKET_KEY)
-            || proto
-                .is_some_and(|proto| proto.eq_ignore_ascii_case(b"ws") || proto.eq_ignore_ascii_case(b"wss"))
-            || self
-                .headers
-                .get(UPGRADE)
-                .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    /// Most proxies take `Upgrade` off the question, and whatever else tells of a handshake the client may have
+    /// made up: so signs of a switch of protocol never stand for the right to one, and never for one less.
+    fn kind(&self, scheme: Scheme) -> RequestKind {
+        let says = |name: &HeaderName| self.headers.get_all(name).iter().any(|value| !value.is_empty());
+        let switch = scheme.socket
+            || says(&UPGRADE)
+            || says(&X_ORIGINAL_UPGRADE)
+            || self.headers.keys().any(|name| name.as_str().starts_with("sec-websocket-"));
         let grpc = self
             .headers
             .get(CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/grpc"));
         match () {
-            () if websocket && (*method == Method::GET || method.as_str() == UNSAID) => {
-                RequestKind::WebSocket
-            }
+            () if switch => RequestKind::PerhapsSwitch,
             () if grpc => RequestKind::Grpc,
             () => RequestKind::Plain,
         }
@@ -241,12 +239,24 @@ fn unsaid() -> Method {
     Method::from_bytes(UNSAID.as_bytes()).unwrap_or(Method::POST)
 }
 
-/// Whether a scheme is secure; Traefik says `ws` and `wss` on handshakes.
-fn secure(scheme: &str) -> Option<bool> {
-    match scheme.to_ascii_lowercase().as_str() {
-        "https" | "wss" => Some(true),
-        "http" | "ws" => Some(false),
-        _ => None,
+/// A scheme, as a proxy says it.
+#[derive(Clone, Copy)]
+struct Scheme {
+    secure: bool,
+    /// `ws` or `wss`, as Traefik says it of handshakes.
+    socket: bool,
+}
+
+impl Scheme {
+    fn of(text: &str) -> Option<Self> {
+        let (secure, socket) = match text.to_ascii_lowercase().as_str() {
+            "https" => (true, false),
+            "http" => (false, false),
+            "wss" => (true, true),
+            "ws" => (false, true),
+            _ => return None,
+        };
+        Some(Self { secure, socket })
     }
 }
 
@@ -367,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn websocket_schemes_and_handshakes_are_known() {
+    fn signs_of_a_switch_of_protocol_are_seen_and_prove_nothing() {
         let kind = |list: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in list {
@@ -378,10 +388,23 @@ mod tests {
         };
         let get = [("x-forwarded-method", "GET"), FORWARDED[2], FORWARDED[3]];
         let with = |more: &[(&'static str, &'static str)]| kind(&[&get[..], more].concat()).unwrap();
-        assert_eq!(with(&[("x-forwarded-proto", "wss")]), (RequestKind::WebSocket, true));
-        assert_eq!(with(&[("x-forwarded-proto", "ws")]), (RequestKind::WebSocket, false));
-        let key = ("sec-websocket-key", "x");
-        assert_eq!(with(&[("x-forwarded-proto", "https"), key]), (RequestKind::WebSocket, true));
-        assert_eq!(with(&[("x-forwarded-proto", "https")]), (RequestKind::Plain, true));
+        assert_eq!(with(&[("x-forwarded-proto", "wss")]), (RequestKind::PerhapsSwitch, true));
+        assert_eq!(with(&[("x-forwarded-proto", "ws")]), (RequestKind::PerhapsSwitch, false));
+        let https = ("x-forwarded-proto", "https");
+        for sign in [
+            ("sec-websocket-key", "x"),
+            ("sec-websocket-version", ""),
+            ("sec-websocket-protocol", "graphql-ws"),
+            ("upgrade", "websocket"),
+            ("upgrade", "tcp"),
+            ("x-original-upgrade", "websocket,"),
+        ] {
+            assert_eq!(with(&[https, sign]), (RequestKind::PerhapsSwitch, true), "{sign:?}");
+            let grpc = ("content-type", "application/grpc");
+            assert_eq!(with(&[https, grpc, sign]).0, RequestKind::PerhapsSwitch, "{sign:?}");
+        }
+        for none in [("upgrade", ""), ("x-original-upgrade", ""), ("connection", "upgrade")] {
+            assert_eq!(with(&[https, none]), (RequestKind::Plain, true), "{none:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use askama::Template;
 use bytes::Bytes;
-use http::header::{ALLOW, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
@@ -114,8 +114,14 @@ impl Problem {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if let Remedy::Methods(allow) = self.remedy {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        match self.remedy {
+            Remedy::Methods(allow) => _ = headers.insert(ALLOW, HeaderValue::from_static(allow)),
+            // RFC 6455, 4.4; RFC 9110, 15.5.22.
+            Remedy::WebSocketVersion => {
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            }
+            _ => {}
         }
     }
 

@@ -58,6 +58,8 @@ pub enum Remedy {
     NewPassword,
     /// One of these methods.
     Methods(&'static str),
+    /// A WebSocket of the version that is spoken.
+    WebSocketVersion,
 }
 
 impl Problem {
@@ -229,6 +231,25 @@ impl Problem {
     pub fn unreadable_head(what: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "unreadable-request", "The request cannot be read", "")
             .because(format!("The request was not looked at: {what}."))
+    }
+
+    /// A switch of protocol that two servers could read differently.
+    pub fn odd_upgrade(cause: &impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "odd-upgrade", "The switch of protocol cannot be understood", "")
+            .because(format!(
+                "What the connection is to become can be read in more than one way, so it is not passed on: {cause}."
+            ))
+    }
+
+    /// A WebSocket of a version that nobody speaks any more.
+    pub fn websocket_version() -> Self {
+        Self::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket-version",
+            "This version of WebSockets is not spoken",
+            "Send Sec-WebSocket-Version: 13, and send it once.",
+        )
+        .with(Remedy::WebSocketVersion)
     }
 
     /// A body that broke off or cannot be read, after forwarding began.

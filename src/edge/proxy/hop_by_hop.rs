@@ -1,9 +1,9 @@
 //! Headers that end at this hop (RFC 9110, 7.6.1).
 
+use http::HeaderMap;
 use http::header::{
     CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
 
 use crate::gate::identity_headers::Managed;
 
@@ -64,16 +64,6 @@ pub fn connection_has(headers: &HeaderMap, token: &str) -> bool {
         .any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
-/// The protocol a request asks to switch to, where it asks properly (RFC 9110, 7.8): exactly one, and named
-/// in `Connection`.
-pub fn upgrade_of(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(UPGRADE).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) if connection_has(headers, "upgrade") => Some(value),
-        _ => None,
-    }
-}
-
 /// Whether a message has no transfer coding but `chunked`, once: any other would be lost with the field that names it.
 pub fn is_plainly_coded(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -131,6 +121,8 @@ fn drop_never(trailers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -150,6 +142,7 @@ mod tests {
             ("te", "trailers"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
             ("proxy-connection", "keep-alive"),
             ("accept", "*/*"),
         ]);
@@ -178,19 +171,6 @@ mod tests {
         drop_named(&mut map, &Managed::default());
         assert_eq!(map.len(), kept.len() + 1, "{map:?}");
         assert!(!map.contains_key("x-custom") && map.contains_key(CONNECTION));
-    }
-
-    #[test]
-    fn an_upgrade_counts_only_with_connection_and_once() {
-        assert!(
-            upgrade_of(&headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]))
-                .is_some()
-        );
-        assert!(upgrade_of(&headers(&[("upgrade", "websocket")])).is_none());
-        assert!(upgrade_of(&headers(&[("connection", "upgrade")])).is_none());
-        let mut twice = headers(&[("upgrade", "websocket"), ("connection", "upgrade")]);
-        twice.append(UPGRADE, HeaderValue::from_static("h2c"));
-        assert!(upgrade_of(&twice).is_none());
     }
 
     #[test]

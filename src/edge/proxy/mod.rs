@@ -4,6 +4,7 @@
 //! one in memory otherwise.
 
 pub mod connect;
+pub mod handshake;
 pub mod health;
 pub mod hop_by_hop;
 pub mod interim;
@@ -26,9 +27,7 @@ mod way_there;
 use std::error::Error;
 use std::rc::Rc;
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -36,6 +35,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
+use self::handshake::Handshake;
 use self::open::{Beginning, Source, Streams};
 use self::pool::Lease;
 use self::request_body::{RequestBody, Unsent};
@@ -100,6 +100,9 @@ pub enum Failure {
     /// The gate said yes, and no before the upstream answered.
     #[error(transparent)]
     Ended(Refusal),
+    /// The gate said yes to a switch of protocol; the upstream answered with a page, and to that it says no.
+    #[error(transparent)]
+    Withheld(Refusal),
     /// The gate said yes and the upstream failed.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -278,9 +281,8 @@ impl Proxy {
         let Some(upstream) = upstream else {
             return Err(ForwardError::Connect("the route has no upstream".into()).into());
         };
-        let upgrade =
-            client_upgrade.is_some().then(|| hop_by_hop::upgrade_of(&parts.headers).cloned()).flatten();
-        if upgrade.is_some() && upstream.protocol == UpstreamProtocol::Http2 {
+        let handshake = client_upgrade.as_ref().and_then(|_| Handshake::of(&parts.headers));
+        if handshake.is_some() && upstream.protocol == UpstreamProtocol::Http2 {
             return Err(ForwardError::Protocol("an HTTP/2 upstream cannot take an upgrade".into()).into());
         }
         // Whatever was waited for, the request goes out as what its caller is now, or not at all.
@@ -289,7 +291,7 @@ impl Proxy {
         exchange.confirm(trail).await?;
         let caller = standing.identity();
         let caller = caller.as_deref();
-        self.prepare_headers(permit.route(), caller, &mut parts, standing, chain, upgrade.as_ref());
+        self.prepare_headers(permit.route(), caller, &mut parts, standing, chain, handshake.as_ref());
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
         let way_back = WayBack {
             upstream,
@@ -306,7 +308,8 @@ impl Proxy {
         let wait = Wait { exchange: &exchange, response: if streams { idle } else { response }, idle };
         // Many servers do not expect a body there, and some take it for the next request.
         let seldom = matches!(parts.method, Method::GET | Method::HEAD) && !body.is_end_stream();
-        let by_http1 = parts.version == Version::HTTP_11;
+        // What a handshake is answered before the switch belongs to a page, which is decided then.
+        let by_http1 = parts.version == Version::HTTP_11 && handshake.is_none();
         let mut request = sending::outgoing(parts, body, upstream, sent)?;
         // Waits for nothing: it takes this task's waker.
         let heard = match exchange.interim().filter(|_| by_http1) {
@@ -318,8 +321,12 @@ impl Proxy {
             heard.written().await;
         }
         let lease = if seldom { lease.spoilt() } else { lease };
-        let upgraded = client_upgrade.filter(|_| upgrade.is_some());
-        let mut passed = self.pass_on(response, lease, &way_back, &wait, upgraded)?;
+        let switch = client_upgrade.zip(handshake);
+        if switch.is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // A page, and the right to a switch of protocol is none to pages.
+            self.gate.decide_unswitched(standing, trail).map_err(Failure::Withheld)?;
+        }
+        let mut passed = self.pass_on(response, lease, &way_back, &wait, switch)?;
         if caller.is_some() {
             reach::keep_private(passed.headers_mut());
         }
@@ -334,7 +341,7 @@ impl Proxy {
         parts: &mut Parts,
         standing: &Standing,
         chain: HeaderValue,
-        upgrade: Option<&HeaderValue>,
+        handshake: Option<&Handshake>,
     ) {
         let trailers_wanted =
             single(&parts.headers, &TE).is_some_and(|te| te.to_ascii_lowercase().contains("trailers"));
@@ -358,9 +365,8 @@ impl Proxy {
         if let Some(prefix) = &route.stripped_prefix {
             headers.insert(X_FORWARDED_PREFIX, prefix.clone());
         }
-        if let Some(upgrade) = upgrade {
-            headers.insert(UPGRADE, upgrade.clone());
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(handshake) = handshake {
+            handshake.put(headers);
         }
         if trailers_wanted && standing.target().kind() == RequestKind::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -374,15 +380,19 @@ impl Proxy {
         lease: Lease,
         way_back: &WayBack<'_>,
         wait: &Wait<'_>,
-        client_upgrade: Option<OnUpgrade>,
+        switch: Option<(OnUpgrade, Handshake)>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
         let (exchange, idle) = (wait.exchange, wait.idle);
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let Some(client) = client_upgrade else {
+            let Some((client, handshake)) = switch else {
                 return Err(ForwardError::Protocol("the upstream switched protocols unasked".into()));
             };
-            let switched = response.headers().get(UPGRADE).cloned();
+            if !handshake.is_agreed_to(response.headers()) {
+                return Err(ForwardError::Protocol(
+                    "the upstream switched to something else than asked".into(),
+                ));
+            }
             let upstream = hyper::upgrade::on(&mut response);
             let tunnel = upgrade::tunnel(client, upstream, idle, self.closing.clone(), Rc::clone(exchange));
             let counted = lease.server().meter.open_tunnel();
@@ -393,10 +403,7 @@ impl Proxy {
                 }
             });
             self.clean_response(response.headers_mut(), way_back);
-            if let Some(protocol) = switched {
-                response.headers_mut().insert(UPGRADE, protocol);
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            }
+            handshake.put(response.headers_mut());
             return Ok(response.map(|_| ResponseBody::of(bytes::Bytes::new())));
         }
         if !hop_by_hop::is_plainly_coded(response.headers()) {

@@ -39,6 +39,7 @@ pub const CODES: &[&str] = &[
     "not-taken-over",
     "odd-header",
     "odd-path",
+    "odd-upgrade",
     "opened-by-script",
     "password-change-required",
     "password-login-off",
@@ -61,6 +62,7 @@ pub const CODES: &[&str] = &[
     "upstream-timeout",
     "upstream-unreachable",
     "uri-too-long",
+    "websocket-version",
     "wrong-credentials",
     "other",
 ];

@@ -44,8 +44,17 @@ pub enum RequestKind {
     WebSocket,
     /// Any other `Upgrade` (RFC 9110, 7.8).
     Upgrade,
-    /// A gRPC call (`content-type: application/grpc…`).
+    /// A gRPC call (`content-type: application/grpc…`). It shapes answers; to rules it is an ordinary exchange.
     Grpc,
+    /// Another proxy's question with signs of a switch of protocol, which its client may have invented.
+    PerhapsSwitch,
+}
+
+impl RequestKind {
+    /// Whether it makes, or could make, another protocol of the connection.
+    pub fn may_switch(self) -> bool {
+        matches!(self, Self::WebSocket | Self::Upgrade | Self::PerhapsSwitch)
+    }
 }
 
 /// Spellings of a path that only some applications need and that are refused unless opted in to.

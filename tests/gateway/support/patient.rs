@@ -42,7 +42,8 @@ pub async fn patient() -> Patient {
             let path = head.split_whitespace().nth(1).unwrap().to_owned();
             let answer = match path.as_str() {
                 "/socket" => {
-                    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
                 }
                 "/events" => {
                     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\

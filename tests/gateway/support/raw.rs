@@ -7,6 +7,14 @@ use tokio::net::TcpStream;
 
 use super::within;
 
+/// Fields of a WebSocket's handshake, with the key of RFC 6455, 1.3.
+pub const HANDSHAKE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// The head of its answer, but for the empty line.
+pub const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+
 /// One answer, read to its end.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {

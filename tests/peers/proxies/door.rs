@@ -49,6 +49,7 @@ pub(crate) struct Door {
 const RULES: &str = r#"[
     { name = "admin", path = "/admin", allow = "admin" },
     { name = "public", path = "/public", allow = "anyone" },
+    { name = "shell", path = "/readable", methods = "websocket", allow = "admin" },
     { name = "queries", path = "/graphql", graphql = "query", allow = "viewer" },
     { name = "changes", path = "/graphql", graphql = ["mutation", "subscription"], allow = "member" },
     { name = "sockets", methods = "websocket", allow = "viewer" },
@@ -63,6 +64,8 @@ pub(crate) struct More<'m> {
     pub(crate) forward_auth: &'m str,
     /// Sections at the end; `APP` is the application's address.
     pub(crate) sections: &'m str,
+    /// Rules of the application instead of the usual; empty for the standard ones.
+    pub(crate) rules: Option<&'m str>,
     /// The public address's host, where it is not that of the proxy's.
     pub(crate) public_host: Option<&'m str>,
 }
@@ -91,6 +94,8 @@ impl Door {
             None => url.clone(),
         };
         let sections = more.sections.replace("APP", app);
+        let usual = format!("rules = {RULES}");
+        let rules = more.rules.unwrap_or(&usual);
         let gateway = Gateway::start(&format!(
             r#"
             public_url = "{public}"
@@ -108,9 +113,9 @@ impl Door {
             [[routes]]
             host = "own.test"
             upstream = "app"
-            rules = {RULES}
+            {rules}
             [[routes]]
-            rules = {RULES}
+            {rules}
             {sections}
             "#,
             proxy.name(),

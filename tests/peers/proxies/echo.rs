@@ -72,13 +72,14 @@ async fn answer(stream: TcpStream, list: &Mutex<Vec<Seen>>) -> std::io::Result<(
     let length: usize = seen.all("content-length").first().map_or(0, |length| length.parse().unwrap());
     stream.read_exact(&mut vec![0; length]).await?;
     let key = seen.all("sec-websocket-key").first().map(|key| (*key).to_owned());
-    let switches = seen.all("upgrade").iter().any(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    // As careless as a server can be: whatever is asked for, however, is agreed to.
+    let switched = seen.all("upgrade").join(", ");
     let body = json!({ "method": seen.method, "target": seen.target }).to_string();
     list.lock().unwrap().push(seen);
-    if switches {
+    if !switched.is_empty() {
         let accept = accept(&key.unwrap_or_default());
         let head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nx-echo: 1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+            "HTTP/1.1 101 Switching Protocols\r\nx-echo: 1\r\nconnection: upgrade\r\nupgrade: {switched}\r\n\
              sec-websocket-accept: {accept}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await?;

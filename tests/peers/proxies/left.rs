@@ -23,6 +23,7 @@ const MORE: More<'_> = More {
     rules = [{ allow = "signed-in" }]
     "#,
     public_host: None,
+    rules: None,
 };
 
 const THEIRS: &str = "Basic dGhlaXJzOnNlY3JldA==";

@@ -6,6 +6,7 @@ mod left;
 mod links;
 mod oddities;
 mod paths;
+pub(crate) mod sockets;
 
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,6 +81,7 @@ each_proxy! {
     people_and_programs_get_in_as_themselves_only => callers;
     nothing_a_client_says_of_itself_counts => forgeries;
     both_edges_decide_alike => paths::both_edges;
+    only_who_may_open_a_socket_opens_one => sockets::attacks;
     the_doctor_finds_nothing_wrong => doctor;
     both_places_of_a_copy_are_decided => crate::webdav::through;
     what_is_ours_never_reaches_the_application => left::credentials;
