@@ -169,7 +169,7 @@ async fn malformed_and_endless_forms_are_refused() {
     for (body, status) in [
         ("", 400),
         ("username=mel", 400),
-        ("username=mel&password=x", 400),
+        ("username=mel&password=x", 401),
         ("username=mel&username=root&password=x&rd=/", 400),
         ("username=mel&password=x&password=correct+horse+battery&rd=/", 400),
         ("username=mel&password=%ff&rd=/", 400),

@@ -30,6 +30,7 @@ mod keys;
 mod ledger;
 mod login;
 mod paths;
+mod readings;
 mod redirects;
 mod resilience;
 mod storage;

@@ -34,8 +34,8 @@ rules = [
 ]
 "#;
 
-/// Whether a viewer may have this done from here; `None` is an address that nobody knows.
-fn allowed(action: &Action, client: Option<IpAddr>) -> bool {
+/// Whether a viewer, or a member, may have this done from here; `None` is an address that nobody knows.
+fn allowed(action: &Action, client: Option<IpAddr>, role: Role) -> bool {
     let below = |prefix: &str| {
         action.path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
@@ -52,7 +52,7 @@ fn allowed(action: &Action, client: Option<IpAddr>) -> bool {
     if below("/office") {
         return reads && matches!(client, Some(IpAddr::V4(address)) if address.octets()[0] == 10);
     }
-    reads
+    reads || role == Role::Member
 }
 
 /// Repeatable randomness (xorshift64).
@@ -134,6 +134,7 @@ const QUERIES: &[&str] = &[
     "?%71uery=mutation%7Bm%7D",
     "?query=%7Ba%7D&id=7",
     "?documentId=7",
+    "?query=%7Ba%7D&extensions=%7B%22persistedQuery%22:1%7D",
     "?query=%7Ba%7D&extensions=%7B%7D",
     "?operationName=B",
     "?query=query+A%7Ba%7D+mutation+B%7Bm%7D&operationName=A&operationname=B",
@@ -374,12 +375,14 @@ async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\ntrusted_proxies = [\"127.0.0.1\"]\n\
-         [forward_auth]\nflavours = [\"nginx\"]\n\
+         [forward_auth]\nflavours = [\"nginx\"]\ncompat = [\"oauth2-proxy\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
     .await;
     let key = gateway.system_key("v", Role::Viewer).await;
+    let member = gateway.system_key("m", Role::Member).await;
+    let mut blindly = [0; 2];
     let host = gateway.address.to_string();
     let bodies = bodies();
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
@@ -434,6 +437,26 @@ async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
                 wrongly(&passed, client).map(|action| format!("{action:?}\n  asked about {message:?}")),
             );
         }
+
+        // Here nobody says the method, nor what the body holds.
+        let unsaid = format!(
+            "GET /oauth2/auth HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {member}\r\n\
+             x-forwarded-for: {from}\r\nx-forwarded-uri: {}\r\n\r\n",
+            message.target
+        );
+        let told_blindly = exchange(gateway.address, unsaid).await.status;
+        blindly[usize::from(told_blindly / 100 == 2)] += 1;
+        if told_blindly / 100 == 2 {
+            let any = METHODS.iter().map(|method| Message { method: (*method).into(), ..message.clone() });
+            let worst = any.map(|message| message.by_target_alone()).flat_map(|message| message.actions());
+            let worst = worst.map(|action| Action { operation: Operation::Change, ..action });
+            found.extend(
+                worst
+                    .into_iter()
+                    .find(|action| !allowed(action, client, Role::Member))
+                    .map(|action| format!("{action:?}\n  asked blindly about {}", message.target)),
+            );
+        }
         assert!(answer.status != 0 && told.status != 0, "no answer: {message:?}");
     }
     assert!(
@@ -447,6 +470,10 @@ async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
         let [refused, passed] = fared.0["all"];
         assert!(passed * 8 > refused, "{edge}: too little passes to say anything: {fared:?}");
     }
+    assert!(
+        blindly.iter().all(|count| *count > rounds() / 20),
+        "without a method: refused, passed: {blindly:?}"
+    );
     for (kind, [refused, passed]) in &by_proxy.0 {
         assert!(*refused > 10 && *passed > 0, "{kind}: {by_proxy:?}");
     }
@@ -454,7 +481,7 @@ async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
 
 /// The first reading of what passed that is refused.
 fn wrongly(passed: &Message, client: Option<IpAddr>) -> Option<Action> {
-    passed.actions().into_iter().find(|action| !allowed(action, client))
+    passed.actions().into_iter().find(|action| !allowed(action, client, Role::Viewer))
 }
 
 /// What the decision looked at and did not arrive as it was: method, query, body, type, encoding.

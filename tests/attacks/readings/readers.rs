@@ -57,6 +57,11 @@ impl std::fmt::Debug for Message {
 }
 
 impl Message {
+    /// The request without headers and body.
+    pub fn by_target_alone(self) -> Self {
+        Self { headers: Vec::new(), body: Vec::new(), ..self }
+    }
+
     /// Every value that a reader finds under a name, who takes other characters for dashes.
     fn values(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(own, _)| folded(own) == name).map(|(_, value)| value.as_str()).collect()
@@ -168,7 +173,8 @@ impl Message {
                 match name.to_lowercase().trim_end_matches("[]") {
                     "query" => documents.push(value.into_owned()),
                     "operationname" => names.push(value.into_owned()),
-                    "id" | "doc_id" | "documentid" | "extensions" => persisted = true,
+                    "id" | "doc_id" | "documentid" => persisted = true,
+                    "extensions" => persisted |= value.contains("persistedQuery"),
                     _ => {}
                 }
             }
