@@ -1,5 +1,7 @@
 //! Requests that hold a query to one reader and a mutation to another.
 
+use std::fmt::Write as _;
+
 use sha2::{Digest as _, Sha256};
 
 /// A request; `ID` in it stands for what the server's record will show.
@@ -40,7 +42,10 @@ impl Body {
 /// A request by hash, with `more` members.
 pub(super) fn persisted(id: &str, more: &str) -> String {
     let hash = Sha256::digest(format!("mutation{{drop(id:\"{id}\")}}"));
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash.iter().fold(String::new(), |mut hash, byte| {
+        _ = write!(hash, "{byte:02x}");
+        hash
+    });
     format!(r#"{{{more}"extensions":{{"persistedQuery":{{"version":1,"sha256Hash":"{hash}"}}}}}}"#)
 }
 
