@@ -8,8 +8,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::gate::sender::{Sender, sender};
 use crate::model::origin::Origin;
+use crate::model::sender::{Sender, sender};
 
 /// The origin whose page may read a refusal of this request, if that is one of `trusted`.
 pub fn reader(request: &HeaderMap, trusted: &[Origin]) -> Option<HeaderValue> {

@@ -18,7 +18,6 @@ pub mod public_keys;
 pub mod refusal;
 pub mod route;
 mod rulebook;
-pub mod sender;
 pub mod standing;
 pub mod tokens;
 

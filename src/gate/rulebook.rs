@@ -12,11 +12,11 @@ use super::permit::Asked;
 use super::place::Place;
 use super::refusal::{BadCredential, Refusal};
 use super::route::{Path, Route, RouteTable};
-use super::sender::{Sender, sender};
 use super::{GateRequest, Known, Trail};
 use crate::config::{Config, ForeignCredentials};
 use crate::model::origin::Origin;
 use crate::model::principal::Proof;
+use crate::model::sender::{Sender, sender};
 use crate::model::target::{RequestKind, RequestTarget};
 
 /// The part of the gate that asks nobody, so that it can tell of requests that were never made.

@@ -13,6 +13,7 @@ pub mod principal;
 pub mod refused;
 pub mod role;
 pub mod secret;
+pub mod sender;
 pub mod session;
 pub mod target;
 pub mod template;

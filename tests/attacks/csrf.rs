@@ -251,7 +251,7 @@ async fn pages_are_not_framed_and_answers_are_no_scripts() {
     }
 }
 
-/// S01: the same page, before an application, in the question of another proxy, and before a page of ours.
+/// The same page, before an application, in the question of another proxy, and before a page of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_edge_reads_the_origin_of_a_page_alike() {
     let upstream = Upstream::spawn().await;

@@ -227,7 +227,7 @@ async fn a_client_that_cannot_be_read_is_in_no_network_and_never_the_proxy() {
     }
 }
 
-/// X06: a client's address in another proxy's question, where that proxy leaves the header to its client.
+/// A client's address in another proxy's question, where that proxy leaves the header to its client.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_names_the_client_only_where_the_proxy_does() {
     const RULES: &str = "[[routes]]\nrules = [\n\

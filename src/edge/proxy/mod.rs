@@ -4,6 +4,7 @@
 //! one in memory otherwise.
 
 pub mod connect;
+mod failure;
 pub mod handshake;
 pub mod health;
 pub mod hop_by_hop;
@@ -24,7 +25,6 @@ pub mod tls;
 pub mod upgrade;
 mod way_there;
 
-use std::error::Error;
 use std::rc::Rc;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING};
@@ -35,6 +35,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
+pub use self::failure::{Failure, ForwardError};
 use self::handshake::Handshake;
 use self::open::{Beginning, Source, Streams};
 use self::pool::Lease;
@@ -70,43 +71,6 @@ const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-pref
 pub const EXPLAIN: HeaderName = HeaderName::from_static("x-doorward-explain");
 /// What logs know a request by. Ours, whatever the client sent under that name.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Why an upstream's answer cannot be passed on; says which side failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// No connection to the upstream.
-    #[error("cannot connect to the upstream")]
-    Connect(#[source] Box<dyn Error + Send + Sync>),
-    /// The upstream took the request and did not answer in time.
-    #[error("the upstream did not answer in time")]
-    Timeout,
-    /// The upstream broke off, or answered with something that is not HTTP as it should be.
-    #[error("the upstream broke the protocol")]
-    Protocol(#[source] Box<dyn Error + Send + Sync>),
-    /// The client stopped sending its body.
-    #[error("the client stopped sending")]
-    ClientStalled,
-    /// The client's body broke off, or cannot be read.
-    #[error("the client's body is not whole")]
-    ClientBroke,
-}
-
-/// Why there is no answer from an upstream.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The gate said no.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The gate said yes, and no before the upstream answered.
-    #[error(transparent)]
-    Ended(Refusal),
-    /// The gate said yes to a switch of protocol; the upstream answered with a page, and to that it says no.
-    #[error(transparent)]
-    Withheld(Refusal),
-    /// The gate said yes and the upstream failed.
-    #[error(transparent)]
-    Forward(#[from] ForwardError),
-}
 
 /// A request's facts that the proxy needs beside the request.
 #[derive(Debug)]

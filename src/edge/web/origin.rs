@@ -4,10 +4,10 @@ use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName};
 
 use crate::config::PublicUrl;
-use crate::gate::sender;
-pub(super) use crate::gate::sender::Sender;
 use crate::model::origin::Origin;
 use crate::model::principal::Client;
+use crate::model::sender;
+pub(super) use crate::model::sender::Sender;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 

@@ -238,7 +238,7 @@ async fn hosts_are_told_apart_without_case_port_and_dot_however_many_there_are()
     }
 }
 
-/// P27: a host that nobody named, a host whose route is shorter than one for any, and no host at all.
+/// A host that nobody named, a host whose route is shorter than one for any, and no host at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_nobody_named_is_refused_and_a_named_one_is_never_passed_by() {
     let upstream = Upstream::spawn().await;

@@ -50,7 +50,7 @@ async fn call(address: &str, path: &str, types: &[&str], key: &str) -> (u16, Str
     (head.status.as_u16(), status)
 }
 
-/// FA27: what real servers take for a call.
+/// What real servers take for a call.
 #[tokio::test]
 async fn a_member_runs_no_bulk_write_by_any_media_type() {
     for server in ["grpc-js", "grpcio"] {

@@ -32,7 +32,7 @@ async fn start(name: &'static str, port: u16, folder: &std::path::Path) -> Proce
     Process::start(name, folder, &command).ready(&format!("http://127.0.0.1:{port}/ready"), PATIENCE).await
 }
 
-/// H12: what real servers make of it.
+/// What real servers make of it.
 #[tokio::test]
 async fn nine_servers_switch_for_nobody_who_may_only_read() {
     let folder = tempfile::tempdir().unwrap();
