@@ -2,6 +2,11 @@
 //! OpenTelemetry client, `MLflow` with its own, `JupyterLab`, Streamlit, and Chromium. `tests/run.sh` installs what they need.
 
 #![cfg(test)]
+#![expect(
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "what a test sends is written as it reads"
+)]
 
 mod accessibility;
 mod account;

@@ -448,7 +448,7 @@ async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
         blindly[usize::from(told_blindly / 100 == 2)] += 1;
         if told_blindly / 100 == 2 {
             let any = METHODS.iter().map(|method| Message { method: (*method).into(), ..message.clone() });
-            let worst = any.map(|message| message.by_target_alone()).flat_map(|message| message.actions());
+            let worst = any.map(Message::by_target_alone).flat_map(|message| message.actions());
             let worst = worst.map(|action| Action { operation: Operation::Change, ..action });
             found.extend(
                 worst

@@ -118,8 +118,8 @@ async fn a_package_is_installed_from_an_index() {
                 \x20   z.writestr('demo-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n')\n\
                 \x20   z.writestr('demo-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n\
                 \x20   z.writestr('demo-1.0.dist-info/RECORD', '')\n";
-    let made = Command::new(servers_python()).args(["-c", make]).arg(index.join(wheel)).status().unwrap();
-    assert!(made.success());
+    let built = Command::new(servers_python()).args(["-c", make]).arg(index.join(wheel)).status().unwrap();
+    assert!(built.success());
     let address = free_address();
     let mut server = Command::new(servers_python());
     server.args([
@@ -245,19 +245,18 @@ async fn prometheus_scrapes_and_writes_through_the_gateway() {
         Process::start("prometheus", folder, &command)
     };
     let (receiver, sender) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (receives, sends) = (free_address(), free_address());
+    let (target, source) = (free_address(), free_address());
     std::fs::write(receiver.path().join("prometheus.yml"), "global: {}\n").unwrap();
-    let process = prometheus(receiver.path(), &receives, &["--web.enable-remote-write-receiver"]);
-    let _receiver = process.ready(&format!("http://{receives}/-/ready"), PATIENCE).await;
+    let process = prometheus(receiver.path(), &target, &["--web.enable-remote-write-receiver"]);
+    let _receiver = process.ready(&format!("http://{target}/-/ready"), PATIENCE).await;
 
-    let gateway =
-        gateway("Prometheus", &[("127.0.0.1:9100", &receives), ("127.0.0.1:9090", &receives)]).await;
+    let gateway = gateway("Prometheus", &[("127.0.0.1:9100", &target), ("127.0.0.1:9090", &target)]).await;
     let (scraper, vera) = (gateway.key("scraper", "agent", &[]).key, gateway.key("vera", "viewer", &[]).key);
     std::fs::write(sender.path().join("scraper.key"), &scraper).unwrap();
     let settings = block("Prometheus", "yaml", &[(ADDRESS, gateway.url.trim_start_matches("http://"))]);
     std::fs::write(sender.path().join("prometheus.yml"), settings).unwrap();
-    let process = prometheus(sender.path(), &sends, &[]);
-    let _sender = process.ready(&format!("http://{sends}/-/ready"), PATIENCE).await;
+    let process = prometheus(sender.path(), &source, &[]);
+    let _sender = process.ready(&format!("http://{source}/-/ready"), PATIENCE).await;
 
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let query = "query=prometheus_build_info{job=\"app\"}";
