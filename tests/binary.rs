@@ -358,7 +358,7 @@ fn check_prints_the_rules_in_effect_of_the_shipped_example() {
     for line in [
         "route /: any host, / -> app (built-in sample)",
         "1. standard-reads: methods read -> allow viewer",
-        "2. standard-writes: methods write -> allow member",
+        "2. standard-writes: methods write websocket -> allow member",
         "otherwise: refused",
     ] {
         assert!(said.contains(line), "{line}:\n{said}");

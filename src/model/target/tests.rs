@@ -182,7 +182,7 @@ fn what_is_decided_is_what_is_sent_for_random_targets() {
             prop_assert_eq!(again.as_ref(), Ok(&target));
             // No reading of what is sent walks upwards or hides a separator.
             let strict = target.needs() == PathOptIns::default();
-            let decoded = decode_fully(target.path()).unwrap().text;
+            let decoded = read_carelessly(target.path()).unwrap().text;
             prop_assert!(!decoded.split('/').any(|s| s == "." || s == ".."));
             prop_assert!(!decoded.contains(['\\', '\0']));
             prop_assert!(!strict || decoded.matches('/').count() == target.path().matches('/').count());
