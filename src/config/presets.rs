@@ -11,7 +11,7 @@ use super::upstream::Named;
 use super::values::PathOptIn;
 use super::{HeaderPreset, upstream};
 use crate::model::target::PathOptIns;
-use crate::policy::{PathPattern, Rule};
+use crate::policy::{GrpcPattern, PathPattern, Rule};
 
 /// An application whose rules are shipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,10 @@ pub(super) fn moved(rule: Rule, path: &str) -> Rule {
     if path != "/" {
         let pattern = |pattern: &PathPattern| PathPattern::parse(&format!("{path}{}", pattern.as_str())).ok();
         rule.when.paths = rule.when.paths.iter().filter_map(pattern).collect();
-        rule.when.grpc = rule.when.grpc.iter().filter_map(|method| method.below(path)).collect();
+        // A route may also be for a service itself, by the path that every call of it has.
+        let calls =
+            |method: &GrpcPattern| [method.below(path), method.is_below(path).then(|| method.clone())];
+        rule.when.grpc = rule.when.grpc.iter().flat_map(calls).flatten().collect();
     }
     rule
 }

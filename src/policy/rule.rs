@@ -264,6 +264,11 @@ impl GrpcPattern {
     pub fn below(&self, path: &str) -> Option<Self> {
         PathPattern::whole(&format!("{path}{}", self.0.as_str())).ok().map(Self)
     }
+
+    /// Whether its calls are below a path as they are.
+    pub fn is_below(&self, path: &str) -> bool {
+        self.0.as_str().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    }
 }
 
 impl fmt::Display for GrpcPattern {

@@ -264,7 +264,7 @@ async fn a_query_in_the_address_is_read_there_and_only_there() {
         }
     }
     // What a connection is switched to carries other operations than its address says.
-    for upgrade in ["websocket", "tls/1.2"] {
+    for upgrade in ["websocket", "custom/1.2"] {
         let watch = Watch::begin(&gateway, &upstream);
         let request = format!(
             "GET /graphql?query=%7Bprojects%7D HTTP/1.1\r\nhost: a\r\n{}connection: upgrade\r\nupgrade: {upgrade}\r\n\
