@@ -468,10 +468,10 @@ async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
     for (edge, fared) in [("proxy", &by_proxy), ("forward-auth", &by_question)] {
         println!("{edge}: refused, passed: {:?}", fared.0);
         let [refused, passed] = fared.0["all"];
-        assert!(passed * 8 > refused, "{edge}: too little passes to say anything: {fared:?}");
+        assert!(passed * 40 > refused, "{edge}: too little passes to say anything: {fared:?}");
     }
     assert!(
-        blindly.iter().all(|count| *count > rounds() / 20),
+        blindly.iter().all(|count| *count > rounds() / 100),
         "without a method: refused, passed: {blindly:?}"
     );
     for (kind, [refused, passed]) in &by_proxy.0 {
