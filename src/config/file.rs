@@ -23,7 +23,7 @@ use super::weakness::{distinct, is_guessable, repeats};
 use super::{
     AuditConfig, BodyPace, Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig,
     LogConfig, LogFormat, LoginConfig, MetricsConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles,
-    policy_tests, rules, tokens,
+    policy_tests, routes, tokens,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -110,8 +110,8 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
         }
     }
     let tokens = tokens::tokens(root.break_glass, root.keys.imported, reader);
-    let routes = rules::routes(root.routes, &mut upstreams, forward_auth.is_on(), root.enforce, reader);
-    rules::warn_of_hosts(&routes, &public_url, reader);
+    let routes = routes::routes(root.routes, &mut upstreams, forward_auth.is_on(), root.enforce, reader);
+    routes::warn_of_hosts(&routes, &public_url, reader);
     let tests = policy_tests::policy_tests(root.tests, reader);
     Config {
         secret,

@@ -19,6 +19,7 @@ mod problem;
 mod public_url;
 mod reader;
 mod reference;
+mod routes;
 mod rules;
 mod schema;
 mod section;

@@ -10,21 +10,16 @@ use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::pages::Pages;
 use super::pem::{CertificateFile, KeyFile};
 use super::policy_tests::Test;
-use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::Required;
-use super::rules::WrittenRule;
+use super::routes::Route;
 use super::section::section;
 use super::servers::{Health, UpstreamUrl};
 use super::tokens::{BreakGlass, ImportedKeys};
 use super::values::{
-    Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Prefix, Span,
-    TrustedNetwork,
+    Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Span, TrustedNetwork,
 };
-use super::{
-    Addresses, Balance, Compat, Flavour, ForeignCredentials, HeaderEncoding, HeaderPreset, SameSite,
-    UpstreamProtocol,
-};
+use super::{Addresses, Balance, Compat, Flavour, HeaderEncoding, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::secret::Secret;
 use crate::policy::Enforce;
 
@@ -385,16 +380,6 @@ section! {
 }
 
 section! {
-    /// Timeouts of one route, instead of its upstream's.
-    RouteTimeouts {
-        /// From the last byte of the request to the head of the response.
-        response: Option<Span<1, DAY>>, r#""5m""#;
-        /// A body or tunnel on which nothing moves ends after this. `0s`: never.
-        idle: Option<Span<0, {30 * DAY}>>, r#""1h""#;
-    }
-}
-
-section! {
     /// Spellings of paths that are refused unless an upstream needs them. Rules are then matched on the plain
     /// and the decoded form, and the stricter answer wins.
     Paths {
@@ -402,46 +387,5 @@ section! {
         /// `disguised-separator` (characters that some programs read as `/`, `\`, `.`, `%`, `;`, `?` or `#`, such as
         /// U+FF0F `／`, U+2026 `…` or U+FF1F `？` in names of files).
         allow: Vec<PathOptIn> = "[]", r#"["encoded-slash"]"#;
-    }
-}
-
-section! {
-    /// A host and path prefix, its upstream, and who may do what there.
-    Route {
-        /// Unique name, for logs. By default host and path.
-        name: Option<Name>, r#""app""#;
-        /// Hosts the route is for, without port. By default every host.
-        host or hosts: Vec<HostName> = "[]", r#"["app.example.com", "app.example.org"]"#;
-        /// Path prefix, by segment: `/app` takes `/app` and `/app/x`, not `/apple`.
-        path: Prefix = r#""/""#, r#""/app""#;
-        /// Name of the upstream. May be left out where another proxy has the application behind it and only
-        /// asks.
-        upstream: Option<Name>, r#""app""#;
-        /// Cut off the front of the path on the way to the upstream: the route's `path`, or its first segments.
-        /// The upstream is told by `X-Forwarded-Prefix`; addresses and cookies in its answers get the prefix
-        /// back. Rules see the path as the client sent it.
-        strip_prefix: Option<Prefix>, r#""/app""#;
-        /// Timeouts, where they are others than the upstream's.
-        timeouts: RouteTimeouts = "{}", r#"{ response = "10m" }"#;
-        /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
-        add_prefix: Option<Prefix>, r#""/base""#;
-        /// Whether a key may come as the password of HTTP Basic, with any username. Programs that are refused are asked
-        /// for that then; pages in a browser are not.
-        basic: bool = "false", "true";
-        /// What becomes of credentials of other systems, such as a webhook's, where a rule lets anyone in: the request
-        /// is refused (`refuse`), or passes as nobody's without (`drop`) or with them (`pass`).
-        foreign_credentials: ForeignCredentials = r#""refuse""#, r#""pass""#;
-        /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
-        headers: Option<HeaderPreset>, r#""grafana""#;
-        /// `on`, `log` or `off` for this route, instead of the general `enforce`.
-        enforce: Option<Enforce>, r#""log""#;
-        /// Rules shipped for a known application: `phoenix`, `pyroscope`, `micromegas`, `grafana`, `jupyter`,
-        /// `streamlit`, `mlflow`. The route's own `rules` are tried before them, and one that has the name of a
-        /// shipped rule replaces it. The files are in the folder `presets`; `doorward check` shows what is in
-        /// effect.
-        preset: Option<Preset>, r#""phoenix""#;
-        /// Tried in order; the first that fits the request decides, and where none fits the request is
-        /// refused. Without rules, reading needs `viewer` and everything else, every WebSocket included, `member`.
-        rules: Vec<WrittenRule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
     }
 }

@@ -1,0 +1,284 @@
+//! Routes, checked for what cannot be meant.
+
+use std::time::Duration;
+
+use super::presets;
+use super::presets::Preset;
+use super::reader::{Reader, join, nearest};
+use super::rules::{WrittenRule, policy, warn_of_leniency};
+use super::section::{Section, section};
+use super::upstream::Named;
+use super::values::{HostName, Name, Prefix, Span};
+use super::{ForeignCredentials, HeaderPreset, PublicUrl, RouteConfig, RouteTimeouts};
+use crate::model::target::Prefixes;
+use crate::policy::{Enforce, Who};
+
+const DAY: u64 = 24 * 60 * 60;
+
+section! {
+    /// Timeouts of one route, instead of its upstream's.
+    WrittenTimeouts {
+        /// From the last byte of the request to the head of the response.
+        response: Option<Span<1, DAY>>, r#""5m""#;
+        /// A body or tunnel on which nothing moves ends after this. `0s`: never.
+        idle: Option<Span<0, {30 * DAY}>>, r#""1h""#;
+    }
+}
+
+section! {
+    /// A host and path prefix, its upstream, and who may do what there.
+    Route {
+        /// Unique name, for logs. By default host and path.
+        name: Option<Name>, r#""app""#;
+        /// Hosts the route is for, without port. By default every host.
+        host or hosts: Vec<HostName> = "[]", r#"["app.example.com", "app.example.org"]"#;
+        /// Path prefix, by segment: `/app` takes `/app` and `/app/x`, not `/apple`.
+        path: Prefix = r#""/""#, r#""/app""#;
+        /// Name of the upstream. May be left out where another proxy has the application behind it and only
+        /// asks.
+        upstream: Option<Name>, r#""app""#;
+        /// Cut off the front of the path on the way to the upstream: the route's `path`, or its first segments.
+        /// The upstream is told by `X-Forwarded-Prefix`; addresses and cookies in its answers get the prefix
+        /// back. Rules see the path as the client sent it.
+        strip_prefix: Option<Prefix>, r#""/app""#;
+        /// Timeouts, where they are others than the upstream's.
+        timeouts: WrittenTimeouts = "{}", r#"{ response = "10m" }"#;
+        /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
+        add_prefix: Option<Prefix>, r#""/base""#;
+        /// Whether a key may come as the password of HTTP Basic, with any username. Programs that are refused are asked
+        /// for that then; pages in a browser are not.
+        basic: bool = "false", "true";
+        /// What becomes of credentials of other systems, such as a webhook's, where a rule lets anyone in: the request
+        /// is refused (`refuse`), or passes as nobody's without (`drop`) or with them (`pass`).
+        foreign_credentials: ForeignCredentials = r#""refuse""#, r#""pass""#;
+        /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
+        headers: Option<HeaderPreset>, r#""grafana""#;
+        /// `on`, `log` or `off` for this route, instead of the general `enforce`.
+        enforce: Option<Enforce>, r#""log""#;
+        /// Rules shipped for a known application: `phoenix`, `pyroscope`, `micromegas`, `grafana`, `jupyter`,
+        /// `streamlit`, `mlflow`. The route's own `rules` are tried before them, and one that has the name of a
+        /// shipped rule replaces it. The files are in the folder `presets`; `doorward check` shows what is in
+        /// effect.
+        preset: Option<Preset>, r#""phoenix""#;
+        /// Tried in order; the first that fits the request decides, and where none fits the request is
+        /// refused. Without rules, reading needs `viewer` and everything else, every WebSocket included, `member`.
+        rules: Vec<WrittenRule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
+    }
+}
+
+/// The routes as written, checked against each other and their upstreams.
+pub(super) fn routes(
+    written: Vec<Route>,
+    upstreams: &mut [Named],
+    forward_auth: bool,
+    enforce: Enforce,
+    reader: &mut Reader,
+) -> Vec<RouteConfig> {
+    if upstreams.is_empty() && written.is_empty() && forward_auth && !reader.is_broken("routes") {
+        reader.problem(
+            "routes",
+            "there is none, so every question is answered with no",
+            "add [[routes]] with `hosts = [\"app.example.com\"]` and, if the standard ones do not fit, `rules`",
+        );
+    }
+    if let Some(first) = upstreams.first()
+        && written.is_empty()
+        && !reader.is_broken("routes")
+    {
+        reader.problem(
+            "routes",
+            format!("there is none, so nothing leads to upstream `{}`", first.name),
+            format!("add [[routes]] with `upstream = \"{}\"`", first.name),
+        );
+    }
+    let mut routes: Vec<RouteConfig> = Vec::new();
+    let mut used = vec![false; upstreams.len()];
+    let some_route = !written.is_empty();
+    for route in written {
+        let upstream = find_upstream(&route, upstreams, forward_auth, reader);
+        if let Some(used) = upstream.and_then(|index| used.get_mut(index)) {
+            *used = true;
+        }
+        let preset = route.preset.map(|preset| preset.file(&mut presets::reader()));
+        if let (Some(file), Some(named)) = (&preset, upstream.and_then(|index| upstreams.get_mut(index))) {
+            presets::complete(named, file, reader);
+        }
+        let config = RouteConfig {
+            name: route.name.as_ref().map_or_else(|| default_name(&route), |name| name.0.clone()),
+            hosts: route.host.iter().map(|host| host.0.clone()).collect(),
+            path: route.path.0.clone(),
+            upstream,
+            prefixes: prefixes(&route, reader),
+            timeouts: timeouts(&route, upstream.and_then(|index| upstreams.get(index))),
+            basic: route.basic,
+            foreign_credentials: route.foreign_credentials,
+            headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
+            policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(enforce), reader),
+        };
+        check_foreign(&config, &route, reader);
+        warn_of_leniency(&config, route.place(), reader);
+        compare(&config, &routes, route.place(), reader);
+        routes.push(config);
+    }
+    for (upstream, _) in upstreams.iter().zip(used).filter(|(_, used)| some_route && !used) {
+        reader.warn(&upstream.path, format!("no route leads to upstream `{}`", upstream.name));
+    }
+    routes
+}
+
+/// The route's own where it has some, otherwise its upstream's.
+fn timeouts(route: &Route, upstream: Option<&Named>) -> RouteTimeouts {
+    let general = upstream.and_then(|named| named.config.as_ref()).map(|config| config.timeouts);
+    RouteTimeouts {
+        response: route
+            .timeouts
+            .response
+            .as_ref()
+            .map_or(general.map_or(Duration::ZERO, |all| all.response), |span| span.0),
+        idle: route
+            .timeouts
+            .idle
+            .as_ref()
+            .map_or(general.map_or(Duration::ZERO, |all| all.idle), |span| span.0),
+    }
+}
+
+fn default_name(route: &Route) -> String {
+    format!("{}{}", route.host.first().map_or("", |host| host.0.as_str()), route.path.0)
+}
+
+fn find_upstream(
+    route: &Route,
+    upstreams: &[Named],
+    forward_auth: bool,
+    reader: &mut Reader,
+) -> Option<usize> {
+    let Some(Name(wanted)) = &route.upstream else {
+        if !forward_auth && !reader.is_broken(&route.at("upstream")) {
+            let remedy = match upstreams.first() {
+                Some(upstream) => format!("add `upstream = \"{}\"`", upstream.name),
+                None => "add `upstream = \"app\"`".to_owned(),
+            };
+            reader.problem(&route.at("upstream"), "is missing", remedy);
+        }
+        return None;
+    };
+    let found = upstreams.iter().position(|upstream| upstream.name == *wanted);
+    if found.is_none() {
+        let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let remedy = match nearest(wanted, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => format!("add [[upstreams]] with `name = \"{wanted}\"`"),
+            None => format!("write one of {}", names.join(", ")),
+        };
+        reader.problem(&route.at("upstream"), format!("there is no upstream `{wanted}`"), remedy);
+    }
+    found
+}
+
+/// How the route's paths are renamed for its upstream.
+fn prefixes(route: &Route, reader: &mut Reader) -> Option<Prefixes> {
+    let mut plain = |name: &str, prefix: &Option<Prefix>| -> String {
+        let Some(Prefix(prefix)) = prefix else { return String::new() };
+        if prefix == "/" {
+            reader.problem(&route.at(name), "is no prefix: `/` changes nothing", "leave it out");
+        } else if prefix.contains(';') || prefix.contains("%2F") {
+            let remedy = format!("write plain segments, such as {name} = \"/app\"");
+            reader.problem(
+                &route.at(name),
+                "has `;` or an encoded slash, which servers read differently",
+                remedy,
+            );
+        } else if route.upstream.is_none() {
+            let remedy = "add `upstream`, or leave it out";
+            reader.problem(&route.at(name), "has no effect where no upstream is behind the route", remedy);
+        }
+        prefix.clone()
+    };
+    let strip = plain("strip_prefix", &route.strip_prefix);
+    let add = plain("add_prefix", &route.add_prefix);
+    let path = route.path.0.as_str();
+    let begins =
+        path.strip_prefix(strip.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !begins && strip != "/" && !reader.is_broken(&route.at("path")) {
+        let what =
+            format!("the route's path `{path}` does not begin with it, so there is nothing to cut off");
+        let remedy = format!("write `path = \"{strip}\"`, or cut off what `{path}` begins with");
+        reader.problem(&route.at("strip_prefix"), what, remedy);
+    }
+    for rule in route.rules.iter().filter(|rule| !strip.is_empty() && !rule.grpc.is_empty()) {
+        let what = "never fits below strip_prefix: the path of a gRPC method has no prefix";
+        reader.problem(&rule.at("grpc"), what, format!("write `path = \"{path}/package.Service\"`"));
+    }
+    Prefixes::new(&strip, &add)
+}
+
+/// Notes where a route takes what an earlier one has.
+fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &mut Reader) {
+    for other in earlier {
+        let share_a_host = (route.hosts.is_empty() && other.hosts.is_empty())
+            || route.hosts.iter().any(|host| other.hosts.contains(host));
+        if route.path == other.path && share_a_host {
+            reader.problem(
+                &join(place, "path"),
+                format!("`{}` is taken by route `{}`", route.path, other.name),
+                "give it another path or host, or put the rules of both into one route",
+            );
+        } else if route.name == other.name {
+            reader.problem(
+                &join(place, "name"),
+                format!("`{}` is the name of an earlier route", route.name),
+                "give each route a name of its own",
+            );
+        }
+    }
+}
+
+/// Notes where it says what becomes of foreign credentials although every rule wants somebody.
+fn check_foreign(config: &RouteConfig, route: &Route, reader: &mut Reader) {
+    let lets_anyone = config.policy.rules.iter().any(|rule| rule.allow.contains(&Who::Anyone));
+    if config.foreign_credentials != ForeignCredentials::Refuse && !lets_anyone {
+        reader.problem(
+            &route.at("foreign_credentials"),
+            "has no effect: no rule of the route lets anyone in",
+            "add a rule with `allow = \"anyone\"`, or leave it out; `pass_authorization` and `pass_api_key` of the \
+             upstream leave credentials to the application wherever it is",
+        );
+    }
+}
+
+/// Warns where a route for any host would be, or once was, taken by surprise: it hands on whatever `Host` a client
+/// writes, or its path is longer than that of a route which names the host and comes first.
+pub(super) fn warn_of_hosts(routes: &[RouteConfig], public_url: &PublicUrl, reader: &mut Reader) {
+    let none_named = routes.iter().all(|route| route.hosts.is_empty());
+    for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
+        let place = format!("routes[{index}]");
+        if none_named && route.upstream.is_some() && !public_url.is_loopback() {
+            let what = format!(
+                "route `{}` takes requests for any host and hands the name on: write `hosts = [\"{}\"]`, so that \
+                 others are refused",
+                route.name,
+                public_url.host()
+            );
+            reader.warn(&place, what);
+            // Once is enough: what is named in one route holds for all.
+            return;
+        }
+        let path = route.path.trim_end_matches('/');
+        let before = routes.iter().filter(|other| {
+            let rest = path.strip_prefix(other.path.trim_end_matches('/'));
+            !other.hosts.is_empty() && rest.is_some_and(|rest| rest.starts_with('/'))
+        });
+        for other in before {
+            let what = format!(
+                "route `{}` has no `hosts`, so at {} requests below `{}` go to route `{}`, and the stricter answer of \
+                 both counts: write `hosts` for where it is meant",
+                route.name,
+                other.hosts.join(", "),
+                route.path,
+                other.name
+            );
+            reader.warn(&place, what);
+        }
+    }
+}
