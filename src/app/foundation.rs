@@ -89,7 +89,7 @@ pub(super) struct Foundation {
     reports: Reports,
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
-    rooms: Rooms,
+    pub(super) rooms: Rooms,
     control: Handle,
 }
 

@@ -59,6 +59,7 @@ impl Bound {
         let sources = Sources {
             registry,
             admission: reloader.admission.clone(),
+            rooms: reloader.foundation.rooms.clone(),
             revocations: reloader.foundation.revocations.clone(),
             lookups: Box::new(move || lookups.foundation.lookups()),
             store: reloader.foundation.store.clone(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::text::Page;
+use crate::edge::proxy::read_ahead::Rooms;
 use crate::model::metrics::{Registry, Snapshot};
 use crate::model::time::Timestamp;
 use crate::server::admission::Admission;
@@ -27,6 +28,8 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// Connections of clients.
     pub admission: Admission,
+    /// What is read ahead.
+    pub rooms: Rooms,
     /// How old the news of revocations is.
     pub revocations: Revocations,
     /// Lookups of credentials so far.
@@ -80,6 +83,11 @@ impl Sources {
         page.family("doorward_connections_refused_total", "counter", help)
             .sample(&[("limit", "connections")], total)
             .sample(&[("limit", "connections_per_client")], client);
+        let help = "Memory of bodies that are read ahead to decide by, and are not sent on yet.";
+        page.family("doorward_read_ahead_bytes", "gauge", help)
+            .sample(&[("kind", "graphql")], self.rooms.graphql.held())
+            .sample(&[("kind", "pages")], self.rooms.own.held())
+            .sample(&[("kind", "questions")], self.rooms.questions.held());
         let help = "Whether requests go to a server of an upstream; 0 while it is left out.";
         let mut family = page.family("doorward_upstream_server_up", "gauge", help);
         for ServerStanding { upstream, server, is_in } in (self.servers)() {
