@@ -58,6 +58,11 @@ impl Phoenix {
         }
     }
 
+    /// Host and port of its pages.
+    pub(crate) fn address(&self) -> &str {
+        &self.http
+    }
+
     /// The shipped configuration, with Phoenix where it listens here.
     pub(crate) fn config(&self) -> String {
         let shipped = std::fs::read_to_string(repository("deploy/phoenix.toml")).unwrap();
@@ -282,7 +287,7 @@ const RIGHTS: &[(&str, &str, [Right; 5])] = &[
     ("GET", "/v1/datasets", [PASS, PASS, PASS, DENY, SIGN_IN]),
     ("GET", "/v1/prompts", [PASS, PASS, PASS, DENY, SIGN_IN]),
     ("GET", "/v1/user", [PASS, PASS, PASS, DENY, SIGN_IN]),
-    ("GET", "/readyz", [PASS, PASS, PASS, DENY, SIGN_IN]),
+    ("GET", "/readyz", [PASS, PASS, PASS, PASS, PASS]),
     // writes
     ("POST", "/v1/datasets/upload", [PASS, PASS, DENY, DENY, SIGN_IN]),
     ("DELETE", "/v1/datasets/none", [PASS, PASS, DENY, DENY, SIGN_IN]),

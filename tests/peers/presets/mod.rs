@@ -4,8 +4,11 @@
 mod jupyter;
 mod micromegas;
 mod mlflow;
+mod phoenix;
 mod pyroscope;
 mod streamlit;
+mod table;
+mod walk;
 
 use std::process::{Command, Output};
 
@@ -71,13 +74,16 @@ async fn refused(browser: &Browser) -> Vec<String> {
 
 /// The opening handshake (RFC 6455, 4.1) of a program with a key.
 async fn open_websocket(gateway: &Gateway, path: &str, key: &str) -> Answer {
-    let headers = [
+    gateway.post(Method::GET, path, key, &websocket_headers(), "").await
+}
+
+fn websocket_headers() -> [(&'static str, &'static str); 4] {
+    [
         ("connection", "Upgrade"),
         ("upgrade", "websocket"),
         ("sec-websocket-version", "13"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    gateway.post(Method::GET, path, key, &headers, "").await
+    ]
 }
 
 /// Somebody unknown gets nothing of the application: a page leads to the sign-in, all else is 401.
