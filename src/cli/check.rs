@@ -16,6 +16,7 @@ use crate::config::RouteConfig;
 use crate::model::target::Prefixes;
 use crate::policy::Enforce;
 use crate::policy::Rule;
+use crate::policy::Selects;
 use crate::policy::When;
 
 /// What `check` takes.
@@ -150,11 +151,20 @@ fn conditions(when: &When) -> Vec<(&'static str, Vec<String>)> {
         ("methods", texts(&when.methods)),
         ("paths", texts(&when.paths)),
         ("graphql", graphql.map(|wanted| texts(&wanted.kinds)).unwrap_or_default()),
-        ("graphql_fields", graphql.map(|wanted| wanted.fields.clone()).unwrap_or_default()),
+        selects(graphql.map_or(&Selects::Anything, |wanted| &wanted.selects)),
         ("grpc", texts(&when.grpc)),
         ("networks", texts(&when.networks)),
     ];
     all.into_iter().filter(|(_, values)| !values.is_empty()).collect()
+}
+
+fn selects(selects: &Selects) -> (&'static str, Vec<String>) {
+    match selects {
+        Selects::Anything => ("graphql_fields", Vec::new()),
+        Selects::Every(fields) => ("graphql_fields", fields.clone()),
+        Selects::Any(fields) => ("graphql_any_field", fields.clone()),
+        Selects::Mentions(names) => ("graphql_mentions", names.clone()),
+    }
 }
 
 fn upstream(route: &RouteConfig, config: &Config) -> (String, String) {

@@ -28,6 +28,7 @@ mod settings;
 mod tokens;
 mod upstream;
 mod values;
+mod warnings;
 mod weakness;
 
 use std::net::SocketAddr;

@@ -2,13 +2,13 @@
 
 use ipnet::IpNet;
 
-use super::RouteConfig;
 use super::presets;
 use super::presets::PresetFile;
-use super::reader::{Reader, join};
+use super::reader::Reader;
 use super::routes::Route;
 use super::section::{Section, section};
 use super::values::{FieldName, HostName, Name};
+use super::warnings::{warn_of_loopholes, warn_of_shadow, warn_of_signing_out};
 use crate::model::graphql::OperationType;
 use crate::policy::Enforce;
 use crate::policy::GraphqlMatch;
@@ -17,7 +17,7 @@ use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
 use crate::policy::Policy;
 use crate::policy::Rule;
-use crate::policy::Shadowed;
+use crate::policy::Selects;
 use crate::policy::When;
 use crate::policy::Who;
 use crate::policy::shadowed;
@@ -39,8 +39,18 @@ section! {
         methods: Vec<MethodMatch> = "[]", r#"["POST", "PUT"]"#;
         /// GraphQL operations. What cannot be understood counts as a mutation.
         graphql: Vec<OperationType> = "[]", r#""query""#;
-        /// GraphQL root fields: every field asked for must be one of these. Needs `graphql`.
+        /// GraphQL root fields: every field asked for must be one of these. It is for letting in: what asks for
+        /// another field beside goes on to the next rule. Needs `graphql`.
         fields: Vec<FieldName> = "[]", r#"["projects", "viewer"]"#;
+        /// GraphQL root fields: one that is asked for must be one of these, whatever else stands in the document or
+        /// batch. It is for keeping back: what could not be read may ask for one, and unless all that is asked for
+        /// is among these, the rules after this one count as well and the strictest answer wins. A rule for a
+        /// type of operations speaks for stricter ones as well, as a batch may hold both. Needs `graphql`, and goes
+        /// without `fields` and `mentions`.
+        any_field: Vec<FieldName> = "[]", r#"["deleteUser", "rotateKeys"]"#;
+        /// The same for names anywhere in the documents: fields at every depth, and types in conditions of
+        /// fragments (`... on Secret`), used or not. The rules after it always count as well.
+        mentions: Vec<FieldName> = "[]", r#"["secrets", "Secret"]"#;
         /// gRPC methods, `package.Service/Method` or `package.Service/*`. They are told by the path alone, whatever
         /// the method and the media type.
         grpc: Vec<GrpcPattern> = "[]", r#"["grpc.health.v1.Health/*"]"#;
@@ -88,6 +98,7 @@ pub(super) fn policy(
         }
         rules.push(rule);
         warn_of_signing_out(&rules, written.place(), reader);
+        warn_of_loopholes(&rules, written.place(), reader);
     }
     // A rule of the route replaces the shipped one of its name.
     for (index, written) in preset.iter().flat_map(|file| file.rules.iter().enumerate()) {
@@ -105,17 +116,9 @@ fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Read
         let what = "names nobody whom it allows or denies";
         reader.problem(written.place(), what, "add for example `allow = \"viewer\"` or `deny = \"anyone\"`");
     }
-    if !written.fields.is_empty() && written.graphql.is_empty() && !reader.is_broken(&written.at("graphql")) {
-        reader.problem(
-            &written.at("fields"),
-            "are fields of GraphQL, but the rule has no `graphql`",
-            "add for example `graphql = \"query\"`",
-        );
-    }
-    let graphql = (!written.graphql.is_empty()).then(|| GraphqlMatch {
-        kinds: written.graphql.clone(),
-        fields: written.fields.iter().map(|field| field.0.clone()).collect(),
-    });
+    let selects = selects(written, reader);
+    let graphql =
+        (!written.graphql.is_empty()).then(|| GraphqlMatch { kinds: written.graphql.clone(), selects });
     Rule {
         name: written.name.as_ref().map_or_else(|| format!("rule-{}", index + 1), |name| name.0.clone()),
         when: When {
@@ -132,54 +135,26 @@ fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Read
     }
 }
 
-/// Warns, at every start, of what lets requests through that are refused.
-pub(super) fn warn_of_leniency(route: &RouteConfig, place: &str, reader: &mut Reader) {
-    let name = &route.name;
-    match route.policy.enforce {
-        Enforce::On => {}
-        Enforce::Log => reader.warn(
-            &join(place, "enforce"),
-            format!(
-                "route `{name}` lets everything through and writes down what would be refused (`doorward refused`)"
-            ),
-        ),
-        Enforce::Off => {
-            reader.warn(&join(place, "enforce"), format!("route `{name}` lets everything through: nothing is protected"));
-        }
+fn selects(written: &WrittenRule, reader: &mut Reader) -> Selects {
+    let said = [
+        ("fields", &written.fields, Selects::Every as fn(Vec<String>) -> Selects),
+        ("any_field", &written.any_field, Selects::Any),
+        ("mentions", &written.mentions, Selects::Mentions),
+    ];
+    let mut said = said.into_iter().filter(|(_, fields, _)| !fields.is_empty());
+    let Some((name, fields, make)) = said.next() else { return Selects::Anything };
+    if let Some((other, ..)) = said.next() {
+        let what = format!("stands beside `{name}`, and a rule can have only one of them");
+        reader.problem(&written.at(other), what, "put one of them into a rule of its own");
     }
-    for rule in route.policy.rules.iter().filter(|rule| rule.enforce < route.policy.enforce) {
-        reader.warn(
-            place,
-            format!(
-                "rule `{}` of route `{name}` lets through what it refuses: enforce = \"{}\"",
-                rule.name,
-                rule.enforce.as_str()
-            ),
+    if written.graphql.is_empty() && !reader.is_broken(&written.at("graphql")) {
+        reader.problem(
+            &written.at(name),
+            "has names of GraphQL, but the rule has no `graphql`",
+            "add for example `graphql = \"query\"`",
         );
     }
-}
-
-/// Warns of a rule or a word that never decides.
-fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader: &mut Reader) {
-    let names: Vec<String> = found.by.iter().map(|name| format!("`{name}`")).collect();
-    let (deciding, verb) = (names.join(" and "), if names.len() == 1 { "decides" } else { "decide" });
-    let name = &rule.name;
-    let what = match &found.word {
-        None => format!(
-            "rule `{name}` is never reached, because {deciding} {verb} before it: move it up, narrow {deciding}, or \
-             delete it"
-        ),
-        Some((setting, word)) if found.by == [name.as_str()] => {
-            format!(
-                "`{word}` in `{setting}` of rule `{name}` never decides, because its own `deny` does: leave one out"
-            )
-        }
-        Some((setting, word)) => format!(
-            "`{word}` in `{setting}` of rule `{name}` never decides, because {deciding} {verb} before it: move the rule \
-             up, narrow {deciding}, or leave `{word}` out"
-        ),
-    };
-    reader.warn(place, what);
+    make(fields.iter().map(|field| field.0.clone()).collect())
 }
 
 /// Whether a pattern can match anything below `prefix`; compared up to the pattern's first `*`.
@@ -188,24 +163,4 @@ fn meets(pattern: &PathPattern, prefix: &str) -> bool {
     let plain = text.split('*').next().unwrap_or_default().trim_end_matches('/');
     let prefix = prefix.trim_end_matches('/');
     plain.starts_with(prefix) || prefix.starts_with(plain)
-}
-
-/// Warns where the newest rule lets everyone through whom this or an earlier rule refuses by name: the refused
-/// need only sign out.
-fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut Reader) {
-    let Some(newest) = rules.last().filter(|rule| rule.allow.contains(&Who::Anyone)) else { return };
-    let names_people = |rule: &&Rule| {
-        !rule.deny.is_empty()
-            && !rule.deny.contains(&Who::Anyone)
-            && (rule.when == When::default() || newest.when == When::default() || rule.when == newest.when)
-    };
-    if let Some(denying) = rules.iter().find(names_people) {
-        reader.warn(
-            place,
-            format!(
-                "rule `{}` allows anyone, so those whom `{}` denies get in by signing out",
-                newest.name, denying.name
-            ),
-        );
-    }
 }

@@ -86,7 +86,14 @@ fn random_rule(dice: &mut Dice, name: usize) -> String {
         "methods = [\"GET\", \"PURGE\"],",
     ]);
     let networks = dice.of(&["", "", "", "networks = \"10.0.0.0/8\","]);
+    // Most rules look at no body: those that do fit seldom.
     let body = dice.of(&[
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
         "",
         "",
         "",
@@ -94,6 +101,8 @@ fn random_rule(dice: &mut Dice, name: usize) -> String {
         "graphql = \"query\",",
         "graphql = \"mutation\",",
         "graphql = \"query\", fields = \"a\",",
+        "graphql = \"query\", any_field = \"a\",",
+        "graphql = \"mutation\", mentions = \"b\",",
         "grpc = \"a.B/C\",",
         "grpc = \"a.B/*\",",
     ]);

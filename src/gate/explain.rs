@@ -20,20 +20,17 @@ use super::{GateRequest, Known, Trail};
 use crate::model::origin::Origin;
 use crate::model::principal::{Client, ClientAddress, Principal, PrincipalKind};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
-use crate::policy::{Rule, Step, Witness};
+use crate::policy::{Doubt, Rule, Step, Witness};
 
 /// Rules of which notes are taken; those after them are tried all the same.
 const MOST_NOTES: usize = 512;
-
-/// How a request is read whose client is unknown where a rule names networks; the rules after it count as well.
-const UNSURE: &str = "if its client, whose address is unknown, were in the networks of the rule";
 
 /// Notes of the rules that were tried.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     reading: Option<String>,
-    /// Whether the next rule is tried only because the client could be in its networks.
-    unsure: bool,
+    /// Why the next rule does not decide alone.
+    doubt: Option<Doubt>,
     rules: Vec<Tried>,
 }
 
@@ -69,8 +66,8 @@ impl Witness for Notes {
         self.note(rule.name.clone(), result, why);
     }
 
-    fn unsure(&mut self, _rule: &Rule) {
-        self.unsure = true;
+    fn unsure(&mut self, why: Doubt) {
+        self.doubt = Some(why);
     }
 
     fn exhausted(&mut self) {
@@ -78,14 +75,23 @@ impl Witness for Notes {
     }
 }
 
+/// How a request is read by a rule beside which the rules after it count as well.
+fn told(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::Network => "if its client, whose address is unknown, were in the networks of the rule",
+        Doubt::Part => "for the part of it that the rule names; the rules after it count as well",
+        Doubt::Unread => "if what could not be read in it were what the rule names",
+    }
+}
+
 impl Notes {
     fn note(&mut self, rule: String, result: &'static str, why: Option<String>) {
-        let unsure = std::mem::take(&mut self.unsure);
+        let doubt = self.doubt.take().map(told);
         if self.rules.len() < MOST_NOTES {
-            let reading = match (&self.reading, unsure) {
-                (reading, false) => reading.clone(),
-                (None, true) => Some(UNSURE.to_owned()),
-                (Some(reading), true) => Some(format!("{reading}, {UNSURE}")),
+            let reading = match (&self.reading, doubt) {
+                (reading, None) => reading.clone(),
+                (None, Some(doubt)) => Some(doubt.to_owned()),
+                (Some(reading), Some(doubt)) => Some(format!("{reading}, {doubt}")),
             };
             self.rules.push(Tried { rule, result, why, reading });
         }

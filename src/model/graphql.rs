@@ -15,6 +15,9 @@ pub enum OperationType {
 }
 
 impl OperationType {
+    /// Every one, the mildest first.
+    pub const ALL: [Self; 3] = [Self::Query, Self::Subscription, Self::Mutation];
+
     /// The word in GraphQL and in rules.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,11 +52,14 @@ impl FromStr for OperationType {
 pub struct Operation {
     /// Its type.
     pub kind: OperationType,
-    /// The root fields it selects; `None` where they are not known, so that no rule about fields matches.
+    /// The root fields it selects; `None` where they are not known.
     pub fields: Option<Vec<String>>,
+    /// What its documents name anywhere: fields at every depth and types of conditions, used or not; `None` where
+    /// they are not known.
+    pub names: Option<Vec<String>>,
 }
 
 impl Operation {
     /// What stands for anything unparsable, persisted or unknown: a mutation of unknown fields.
-    pub const UNKNOWN: Self = Self { kind: OperationType::Mutation, fields: None };
+    pub const UNKNOWN: Self = Self { kind: OperationType::Mutation, fields: None, names: None };
 }

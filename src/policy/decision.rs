@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::rule::{Mismatch, Rule};
+use super::rule::{Doubt, Mismatch, Rule};
 use super::who::Who;
 
 /// What to do with a request, which rule says so, and whether that counts.
@@ -81,9 +81,8 @@ pub trait Witness {
     /// A rule was tried.
     fn tried(&mut self, _rule: &Rule, _step: Step<'_>) {}
 
-    /// Whether a rule speaks for the request cannot be told, as its client's address is not known. What it says is
-    /// tried next; the rules after it count as well, and the stricter wins.
-    fn unsure(&mut self, _rule: &Rule) {}
+    /// The rule that is tried next does not decide alone: the rules after it count as well, and the stricter wins.
+    fn unsure(&mut self, _why: Doubt) {}
 
     /// No rule was left, so the answer is no.
     fn exhausted(&mut self) {}

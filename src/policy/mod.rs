@@ -5,6 +5,7 @@
 //! for the rest. Where no rule fits, the answer is no.
 
 mod decision;
+mod loophole;
 mod path;
 mod reading;
 mod rule;
@@ -12,8 +13,9 @@ mod shadow;
 mod who;
 
 pub use self::decision::{Decision, Enforce, Outcome, Step, Witness};
+pub use self::loophole::loopholes;
 pub use self::path::PathPattern;
-pub use self::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Mismatch, Rule, When};
+pub use self::rule::{Doubt, GraphqlMatch, GrpcPattern, MethodMatch, Mismatch, Rule, Selects, When};
 pub use self::shadow::{Shadowed, shadowed};
 pub use self::who::Who;
 
@@ -136,7 +138,7 @@ impl Policy {
             }
             let denied = rule.deny.iter().any(|who| who.includes(caller));
             if !denied && rule.allow.iter().any(|who| who.includes(caller)) {
-                if fit == Fit::Unsure {
+                if matches!(fit, Fit::Unsure(_)) {
                     // It allows nothing unless the rules after it do.
                     continue;
                 }
@@ -157,19 +159,19 @@ impl Policy {
         reading: Reading<'_>,
         witness: &mut impl Witness,
     ) -> Decision<'_> {
-        // What rules say of which it cannot be told whether they speak for the request.
+        // What rules say that do not decide alone.
         let mut perhaps: Option<Decision<'_>> = None;
         for rule in &self.rules {
-            let unsure = match rule.when.fit(facts, reading) {
+            let doubt = match rule.when.fit(facts, reading) {
                 Fit::No(mismatch) => {
                     witness.tried(rule, Step::Skipped(mismatch));
                     continue;
                 }
-                Fit::Yes => false,
-                Fit::Unsure => true,
+                Fit::Yes => None,
+                Fit::Unsure(doubt) => Some(doubt),
             };
-            if unsure {
-                witness.unsure(rule);
+            if let Some(doubt) = doubt {
+                witness.unsure(doubt);
             }
             let Some(mut decision) = rule.speak(caller, witness) else { continue };
             if reading.switches && decision.outcome == Outcome::Allow && !rule.when.names_switches() {
@@ -180,7 +182,7 @@ impl Policy {
                 witness.reading(Some(&reading.told(facts.target)));
             }
             let strictest = decision.or_stricter_of(perhaps);
-            if !unsure || strictest.is_final() {
+            if doubt.is_none() || strictest.is_final() {
                 return strictest;
             }
             perhaps = Some(strictest);
@@ -214,6 +216,8 @@ fn refuse(caller: Caller<'_>) -> Outcome {
     }
 }
 
+#[cfg(test)]
+mod graphql_tests;
 #[cfg(test)]
 mod reading_tests;
 #[cfg(test)]

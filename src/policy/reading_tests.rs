@@ -169,7 +169,7 @@ fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() 
 fn a_method_that_is_not_said_may_carry_any_operation_to_any_graphql_rule() {
     let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
     let graphql = |kind, words: &[&str]| When {
-        graphql: Some(GraphqlMatch { kinds: vec![kind], fields: Vec::new() }),
+        graphql: Some(GraphqlMatch { kinds: vec![kind], selects: Selects::Anything }),
         ..When { methods: methods(words).methods, ..path("/graphql") }
     };
     for words in [&["POST"][..], &["GET", "POST"], &["write"], &[]] {
@@ -189,7 +189,7 @@ fn a_method_that_is_not_said_may_carry_any_operation_to_any_graphql_rule() {
 fn a_switch_that_is_answered_by_a_page_may_have_been_a_query() {
     let viewer = user("v", Role::Viewer, &[]);
     let query = When {
-        graphql: Some(GraphqlMatch { kinds: vec![OperationType::Query], fields: Vec::new() }),
+        graphql: Some(GraphqlMatch { kinds: vec![OperationType::Query], selects: Selects::Anything }),
         methods: methods(&["GET"]).methods,
         ..path("/graphql")
     };

@@ -10,7 +10,7 @@ use super::decision::Enforce;
 use super::path::PathPattern;
 use super::reading::Reading;
 use super::who::Who;
-use crate::model::graphql::OperationType;
+use crate::model::graphql::{Operation, OperationType};
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub enum Mismatch {
     Grpc,
     /// `networks`.
     Network,
-    /// `graphql` or `fields`.
+    /// `graphql`, `fields`, `any_field` or `mentions`.
     Graphql,
 }
 
@@ -75,25 +75,46 @@ impl Mismatch {
     }
 }
 
+/// Why a rule does not decide alone although it speaks: the rules after it count as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The client's address is not known, so it may or may not lie in the rule's networks.
+    Network,
+    /// The request asks for what the rule names, and for more.
+    Part,
+    /// What the request asks for could not be read, so it may or may not be what the rule names.
+    Unread,
+}
+
 /// Whether a rule speaks for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     /// It does.
     Yes,
-    /// It does if the client, whose address is not known, lies in the rule's networks.
-    Unsure,
+    /// It does, but not alone.
+    Unsure(Doubt),
     /// It does not.
     No(Mismatch),
 }
 
+impl Fit {
+    /// Both of two conditions.
+    fn and(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::No(_) => self,
+            Self::Yes => other(),
+            Self::Unsure(_) => match other() {
+                Self::Yes => self,
+                other => other,
+            },
+        }
+    }
+}
+
 impl When {
     pub(super) fn fit(&self, facts: &Facts<'_>, reading: Reading<'_>) -> Fit {
-        match self.fit_envelope(facts, reading) {
-            Fit::Yes | Fit::Unsure if self.graphql.as_ref().is_some_and(|wanted| !wanted.fits(facts)) => {
-                Fit::No(Mismatch::Graphql)
-            }
-            fit => fit,
-        }
+        let graphql = || self.graphql.as_ref().map_or(Fit::Yes, |wanted| wanted.fit(facts.graphql));
+        self.fit_envelope(facts, reading).and(graphql)
     }
 
     /// Whether it names a path that a careless server reads in another way.
@@ -135,7 +156,7 @@ impl When {
         match facts.client.is_within(&self.networks) {
             Some(true) => Fit::Yes,
             Some(false) => Fit::No(Mismatch::Network),
-            None => Fit::Unsure,
+            None => Fit::Unsure(Doubt::Network),
         }
     }
 }
@@ -213,16 +234,50 @@ impl fmt::Display for MethodMatch {
 pub struct GraphqlMatch {
     /// Its type is one of these.
     pub kinds: Vec<OperationType>,
-    /// Every root field is one of these; empty: any field.
-    pub fields: Vec<String>,
+    /// What it selects.
+    pub selects: Selects,
+}
+
+/// A condition on what a GraphQL operation selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selects {
+    /// Whatever it likes.
+    Anything,
+    /// Root fields that are all among these.
+    Every(Vec<String>),
+    /// One of these root fields, perhaps beside others.
+    Any(Vec<String>),
+    /// Anywhere, a field or a type of one of these names.
+    Mentions(Vec<String>),
 }
 
 impl GraphqlMatch {
-    fn fits(&self, facts: &Facts<'_>) -> bool {
-        let Some(operation) = facts.graphql else { return false };
-        let fields_fit = self.fields.is_empty()
-            || operation.fields.as_ref().is_some_and(|fields| fields.iter().all(|f| self.fields.contains(f)));
-        self.kinds.contains(&operation.kind) && fields_fit
+    fn fit(&self, operation: Option<&Operation>) -> Fit {
+        let no = Fit::No(Mismatch::Graphql);
+        let Some(operation) = operation else { return no };
+        let is_of_kind = self.kinds.contains(&operation.kind);
+        let (names, wanted) = match &self.selects {
+            Selects::Anything if is_of_kind => return Fit::Yes,
+            Selects::Every(wanted) if is_of_kind => {
+                let fields = operation.fields.as_ref();
+                let all = fields.is_some_and(|fields| fields.iter().all(|field| wanted.contains(field)));
+                return if all { Fit::Yes } else { no };
+            }
+            Selects::Anything | Selects::Every(_) => return no,
+            Selects::Any(wanted) => (&operation.fields, wanted),
+            Selects::Mentions(wanted) => (&operation.names, wanted),
+        };
+        // Its type is that of its strictest part; of which type is what is named there, it does not tell.
+        if !self.kinds.iter().any(|kind| *kind <= operation.kind) {
+            return no;
+        }
+        let Some(names) = names else { return Fit::Unsure(Doubt::Unread) };
+        let found = names.iter().filter(|name| wanted.contains(name)).count();
+        match &self.selects {
+            _ if found == 0 => no,
+            Selects::Any(_) if is_of_kind && found == names.len() => Fit::Yes,
+            _ => Fit::Unsure(Doubt::Part),
+        }
     }
 }
 

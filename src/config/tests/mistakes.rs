@@ -288,7 +288,22 @@ fn each_mistake_about_routes_is_named_with_line_and_remedy() {
         6,
         "\"query\"",
     );
-    check("rules = [{ fields = \"a\", allow = \"viewer\" }]", "routes[0].rules[0].fields", 6, "graphql =");
+    for name in ["fields", "any_field", "mentions"] {
+        let rule = format!("rules = [{{ {name} = \"a\", allow = \"viewer\" }}]");
+        check(&rule, &format!("routes[0].rules[0].{name}"), 6, "graphql =");
+    }
+    check(
+        "rules = [{ graphql = \"query\", fields = \"a\", mentions = \"b\", allow = \"viewer\" }]",
+        "routes[0].rules[0].mentions",
+        6,
+        "a rule of its own",
+    );
+    check(
+        "rules = [{ graphql = \"query\", any_field = \"a-b\", allow = \"viewer\" }]",
+        "routes[0].rules[0].any_field",
+        6,
+        "letters, digits and _",
+    );
     check("rules = [{ grpc = \"x\", allow = \"viewer\" }]", "routes[0].rules[0].grpc", 6, "grpc.health");
     check(
         "rules = [{ networks = \"x\", allow = \"viewer\" }]",

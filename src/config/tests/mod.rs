@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::policy::Enforce;
+use crate::policy::{Enforce, Selects};
 
 /// The least that starts.
 const LEAST: &str = "\
@@ -176,7 +176,7 @@ rules = [
     assert_eq!(third.hosts, ["a.example", "::1"]);
     assert_eq!((third.paths.len(), third.grpc.len(), third.networks.len()), (2, 1, 1));
     let graphql = route.policy.rules[1].when.graphql.as_ref().unwrap();
-    assert_eq!(graphql.fields, ["projects"]);
+    assert_eq!(graphql.selects, Selects::Every(vec!["projects".to_owned()]));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

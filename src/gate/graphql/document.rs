@@ -13,6 +13,9 @@ const DEEPEST: usize = 64;
 /// Distinct root fields of one request that are told apart.
 pub(super) const MOST_FIELDS: usize = 100;
 
+/// Distinct names of fields and types of one request that are told apart.
+pub(super) const MOST_NAMES: usize = 1000;
+
 /// An executable document (September 2025, 2.2), as much of it as decides.
 #[derive(Default)]
 pub(super) struct Document<'a> {
@@ -20,6 +23,8 @@ pub(super) struct Document<'a> {
     fragments: HashMap<&'a str, Fragment>,
     /// What each definition selects at its root, one definition after the other.
     roots: Vec<Root<'a>>,
+    /// Fields and types of conditions wherever they stand, one for each token at most.
+    names: Vec<&'a str>,
 }
 
 struct Definition<'a> {
@@ -65,6 +70,7 @@ impl<'a> Document<'a> {
     /// The operation that would run: of those that could, the strictest with the fields of all. `None` if none could.
     pub(super) fn operation(mut self, name: Option<&str>, budget: &mut Budget) -> Option<Operation> {
         let wanted = name.filter(|name| !name.is_empty());
+        let names = self.distinct_names();
         let mut kind = None;
         let mut fields = Some(BTreeSet::new());
         for operation in std::mem::take(&mut self.operations) {
@@ -78,7 +84,14 @@ impl<'a> Document<'a> {
             });
         }
         let fields = fields.map(|fields| fields.into_iter().map(str::to_owned).collect());
-        Some(Operation { kind: kind?, fields })
+        Some(Operation { kind: kind?, fields, names })
+    }
+
+    fn distinct_names(&mut self) -> Option<Vec<String>> {
+        let mut names = std::mem::take(&mut self.names);
+        names.sort_unstable();
+        names.dedup();
+        (names.len() <= MOST_NAMES).then(|| names.into_iter().map(str::to_owned).collect())
     }
 
     /// Adds the fields that are selected, through fragments, each of which is looked at once; `None` where that
@@ -216,7 +229,9 @@ impl<'a> Reader<'a, '_> {
 
     fn type_condition(&mut self) -> Option<()> {
         self.name().filter(|word| *word == "on")?;
-        self.name().map(drop)
+        let name = self.name()?;
+        self.document.names.push(name);
+        Some(())
     }
 
     /// One or more of something, and the bracket behind them.
@@ -261,6 +276,7 @@ impl<'a> Reader<'a, '_> {
         if self.takes(b':')? {
             field = self.name()?; // what came first is an alias
         }
+        self.document.names.push(field);
         self.add_root(at_root, Root::Field(field))?;
         self.arguments(Variables::Known)?;
         self.directives(Variables::Known)?;

@@ -17,7 +17,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 
 pub use self::budget::Budget;
-use self::document::{Document, MOST_FIELDS};
+use self::document::{Document, MOST_FIELDS, MOST_NAMES};
 use self::parameters::Parameters;
 use self::posted::Posted;
 use crate::model::graphql::Operation;
@@ -103,13 +103,20 @@ fn understand_json(budget: &mut Budget, text: &str) -> Option<Operation> {
 }
 
 fn stricter(a: Operation, b: Operation) -> Operation {
-    let fields = a.fields.zip(b.fields).and_then(|(mut a, b)| {
-        a.extend(b);
-        a.sort_unstable();
-        a.dedup();
-        (a.len() <= MOST_FIELDS).then_some(a)
-    });
-    Operation { kind: a.kind.max(b.kind), fields }
+    Operation {
+        kind: a.kind.max(b.kind),
+        fields: both(a.fields, b.fields, MOST_FIELDS),
+        names: both(a.names, b.names, MOST_NAMES),
+    }
+}
+
+/// The words of two sorted lists, each once; `None` where one is not known or there are more than `most`.
+fn both(a: Option<Vec<String>>, b: Option<Vec<String>>, most: usize) -> Option<Vec<String>> {
+    let (mut a, b) = (a?, b?);
+    a.extend(b);
+    a.sort_unstable();
+    a.dedup();
+    (a.len() <= most).then_some(a)
 }
 
 /// How a body is to be read.

@@ -33,6 +33,11 @@ fn document(text: &str) -> Operation {
     post(&serde_json::json!({ "query": text }).to_string())
 }
 
+/// Its type and root fields.
+fn roots(operation: Operation) -> (OperationType, Option<Vec<String>>) {
+    (operation.kind, operation.fields)
+}
+
 const MUTATION: OperationType = OperationType::Mutation;
 const QUERY: OperationType = OperationType::Query;
 
@@ -48,8 +53,28 @@ fn plain_operations_are_what_they_say() {
     ] {
         let body = serde_json::json!({ "query": document }).to_string();
         let fields = fields.into_iter().map(str::to_owned).collect();
-        assert_eq!(post(&body), Operation { kind, fields: Some(fields) }, "{document}");
+        assert_eq!(roots(post(&body)), (kind, Some(fields)), "{document}");
     }
+}
+
+#[test]
+fn what_a_document_names_is_told_wherever_it_stands() {
+    for (text, names) in [
+        ("{ a b: c { d(x: {e: 1}) @f { g } } }", &["a", "c", "d", "g"][..]),
+        (
+            "mutation M($v: V) { m { ... on T { n } ... @i { o } ...F } } fragment F on U { p }",
+            &["T", "U", "m", "n", "o", "p"],
+        ),
+        ("query A { a } query B { b } fragment Unused on W { q }", &["W", "a", "b", "q"]),
+    ] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(document(text).names.as_ref(), Some(&names), "{text}");
+    }
+    let batch = post(r#"[{"query":"{ a { b } }"},{"query":"mutation { c { b } }"}]"#);
+    assert_eq!(batch.names.unwrap(), ["a", "b", "c"]);
+    let many: Vec<String> = (0..1001).map(|at| format!("f{at}")).collect();
+    assert_eq!(document(&format!("{{ a {{ {} }} }}", many.join(" "))).names, None);
+    assert!(document(&format!("{{ a {{ {} }} }}", many[..999].join(" "))).names.is_some());
 }
 
 #[test]
@@ -110,7 +135,7 @@ fn fragments_that_loop_or_are_missing_leave_the_fields_unknown() {
         "query { ...Nowhere }",
     ] {
         let body = serde_json::json!({ "query": document }).to_string();
-        assert_eq!(post(&body), Operation { kind: QUERY, fields: None }, "{document}");
+        assert_eq!(roots(post(&body)), (QUERY, None), "{document}");
     }
 }
 
@@ -389,7 +414,7 @@ fn whatever_clients_write_is_read() {
     ] {
         let known = (!fields.is_empty()).then(|| fields.into_iter().map(str::to_owned).collect());
         let kind = if known.is_some() { QUERY } else { MUTATION };
-        assert_eq!(document(text), Operation { kind, fields: known }, "{text}");
+        assert_eq!(roots(document(text)), (kind, known), "{text}");
     }
 }
 
@@ -413,7 +438,7 @@ fn one_budget_is_for_all_of_a_batch() {
     assert_eq!(post(&batch(1)).kind, QUERY);
     assert_eq!(post(&batch(2)), Operation::UNKNOWN);
     let many: Vec<String> = (0..200).map(|at| format!("f{at}")).collect();
-    assert_eq!(document(&format!("{{ {} }}", many.join(" "))), Operation { kind: QUERY, fields: None });
+    assert_eq!(roots(document(&format!("{{ {} }}", many.join(" ")))), (QUERY, None));
     let tokens = format!("{{ a(x: [{}]) }}", "1 ".repeat(50_000));
     assert_eq!(document(&tokens), Operation::UNKNOWN);
     let longest = |length: usize| document(&format!("{{ {} }}", "a".repeat(length))).kind;

@@ -1,0 +1,88 @@
+//! Warnings about rules that can be meant, but seldom are.
+
+use super::RouteConfig;
+use super::reader::{Reader, join};
+use crate::policy::{Enforce, Rule, Shadowed, When, Who, loopholes};
+
+/// Warns, at every start, of what lets requests through that are refused.
+pub(super) fn warn_of_leniency(route: &RouteConfig, place: &str, reader: &mut Reader) {
+    let name = &route.name;
+    match route.policy.enforce {
+        Enforce::On => {}
+        Enforce::Log => reader.warn(
+            &join(place, "enforce"),
+            format!(
+                "route `{name}` lets everything through and writes down what would be refused (`doorward refused`)"
+            ),
+        ),
+        Enforce::Off => {
+            reader.warn(&join(place, "enforce"), format!("route `{name}` lets everything through: nothing is protected"));
+        }
+    }
+    for rule in route.policy.rules.iter().filter(|rule| rule.enforce < route.policy.enforce) {
+        reader.warn(
+            place,
+            format!(
+                "rule `{}` of route `{name}` lets through what it refuses: enforce = \"{}\"",
+                rule.name,
+                rule.enforce.as_str()
+            ),
+        );
+    }
+}
+
+/// Warns of a rule or a word that never decides.
+pub(super) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader: &mut Reader) {
+    let names: Vec<String> = found.by.iter().map(|name| format!("`{name}`")).collect();
+    let (deciding, verb) = (names.join(" and "), if names.len() == 1 { "decides" } else { "decide" });
+    let name = &rule.name;
+    let what = match &found.word {
+        None => format!(
+            "rule `{name}` is never reached, because {deciding} {verb} before it: move it up, narrow {deciding}, or \
+             delete it"
+        ),
+        Some((setting, word)) if found.by == [name.as_str()] => {
+            format!(
+                "`{word}` in `{setting}` of rule `{name}` never decides, because its own `deny` does: leave one out"
+            )
+        }
+        Some((setting, word)) => format!(
+            "`{word}` in `{setting}` of rule `{name}` never decides, because {deciding} {verb} before it: move the rule \
+             up, narrow {deciding}, or leave `{word}` out"
+        ),
+    };
+    reader.warn(place, what);
+}
+
+/// Warns where the newest rule lets everyone through whom this or an earlier rule refuses by name: the refused
+/// need only sign out.
+pub(super) fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut Reader) {
+    let Some(newest) = rules.last().filter(|rule| rule.allow.contains(&Who::Anyone)) else { return };
+    let names_people = |rule: &&Rule| {
+        !rule.deny.is_empty()
+            && !rule.deny.contains(&Who::Anyone)
+            && (rule.when == When::default() || newest.when == When::default() || rule.when == newest.when)
+    };
+    if let Some(denying) = rules.iter().find(names_people) {
+        reader.warn(
+            place,
+            format!(
+                "rule `{}` allows anyone, so those whom `{}` denies get in by signing out",
+                newest.name, denying.name
+            ),
+        );
+    }
+}
+
+/// Warns where requests for what an earlier rule keeps back pass by the newest, if they ask for more beside.
+pub(super) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: &mut Reader) {
+    let Some((newest, earlier)) = rules.split_last() else { return };
+    for by in loopholes(earlier, newest) {
+        let what = format!(
+            "what rule `{by}` keeps back passes by `{}` where a request asks for other fields beside: `fields` speaks only \
+             where every field is among them. Write `any_field` in `{by}`",
+            newest.name
+        );
+        reader.warn(place, what);
+    }
+}
