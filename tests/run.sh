@@ -6,8 +6,9 @@
 #
 # Installs what it needs: Chromium with its driver, nginx, HAProxy, Apache and uWSGI without their services, PHP, Pebble,
 # skopeo, slowhttptest, PostgreSQL, Node.js with npm and Python's venv by apt-get; Prometheus and a container registry unpacked
-# from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm into .tests/node. Every
-# server it starts listens on 127.0.0.1 only and ends with it.
+# from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm into .tests/node; Pyroscope,
+# where there is Go, from its Go module into .tests/pyroscope (four minutes, once). Every server it starts listens on
+# 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -128,9 +129,19 @@ unpack() {
   (cd ".tests/$2" && apt-get -qq download "$1" && dpkg-deb --extract "$1"_*.deb . && rm "$1"_*.deb)
 }
 
+# Built from its Go module, once; no other way to it is tried.
+install_pyroscope() {
+  command -v go >/dev/null || { no_go; return 0; }
+  tests/peers/presets/pyroscope.sh .tests/pyroscope >.tests/pyroscope.log 2>&1 || { tail -n 20 .tests/pyroscope.log; return 1; }
+}
+
+no_go() {
+  echo "left out: the tests in front of the real Pyroscope, since there is no Go on this machine to build it with"
+}
+
 install_all() {
   install_packages && unpack prometheus prometheus usr/bin/promtool && unpack docker-registry registry usr/bin/docker-registry &&
-    install_pythons && install_node
+    install_pythons && install_node && install_pyroscope
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
@@ -209,6 +220,7 @@ step "installation" installed
 step "PostgreSQL" start_postgres
 step "tests" cargo test --quiet --no-fail-fast
 step "tests against real peers" cargo test --quiet --test peers
+[ -x .tests/pyroscope/pyroscope ] || no_go
 
 if [ "${#failed[@]}" -gt 0 ]; then
   say "FAILED"

@@ -20,6 +20,8 @@ pub enum Preset {
     Phoenix,
     /// Grafana Pyroscope 1.x.
     Pyroscope,
+    /// Pyroscope up to 0.37.
+    PyroscopeUpTo037,
     /// Micromegas.
     Micromegas,
     /// Grafana behind its auth proxy.
@@ -34,9 +36,10 @@ pub enum Preset {
 
 impl Preset {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Phoenix,
         Self::Pyroscope,
+        Self::PyroscopeUpTo037,
         Self::Micromegas,
         Self::Grafana,
         Self::Jupyter,
@@ -44,11 +47,26 @@ impl Preset {
         Self::Mlflow,
     ];
 
+    /// The word in settings, and the name of its file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Phoenix => "phoenix",
+            Self::Pyroscope => "pyroscope",
+            Self::PyroscopeUpTo037 => "pyroscope-0.37",
+            Self::Micromegas => "micromegas",
+            Self::Grafana => "grafana",
+            Self::Jupyter => "jupyter",
+            Self::Streamlit => "streamlit",
+            Self::Mlflow => "mlflow",
+        }
+    }
+
     /// The file, as shipped.
     pub fn text(self) -> &'static str {
         match self {
             Self::Phoenix => include_str!("../../presets/phoenix.toml"),
             Self::Pyroscope => include_str!("../../presets/pyroscope.toml"),
+            Self::PyroscopeUpTo037 => include_str!("../../presets/pyroscope-0.37.toml"),
             Self::Micromegas => include_str!("../../presets/micromegas.toml"),
             Self::Grafana => include_str!("../../presets/grafana.toml"),
             Self::Jupyter => include_str!("../../presets/jupyter.toml"),

@@ -56,8 +56,8 @@ section! {
         headers: Option<HeaderPreset>, r#""grafana""#;
         /// `on`, `log` or `off` for this route, instead of the general `enforce`.
         enforce: Option<Enforce>, r#""log""#;
-        /// Rules shipped for a known application: `phoenix`, `pyroscope`, `micromegas`, `grafana`, `jupyter`,
-        /// `streamlit`, `mlflow`. The route's own `rules` are tried before them, and one that has the name of a
+        /// Rules shipped for a known application: `phoenix`, `pyroscope`, `pyroscope-0.37`, `micromegas`, `grafana`,
+        /// `jupyter`, `streamlit`, `mlflow`. The route's own `rules` are tried before them, and one that has the name of a
         /// shipped rule replaces it. The files are in the folder `presets`; `doorward check` shows what is in
         /// effect.
         preset: Option<Preset>, r#""phoenix""#;

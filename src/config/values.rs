@@ -250,6 +250,7 @@ choice! {
     Preset {
         "phoenix" => Self::Phoenix,
         "pyroscope" => Self::Pyroscope,
+        "pyroscope-0.37" => Self::PyroscopeUpTo037,
         "micromegas" => Self::Micromegas,
         "grafana" => Self::Grafana,
         "jupyter" => Self::Jupyter,

@@ -305,7 +305,7 @@ fn policy_tests_pass_where_they_are_true_and_tell_what_is_not() {
 #[test]
 fn every_preset_is_what_its_tests_say_at_any_path() {
     for preset in config::Preset::ALL {
-        let name = format!("{preset:?}").to_lowercase();
+        let name = preset.as_str();
         for path in ["/", "/apps/x"] {
             let mut config =
                 config(&format!("[[routes]]\nupstream = \"app\"\npath = \"{path}\"\npreset = \"{name}\""));

@@ -1,11 +1,12 @@
 //! Presets by name, and nothing else, in front of the applications they are for. Phoenix has `phoenix.rs`, which runs on
-//! its preset. Of Pyroscope and Micromegas there are only the clients to be had; a stand-in is the server.
+//! its preset. Of Pyroscope 1.x there is only the client to be had; a stand-in is the server.
 
 mod jupyter;
 mod micromegas;
 mod mlflow;
 mod phoenix;
 mod pyroscope;
+mod pyroscope_source;
 mod streamlit;
 mod table;
 mod walk;
