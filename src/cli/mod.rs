@@ -129,9 +129,11 @@ enum Command {
   doorward snippet nginx --app http://127.0.0.1:3000 --listen 0.0.0.0:80
   doorward snippet haproxy --part lua")]
     Snippet(snippet::Arguments),
-    /// Show what the proxy in front really asks, and what is missing; exit code 1 if anything is
-    #[command(after_help = "Example:
-  doorward doctor nginx --through https://app.example.com/")]
+    /// Show what the proxy in front really asks, or whether applications are set as routes rely on; exit code 1 if
+    /// anything is missing
+    #[command(after_help = "Examples:
+  doorward doctor nginx --through https://app.example.com/
+  doorward doctor applications --config /etc/doorward.toml")]
     Doctor(doctor::Arguments),
 }
 

@@ -45,7 +45,7 @@ pub use self::listen::{ListenAddress, ListenerConfig};
 pub use self::origin::Origin;
 pub use self::pages::{DARK_PAGE, LIGHT_PAGE, Logo, LogoFormat, PagesConfig};
 pub use self::policy_tests::{Expect, PolicyTest};
-pub use self::presets::Preset;
+pub use self::presets::{Preset, Reliance};
 pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;
@@ -411,6 +411,8 @@ pub struct RouteConfig {
     pub foreign_credentials: ForeignCredentials,
     /// Identity headers of answers to other proxies, instead of the general ones.
     pub headers: Option<HeaderPreset>,
+    /// Settings of its application that it relies on.
+    pub reliances: Vec<Reliance>,
     /// Who may do what there.
     pub policy: Policy,
 }

@@ -1,16 +1,20 @@
 //! Rule sets for known applications: the files in `presets`, read as if they stood in the settings.
 
+use http::Method;
+use http::uri::PathAndQuery;
+
 use super::layers;
 use super::policy_tests::Test;
 use super::policy_tests::{PolicyTest, policy_tests};
 use super::problem::Place;
-use super::reader::{Reader, Table};
+use super::reader::{Fault, Reader, Required, Table};
+use super::routes::Route;
 use super::rules::WrittenRule;
-use super::section::{Section, section};
+use super::section::{Kind, Section, section};
 use super::upstream::Named;
-use super::values::PathOptIn;
+use super::values::{FromText, Name, PathOptIn, Prefix, RequestLine};
 use super::{HeaderPreset, upstream};
-use crate::model::target::PathOptIns;
+use crate::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
 use crate::policy::{GrpcPattern, PathPattern, Rule};
 
 /// An application whose rules are shipped.
@@ -100,6 +104,10 @@ section! {
         paths: Vec<PathOptIn> = "[]", r#"["encoded-slash"]"#;
         /// Names of the headers that tell it who is calling.
         headers: Option<HeaderPreset>, r#""grafana""#;
+        /// Whether nothing is protected where it is told of callers under other names.
+        headers_needed: bool = "false", "true";
+        /// Settings of the application that cannot be seen from here, and what changes with them.
+        reliances: Vec<WrittenReliance> = "[]", r#"[{ name = "x", about = "X is set", request = "POST /", for_admins = "a", for_all = "b" }]"#;
         /// Rules; their paths begin at the application's root.
         rules: Vec<WrittenRule> = "[]", r#"[{ allow = "viewer" }]"#;
         /// Claims about them.
@@ -107,8 +115,149 @@ section! {
     }
 }
 
-/// A preset's rule where the application stands at a route's path.
-pub(super) fn moved(rule: Rule, path: &str) -> Rule {
+section! {
+    /// A setting of the application that rules may rely on, and how it is tried without changing anything.
+    WrittenReliance {
+        /// What `relies_on` of a route calls it.
+        name: Required<Name>, r#""gateway-headers""#;
+        /// What is set, where: a sentence without its end.
+        about: Required<Words>, r#""GATEWAY_HEADERS lets X-Auth-Is-Admin through""#;
+        /// What is asked.
+        request: Required<RequestLine>, r#""POST /query""#;
+        /// A body (JSON) with which the application answers admins alone.
+        for_admins: Required<Words>, r#"'{"sql": "SELECT * FROM denials()"}'"#;
+        /// A body (JSON) with which it answers everybody.
+        for_all: Required<Words>, r#"'{"sql": "SELECT 1"}'"#;
+        /// Rules that rely on it; they come first, and replace those of their names.
+        rules: Vec<WrittenRule> = "[]", r#"[{ allow = "viewer" }]"#;
+    }
+}
+
+/// Any text.
+#[derive(Debug)]
+pub(super) struct Words(String);
+
+impl FromText for Words {
+    const WHAT: &'static Kind = &Kind::Text("text");
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A setting of the application that a route relies on.
+#[derive(Clone, Debug)]
+pub struct Reliance {
+    /// What `relies_on` calls it.
+    pub name: String,
+    /// What is set, where: a sentence without its end.
+    pub about: String,
+    /// How the application is asked.
+    pub method: Method,
+    /// What it is asked for, as the upstream sees it.
+    pub target: PathAndQuery,
+    /// A body (JSON) with which it answers admins alone, without changing anything.
+    pub for_admins: String,
+    /// A body (JSON) with which it answers everybody.
+    pub for_all: String,
+}
+
+impl PresetFile {
+    /// The rules that are in effect with these settings of the application.
+    pub(super) fn rules_with(&self, relies_on: &[Name]) -> impl Iterator<Item = &WrittenRule> {
+        let relied = self.reliances.iter().filter(move |reliance| reliance.is_in(relies_on));
+        relied.flat_map(|reliance| &reliance.rules).chain(&self.rules)
+    }
+}
+
+impl WrittenReliance {
+    fn is_in(&self, names: &[Name]) -> bool {
+        self.name.0.as_ref().is_some_and(|own| names.iter().any(|name| name.0 == own.0))
+    }
+
+    fn read(&self, root: &str, prefixes: Option<&Prefixes>) -> Option<Reliance> {
+        let (method, target) = self.request.0.as_ref().map(|line| (line.0.clone(), &line.1))?;
+        let root = root.trim_end_matches('/');
+        let below = format!("{root}{target}").parse().ok()?;
+        let asked = RequestTarget::parse(&method, "localhost", &below, RequestKind::Plain).ok()?;
+        Some(Reliance {
+            name: self.name.0.as_ref()?.0.clone(),
+            about: self.about.0.as_ref()?.0.clone(),
+            method,
+            target: match prefixes {
+                Some(prefixes) => prefixes.sent(&asked)?,
+                None => asked.path_and_query().clone(),
+            },
+            for_admins: self.for_admins.0.as_ref()?.0.clone(),
+            for_all: self.for_all.0.as_ref()?.0.clone(),
+        })
+    }
+}
+
+/// What a route relies on. Notes what its preset does not know, and that what it knows cannot be seen from here.
+pub(super) fn reliances(
+    route: &Route,
+    file: Option<&PresetFile>,
+    prefixes: Option<&Prefixes>,
+    reader: &mut Reader,
+) -> Vec<Reliance> {
+    let place = route.at("relies_on");
+    let known: Vec<&WrittenReliance> = file.map(|file| file.reliances.iter().collect()).unwrap_or_default();
+    for name in &route.relies_on {
+        if !known.iter().any(|reliance| reliance.is_in(std::slice::from_ref(name))) {
+            let words: Vec<&str> =
+                known.iter().filter_map(|reliance| Some(reliance.name.0.as_ref()?.0.as_str())).collect();
+            let remedy = match words.as_slice() {
+                [] => "leave it out: the route has no `preset` that knows any".to_owned(),
+                words => format!("write one of {}", words.join(", ")),
+            };
+            reader.problem(&place, format!("the preset knows no `{}`", name.0), remedy);
+        }
+    }
+    let relied = known.into_iter().filter(|reliance| reliance.is_in(&route.relies_on));
+    let relied: Vec<Reliance> = relied.filter_map(|reliance| reliance.read(root(route), prefixes)).collect();
+    for reliance in &relied {
+        let what = format!(
+            "holds only while {}, which cannot be seen from here: `doorward doctor applications` tries it",
+            reliance.about
+        );
+        reader.warn(&place, what);
+    }
+    relied
+}
+
+/// Where the application begins that a route's preset is for. Notes a root that the route does not lie below.
+pub(super) fn check_root(route: &Route, reader: &mut Reader) {
+    let Some(Prefix(root)) = &route.preset_root else { return };
+    let place = route.at("preset_root");
+    let path = &route.path.0;
+    if route.preset.is_none() {
+        reader.problem(&place, "has no effect without `preset`", "add `preset`, or leave it out");
+    } else if root != "/"
+        && !path.strip_prefix(root.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        let what =
+            format!("the route's path `{path}` is not below it, so none of the preset's rules would fit");
+        reader.problem(&place, what, format!("write `path = \"{root}\"`, or what `{path}` begins with"));
+    }
+}
+
+fn root(route: &Route) -> &str {
+    route.preset_root.as_ref().map_or(&route.path.0, |root| &root.0)
+}
+
+/// Notes where a preset would protect nothing, since the application is told of callers under other names.
+pub(super) fn check_headers(route: &Route, file: &PresetFile, sent: HeaderPreset, reader: &mut Reader) {
+    if file.headers_needed && file.headers.is_some_and(|needed| needed != sent) {
+        let what = "protects nothing with these `headers`: where its own names are missing, the application takes \
+                    everybody for an admin";
+        reader.problem(&route.at("preset"), what, "leave `headers` out, of the upstream and of the route");
+    }
+}
+
+/// A preset's rule where the application is that a route leads to.
+pub(super) fn moved(rule: Rule, route: &Route) -> Rule {
+    let path = root(route);
     let mut rule = rule;
     if path != "/" {
         let pattern = |pattern: &PathPattern| PathPattern::parse(&format!("{path}{}", pattern.as_str())).ok();

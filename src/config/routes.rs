@@ -61,6 +61,13 @@ section! {
         /// shipped rule replaces it. The files are in the folder `presets`; `doorward check` shows what is in
         /// effect.
         preset: Option<Preset>, r#""phoenix""#;
+        /// Where the application begins that the `preset` is for, as clients see it: the preset's paths are below that.
+        /// By default the route's `path`; `/` where parts of the application have routes of their own, as
+        /// Micromegas has with `/gateway`.
+        preset_root: Option<Prefix>, r#""/""#;
+        /// Settings of the application that have been made there, by the names that its `preset` has for them: rules
+        /// that rely on them are in effect then. `doorward doctor applications` tries them.
+        relies_on: Vec<Name> = "[]", r#""gateway-headers""#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is
         /// refused. Without rules, reading needs `viewer` and everything else, every WebSocket included, `member`.
         rules: Vec<WrittenRule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
@@ -104,18 +111,28 @@ pub(super) fn routes(
         if let (Some(file), Some(named)) = (&preset, upstream.and_then(|index| upstreams.get_mut(index))) {
             presets::complete(named, file, reader);
         }
+        presets::check_root(&route, reader);
+        let prefixes = prefixes(&route, reader);
         let config = RouteConfig {
             name: route.name.as_ref().map_or_else(|| default_name(&route), |name| name.0.clone()),
             hosts: route.host.iter().map(|host| host.0.clone()).collect(),
             path: route.path.0.clone(),
             upstream,
-            prefixes: prefixes(&route, reader),
+            reliances: presets::reliances(&route, preset.as_ref(), prefixes.as_ref(), reader),
+            prefixes,
             timeouts: timeouts(&route, upstream.and_then(|index| upstreams.get(index))),
             basic: route.basic,
             foreign_credentials: route.foreign_credentials,
             headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
             policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(enforce), reader),
         };
+        let sent = match upstream.and_then(|index| upstreams.get(index)?.config.as_ref()) {
+            Some(upstream) => Some(upstream.headers),
+            None => config.headers,
+        };
+        if let (Some(file), Some(sent)) = (&preset, sent) {
+            presets::check_headers(&route, file, sent, reader);
+        }
         check_foreign(&config, &route, reader);
         warn_of_leniency(&config, route.place(), reader);
         compare(&config, &routes, route.place(), reader);

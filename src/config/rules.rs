@@ -101,8 +101,8 @@ pub(super) fn policy(
         warn_of_loopholes(&rules, written.place(), reader);
     }
     // A rule of the route replaces the shipped one of its name.
-    for (index, written) in preset.iter().flat_map(|file| file.rules.iter().enumerate()) {
-        let shipped = presets::moved(rule(written, index, enforce, reader), &route.path.0);
+    for (index, written) in preset.iter().flat_map(|file| file.rules_with(&route.relies_on)).enumerate() {
+        let shipped = presets::moved(rule(written, index, enforce, reader), route);
         if !rules.iter().any(|own| own.name == shipped.name) {
             rules.push(shipped);
         }

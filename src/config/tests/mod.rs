@@ -6,6 +6,7 @@ mod identity;
 mod layers;
 mod mistakes;
 mod pages;
+mod presets;
 mod schema;
 mod tokens;
 

@@ -1,13 +1,14 @@
-//! Active health checks: asks each server in turn, on the control plane, and notes how it stands.
+//! Active health checks: asks each server in turn, on the control plane, and notes how it stands. And single questions.
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
@@ -44,7 +45,9 @@ async fn watch(way: Way, protocol: UpstreamProtocol, check: HealthCheck, state: 
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        let outcome = match tokio::time::timeout(check.timeout, ask(&way, protocol, &check)).await {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = Uri::from(check.path.clone());
+        let outcome = match tokio::time::timeout(check.timeout, ask(&way, protocol, request)).await {
             Ok(Ok(status)) if check.expects(status) => Ok(()),
             Ok(Ok(status)) => Err(format!("it answered {}", status.as_u16())),
             Ok(Err(error)) => Err(error.to_string()),
@@ -54,10 +57,29 @@ async fn watch(way: Way, protocol: UpstreamProtocol, check: HealthCheck, state: 
     }
 }
 
+/// Asks every server of an upstream the same, apart from its traffic; what each answers, by its address. The target of
+/// `request` is path and query.
+pub async fn ask_each(
+    upstream: &UpstreamConfig,
+    parts: &UpstreamParts,
+    within: Duration,
+    request: &Request<Bytes>,
+) -> Vec<(String, Result<StatusCode, String>)> {
+    let mut answers = Vec::new();
+    for way in &parts.ways {
+        let answer = match tokio::time::timeout(within, ask(way, upstream.protocol, request.clone())).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(String::from("it did not answer in time")),
+        };
+        answers.push((way.authority.clone(), answer));
+    }
+    answers
+}
+
 /// Asks once, on a connection of its own.
-async fn ask(way: &Way, protocol: UpstreamProtocol, check: &HealthCheck) -> Result<StatusCode, Cause> {
+async fn ask(way: &Way, protocol: UpstreamProtocol, request: Request<Bytes>) -> Result<StatusCode, Cause> {
     let io = TokioIo::new(way.connect().await?);
-    let mut request = Request::new(Empty::<Bytes>::new());
+    let mut request = request.map(Full::new);
     let agent = HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION")));
     request.headers_mut().insert(USER_AGENT, agent);
     // Drives the connection; it ends with the check.
@@ -66,7 +88,6 @@ async fn ask(way: &Way, protocol: UpstreamProtocol, check: &HealthCheck) -> Resu
         UpstreamProtocol::Http1 => {
             let (mut sender, connection) = http1::handshake(io).await?;
             driver.spawn(async move { drop(connection.await) });
-            *request.uri_mut() = Uri::from(check.path.clone());
             request.headers_mut().insert(HOST, HeaderValue::try_from(way.authority.as_str())?);
             Ok(sender.send_request(request).await?.status())
         }
@@ -76,7 +97,7 @@ async fn ask(way: &Way, protocol: UpstreamProtocol, check: &HealthCheck) -> Resu
             let mut uri = http::uri::Parts::default();
             uri.scheme = Some(if way.is_secure() { Scheme::HTTPS } else { Scheme::HTTP });
             uri.authority = Some(Authority::try_from(way.authority.as_str())?);
-            uri.path_and_query = Some(check.path.clone());
+            uri.path_and_query = request.uri().path_and_query().cloned();
             *request.uri_mut() = Uri::from_parts(uri)?;
             Ok(sender.send_request(request).await?.status())
         }

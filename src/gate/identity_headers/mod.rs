@@ -85,6 +85,11 @@ impl HeaderPlan {
         Prepared::of(headers, renew_at)
     }
 
+    /// The headers for a caller without those that are signed or minted.
+    pub fn facts(&self, principal: &Principal) -> HeaderMap {
+        self.values(Some(principal))
+    }
+
     /// What the preset and the templates make of a caller.
     fn values(&self, principal: Option<&Principal>) -> HeaderMap {
         let mut headers = HeaderMap::new();

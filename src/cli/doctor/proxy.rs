@@ -1,19 +1,16 @@
-//! `doorward doctor`: has the proxy in front ask one question as it always does, and says what is wrong with it.
+//! `doorward doctor PROXY`: has the proxy in front ask one question as it always does, and says what is wrong with it.
 
 use std::time::Duration;
 
-use clap::Args;
 use http::Request;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::Common;
-use super::failure::Failure;
-use super::healthcheck;
-use super::load_beside;
-use super::output::Output;
-use super::snippet;
+use super::super::failure::Failure;
+use super::super::healthcheck;
+use super::super::output::Output;
+use super::super::snippet;
 use crate::config::Config;
 use crate::config::Flavour;
 use crate::model::time::Clock;
@@ -35,17 +32,6 @@ const POLL: Duration = Duration::from_millis(100);
 const FORGED_ADDRESS: &str = "192.0.2.66";
 const FORGED_HOST: &str = "forged.invalid";
 const FORGED_NAME: &str = "doorward-doctor";
-
-/// What `doctor` takes.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// nginx, traefik, caddy, haproxy or envoy
-    #[arg(value_name = "PROXY", value_parser = snippet::flavour)]
-    proxy: Flavour,
-    /// An address of the application, through the proxy
-    #[arg(long, value_name = "URL")]
-    through: String,
-}
 
 /// One part of the question, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,16 +60,20 @@ struct Understood {
     websocket: bool,
 }
 
-pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
-    let config = load_beside(common)?;
+pub(super) async fn run(
+    proxy: Flavour,
+    through: &str,
+    config: &Config,
+    output: Output,
+) -> Result<(), Failure> {
     let store = Store::open(config.store.url.expose(), 1).await?;
-    let page = probe(&arguments.through, &config, &store, false).await?;
+    let page = probe(through, config, &store, false).await?;
     let socket = match page {
-        Some(_) => probe(&arguments.through, &config, &store, true).await?,
+        Some(_) => probe(through, config, &store, true).await?,
         None => None,
     };
     store.close().await;
-    let findings = judge(arguments.proxy, &arguments.through, &config, page.as_ref(), socket.as_ref());
+    let findings = judge(proxy, through, config, page.as_ref(), socket.as_ref());
     let fine = findings.iter().all(|finding| finding.fine);
     let told: Vec<_> = findings
         .iter()

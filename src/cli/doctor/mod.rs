@@ -1,0 +1,55 @@
+//! `doorward doctor`: looks at what is beside the gateway, where the gateway itself cannot see what is wrong.
+
+mod applications;
+mod proxy;
+
+use clap::Args;
+
+use super::Common;
+use super::failure::Failure;
+use super::load_beside;
+use super::output::Output;
+use super::snippet;
+use crate::config::Flavour;
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// nginx, traefik, caddy, haproxy or envoy; or `applications`: whether they are set as routes rely on
+    #[arg(value_name = "WHAT", value_parser = subject)]
+    subject: Subject,
+    /// An address of the application, through the proxy
+    #[arg(long, value_name = "URL")]
+    through: Option<String>,
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Proxy(Flavour),
+    Applications,
+}
+
+fn subject(text: &str) -> Result<Subject, String> {
+    match text {
+        "applications" => Ok(Subject::Applications),
+        name => {
+            snippet::flavour(name).map(Subject::Proxy).map_err(|names| format!("{names}, or applications"))
+        }
+    }
+}
+
+pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
+    match (arguments.subject, arguments.through) {
+        (Subject::Applications, None) => applications::run(&load_beside(common)?, output).await,
+        (Subject::Applications, Some(_)) => Err(Failure::Usage(
+            "--through is for proxies: applications are asked where the settings have them".to_owned(),
+        )),
+        (Subject::Proxy(flavour), Some(through)) => {
+            proxy::run(flavour, &through, &load_beside(common)?, output).await
+        }
+        (Subject::Proxy(_), None) => {
+            Err(Failure::Usage("add --through with the URL of a page behind the proxy".to_owned()))
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Where presets begin, and what they rely on.
+
+use super::*;
+
+/// A route with the preset `micromegas` and these lines; `upstream` are more of its upstream's.
+fn route(lines: &str, upstream: &str) -> String {
+    format!(
+        "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n{upstream}\n\
+         [[routes]]\nupstream = \"app\"\npreset = \"micromegas\"\n{lines}\n"
+    )
+}
+
+fn without_preset(lines: &str) -> String {
+    route(lines, "").replace("preset = \"micromegas\"\n", "")
+}
+
+/// The setting and the words of the only problem.
+#[track_caller]
+fn only(text: &str) -> (String, String) {
+    let problems = bad(text);
+    let [problem] = problems.as_slice() else { panic!("one problem expected: {problems:#?}") };
+    (problem.path.clone(), format!("{}; {}", problem.what, problem.remedy))
+}
+
+/// Who may ask by SQL over HTTP, and at which paths.
+fn asking(config: &Config) -> (Vec<String>, Vec<String>) {
+    let rules = &config.routes[0].policy.rules;
+    let named: Vec<_> = rules.iter().filter(|rule| rule.name == "queries-http").collect();
+    let [rule] = named.as_slice() else { panic!("one rule expected: {named:#?}") };
+    let texts = |list: &[crate::policy::Who]| list.iter().map(ToString::to_string).collect();
+    (texts(&rule.allow), rule.when.paths.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_rule_that_relies_on_a_setting_is_in_effect_where_the_route_says_that_it_is_made() {
+    let config = good(&route("", ""));
+    assert_eq!(asking(&config).0, ["admin"]);
+    assert!(config.routes[0].reliances.is_empty() && config.warnings.is_empty(), "{:?}", config.warnings);
+
+    let config = good(&route("relies_on = \"gateway-headers\"", ""));
+    assert_eq!(asking(&config).0, ["viewer"]);
+    let [reliance] = config.routes[0].reliances.as_slice() else {
+        panic!("{:?}", config.routes[0].reliances)
+    };
+    assert_eq!((reliance.method.as_str(), reliance.target.as_str()), ("POST", "/gateway/query"));
+    let warned =
+        |warning: &String| warning.contains("MICROMEGAS_GATEWAY_HEADERS") && warning.contains("doctor");
+    assert!(config.warnings.iter().any(warned), "{:?}", config.warnings);
+}
+
+#[test]
+fn what_no_preset_knows_cannot_be_relied_on() {
+    let (path, said) = only(&route("relies_on = [\"gateway-header\"]", ""));
+    assert_eq!(path, "routes[0].relies_on");
+    assert!(said.contains("write one of gateway-headers"), "{said}");
+    let (path, said) = only(&without_preset("relies_on = \"gateway-headers\""));
+    assert_eq!(path, "routes[0].relies_on");
+    assert!(said.contains("leave it out"), "{said}");
+}
+
+#[test]
+fn paths_of_a_preset_are_below_its_root() {
+    let at = |lines: &str| asking(&good(&route(lines, ""))).1;
+    assert_eq!(at(""), ["/gateway/query"]);
+    assert_eq!(at("path = \"/lake\""), ["/lake/gateway/query"]);
+    assert_eq!(at("path = \"/gateway\"\npreset_root = \"/\""), ["/gateway/query"]);
+    assert_eq!(at("path = \"/lake/gateway\"\npreset_root = \"/lake\""), ["/lake/gateway/query"]);
+
+    // What the application is asked when the setting is tried is what it sees of these paths.
+    let lines = "path = \"/lake/gateway\"\npreset_root = \"/lake\"\nstrip_prefix = \"/lake\"\n\
+                 relies_on = \"gateway-headers\"";
+    assert_eq!(good(&route(lines, "")).routes[0].reliances[0].target, "/gateway/query");
+}
+
+#[test]
+fn a_root_that_leaves_no_rule_is_refused() {
+    let (path, said) = only(&route("path = \"/gateway\"\npreset_root = \"/gate\"", ""));
+    assert_eq!(path, "routes[0].preset_root");
+    assert!(said.contains("none of the preset's rules would fit"), "{said}");
+    let (path, _) = only(&without_preset("preset_root = \"/\""));
+    assert_eq!(path, "routes[0].preset_root");
+}
+
+/// Micromegas takes everybody for an admin of whom it is told nothing under the names it knows.
+#[test]
+fn a_preset_that_protects_by_its_headers_is_refused_without_them() {
+    let (path, said) = only(&route("", "headers = \"standard\""));
+    assert_eq!(path, "routes[0].preset");
+    assert!(said.contains("takes everybody for an admin"), "{said}");
+    good(&route("", "headers = \"micromegas\""));
+}
