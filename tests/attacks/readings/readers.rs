@@ -57,6 +57,12 @@ impl std::fmt::Debug for Message {
 }
 
 impl Message {
+    /// Says another media type, and no second one.
+    pub fn set_type(&mut self, value: &str) {
+        self.headers.retain(|(name, _)| name != "content-type");
+        self.headers.push(("content-type".into(), value.into()));
+    }
+
     /// The request without headers and body.
     pub fn by_target_alone(self) -> Self {
         Self { headers: Vec::new(), body: Vec::new(), ..self }
@@ -92,6 +98,11 @@ impl Message {
             .cloned()
             .collect();
         (left.len() < self.headers.len()).then(|| Self { headers: left, ..self.clone() })
+    }
+
+    /// The worst that a GraphQL server would run, whichever headers it sees.
+    pub fn strictest_operation(&self) -> Option<Operation> {
+        self.actions().into_iter().map(|action| action.operation).max()
     }
 
     /// Everything that some program would do.

@@ -1,7 +1,8 @@
 //! What must hold after every attack, whatever it was.
 //!
 //! Nothing reaches the upstream that was not allowed; what reaches it is exactly what was decided, once; it
-//! says of the caller exactly what we say; and the next honest request is served as ever.
+//! says of the caller exactly what we say; what a decision looks at can be read in one way only; and the next honest
+//! request is served as ever.
 
 use super::upstream::{OK, Recorded};
 use super::{Gateway, Upstream};
@@ -58,6 +59,24 @@ const CLAIMING_FAMILIES: &[&str] = &[
 /// What we ourselves say of the way a request took; never of who sends it.
 const WAY: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
+/// Headers that a decision looks at or that frame what it looked at, folded: what is read under another spelling was not
+/// decided on.
+const FACTS: &[&str] = &[
+    "connection",
+    "content_encoding",
+    "content_length",
+    "content_transfer_encoding",
+    "content_type",
+    "destination",
+    "host",
+    "origin",
+    "overwrite",
+    "sec_websocket_key",
+    "sec_websocket_version",
+    "transfer_encoding",
+    "upgrade",
+];
+
 /// Who the upstream must be told is calling: header names and values. A value of `*` may be anything.
 pub type Claims<'c> = &'c [(&'c str, &'c str)];
 
@@ -98,6 +117,7 @@ impl<'w> Watch<'w> {
         assert_eq!(found, lines, "{attack}: what reached the upstream");
         for request in &new {
             check_claims(attack, request, claims);
+            check_facts(attack, request);
         }
         self.alive(attack).await;
         let begun = self.upstream.begun() - self.begun;
@@ -148,4 +168,29 @@ pub fn check_claims(attack: &str, request: &Recorded, claims: Claims<'_>) {
             request.head
         );
     }
+}
+
+/// What a decision looks at stands under its own name, and a switch of protocol is one, plainly asked for.
+#[track_caller]
+pub fn check_facts(attack: &str, request: &Recorded) {
+    let mut upgrades: Vec<&str> = Vec::new();
+    let mut connections: Vec<&str> = Vec::new();
+    for line in request.head.lines().skip(1) {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let name = name.to_ascii_lowercase();
+        let disguised = FACTS.contains(&fold(&name).as_str()) && name != fold(&name).replace('_', "-");
+        assert!(!disguised, "{attack}: some servers read {line:?} as another name:\n{}", request.head);
+        assert_ne!(name, "http2-settings", "{attack}: an invitation to HTTP/2 passed:\n{}", request.head);
+        match name.as_str() {
+            "upgrade" => upgrades.push(value.trim()),
+            "connection" => connections.push(value.trim()),
+            _ => {}
+        }
+    }
+    let plain = match upgrades[..] {
+        [] => connections.is_empty(),
+        [one] => connections == ["upgrade"] && !one.contains([',', ' ', ';']),
+        _ => false,
+    };
+    assert!(plain, "{attack}: Upgrade {upgrades:?} with Connection {connections:?}:\n{}", request.head);
 }
