@@ -114,6 +114,15 @@ struct Seen {
     wrong: Vec<String>,
 }
 
+impl Seen {
+    /// Keys of ours are for us alone, though other credentials pass.
+    fn leaks(&mut self, to: &str, head: &str) {
+        if head.contains("dw_s_") {
+            self.wrong.push(format!("our key was told to {to}: {head}"));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
     let mut lanes = tokio::task::JoinSet::new();
@@ -149,8 +158,8 @@ async fn ask(mut dice: Dice) -> Seen {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
-         [forward_auth]\nflavours = [\"nginx\"]\ncompat = [\"oauth2-proxy\"]\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+         [forward_auth]\nflavours = [\"nginx\"]\npass_authorization = true\ncompat = [\"oauth2-proxy\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\npass_authorization = true\n{ROUTES}",
         upstream.url()
     ))
     .await;
@@ -172,6 +181,7 @@ async fn ask(mut dice: Dice) -> Seen {
         assert!(arrived.len() <= 1, "{message:?}\n{arrived:?}");
         seen.by_proxy.add(&message, !arrived.is_empty());
         if let Some(arrived) = arrived.first() {
+            seen.leaks("the upstream", &arrived.head);
             let arrived = parsed(&arrived.head, &arrived.body);
             let action = wrongly(&arrived, client).map(|action| format!("{action:?}"));
             let fact = changed_facts(&message, &arrived).map(|fact| format!("{fact} changed"));
@@ -186,6 +196,7 @@ async fn ask(mut dice: Dice) -> Seen {
         let told = exchange(gateway.address, asked_by_nginx(&message, &host, &viewer, &from)).await;
         assert!(told.status != 0, "no answer: {message:?}");
         seen.by_question.add(&message, told.status == 200);
+        seen.leaks("nginx", &told.head);
         if told.status == 200 {
             let action = wrongly(&by_nginx(&message), client);
             seen.wrong.extend(action.map(|action| format!("{action:?}\n  asked about {message:?}")));
@@ -193,6 +204,7 @@ async fn ask(mut dice: Dice) -> Seen {
 
         let told = exchange(gateway.address, asked_blindly(&message, &host, &member, &from)).await;
         seen.blindly.add(&message, told.status / 100 == 2);
+        seen.leaks("a proxy that says no method", &told.head);
         if told.status / 100 == 2 {
             let any = METHODS.iter().map(|method| Message { method: (*method).into(), ..message.clone() });
             let worst = any.map(Message::by_target_alone).flat_map(|message| message.actions());
