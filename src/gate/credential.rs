@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SET_COOKIE};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine as _, alphabet};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode;
 
 use super::identity_headers::Managed;
 use super::permit::Grounds;
@@ -85,10 +87,11 @@ impl CredentialNames {
         } else {
             (None, BadCredential::Scheme)
         };
-        let in_base64 = |word: &[u8]| decoded(word).is_some_and(|decoded| self.is_held_in(&decoded));
         own.unwrap_or_else(|| {
-            let hidden = self.is_held_in(value.as_bytes())
-                || value.as_bytes().split(u8::is_ascii_whitespace).any(in_base64);
+            let value = value.as_bytes();
+            let plain = Cow::from(percent_decode(value));
+            let hidden = [value, &plain].iter().any(|text| self.is_held_in(text))
+                || in_base64(value).any(|decoded| self.is_held_in(&decoded));
             if hidden { Presented::Mangled(wrong) } else { Presented::Foreign(wrong) }
         })
     }
@@ -138,14 +141,34 @@ enum Presented<'h> {
     Foreign(BadCredential),
 }
 
-/// What Basic credentials hold (RFC 7617, 2).
-fn decoded(token: &[u8]) -> Option<Vec<u8>> {
-    STANDARD.decode(token).ok()
+/// Takes what careless decoders take: without its padding, and with bits left over.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Whatever could be base64 in a value, in either alphabet (RFC 4648, 4 and 5), decoded.
+fn in_base64(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let is_between = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_'));
+    value.split(is_between).filter_map(|word| {
+        let standard = word.iter().map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        });
+        let mut word: Vec<u8> = standard.collect();
+        if word.len() % 4 == 1 {
+            word.pop(); // belongs to no byte
+        }
+        LENIENT.decode(word).ok()
+    })
 }
 
-/// The password of Basic credentials. The username says nothing to us.
+/// The password of Basic credentials (RFC 7617, 2). The username says nothing to us.
 fn basic_password(token: &str) -> Option<String> {
-    let text = String::from_utf8(decoded(token.as_bytes())?).ok()?;
+    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
     text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
@@ -233,7 +256,11 @@ pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: Accepts,
 pub fn misplaced(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .iter()
-        .filter(|(_, value)| KeyText::stands_in(value.as_bytes()))
+        .filter(|(name, value)| {
+            // Programs in browsers put tokens there so, since they can set no other header of a handshake.
+            let coded = || in_base64(value.as_bytes()).any(|decoded| KeyText::stands_in(&decoded));
+            KeyText::stands_in(value.as_bytes()) || (*name == SEC_WEBSOCKET_PROTOCOL && coded())
+        })
         .map(|(name, _)| name.clone())
         .collect()
 }

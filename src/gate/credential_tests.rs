@@ -1,7 +1,7 @@
 //! What is found in the headers of a request, and what is left of them, as tables.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Grounds;
@@ -170,8 +170,16 @@ fn only_what_is_nothing_of_ours_is_left_to_the_application_and_then_the_cookie_c
     let (quoted, doubled, named) = (format!("\"{key}\""), format!("{key},{key}"), format!("key={key}"));
     let (bearer, token) = (format!("Bearer \"{key}\""), format!("Token token={key}"));
     let username = format!("Basic {}", STANDARD.encode(format!("{key}:x")));
+    let loosely = STANDARD_NO_PAD.encode(format!("u:{key}"));
+    let (unpadded, quotes) = (format!("Basic {loosely}"), format!("Basic \"{loosely}==\","));
+    let for_urls = format!("Token {}", URL_SAFE_NO_PAD.encode(format!("\u{3ff}?>:{key}")));
+    let escaped = format!("Bearer {}", key.replace('_', "%5F"));
     let cookie = ("cookie", "__Host-doorward=abc");
     let cases: &[Left<'_>] = &[
+        (&[("authorization", &unpadded), cookie], "Password"),
+        (&[("authorization", &quotes), cookie], "Password"),
+        (&[("authorization", &for_urls), cookie], "Scheme"),
+        (&[("authorization", &escaped), cookie], "Bearer"),
         (&[("x-api-key", "theirs"), cookie], "session abc"),
         (&[("x-api-key", "theirs"), ("authorization", "Bearer eyJ"), cookie], "session abc"),
         (&[("x-api-key", ""), cookie], "session abc"),
@@ -193,7 +201,12 @@ fn only_what_is_nothing_of_ours_is_left_to_the_application_and_then_the_cookie_c
         strip(&mut left, &names(), accepts, Grounds::default());
         let text = format!("{left:?}");
         assert!(!text.contains("dw_") && !text.contains(&username), "{list:?} leaves {text}");
+        assert!(!text.contains("Basic") && !text.contains("%5F"), "{list:?} leaves {text}");
     }
+    let offered = format!("v1.chat, base64url.bearer.x.{}", URL_SAFE_NO_PAD.encode(key));
+    let mut left = headers(&[("sec-websocket-protocol", &offered), ("x-other", "v1.chat")]);
+    strip(&mut left, &names(), Accepts::default(), Grounds::default());
+    assert_eq!(left.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::refusal::{BadCredential, Refusal};
 use super::route::Route;
 use super::{GateRequest, Trail};
-use crate::model::graphql::Operation;
+use crate::model::graphql::{Operation, OperationType};
 use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
 use crate::policy::{Decision, Enforce, Facts, Outcome, Witness};
@@ -25,6 +25,9 @@ pub struct Asked {
     pub(super) unproven: Option<BadCredential>,
     /// A CORS preflight from an origin we trust: browsers send no credential with it (Fetch, 4.8).
     pub(super) preflight: bool,
+    /// A page of another origin had a browser send it, with what browsers send by themselves; looked at where its
+    /// address may name an operation.
+    pub(super) from_elsewhere: bool,
     /// Why it is refused whatever the rules say, where the rules may let a refusal pass.
     pub(super) refused: Option<Refusal>,
 }
@@ -116,6 +119,11 @@ impl Asked {
         &self.place.route
     }
 
+    /// Who asks, as logs say it; `None` is nobody.
+    pub fn subject(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| identity.subject.as_str())
+    }
+
     fn caller(&self) -> Caller<'_> {
         match &self.identity {
             Some(identity) => Caller::Known(&identity.principal),
@@ -152,11 +160,14 @@ impl Asked {
     ///
     /// [`Refusal`] if the policy does not allow the request.
     pub fn decide(
-        self,
+        mut self,
         request: &GateRequest<'_>,
         graphql: Option<&Operation>,
         trail: &mut Trail,
     ) -> Result<Permit, Refusal> {
+        if self.from_elsewhere && graphql.is_some_and(|operation| may_change(request.target, operation)) {
+            self.refuse(Refusal::ForeignOrigin)?;
+        }
         let facts = facts(request, graphql);
         let decision = match &mut trail.notes {
             None => self.evaluate(&facts, &mut ()),
@@ -214,6 +225,11 @@ impl Asked {
             self.also.iter().map(|(target, place)| place.enforcement(caller, &facts_of(target, facts)));
         also.fold(self.place.enforcement(caller, facts), Enforce::max)
     }
+}
+
+/// Whether a read may run an operation that changes something; one whose address says nothing runs none.
+fn may_change(target: &RequestTarget, operation: &Operation) -> bool {
+    operation.kind != OperationType::Query && target.query().is_some_and(|query| !query.is_empty())
 }
 
 /// Lets a refusal pass, or not. Where it passes, it is put on the trail.

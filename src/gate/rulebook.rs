@@ -79,7 +79,16 @@ impl Routed {
             }
             Err(refusal) => return Err(refusal),
         };
-        Ok(Asked { place, also, destination, identity, unproven, preflight: false, refused })
+        Ok(Asked {
+            place,
+            also,
+            destination,
+            identity,
+            unproven,
+            preflight: false,
+            from_elsewhere: false,
+            refused,
+        })
     }
 }
 
@@ -209,6 +218,9 @@ impl Rulebook {
             Ok(known)
         });
         let mut asked = routed.asked(used)?;
+        let by_address = request.target.query().is_some() && asked.needs_graphql(request);
+        asked.from_elsewhere = by_address
+            && asked.identity.as_ref().is_some_and(|identity| self.is_from_elsewhere(request, identity));
         let presents_foreign = asked.unproven.is_some_and(BadCredential::is_foreign);
         asked.preflight = asked.identity.is_none() && !presents_foreign && self.is_trusted_preflight(request);
         Ok(asked)
@@ -222,16 +234,21 @@ impl Rulebook {
         identity: &Identity,
     ) -> Result<(), Refusal> {
         let target = request.target;
-        // Browsers send cookies, and Basic once it was typed in, with requests of any page.
+        let changes = !target.is_read() || target.kind() != RequestKind::Plain;
+        if changes && self.is_from_elsewhere(request, identity) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        check_bounds(request, also, identity)
+    }
+
+    /// Whether a page of another origin had a browser send it: they send cookies, and Basic once it was typed in, with
+    /// requests of any page.
+    fn is_from_elsewhere(&self, request: &GateRequest<'_>, identity: &Identity) -> bool {
         let ambient = match &identity.principal.proof {
             Proof::Session { .. } => true,
             Proof::Key { .. } => is_basic(request.headers) && names_a_page(request.headers),
         };
-        let changes = !target.is_read() || target.kind() != RequestKind::Plain;
-        if ambient && changes && !self.is_own_origin(request) {
-            return Err(Refusal::ForeignOrigin);
-        }
-        check_bounds(request, also, identity)
+        ambient && !self.is_own_origin(request)
     }
 
     /// Whether a page of a trusted origin asks whether it may ask (Fetch, 3.2.2). The answer is the

@@ -34,7 +34,7 @@ use crate::edge::forwarded::{self, Peer};
 use crate::edge::page::{RESERVED, Site};
 use crate::edge::problem::{Look, Problem, Speaks};
 use crate::edge::proxy::hop_by_hop;
-use crate::edge::proxy::read_ahead::{self, Rooms};
+use crate::edge::proxy::read_ahead::{self, Rooms, Share};
 use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy, X_REQUEST_ID};
 use crate::edge::web::{Web, WebRequest};
 use crate::gate::Trail;
@@ -329,8 +329,8 @@ impl Dispatch {
         }
         let (Parts { method, headers, .. }, incoming) = request.into_parts();
         let Shared { rooms, body_pace, .. } = &self.shared;
-        let read =
-            read_ahead::read(incoming, client.address.nearest(), &rooms.own, OWN_BODIES, *body_pace).await;
+        let share = Share::of_client(client.address.nearest());
+        let read = read_ahead::read(incoming, vec![share], &rooms.own, OWN_BODIES, *body_pace).await;
         let body = read.map_err(|unread| match unread.refusal {
             Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
             refusal => Denied::closing(Problem::from(&refusal)),

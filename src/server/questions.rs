@@ -14,7 +14,7 @@ use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
 use crate::edge::problem::Problem;
 use crate::edge::proxy::read_ahead;
-use crate::edge::proxy::read_ahead::Bounds;
+use crate::edge::proxy::read_ahead::{Bounds, Share};
 use crate::gate::Trail;
 use crate::model::target::RequestTarget;
 
@@ -63,7 +63,8 @@ impl Dispatch {
         self.expect_proxy(peer)?;
         let Shared { rooms, body_pace, .. } = &self.shared;
         let (asked, room) = (request.into_body(), &rooms.questions);
-        let body = read_ahead::read(asked, peer.address, room, QUESTIONS, *body_pace).await;
+        let body =
+            read_ahead::read(asked, vec![Share::of_client(peer.address)], room, QUESTIONS, *body_pace).await;
         let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
         let read = ext_authz::decode(&body).and_then(|message| message.read(peer, self.shared.uri_bytes));
         let (check, headers) =

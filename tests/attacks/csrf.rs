@@ -300,3 +300,42 @@ async fn every_edge_reads_the_origin_of_a_page_alike() {
         assert_eq!(proxied.status, if allowed { 200 } else { 403 }, "proxy: {says}");
     }
 }
+
+/// S20: an operation that changes something, by a link.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_from_elsewhere_runs_no_operation_that_changes() {
+    const RULES: &str = r#"
+[[routes]]
+upstream = "app"
+rules = [
+  { path = "/graphql", graphql = "query", allow = "viewer" },
+  { path = "/graphql", graphql = "mutation", allow = "member" },
+  { methods = "read", allow = "viewer" },
+]
+"#;
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), RULES).await;
+    gateway.user("mel", Role::Member).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    let key = bearer(&gateway.system_key("m", Role::Member).await);
+    let mutation = "/graphql?query=mutation%7Binc%7D";
+    for (site, passes) in [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)]
+    {
+        let mode = format!("sec-fetch-site: {site}\r\nsec-fetch-mode: navigate\r\n");
+        for path in [mutation, "/graphql?Query=mutation%7Binc%7D", "/graphql?query=%7Ba%7D&id=7"] {
+            let answer = gateway.get(path, &format!("{cookie}{mode}")).await;
+            assert_eq!(answer.status, if passes { 200 } else { 403 }, "{path} {site}: {}", answer.head);
+            let refused = answer.problem().is_some_and(|code| code == "foreign-origin");
+            assert_eq!(refused, !passes, "{path} {site}: {}", answer.text());
+        }
+        // A query, a page, and a program's own credential are nobody's mischief.
+        for (path, who) in [
+            ("/graphql?query=%7Ba%7D", &cookie),
+            ("/graphql", &cookie),
+            ("/x?query=mutation%7Binc%7D", &cookie),
+            (mutation, &key),
+        ] {
+            assert_eq!(gateway.get(path, &format!("{who}{mode}")).await.status, 200, "{path} {site}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! What is held in memory to decide by has a bound: for each client, and for all of them.
 
+use doorward::model::role::Role;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -23,7 +24,8 @@ async fn start(upstream: &Upstream) -> Gateway {
     .await
 }
 
-/// A query of so many bytes, in two parts: all but the last KiB, and that.
+/// A query of so many bytes, in two parts: all but the last KiB, and that. `client` is an address, and what else of a
+/// header block follows it.
 fn query_of(length: usize, client: &str) -> (Vec<u8>, Vec<u8>) {
     let begin = r#"{"query":"{ a }""#;
     let body = format!("{begin}{}}}", " ".repeat(length - begin.len() - 1)).into_bytes();
@@ -104,6 +106,22 @@ async fn bodies_under_way_have_a_bound_for_each_client_and_for_all() {
         assert_eq!(ask(&gateway, 60 * KIB, same).await.status, 200);
         holds(&gateway, 0).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_one_share_wherever_it_asks_from() {
+    let upstream = Upstream::spawn().await;
+    let gateway = start(&upstream).await;
+    let [vera, otto] = ["vera", "otto"].map(|name| gateway.system_key(name, Role::Viewer));
+    let [vera, otto] = [vera.await, otto.await];
+    let by = |address: &str, key: &str| format!("{address}\r\nauthorization: Bearer {key}");
+    let (held, _) = hold(&gateway, &by("10.0.0.1", &vera), 0).await;
+    let refused = ask(&gateway, 30 * KIB, &by("10.0.0.2", &vera)).await;
+    assert_eq!(refused.problem().as_deref(), Some("too-many-bodies"), "{}", refused.text());
+    assert_eq!(ask(&gateway, 30 * KIB, &by("10.0.0.2", &otto)).await.status, 200);
+    drop(held);
+    holds(&gateway, 0).await;
+    assert_eq!(ask(&gateway, 30 * KIB, &by("10.0.0.2", &vera)).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

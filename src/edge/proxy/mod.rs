@@ -215,8 +215,12 @@ impl Proxy {
         if body.is_end_stream() || !envelope.is_in_body() {
             return Ok((graphql::classify(&envelope), Unsent::all(body)));
         }
-        let client = arrival.client.address.nearest();
-        match Box::pin(read_ahead::read(body, client, &self.room, self.ahead, self.body_pace)).await {
+        let account = asked.subject().map(|subject| read_ahead::Share::Account(subject.into()));
+        let shares = [read_ahead::Share::of_client(arrival.client.address.nearest())]
+            .into_iter()
+            .chain(account)
+            .collect();
+        match Box::pin(read_ahead::read(body, shares, &self.room, self.ahead, self.body_pace)).await {
             Ok(read) => {
                 let operation = graphql::classify(&graphql::Envelope { body: Some(&read), ..envelope });
                 Ok((operation, Unsent::read(read)))
@@ -270,8 +274,7 @@ impl Proxy {
         let RouteTimeouts { response, idle } = permit.route().timeouts;
         let streams = expects_stream(&parts.headers, standing.target().kind());
         let wait = Wait { exchange: &exchange, response: if streams { idle } else { response }, idle };
-        // Many servers do not expect a body there, and some take it for the next request.
-        let seldom = matches!(parts.method, Method::GET | Method::HEAD) && !body.is_end_stream();
+        let last = sending::is_last(&parts.method, &body);
         // What a handshake is answered before the switch belongs to a page, which is decided then.
         let by_http1 = parts.version == Version::HTTP_11 && handshake.is_none();
         let mut request = sending::outgoing(parts, body, upstream, sent)?;
@@ -284,7 +287,7 @@ impl Proxy {
         if let Some(heard) = heard {
             heard.written().await;
         }
-        let lease = if seldom { lease.spoilt() } else { lease };
+        let lease = if last || sending::may_run_on(&response) { lease.spoilt() } else { lease };
         let switch = client_upgrade.zip(handshake);
         if switch.is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // A page, and the right to a switch of protocol is none to pages.
@@ -372,6 +375,9 @@ impl Proxy {
         }
         if !hop_by_hop::is_plainly_coded(response.headers()) {
             return Err(ForwardError::Protocol("the answer has a transfer coding other than chunked".into()));
+        }
+        if !hop_by_hop::has_one_length(response.headers()) {
+            return Err(ForwardError::Protocol("the answer says its length twice".into()));
         }
         // A length beside chunks is a lie one of two parsers believes: drop it, and the connection too.
         let two_framings = response.headers().contains_key(TRANSFER_ENCODING)

@@ -23,7 +23,7 @@ const FIRST: usize = 4096;
 pub struct Bounds {
     /// Bytes of one body.
     pub body: usize,
-    /// Bytes of all bodies of one client (IPv6: one /64) that are not sent on yet.
+    /// Bytes of all bodies of one client (IPv6: one /64), and of one account, that are not sent on yet.
     pub client: usize,
     /// Bytes of all bodies that are not sent on yet.
     pub total: usize,
@@ -58,15 +58,31 @@ pub struct Room(Arc<Mutex<Taken>>);
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    /// At most one entry for each body.
-    clients: HashMap<IpAddr, usize>,
+    /// At most two entries for each body.
+    shares: HashMap<Share, usize>,
+}
+
+/// Whose a body is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Share {
+    /// A client's, by the bucket of its address.
+    Client(IpAddr),
+    /// An account's, by its subject.
+    Account(Box<str>),
+}
+
+impl Share {
+    /// Of a request from this address.
+    pub fn of_client(address: IpAddr) -> Self {
+        Self::Client(throttle_bucket(address))
+    }
 }
 
 /// What one body holds; dropping it gives that back.
 #[derive(Debug)]
 struct Place {
     room: Room,
-    client: IpAddr,
+    shares: Vec<Share>,
     bytes: usize,
 }
 
@@ -80,8 +96,8 @@ impl Room {
         self.taken().total
     }
 
-    fn place(&self, client: IpAddr) -> Place {
-        Place { room: self.clone(), client: throttle_bucket(client), bytes: 0 }
+    fn place(&self, shares: Vec<Share>) -> Place {
+        Place { room: self.clone(), shares, bytes: 0 }
     }
 }
 
@@ -90,15 +106,17 @@ impl Place {
     fn widen(&mut self, bytes: usize, bounds: Bounds) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(self.bytes);
         let mut taken = self.room.taken();
-        let client = taken.clients.get(&self.client).copied().unwrap_or_default() + more;
-        if client > bounds.client {
+        let held = |share: &Share| taken.shares.get(share).copied().unwrap_or_default();
+        if self.shares.iter().any(|share| held(share) + more > bounds.client) {
             return Err(Refusal::TooManyBodies);
         }
         if taken.total + more > bounds.total {
             return Err(Refusal::NoRoom);
         }
         taken.total += more;
-        taken.clients.insert(self.client, client);
+        for share in &self.shares {
+            *taken.shares.entry(share.clone()).or_default() += more;
+        }
         self.bytes += more;
         Ok(())
     }
@@ -108,10 +126,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.room.taken();
         taken.total = taken.total.saturating_sub(self.bytes);
-        if let Some(client) = taken.clients.get_mut(&self.client) {
-            *client = client.saturating_sub(self.bytes);
-            if *client == 0 {
-                taken.clients.remove(&self.client);
+        for share in &self.shares {
+            if let Some(held) = taken.shares.get_mut(share) {
+                *held = held.saturating_sub(self.bytes);
+                if *held == 0 {
+                    taken.shares.remove(share);
+                }
             }
         }
     }
@@ -162,7 +182,7 @@ pub struct Unread {
     pub rest: ClientBody,
 }
 
-/// All of a body. Its memory counts for `client` until the last clone of it is dropped.
+/// All of a body. Its memory counts for each of `shares` until the last clone of it is dropped.
 ///
 /// # Errors
 ///
@@ -171,13 +191,13 @@ pub struct Unread {
 /// [`Refusal::BodyLate`] if it comes slower than the pace; [`Refusal::BodyLost`] if it breaks off.
 pub async fn read(
     mut body: ClientBody,
-    client: IpAddr,
+    shares: Vec<Share>,
     room: &Room,
     bounds: Bounds,
     pace: BodyPace,
 ) -> Result<Bytes, Box<Unread>> {
     let began = Instant::now();
-    let mut held = Held { bytes: Vec::new(), place: room.place(client) };
+    let mut held = Held { bytes: Vec::new(), place: room.place(shares) };
     let refusal = loop {
         let read = held.bytes.len();
         if usize::try_from(body.size_hint().lower()).is_ok_and(|left| left > bounds.body - read) {
@@ -211,7 +231,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { body: 1000, client: 2000, total: 3000 };
 
     fn held(room: &Room, client: &str) -> Held {
-        Held { bytes: Vec::new(), place: room.place(client.parse().unwrap()) }
+        Held { bytes: Vec::new(), place: room.place(vec![Share::of_client(client.parse().unwrap())]) }
     }
 
     #[test]
@@ -239,7 +259,7 @@ mod tests {
         assert!(held(&room, "10.0.0.2").reserve(1000, None, BOUNDS).is_ok());
         drop(bodies);
         assert_eq!(room.held(), 0);
-        assert!(room.taken().clients.is_empty(), "nobody is remembered who holds nothing");
+        assert!(room.taken().shares.is_empty(), "nobody is remembered who holds nothing");
     }
 
     #[test]

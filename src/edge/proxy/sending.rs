@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
@@ -35,6 +35,9 @@ pub(super) fn outgoing(
         uri.authority = Some(authority(host.as_ref().map_or(b"", HeaderValue::as_bytes))?);
         parts.version = Version::HTTP_2;
     } else {
+        if is_unexpected(&parts.method, &body) {
+            parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         // The library leaves a body out where it is seldom sent, unless it is told.
         if !body.is_end_stream()
             && body.size_hint().exact().is_none()
@@ -47,6 +50,26 @@ pub(super) fn outgoing(
     parts.uri = Uri::from_parts(uri).map_err(|error| ForwardError::Protocol(error.into()))?;
     parts.extensions.clear();
     Ok(Request::from_parts(parts, body))
+}
+
+/// Whether a request has a body where hardly any has one. Many servers do not read it there, and take it for the next
+/// request: one that nobody decided. So it is the last on its connection, and the server is told.
+fn is_unexpected(method: &Method, body: &RequestBody) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) && !body.is_end_stream()
+}
+
+/// Whether no other request may follow on the connection. Servers that take HEAD for GET send a body with the answer,
+/// which would be read as the next one's.
+pub(super) fn is_last(method: &Method, body: &RequestBody) -> bool {
+    *method == Method::HEAD || is_unexpected(method, body)
+}
+
+/// Whether an answer that has no body announces one (RFC 9110, 8.6; RFC 9112, 6.1): it may be read as the next answer.
+pub(super) fn may_run_on<B>(response: &Response<B>) -> bool {
+    let empty = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+    let length = response.headers().get(CONTENT_LENGTH);
+    empty
+        && (length.is_some_and(|length| length != "0") || response.headers().contains_key(TRANSFER_ENCODING))
 }
 
 /// Puts a server's own host into a request, where the client's is not preserved, and the addresses there.

@@ -265,7 +265,22 @@ async fn a_body_on_get_is_a_body() {
     assert_eq!(statuses(&until_closed(gateway.address, request).await), [200, 200]);
     let bodies: Vec<usize> = upstream.requests().iter().map(|request| request.body.len()).collect();
     assert_eq!(bodies, [length, 0]);
+    // A server that does not read it would take it for the next request: it is told that none follows.
+    let told: Vec<_> = upstream.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(upstream.requests()[0].header("connection"), Some("close"));
+    assert_ne!(told[0], told[1], "none follows");
     watch.reached("a body on GET", &["GET /public/x", "GET /public/y"], &[]).await;
+    for (method, ends) in [("HEAD", true), ("OPTIONS", true), ("DELETE", true), ("POST", false)] {
+        let watch = Watch::begin(&gateway, &upstream);
+        let request = format!(
+            "{method} /public/x HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{SMUGGLED}"
+        );
+        assert_eq!(statuses(&until_closed(gateway.address, request).await), [200], "{method}");
+        let last = upstream.last();
+        assert_eq!(last.header("connection"), ends.then_some("close"), "{method}");
+        watch.reached(method, &[&format!("{method} /public/x")], &[]).await;
+        assert_eq!(upstream.last().connection == last.connection, !ends, "{method}");
+    }
     // Without a length as well, and its end is looked at as anywhere.
     let watch = Watch::begin(&gateway, &upstream);
     let chunked =

@@ -188,7 +188,8 @@ pub fn check_facts(attack: &str, request: &Recorded) {
         }
     }
     let plain = match upgrades[..] {
-        [] => connections.is_empty(),
+        // The last one on its connection says so.
+        [] => connections.is_empty() || connections == ["close"],
         [one] => connections == ["upgrade"] && !one.contains([',', ' ', ';']),
         _ => false,
     };

@@ -16,7 +16,8 @@ use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, python, repository, servers_python, wait_for};
 
 /// Servers with parsers of their own, by the name of their route's host.
-const SERVERS: [&str; 6] = ["nginx", "node", "haproxy", "http-server", "gunicorn", "uvicorn"];
+const SERVERS: [&str; 7] =
+    ["nginx", "node", "haproxy", "http-server", "http-server-unread", "gunicorn", "uvicorn"];
 
 /// Stands behind or inside requests; would be served if any server took it for one of its own.
 const INNER: &str = "GET /inner HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -35,6 +36,9 @@ const ATTACKS: &[(&str, &str, &str)] = &[
     ("POST /sized", "Content-Length: 0\r\n", "{inner}"),
     ("PUT /inside", "content-length: 32\r\n", "{inner}"),
     ("GET /with-body", "content-length: 32\r\n", "{inner}"),
+    ("HEAD /with-body", "content-length: 32\r\n", "{inner}"),
+    ("OPTIONS /with-body", "content-length: 32\r\n", "{inner}"),
+    ("DELETE /with-body", "content-length: 32\r\nexpect: 100-continue\r\n", "{inner}"),
     ("POST /chunked", "transfer-encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n{inner}"),
     ("POST /chunked", "transfer-encoding: CHUNKED\r\n", "5;ext=1\r\nhello\r\n00\r\n\r\n{inner}"),
     ("POST /chunked", "transfer-encoding: chunked\r\n", "20\r\n{inner}\r\n0\r\n\r\n"),
@@ -151,6 +155,9 @@ async fn start(name: &'static str, port: u16, folder: &Path) -> Process {
         _ => {
             let mut command = Command::new(python());
             command.arg(&recorder).arg(port.to_string());
+            if name == "http-server-unread" {
+                command.arg("unread");
+            }
             command
         }
     };
@@ -171,7 +178,7 @@ async fn send(address: &str, request: &[u8]) -> String {
 
 /// F40: what servers make of it that are not ours, each with a parser of its own.
 #[tokio::test]
-async fn six_servers_read_what_the_gateway_passes_as_the_one_request_it_decided() {
+async fn every_server_reads_what_the_gateway_passes_as_the_one_request_it_decided() {
     let folder = tempfile::tempdir().unwrap();
     let (mut servers, mut settings) = (Vec::new(), String::new());
     for name in SERVERS {
