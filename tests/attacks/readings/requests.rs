@@ -112,6 +112,24 @@ const TYPES: &[&str] = &[
     "application/grpcx",
 ];
 
+/// Bodies that say one thing to who obeys the type, and another to who does not.
+const PAIRS: &[(&str, &str)] = &[
+    ("application/json; charset=utf-7", UTF7),
+    ("application/json;charset=\"utf-7\"", UTF7),
+    ("application/json; x=y; charset=utf-7", UTF7),
+    ("application/x-www-form-urlencoded", "{\"query\":\"{a}\"}&query=mutation{m}"),
+    ("application/json, application/x-www-form-urlencoded", "{\"query\":\"{a}\"}&query=mutation{m}"),
+    ("application/graphql", "mutation{m}"),
+    ("application/graphql; charset=utf-7", "{a}+AAo-mutation{m}"),
+    (
+        "multipart/form-data; boundary=b",
+        "--b\r\ncontent-disposition: form-data; name=query\r\n\r\nmutation{m}\r\n--b--",
+    ),
+];
+
+/// Plain JSON to most, and to those who read UTF-7 a second `query`.
+const UTF7: &str = r#"{"query":"{a}","x":"+ACIALAAiAHEAdQBlAHIAeQAiADoAIgBtAHUAdABhAHQAaQBvAG4AewBtAH0-"}"#;
+
 /// Names and values that come in when they like.
 const HEADERS: &[(&str, &str)] = &[
     ("content-type", "application/json"),
@@ -212,13 +230,19 @@ pub fn bodies() -> Vec<Vec<u8>> {
 pub fn random_message(dice: &mut Dice, bodies: &[Vec<u8>], host: &str) -> Message {
     let mut message = ordinary(dice);
     for _ in 0..dice.below(4) {
-        match dice.below(7) {
+        match dice.below(8) {
             0 => message.method = dice.of(METHODS).into(),
             1 => message.target = format!("{}{}", dice.of(PATHS), query_of(&message.target)),
             2 => message.target = format!("{}{}", path_of(&message.target), dice.of(QUERIES)),
             3 => message.set_type(dice.of(TYPES)),
             4 => message.body.clone_from(&bodies[dice.below(bodies.len())]),
             5 => {
+                let (media_type, body) = PAIRS[dice.below(PAIRS.len())];
+                message.set_type(media_type);
+                message.body = body.into();
+                message.method = "POST".into();
+            }
+            6 => {
                 let (name, value) = HEADERS[dice.below(HEADERS.len())];
                 message.headers.push((name.into(), value.replace("HOST", host)));
             }
