@@ -168,7 +168,7 @@ section! {
         graphql_body_bytes: Number<1024, {64 * MIB}> = "1048576", "4194304";
         /// Bytes of all bodies together that were read to decide and are not sent on yet. Beyond it: 503.
         read_ahead_bytes: Number<65536, {64 * 1024 * MIB}> = "67108864", "268435456";
-        /// Bytes of those of one client (IPv6: one /64). Beyond it: 429. One body of `graphql_body_bytes` always fits.
+        /// Bytes of those of one client (IPv6: one /64), and of one account. Beyond it: 429. One body of `graphql_body_bytes` always fits.
         read_ahead_bytes_per_client: Number<65536, {64 * 1024 * MIB}> = "8388608", "33554432";
     }
 }
