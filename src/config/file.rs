@@ -103,14 +103,17 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
     let session = session(root.session, &public_url, reader);
     let forward_auth = forward_auth(root.forward_auth, &server, reader);
     let mut upstreams = upstream::upstreams(root.upstreams, &server.listeners, forward_auth.is_on(), reader);
-    identity::check_names(&forward_auth.identity, &root.keys.header, "forward_auth", reader);
+    let tokens = tokens::tokens(root.break_glass, root.keys.imported, reader);
+    let keys = KeyConfig { headers: root.keys.header };
+    let general = routes::General { forward_auth: &forward_auth, keys: &keys, enforce: root.enforce };
+    let routes = routes::routes(root.routes, &mut upstreams, general, reader);
+    let key_headers = routes::key_headers(&keys, &routes);
+    identity::check_names(&forward_auth.identity, &key_headers, "forward_auth", reader);
     for upstream in &upstreams {
         if let Some(config) = &upstream.config {
-            identity::check_names(&config.identity, &root.keys.header, &upstream.path, reader);
+            identity::check_names(&config.identity, &key_headers, &upstream.path, reader);
         }
     }
-    let tokens = tokens::tokens(root.break_glass, root.keys.imported, reader);
-    let routes = routes::routes(root.routes, &mut upstreams, forward_auth.is_on(), root.enforce, reader);
     routes::warn_of_hosts(&routes, &public_url, reader);
     let tests = policy_tests::policy_tests(root.tests, reader);
     Config {
@@ -118,7 +121,7 @@ fn assemble(root: Root, reader: &mut Reader) -> Config {
         store,
         login: login(root.login, reader),
         pages: pages::pages(root.pages, reader),
-        keys: KeyConfig { header: root.keys.header },
+        keys,
         tokens,
         log: log(root.log),
         audit: AuditConfig { keep: root.audit.keep.0 },

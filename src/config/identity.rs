@@ -203,7 +203,7 @@ section! {
         /// Whether they are passed on at all.
         forward: bool = "true", "false";
         /// Their names.
-        headers: Vec<SetName> = r#"["X-User-Id", "X-User-Email", "X-User-Name", "X-Org-Id", "X-Client-Type"]"#, r#"["X-User-Id"]"#;
+        headers: Vec<SetName> = r#"["X-User-Id", "X-User-Email", "X-User-Name", "X-Org-Id"]"#, r#"["X-User-Id"]"#;
         /// The header that names the service.
         service_header: SetName = r#""X-Service-Account""#, r#""X-On-Behalf-Of-By""#;
     }
@@ -407,16 +407,20 @@ impl Read for HeaderTemplates {
     }
 }
 
-/// Notes where a header is set that brings us keys.
+/// Notes where a header is set that brings us keys, on whichever route.
 pub(super) fn check_names(
     identity: &IdentityConfig,
-    key_header: &HeaderName,
+    key_headers: &[HeaderName],
     place: &str,
     reader: &mut Reader,
 ) {
-    if identity.names().any(|name| name == key_header) {
-        let what = format!("sets `{key_header}`, the header that brings the gateway its own keys");
-        reader.problem(place, what, "choose another name there or in keys.header");
+    for name in key_headers.iter().filter(|own| identity.names().any(|name| name == *own)) {
+        let what = format!("sets `{name}`, a header that brings the gateway its own keys");
+        reader.problem(
+            place,
+            what,
+            "choose another name there, or in keys.headers and key_headers of routes",
+        );
     }
 }
 

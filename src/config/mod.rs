@@ -49,6 +49,7 @@ pub use self::presets::{Preset, Reliance};
 pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;
+pub use self::routes::CredentialConfig;
 pub use self::schema::schema;
 pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
 pub use self::tokens::TokenConfig;
@@ -114,6 +115,11 @@ impl Config {
         named.sort();
         named.dedup();
         named
+    }
+
+    /// Every header that may carry a key somewhere, beside `Authorization`.
+    pub fn key_headers(&self) -> Vec<HeaderName> {
+        routes::key_headers(&self.keys, &self.routes)
     }
 }
 
@@ -267,8 +273,8 @@ pub enum SameSite {
 /// API keys.
 #[derive(Clone, Debug)]
 pub struct KeyConfig {
-    /// The header that may carry a key beside `Authorization`.
-    pub header: HeaderName,
+    /// The headers that may carry a key beside `Authorization`, where a route names no others.
+    pub headers: Vec<HeaderName>,
 }
 
 /// Logs.
@@ -405,10 +411,10 @@ pub struct RouteConfig {
     pub prefixes: Option<Prefixes>,
     /// How long its upstream may take.
     pub timeouts: RouteTimeouts,
-    /// Whether a key may come as the password of HTTP Basic.
-    pub basic: bool,
-    /// What becomes of credentials of other systems where anyone may pass.
-    pub foreign_credentials: ForeignCredentials,
+    /// Which credentials it takes, and which it leaves to its application.
+    pub credentials: CredentialConfig,
+    /// Spellings of paths that its application needs.
+    pub paths: PathOptIns,
     /// Identity headers of answers to other proxies, instead of the general ones.
     pub headers: Option<HeaderPreset>,
     /// Settings of its application that it relies on.

@@ -104,6 +104,8 @@ section! {
         paths: Vec<PathOptIn> = "[]", r#"["encoded-slash"]"#;
         /// Names of the headers that tell it who is calling.
         headers: Option<HeaderPreset>, r#""grafana""#;
+        /// Whether its agents know nothing but HTTP Basic, so that a key may be the password.
+        basic: bool = "false", "true";
         /// Whether nothing is protected where it is told of callers under other names.
         headers_needed: bool = "false", "true";
         /// Settings of the application that cannot be seen from here, and what changes with them.
@@ -163,6 +165,11 @@ pub struct Reliance {
 }
 
 impl PresetFile {
+    /// Spellings of paths that the application needs.
+    pub(super) fn path_opt_ins(&self) -> PathOptIns {
+        upstream::spellings(&self.paths)
+    }
+
     /// The rules that are in effect with these settings of the application.
     pub(super) fn rules_with(&self, relies_on: &[Name]) -> impl Iterator<Item = &WrittenRule> {
         let relied = self.reliances.iter().filter(move |reliance| reliance.is_in(relies_on));
@@ -273,12 +280,6 @@ pub(super) fn moved(rule: Rule, route: &Route) -> Rule {
 /// Gives an upstream what a preset of its routes says about it, where its own settings do not.
 pub(super) fn complete(named: &mut Named, file: &PresetFile, reader: &Reader) {
     let Some(config) = &mut named.config else { return };
-    let PathOptIns { encoded_slash, semicolon, empty_segment, disguised_separator } =
-        upstream::spellings(&file.paths);
-    config.paths.encoded_slash |= encoded_slash;
-    config.paths.semicolon |= semicolon;
-    config.paths.empty_segment |= empty_segment;
-    config.paths.disguised_separator |= disguised_separator;
     if let Some(headers) = file.headers
         && !reader.is_set(&format!("{}.headers", named.path))
     {

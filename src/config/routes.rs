@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::presets;
-use super::presets::Preset;
+use super::presets::{Preset, PresetFile};
 use super::reader::{Reader, join, nearest};
 use super::rules::{WrittenRule, policy};
 use super::section::{Section, section};
 use super::upstream::Named;
 use super::values::{HostName, Name, Prefix, Span};
 use super::warnings::warn_of_leniency;
-use super::{ForeignCredentials, HeaderPreset, PublicUrl, RouteConfig, RouteTimeouts};
+use super::{
+    ForeignCredentials, ForwardAuthConfig, HeaderPreset, KeyConfig, PublicUrl, RouteConfig, RouteTimeouts,
+    UpstreamConfig,
+};
 use crate::model::target::Prefixes;
 use crate::policy::{Enforce, Who};
 
@@ -47,8 +52,16 @@ section! {
         /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
         add_prefix: Option<Prefix>, r#""/base""#;
         /// Whether a key may come as the password of HTTP Basic, with any username. Programs that are refused are asked
-        /// for that then; pages in a browser are not.
-        basic: bool = "false", "true";
+        /// for that then; pages in a browser are not. By default as the `preset` says, and without one not.
+        basic: Option<bool>, "true";
+        /// The headers that may carry a key here, beside `Authorization`, instead of those in `keys.headers`: some
+        /// senders know one of their own and no other.
+        key_headers: Option<Vec<HeaderName>>, r#"["X-Amz-Firehose-Access-Key"]"#;
+        /// Whether `Authorization` values that are not the gateway's own are left to the application here, instead of
+        /// what the upstream, or `forward_auth` where there is none, says.
+        pass_authorization: Option<bool>, "true";
+        /// The same for the headers that may carry keys here.
+        pass_api_key: Option<bool>, "true";
         /// What becomes of credentials of other systems, such as a webhook's, where a rule lets anyone in: the request
         /// is refused (`refuse`), or passes as nobody's without (`drop`) or with them (`pass`).
         foreign_credentials: ForeignCredentials = r#""refuse""#, r#""pass""#;
@@ -74,14 +87,48 @@ section! {
     }
 }
 
+/// Which credentials a route takes, and which it leaves to its application.
+#[derive(Clone, Debug)]
+pub struct CredentialConfig {
+    /// The headers that may carry a key beside `Authorization`.
+    pub key_headers: Vec<HeaderName>,
+    /// Whether a key may come as the password of HTTP Basic.
+    pub basic: bool,
+    /// Whether `Authorization` values that are not ours are left to the application.
+    pub pass_authorization: bool,
+    /// The same for the headers that bring keys.
+    pub pass_api_key: bool,
+    /// What becomes of credentials of other systems where anyone may pass.
+    pub foreign: ForeignCredentials,
+}
+
+/// Every header that may carry a key somewhere, beside `Authorization`.
+pub(super) fn key_headers(keys: &KeyConfig, routes: &[RouteConfig]) -> Vec<HeaderName> {
+    let mut all = keys.headers.clone();
+    for name in routes.iter().flat_map(|route| &route.credentials.key_headers) {
+        if !all.contains(name) {
+            all.push(name.clone());
+        }
+    }
+    all
+}
+
+/// What holds for routes that say nothing else.
+#[derive(Clone, Copy)]
+pub(super) struct General<'c> {
+    pub(super) forward_auth: &'c ForwardAuthConfig,
+    pub(super) keys: &'c KeyConfig,
+    pub(super) enforce: Enforce,
+}
+
 /// The routes as written, checked against each other and their upstreams.
 pub(super) fn routes(
     written: Vec<Route>,
     upstreams: &mut [Named],
-    forward_auth: bool,
-    enforce: Enforce,
+    general: General<'_>,
     reader: &mut Reader,
 ) -> Vec<RouteConfig> {
+    let forward_auth = general.forward_auth.is_on();
     if upstreams.is_empty() && written.is_empty() && forward_auth && !reader.is_broken("routes") {
         reader.problem(
             "routes",
@@ -113,6 +160,7 @@ pub(super) fn routes(
         }
         presets::check_root(&route, reader);
         let prefixes = prefixes(&route, reader);
+        let behind = upstream.and_then(|index| upstreams.get(index)?.config.as_ref());
         let config = RouteConfig {
             name: route.name.as_ref().map_or_else(|| default_name(&route), |name| name.0.clone()),
             hosts: route.host.iter().map(|host| host.0.clone()).collect(),
@@ -120,16 +168,15 @@ pub(super) fn routes(
             upstream,
             reliances: presets::reliances(&route, preset.as_ref(), prefixes.as_ref(), reader),
             prefixes,
-            timeouts: timeouts(&route, upstream.and_then(|index| upstreams.get(index))),
-            basic: route.basic,
-            foreign_credentials: route.foreign_credentials,
+            timeouts: timeouts(&route, behind),
+            credentials: credentials(&route, preset.as_ref(), behind, general, reader),
+            paths: behind
+                .map_or(general.forward_auth.paths, |behind| behind.paths)
+                .or(preset.as_ref().map(PresetFile::path_opt_ins).unwrap_or_default()),
             headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
-            policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(enforce), reader),
+            policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(general.enforce), reader),
         };
-        let sent = match upstream.and_then(|index| upstreams.get(index)?.config.as_ref()) {
-            Some(upstream) => Some(upstream.headers),
-            None => config.headers,
-        };
+        let sent = behind.map_or(config.headers, |upstream| Some(upstream.headers));
         if let (Some(file), Some(sent)) = (&preset, sent) {
             presets::check_headers(&route, file, sent, reader);
         }
@@ -145,8 +192,8 @@ pub(super) fn routes(
 }
 
 /// The route's own where it has some, otherwise its upstream's.
-fn timeouts(route: &Route, upstream: Option<&Named>) -> RouteTimeouts {
-    let general = upstream.and_then(|named| named.config.as_ref()).map(|config| config.timeouts);
+fn timeouts(route: &Route, behind: Option<&UpstreamConfig>) -> RouteTimeouts {
+    let general = behind.map(|config| config.timeouts);
     RouteTimeouts {
         response: route
             .timeouts
@@ -158,6 +205,44 @@ fn timeouts(route: &Route, upstream: Option<&Named>) -> RouteTimeouts {
             .idle
             .as_ref()
             .map_or(general.map_or(Duration::ZERO, |all| all.idle), |span| span.0),
+    }
+}
+
+/// The route's own where it says something, otherwise what its preset, its upstream or the settings for all say.
+fn credentials(
+    route: &Route,
+    preset: Option<&PresetFile>,
+    behind: Option<&UpstreamConfig>,
+    general: General<'_>,
+    reader: &mut Reader,
+) -> CredentialConfig {
+    let answers = general.forward_auth;
+    let replaced = behind.map_or(answers.identity.bearer.is_some(), |upstream| {
+        upstream.login.is_some() || upstream.identity.bearer.is_some()
+    });
+    if route.pass_authorization == Some(true) && replaced {
+        reader.problem(
+            &route.at("pass_authorization"),
+            "has no effect, as the gateway fills Authorization with what is its own",
+            format!(
+                "leave it out, or {}",
+                match behind {
+                    Some(upstream) => format!("`basic` and `bearer` of upstream `{}`", upstream.name),
+                    None => "`forward_auth.bearer`".to_owned(),
+                }
+            ),
+        );
+    }
+    CredentialConfig {
+        key_headers: route.key_headers.clone().unwrap_or_else(|| general.keys.headers.clone()),
+        basic: route.basic.unwrap_or(preset.is_some_and(|file| file.basic)),
+        pass_authorization: route
+            .pass_authorization
+            .unwrap_or_else(|| behind.map_or(answers.pass_authorization, |it| it.pass_authorization)),
+        pass_api_key: route
+            .pass_api_key
+            .unwrap_or_else(|| behind.map_or(answers.pass_api_key, |it| it.pass_api_key)),
+        foreign: route.foreign_credentials,
     }
 }
 
@@ -255,12 +340,12 @@ fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &m
 /// Notes where it says what becomes of foreign credentials although every rule wants somebody.
 fn check_foreign(config: &RouteConfig, route: &Route, reader: &mut Reader) {
     let lets_anyone = config.policy.rules.iter().any(|rule| rule.allow.contains(&Who::Anyone));
-    if config.foreign_credentials != ForeignCredentials::Refuse && !lets_anyone {
+    if config.credentials.foreign != ForeignCredentials::Refuse && !lets_anyone {
         reader.problem(
             &route.at("foreign_credentials"),
             "has no effect: no rule of the route lets anyone in",
-            "add a rule with `allow = \"anyone\"`, or leave it out; `pass_authorization` and `pass_api_key` of the \
-             upstream leave credentials to the application wherever it is",
+            "add a rule with `allow = \"anyone\"`, or leave it out; `pass_authorization` and `pass_api_key` leave \
+             credentials to the application wherever it is",
         );
     }
 }

@@ -221,8 +221,8 @@ section! {
 section! {
     /// API keys.
     Keys {
-        /// The header that may carry a key, beside `Authorization`.
-        header: HeaderName = r#""X-Api-Key""#, r#""X-Token""#;
+        /// The headers that may carry a key, beside `Authorization`. A route may name others.
+        header or headers: Vec<HeaderName> = r#"["X-Api-Key"]"#, r#"["X-Api-Key", "X-Token"]"#;
         /// Keys of systems that were here before.
         imported: Vec<ImportedKeys> = "[]", r#"[{ name = "old", ring_file = "keys.json", role = "agent" }]"#;
     }
@@ -279,10 +279,10 @@ section! {
         /// A token of the gateway's own in `Authorization`.
         bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
         /// Whether `Authorization` values that are not the gateway's own are left to the applications of routes without
-        /// an upstream. A route with one obeys the upstream's setting, whoever forwards the request. The answer says
-        /// what the application gets; what is the gateway's own is never left.
+        /// an upstream. A route with one obeys the upstream's setting, whoever forwards the request, and each may say
+        /// otherwise for itself. The answer says what the application gets; what is the gateway's own is never left.
         pass_authorization: bool = "false", "true";
-        /// The same for the header that `keys.header` names.
+        /// The same for the headers that may carry keys (`keys.headers`).
         pass_api_key: bool = "false", "true";
         /// Spellings of paths that the applications need.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
@@ -335,9 +335,9 @@ section! {
         /// A credential of the gateway's own, for a server that lets nobody else in.
         basic: Option<UpstreamBasic>, r#"{ username = "doorward", password_file = "app-password" }"#;
         /// Whether `Authorization` values that are not the gateway's own are left to the server, also where another proxy
-        /// asks about its routes.
+        /// asks about its routes. A route may say otherwise for itself.
         pass_authorization: bool = "false", "true";
-        /// The same for the header that `keys.header` names.
+        /// The same for the headers that may carry keys (`keys.headers`).
         pass_api_key: bool = "false", "true";
         /// Names of request headers that reach it although they hold other characters than letters, digits and `-`.
         /// All others of that kind are removed, since many servers read `X_Auth_User` as `X-Auth-User`.

@@ -63,8 +63,8 @@ impl UpstreamConfig {
     }
 }
 
-/// What becomes of a credential of another system where anyone may pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What becomes of a credential of another system where anyone may pass; the strictest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ForeignCredentials {
     /// The request is refused.
     #[default]

@@ -335,7 +335,7 @@ enum Worth {
 /// Every kind of credential, good and wrong, in every place where it may stand.
 async fn presented(world: &World, gate: &Gate) -> Vec<Presented> {
     let subjects = world.subjects();
-    let key_header = gate.names.key_header.clone();
+    let key_header = HeaderName::from_static("x-api-key");
     let cookie = |value: &str| (COOKIE, format!("{}={value}", gate.names.cookie));
     let bearer = |text: &str| (AUTHORIZATION, format!("Bearer {text}"));
     let mut all = vec![Presented { headers: Vec::new(), caller: None, worth: Worth::Good }];

@@ -1,6 +1,7 @@
 //! What the caller presents *to us*, at most one, and how it is removed before a request goes on.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
@@ -13,7 +14,7 @@ use super::identity_headers::Managed;
 use super::permit::Grounds;
 use super::refusal::BadCredential;
 use super::tokens::OwnTokens;
-use crate::config::{Config, ForeignCredentials};
+use crate::config::{Config, CredentialConfig, ForeignCredentials};
 use crate::model::token::KeyText;
 use crate::policy::Enforce;
 
@@ -33,11 +34,13 @@ pub enum Credential<'h> {
 }
 
 /// What a route takes for a credential.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Accepts {
+    /// The headers that may carry a key beside `Authorization`.
+    pub key_headers: Rc<[HeaderName]>,
     /// `Authorization` values that are not ours are the application's and left alone.
     pub authorization: bool,
-    /// So are values of the key header.
+    /// So are values of the key headers.
     pub api_key: bool,
     /// A key may be the password of HTTP Basic.
     pub basic: bool,
@@ -45,11 +48,44 @@ pub struct Accepts {
     pub foreign: ForeignCredentials,
 }
 
+impl Accepts {
+    /// What a route says of it.
+    pub fn of(config: &CredentialConfig) -> Self {
+        Self {
+            key_headers: config.key_headers.as_slice().into(),
+            authorization: config.pass_authorization,
+            api_key: config.pass_api_key,
+            basic: config.basic,
+            foreign: config.foreign,
+        }
+    }
+
+    /// What is taken where two routes count: nothing that either would refuse.
+    #[must_use]
+    pub(super) fn or_stricter(self, other: &Self) -> Self {
+        let more = other.key_headers.iter().filter(|name| !self.key_headers.contains(name));
+        let more: Vec<HeaderName> = more.cloned().collect();
+        Self {
+            key_headers: if more.is_empty() {
+                self.key_headers
+            } else {
+                self.key_headers.iter().cloned().chain(more).collect()
+            },
+            authorization: self.authorization && other.authorization,
+            api_key: self.api_key && other.api_key,
+            basic: self.basic && other.basic,
+            foreign: self.foreign.min(other.foreign),
+        }
+    }
+}
+
 /// The names under which credentials arrive.
 #[derive(Debug)]
 pub struct CredentialNames {
-    /// The header that may carry a key beside `Authorization`.
-    pub key_header: HeaderName,
+    /// The headers that may carry a key beside `Authorization`, where no route names others.
+    pub key_headers: Rc<[HeaderName]>,
+    /// Those and every other that a route names: what is ours passes in none of them.
+    pub all_key_headers: Vec<HeaderName>,
     /// Our session cookie, and the prefix all our cookies share.
     pub cookie: String,
     /// Values that are ours although they do not look like it.
@@ -60,10 +96,16 @@ impl CredentialNames {
     /// The names a configuration chooses.
     pub fn new(config: &Config) -> Self {
         Self {
-            key_header: config.keys.header.clone(),
+            key_headers: config.keys.headers.as_slice().into(),
+            all_key_headers: config.key_headers(),
             cookie: config.session.cookie_name(&config.public_url),
             tokens: OwnTokens::new(config),
         }
+    }
+
+    /// What is taken where there is no route.
+    pub fn accepts(&self) -> Accepts {
+        Accepts { key_headers: Rc::clone(&self.key_headers), ..Accepts::default() }
     }
 
     /// What a key or token as text is, if it is ours or claims to be.
@@ -96,7 +138,7 @@ impl CredentialNames {
         })
     }
 
-    /// What a value of the key header is.
+    /// What a value of a key header is.
     fn api_key<'h>(&self, value: &'h HeaderValue) -> Presented<'h> {
         match value.to_str().ok().and_then(|text| self.own(Cow::Borrowed(text.trim()))) {
             Some(own) => Presented::Own(own),
@@ -173,7 +215,7 @@ fn basic_password(token: &str) -> Option<String> {
 }
 
 impl<'h> Credential<'h> {
-    /// Finds the one credential that decides: `Authorization`, then the key header, then the session cookie.
+    /// Finds the one credential that decides: `Authorization`, then the key headers, then the session cookie.
     ///
     /// # Errors
     ///
@@ -182,11 +224,11 @@ impl<'h> Credential<'h> {
     pub fn extract(
         headers: &'h HeaderMap,
         names: &CredentialNames,
-        accepts: Accepts,
+        accepts: &Accepts,
     ) -> Result<Self, BadCredential> {
         let (mut own, mut foreign): (Option<Self>, Option<BadCredential>) = (None, None);
         let authorization = headers.get_all(AUTHORIZATION).iter();
-        let api_key = headers.get_all(&names.key_header).iter();
+        let api_key = accepts.key_headers.iter().flat_map(|name| headers.get_all(name));
         let presented = authorization
             .map(|value| (names.authorization(value), accepts.authorization))
             .chain(api_key.map(|value| (names.api_key(value), accepts.api_key)));
@@ -228,23 +270,27 @@ impl<'h> Credential<'h> {
 }
 
 /// Removes what is ours, what the route drops, and `Proxy-Authorization`. Other cookies keep their bytes and order.
-pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: Accepts, grounds: Grounds) {
+pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: &Accepts, grounds: Grounds) {
     headers.remove(PROXY_AUTHORIZATION);
     let dropped = grounds.despite_foreign && accepts.foreign == ForeignCredentials::Drop;
     if dropped && !accepts.authorization {
         headers.remove(AUTHORIZATION);
     }
     if dropped && !accepts.api_key {
-        headers.remove(&names.key_header);
+        for name in &*accepts.key_headers {
+            headers.remove(name);
+        }
     }
     // Where rules only log, the application checks as before what it shares with us: imported keys.
     let shared = |left: bool| left && grounds.enforce != Enforce::On;
     strip_values(headers, &AUTHORIZATION, |value| {
         names.stays_here(&names.authorization(value), shared(accepts.authorization))
     });
-    strip_values(headers, &names.key_header, |value| {
-        names.stays_here(&names.api_key(value), shared(accepts.api_key))
-    });
+    for name in &names.all_key_headers {
+        // Where it brings no keys here, it is the application's.
+        let left = accepts.api_key || !accepts.key_headers.contains(name);
+        strip_values(headers, name, |value| names.stays_here(&names.api_key(value), shared(left)));
+    }
     strip_cookies(headers, names);
     for name in misplaced(headers) {
         headers.remove(name);
@@ -269,7 +315,7 @@ pub fn misplaced(headers: &HeaderMap) -> Vec<HeaderName> {
 pub fn is_misplaced(headers: &HeaderMap, names: &CredentialNames, managed: &Managed) -> bool {
     let expected = |name: &HeaderName| {
         [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER].contains(name)
-            || *name == names.key_header
+            || names.all_key_headers.contains(name)
             || managed.has(name.as_str().as_bytes())
     };
     headers.iter().any(|(name, value)| !expected(name) && KeyText::stands_in(value.as_bytes()))

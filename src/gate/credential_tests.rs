@@ -1,5 +1,7 @@
 //! What is found in the headers of a request, and what is left of them, as tables.
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,9 +12,14 @@ use super::tokens::OwnTokens;
 use crate::config::ForeignCredentials;
 use crate::model::token::{KeyKind, KeyText};
 
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// A header that brings keys on other routes.
+const X_TOKEN: HeaderName = HeaderName::from_static("x-token");
+
 fn names() -> CredentialNames {
     CredentialNames {
-        key_header: HeaderName::from_static("x-api-key"),
+        key_headers: Rc::new([X_API_KEY]),
+        all_key_headers: vec![X_API_KEY, X_TOKEN],
         cookie: "__Host-doorward".into(),
         tokens: OwnTokens::default(),
     }
@@ -27,7 +34,7 @@ fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 /// What is found, as text, so that cases read as a table.
-fn found(list: &[(&'static str, &str)], accepts: Accepts) -> String {
+fn found(list: &[(&'static str, &str)], accepts: &Accepts) -> String {
     match Credential::extract(&headers(list), &names(), accepts) {
         Ok(Credential::None) => "none".into(),
         Ok(Credential::ApiKey(text)) => format!("key {}", &text[..5]),
@@ -72,7 +79,7 @@ fn at_most_one_credential_decides_and_a_wrong_header_is_final() {
     ];
     for (list, foreign, expected) in cases {
         assert_eq!(
-            found(list, Accepts { authorization: *foreign, ..Accepts::default() }),
+            found(list, &Accepts { authorization: *foreign, ..names().accepts() }),
             *expected,
             "{list:?}"
         );
@@ -115,7 +122,7 @@ fn a_key_as_a_basic_password_counts_where_it_may_and_is_never_somebody_elses() {
     for (list, expected) in cases {
         let ways = [(false, false), (true, false), (false, true), (true, true)];
         let seen = ways.map(|(basic, foreign)| {
-            found(list, Accepts { authorization: foreign, basic, ..Accepts::default() })
+            found(list, &Accepts { authorization: foreign, basic, ..names().accepts() })
         });
         assert_eq!(seen, *expected, "{list:?}");
     }
@@ -126,7 +133,7 @@ fn a_key_as_a_basic_password_counts_where_it_may_and_is_never_somebody_elses() {
         ("authorization", &colonless),
         ("authorization", &as_username),
     ]);
-    strip(&mut map, &names(), Accepts::default(), Grounds::default());
+    strip(&mut map, &names(), &names().accepts(), Grounds::default());
     assert_eq!(map.get_all("authorization").iter().collect::<Vec<_>>(), [foreign.as_str()]);
 }
 
@@ -140,7 +147,7 @@ fn what_is_ours_is_removed_and_the_rest_is_untouched() {
         ("cookie", "a=1; __Host-doorward=abc; b=\"x y\";  c=3"),
         ("cookie", "__Host-doorward-device=zzz"),
     ]);
-    strip(&mut map, &names(), Accepts::default(), Grounds::default());
+    strip(&mut map, &names(), &names().accepts(), Grounds::default());
     assert_eq!(map.len(), 1, "{map:?}");
     assert_eq!(map["cookie"], "a=1; b=\"x y\";  c=3");
 
@@ -155,7 +162,7 @@ fn what_is_ours_is_removed_and_the_rest_is_untouched() {
     assert_eq!(answer.get_all("set-cookie").iter().collect::<Vec<_>>(), ["theirs=1; Path=/"]);
 
     let mut foreign = headers(&[("authorization", "Bearer eyJ"), ("cookie", "a=1;b=2")]);
-    strip(&mut foreign, &names(), Accepts::default(), Grounds::default());
+    strip(&mut foreign, &names(), &names().accepts(), Grounds::default());
     assert_eq!(foreign["authorization"], "Bearer eyJ");
     assert_eq!(foreign["cookie"], "a=1;b=2");
 }
@@ -195,17 +202,17 @@ fn only_what_is_nothing_of_ours_is_left_to_the_application_and_then_the_cookie_c
         (&[("authorization", &username), ("x-api-key", key)], "Password"),
     ];
     for (list, expected) in cases {
-        let accepts = Accepts { authorization: true, api_key: true, basic: true, ..Accepts::default() };
-        assert_eq!(found(list, accepts), *expected, "{list:?}");
+        let accepts = Accepts { authorization: true, api_key: true, basic: true, ..names().accepts() };
+        assert_eq!(found(list, &accepts), *expected, "{list:?}");
         let mut left = headers(list);
-        strip(&mut left, &names(), accepts, Grounds::default());
+        strip(&mut left, &names(), &accepts, Grounds::default());
         let text = format!("{left:?}");
         assert!(!text.contains("dw_") && !text.contains(&username), "{list:?} leaves {text}");
         assert!(!text.contains("Basic") && !text.contains("%5F"), "{list:?} leaves {text}");
     }
     let offered = format!("v1.chat, base64url.bearer.x.{}", URL_SAFE_NO_PAD.encode(key));
     let mut left = headers(&[("sec-websocket-protocol", &offered), ("x-other", "v1.chat")]);
-    strip(&mut left, &names(), Accepts::default(), Grounds::default());
+    strip(&mut left, &names(), &names().accepts(), Grounds::default());
     assert_eq!(left.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
 }
 
@@ -222,7 +229,7 @@ fn somebody_elses_is_found_as_such_and_never_beside_ours_or_instead_of_the_cooki
         (&[("authorization", &bearer), ("x-api-key", "theirs")], "ForeignKey"),
         (&[("authorization", "Bearer whsec"), ("x-api-key", "dw_s_mistyped")], "Bearer"),
     ] {
-        assert_eq!(found(list, Accepts::default()), expected, "{list:?}");
+        assert_eq!(found(list, &names().accepts()), expected, "{list:?}");
     }
 }
 
@@ -241,9 +248,37 @@ fn what_decided_nothing_goes_on_only_where_the_route_says_so() {
         (drop, false, false, Grounds::default(), both),
     ] {
         let mut left = headers(&list);
-        strip(&mut left, &names(), Accepts { authorization, api_key, basic: false, foreign }, grounds);
+        let accepts = Accepts { authorization, api_key, foreign, ..names().accepts() };
+        strip(&mut left, &names(), &accepts, grounds);
         let mut kept: Vec<_> = left.keys().map(HeaderName::as_str).collect();
         kept.sort_by_key(|name| both.iter().position(|known| known == name));
         assert_eq!(kept, expected, "{foreign:?} {authorization} {api_key}");
     }
+}
+
+#[test]
+fn a_route_has_key_headers_of_its_own_and_what_is_ours_passes_in_none_of_another() {
+    let key = KeyText::draw(KeyKind::System).text;
+    let key = key.expose();
+    let quoted = format!("\"{key}\"");
+    let (general, own) =
+        (names().accepts(), Accepts { key_headers: Rc::new([X_TOKEN]), ..Accepts::default() });
+    for (list, by_general, by_own) in [
+        (&[("x-api-key", key)][..], "key dw_s_", "none"),
+        (&[("x-token", key)], "none", "key dw_s_"),
+        (&[("x-token", "theirs")], "none", "foreign ForeignKey"),
+        (&[("x-api-key", "theirs"), ("x-token", key)], "foreign ForeignKey", "key dw_s_"),
+        (&[("x-token", &quoted)], "none", "Key"),
+    ] {
+        for (accepts, expected) in [(&general, by_general), (&own, by_own)] {
+            assert_eq!(found(list, accepts), expected, "{list:?}");
+            let mut left = headers(list);
+            strip(&mut left, &names(), accepts, Grounds::default());
+            let kept: Vec<_> = list.iter().filter(|(_, value)| !value.contains(key)).collect();
+            assert_eq!(left.len(), kept.len(), "{list:?} leaves {left:?}");
+        }
+    }
+    let mut both: Vec<_> = general.or_stricter(&own).key_headers.to_vec();
+    both.sort_by_key(HeaderName::to_string);
+    assert_eq!(both, [X_API_KEY, X_TOKEN], "where both count, neither is passed over");
 }

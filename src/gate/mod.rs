@@ -148,7 +148,7 @@ impl Gate {
     ///
     /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
     pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
-        let Known { identity, .. } = self.known(request, Accepts::default()).await?;
+        let Known { identity, .. } = self.known(request, self.names.accepts()).await?;
         if let Some(identity) = &identity {
             self.rulebook.check_use(request, std::iter::empty(), identity)?;
         }
@@ -163,7 +163,7 @@ impl Gate {
     /// Whom a credential stands for.
     async fn known(&self, request: &GateRequest<'_>, accepts: Accepts) -> Result<Known, Refusal> {
         let credential =
-            Credential::extract(request.headers, &self.names, accepts).map_err(Refusal::BadCredential)?;
+            Credential::extract(request.headers, &self.names, &accepts).map_err(Refusal::BadCredential)?;
         let identity = match credential {
             Credential::None => return Ok(Known::default()),
             // Somebody else's makes its bearer nobody, never whom the cookie beside it stands for.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::authenticator::Identity;
+use super::credential::Accepts;
 use super::place::Place;
 use super::refusal::{BadCredential, Refusal};
 use super::route::Route;
@@ -20,6 +21,8 @@ pub struct Asked {
     pub(super) also: Vec<(RequestTarget, Place)>,
     /// Which of it is at the destination.
     pub(super) destination: Option<usize>,
+    /// Which credentials all of it takes.
+    pub(super) accepts: Accepts,
     pub(super) identity: Option<Rc<Identity>>,
     /// What was presented and proves nothing: the answer where the rules want somebody.
     pub(super) unproven: Option<BadCredential>,
@@ -41,6 +44,7 @@ pub struct Permit {
     route: Rc<Route>,
     also: Vec<(RequestTarget, Place)>,
     destination: Option<usize>,
+    accepts: Accepts,
     identity: Option<Rc<Identity>>,
     grounds: Grounds,
 }
@@ -67,6 +71,11 @@ impl Permit {
     /// Where to.
     pub fn route(&self) -> &Rc<Route> {
         &self.route
+    }
+
+    /// Which credentials were taken, and which are the application's.
+    pub fn accepts(&self) -> &Accepts {
+        &self.accepts
     }
 
     /// Uses the permit up, for an answer that carries no request.
@@ -177,9 +186,9 @@ impl Asked {
         trail.rule.clone_from(&rule);
         let (outcome, enforce) = (decision.outcome, decision.enforce);
         let kept = self.refused.is_some().then(|| self.enforcement(&facts));
-        let Self { place: Place { route, .. }, also, destination, identity, .. } = self;
+        let Self { place: Place { route, .. }, also, destination, accepts, identity, .. } = self;
         let (preflight, unproven, refused) = (self.preflight, self.unproven, self.refused);
-        let permit = |identity, grounds| Permit { route, also, destination, identity, grounds };
+        let permit = |identity, grounds| Permit { route, also, destination, accepts, identity, grounds };
         if let (Some(refusal), Some(kept)) = (refused, kept) {
             // Whoever was refused before the rules is nobody to them: they say only how strictly that is kept.
             let_pass(refusal, kept, trail)?;

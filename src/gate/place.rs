@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::route::Route;
 use crate::model::principal::Caller;
+use crate::model::target::RequestTarget;
 use crate::policy::{Decision, Enforce, Facts, Witness};
 
 /// The route of a target.
@@ -19,6 +20,11 @@ impl Place {
     /// Whether a refusal may pass here.
     pub(super) fn is_lenient(&self) -> bool {
         self.routes().all(|route| route.policy.is_lenient())
+    }
+
+    /// A spelling of the path that the route, or one whose rules count as well, does not allow.
+    pub(super) fn odd_spelling(&self, target: &RequestTarget) -> Option<&'static str> {
+        self.routes().find_map(|route| target.needs().first_missing(route.paths))
     }
 
     /// Whether the GraphQL operation in the body must be known to decide.

@@ -164,15 +164,9 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
         answers: answer(route.headers.unwrap_or(answers.headers)),
         compat_answers: answers.compat.iter().map(|product| answer(product.headers())).collect(),
         login: upstream.and_then(|upstream| upstream.login.as_ref()).and_then(login),
-        accepts: Accepts {
-            authorization: upstream
-                .map_or(answers.pass_authorization, |upstream| upstream.pass_authorization),
-            api_key: upstream.map_or(answers.pass_api_key, |upstream| upstream.pass_api_key),
-            basic: route.basic,
-            foreign: route.foreign_credentials,
-        },
+        accepts: Accepts::of(&route.credentials),
         odd_header_names: upstream.map(|upstream| upstream.odd_header_names.clone()).unwrap_or_default(),
-        paths: upstream.map_or(answers.paths, |upstream| upstream.paths),
+        paths: route.paths,
         any_host: route.hosts.is_empty(),
         hosts: if route.hosts.is_empty() && upstream.is_some() {
             config.known_hosts()

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::refusal::{BadCredential, Refusal};
 use super::route::{Path, Route, RouteTable};
 use super::{GateRequest, Known, Trail};
-use crate::config::{Config, ForeignCredentials};
+use crate::config::Config;
 use crate::model::origin::Origin;
 use crate::model::principal::Proof;
 use crate::model::sender::{Sender, sender};
@@ -58,18 +58,14 @@ impl Routed {
 
     /// Which credentials it takes: what another reading of it would refuse, it refuses.
     pub(super) fn accepts(&self) -> Accepts {
-        let mut accepts = self.place.route.accepts;
-        let mut places = std::iter::once(&self.place).chain(self.also.iter().map(|(_, place)| place));
-        if places.any(|place| place.routes().any(|route| route.accepts.foreign == ForeignCredentials::Refuse))
-        {
-            accepts.foreign = ForeignCredentials::Refuse;
-        }
-        accepts
+        let places = std::iter::once(&self.place).chain(self.also.iter().map(|(_, place)| place));
+        let others = places.flat_map(Place::routes).skip(1);
+        others.fold(self.place.route.accepts.clone(), |accepts, route| accepts.or_stricter(&route.accepts))
     }
 
     /// With a caller who may be used here, or why there is none.
     pub(super) fn asked(self, used: Result<Known, Refusal>) -> Result<Asked, Refusal> {
-        let lenient = self.is_lenient();
+        let (lenient, accepts) = (self.is_lenient(), self.accepts());
         let Self { place, also, destination, mut refused } = self;
         let Known { identity, unproven } = match used {
             Ok(used) => used,
@@ -83,6 +79,7 @@ impl Routed {
             place,
             also,
             destination,
+            accepts,
             identity,
             unproven,
             preflight: false,
@@ -148,10 +145,10 @@ impl Rulebook {
     ) -> Result<Routed, Refusal> {
         let place = self.place(request.target, request.route).ok_or(Refusal::NoRoute)?;
         trail.route = Some(Rc::clone(&place.route));
-        let paths = place.route.paths;
+        let odd = place.odd_spelling(request.target);
         let upstream = place.route.upstream;
         let mut routed = Routed { place, also: Vec::new(), destination: effects.destination, refused: None };
-        if let Some(odd) = request.target.needs().first_missing(paths) {
+        if let Some(odd) = odd {
             routed.refuse(Refusal::OddPath(odd))?;
         }
         for target in effects.also {
@@ -162,7 +159,7 @@ impl Rulebook {
                 routed.refuse(Refusal::BadAddress(BadAddress::Foreign(DESTINATION)))?;
                 continue;
             };
-            if let Some(odd) = target.needs().first_missing(place.route.paths) {
+            if let Some(odd) = place.odd_spelling(&target) {
                 routed.refuse(Refusal::OddPath(odd))?;
             }
             routed.also.push((target, place));

@@ -1,5 +1,7 @@
 //! FA: questions of other proxies, as a client would twist them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use doorward::model::role::Role;
 
 use crate::support::Gateway;
@@ -338,6 +340,136 @@ async fn a_name_in_disguise_is_no_allow() {
                     "{flavour} {host} {line}: {}",
                     answer.text()
                 );
+            }
+        }
+    }
+}
+
+const IMPORTED: &str = "imported-5f8ae0c1d2b34f6798a0";
+const GLASS: &str = "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+/=";
+
+/// Hosts that leave foreign credentials to their application, each in its way.
+const LEAVING: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+workers = 1
+trusted_proxies = ["127.0.0.1"]
+[forward_auth]
+flavours = ["nginx", "traefik", "caddy", "haproxy", "envoy"]
+[[keys.imported]]
+name = "old"
+ring = '[{ "name": "grafana", "key": "IMPORTED" }]'
+role = "viewer"
+[[break_glass]]
+name = "on-call"
+token = "GLASS"
+role = "viewer"
+[[routes]]
+hosts = ["plain.example"]
+rules = [ { path = "/open", allow = "anyone" }, { allow = "viewer" } ]
+[[routes]]
+hosts = ["left.example"]
+pass_authorization = true
+pass_api_key = true
+rules = [ { path = "/open", allow = "anyone" }, { allow = "viewer" } ]
+[[routes]]
+hosts = ["key-left.example"]
+pass_api_key = true
+rules = [ { path = "/open", allow = "anyone" }, { allow = "viewer" } ]
+[[routes]]
+hosts = ["hook.example"]
+foreign_credentials = "pass"
+rules = [ { path = "/open", allow = "anyone" }, { allow = "viewer" } ]
+[[routes]]
+hosts = ["drop.example"]
+foreign_credentials = "drop"
+rules = [ { path = "/open", allow = "anyone" }, { allow = "viewer" } ]
+[[routes]]
+hosts = ["other.example"]
+key_headers = "X-Token"
+rules = [ { path = "/open", allow = "anyone" }, { allow = "viewer" } ]
+"#;
+
+const HOSTS: [&str; 6] =
+    ["plain.example", "left.example", "key-left.example", "hook.example", "drop.example", "other.example"];
+
+async fn leaving() -> Gateway {
+    Gateway::configured(&LEAVING.replace("IMPORTED", IMPORTED).replace("GLASS", GLASS)).await
+}
+
+/// FA29: what is ours, in every form and place, where credentials of other systems pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_ours_stands_in_an_answer_whatever_is_left_to_the_application() {
+    let gateway = leaving().await;
+    let key = gateway.system_key("k", Role::Viewer).await;
+    for own in [key.as_str(), IMPORTED, GLASS] {
+        let encoded = STANDARD.encode(format!("x:{own}"));
+        for (form, good) in [
+            (format!("x-api-key: {own}\r\n"), true),
+            (format!("X-API-KEY:{own} \r\n"), true),
+            (bearer(own), true),
+            (format!("x-api-key: {own}\r\nx-api-key: theirs\r\n"), false),
+            (format!("x-api-key: theirs\r\nx-api-key: {own}\r\n"), false),
+            (format!("x-api-key: \"{own}\"\r\n"), false),
+            (format!("x-api-key: {own},theirs\r\n"), false),
+            (format!("x-api-key: key={own}\r\n"), false),
+            (format!("authorization: {own}\r\n"), false),
+            (format!("authorization: Bearer theirs,{own}\r\n"), false),
+            (format!("authorization: Basic {encoded}\r\n"), false),
+            (format!("authorization: Token {own}\r\nx-api-key: theirs\r\n"), false),
+            (format!("x-token: {own}\r\n"), false),
+        ] {
+            for host in HOSTS {
+                for path in [&b"/open"[..], b"/data"] {
+                    for flavour in FLAVOURS {
+                        let answer = ask(&gateway, flavour, "GET", host, path, &form).await;
+                        let told = format!("{flavour} {host} {form}: {}", answer.head);
+                        assert!(!answer.head.contains(own) && !answer.head.contains(&encoded), "{told}");
+                        let elsewhere = host == "other.example" && !form.starts_with("auth");
+                        assert!(!good || elsewhere || answer.status == 200, "{told}");
+                        // Whatever stands in one of these is sent on as it is.
+                        for name in ["authorization", "x-api-key", "x-token"] {
+                            let left = answer.header(name).filter(|_| answer.status == 200);
+                            assert!(left.is_none_or(|left| left == "theirs"), "{told}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// FA30: a credential of another system where no setting leaves it to the application.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_credential_passes_by_a_question_only_where_that_is_said() {
+    let gateway = leaving().await;
+    let own = bearer(&gateway.system_key("k", Role::Viewer).await);
+    for (host, open, beside_ours) in [
+        // What is left of a foreign bearer and of a foreign key where anyone may pass, and of such a key beside ours.
+        ("plain.example", [None, None], None),
+        ("left.example", [Some(Some("Bearer theirs")), Some(Some("theirs"))], Some(Some("theirs"))),
+        ("key-left.example", [None, Some(Some("theirs"))], Some(Some("theirs"))),
+        ("hook.example", [Some(Some("Bearer theirs")), Some(Some("theirs"))], None),
+        ("drop.example", [Some(None), Some(None)], None),
+        ("other.example", [None, Some(Some("theirs"))], Some(Some("theirs"))),
+    ] {
+        for flavour in FLAVOURS {
+            let (foreign, foreign_key) = ("authorization: Bearer theirs\r\n", "x-api-key: theirs\r\n");
+            let both = format!("{own}{foreign_key}");
+            for (name, path, headers, expected) in [
+                ("authorization", &b"/open"[..], foreign, open[0]),
+                ("x-api-key", b"/open", foreign_key, open[1]),
+                ("x-api-key", b"/data", &both, beside_ours),
+            ] {
+                let answer = ask(&gateway, flavour, "GET", host, path, headers).await;
+                let told = format!("{flavour} {host} {headers}: {}", answer.head);
+                assert_eq!(answer.status, if expected.is_some() { 200 } else { 401 }, "{told}");
+                assert!(expected.is_none_or(|left| answer.header(name) == left), "{told}");
+            }
+            // Nobody becomes anybody by it.
+            for headers in [foreign, foreign_key] {
+                let answer = ask(&gateway, flavour, "GET", host, b"/data", headers).await;
+                assert_eq!(answer.status, 401, "{flavour} {host} {headers}");
             }
         }
     }

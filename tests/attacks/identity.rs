@@ -679,7 +679,8 @@ async fn each_request_on_a_connection_is_judged_by_its_own_credential() {
 async fn connection_cannot_make_a_chosen_key_header_pass_or_vanish() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "keys.header = \"X-Team-Key\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        "keys.header = \"X-Team-Key\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/hose\"\nkey_headers = \"X-Hose-Key\"\n",
         upstream.url()
     ))
     .await;
@@ -690,6 +691,10 @@ async fn connection_cannot_make_a_chosen_key_header_pass_or_vanish() {
         attack(&gateway, &upstream, "/data", "", &lines, (&[], as_key)).await;
         let sent = &upstream.requests()[upstream.count() - 2];
         assert_eq!(sent.header("x-team-key"), None, "{}", sent.head);
+        let lines = lines.replace("x-team-key", "x-hose-key").replace("X-TEAM-KEY", "X-HOSE-KEY");
+        attack(&gateway, &upstream, "/hose", "", &lines, (&[], as_key)).await;
+        let sent = &upstream.requests()[upstream.count() - 2];
+        assert_eq!(sent.header("x-hose-key"), None, "{}", sent.head);
     }
     let watch = Watch::begin(&gateway, &upstream);
     assert_eq!(
@@ -698,6 +703,9 @@ async fn connection_cannot_make_a_chosen_key_header_pass_or_vanish() {
         "the usual name is off"
     );
     assert_eq!(gateway.get("/data", "x-team-key: wrong\r\n").await.status, 401);
+    for (path, name) in [("/data", "x-hose-key"), ("/hose", "x-team-key")] {
+        assert_eq!(gateway.get(path, &format!("{name}: {key}\r\n")).await.status, 401, "not here");
+    }
     watch.nothing_reached("another key header").await;
 }
 

@@ -7,8 +7,7 @@ use crate::credentials::ROUTES;
 use crate::support::gateway::bearer;
 use crate::support::{Gateway, Upstream};
 
-const NAMES: [&str; 6] =
-    ["x-user-id", "x-user-email", "x-user-name", "x-org-id", "x-client-type", "x-service-account"];
+const NAMES: [&str; 5] = ["x-user-id", "x-user-email", "x-user-name", "x-org-id", "x-service-account"];
 const SAID: &str = "x-user-id: alice\r\nx-user-email: alice%40example.org\r\nX-Org-Id: 1\r\nx-service-account: forged\r\n\
                     X_User_Name: forged\r\n";
 
@@ -75,6 +74,18 @@ async fn nobody_else_is_believed() {
         assert_eq!(gateway.get(path, &format!("{who}{SAID}")).await.status, 200);
         assert_eq!(told(&upstream), [], "{who}");
         assert_eq!(upstream.last().header("x-allow-delegation"), Some("false"));
+    }
+}
+
+/// What sort of client it is speaks for nobody, and every client says it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sort_of_a_client_is_told_by_everybody() {
+    let upstream = Upstream::spawn().await;
+    let gateway = gateway(&upstream, "attribution = {}").await;
+    let plain = bearer(&gateway.system_key("plain", Role::Admin).await);
+    for who in [plain, acting(&gateway, Role::Viewer).await] {
+        assert_eq!(gateway.get("/data", &format!("{who}x-client-type: python\r\n{SAID}")).await.status, 200);
+        assert_eq!(upstream.last().header("x-client-type"), Some("python"));
     }
 }
 

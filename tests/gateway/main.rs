@@ -30,6 +30,7 @@ mod metrics;
 mod open_streams;
 mod read_ahead;
 mod reload;
+mod route_settings;
 mod minted;
 mod pages;
 mod servers;

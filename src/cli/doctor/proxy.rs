@@ -33,6 +33,14 @@ const FORGED_ADDRESS: &str = "192.0.2.66";
 const FORGED_HOST: &str = "forged.invalid";
 const FORGED_NAME: &str = "doorward-doctor";
 
+/// What else a question needs, and what it is called.
+const OTHERS: &[(&str, &str)] = &[
+    ("Accept", "accept"),
+    ("Destination", "destination"),
+    ("Origin", "origin"),
+    ("Sec-Fetch-Mode", "sec-fetch-mode"),
+];
+
 /// One part of the question, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
@@ -142,9 +150,9 @@ fn request(target: &str, nonce: &str, config: &Config, websocket: bool) -> http:
         .header(doctor::HEADER, nonce)
         .header("accept", "text/html")
         .header("cookie", "doctor=1")
+        .header("destination", target)
         .header("origin", config.public_url.origin())
         .header("authorization", "Doctor none")
-        .header(&config.keys.header, "none")
         .header("x-forwarded-for", FORGED_ADDRESS)
         .header("x-forwarded-host", FORGED_HOST)
         .header("x-forwarded-method", "DELETE")
@@ -157,6 +165,9 @@ fn request(target: &str, nonce: &str, config: &Config, websocket: bool) -> http:
         .header("sec-fetch-dest", "document");
     for name in snippet::identity(config) {
         request = request.header(name, FORGED_NAME);
+    }
+    for name in config.key_headers() {
+        request = request.header(name, "none");
     }
     if websocket {
         request = request
@@ -252,17 +263,12 @@ fn without_mark(url: &str) -> &str {
 
 /// What tells who is calling and how to answer.
 fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<Finding> {
-    let key = config.keys.header.as_str();
-    let needed: [(&'static str, &str); 6] = [
-        ("cookies", "cookie"),
-        ("Authorization", "authorization"),
-        ("API key header", key),
-        ("Accept", "accept"),
-        ("Origin", "origin"),
-        ("Sec-Fetch-Mode", "sec-fetch-mode"),
-    ];
-    needed
+    let keys = config.key_headers();
+    let keys = keys.iter().map(|name| ("API key header", name.as_str()));
+    [("cookies", "cookie"), ("Authorization", "authorization")]
         .into_iter()
+        .chain(keys)
+        .chain(OTHERS.iter().copied())
         .map(|(part, name)| {
             let fine = page.headers.iter().any(|(known, _)| known == name);
             Finding {
@@ -362,7 +368,8 @@ mod tests {
     }
 
     fn report(changed: &serde_json::Value) -> Report {
-        let names = ["cookie", "authorization", "x-api-key", "accept", "origin", "sec-fetch-mode"];
+        let names =
+            ["cookie", "authorization", "x-api-key", "accept", "destination", "origin", "sec-fetch-mode"];
         let headers: Vec<_> = names.iter().map(|name| json!([name, null])).collect();
         let mut whole = json!({
             "peer": "127.0.0.1", "trusted": true, "headers": headers, "unclear": null,
@@ -407,7 +414,7 @@ mod tests {
         );
         let few =
             json!({ "headers": [["accept", "text/html"], ["origin", "x"], ["sec-fetch-mode", "navigate"]] });
-        assert_eq!(wrong(&few), ["cookies", "Authorization", "API key header"]);
+        assert_eq!(wrong(&few), ["cookies", "Authorization", "API key header", "Destination"]);
     }
 
     #[test]

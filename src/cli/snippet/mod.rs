@@ -200,11 +200,11 @@ impl Filling {
     fn of(arguments: &Arguments, config: &Config, gateway: &Url) -> Self {
         let identity = identity(config);
         let forged = forged(&identity);
-        let key = config.keys.header.as_str().to_owned();
+        let keys = config.key_headers().into_iter().map(|name| name.as_str().to_owned());
         // Whatever heads we take, and as much again as an answer of ours has by itself; rounded up to pages.
         let answer_bytes = (config.server.limits.header_bytes + ANSWER_BYTES).next_multiple_of(4096);
-        let passed: Vec<String> =
-            PASSED.iter().chain(effects::NAMES).map(|name| (*name).to_owned()).chain([key.clone()]).collect();
+        let passed = PASSED.iter().chain(effects::NAMES).map(|name| (*name).to_owned());
+        let passed: Vec<String> = passed.chain(keys.clone()).collect();
         let mut values = BTreeMap::from([
             ("answer_bytes", answer_bytes.to_string()),
             ("listen", arguments.listen.to_string()),
@@ -227,7 +227,8 @@ impl Filling {
         let mut claimed = identity.clone();
         claimed.retain(|name| name != AUTHORIZATION.as_str());
         // A token of our own takes the place of whatever the client sent.
-        let mut left = vec![COOKIE.as_str().to_owned(), AUTHORIZATION.as_str().to_owned(), key];
+        let mut left = vec![COOKIE.as_str().to_owned(), AUTHORIZATION.as_str().to_owned()];
+        left.extend(keys);
         left.retain(|name| !identity.contains(name));
         let notes = notes(arguments.proxy, config);
         let lists = [

@@ -59,7 +59,11 @@ fn each_mistake_in_a_template_is_named_with_its_header() {
         check(&format!("set_headers = {{ {name} = \"{{user}}\" }}"), &path, "write");
     }
     check("set_headers = { X-A = \"a\", x-a = \"b\" }", ".set_headers.x-a", "keep one");
-    check("set_headers = { X-Api-Key = \"{key}\" }", "", "keys.header");
+    check("set_headers = { X-Api-Key = \"{key}\" }", "", "keys.headers");
+    let (settings, tail) =
+        ("set_headers = { X-Hose = \"{key}\" }", format!("{TAIL}\nkey_headers = \"X-Hose\""));
+    let problems = bad(&format!("{HEAD}{settings}{tail}"));
+    assert!(problems.len() == 1 && problems[0].remedy.contains("key_headers"), "{problems:?}");
 }
 
 const SHARED: &str = "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+/=";
@@ -77,7 +81,7 @@ fn assertions_tokens_and_attribution_have_safe_defaults() {
     let bearer = identity.bearer.as_ref().unwrap();
     assert_eq!((bearer.lifetime.as_secs(), bearer.claims.len()), (300, 1));
     let attribution = identity.attribution.as_ref().unwrap();
-    assert!(attribution.forward && attribution.headers.len() == 5);
+    assert!(attribution.forward && attribution.headers.len() == 4);
     assert_eq!(attribution.service_header, "x-service-account");
     assert!(!format!("{config:?}").contains("Kd0Vb3Xn9"));
     let none = &good("").upstreams[0].identity;

@@ -7,6 +7,7 @@ mod layers;
 mod mistakes;
 mod pages;
 mod presets;
+mod routes;
 mod schema;
 mod tokens;
 
@@ -114,7 +115,7 @@ fn the_least_file_gets_every_default() {
     let session = &config.session;
     assert_eq!((session.idle, session.absolute), (Duration::from_hours(8), Duration::from_hours(168)));
     assert_eq!((session.cookie_same_site, &session.cookie_domain), (SameSite::Lax, &None));
-    assert_eq!(config.keys.header, "x-api-key");
+    assert_eq!(config.keys.headers, ["x-api-key"]);
     assert_eq!((config.log.level.as_str(), config.log.access), ("info", true));
     let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
     assert_eq!(

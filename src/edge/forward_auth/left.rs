@@ -30,7 +30,7 @@ pub(super) fn leave(
     headers: &HeaderMap,
     answer: &mut HeaderMap,
     check: &Check,
-    (accepts, grounds): (Accepts, Grounds),
+    (accepts, grounds): (&Accepts, Grounds),
     names: &CredentialNames,
     managed: &Managed,
 ) -> Result<(), Problem> {
@@ -67,7 +67,7 @@ pub(super) fn leave(
 fn of(
     headers: &HeaderMap,
     names: &CredentialNames,
-    accepts: Accepts,
+    accepts: &Accepts,
     grounds: Grounds,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut left = HeaderMap::new();
@@ -85,7 +85,7 @@ fn of(
         let value = HeaderValue::from_bytes(&values.join(&b"; "[..])).ok()?;
         (!value.is_empty()).then(|| (name.clone(), value))
     };
-    credentials(names).into_iter().filter_map(one).collect()
+    credentials(names).filter_map(one).collect()
 }
 
 /// The headers of a request that Envoy must remove: what only we may say and the answer does not, in any spelling,
@@ -99,12 +99,13 @@ pub(super) fn removed(
     let misplaced = credential::misplaced(headers);
     let gone = |name: &&HeaderName| {
         let ours = managed.is_unsendable(name) && !OF_ENVOY.contains(&name.as_str());
-        !answer.contains_key(*name) && (ours || misplaced.contains(name) || credentials(names).contains(name))
+        !answer.contains_key(*name)
+            && (ours || misplaced.contains(name) || credentials(names).any(|own| own == *name))
     };
     headers.keys().filter(gone).map(|name| name.as_str().to_owned()).collect()
 }
 
 /// The names under which credentials arrive.
-pub(super) fn credentials(names: &CredentialNames) -> [&HeaderName; 3] {
-    [&COOKIE, &AUTHORIZATION, &names.key_header]
+pub(super) fn credentials(names: &CredentialNames) -> impl Iterator<Item = &HeaderName> {
+    [&COOKIE, &AUTHORIZATION].into_iter().chain(&names.all_key_headers)
 }

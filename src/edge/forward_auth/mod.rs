@@ -259,7 +259,7 @@ impl ForwardAuth {
 
     /// 200 with every identity header, empty where there is nothing to say, and what is left of the credentials.
     fn allow(&self, check: &Check, headers: &HeaderMap, permit: Permit) -> Result<Response<Bytes>, Problem> {
-        let rests_on = (permit.route().accepts, permit.grounds());
+        let (accepts, grounds) = (permit.accepts().clone(), permit.grounds());
         let (route, identity) = permit.spend();
         let mut response = Response::new(Bytes::new());
         let answer = response.headers_mut();
@@ -276,7 +276,8 @@ impl ForwardAuth {
             return Err(Problem::identity_too_large());
         }
         answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        left::leave(headers, answer, check, rests_on, self.gate.credential_names(), self.gate.managed())?;
+        let (names, managed) = (self.gate.credential_names(), self.gate.managed());
+        left::leave(headers, answer, check, (&accepts, grounds), names, managed)?;
         Ok(response)
     }
 

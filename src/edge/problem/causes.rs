@@ -160,30 +160,30 @@ impl From<BadCredential> for Problem {
             ),
             BadCredential::ForeignKey => (
                 "This is no key of this gateway",
-                "The header for its API keys (keys.header) holds something else. Where that is for the application, \
-                 the operator has to write pass_api_key = true for the upstream, or foreign_credentials for a route \
-                 that lets anyone in.",
+                "A header for its API keys (keys.headers, or key_headers of the route) holds something else. Where that \
+                 is for the application, the operator has to write pass_api_key = true for the route or upstream, or \
+                 foreign_credentials for a route that lets anyone in.",
                 Remedy::NewCredential,
             ),
             BadCredential::Password => (
                 "The password is no API key",
                 "HTTP Basic takes an API key as the password, with any username. Where user and password are for the \
-                 application, the operator has to write pass_authorization = true for the upstream, or \
+                 application, the operator has to write pass_authorization = true for the route or upstream, or \
                  foreign_credentials for a route that lets anyone in.",
                 Remedy::NewCredential,
             ),
             BadCredential::Bearer => (
                 "The bearer token is not valid",
                 "It is not one of this gateway's, or has expired. Where it is for the application, the operator has to \
-                 write pass_authorization = true for the upstream, or foreign_credentials for a route that lets \
-                 anyone in.",
+                 write pass_authorization = true for the route or upstream, or foreign_credentials for a route that \
+                 lets anyone in.",
                 Remedy::NewCredential,
             ),
             BadCredential::Scheme => (
                 "This authorization scheme is not accepted",
                 "Send an API key as `Authorization: Bearer KEY`. For keys as the password of HTTP Basic the operator \
                  has to write basic = true for the route; where this is for the application, pass_authorization = \
-                 true for the upstream, or foreign_credentials for a route that lets anyone in.",
+                 true for the route or upstream, or foreign_credentials for a route that lets anyone in.",
                 Remedy::None,
             ),
             BadCredential::Misplaced => (

@@ -59,7 +59,6 @@ use crate::gate::authenticator::Identity;
 use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::refusal::Refusal;
-use crate::gate::route::Route;
 use crate::gate::standing::Standing;
 use crate::model::graphql::Operation;
 use crate::model::principal::Client;
@@ -259,7 +258,7 @@ impl Proxy {
         exchange.confirm(trail).await?;
         let caller = standing.identity();
         let caller = caller.as_deref();
-        self.prepare_headers(permit.route(), caller, &mut parts, standing, chain, handshake.as_ref());
+        self.prepare_headers(&permit, caller, &mut parts, standing, chain, handshake.as_ref());
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
         let way_back = WayBack {
             upstream,
@@ -303,7 +302,7 @@ impl Proxy {
     /// What the upstream sees: first everything that ends here or is only ours to say goes, then ours is set.
     fn prepare_headers(
         &self,
-        route: &Route,
+        permit: &Permit,
         caller: Option<&Identity>,
         parts: &mut Parts,
         standing: &Standing,
@@ -313,10 +312,11 @@ impl Proxy {
         let trailers_wanted =
             single(&parts.headers, &TE).is_some_and(|te| te.to_ascii_lowercase().contains("trailers"));
         let headers = &mut parts.headers;
+        let route = permit.route();
         let plan = &route.headers;
         let attributed = plan.attributed(headers, caller.map(|caller| &*caller.principal));
         hop_by_hop::drop_standing(headers);
-        credential::strip(headers, self.gate.credential_names(), route.accepts, standing.grounds());
+        credential::strip(headers, self.gate.credential_names(), permit.accepts(), standing.grounds());
         self.gate.managed().strip(headers, &route.odd_header_names);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);

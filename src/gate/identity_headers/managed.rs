@@ -15,8 +15,8 @@ use crate::model::header_names::{self, FAMILIES, Folded, HANDED_ON, NAMES, Says,
 pub struct Managed {
     /// Folded and sorted.
     added: Vec<String>,
-    /// The header that brings us keys, folded.
-    key_header: String,
+    /// The headers that bring us keys, folded.
+    key_headers: Vec<String>,
     /// With which two bytes a managed name begins, by their lowest five bits; most headers begin otherwise.
     begins: [u32; 32],
 }
@@ -28,7 +28,7 @@ impl Default for Managed {
         for name in names.chain([HANDED_ON]) {
             mark(&mut begins, name);
         }
-        Self { added: Vec::new(), key_header: String::new(), begins }
+        Self { added: Vec::new(), key_headers: Vec::new(), begins }
     }
 }
 
@@ -45,9 +45,11 @@ impl Managed {
     pub fn of(config: &Config) -> Self {
         let upstreams = config.upstreams.iter().map(|upstream| &upstream.identity);
         let all = upstreams.chain([&config.forward_auth.identity]).flat_map(IdentityConfig::names);
-        let key_header = Folded::of(config.keys.header.as_str().as_bytes());
-        let key_header = String::from_utf8_lossy(key_header.as_bytes()).into_owned();
-        Self { key_header, ..Self::with(all) }
+        let folded = |name: HeaderName| {
+            String::from_utf8_lossy(Folded::of(name.as_str().as_bytes()).as_bytes()).into_owned()
+        };
+        let key_headers = config.key_headers().into_iter().map(folded).collect();
+        Self { key_headers, ..Self::with(all) }
     }
 
     fn with<'n>(names: impl Iterator<Item = &'n HeaderName>) -> Self {
@@ -113,8 +115,7 @@ impl Managed {
     pub fn is_plain_only(&self, name: &[u8]) -> bool {
         let folded = Folded::of(name);
         let folded = folded.as_bytes();
-        header_names::is_plain_only(folded)
-            || (!self.key_header.is_empty() && self.key_header.as_bytes() == folded)
+        header_names::is_plain_only(folded) || self.key_headers.iter().any(|name| name.as_bytes() == folded)
     }
 
     /// A name of a request that is not what it looks like: some server reads it as one that only we may set, that

@@ -74,6 +74,17 @@ pub struct PathOptIns {
 }
 
 impl PathOptIns {
+    /// What either allows.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            encoded_slash: self.encoded_slash || other.encoded_slash,
+            semicolon: self.semicolon || other.semicolon,
+            empty_segment: self.empty_segment || other.empty_segment,
+            disguised_separator: self.disguised_separator || other.disguised_separator,
+        }
+    }
+
     /// The first spelling that `self` uses and `allowed` lacks, by its name in the configuration.
     pub fn first_missing(self, allowed: Self) -> Option<&'static str> {
         [

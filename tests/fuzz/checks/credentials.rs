@@ -2,6 +2,7 @@
 //!
 //! Input: header lines.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use doorward::config::{PublicUrl, SameSite, SessionConfig};
@@ -13,18 +14,20 @@ use doorward::gate::tokens::OwnTokens;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue};
 
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &[u8] = b"__Host-doorward";
 
 pub fn check(data: &[u8]) {
     let names = CredentialNames {
-        key_header: HeaderName::from_static("x-api-key"),
+        key_headers: Rc::new([X_API_KEY.clone()]),
+        all_key_headers: vec![X_API_KEY.clone()],
         cookie: String::from("__Host-doorward"),
         tokens: OwnTokens::default(),
     };
     let headers = super::header_lines(data);
     let ours: Vec<Vec<u8>> = pairs(&headers).into_iter().filter(|pair| name(pair) == NAME).collect();
-    let accepts = |left, basic| Accepts { authorization: left, api_key: left, basic, ..Accepts::default() };
-    let extract = |left, basic| Credential::extract(&headers, &names, accepts(left, basic));
+    let accepts = |left, basic| Accepts { authorization: left, api_key: left, basic, ..names.accepts() };
+    let extract = |left, basic| Credential::extract(&headers, &names, &accepts(left, basic));
     let (strict, lenient) = (extract(false, false), extract(true, false));
     if !by_basic(&headers) {
         assert!(
@@ -34,7 +37,7 @@ pub fn check(data: &[u8]) {
     }
 
     let text = |value: &HeaderValue| value.as_bytes().to_vec();
-    let by_header = headers.contains_key(AUTHORIZATION) || headers.contains_key(&names.key_header);
+    let by_header = headers.contains_key(AUTHORIZATION) || headers.contains_key(&X_API_KEY);
     for found in [&strict, &lenient] {
         match found {
             Ok(Credential::None) => assert!(ours.is_empty(), "a cookie of ours counts as nothing"),
@@ -44,7 +47,7 @@ pub fn check(data: &[u8]) {
             }
             Ok(Credential::ApiKey(key)) => {
                 let mut holders =
-                    [&AUTHORIZATION, &names.key_header].into_iter().flat_map(|name| headers.get_all(name));
+                    [&AUTHORIZATION, &X_API_KEY].into_iter().flat_map(|name| headers.get_all(name));
                 assert!(
                     holders.any(|value| text(value).windows(key.len()).any(|part| part == key.as_bytes()))
                 );
@@ -70,7 +73,7 @@ pub fn check(data: &[u8]) {
     }
 
     let mut left = headers.clone();
-    strip(&mut left, &names, Accepts::default(), Grounds::default());
+    strip(&mut left, &names, &names.accepts(), Grounds::default());
     assert!(!left.contains_key(PROXY_AUTHORIZATION));
     let kept: Vec<Vec<u8>> =
         pairs(&headers).into_iter().filter(|pair| !name(pair).starts_with(NAME)).collect();
@@ -80,10 +83,10 @@ pub fn check(data: &[u8]) {
         pairs.iter().map(|pair| pair.trim_ascii().to_vec()).filter(|pair| !pair.is_empty()).collect()
     };
     assert_eq!(trim(&forwarded), trim(&kept), "cookies of others keep their bytes and order");
-    for value in [&AUTHORIZATION, &names.key_header].into_iter().flat_map(|name| left.get_all(name)) {
+    for value in [&AUTHORIZATION, &X_API_KEY].into_iter().flat_map(|name| left.get_all(name)) {
         assert!(!holds_key(value.as_bytes()), "a key of ours is forwarded in {value:?}");
     }
-    assert!(matches!(Credential::extract(&left, &names, accepts(true, true)), Ok(Credential::None)));
+    assert!(matches!(Credential::extract(&left, &names, &accepts(true, true)), Ok(Credential::None)));
 }
 
 fn by_basic(headers: &HeaderMap) -> bool {
