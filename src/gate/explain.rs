@@ -314,8 +314,9 @@ impl Rulebook {
             let value = HeaderValue::try_from(place).unwrap_or(HeaderValue::from_static(""));
             headers.insert(DESTINATION, value);
         }
+        let with_slash = self.with_slash(&asked.target);
         let request = GateRequest {
-            target: &asked.target,
+            target: with_slash.as_ref().unwrap_or(&asked.target),
             headers: &headers,
             authority: &asked.authority,
             route: None,

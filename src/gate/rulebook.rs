@@ -22,6 +22,8 @@ use crate::model::target::{RequestKind, RequestTarget};
 /// The part of the gate that asks nobody, so that it can tell of requests that were never made.
 pub struct Rulebook {
     routes: RouteTable,
+    /// Paths of routes whose application begins below them.
+    stripped: Vec<String>,
     /// Ours first, then those that are trusted beside it.
     origins: Vec<Origin>,
     /// Whether it can change a decision at which place something is done.
@@ -97,7 +99,21 @@ impl Rulebook {
         let origins = [public.as_str()].into_iter().chain(trusted).filter_map(Origin::parse).collect();
         let places_matter = config.routes.len() > 1
             || config.routes.iter().any(|route| route.path != "/" || route.policy.looks_at_paths());
-        Self { routes: RouteTable::new(config), origins, places_matter }
+        let prefixes = config.routes.iter().filter_map(|route| route.prefixes.as_ref());
+        let stripped = prefixes.map(|prefixes| prefixes.stripped().to_owned()).collect();
+        Self { routes: RouteTable::new(config), stripped, origins, places_matter }
+    }
+
+    /// What a plain read of a stripped prefix alone is decided as, and sent to ask for: the same with a slash.
+    pub fn with_slash(&self, target: &RequestTarget) -> Option<RequestTarget> {
+        let reads = matches!(*target.method(), Method::GET | Method::HEAD);
+        let may_lack = reads && target.kind() == RequestKind::Plain;
+        if !may_lack || !self.stripped.iter().any(|prefix| prefix == target.path()) {
+            return None;
+        }
+        let route = self.routes.find(target.host(), Path::Canonical(target.path()))?;
+        let with_slash = route.prefixes.as_ref()?.with_slash(target)?;
+        RequestTarget::parse(target.method(), target.host(), &with_slash, RequestKind::Plain).ok()
     }
 
     /// Origins whose pages may send what changes something, ours first.

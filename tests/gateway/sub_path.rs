@@ -34,7 +34,7 @@ async fn one_prefix_is_cut_off_and_another_put_before_and_the_rest_is_untouched(
         (
             "/app",
             "strip_prefix = \"/app\"",
-            &[("/app", "/"), ("/app/", "/"), ("/app?a=/app", "/?a=/app"), ("/app/app/x?%61", "/app/x?%61")][..],
+            &[("/app/", "/"), ("/app/?a=/app", "/?a=/app"), ("/app/app/x?%61", "/app/x?%61")][..],
         ),
         ("/a/b", "strip_prefix = \"/a\"", &[("/a/b", "/b"), ("/a/b/c%20d", "/b/c%20d")]),
         ("/", "add_prefix = \"/base\"", &[("/", "/base/"), ("/x?y", "/base/x?y")]),
@@ -50,6 +50,44 @@ async fn one_prefix_is_cut_off_and_another_put_before_and_the_rest_is_untouched(
             let answer = gateway.get(asked, "").await;
             assert_eq!((answer.status, upstream.last().line()), (200, format!("GET {sent}")), "{asked}");
         }
+    }
+}
+
+/// The application's page at `/app` would ask for `/style.css`, not for `/app/style.css`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_the_prefix_alone_is_sent_to_ask_with_a_slash_and_decided_as_that() {
+    let upstream = Upstream::spawn().await;
+    let route = "[[routes]]\nupstream = \"app\"\npath = \"/app\"\nstrip_prefix = \"/app\"\n\
+                 rules = [{ path = \"/app/**\", methods = \"read\", allow = \"viewer\" }, { methods = \"write\", allow = \"viewer\" }]\n";
+    let gateway = Gateway::spawn(&upstream.url(), route).await;
+    let key = bearer(&gateway.system_key("k", Role::Viewer).await);
+    for (line, location) in [
+        ("GET /app", "/app/"),
+        ("HEAD /app", "/app/"),
+        ("GET /app?a=1&b=//evil.example/", "/app/?a=1&b=//evil.example/"),
+        ("GET /%61pp", "/app/"),
+        ("GET /app?", "/app/?"),
+    ] {
+        for host in ["app.example", "evil.example"] {
+            let asked = format!("{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{key}\r\n");
+            let answer = exchange(gateway.address, asked).await;
+            assert_eq!((answer.status, answer.header("location")), (307, Some(location)), "{line}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{line}");
+        }
+        if line.starts_with("GET") {
+            assert_eq!(gateway.send(line, "").await.status, 401, "{line}");
+        }
+    }
+    assert_eq!(upstream.begun(), 0, "the application is asked for none of it");
+    // What is no plain read, and what is not the prefix alone, goes on as it is.
+    for (line, more, sent) in [
+        ("POST /app", "content-length: 0\r\n", "POST /"),
+        ("PROPFIND /app", "content-length: 0\r\n", "PROPFIND /"),
+        ("GET /app/", "", "GET /"),
+        ("GET /app/x", "", "GET /x"),
+    ] {
+        let answer = gateway.send(line, &format!("{key}{more}")).await;
+        assert_eq!((answer.status, upstream.last().line()), (200, sent.to_owned()), "{line}");
     }
 }
 
@@ -77,7 +115,8 @@ async fn compare(gateway: &Gateway, upstream: &Upstream, asked: &str, name: &str
     for (said, heard) in cases {
         let said = said.replace("U/", &format!("{}/", upstream.url()));
         upstream.answers(format!("HTTP/1.1 302 Found\r\n{name}: {said}\r\ncontent-length: 0\r\n\r\n"));
-        let answer = ask(gateway, &format!("GET {asked}"), "app.example:8443", "").await;
+        let line = if asked.starts_with('/') { format!("GET {asked}") } else { asked.to_owned() };
+        let answer = ask(gateway, &line, "app.example:8443", "").await;
         let heard = heard.replace("U/", &format!("{}/", upstream.url()));
         assert_eq!(answer.header(name), Some(heard.as_str()), "{asked}: {name}: {said}");
     }
@@ -123,8 +162,8 @@ async fn a_location_leads_where_the_upstream_meant() {
         compare(&gateway, &upstream, "/app/d/e", name, &cases).await;
     }
     // Relative to the prefix itself, which for the upstream is its root.
-    compare(&gateway, &upstream, "/app", "location", &[("x", "/app/x"), ("?q", "/app/?q"), ("/", "/app/")])
-        .await;
+    let cases = [("x", "/app/x"), ("?q", "/app/?q"), ("/", "/app/")];
+    compare(&gateway, &upstream, "POST /app", "location", &cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +256,7 @@ async fn cookies_stay_with_their_application() {
     compare(
         &gateway,
         &upstream,
-        "/app",
+        "POST /app",
         "set-cookie",
         &[("a=1", "a=1; Path=/app"), ("a=1;Path=/b", "a=1;Path=/app/b")],
     )

@@ -20,6 +20,7 @@ pub mod request_body;
 mod rewrite;
 mod sending;
 pub mod servers;
+mod slash;
 pub mod state;
 pub mod tls;
 pub mod upgrade;
@@ -139,10 +140,15 @@ impl Proxy {
     pub async fn forward(
         &self,
         mut request: Request<ClientBody>,
-        arrival: Arrival,
+        mut arrival: Arrival,
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
         let look = self.gate.look();
+        let with_slash = self.gate.rulebook().with_slash(&arrival.target);
+        let lacks_slash = with_slash.is_some();
+        if let Some(target) = with_slash {
+            arrival.target = target;
+        }
         let client_upgrade = matches!(arrival.target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
             .then(|| hyper::upgrade::on(&mut request));
         let hold = request.extensions_mut().remove::<Hold>();
@@ -166,6 +172,9 @@ impl Proxy {
             (None, Unsent::all(incoming))
         };
         let permit = asked.decide(&asking, operation.as_ref(), trail)?;
+        if lacks_slash {
+            return Ok(slash::lead_to(arrival.target.path_and_query()));
+        }
         trail.permitted = true;
         let seldom = matches!(parts.method, Method::GET | Method::HEAD);
         let body = if seldom && !parts.headers.contains_key(CONTENT_LENGTH) {

@@ -52,6 +52,17 @@ impl Prefixes {
         PathAndQuery::from_maybe_shared(Bytes::from(whole)).ok()
     }
 
+    /// What a client should have asked for that asks for the prefix alone: the same with a slash, without which
+    /// relative addresses in the answer lead elsewhere. The upstream cannot say so, as to it both are `/`; where
+    /// something is put before, it can.
+    pub fn with_slash(&self, target: &RequestTarget) -> Option<PathAndQuery> {
+        if self.strip.is_empty() || !self.add.is_empty() || target.path() != &*self.strip {
+            return None;
+        }
+        let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
+        PathAndQuery::from_maybe_shared(Bytes::from(format!("{}/{query}", self.strip))).ok()
+    }
+
     /// What the client calls a path of the upstream's; `None` if no path of the route leads there.
     ///
     /// An upstream that was told of the prefix writes it itself; such a path stays as it is.
@@ -113,6 +124,24 @@ mod tests {
         ] {
             let prefixes = Prefixes::new(strip, add).unwrap();
             assert_eq!(prefixes.sent(&target(asked).unwrap()).unwrap(), sent, "{asked}");
+        }
+    }
+
+    #[test]
+    fn only_the_prefix_alone_lacks_a_slash_that_the_upstream_cannot_see() {
+        for (strip, add, asked, with_slash) in [
+            ("/app", "", "/app", Some("/app/")),
+            ("/app", "", "/app?q=//evil.example/", Some("/app/?q=//evil.example/")),
+            ("/a/b", "", "/%61/b", Some("/a/b/")),
+            ("/app", "", "/app/", None),
+            ("/app", "", "/app/x", None),
+            ("/app", "", "/apple", None),
+            ("/app", "/base", "/app", None),
+            ("", "/base", "/app", None),
+        ] {
+            let prefixes = Prefixes::new(strip, add).unwrap();
+            let seen = prefixes.with_slash(&target(asked).unwrap());
+            assert_eq!(seen.as_ref().map(PathAndQuery::as_str), with_slash, "-{strip} +{add} {asked}");
         }
     }
 
