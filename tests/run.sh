@@ -2,13 +2,13 @@
 # Runs every check and every test of the project, from any directory:
 #
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
-#   tests/run.sh --long   the same with the long forms of tests that have one
+#   tests/run.sh --long   the same with the long forms of tests that have one, and with the real Micromegas
 #
 # Installs what it needs: Chromium with its driver, nginx, HAProxy, Apache and uWSGI without their services, PHP, Pebble,
 # skopeo, slowhttptest, PostgreSQL, Node.js with npm and Python's venv by apt-get; Prometheus and a container registry unpacked
 # from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm into .tests/node; Pyroscope,
-# where there is Go, from its Go module into .tests/pyroscope (four minutes, once). Every server it starts listens on
-# 127.0.0.1 only and ends with it.
+# where there is Go, from its Go module into .tests/pyroscope (four minutes, once); Micromegas, in a long run, from its crates
+# into .tests/micromegas (half an hour, once). Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -139,9 +139,19 @@ no_go() {
   echo "left out: the tests in front of the real Pyroscope, since there is no Go on this machine to build it with"
 }
 
+# Half an hour the first time, so only a long run has it.
+install_micromegas() {
+  [ -n "${DOORWARD_TEST_LONG:-}" ] || { no_micromegas; return 0; }
+  CARGO_TARGET_DIR=$PWD/.tests/micromegas nice cargo build --quiet --locked --manifest-path tests/peers/presets/micromegas_server/Cargo.toml
+}
+
+no_micromegas() {
+  echo "left out: the tests in front of the real Micromegas, which takes half an hour to build (tests/run.sh --long)"
+}
+
 install_all() {
   install_packages && unpack prometheus prometheus usr/bin/promtool && unpack docker-registry registry usr/bin/docker-registry &&
-    install_pythons && install_node && install_pyroscope
+    install_pythons && install_node && install_pyroscope && install_micromegas
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
@@ -221,6 +231,7 @@ step "PostgreSQL" start_postgres
 step "tests" cargo test --quiet --no-fail-fast
 step "tests against real peers" cargo test --quiet --test peers
 [ -x .tests/pyroscope/pyroscope ] || no_go
+[ -n "${DOORWARD_TEST_LONG:-}" ] || no_micromegas
 
 if [ "${#failed[@]}" -gt 0 ]; then
   say "FAILED"

@@ -3,6 +3,7 @@
 
 mod jupyter;
 mod micromegas;
+mod micromegas_source;
 mod mlflow;
 mod phoenix;
 mod pyroscope;
