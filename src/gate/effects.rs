@@ -1,7 +1,7 @@
 //! What a request does beside what its method and target say: the second address in its headers.
 //!
 //! `COPY` and `MOVE` (RFC 4918, 9.8 and 9.9) act on two places, and the second one stands in `Destination`
-//! (10.3); stores of objects name the place to copy from. Each such act becomes a target of its own, and a
+//! (10.3); stores of objects name the place to copy from, registries of containers that of a layer. Each such act becomes a target of its own, and a
 //! request is allowed only if all of them are. An address that two servers could read differently is refused.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -76,6 +76,9 @@ pub enum BadAddress {
     /// A part of an address that only its server can complete.
     #[error("{0} names a place in a way that rules cannot be applied to")]
     Unreadable(HeaderName),
+    /// A layer of an image to be had from another repository, which is not plainly named.
+    #[error("`from` does not plainly name a repository")]
+    Mount,
     /// A path that two parties could read differently.
     #[error("{0}: {1}")]
     Path(HeaderName, #[source] TargetError),
@@ -115,8 +118,34 @@ impl Effects {
         }
         if !target.is_read() {
             effects.read_sources(headers, &here)?;
+            effects.read_mount(&here)?;
         }
         Ok(effects)
+    }
+
+    /// Registries of containers take a layer over from the repository that the query names (OCI distribution 1.1,
+    /// "Mounting a blob from another repository"): it is read there.
+    fn read_mount(&mut self, here: &Here<'_>) -> Result<(), BadAddress> {
+        let path = here.target.path();
+        let uploads = path.trim_end_matches('/').ends_with("/blobs/uploads");
+        let Some(query) = here.target.query().filter(|_| uploads && path.starts_with("/v2/")) else {
+            return Ok(());
+        };
+        let query = query.replace(';', "&"); // a separator to some
+        let values = |wanted: &str| -> Vec<_> {
+            let all = url::form_urlencoded::parse(query.as_bytes());
+            all.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value).collect()
+        };
+        let (layers, repositories) = (values("mount"), values("from"));
+        match (&layers[..], &repositories[..]) {
+            ([] | [_], []) => Ok(()),
+            ([layer], [repository]) => {
+                let there = here.read(&format!("/v2/{repository}/blobs/{layer}"));
+                self.add(&there.map_err(|_| BadAddress::Mount)?, &[Method::GET]);
+                Ok(())
+            }
+            _ => Err(BadAddress::Mount),
+        }
     }
 
     fn add(&mut self, target: &RequestTarget, methods: &[Method]) {

@@ -68,7 +68,7 @@ upstream = "app"
 rules = [
   { name = "public", path = "/public", allow = "anyone" },
   { name = "read-only", path = "/ro", methods = "write", allow = "admin" },
-  { name = "secret", path = "/secret", methods = "read", allow = "admin" },
+  { name = "secret", paths = ["/secret", "/v2/secret"], methods = "read", allow = "admin" },
   { name = "kept", path = "/kept", methods = ["DELETE"], allow = "admin" },
   { name = "members", allow = "member" },
 ]
@@ -104,6 +104,14 @@ rules = [
         ("PUT /bucket/x", &mia, "x-copy-from: /secret/x\r\n", 400),
         ("PUT /bucket/x", &mia, "x-amz-copy-source: /a\r\nx-amz-copy-source: /secret/x\r\n", 400),
         ("PUT /bucket/x", &mia, "x-amz-copy-source: /bucket/y\r\n", 200),
+        // Registries: the query says where a layer is read.
+        ("POST /v2/mine/blobs/uploads/?mount=sha256:ab&from=secret/x", &mia, "", 403),
+        ("POST /v2/mine/blobs/uploads?FROM=secret%2Fx&mount=sha256%3Aab", &mia, "", 403),
+        ("POST /v2/mine/blobs/uploads/?mount=sha256:ab;from=secret/x", &mia, "", 403),
+        ("POST /v2/mine/blobs/uploads/?mount=sha256:ab&from=open&from=secret/x", &mia, "", 400),
+        ("POST /v2/mine/blobs/uploads/?mount=sha256:ab&from=open/../secret/x", &mia, "", 400),
+        ("POST /v2/mine/blobs/uploads/?mount=sha256:ab&from=open/x", &mia, "", 200),
+        ("POST /v2/mine/blobs/uploads/", &mia, "", 200),
         // A key's own bounds hold for both.
         ("COPY /mine/a", &own, "destination: /a\r\n", 403),
         ("MOVE /mine/a", &own, "destination: /mine/b\r\n", 200),

@@ -128,7 +128,7 @@ const PAIRS: &[(&str, &str)] = &[
 ];
 
 /// Plain JSON to most, and to those who read UTF-7 a second `query`.
-const UTF7: &str = r#"{"query":"{a}","x":"+ACIALAAiAHEAdQBlAHIAeQAiADoAIgBtAHUAdABhAHQAaQBvAG4AewBtAH0-"}"#;
+const UTF7: &str = r#"{"query":"{a}","variables":{"x":"+ACIAfQAsACIAcQB1AGUAcgB5ACIAOgAiAG0AdQB0AGEAdABpAG8AbgB7AG0AfQAiACwAIgB2AGEAcgBpAGEAYgBsAGUAcwAiADoAewAiAHoAIgA6ACI-"}}"#;
 
 /// Names and values that come in when they like.
 const HEADERS: &[(&str, &str)] = &[
