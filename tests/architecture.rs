@@ -405,6 +405,41 @@ fn every_path_the_documents_name_exists() {
     assert!(checked > 40, "only {checked} paths are named");
 }
 
+/// Files that a part of the source takes in when it is built, but for its tests.
+fn taken_in(source: &Source) -> Vec<PathBuf> {
+    let test = source.path.ends_with("tests.rs") || source.path.contains("tests/");
+    let code = source.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let code = if test { "" } else { code };
+    let folder = root().join("src").join(&source.path);
+    let named =
+        ["include_str!(", "include_bytes!(", "include!("].iter().flat_map(|word| code.split(word).skip(1));
+    let names = named.filter_map(|rest| rest.strip_prefix('"')?.split('"').next());
+    names.map(|name| fs::canonicalize(folder.parent().unwrap().join(name)).unwrap()).collect()
+}
+
+#[test]
+fn the_image_is_built_with_every_file_that_the_source_takes_in() {
+    let read = |name: &str| fs::read_to_string(root().join("deploy").join(name)).unwrap();
+    let (dockerfile, ignored) = (read("Dockerfile"), read("Dockerfile.dockerignore"));
+    let build = dockerfile.split("\nFROM ").nth(1).unwrap();
+    let copied: Vec<&str> = build
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .flat_map(|line| line.rsplit_once(' ').unwrap().0.split(' '))
+        .collect();
+    let sent: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let mut needed: Vec<PathBuf> = sources().iter().flat_map(taken_in).collect();
+    let presets = needed.iter().filter(|path| path.starts_with(root().join("presets"))).count();
+    assert!(presets > 3 && needed.len() > 15, "what is taken in was not found");
+    needed.extend(["Cargo.toml", "Cargo.lock", "askama.toml", "src/main.rs"].map(|name| root().join(name)));
+    for (list, said) in [(&copied, "not copied"), (&sent, "not sent")] {
+        let there = |path: &PathBuf| list.iter().any(|part| path.starts_with(root().join(part)));
+        assert_none(
+            needed.iter().filter(|path| !there(path)).map(|path| format!("{}: {said}", path.display())),
+        );
+    }
+}
+
 /// What stands in back-ticks and looks like a path in this repository.
 fn ticked_paths(text: &str) -> Vec<String> {
     let folders = ["src/", "tests/", "docs/", "deploy/"];
