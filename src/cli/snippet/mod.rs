@@ -23,48 +23,37 @@ use crate::config::HeaderPreset;
 use crate::config::ListenAddress;
 use crate::gate::effects;
 use crate::gate::identity_headers;
-use crate::model::header_names::{NAMES, Says};
+use crate::model::header_names::{FAMILIES, NAMES};
 
-/// Names beside those of the presets that make some application believe it is somebody else who calls,
-/// from elsewhere, or for another path.
-const FORGED: &[&str] = &[
-    "forwarded",
-    "new-uri",
-    "proxy",
-    "proxy-authorization",
-    "redirect-status",
-    "ssl-client-cert",
-    "x-accel-mapping",
-    "x-astro-locals",
-    "x-astro-path",
-    "x-auth-request-access-token",
-    "x-authentik-jwt",
-    "x-client-cert",
-    "x-envoy-original-path",
-    "x-forwarded-access-token",
-    "x-forwarded-method",
-    "x-forwarded-path",
-    "x-forwarded-prefix",
-    "x-forwarded-uri",
-    "x-http-method",
-    "x-http-method-override",
-    "x-invoke-path",
-    "x-jwt-assertion",
-    "x-method-override",
-    "x-middleware-subrequest",
-    "x-ms-client-principal",
-    "x-ms-client-principal-id",
-    "x-ms-client-principal-name",
-    "x-original-host",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-real-ip",
-    "x-remote-user",
-    "x-rewrite-url",
-    "x-sendfile-type",
-    "x-ssl-client-cert",
+/// Known members of the families, for proxies that remove whole names only.
+#[rustfmt::skip]
+const MEMBERS: &[&str] = &[
+    "cf-access-authenticated-user-email", "cf-access-jwt-assertion", "client-cert", "client-cert-chain",
+    "impersonate-group", "impersonate-uid", "impersonate-user", "iv-creds", "iv-groups", "iv-user", "mellon-name-id",
+    "ms-aspnetcore-clientcert", "ms-aspnetcore-token", "ms-aspnetcore-winauthtoken", "ngrok-auth-user-email",
+    "ngrok-auth-user-id", "ngrok-auth-user-name", "oam-remote-user", "oidc-access-token", "oidc-claim-email",
+    "oidc-claim-groups", "oidc-claim-name", "oidc-claim-preferred-username", "oidc-claim-sub", "redirect-status",
+    "redirect-url", "remote-addr", "remote-host", "remote-ident", "remote-role", "remote-roles",
+    "shib-identity-provider", "shib-session-id", "sm-universalid", "sm-user", "ssl-client-cert", "ssl-client-dn",
+    "ssl-client-s-dn", "ssl-client-verify", "tailscale-user-login", "tailscale-user-name", "tls-client-cert",
+    "wl-proxy-client-cert", "wl-proxy-client-ip", "wl-proxy-ssl", "x-accel-mapping", "x-accel-redirect",
+    "x-amzn-mtls-clientcert", "x-amzn-oidc-accesstoken", "x-amzn-oidc-data", "x-amzn-oidc-identity",
+    "x-appengine-user-email", "x-appengine-user-id", "x-astro-locals", "x-astro-path", "x-auth-request-access-token",
+    "x-authentik-jwt", "x-client-cert", "x-consumer-custom-id", "x-consumer-groups", "x-consumer-id",
+    "x-consumer-username", "x-credential-identifier", "x-doorward-assertion", "x-envoy-original-path",
+    "x-forwarded-access-token", "x-forwarded-client-cert", "x-forwarded-method", "x-forwarded-path",
+    "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-scheme", "x-forwarded-ssl", "x-forwarded-tls-client-cert",
+    "x-forwarded-uri", "x-goog-authenticated-user-email", "x-goog-authenticated-user-id", "x-goog-iap-jwt-assertion",
+    "x-hass-user-id", "x-invoke-path", "x-ms-client-principal", "x-ms-client-principal-id",
+    "x-ms-client-principal-name", "x-ms-token-aad-access-token", "x-ms-token-aad-id-token", "x-pomerium-claim-email",
+    "x-pomerium-claim-groups", "x-pomerium-jwt-assertion", "x-remote-extra-scopes", "x-replit-user-id",
+    "x-replit-user-name", "x-sandstorm-user-id", "x-sendfile-type", "x-ssl-cert", "x-ssl-client-cert",
+    "x-ssl-client-cn", "x-ssl-client-dn", "x-ssl-client-s-dn", "x-ssl-client-verify", "x-tls-client-cert",
+    "x-vercel-forwarded-for", "x-webobjects-remote-user",
 ];
+
+/// The family that a proxy writes some of itself, so that no pattern may remove it.
+const WRITTEN: &str = "x-forwarded-";
 
 /// What a question repeats of the request, where the proxy does not repeat everything.
 const PASSED: &[&str] = &[
@@ -192,19 +181,21 @@ fn plain_url(text: &str) -> Result<Url, String> {
 /// What stands in place of the names.
 struct Filling {
     values: BTreeMap<&'static str, String>,
-    lists: [(&'static str, Vec<String>); 6],
+    lists: [(&'static str, Vec<String>); 7],
     cases: Vec<&'static str>,
 }
 
 impl Filling {
     fn of(arguments: &Arguments, config: &Config, gateway: &Url) -> Self {
         let identity = identity(config);
-        let forged = forged(&identity);
-        let keys = config.key_headers().into_iter().map(|name| name.as_str().to_owned());
+        let keys: Vec<String> = config.key_headers().iter().map(|name| name.as_str().to_owned()).collect();
+        let families = families(arguments.proxy, &keys);
+        let mut forged = forged(&identity, &families);
+        forged.retain(|name| !keys.contains(name));
         // Whatever heads we take, and as much again as an answer of ours has by itself; rounded up to pages.
         let answer_bytes = (config.server.limits.header_bytes + ANSWER_BYTES).next_multiple_of(4096);
         let passed = PASSED.iter().chain(effects::NAMES).map(|name| (*name).to_owned());
-        let passed: Vec<String> = passed.chain(keys.clone()).collect();
+        let passed: Vec<String> = passed.chain(keys.iter().cloned()).collect();
         let mut values = BTreeMap::from([
             ("answer_bytes", answer_bytes.to_string()),
             ("listen", arguments.listen.to_string()),
@@ -237,6 +228,7 @@ impl Filling {
             ("claimed", claimed),
             ("left", left),
             ("forged", forged),
+            ("family", families),
             ("passed", passed),
         ];
         Self { values, lists, cases }
@@ -313,17 +305,33 @@ pub(super) fn identity(config: &Config) -> Vec<String> {
     all
 }
 
-/// Every other name that no client may send.
-fn forged(identity: &[String]) -> Vec<String> {
+/// Whether a proxy can be told to remove every name that begins with something.
+fn knows_patterns(proxy: Flavour) -> bool {
+    match proxy {
+        Flavour::Caddy | Flavour::Haproxy | Flavour::Envoy => true,
+        Flavour::Nginx | Flavour::Traefik => false,
+    }
+}
+
+/// What the names begin with that a proxy removes by pattern: none of which a key may come by.
+fn families(proxy: Flavour, keys: &[String]) -> Vec<String> {
+    let mut families: Vec<String> = FAMILIES.iter().map(|(family, _)| (*family).to_owned()).collect();
+    families.retain(|family| {
+        let taken = family == WRITTEN || keys.iter().any(|key| key.starts_with(family));
+        knows_patterns(proxy) && !taken
+    });
+    families
+}
+
+/// Every other name that no client may send, but for those of the families.
+fn forged(identity: &[String], families: &[String]) -> Vec<String> {
     let mut all = names(HeaderPreset::ALL.into_iter());
-    let moving = |says: &Says| matches!(says, Says::Target | Says::Method | Says::Inside);
-    let moving = NAMES.iter().filter(|(_, says)| moving(says)).map(|(name, _)| *name);
-    for name in FORGED.iter().copied().chain(moving) {
+    for name in NAMES.iter().map(|(name, _)| *name).chain(MEMBERS.iter().copied()) {
         if !all.iter().any(|known| known == name) {
             all.push(name.to_owned());
         }
     }
-    all.retain(|name| !identity.contains(name));
+    all.retain(|name| !identity.contains(name) && !families.iter().any(|family| name.starts_with(family)));
     all
 }
 

@@ -127,10 +127,109 @@ fn what_settings_add_is_copied_and_a_minted_token_takes_the_clients_place() {
 
 #[test]
 fn every_name_that_no_client_may_send_is_one_that_our_own_proxy_strips() {
-    for name in FORGED {
+    for name in MEMBERS {
         assert!(Managed::default().has(name.as_bytes()), "{name}");
+        assert!(NAMES.iter().all(|(known, _)| known != name), "{name}");
     }
-    assert!(FORGED.is_sorted());
+    assert!(MEMBERS.is_sorted());
+}
+
+/// The line by which a printed configuration removes or overwrites a name, and all that begin with it.
+fn removing(proxy: Flavour, name: &str) -> (String, Option<String>) {
+    let written = capitalized(name);
+    match proxy {
+        Flavour::Nginx => (format!("proxy_set_header {written} "), None),
+        Flavour::Traefik => (format!("          {written}: \"\"\n"), None),
+        Flavour::Caddy => {
+            (format!("request_header -{written}\n"), Some(format!("request_header -{written}*\n")))
+        }
+        Flavour::Haproxy => {
+            (format!("del-header {written}\n"), Some(format!("del-header {written} -m beg\n")))
+        }
+        Flavour::Envoy => {
+            (format!("- remove: \"{name}\"\n"), Some(format!("key_matcher: {{ prefix: \"{name}\" }}")))
+        }
+    }
+}
+
+#[test]
+fn the_page_says_which_names_the_printed_configurations_remove() {
+    let (config, mut by_pattern) = (config(), Vec::new());
+    for (proxy, shown) in [
+        (Flavour::Nginx, "nginx"),
+        (Flavour::Traefik, "Traefik"),
+        (Flavour::Caddy, "Caddy"),
+        (Flavour::Haproxy, "HAProxy"),
+        (Flavour::Envoy, "Envoy"),
+    ] {
+        let text = printed(&config, proxy, None, false).ok().unwrap();
+        for (name, _) in NAMES {
+            assert!(text.contains(&removing(proxy, name).0), "{shown}: {name}");
+        }
+        let patterns =
+            |family: &&(&str, _)| removing(proxy, family.0).1.is_some_and(|line| text.contains(&line));
+        let families: Vec<_> = FAMILIES.iter().filter(patterns).map(|(family, _)| *family).collect();
+        let left = FAMILIES.len() - families.len();
+        if left == 1 && !families.contains(&"x-forwarded-") {
+            by_pattern.push(shown);
+            assert!(text.contains(&removing(proxy, "x-forwarded-user").0), "{shown}");
+            assert!(!text.contains(&removing(proxy, "remote-addr").0), "{shown} says it twice");
+        } else {
+            assert!(families.is_empty(), "{shown}: {families:?}");
+            for name in MEMBERS {
+                assert!(text.contains(&removing(proxy, name).0), "{shown}: {name}");
+            }
+        }
+    }
+    let page = include_str!("../../../docs/forward-auth/README.md");
+    let (last, first) = by_pattern.split_last().unwrap();
+    for claim in [
+        "the printed configurations remove every whole name of that table",
+        &format!(
+            "{} and {last} remove the families (`*`) too, of `X-Forwarded-*` only known members",
+            first.join(", ")
+        ),
+        "nginx and Traefik know no patterns, and remove known members of them",
+    ] {
+        assert!(page.contains(claim), "{claim}");
+    }
+}
+
+#[test]
+fn a_header_that_brings_keys_is_not_removed_before_the_question() {
+    let mut config = config();
+    config.keys.headers = ["x-doorward-key", "x-userinfo"].map(HeaderName::from_static).to_vec();
+    for proxy in Flavour::ALL {
+        let text = printed(&config, proxy, None, false).ok().unwrap();
+        assert!(!text.contains(&removing(proxy, "x-userinfo").0) || proxy == Flavour::Nginx, "{text}");
+        assert!(text.contains(&removing(proxy, "x-doorward-assertion").0), "{text}");
+        for family in ["x-doorward-", "x-doorward"] {
+            assert!(removing(proxy, family).1.is_none_or(|line| !text.contains(&line)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn istio_repeats_in_a_question_what_the_printed_envoy_does() {
+    let page = include_str!("../../../docs/forward-auth/istio-gateway-api.md");
+    let listed = |key: &str| {
+        let list = page.split_once(key).unwrap().1.split_once(']').unwrap().0;
+        let lines = list.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let names = lines.flat_map(|line| line.split([',', '[', ' '])).filter(|name| !name.is_empty());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    let envoy = printed(&config(), Flavour::Envoy, None, false).ok().unwrap();
+    let exact = |part: &str| {
+        let names = part.split("{ exact: \"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    };
+    let (asked, told) = envoy.split_once("allowed_upstream_headers:").unwrap();
+    assert_eq!(listed("includeRequestHeadersInCheck:"), exact(asked));
+    assert_eq!(listed("headersToUpstreamOnAllow:"), exact(told));
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(crate) mod door;
 pub(crate) mod echo;
 mod left;
 mod links;
+mod names;
 mod oddities;
 mod paths;
 pub(crate) mod sockets;
@@ -85,6 +86,7 @@ each_proxy! {
     the_doctor_finds_nothing_wrong => doctor;
     both_places_of_a_copy_are_decided => crate::webdav::through;
     what_is_ours_never_reaches_the_application => left::credentials;
+    no_name_that_is_printed_reaches_the_application => names::believed;
 }
 
 /// Sign-in and back, sessions, keys, and sockets.
