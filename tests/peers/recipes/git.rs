@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::proxies::door::{Door, More, Proxy};
+use crate::proxies::door::{Door, More, Proxy, system};
 use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository};
@@ -139,6 +139,43 @@ async fn git_clones_and_pushes_through_the_gateway() {
     let server = Server::start().await;
     let gateway = super::gateway(RECIPE, &[(APP, &server.address)]).await;
     try_everything(&server, &gateway, &gateway.url);
+}
+
+/// Apache with git's own program, which is told the name as the recipe says.
+#[tokio::test]
+async fn git_pushes_to_apache_as_the_page_sets_it_up() {
+    let server = Server::start().await;
+    let (at, address) = (server.folder.path().display(), format!("127.0.0.1:{}", free_port()));
+    let modules: String = ["mpm_event", "authz_core", "alias", "env", "setenvif", "cgid"]
+        .iter()
+        .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+        .collect();
+    let text = format!(
+        "ServerRoot {at}\nPidFile {at}/pid\nListen {address}\nServerName 127.0.0.1\n{modules}User nobody\nGroup nogroup\n\
+         ScriptSock {at}/cgi\nErrorLog {at}/error.log\nSetEnv GIT_PROJECT_ROOT {at}/repositories\nSetEnv GIT_HTTP_EXPORT_ALL 1\n\
+         SetEnv GIT_CONFIG_COUNT 1\nSetEnv GIT_CONFIG_KEY_0 safe.directory\nSetEnv GIT_CONFIG_VALUE_0 *\n\
+         ScriptAlias / {}/\n<Location />\nRequire all granted\n</Location>\n{}",
+        exec_path().join("git-http-backend").display(),
+        super::block(RECIPE, "apache", &[]),
+    );
+    std::fs::write(server.folder.path().join("apache.conf"), text).unwrap();
+    // Apache's programs run as nobody where the tests run as root.
+    done(Command::new("chmod").args(["-R", "a+rwX"]).arg(server.folder.path()));
+    let mut command = Command::new(system("apache2"));
+    command.arg("-f").arg(server.folder.path().join("apache.conf")).arg("-DFOREGROUND");
+    let apache = Process::start("apache2", server.folder.path(), &command);
+    let _apache = apache.ready(&format!("http://{address}/git/app.git/HEAD"), PATIENCE).await;
+
+    let gateway = super::gateway(RECIPE, &[(APP, &address)]).await;
+    let ci = Caller::new(&gateway.url, &gateway.key("ci", "member", &[]).key);
+    assert!(ci.clones().status.success());
+    let pushed = ci.pushes("two");
+    assert!(pushed.status.success(), "{pushed:?}");
+    assert_eq!(server.newest(), "two");
+    // Past the gateway nobody has a name.
+    let around = Caller::new(&format!("http://{address}"), "none");
+    assert!(around.clones().status.success() && !around.pushes("three").status.success());
+    assert_eq!(server.newest(), "two");
 }
 
 async fn through(proxy: Proxy) {

@@ -8,12 +8,13 @@ use std::process::{Command, Output};
 
 use http::Method;
 
-use crate::proxies::door::system;
+use crate::proxies::door::{raw, system};
 use crate::proxies::echo::Echo;
 use crate::support::client;
 use crate::support::gateway::{ADDRESS, Gateway};
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository, servers_python, wait_for};
+use crate::webdav::server::{Kind, Server};
 
 /// The block in a language below a heading, with addresses replaced.
 fn block(heading: &str, language: &str, addresses: &[(&str, &str)]) -> String {
@@ -32,11 +33,15 @@ fn block(heading: &str, language: &str, addresses: &[(&str, &str)]) -> String {
 
 /// A gateway with the settings of a recipe.
 async fn gateway(heading: &str, addresses: &[(&str, &str)]) -> Gateway {
+    gateway_of(&block(heading, "toml", addresses)).await
+}
+
+/// A gateway with settings beside those that every recipe asks for.
+async fn gateway_of(settings: &str) -> Gateway {
     let head = format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
-         store.url = \"sqlite:doorward.db\"\n"
+        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nstore.url = \"sqlite:doorward.db\"\n"
     );
-    Gateway::start(&(head + &block(heading, "toml", addresses))).await
+    Gateway::start(&(head + settings)).await
 }
 
 fn free_address() -> String {
@@ -72,9 +77,14 @@ async fn files_and_calendars() {
     std::fs::create_dir(&root).unwrap();
     std::fs::write(root.join("a.txt"), "A").unwrap();
     let (host, port) = files.split_once(':').unwrap();
+    let settings = format!(
+        "host: {host}\nport: {port}\nmount_path: /files\nprovider_mapping: {{ \"/\": \"{}\" }}\n\
+         simple_dc: {{ user_mapping: {{ \"*\": true }} }}\n",
+        root.display()
+    );
+    std::fs::write(folder.path().join("wsgidav.yaml"), settings).unwrap();
     let mut dav = Command::new(repository(".tests/servers/bin/wsgidav"));
-    dav.args(["--host", host, "--port", port, "--auth", "anonymous", "--no-config", "-q", "--root"])
-        .arg(&root);
+    dav.args(["--config", "wsgidav.yaml", "-q"]);
     let dav = Process::start("wsgidav", folder.path(), &dav);
     let _dav = dav.ready(&format!("http://{files}/a.txt"), PATIENCE).await;
     let mut radicale = Command::new(servers_python());
@@ -95,14 +105,69 @@ async fn files_and_calendars() {
     let challenges = challenge.headers.get_all("www-authenticate").iter();
     let offers = challenges.map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(", ");
     assert!(challenge.status == 401 && offers.contains("Basic"), "{challenge:?}");
-    assert_eq!(ask(&vera, "PROPFIND", "/files/", &[("depth", "1")]).await, 207);
+    assert_eq!(listed(&gateway, &vera).await, ["/files/", "/files/a.txt"]);
     let b = format!("{}/files/b.txt", gateway.url);
     assert_eq!(ask(&vera, "COPY", "/files/a.txt", &[("destination", &b)]).await, 403);
     assert_eq!(ask(&mia, "COPY", "/files/a.txt", &[("destination", &b)]).await, 201);
     assert_eq!(std::fs::read_to_string(root.join("b.txt")).unwrap(), "A");
+    let c = format!("{}/files/c.txt", gateway.url);
+    assert_eq!(ask(&mia, "MOVE", "/files/b.txt", &[("destination", &c)]).await, 201);
+    assert_eq!(listed(&gateway, &vera).await, ["/files/", "/files/a.txt", "/files/c.txt"]);
     assert_eq!(ask(&mia, "MKCALENDAR", "/calendars/mia/work/", &[]).await, 201);
     assert_eq!(ask(&mia, "PROPFIND", "/calendars/vera/", &[]).await, 403, "Radicale keeps people apart");
     assert_eq!(ask(&vera, "PROPFIND", "/calendars/vera/", &[]).await, 403);
+}
+
+/// What a folder's listing calls what is in it; each must lead back there.
+async fn listed(gateway: &Gateway, key: &str) -> Vec<String> {
+    let method: Method = "PROPFIND".parse().unwrap();
+    let answer = gateway.post(method.clone(), "/files/", key, &[("depth", "1")], "").await;
+    assert_eq!(answer.status, 207, "{answer:?}");
+    let mut paths = Vec::new();
+    for rest in answer.body.split("href>").skip(1).step_by(2) {
+        let address = rest.split('<').next().unwrap();
+        let path = address.strip_prefix(&gateway.url).unwrap_or(address).to_owned();
+        let there = gateway.post(method.clone(), &path, key, &[("depth", "0")], "").await;
+        assert_eq!(there.status, 207, "{path}: {there:?}");
+        paths.push(path);
+    }
+    paths.sort();
+    paths
+}
+
+/// The servers that know no prefix: the same block without the two lines.
+async fn files_below_their_own_path(kind: Kind) {
+    let server = Server::start(kind).await;
+    let calendars = free_address();
+    let addresses = [("127.0.0.1:8081", server.address.as_str()), ("127.0.0.1:5232", &calendars)];
+    let settings = block("WebDAV and CalDAV", "toml", &addresses);
+    let left_out =
+        |line: &&str| !line.starts_with("strip_prefix = \"/files\"") && !line.starts_with("addresses");
+    let settings: String = settings.lines().filter(left_out).map(|line| format!("{line}\n")).collect();
+    let gateway = gateway_of(&settings).await;
+    let (vera, mia) = (gateway.key("vera", "viewer", &[]).key, gateway.key("mia", "member", &[]).key);
+    let ask = async |key: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &'static str| {
+        gateway.post(method.parse().unwrap(), path, key, headers, body).await.status
+    };
+    assert_eq!(ask(&mia, "MKCOL", "/files/", &[], "").await, 201);
+    assert_eq!(ask(&mia, "PUT", "/files/a.txt", &[], "A").await, 201);
+    let b = format!("{}/files/b.txt", gateway.url);
+    assert_eq!(ask(&vera, "COPY", "/files/a.txt", &[("destination", &b)], "").await, 403);
+    assert!(matches!(ask(&mia, "COPY", "/files/a.txt", &[("destination", &b)], "").await, 201 | 204));
+    assert_eq!(server.read("/files/b.txt").as_deref(), Some("A"));
+    if kind == Kind::ModDav {
+        assert_eq!(listed(&gateway, &vera).await, ["/files/", "/files/a.txt", "/files/b.txt"]);
+    }
+}
+
+#[tokio::test]
+async fn files_of_mod_dav_below_its_own_path() {
+    files_below_their_own_path(Kind::ModDav).await;
+}
+
+#[tokio::test]
+async fn files_of_nginx_below_its_own_path() {
+    files_below_their_own_path(Kind::Nginx).await;
 }
 
 #[tokio::test]
@@ -290,14 +355,30 @@ async fn load_balancers_see_whether_the_gateway_and_the_application_are_up() {
     let mut command = Command::new(system("haproxy"));
     command.args(["-db", "-f", "haproxy.cfg"]);
     let process = Process::start("haproxy", folder.path(), &command);
-    let process = process.ready(&format!("http://{one}/healthz"), PATIENCE).await;
-    let _process = process.ready(&format!("http://{two}/healthz"), PATIENCE).await;
+    let process = process.ready(&format!("http://{one}/_doorward/healthz"), PATIENCE).await;
+    let _process = process.ready(&format!("http://{two}/_doorward/healthz"), PATIENCE).await;
     wait_for("the probe at the application", PATIENCE, async || {
-        echo.take().iter().any(|seen| seen.all("host") == ["doorward"]).then_some(())
+        echo.take().iter().any(|seen| seen.all("host") == ["app.example.com"]).then_some(())
     })
     .await;
     assert!(!process_says_down(&folder.path().join("haproxy.log")), "a server is down");
-    assert_eq!(client::get(&format!("http://{two}/x")).await.unwrap().refusal(), Some(401));
+    let ask = async |address: &str, host: &str, path: &str| {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\nx-forwarded-for: 10.1.2.3\r\nx-forwarded-proto: gopher\r\n\
+             connection: close\r\n\r\n"
+        );
+        raw(address, head.as_bytes()).await.0
+    };
+    echo.take();
+    for address in [&one, &two] {
+        assert_eq!(ask(address, "app.example.com", "/x").await, 401);
+        assert_eq!(ask(address, "doorward", "/healthz").await, 404);
+        assert_eq!(ask(address, "app.example.com", "/healthz").await, 200);
+        for seen in echo.take().iter() {
+            assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1, 127.0.0.1"], "{seen:?}");
+            assert_eq!(seen.all("x-forwarded-proto"), ["http"], "{seen:?}");
+        }
+    }
 }
 
 fn process_says_down(log: &Path) -> bool {
@@ -309,7 +390,10 @@ async fn a_cache_keeps_what_anybody_may_see_and_nothing_else() {
     let heading = "CDNs and other caches";
     let folder = tempfile::tempdir().unwrap();
     let (app, cache) = (free_address(), free_address());
-    let gateway = gateway(heading, &[("127.0.0.1:3000", &app)]).await;
+    // Beside the recipe's rules one that goes by the address.
+    let office = "rules = [\n  { name = \"office\", path = \"/office\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" },";
+    let settings = block(heading, "toml", &[("127.0.0.1:3000", &app), ("rules = [", office)]);
+    let gateway = gateway_of(&settings).await;
     let own = gateway.url.trim_start_matches("http://");
     let config = block(heading, "nginx", &[("127.0.0.1:8000", &cache), (ADDRESS, own)]);
     let at = folder.path().display();
@@ -319,7 +403,7 @@ async fn a_cache_keeps_what_anybody_may_see_and_nothing_else() {
     let whole = format!(
         "daemon off;\npid {at}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{config}\
          server {{\nlisten {app};\nlocation / {{\nadd_header Cache-Control \"public, max-age=600\";\n\
-         return 200 \"$uri $http_x_auth_user\\n\";\n}}\n}}\n}}\n"
+         return 200 \"$uri $http_x_forwarded_for $http_x_forwarded_proto $http_x_auth_user\\n\";\n}}\n}}\n}}\n"
     );
     std::fs::write(folder.path().join("nginx.conf"), whole).unwrap();
     let mut command = Command::new(system("nginx"));
@@ -333,15 +417,38 @@ async fn a_cache_keeps_what_anybody_may_see_and_nothing_else() {
         client::send(Method::GET, &format!("http://{cache}/assets/a.js"), headers, "").await.unwrap()
     };
     let first = asset(&known).await;
-    assert_eq!((first.status, first.header("x-cache"), first.body.trim()), (200, "MISS", "/assets/a.js"));
+    assert_eq!(
+        (first.status, first.header("x-cache"), first.body.trim()),
+        (200, "MISS", "/assets/a.js 127.0.0.1, 127.0.0.1 http")
+    );
     let second = asset(&[]).await;
     assert_eq!((second.status, second.header("x-cache")), (200, "HIT"), "{second:?}");
     let page = format!("{}/page", gateway.url);
     let seen = client::send(Method::GET, &page, &known, "").await.unwrap();
-    assert_eq!((seen.status, seen.body.trim()), (200, "/page vera"));
+    assert_eq!((seen.status, seen.body.trim()), (200, "/page 127.0.0.1 http vera"));
     assert_eq!(seen.header("cache-control"), "max-age=600, private", "{seen:?}");
     let nobody = client::send(Method::GET, &page, &[], "").await.unwrap();
     assert_eq!((nobody.status, nobody.header("cache-control")), (401, "no-store"), "{nobody:?}");
+
+    // Nobody chooses an address; what the cache itself says of one is believed.
+    let claims = [
+        ("x-forwarded-for", "10.1.2.3"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "other.example"),
+    ];
+    for (url, status) in [(&cache, 401), (&own.to_owned(), 200)] {
+        let answer =
+            client::send(Method::GET, &format!("http://{url}/office"), &claims[..1], "").await.unwrap();
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let office = client::send(Method::GET, &format!("http://{cache}/office"), &claims, "").await.unwrap();
+    assert_eq!(office.status, 401, "{office:?}");
+    let asset = client::send(Method::GET, &format!("http://{cache}/assets/b.js"), &claims, "").await.unwrap();
+    assert_eq!(
+        (asset.status, asset.body.trim()),
+        (200, "/assets/b.js 127.0.0.1, 127.0.0.1 http"),
+        "{asset:?}"
+    );
 }
 
 #[tokio::test]

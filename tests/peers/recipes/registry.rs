@@ -4,8 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use http::Method;
 use sha2::{Digest as _, Sha256};
 
+use crate::support::gateway::ADDRESS;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository};
 
@@ -57,6 +59,18 @@ impl Skopeo<'_> {
         self.run(&[&command[..], &[&self.registry]].concat(), key)
     }
 
+    /// Runs the commands of the recipe.
+    fn does_what_the_page_says(&self, key: &str) -> Output {
+        let commands = super::block("Container registries", "sh", &[(ADDRESS, &self.registry)]);
+        let policy = self.folder.join(".config/containers");
+        std::fs::create_dir_all(&policy).unwrap();
+        let any = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
+        std::fs::write(policy.join("policy.json"), any).unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", &commands]).current_dir(self.folder).env("HOME", self.folder).env("KEY", key);
+        shell.env("REGISTRY_AUTH_FILE", self.folder.join("auth.json")).output().unwrap()
+    }
+
     fn image(&self) -> String {
         format!("docker://{}/team/app:1", self.registry)
     }
@@ -87,7 +101,7 @@ async fn skopeo_logs_in_pushes_pulls_and_lists_tags() {
     image(&folder.path().join("image"));
     let address = format!("127.0.0.1:{}", free_port());
     let settings = format!(
-        "version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"{address}\" }}\n",
+        "version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\nhttp: {{ addr: \"{address}\" }}\n",
         folder.path().join("stored").display()
     );
     std::fs::write(folder.path().join("config.yml"), settings).unwrap();
@@ -102,10 +116,8 @@ async fn skopeo_logs_in_pushes_pulls_and_lists_tags() {
 
     fails(&skopeo.lists(), "auth");
     fails(&skopeo.logs_in("wrong"), "invalid username/password");
-    let login = skopeo.logs_in(&member);
-    assert!(login.status.success(), "{login:?}");
-    let pushed = skopeo.pushes();
-    assert!(pushed.status.success(), "{pushed:?}");
+    let shown = skopeo.does_what_the_page_says(&member);
+    assert!(shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("\"1\""), "{shown:?}");
 
     assert!(skopeo.logs_in(&viewer).status.success());
     let listed = skopeo.lists();
@@ -113,6 +125,24 @@ async fn skopeo_logs_in_pushes_pulls_and_lists_tags() {
     let pulled = skopeo.pulls("back");
     assert!(pulled.status.success(), "{pulled:?}");
     assert!(folder.path().join("back/index.json").exists());
+
+    // Whatever is deleted, an admin deletes it.
+    let admin = gateway.key("keeper", "admin", &[]).key;
+    let accepted = [("accept", "application/vnd.oci.image.manifest.v1+json")];
+    let manifest = gateway.post(Method::GET, "/v2/team/app/manifests/1", &viewer, &accepted, "").await;
+    let config = format!("blobs/{}", manifest.json()["config"]["digest"].as_str().unwrap());
+    let manifest = format!("manifests/{}", manifest.header("docker-content-digest"));
+    for what in ["manifests/1", "blobs/uploads/1", &config, &manifest] {
+        let path = format!("/v2/team/app/{what}");
+        for key in [&viewer, &member] {
+            let answer = gateway.send(Method::DELETE, &path, key).await;
+            assert_eq!(answer.refusal(), Some(403), "{path}: {answer:?}");
+        }
+    }
+    for what in [&config, &manifest] {
+        let answer = gateway.send(Method::DELETE, &format!("/v2/team/app/{what}"), &admin).await;
+        assert_eq!(answer.status, 202, "{what}: {answer:?}");
+    }
     std::fs::remove_dir_all(folder.path().join("stored/docker/registry/v2/blobs")).unwrap();
     let refused = skopeo.pushes();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();

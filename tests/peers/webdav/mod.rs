@@ -2,7 +2,7 @@
 //! `Destination`, so both places are decided, and what is allowed works however the gateway is placed.
 
 mod caldav;
-mod server;
+pub(crate) mod server;
 
 use http::Method;
 
