@@ -264,6 +264,17 @@ async fn real_micromegas_is_written_by_agents_read_by_viewers_and_changed_by_adm
         }
     }
 
+    // Firehose's own header is one for keys where it delivers, and nowhere else.
+    let delivers = async |path: &str, key: &str| {
+        let headers = [("x-amz-firehose-access-key", key), ("content-type", "application/json")];
+        gateway.post(Method::POST, path, "", &headers, "{}").await.refusal()
+    };
+    for path in ["/ingestion/otlp/v1/metrics/firehose", "/ingestion/cloudwatch/v1/logs/firehose"] {
+        assert_eq!(delivers(path, &agent).await, None, "{path}");
+        assert_eq!(delivers(path, &viewer).await, Some(403), "{path}");
+    }
+    assert_eq!(delivers("/gateway/query", &admin).await, Some(401));
+
     // By HTTP everybody would be an admin.
     for sql in [&["SELECT 1"][..], &CHANGES].concat() {
         for key in [&viewer, &member, &agent] {
