@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::routes::Route;
 use super::section::{Section, section};
 use super::values::{FieldName, HostName, Name};
-use super::warnings::{warn_of_loopholes, warn_of_shadow, warn_of_signing_out};
+use super::warnings::{warn_of_hidden, warn_of_loopholes, warn_of_shadow, warn_of_signing_out};
 use crate::model::graphql::OperationType;
 use crate::policy::Enforce;
 use crate::policy::GraphqlMatch;
@@ -101,12 +101,15 @@ pub(super) fn policy(
         warn_of_loopholes(&rules, written.place(), reader);
     }
     // A rule of the route replaces the shipped one of its name.
+    let mut shipped: Vec<Rule> = Vec::new();
     for (index, written) in preset.iter().flat_map(|file| file.rules_with(&route.relies_on)).enumerate() {
-        let shipped = presets::moved(rule(written, index, enforce, reader), route);
-        if !rules.iter().any(|own| own.name == shipped.name) {
-            rules.push(shipped);
+        let rule = presets::moved(rule(written, index, enforce, reader), route);
+        if !rules.iter().chain(&shipped).any(|earlier| earlier.name == rule.name) {
+            shipped.push(rule);
         }
     }
+    warn_of_hidden(&rules, &shipped, &route.at("preset"), reader);
+    rules.extend(shipped);
     Policy { rules, enforce }
 }
 

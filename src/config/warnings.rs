@@ -2,7 +2,7 @@
 
 use super::RouteConfig;
 use super::reader::{Reader, join};
-use crate::policy::{Enforce, Rule, Shadowed, When, Who, loopholes};
+use crate::policy::{Enforce, MethodMatch, Rule, Shadowed, When, Who, loopholes, shadowed};
 
 /// Warns, at every start, of what lets requests through that are refused.
 pub(super) fn warn_of_leniency(route: &RouteConfig, place: &str, reader: &mut Reader) {
@@ -33,8 +33,7 @@ pub(super) fn warn_of_leniency(route: &RouteConfig, place: &str, reader: &mut Re
 
 /// Warns of a rule or a word that never decides.
 pub(super) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader: &mut Reader) {
-    let names: Vec<String> = found.by.iter().map(|name| format!("`{name}`")).collect();
-    let (deciding, verb) = (names.join(" and "), if names.len() == 1 { "decides" } else { "decide" });
+    let (deciding, verb) = deciding(&found.by);
     let name = &rule.name;
     let what = match &found.word {
         None => format!(
@@ -52,6 +51,49 @@ pub(super) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader:
         ),
     };
     reader.warn(place, what);
+}
+
+/// Warns of what of a preset never decides, because the route's own rules come before all of it.
+pub(super) fn warn_of_hidden(own: &[Rule], shipped: &[Rule], place: &str, reader: &mut Reader) {
+    let mut hidden: Vec<(Vec<String>, Vec<String>)> = Vec::new();
+    for rule in shipped {
+        // What has no methods can be hidden for some of them.
+        let mut spelt = rule.clone();
+        let implied = spelt.when.methods.is_empty();
+        if implied {
+            spelt.when.methods = vec![MethodMatch::Read, MethodMatch::Write];
+        }
+        for found in shadowed(own, &spelt) {
+            let name = &rule.name;
+            let what = match found.word {
+                None => format!("`{name}`"),
+                // By a `deny` of one's own what is shipped is meant to be narrowed.
+                Some(("allow", _)) => continue,
+                Some(("methods", word)) if implied => format!("{word}s of `{name}`"),
+                Some((setting, word)) => format!("`{word}` in `{setting}` of `{name}`"),
+            };
+            match hidden.iter_mut().find(|(by, _)| *by == found.by) {
+                Some((_, list)) => list.push(what),
+                None => hidden.push((found.by, vec![what])),
+            }
+        }
+    }
+    for (by, what) in hidden {
+        let ((by, verb), what) = (deciding(&by), what.join(", "));
+        reader.warn(
+            place,
+            format!(
+                "{by} of the route {verb} before all rules of the preset, so these never decide: {what}. Narrow {by}, or \
+                 give a rule the name of the one that it is to replace"
+            ),
+        );
+    }
+}
+
+/// Rules by name, and what they do.
+fn deciding(names: &[String]) -> (String, &'static str) {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    (quoted.join(" and "), if names.len() == 1 { "decides" } else { "decide" })
 }
 
 /// Warns where the newest rule lets everyone through whom this or an earlier rule refuses by name: the refused

@@ -45,8 +45,8 @@ fn the_example_works_with_every_setting_uncommented() {
         0o600,
     );
     let config = desk.load().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.upstreams.len(), config.routes.len()), (2, 3));
-    assert!(config.routes[1].policy.rules.len() > 5, "its own and the preset's");
+    assert_eq!((config.upstreams.len(), config.routes.len()), (2, 4));
+    assert!(config.routes[2].policy.rules.len() > 5, "the preset's");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

@@ -218,6 +218,48 @@ fn enforce_log_and_off_are_warned_of_at_every_start() {
 }
 
 #[test]
+fn rules_of_a_preset_that_never_decide_behind_own_ones_are_named() {
+    let warnings = |rules: &str| {
+        let text = "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\npreset = \"phoenix\"\n";
+        good(&format!("{text}rules = [{rules}]")).warnings
+    };
+    let reads = r#"{ name = "reads", methods = "read", allow = "viewer" }"#;
+    let writes = r#"{ name = "writes", methods = ["write", "websocket"], allow = "member" }"#;
+    let only = |rules: &str| match warnings(rules).as_slice() {
+        [warning] if warning.starts_with("routes[0].preset: ") => warning.clone(),
+        warnings => panic!("{rules}: {warnings:?}"),
+    };
+    let told = only(reads);
+    assert!(
+        told.contains("`reads` of the route decides before") && told.contains("reads of `users`"),
+        "{told}"
+    );
+    assert!(told.contains("Narrow `reads`") && !told.contains("writes of"), "{told}");
+    let whole = only(r#"{ name = "mine", allow = "viewer" }"#);
+    assert!(["`ingest`", "`users`", "`secrets`"].iter().all(|name| whole.contains(name)), "{whole}");
+    // By both together `users` never decides; `ingest` and such do not because of `writes` alone.
+    let told = warnings(&format!("{writes}, {reads}"));
+    assert!(told.iter().all(|told| told.starts_with("routes[0].preset: ")), "{told:?}");
+    let both = told.iter().find(|told| told.contains("`writes` and `reads` of the route decide")).unwrap();
+    assert!(both.contains(" `users`") && both.contains(" `secrets`"), "{both}");
+    assert!(
+        told.iter().any(|told| told.contains("`writes` of the route decides") && told.contains(" `ingest`"))
+    );
+
+    for fine in [
+        "",
+        r#"{ name = "mine", path = "/v1/mine", allow = "viewer" }"#,
+        r#"{ name = "reads", path = "/reports", methods = "read", allow = "viewer" }"#,
+        r#"{ name = "guests", deny = "group:guests" }"#,
+        r#"{ name = "guests", path = "/v1/traces", deny = "agent" }"#,
+        r#"{ name = "users", path = "/v1/users", allow = "group:hr" }"#,
+        r#"{ path = "/v1/users/me", allow = "viewer" }"#,
+    ] {
+        assert_eq!(warnings(fine), Vec::<String>::new(), "{fine}");
+    }
+}
+
+#[test]
 fn what_is_unwise_is_a_warning() {
     for (text, part) in [
         ("public_url = \"https://a.example\"\n[server]\nlisten = [\"0.0.0.0:8080\"]", "without TLS"),
