@@ -1,6 +1,7 @@
 //! `doorward doctor`: looks at what is beside the gateway, where the gateway itself cannot see what is wrong.
 
 mod applications;
+mod lines;
 mod proxy;
 
 use clap::Args;

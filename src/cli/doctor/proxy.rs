@@ -11,6 +11,7 @@ use super::super::failure::Failure;
 use super::super::healthcheck;
 use super::super::output::Output;
 use super::super::snippet;
+use super::lines::lines;
 use crate::config::Config;
 use crate::config::Flavour;
 use crate::model::time::Clock;
@@ -53,6 +54,7 @@ struct Finding {
 /// What the gateway saw.
 #[derive(Debug, Deserialize)]
 struct Report {
+    flavour: String,
     peer: String,
     trusted: bool,
     headers: Vec<(String, Option<String>)>,
@@ -198,12 +200,15 @@ fn judge(
             ),
         }];
     };
-    let mut findings = vec![Finding {
-        part: "trusted proxy",
-        fine: page.trusted,
-        saw: format!("the question comes from {}", page.peer),
-        remedy: format!("in the settings: [server] trusted_proxies = [\"{}\"]", page.peer),
-    }];
+    let mut findings = vec![
+        asker(proxy, page),
+        Finding {
+            part: "trusted proxy",
+            fine: page.trusted,
+            saw: format!("the question comes from {}", page.peer),
+            remedy: format!("in the settings: [server] trusted_proxies = [\"{}\"]", page.peer),
+        },
+    ];
     findings.push(original(proxy, through, page));
     if let Some(understood) = &page.understood
         && page.trusted
@@ -227,6 +232,19 @@ fn judge(
         remedy: String::new(),
     });
     findings
+}
+
+/// What the question was asked as. All else is judged as if it were the proxy that was named.
+fn asker(proxy: Flavour, page: &Report) -> Finding {
+    let (named, asked) = (proxy.as_str(), page.flavour.as_str());
+    Finding {
+        part: "who asks",
+        fine: named == asked,
+        saw: format!("the question was asked as {asked} asks"),
+        remedy: format!(
+            "run `doorward doctor {asked}` if that is the proxy there; {named} asks as `doorward snippet {named}` prints it"
+        ),
+    }
 }
 
 /// Method, scheme, host and path as the proxy says them.
@@ -286,15 +304,18 @@ fn cookies(proxy: Flavour, page: &Report) -> Option<Finding> {
     let taken = page.headers.iter().any(|(name, _)| name == "x-doorward-answer-bytes");
     (proxy == Flavour::Nginx).then(|| Finding {
         part: "what the application gets of cookies",
-        fine: true,
+        fine: taken,
         saw: if taken {
-            "is taken from the answer"
+            "the answer has it; the session cookie stays here only with `proxy_set_header Cookie $doorward_cookie` where \
+             the application is, which cannot be seen from here"
         } else {
-            "is not taken from the answer, which has 4 kB at most: the session cookie reaches the application unless \
-             the proxy takes it out itself, and very long addresses are forgotten on the way to sign in"
+            "is not in the answer, which has 4 kB at most: the session cookie reaches the application, and very long \
+             addresses are forgotten on the way to sign in"
         }
         .to_owned(),
-        remedy: String::new(),
+        remedy: "proxy_set_header X-Doorward-Answer-Bytes and proxy_buffer_size where nginx asks, and proxy_set_header \
+                 Cookie $doorward_cookie where the application is, as `doorward snippet nginx` prints them"
+            .to_owned(),
     })
 }
 
@@ -316,47 +337,6 @@ fn websocket(proxy: Flavour, socket: Option<&Report>) -> Finding {
     }
 }
 
-/// What to write where something is missing.
-struct Lines {
-    original: &'static str,
-    client: &'static str,
-    header: &'static str,
-}
-
-fn lines(proxy: Flavour) -> Lines {
-    match proxy {
-        Flavour::Nginx => Lines {
-            original: "proxy_set_header X-Original-Method $request_method; proxy_set_header X-Original-URL \
-                       $scheme://$http_host$request_uri;",
-            client: "proxy_set_header X-Forwarded-For $remote_addr;",
-            header: "take away the line that empties it: proxy_set_header NAME \"\"; or proxy_pass_request_headers off;",
-        },
-        Flavour::Traefik => Lines {
-            original: "forwardAuth: trustForwardHeader: false; and no forwardedHeaders.insecure on the entry point",
-            client: "no forwardedHeaders.insecure on the entry point, and trustedIPs only for proxies of yours",
-            header: "forwardAuth: add NAME to authRequestHeaders, or take that list away",
-        },
-        Flavour::Caddy => Lines {
-            original: "forward_auth sets all of them by itself: take header_up lines away, and trusted_proxies that \
-                       are not yours",
-            client: "servers: no trusted_proxies that are not yours",
-            header: "take away: header_up -NAME",
-        },
-        Flavour::Haproxy => Lines {
-            original: "headers[\"x-forwarded-method\"], -proto, -host and -uri, as `doorward snippet haproxy --part \
-                       lua` sets them",
-            client: "headers[\"x-forwarded-for\"] = { txn.sf:src() }",
-            header: "add \"NAME\" to the list `repeated` in doorward.lua",
-        },
-        Flavour::Envoy => Lines {
-            original: "http_connection_manager: use_remote_address: true; ext_authz: allowed_headers with \
-                       x-forwarded-proto, path_prefix as `doorward snippet envoy` prints it",
-            client: "http_connection_manager: use_remote_address: true; ext_authz: allowed_headers with x-forwarded-for",
-            header: "ext_authz: allowed_headers: patterns: - { exact: \"NAME\" }",
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,9 +350,10 @@ mod tests {
     fn report(changed: &serde_json::Value) -> Report {
         let names =
             ["cookie", "authorization", "x-api-key", "accept", "destination", "origin", "sec-fetch-mode"];
-        let headers: Vec<_> = names.iter().map(|name| json!([name, null])).collect();
+        let headers: Vec<_> =
+            names.iter().chain(&["x-doorward-answer-bytes"]).map(|name| json!([name, null])).collect();
         let mut whole = json!({
-            "peer": "127.0.0.1", "trusted": true, "headers": headers, "unclear": null,
+            "flavour": "nginx", "peer": "127.0.0.1", "trusted": true, "headers": headers, "unclear": null,
             "understood": { "method": "GET", "url": "http://app.example/a?doorward-doctor=x",
                             "client": "198.51.100.1", "websocket": false },
         });
@@ -395,6 +376,7 @@ mod tests {
         let understood = |method: &str, url: &str, client: &str| json!({ "understood": { "method": method, "url": url, "client": client, "websocket": false } });
         assert_eq!(wrong(&json!({})), Vec::<&str>::new());
         assert_eq!(wrong(&json!({ "trusted": false })), ["trusted proxy"]);
+        assert_eq!(wrong(&json!({ "flavour": "haproxy" })), ["who asks"]);
         assert_eq!(
             wrong(&understood("DELETE", "http://app.example/a", "198.51.100.1")),
             ["method, scheme, host and path"]
@@ -414,7 +396,26 @@ mod tests {
         );
         let few =
             json!({ "headers": [["accept", "text/html"], ["origin", "x"], ["sec-fetch-mode", "navigate"]] });
-        assert_eq!(wrong(&few), ["cookies", "Authorization", "API key header", "Destination"]);
+        let cookies = "what the application gets of cookies";
+        assert_eq!(wrong(&few), ["cookies", "Authorization", "API key header", "Destination", cookies]);
+    }
+
+    /// nginx has to take the session cookie off by itself, and no question shows whether it does.
+    #[test]
+    fn the_session_cookie_is_not_said_to_stay_where_that_cannot_be_seen() {
+        let told = |page| cookies(Flavour::Nginx, &report(&page)).unwrap();
+        let fine = told(json!({}));
+        assert!(
+            fine.fine && fine.saw.contains("only with `proxy_set_header Cookie $doorward_cookie`"),
+            "{fine:?}"
+        );
+        assert!(fine.saw.contains("cannot be seen"), "{fine:?}");
+        let lacking = told(json!({ "headers": [["cookie", null]] }));
+        assert!(
+            !lacking.fine && lacking.remedy.contains("proxy_set_header X-Doorward-Answer-Bytes"),
+            "{lacking:?}"
+        );
+        assert!(cookies(Flavour::Traefik, &report(&json!({}))).is_none());
     }
 
     #[test]
