@@ -199,6 +199,15 @@ fn explain_tells_what_a_role_a_user_and_a_key_may_do_and_why() {
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("users: skipped: `path` does not fit") && told.contains("groups data"), "{told}");
     assert_eq!(run(here, &["explain", "GET /"]).0, 1, "nobody is nobody");
+    // A copy goes to a second place, and without that is refused before anybody is looked up.
+    let copy = ["explain", "COPY /x", "--as", "role:viewer"];
+    let (code, told, _) = run(here, &copy);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("add --destination PATH") && told.contains("refused whoever asks"), "{told}");
+    let (code, told, _) = run(here, &[&copy[..], &["--destination", "/y"]].concat());
+    assert!(code == 0 && !told.contains("--destination"), "{told}");
+    let (code, told, _) = run(here, &[&copy[..], &["--destination", "/users/y"]].concat());
+    assert!(code == 1 && !told.contains("--destination"), "{told}");
 
     json(here, "user add alice --role admin", "");
     json(here, "key create ingest --role agent --path /v1", "");

@@ -69,9 +69,14 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
         graphql: arguments.graphql,
         destination: arguments.destination,
     };
+    let says_where = question.destination.is_some();
     let explanation = explain(&config, question, caller)?;
     let value = to_value(&explanation).map_err(|error| Failure::Failed(error.into()))?;
-    output.show(&value, &lines(&explanation).join("\n"))?;
+    let mut told = lines(&explanation);
+    if explanation.code == Some("bad-destination") && !says_where {
+        told.push("to a second place: none is named; add --destination PATH".to_owned());
+    }
+    output.show(&value, &told.join("\n"))?;
     if explanation.passes { Ok(()) } else { Err(Failure::Refused("such a request is refused".to_owned())) }
 }
 
@@ -106,6 +111,8 @@ pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
                 caller.provider
             ));
         }
+        // No rule was tried, since nobody had to be looked up to refuse it.
+        None if explanation.rules.is_empty() => lines.push("caller: refused whoever asks".to_owned()),
         None => lines.push("caller: nobody".to_owned()),
     }
     match (&explanation.route, &explanation.upstream) {

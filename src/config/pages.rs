@@ -144,21 +144,19 @@ impl Read for Logo {
     const KIND: &'static Kind = &Kind::Text("the name of an SVG or PNG file");
 
     fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+        let unreadable = reader.unreadable(value.as_str().unwrap_or_default());
         let file = value.as_str().map(|name| reader.source(name)).unwrap_or_default();
-        reader.parse(value, path, Self::KIND, |_| read_logo(&file))
+        reader.parse(value, path, Self::KIND, |_| read_logo(&file, unreadable))
     }
 }
 
-fn read_logo(file: &Path) -> Result<Logo, Fault> {
-    let unreadable = |error: std::io::Error| {
-        Fault::new(format!("the file cannot be read: {error}"), "check its name and owner")
-    };
-    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+fn read_logo(file: &Path, unreadable: impl Fn(std::io::Error) -> Fault) -> Result<Logo, Fault> {
+    if !std::fs::metadata(file).map_err(&unreadable)?.is_file() {
         return Err(Fault::new("is no regular file", "name an SVG or PNG file"));
     }
     let mut bytes = Vec::new();
-    let opened = std::fs::File::open(file).map_err(unreadable)?;
-    opened.take(LARGEST_LOGO + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let opened = std::fs::File::open(file).map_err(&unreadable)?;
+    opened.take(LARGEST_LOGO + 1).read_to_end(&mut bytes).map_err(&unreadable)?;
     if bytes.len() as u64 > LARGEST_LOGO {
         return Err(Fault::new("the image is larger than 256 KiB", "name a smaller one"));
     }

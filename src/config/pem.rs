@@ -18,16 +18,14 @@ fn checked_file(
     check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
 ) -> Option<PathBuf> {
     const MOST: u64 = 1024 * 1024;
+    let unreadable = reader.unreadable(value.as_str().unwrap_or_default());
     let file = value.as_str().map(|name| reader.source(name)).unwrap_or_default();
     reader.parse(value, path, kind, |_| {
-        let unreadable = |error: std::io::Error| {
-            Fault::new(format!("the file cannot be read: {error}"), "check its name and owner")
-        };
-        let metadata = std::fs::metadata(&file).map_err(unreadable)?;
+        let metadata = std::fs::metadata(&file).map_err(&unreadable)?;
         if !metadata.is_file() || metadata.len() > MOST {
             return Err(Fault::new("is no PEM file", "name a regular file of at most 1 MiB"));
         }
-        check(&std::fs::read(&file).map_err(unreadable)?)?;
+        check(&std::fs::read(&file).map_err(&unreadable)?)?;
         Ok(file)
     })
 }

@@ -233,6 +233,19 @@ impl Reader {
         file
     }
 
+    /// What is said where a file cannot be read: where a relative name counts from, and never the name, as it may be
+    /// the secret itself.
+    pub(super) fn unreadable(&self, name: &str) -> impl Fn(std::io::Error) -> Fault + use<> {
+        let directory = if Path::new(name).is_absolute() {
+            None
+        } else {
+            std::path::absolute(self.directory.join(".")).ok()
+        };
+        let from = directory.map(|directory| format!(", which counts from {}", directory.display()));
+        let remedy = format!("check its name{} and its owner", from.unwrap_or_default());
+        move |error| Fault::new(format!("the file cannot be read: {error}"), remedy.as_str())
+    }
+
     /// Notes that a value has the wrong type.
     pub(super) fn mismatch(&mut self, value: &Value, path: &str, kind: &Kind) {
         let found = match value {
@@ -281,7 +294,8 @@ impl Reader {
             self.mismatch(value, path, &Kind::Text("the name of a file"));
             return None;
         };
-        match read_secret(&self.source(name)) {
+        let unreadable = self.unreadable(name);
+        match read_secret(&self.source(name), unreadable) {
             Ok(text) => Some(text),
             Err(fault) => {
                 self.fault(path, fault);
@@ -328,12 +342,9 @@ const WRITABLE: u32 = 0o022;
 /// Where container engines mount secrets.
 const MOUNTED_SECRETS: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
-fn read_secret(file: &Path) -> Result<String, Fault> {
+fn read_secret(file: &Path, unreadable: impl Fn(std::io::Error) -> Fault) -> Result<String, Fault> {
     const MOST: u64 = 64 * 1024;
-    let unreadable = |error: std::io::Error| {
-        Fault::new(format!("the file cannot be read: {error}"), "check its name and owner")
-    };
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    let metadata = std::fs::metadata(file).map_err(&unreadable)?;
     if !metadata.is_file() {
         return Err(Fault::new("is no regular file", "name a file that holds only the secret"));
     }
@@ -346,7 +357,7 @@ fn read_secret(file: &Path) -> Result<String, Fault> {
     if metadata.len() > MOST {
         return Err(Fault::new("the file is longer than 64 KiB", "name a file that holds only the secret"));
     }
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let text = std::fs::read_to_string(file).map_err(&unreadable)?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {

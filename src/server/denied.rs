@@ -30,12 +30,22 @@ pub(super) fn refused(error: TargetError) -> Denied {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::TooLarge | Fault::TooManyFields => Self::header_too_large(),
+            Fault::TooLarge => Self::header_too_large(),
+            Fault::TooManyFields => Self::too_many_fields(),
             Fault::TargetTooLong => Self::uri_too_long(),
             Fault::Late => Self::request_timeout(),
-            Fault::Length | Fault::TwoLengths | Fault::Coding | Fault::LengthBesideCoding | Fault::Unread => {
-                Self::bad_framing()
+            Fault::Length => Self::bad_framing("Content-Length is no plain number"),
+            Fault::TwoLengths => Self::bad_framing("Content-Length stands more than once: send it once"),
+            Fault::Coding => Self::bad_framing(
+                "Transfer-Encoding is not `chunked` alone, once and by HTTP/1.1: send it so, or Content-Length instead",
+            ),
+            Fault::LengthBesideCoding => {
+                Self::bad_framing("Content-Length stands beside Transfer-Encoding: send one of them, once")
             }
+            Fault::UpgradeWithBody => {
+                Self::bad_framing("a switch of protocol comes with a body: send it without one")
+            }
+            Fault::Unread => Self::bad_framing("it is not where the one before it ends"),
             Fault::LineEnd => Self::unreadable_head("a line of it does not end in CR and LF"),
             Fault::RequestLine => Self::unreadable_head(
                 "its first line is not a method, an address and a version, one blank apart",
@@ -50,5 +60,30 @@ impl From<Fault> for Problem {
             Fault::FieldValue => Self::unreadable_head("one of its header lines has a control character"),
             Fault::Incomplete => Self::unreadable_head("it ends before its header does"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_served_is_told_by_its_part_or_by_the_setting_that_bounds_it() {
+        for (fault, code, told) in [
+            (Fault::TooLarge, "header-too-large", "server.limits.header_bytes"),
+            (Fault::TooManyFields, "header-too-large", "server.limits.header_count"),
+            (Fault::TargetTooLong, "uri-too-long", "server.limits.uri_bytes"),
+            (Fault::Length, "bad-framing", "Content-Length is no plain number"),
+            (Fault::TwoLengths, "bad-framing", "send it once"),
+            (Fault::Coding, "bad-framing", "Transfer-Encoding is not `chunked` alone"),
+            (Fault::LengthBesideCoding, "bad-framing", "beside Transfer-Encoding: send one of them, once"),
+            (Fault::UpgradeWithBody, "bad-framing", "send it without one"),
+        ] {
+            let problem = Problem::from(fault);
+            assert_eq!(problem.code, code, "{fault:?}");
+            assert!(problem.detail.contains(told), "{fault:?}: {}", problem.detail);
+        }
+        let fields = Problem::from(Fault::TooManyFields);
+        assert!(!fields.detail.contains("cookies"), "{}", fields.detail);
     }
 }

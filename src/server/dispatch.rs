@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use super::access_log::AccessLog;
 use super::account::Account;
 use super::denied::{Denied, refused};
-use super::message::{check_framing, host_of, is_within, kind_of, put_host};
+use super::message::{check_bounds, check_framing, host_of, kind_of, put_host};
 use super::public_keys;
 use super::refused_log::RefusedLog;
 use super::seen::Seen;
@@ -227,15 +227,15 @@ impl Dispatch {
         seen: &mut Seen,
         trail: &mut Trail,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
-        check_framing(&request).map_err(Denied::closing)?;
+        check_framing(&request).map_err(|fault| Denied::closing(fault.into()))?;
         let raw = request.uri().path_and_query().ok_or(TargetError::NotAbsolute).map_err(refused)?.clone();
         if raw.as_str().len() > self.longest_target(raw.path()) {
             return Err(Denied::closing(Problem::uri_too_long()));
         }
         // By HTTP/1.1 that was seen to before. By HTTP/2 the library would answer with less than we do.
         let bounds = Bounds { bytes: self.shared.header_bytes, fields: self.shared.header_count };
-        if request.version() == Version::HTTP_2 && !is_within(&request, bounds) {
-            return Err(Denied::closing(Problem::header_too_large()));
+        if request.version() == Version::HTTP_2 {
+            check_bounds(&request, bounds).map_err(|fault| Denied::closing(fault.into()))?;
         }
         let authority = match host_of(&request) {
             Ok(authority) => authority.to_owned(),
@@ -261,6 +261,7 @@ impl Dispatch {
             if let Some(endpoint) = self.forward_auth.endpoint(&page) {
                 return self.check(&request, &target, endpoint, peer, seen, trail).await;
             }
+            self.expect_no_question(&page, peer)?;
             if page == super::explain::PATH {
                 return Box::pin(self.explain(&request, &target, &authority, seen)).await.map(Answer::own);
             }

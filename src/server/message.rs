@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Version};
 
-use super::wire::head::Bounds;
+use super::wire::head::{Bounds, Fault};
 use crate::edge::client_body::ClientBody;
 use crate::edge::problem::Problem;
 use crate::edge::proxy::handshake;
@@ -11,7 +11,7 @@ use crate::model::target::{RequestKind, TargetError};
 
 /// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What a head by
 /// HTTP/1 can hide was seen to where it was read ([`super::wire::head`]).
-pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Problem> {
+pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Fault> {
     let headers = request.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked_only = match (encodings.next(), encodings.next()) {
@@ -21,17 +21,24 @@ pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Problem> {
         }
         _ => false,
     };
-    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-    let one_length = headers.get_all(CONTENT_LENGTH).iter().count() <= 1;
-    if chunked_only && !both && one_length { Ok(()) } else { Err(Problem::bad_framing()) }
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Err(Fault::LengthBesideCoding);
+    }
+    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Fault::TwoLengths);
+    }
+    if chunked_only { Ok(()) } else { Err(Fault::Coding) }
 }
 
-/// Whether an HTTP/2 head is within bounds, its bytes counted as unpacked (RFC 9113, 6.5.2).
-pub(super) fn is_within<B>(request: &Request<B>, bounds: Bounds) -> bool {
+/// Refuses an HTTP/2 head that is not within bounds, its bytes counted as unpacked (RFC 9113, 6.5.2).
+pub(super) fn check_bounds<B>(request: &Request<B>, bounds: Bounds) -> Result<(), Fault> {
     let headers = request.headers();
     let line = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
-    headers.len() <= bounds.fields && bytes + line <= bounds.bytes
+    if headers.len() > bounds.fields {
+        return Err(Fault::TooManyFields);
+    }
+    if bytes + line <= bounds.bytes { Ok(()) } else { Err(Fault::TooLarge) }
 }
 
 /// HTTP/2 names the host in the target only; from here on it stands in `Host` too.
@@ -67,7 +74,7 @@ pub(super) fn kind_of(request: &Request<ClientBody>) -> Result<RequestKind, Prob
         && let Some(protocol) = handshake::protocol_of(headers).map_err(Problem::from)?
     {
         if !hyper::body::Body::is_end_stream(request.body()) {
-            return Err(Problem::bad_framing());
+            return Err(Fault::UpgradeWithBody.into());
         }
         if !handshake::is_websocket(protocol) {
             return Ok(RequestKind::Upgrade);
@@ -84,4 +91,40 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         value.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
             && matches!(value.get(16), None | Some(b'+' | b';' | b' '))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[(&str, &str)]) -> Request<()> {
+        let request =
+            fields.iter().fold(Request::post("/"), |request, (name, value)| request.header(*name, *value));
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn a_fault_of_framing_or_size_says_which() {
+        let (length, coding) = (("content-length", "5"), ("transfer-encoding", "chunked"));
+        for (fields, fault) in [
+            (&[][..], Ok(())),
+            (&[length], Ok(())),
+            (&[coding], Ok(())),
+            (&[length, coding], Err(Fault::LengthBesideCoding)),
+            (&[length, length], Err(Fault::TwoLengths)),
+            (&[coding, coding], Err(Fault::Coding)),
+            (&[("transfer-encoding", "gzip, chunked")], Err(Fault::Coding)),
+        ] {
+            assert_eq!(check_framing(&request(fields)), fault, "{fields:?}");
+        }
+        let bounds = Bounds { bytes: 100, fields: 2 };
+        let (short, long) = (("x", "y"), "z".repeat(70));
+        for (fields, fault) in [
+            (&[short; 2][..], Ok(())),
+            (&[short; 3], Err(Fault::TooManyFields)),
+            (&[("x", &*long)], Err(Fault::TooLarge)),
+        ] {
+            assert_eq!(check_bounds(&request(fields), bounds), fault, "{fields:?}");
+        }
+    }
 }

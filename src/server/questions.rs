@@ -16,6 +16,7 @@ use crate::edge::problem::Problem;
 use crate::edge::proxy::read_ahead;
 use crate::edge::proxy::read_ahead::{Bounds, Share};
 use crate::gate::Trail;
+use crate::gate::refusal::Refusal;
 use crate::model::target::RequestTarget;
 
 /// Proxies ask for all of their clients, and are few.
@@ -65,7 +66,10 @@ impl Dispatch {
         let (asked, room) = (request.into_body(), &rooms.questions);
         let body =
             read_ahead::read(asked, vec![Share::of_client(peer.address)], room, QUESTIONS, *body_pace).await;
-        let body = body.map_err(|unread| Denied::closing(Problem::from(&unread.refusal)))?;
+        let body = body.map_err(|unread| match unread.refusal {
+            Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
+            refusal => Denied::closing(Problem::from(&refusal)),
+        })?;
         let read = ext_authz::decode(&body).and_then(|message| message.read(peer, self.shared.uri_bytes));
         let (check, headers) =
             read.map_err(|unclear| Self::unclear(&unclear, Problem::from(&unclear), peer))?;
@@ -88,6 +92,20 @@ impl Dispatch {
         }
         tracing::warn!(client.ip = %peer.address, "a peer outside server.trusted_proxies asked a proxy's question");
         Err(Denied::closing(Problem::untrusted_proxy()))
+    }
+
+    /// Tells a proxy of ours that asks as it may not which setting lets it; to anybody else there is nothing here.
+    pub(super) fn expect_no_question(&self, page: &str, peer: Peer) -> Result<(), Denied> {
+        let asked = self.forward_auth.switched_off(page);
+        let Some(flavour) = asked.filter(|_| peer.is_trusted(&self.shared.trusted_proxies)) else {
+            return Ok(());
+        };
+        tracing::warn!(
+            client.ip = %peer.address,
+            flavour = flavour.as_str(),
+            "a proxy's question is not answered: add its flavour to forward_auth.flavours"
+        );
+        Err(Denied::open(Problem::flavour_off(flavour), "own"))
     }
 
     pub(super) fn unclear(unclear: &Unclear, problem: Problem, peer: Peer) -> Denied {

@@ -65,13 +65,13 @@ pub fn check_new_password(password: &Secret, user_words: &[&str]) -> Result<(), 
     }
     let key = name_key(password.expose());
     if COMMON.contains(key.as_str()) {
-        return refuse("is one of the most common passwords");
+        return refuse("is one of the most common passwords: choose another");
     }
     if is_pattern(&key) {
-        return refuse("is a sequence or repeats a few characters");
+        return refuse("is a sequence or repeats a few characters: choose another");
     }
     if is_made_of(&key, user_words) {
-        return refuse("is made of your name or of very common words");
+        return refuse("is made of your name or of very common words: choose another");
     }
     Ok(())
 }
@@ -153,7 +153,8 @@ mod tests {
             "zelda123456!",
             "ｐａｓｓｗｏｒｄ１２３４",
         ] {
-            assert!(check(password).is_err(), "{password}");
+            let told = check(password).unwrap_err();
+            assert!(told.ends_with(": choose another"), "{password}: {told}");
         }
     }
 

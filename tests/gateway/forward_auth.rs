@@ -289,6 +289,26 @@ async fn unclear_questions_are_refused() {
     }
 }
 
+/// Whoever sets a proxy up finds out which setting is missing; nobody else learns which are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_asks_as_it_may_not_is_told_the_setting_and_nobody_else_is() {
+    let settings = |trusted| trusting(trusted).replace(r#", "traefik", "caddy", "haproxy", "envoy"]"#, "]");
+    let told = |answer: &Answer| answer.text().contains("forward_auth.flavours");
+    let gateway = Gateway::configured(&settings("127.0.0.1")).await;
+    for flavour in &FLAVOURS[1..] {
+        for path in ["auth", "auth-route/app"].map(|place| format!("/_doorward/{place}/{flavour}")) {
+            let answer = ask_at(&gateway, &path, flavour, "app.example", "GET /public", "").await;
+            assert_eq!((answer.status, answer.problem().as_deref()), (404, Some("not-found")), "{path}");
+            assert!(told(&answer) && answer.text().contains(&format!("`{flavour}`")), "{}", answer.text());
+        }
+    }
+    assert_eq!(ask(&gateway, "nginx", "GET /public", "").await.status, 200);
+    assert!(!told(&gateway.get("/_doorward/auth/apache", "").await));
+    let gateway = Gateway::configured(&settings("192.0.2.1")).await;
+    let answer = ask(&gateway, "traefik", "GET /public", "").await;
+    assert!(answer.status == 404 && !told(&answer), "{}", answer.text());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_may_choose_the_route_by_its_own_configuration_only() {
     let gateway = gateway().await;

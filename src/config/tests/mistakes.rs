@@ -34,7 +34,8 @@ fn each_mistake_at_the_top_is_named_with_line_and_remedy() {
     check("secret = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"", "secret", 1, "openssl rand");
     check("secret = \"abcdefghijklabcdefghijklabcdefghijkl\"", "secret", 1, "openssl rand");
     check("secret = \"<the output of: openssl rand -base64 32>\"", "secret", 1, "openssl rand");
-    check("secret_file = \"nowhere\"", "secret_file", 1, "check its name");
+    check("secret_file = \"nowhere\"", "secret_file", 1, "check its name, which counts from /");
+    check("secret_file = \"/nowhere/at/all\"", "secret_file", 1, "check its name and its owner");
     check("secret = [1]", "secret", 1, "write for example");
 }
 

@@ -73,6 +73,22 @@ pub struct Endpoint {
     pub rest: String,
 }
 
+impl Endpoint {
+    /// The endpoint that a path below the reserved prefix names.
+    fn named(path: &str) -> Option<Self> {
+        let (route, rest) = if let Some(rest) = path.strip_prefix(ENDPOINT) {
+            (None, rest)
+        } else {
+            let (route, rest) = path.strip_prefix(ENDPOINT_OF_ROUTE)?.split_once('/')?;
+            (Some(route.to_owned()), rest)
+        };
+        let (name, rest) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+        let flavour = Flavour::ALL.into_iter().find(|flavour| flavour.as_str() == name)?;
+        // Only Envoy says anything after the name.
+        (flavour == Flavour::Envoy || rest.is_empty()).then(|| Self { flavour, route, rest: rest.to_owned() })
+    }
+}
+
 /// The forward-auth edge of one data-plane thread.
 pub struct ForwardAuth {
     gate: Rc<Gate>,
@@ -103,20 +119,13 @@ impl ForwardAuth {
 
     /// The endpoint at a path below the reserved prefix, if questions of its flavour are answered.
     pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
-        let (route, rest) = if let Some(rest) = path.strip_prefix(ENDPOINT) {
-            (None, rest)
-        } else {
-            let (route, rest) = path.strip_prefix(ENDPOINT_OF_ROUTE)?.split_once('/')?;
-            (Some(route.to_owned()), rest)
-        };
-        let (name, rest) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
-        let flavour = self.flavours.iter().copied().find(|flavour| flavour.as_str() == name)?;
-        // Only Envoy says anything after the name.
-        (flavour == Flavour::Envoy || rest.is_empty()).then(|| Endpoint {
-            flavour,
-            route,
-            rest: rest.to_owned(),
-        })
+        Endpoint::named(path).filter(|endpoint| self.flavours.contains(&endpoint.flavour))
+    }
+
+    /// The flavour whose questions would be answered at a path below the reserved prefix, and are not.
+    pub fn switched_off(&self, path: &str) -> Option<Flavour> {
+        let flavour = Endpoint::named(path)?.flavour;
+        (!self.flavours.contains(&flavour)).then_some(flavour)
     }
 
     /// Whether Envoy's questions over gRPC are answered.

@@ -1,5 +1,6 @@
 //! A problem as a page, as problem+json and as a gRPC status.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ impl Problem {
             kind: format!("urn:doorward:problem:{}", self.code),
             title: self.title,
             status: self.status.as_u16(),
-            detail: &self.detail,
+            detail: &self.detail_for_programs(),
             code: self.code,
             login_url: unauthorized.then(|| look.site.login_url()),
             request_id: Some(look.request_id).filter(|id| !id.is_empty()),
@@ -78,6 +79,17 @@ impl Problem {
         let mut response = look.site.answer(self.status, "application/problem+json", Bytes::from(json));
         self.add_fields(&mut response);
         response
+    }
+
+    /// The detail, with every way to send a key that the route takes.
+    fn detail_for_programs(&self) -> Cow<'_, str> {
+        if self.basic && self.remedy == Remedy::SignIn {
+            return Cow::Owned(format!(
+                "{} HTTP Basic takes it as the password, with any username.",
+                self.detail
+            ));
+        }
+        Cow::Borrowed(&self.detail)
     }
 
     /// Trailers-only: the status is a header of an answer without a body (gRPC over HTTP/2, Responses).

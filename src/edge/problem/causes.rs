@@ -14,6 +14,9 @@ use crate::service::ServiceError;
 /// After so long there may well be room for a body.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// What begins with two slashes can be read in two ways whatever the application behind does.
+const UNCONDITIONAL: &str = " No setting allows that.";
+
 /// Where empty segments come from.
 const SLASHES: &str = " Two slashes in a row are mostly the mistake of a client that was told an address with a slash \
                        at its end and adds its own path: write that address without it.";
@@ -29,7 +32,11 @@ impl From<&Refusal> for Problem {
             )
             .because(format!(
                 "The address can be read in more than one way, so it is not passed on: {cause}.{}",
-                if *cause == TargetError::TwoSlashes { SLASHES } else { "" }
+                match cause {
+                    TargetError::TwoSlashes => format!("{UNCONDITIONAL}{SLASHES}"),
+                    TargetError::HiddenSlashes => UNCONDITIONAL.to_owned(),
+                    _ => String::new(),
+                }
             )),
             Refusal::OddPath(spelling) => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -114,7 +121,8 @@ impl From<&Refusal> for Problem {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 refusal.code(),
                 "The request is too large",
-                "The body must be read to decide whether it is allowed, and it is larger than the limit for that.",
+                "The body must be read to decide whether it is allowed, and it is larger than the limit for that, \
+                 server.limits.graphql_body_bytes.",
             ),
             Refusal::TooManyBodies => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::config::Flavour;
+
 pub use self::answer::Look;
 pub use self::challenge::Speaks;
 
@@ -217,14 +219,11 @@ impl Problem {
         Self::method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
     }
 
-    /// A message whose framing two parsers could read differently.
-    pub fn bad_framing() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad-framing",
-            "The request cannot be read safely",
-            "Where the request ends can be understood in more than one way, so it is not passed on.",
-        )
+    /// A message whose framing two parsers could read differently; `what` is wrong with it.
+    pub fn bad_framing(what: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-framing", "The request cannot be read safely", "").because(format!(
+            "Where the request ends can be understood in more than one way, so it is not passed on: {what}."
+        ))
     }
 
     /// A head that no two programs would read alike; `what` is wrong with it.
@@ -268,17 +267,31 @@ impl Problem {
             StatusCode::URI_TOO_LONG,
             "uri-too-long",
             "The address is too long",
-            "The address is longer than this gateway accepts.",
+            "The address is longer than this gateway accepts, which is server.limits.uri_bytes.",
         )
     }
 
-    /// A request head that is too large.
+    /// A request head of too many bytes.
     pub fn header_too_large() -> Self {
+        Self::large_header(
+            "Often too many cookies are to blame: delete the cookies of this site and try again. How many bytes a header \
+             may have is server.limits.header_bytes.",
+        )
+    }
+
+    /// A request head of too many fields.
+    pub fn too_many_fields() -> Self {
+        Self::large_header(
+            "It has more lines than this gateway accepts, which is server.limits.header_count.",
+        )
+    }
+
+    fn large_header(detail: &'static str) -> Self {
         Self::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "header-too-large",
             "The request header is too large",
-            "Often too many cookies are to blame: delete the cookies of this site and try again.",
+            detail,
         )
     }
 
@@ -301,6 +314,14 @@ impl Problem {
             "This address is for proxies",
             "Only the proxies named in server.trusted_proxies may ask here.",
         )
+    }
+
+    /// A question as a proxy asks it whose questions are not answered.
+    pub fn flavour_off(flavour: Flavour) -> Self {
+        Self::not_found().because(format!(
+            "Questions of proxies are not answered here. If your proxy asks one, add `{}` to forward_auth.flavours.",
+            flavour.as_str()
+        ))
     }
 
     /// A question that leaves open what is asked for.

@@ -104,14 +104,16 @@ fn every_failure_of_forwarding_has_its_status() {
         (Problem::upstream_connect(), 502, 14, "upstream-unreachable"),
         (Problem::upstream_timeout(), 504, 14, "upstream-timeout"),
         (Problem::upstream_protocol(), 502, 14, "upstream-protocol"),
-        (Problem::bad_framing(), 400, 3, "bad-framing"),
+        (Problem::bad_framing("a part of it"), 400, 3, "bad-framing"),
         (Problem::body_broken(), 400, 3, "body-incomplete"),
         (Problem::request_timeout(), 408, 4, "request-timeout"),
         (Problem::uri_too_long(), 414, 8, "uri-too-long"),
         (Problem::header_too_large(), 431, 8, "header-too-large"),
+        (Problem::too_many_fields(), 431, 8, "header-too-large"),
         (Problem::body_too_large(), 413, 8, "body-too-large"),
         (Problem::method_not_allowed("GET"), 405, 12, "method-not-allowed"),
         (Problem::not_found(), 404, 12, "not-found"),
+        (Problem::flavour_off(Flavour::Traefik), 404, 12, "not-found"),
         (Problem::draining(), 503, 14, "draining"),
         (Problem::internal(), 500, 13, "internal"),
     ] {
@@ -254,6 +256,39 @@ fn every_code_has_a_counter() {
     assert!(codes.len() > 20, "{codes:?}");
     let unknown: Vec<_> = codes.iter().filter(|code| !CODES.contains(code)).collect();
     assert!(unknown.is_empty(), "add to src/model/metrics/words.rs: {unknown:?}");
+}
+
+#[test]
+fn what_a_setting_decides_is_told_with_its_name() {
+    let target = |cause| Problem::from(&Refusal::BadTarget(cause));
+    for (problem, told) in [
+        (Problem::from(&Refusal::TooLarge), "server.limits.graphql_body_bytes"),
+        (Problem::uri_too_long(), "server.limits.uri_bytes"),
+        (Problem::header_too_large(), "server.limits.header_bytes"),
+        (Problem::too_many_fields(), "server.limits.header_count"),
+        (Problem::flavour_off(Flavour::Traefik), "add `traefik` to forward_auth.flavours"),
+        (target(TargetError::TwoSlashes), "No setting allows that"),
+        (target(TargetError::HiddenSlashes), "No setting allows that"),
+    ] {
+        assert!(problem.detail.contains(told), "{told}: {}", problem.detail);
+    }
+    let hidden = target(TargetError::HiddenSlashes).detail;
+    assert!(hidden.contains("begins with two slashes") && !hidden.contains("absolute"), "{hidden}");
+}
+
+/// Where `basic = true`, that is another way to send a key.
+#[test]
+fn every_way_to_send_a_key_is_told() {
+    let told = |basic| {
+        let problem = Problem { basic, ..Problem::from(&Refusal::Challenge { rule: None }) };
+        body(&answer(&problem, Audience::Api, &Method::GET)).to_owned()
+    };
+    assert!(
+        told(true).contains("`Authorization: Bearer KEY`. HTTP Basic takes it as the password"),
+        "{}",
+        told(true)
+    );
+    assert!(!told(false).contains("HTTP Basic"), "{}", told(false));
 }
 
 #[test]

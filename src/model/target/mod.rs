@@ -101,12 +101,18 @@ impl PathOptIns {
 /// Why a target was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// `*`, a bare authority or nothing; also what some servers make `//…` of.
+    /// `*`, a bare authority or nothing.
     #[error("the request target is not an absolute path")]
     NotAbsolute,
     /// `//…`, in which some servers read an authority.
     #[error("the path begins with two slashes, after which some servers look for the name of a host")]
     TwoSlashes,
+    /// A first segment of which nothing is left once it is read as careless servers do: they may see `//…`.
+    #[error(
+        "once its escapes, parameters and lookalikes of slashes are read, the path begins with two slashes, after which \
+         some servers look for the name of a host"
+    )]
+    HiddenSlashes,
     /// `.` or `..`, in any spelling.
     #[error("the path has a dot segment")]
     DotSegment,

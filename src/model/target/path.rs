@@ -92,7 +92,7 @@ pub(super) fn read_segments(path: &str) -> Result<Reading, TargetError> {
     needs.encoded_slash = decoded.slashes;
     needs.disguised_separator = decoded.disguised;
     if begins_with_nothing(&decoded.text) {
-        return Err(TargetError::NotAbsolute);
+        return Err(TargetError::HiddenSlashes);
     }
     let loose = loosen(&decoded.text)?;
     Ok(Reading { loose: (loose != path).then_some(loose), needs })

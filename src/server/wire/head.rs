@@ -35,6 +35,8 @@ pub enum Fault {
     Coding,
     /// A length beside a coding.
     LengthBesideCoding,
+    /// A switch of protocol with a body.
+    UpgradeWithBody,
     /// It did not arrive in time.
     Late,
     /// The other end sends no more.
