@@ -9,16 +9,18 @@ mod requests;
 mod rules;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use doorward::gate::identity_headers::Managed;
 use doorward::model::role::Role;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use self::readers::{Action, Message, Operation, folded};
 use self::requests::{Dice, METHODS, bodies, random_message, wire};
 use self::rules::{ROUTES, allowed};
-use crate::support::raw::exchange;
-use crate::support::{Gateway, Upstream};
+use crate::support::raw::{exchange, read_answer};
+use crate::support::{Answer, Gateway, Upstream};
 
 /// What an upstream recorded.
 fn parsed(head: &str, body: &[u8]) -> Message {
@@ -168,6 +170,7 @@ async fn ask(mut dice: Dice) -> Seen {
     let host = gateway.address.to_string();
     let bodies = bodies();
     let mut seen = Seen::default();
+    let mut questions = Questions::default();
     for _ in 0..rounds() {
         let message = random_message(&mut dice, &bodies, &host);
         let client = client_of(&message);
@@ -193,7 +196,7 @@ async fn ask(mut dice: Dice) -> Seen {
             );
         }
 
-        let told = exchange(gateway.address, asked_by_nginx(&message, &host, &viewer, &from)).await;
+        let told = questions.ask(gateway.address, &asked_by_nginx(&message, &host, &viewer, &from)).await;
         assert!(told.status != 0, "no answer: {message:?}");
         seen.by_question.add(&message, told.status == 200);
         seen.leaks("nginx", &told.head);
@@ -202,7 +205,7 @@ async fn ask(mut dice: Dice) -> Seen {
             seen.wrong.extend(action.map(|action| format!("{action:?}\n  asked about {message:?}")));
         }
 
-        let told = exchange(gateway.address, asked_blindly(&message, &host, &member, &from)).await;
+        let told = questions.ask(gateway.address, &asked_blindly(&message, &host, &member, &from)).await;
         seen.blindly.add(&message, told.status / 100 == 2);
         seen.leaks("a proxy that says no method", &told.head);
         if told.status / 100 == 2 {
@@ -218,6 +221,29 @@ async fn ask(mut dice: Dice) -> Seen {
     seen
 }
 
+/// A proxy's connection, which is used again for as long as it lasts.
+#[derive(Default)]
+struct Questions(Option<TcpStream>);
+
+impl Questions {
+    async fn ask(&mut self, gateway: SocketAddr, question: &str) -> Answer {
+        if let Some(mut stream) = self.0.take()
+            && stream.write_all(question.as_bytes()).await.is_ok()
+        {
+            let answer = read_answer(&mut stream).await;
+            if answer.status != 0 {
+                self.0 = Some(stream);
+                return answer;
+            }
+        }
+        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        stream.write_all(question.as_bytes()).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        self.0 = Some(stream);
+        answer
+    }
+}
+
 /// nginx forwards the request itself, without its own `Connection` and `Upgrade`.
 fn asked_by_nginx(message: &Message, host: &str, key: &str, from: &str) -> String {
     let own = |name: &str| {
@@ -226,7 +252,7 @@ fn asked_by_nginx(message: &Message, host: &str, key: &str, from: &str) -> Strin
     let headers = message.headers.iter().filter(|(name, _)| !own(name));
     let headers: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
-        "GET /_doorward/auth/nginx HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
+        "GET /_doorward/auth/nginx HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n\
          {headers}x-forwarded-for: {from}\r\nx-original-method: {}\r\nx-original-url: http://{host}{}\r\n\r\n",
         message.method, message.target
     )
@@ -235,7 +261,7 @@ fn asked_by_nginx(message: &Message, host: &str, key: &str, from: &str) -> Strin
 /// Here nobody says the method, nor what the body holds.
 fn asked_blindly(message: &Message, host: &str, key: &str, from: &str) -> String {
     format!(
-        "GET /oauth2/auth HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
+        "GET /oauth2/auth HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n\
          x-forwarded-for: {from}\r\nx-forwarded-uri: {}\r\n\r\n",
         message.target
     )

@@ -1,7 +1,8 @@
 //! Every way in which some program reads a request: a model of lenient readers, one that folds names, one that takes
 //! the last of two values, one that decodes what nobody else does. Far more lenient than any one program is.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
@@ -318,13 +319,22 @@ fn from_utf7(body: &[u8]) -> String {
     text + &rest
 }
 
+thread_local! {
+    /// Few paths come up, and often.
+    static PATHS: RefCell<HashMap<String, BTreeSet<String>>> = RefCell::default();
+}
+
 /// What servers in a row could make of a path, each misreading it in one way of its own.
 fn paths(path: &str) -> BTreeSet<String> {
+    PATHS.with_borrow_mut(|known| known.entry(path.to_owned()).or_insert_with(|| misread(path)).clone())
+}
+
+fn misread(path: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::from([path.to_lowercase()]);
     let mut new = vec![path.to_lowercase()];
     while let Some(reading) = new.pop() {
-        for misread in [unescaped, normalized, walked, without_parameters, trimmed, cut, without_authority] {
-            let next = misread(&reading).to_lowercase();
+        for step in [unescaped, normalized, walked, without_parameters, trimmed, cut, without_authority] {
+            let next = step(&reading).to_lowercase();
             if all.len() < 200 && all.insert(next.clone()) {
                 new.push(next);
             }
