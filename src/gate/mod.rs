@@ -228,6 +228,8 @@ mod agreement_tests;
 #[cfg(test)]
 mod credential_tests;
 #[cfg(test)]
+mod effects_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use doorward::gate::identity_headers::Managed;
 use doorward::model::role::Role;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use self::readers::{Action, Message, Operation, folded};
@@ -223,7 +223,7 @@ async fn ask(mut dice: Dice) -> Seen {
 
 /// A proxy's connection, which is used again for as long as it lasts.
 #[derive(Default)]
-struct Questions(Option<TcpStream>);
+struct Questions(Option<BufReader<TcpStream>>);
 
 impl Questions {
     async fn ask(&mut self, gateway: SocketAddr, question: &str) -> Answer {
@@ -236,7 +236,7 @@ impl Questions {
                 return answer;
             }
         }
-        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        let mut stream = BufReader::new(TcpStream::connect(gateway).await.unwrap());
         stream.write_all(question.as_bytes()).await.unwrap();
         let answer = read_answer(&mut stream).await;
         self.0 = Some(stream);

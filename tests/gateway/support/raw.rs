@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::within;
@@ -64,7 +64,7 @@ pub fn header_values<'h>(head: &'h str, name: &str) -> Vec<&'h str> {
 
 /// Sends bytes on a connection of their own and reads one answer.
 pub async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
     // A gateway that refuses early closes while we still write; what it answered is still there.
     let _ = stream.write_all(request.as_ref()).await;
     read_answer(&mut stream).await

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::ledger;
@@ -124,9 +124,10 @@ struct Script {
     early: Arc<AtomicBool>,
 }
 
-async fn serve(mut stream: TcpStream, connection: usize, script: Script) {
+async fn serve(stream: TcpStream, connection: usize, script: Script) {
+    let mut stream = BufReader::new(stream);
     loop {
-        if !matches!(stream.peek(&mut [0]).await, Ok(1)) {
+        if !stream.fill_buf().await.is_ok_and(|begun| !begun.is_empty()) {
             return;
         }
         script.heard.begun.fetch_add(1, Ordering::SeqCst);
@@ -151,7 +152,7 @@ async fn serve(mut stream: TcpStream, connection: usize, script: Script) {
     }
 }
 
-async fn read_body(stream: &mut TcpStream, head: &str) -> Option<Vec<u8>> {
+async fn read_body(stream: &mut BufReader<TcpStream>, head: &str) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     if let Some(length) = header_values(head, "content-length").first() {
         body = vec![0; length.parse().ok()?];
