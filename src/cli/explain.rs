@@ -120,6 +120,9 @@ pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
         (Some(route), None) => lines.push(format!("route: {route}")),
         (None, _) => lines.push("route: none takes this host and path".to_owned()),
     }
+    for lacking in &explanation.without_value {
+        lines.push(format!("not told, as it has no value for this caller: {lacking}"));
+    }
     let mut reading = None;
     for tried in &explanation.rules {
         if tried.reading != reading {

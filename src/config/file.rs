@@ -153,6 +153,7 @@ fn guard_file(root: &Root, file: Option<&Path>, reader: &mut Reader) {
     secrets.extend(upstreams.chain(&root.forward_auth.bearer).map(|bearer| bearer.at("key")));
     let logins = root.upstreams.iter().filter_map(|upstream| upstream.basic.as_ref());
     secrets.extend(logins.map(|basic| basic.at("password")));
+    secrets.extend(root.upstreams.iter().map(|upstream| upstream.at("token")));
     secrets.extend(root.keys.imported.iter().map(|keys| keys.at("ring")));
     for path in &secrets {
         if reader.is_set(path) && reader.place(path).line().is_some() {

@@ -50,6 +50,9 @@ pub(super) fn any(text: &str) -> Result<HeaderName, Fault> {
 
 /// The name of a header that we set ourselves.
 pub(super) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
+    if text.eq_ignore_ascii_case("authorization") {
+        return Err("carries a credential: write `basic`, `token` or `bearer` of an upstream instead".into());
+    }
     let name = any(text)?;
     if NOT_FOR_TEMPLATES.contains(&name.as_str()) {
         return Err("means something else already: write one such as \"X-Scope-OrgID\"".into());

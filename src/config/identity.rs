@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use figment::value::Value;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
@@ -14,6 +12,8 @@ use super::header_name;
 use super::layers;
 use super::reader::{Fault, Read, Reader, Required, join, set_as};
 use super::section::{Kind, Section, section};
+use super::set_headers;
+use super::set_headers::HeaderTemplates;
 use super::values::{AssertionAlgorithm, FromText, Span};
 use super::weakness::is_guessable;
 use crate::model::jwt::{JwtAlgorithm, JwtKey};
@@ -21,15 +21,17 @@ use crate::model::principal::Principal;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
 
-const A_TEMPLATE: &str = "text with facts in braces such as \"{user}\"";
+pub(super) const A_TEMPLATE: &str = "text with facts in braces such as \"{user}\"";
 
 /// What applications are told of their callers, beside the preset.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityConfig {
     /// How values are written that are not plain ASCII; `None`: as the preset's product does.
     pub encoding: Option<HeaderEncoding>,
-    /// Headers with values made from templates. Names are distinct.
+    /// Headers with values made from templates. Names are distinct, these and those of `credentials`.
     pub templates: Vec<(HeaderName, Template)>,
+    /// What the gateway itself says to get in, such as `Authorization`: the same for every caller.
+    pub credentials: Vec<(HeaderName, Secret)>,
     /// A statement that the application can check.
     pub assertion: Option<AssertionConfig>,
     /// A token in `Authorization`, for an application that takes no other word.
@@ -100,6 +102,14 @@ impl ClaimValue {
             Self::List(values) => Some(values.iter().filter_map(|value| value.of(principal)).collect()),
         }
     }
+
+    /// Whether all that it is made from has a value for a principal.
+    pub fn is_whole_for(&self, principal: &Principal) -> bool {
+        match self {
+            Self::List(values) => values.iter().all(|value| value.is_whole_for(principal)),
+            value => value.of(principal).is_some(),
+        }
+    }
 }
 
 impl IdentityConfig {
@@ -112,7 +122,13 @@ impl IdentityConfig {
             .iter()
             .flat_map(|attribution| attribution.headers.iter().chain([&attribution.service_header]));
         let assertion = self.assertion.as_ref().map(|assertion| &assertion.header);
-        templates.chain(assertion).chain(bearer).chain(attribution)
+        let credentials = self.credentials.iter().map(|(name, _)| name);
+        templates.chain(credentials).chain(assertion).chain(bearer).chain(attribution)
+    }
+
+    /// Whether what clients say in `Authorization` gives way to something of ours.
+    pub fn fills_authorization(&self) -> bool {
+        self.bearer.is_some() || self.credentials.iter().any(|(name, _)| *name == AUTHORIZATION)
     }
 }
 
@@ -209,51 +225,6 @@ section! {
     }
 }
 
-section! {
-    /// A credential of the gateway's own, sent to the server as `Authorization: Basic` with every request that the
-    /// rules allow, and with no other.
-    UpstreamBasic {
-        /// Who the gateway is there. May be empty.
-        username: Required<BasicUser>, r#""doorward""#;
-        /// What it proves that with.
-        password: Required<Secret>, r#""<what the server expects>""#;
-    }
-}
-
-/// A username of HTTP Basic.
-#[derive(Clone, Debug)]
-pub(super) struct BasicUser(String);
-
-impl FromText for BasicUser {
-    const WHAT: &'static Kind = &Kind::Text("a username");
-
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        if text.contains(|c: char| c == ':' || c.is_control()) {
-            return Err(
-                "holds a colon or control character, which HTTP Basic cannot say in a username".into()
-            );
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// The value of `Authorization` by which the gateway gets in (RFC 7617, 2). `others` says what else would fill it.
-pub(super) fn login(written: UpstreamBasic, others: &[(bool, &str)], reader: &mut Reader) -> Option<Secret> {
-    for (_, other) in others.iter().filter(|(is_set, _)| *is_set) {
-        let what = format!("fills Authorization, and so does `{other}`");
-        reader.problem(written.place(), what, "leave one of the two out");
-    }
-    let path = set_as(&written.at("password"), reader);
-    let (BasicUser(user), password) = (written.username.0?, written.password.0?);
-    if password.expose().is_empty() || password.expose().contains(char::is_control) {
-        let what = "is empty, or holds a control character, which HTTP Basic cannot say";
-        reader.problem(&path, what, "write the password that the server expects");
-        return None;
-    }
-    let pair = Secret::new(format!("{user}:{}", password.expose()));
-    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair.expose()))))
-}
-
 /// Claims that say what the signature is good for.
 const RESERVED_CLAIMS: [&str; 5] = ["iss", "aud", "iat", "nbf", "exp"];
 
@@ -289,7 +260,9 @@ fn claim(value: &Value, path: &str, reader: &mut Reader) -> Option<ClaimValue> {
     match value {
         Value::String(..) => {
             let parse = |text: &str| Template::parse(text).map_err(Fault::from);
-            reader.parse(value, path, &Kind::Text(A_TEMPLATE), parse).map(ClaimValue::Template)
+            let template = reader.parse(value, path, &Kind::Text(A_TEMPLATE), parse)?;
+            set_headers::warn_of_roles(&template, path, reader);
+            Some(ClaimValue::Template(template))
         }
         Value::Bool(_, flag) => Some(ClaimValue::Fixed((*flag).into())),
         Value::Num(..) if layers::number(value).is_some() => {
@@ -326,14 +299,15 @@ pub(super) fn identity(
         reader.problem(bearer.place(), what, "leave one of the two out");
     }
     if let Some(assertion) = &assertion
-        && templates.0.iter().any(|(name, _)| *name == assertion.header.0)
+        && templates.names().any(|name| *name == assertion.header.0)
     {
         let what = "is a header that `set_headers` sets as well";
         reader.problem(&assertion.at("header"), what, "choose another name for one of them");
     }
     IdentityConfig {
         encoding,
-        templates: templates.0,
+        templates: templates.templates,
+        credentials: templates.secrets,
         assertion: assertion.map(|written| AssertionConfig {
             header: written.header.0,
             audience: written.audience.map(|word| word.0),
@@ -379,34 +353,6 @@ fn bearer_config(written: Bearer, reader: &mut Reader) -> Option<BearerConfig> {
     })
 }
 
-/// Headers and the templates of their values.
-#[derive(Debug)]
-pub(super) struct HeaderTemplates(pub(super) Vec<(HeaderName, Template)>);
-
-impl Read for HeaderTemplates {
-    const KIND: &'static Kind = &Kind::Map(&Kind::Text(A_TEMPLATE));
-
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
-        let Value::Dict(_, values) = value else {
-            reader.mismatch(value, path, Self::KIND);
-            return None;
-        };
-        let kind = &Kind::Text(A_TEMPLATE);
-        let mut templates: Vec<(HeaderName, Template)> = Vec::new();
-        for (key, value) in values {
-            let path = join(path, key);
-            let template = reader.parse(value, &path, kind, header_template);
-            let name = header_name::set_by_us(key).map_err(|fault| reader.fault(&path, fault)).ok();
-            let (Some(name), Some(template)) = (name, template) else { continue };
-            if templates.iter().any(|(other, _)| *other == name) {
-                reader.problem(&path, "is set twice, in other letters", "keep one of them");
-            }
-            templates.push((name, template));
-        }
-        Some(Self(templates))
-    }
-}
-
 /// Notes where a header is set that brings us keys, on whichever route.
 pub(super) fn check_names(
     identity: &IdentityConfig,
@@ -422,15 +368,4 @@ pub(super) fn check_names(
             "choose another name there, or in keys.headers and key_headers of routes",
         );
     }
-}
-
-fn header_template(text: &str) -> Result<Template, Fault> {
-    let template = Template::parse(text)?;
-    let visible = |literal: &str| literal.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !template.literals().all(visible) || text.trim() != text {
-        return Err(
-            "holds what cannot stand in a header: write visible ASCII, without blanks at either end".into()
-        );
-    }
-    Ok(template)
 }

@@ -289,7 +289,7 @@ impl Reader {
     /// The content of the file that holds a secret, without the newline at its end.
     ///
     /// Neither the content nor the name is ever shown: people write the secret itself there by mistake.
-    fn secret_file(&mut self, value: &Value, path: &str) -> Option<String> {
+    pub(super) fn secret_file(&mut self, value: &Value, path: &str) -> Option<String> {
         let Value::String(_, name) = value else {
             self.mismatch(value, path, &Kind::Text("the name of a file"));
             return None;

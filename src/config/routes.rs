@@ -218,9 +218,7 @@ fn credentials(
     reader: &mut Reader,
 ) -> CredentialConfig {
     let answers = general.forward_auth;
-    let replaced = behind.map_or(answers.identity.bearer.is_some(), |upstream| {
-        upstream.login.is_some() || upstream.identity.bearer.is_some()
-    });
+    let replaced = behind.map_or(&answers.identity, |upstream| &upstream.identity).fills_authorization();
     if route.pass_authorization == Some(true) && replaced {
         reader.problem(
             &route.at("pass_authorization"),
@@ -228,7 +226,8 @@ fn credentials(
             format!(
                 "leave it out, or {}",
                 match behind {
-                    Some(upstream) => format!("`basic` and `bearer` of upstream `{}`", upstream.name),
+                    Some(upstream) =>
+                        format!("`basic`, `token` and `bearer` of upstream `{}`", upstream.name),
                     None => "`forward_auth.bearer`".to_owned(),
                 }
             ),

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use http::HeaderName;
 
 use super::acme::Acme;
-use super::identity::{Assertion, Attribution, Bearer, HeaderTemplates, OddName, UpstreamBasic};
+use super::identity::{Assertion, Attribution, Bearer, OddName};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
+use super::own_credentials::UpstreamBasic;
 use super::pages::Pages;
 use super::pem::{CertificateFile, KeyFile};
 use super::policy_tests::Test;
@@ -15,6 +16,7 @@ use super::reader::Required;
 use super::routes::Route;
 use super::section::section;
 use super::servers::{Health, UpstreamUrl};
+use super::set_headers::HeaderTemplates;
 use super::tokens::{BreakGlass, ImportedKeys};
 use super::values::{
     Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Span, TrustedNetwork,
@@ -322,9 +324,12 @@ section! {
         encoding: Option<HeaderEncoding>, r#""utf-8""#;
         /// Further headers, each with a template of its value: text with `{subject}`, `{user}`, `{name}`,
         /// `{email}`, `{groups}` (with commas; `{groups:|}` with another mark), `{group:0}` (the first by name),
-        /// `{group:tenant-*}` (what follows `tenant-` in the first group that begins so), `{role}`, `{key}`,
+        /// `{group:tenant-*}` (what follows `tenant-` in the first group that begins so), `{role}`,
+        /// `{role:admin=ADMIN,member=OP}` (the application's word for it), `{key}`,
         /// `{kind}` or `{provider}`; `{{` and `}}` are braces. Where one has no value, as where nobody is
         /// signed in, the header is not sent; text without any always is. No client can send such a header anywhere.
+        /// `NAME_file` names a file with the value instead, which is sent with every request that the rules allow, and
+        /// with no other.
         set_headers: HeaderTemplates = "{}", r#"{ X-Scope-OrgID = "{group:0}" }"#;
         /// A signed statement of who is calling.
         assertion: Option<Assertion>, r#"{ audience = "app" }"#;
@@ -334,6 +339,8 @@ section! {
         attribution: Option<Attribution>, "{}";
         /// A credential of the gateway's own, for a server that lets nobody else in.
         basic: Option<UpstreamBasic>, r#"{ username = "doorward", password_file = "app-password" }"#;
+        /// The same as a token, which is sent as `Authorization: Bearer`. In any other header: `set_headers`, by a file.
+        token: Option<Secret>, r#""<what the server expects>""#;
         /// Whether `Authorization` values that are not the gateway's own are left to the server, also where another proxy
         /// asks about its routes. A route may say otherwise for itself.
         pass_authorization: bool = "false", "true";

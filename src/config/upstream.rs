@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 
 use super::identity;
+use super::own_credentials;
 use super::reader::{Reader, join};
 use super::section::Section;
 use super::servers;
@@ -16,7 +18,6 @@ use super::values::PathOptIn;
 use super::{
     Balance, HealthConfig, IdentityConfig, ListenAddress, ListenerConfig, TlsFiles, UpstreamAddress,
 };
-use crate::model::secret::Secret;
 use crate::model::target::PathOptIns;
 
 /// A server behind us.
@@ -46,8 +47,6 @@ pub struct UpstreamConfig {
     pub odd_header_names: Vec<HeaderName>,
     /// Whether values of the header that brings keys are left to it, too.
     pub pass_api_key: bool,
-    /// What the gateway itself says in `Authorization` to get in, where it has to.
-    pub login: Option<Secret>,
     /// Whether it sees the `Host` the client sent (the default) or its own.
     pub preserve_host: bool,
     /// Whose addresses it reads in request headers.
@@ -215,7 +214,7 @@ pub(super) fn upstreams(
 }
 
 fn upstream_config(
-    upstream: Upstream,
+    mut upstream: Upstream,
     listeners: &[ListenerConfig],
     reader: &mut Reader,
 ) -> Option<UpstreamConfig> {
@@ -254,6 +253,7 @@ fn upstream_config(
         None if cleartext_http2 => UpstreamProtocol::Http2,
         None => UpstreamProtocol::Http1,
     };
+    let authorization = own_credentials::authorization(&mut upstream, reader);
     let tls = upstream.tls;
     let has = |name: &str| reader.is_set(&tls.at(name));
     let (certificate, key) = (has("certificate"), has("key"));
@@ -271,11 +271,16 @@ fn upstream_config(
             "write `url = \"https://HOST:PORT\"`, or leave it out",
         );
     }
-    let login = upstream.basic.and_then(|basic| {
-        let replaced =
-            [(upstream.pass_authorization, "pass_authorization"), (upstream.bearer.is_some(), "bearer")];
-        identity::login(basic, &replaced, reader)
-    });
+    let mut identity = identity::identity(
+        upstream.encoding,
+        upstream.set_headers,
+        upstream.assertion,
+        upstream.bearer,
+        upstream.attribution,
+        upstream.pass_authorization,
+        reader,
+    );
+    identity.credentials.extend(authorization.map(|value| (AUTHORIZATION, value)));
     Some(UpstreamConfig {
         name: upstream.name.0?.0,
         servers: addresses,
@@ -296,19 +301,10 @@ fn upstream_config(
             idle: upstream.timeouts.idle.0,
         },
         headers: upstream.headers,
-        identity: identity::identity(
-            upstream.encoding,
-            upstream.set_headers,
-            upstream.assertion,
-            upstream.bearer,
-            upstream.attribution,
-            upstream.pass_authorization,
-            reader,
-        ),
+        identity,
         pass_authorization: upstream.pass_authorization,
         odd_header_names: upstream.odd_header_names.into_iter().map(|name| name.0).collect(),
         pass_api_key: upstream.pass_api_key,
-        login,
         preserve_host: upstream.preserve_host,
         addresses: upstream.addresses,
         paths: opt_ins(&upstream.paths),

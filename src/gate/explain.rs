@@ -120,6 +120,10 @@ pub struct Explanation {
     /// The credential that counts and whom it stands for; nothing is nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<CallerView>,
+    /// What settings want the application to be told of callers and is not told of this one: headers, and claims of
+    /// tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_value: Vec<String>,
     /// Every rule that was tried, in order.
     pub rules: Vec<Tried>,
 }
@@ -162,7 +166,11 @@ impl Explanation {
     pub fn of(trail: &Trail, outcome: Result<(), (&'static str, &'static str)>) -> Self {
         let passed = trail.shadowed.as_ref().or(trail.waived.as_ref());
         let refused = outcome.err().or(passed.map(|refusal| (refusal.code(), refusal.decision())));
+        let told = trail.route.as_ref().zip(trail.identity.as_ref());
         Self {
+            without_value: told
+                .map(|(route, identity)| route.without_value(&identity.principal))
+                .unwrap_or_default(),
             decision: refused.map_or("allow", |(_, decision)| decision),
             passes: outcome.is_ok(),
             code: refused.map(|(code, _)| code),

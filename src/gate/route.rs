@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::credential::Accepts;
 use super::identity_headers::HeaderPlan;
 use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig, RouteTimeouts};
-use crate::model::secret::Secret;
+use crate::model::principal::Principal;
 use crate::model::target::PathOptIns;
 use crate::model::target::Prefixes;
 use crate::policy::{PathPattern, Policy};
@@ -37,8 +37,6 @@ pub struct Route {
     answers: Rc<HeaderPlan>,
     /// The same by the names of other products.
     compat_answers: Vec<Rc<HeaderPlan>>,
-    /// What the gateway itself says to the upstream in `Authorization`, where it has to.
-    pub login: Option<HeaderValue>,
     /// Which credentials are taken.
     pub accepts: Accepts,
     /// Names of headers with odd characters that the upstream needs.
@@ -109,6 +107,12 @@ impl Route {
         preset.and_then(compat).unwrap_or(&self.answers)
     }
 
+    /// What settings want its application to be told of callers and is not told of this one.
+    pub(super) fn without_value(&self, principal: &Principal) -> Vec<String> {
+        let plan = if self.upstream.is_some() { &self.headers } else { &self.answers };
+        plan.without_value(principal)
+    }
+
     fn depth(&self) -> usize {
         self.prefix.as_str().trim_end_matches('/').len()
     }
@@ -123,12 +127,6 @@ impl Route {
     fn is_for(&self, host: &str) -> bool {
         self.hosts.is_empty() || self.hosts.iter().any(|own| own == host)
     }
-}
-
-fn login(secret: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(secret.expose()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
@@ -163,7 +161,6 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
         headers,
         answers: answer(route.headers.unwrap_or(answers.headers)),
         compat_answers: answers.compat.iter().map(|product| answer(product.headers())).collect(),
-        login: upstream.and_then(|upstream| upstream.login.as_ref()).and_then(login),
         accepts: Accepts::of(&route.credentials),
         odd_header_names: upstream.map(|upstream| upstream.odd_header_names.clone()).unwrap_or_default(),
         paths: route.paths,

@@ -1,6 +1,7 @@
 //! Text with facts about a principal in it, such as `tenant-{group:0}`: parsed once, filled in per principal.
 
 use super::principal::{Principal, PrincipalKind, Proof};
+use super::role::Role;
 
 /// Bytes of a template.
 const LONGEST: usize = 1024;
@@ -30,6 +31,8 @@ enum Fact {
     Group(usize),
     GroupAfter(String),
     Role,
+    /// The application's words for our roles; each role once.
+    RoleAs(Vec<(Role, String)>),
     Key,
     Kind,
     Provider,
@@ -83,11 +86,22 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// The text around the facts.
+    /// What is not ours to say: the text around the facts, and words for roles.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            Part::Fact(_) => None,
+        self.parts.iter().flat_map(|part| match part {
+            Part::Text(text) => vec![text.as_str()],
+            Part::Fact(Fact::RoleAs(words)) => words.iter().map(|(_, word)| word.as_str()).collect(),
+            Part::Fact(_) => Vec::new(),
+        })
+    }
+
+    /// Roles of people for which it wants a word and has none.
+    pub fn roles_without_word(&self) -> impl Iterator<Item = Role> {
+        [Role::Admin, Role::Member, Role::Viewer].into_iter().filter(|role| {
+            self.parts.iter().any(|part| match part {
+                Part::Fact(Fact::RoleAs(words)) => !words.iter().any(|(known, _)| known == role),
+                _ => false,
+            })
         })
     }
 
@@ -122,6 +136,7 @@ impl Fact {
             ("name", None) => Self::Name,
             ("email", None) => Self::Email,
             ("role", None) => Self::Role,
+            ("role", Some(words)) => Self::RoleAs(words_for_roles(words)?),
             ("key", None) => Self::Key,
             ("kind", None) => Self::Kind,
             ("provider", None) => Self::Provider,
@@ -158,7 +173,7 @@ impl Fact {
             _ => {
                 return Err(format!(
                     "has {{{text}}}, which is no fact: write {{subject}}, {{user}}, {{name}}, {{email}}, {{groups}}, {{groups:|}}, \
-                     {{group:0}}, {{group:tenant-*}}, {{role}}, {{key}}, {{kind}} or {{provider}}"
+                     {{group:0}}, {{group:tenant-*}}, {{role}}, {{role:admin=ADMIN}}, {{key}}, {{kind}} or {{provider}}"
                 ));
             }
         })
@@ -172,6 +187,9 @@ impl Fact {
             Self::Name => principal.display_name.as_deref().map(plain),
             Self::Email => principal.email.as_deref().map(plain),
             Self::Role => Some(principal.role.as_str().to_owned()),
+            Self::RoleAs(words) => {
+                words.iter().find(|(role, _)| *role == principal.role).map(|(_, word)| word.clone())
+            }
             Self::Kind => Some(principal.kind.as_str().to_owned()),
             Self::Provider => Some(plain(&principal.provider)),
             // People name their own keys as they like, so such a name says nothing.
@@ -194,6 +212,29 @@ impl Fact {
                 .map(plain),
         }
     }
+}
+
+/// `admin=ADMIN,member=OP`.
+fn words_for_roles(text: &str) -> Result<Vec<(Role, String)>, String> {
+    let mut words: Vec<(Role, String)> = Vec::new();
+    for pair in text.split(',') {
+        let wrong = |what: &str| {
+            format!(
+                "has `{pair}` in {{role:...}}, {what}: write pairs such as {{role:admin=ADMIN,member=OP,viewer=VIEWER}}"
+            )
+        };
+        let (role, word) = pair.split_once('=').ok_or_else(|| wrong("which is no pair"))?;
+        let role: Role =
+            role.parse().map_err(|_| wrong("whose role is not admin, member, viewer or agent"))?;
+        if word.is_empty() || word.trim() != word {
+            return Err(wrong("whose word is empty or has a blank at an end"));
+        }
+        if words.iter().any(|(known, _)| *known == role) {
+            return Err(wrong("whose role has a word already"));
+        }
+        words.push((role, word.to_owned()));
+    }
+    Ok(words)
 }
 
 #[cfg(test)]
@@ -227,6 +268,8 @@ mod tests {
             ("{group:0}", "ops"),
             ("org-{group:tenant-*}", "org-a"),
             ("{kind} of {provider}", "user of local"),
+            ("{role:admin=ADMIN,member=OP,viewer=VIEWER}", "VIEWER"),
+            ("as {role:viewer=a=b c}!", "as a=b c!"),
             ("fixed", "fixed"),
         ] {
             assert_eq!(filled(text).as_deref(), Some(wanted), "{text}");
@@ -235,7 +278,15 @@ mod tests {
 
     #[test]
     fn what_lacks_any_fact_is_not_said_by_halves() {
-        for text in ["{name}", "x-{name}", "{user}{key}", "{group:3}", "t-{group:team-*}", "{group:ops*}"] {
+        for text in [
+            "{name}",
+            "x-{name}",
+            "{user}{key}",
+            "{group:3}",
+            "t-{group:team-*}",
+            "{group:ops*}",
+            "x{role:admin=A}",
+        ] {
             assert_eq!(Template::parse(text).unwrap().fill(Some(&principal()), &plain), None, "{text}");
             assert_eq!(Template::parse(text).unwrap().fill(None, &plain), None, "{text}");
         }
@@ -246,6 +297,14 @@ mod tests {
             Some("a {b}"),
             "a constant"
         );
+    }
+
+    #[test]
+    fn roles_of_people_without_a_word_are_named() {
+        let lacking = |text: &str| Template::parse(text).unwrap().roles_without_word().collect::<Vec<_>>();
+        assert_eq!(lacking("{role:admin=A,viewer=V}"), [Role::Member]);
+        assert_eq!(lacking("{role:admin=A,member=M,viewer=V}"), []);
+        assert_eq!(lacking("{role} {user}"), []);
     }
 
     #[test]
@@ -268,6 +327,13 @@ mod tests {
             "{group:-1}",
             "{group:9999}",
             "{claim:tenant}",
+            "{role:}",
+            "{role:admin}",
+            "{role:admin=}",
+            "{role:root=ADMIN}",
+            "{role:admin=A,admin=B}",
+            "{role:admin=A,}",
+            "{role:admin=A, member=B}",
         ] {
             assert!(Template::parse(text).is_err(), "{text}");
         }

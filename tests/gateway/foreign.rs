@@ -1,5 +1,7 @@
 //! Credentials of other systems, and the gateway's own towards an application.
 
+use std::os::unix::fs::PermissionsExt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use doorward::model::role::Role;
@@ -127,32 +129,50 @@ async fn an_application_keeps_its_own_api_keys_and_never_sees_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_gets_in_by_a_password_of_its_own_for_those_whom_the_rules_allow() {
+async fn the_gateway_gets_in_by_a_credential_of_its_own_for_those_whom_the_rules_allow() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "s3cr3t-of-the-file\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let file = file.display();
+    let value = format!("Basic {}", STANDARD.encode("doorward:quiet herons: at dawn"));
+    let basic = "basic = { username = \"doorward\", password = \"quiet herons: at dawn\" }";
+    gets_in(basic, "authorization", &value).await;
+    gets_in(&format!("token_file = '{file}'"), "authorization", "Bearer s3cr3t-of-the-file").await;
+    gets_in(&format!("set_headers = {{ X-Vault_file = '{file}' }}"), "x-vault", "s3cr3t-of-the-file").await;
+}
+
+async fn gets_in(login: &str, name: &str, value: &str) {
     let upstream = Upstream::spawn().await;
-    let login = "basic = { username = \"doorward\", password = \"quiet herons: at dawn\" }";
     let gateway = Gateway::configured(&format!(
         "{}\n[[routes]]\nupstream = \"app\"\npath = \"/shadow\"\nenforce = \"log\"\nrules = [{{ path = \"/shadow/open\", allow = \"anyone\" }}]\n",
         settings(&upstream, login)
     ))
     .await;
-    let value = format!("Basic {}", STANDARD.encode("doorward:quiet herons: at dawn"));
+    gateway.ledger.handed_out(value);
+    let forged = format!("{name}: forged\r\n");
+    let forged = if name == "authorization" { "" } else { &forged };
+    let left = (name == "authorization").then_some("Basic aG9vazpzZWNyZXQ=");
     let key = gateway.system_key("k", Role::Viewer).await;
     for (path, headers, sent) in [
-        ("/refuse/data", bearer(&key), Some(value.as_str())),
-        ("/refuse/hook", String::new(), Some(&value)),
-        ("/pass/hook", WEBHOOK.to_owned(), Some(&value)),
-        ("/shadow/open", String::new(), Some(&value)),
+        ("/refuse/data", bearer(&key), Some(value)),
+        ("/refuse/hook", String::new(), Some(value)),
+        ("/refuse/hook", forged.to_owned(), Some(value)),
+        ("/pass/hook", WEBHOOK.to_owned(), Some(value)),
+        ("/shadow/open", String::new(), Some(value)),
         // Whom the rules would refuse comes to the application as without a gateway.
         ("/shadow/data", String::new(), None),
         ("/shadow/data", bearer(&key), None),
-        ("/shadow/data", BY_PASSWORD.to_owned(), Some("Basic aG9vazpzZWNyZXQ=")),
+        ("/shadow/data", forged.to_owned(), None),
+        ("/shadow/data", BY_PASSWORD.to_owned(), left),
     ] {
         let answer = gateway.get(path, &headers).await;
         assert_eq!(answer.status, 200, "{path} {headers}");
         let told = upstream.last();
-        assert_eq!(told.header("authorization"), sent, "{path} {headers}");
-        assert_eq!(told.head.matches("uthorization").count(), usize::from(sent.is_some()), "{}", told.head);
-        assert!(!answer.head.contains(&value), "{}", answer.head);
+        assert_eq!(told.header(name), sent, "{path} {headers}");
+        let lines = told.head.to_lowercase().matches(&format!("{name}:")).count();
+        assert_eq!(lines, usize::from(sent.is_some()), "{}", told.head);
+        assert!(!answer.head.contains(value), "{}", answer.head);
     }
     assert_eq!(gateway.get("/refuse/data", "").await.status, 401);
 }

@@ -240,3 +240,39 @@ async fn each_preset_says_exactly_its_names() {
         assert!(known.iter().all(|(name, _)| refused.header(name).is_none()), "{}", refused.head);
     }
 }
+
+/// The application's word for each role, for keys and people alike; and who is told of none is said by `explain`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_told_in_the_applications_word_and_explain_names_what_is_not_told() {
+    let upstream = Upstream::spawn().await;
+    let set = r#"set_headers = { X-Level = "{role:admin=ADMIN,member=OP,viewer=VIEWER}", X-Team = "{group:team-*}" }"#;
+    let gateway = gateway(&upstream, set).await;
+    let admin = bearer(&gateway.system_key("ops", Role::Admin).await);
+    gateway.user_with("mel", Role::Member, &["team-a"], false).await;
+    let mel = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    let agent = bearer(&gateway.system_key("agent", Role::Agent).await);
+    for (who, path, level, team) in [
+        (&admin, "/data", &["ADMIN"][..], &[][..]),
+        (&mel, "/data", &["OP"], &["a"]),
+        (&agent, "/public/x", &[], &[]),
+        (&String::new(), "/public/x", &[], &[]),
+    ] {
+        for forged in ["", "x-level: ADMIN\r\nX_Level: ADMIN\r\nx-team: b\r\n"] {
+            assert_eq!(gateway.get(path, &format!("{who}{forged}")).await.status, 200);
+            assert_eq!(told(&upstream, "x-level"), level, "{path} {forged}");
+            assert_eq!(told(&upstream, "x-team"), team, "{path} {forged}");
+        }
+    }
+    for (caller, lacking) in [
+        ("role:agent", &["x-level", "x-team"][..]),
+        ("user:mel", &[]),
+        ("key:ops", &["x-team"]),
+        ("nobody", &[]),
+    ] {
+        let query = format!("/_doorward/api/explain?request=GET%20/public/x&as={caller}");
+        let answer: serde_json::Value =
+            serde_json::from_str(&gateway.get(&query, &admin).await.text()).unwrap();
+        let named = answer["without_value"].as_array().cloned().unwrap_or_default();
+        assert_eq!(named, lacking, "{caller}: {answer}");
+    }
+}

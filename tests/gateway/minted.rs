@@ -355,3 +355,32 @@ async fn answers_to_other_proxies_carry_both_and_empty_ones_for_nobody() {
         (401, None, None)
     );
 }
+
+/// Airflow wants its own words for roles, and takes nobody whose token has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_a_role_in_the_applications_word_and_explain_names_a_claim_that_is_missing() {
+    let upstream = Upstream::spawn().await;
+    let settings = format!(
+        "bearer = {{ algorithm = \"hs256\", key = \"{SHARED}\", audience = \"apache-airflow\", \
+         claims = {{ role = \"{{role:admin=ADMIN,member=OP,viewer=VIEWER}}\", \
+         teams = [\"all\", \"{{group:team-*}}\"] }} }}"
+    );
+    let gateway = gateway(&upstream, &settings).await;
+    let admin = bearer(&gateway.system_key("ops", Role::Admin).await);
+    let agent = bearer(&gateway.system_key("agent", Role::Agent).await);
+    for (who, path, role) in [(&admin, "/data", Some("ADMIN")), (&agent, "/public/x", None)] {
+        assert_eq!(gateway.get(path, who).await.status, 200);
+        let claims = told(&upstream, "authorization").claims;
+        assert_eq!(
+            (claims["role"].as_str(), claims["aud"].as_str()),
+            (role, Some("apache-airflow")),
+            "{claims}"
+        );
+    }
+    let answer = gateway.get("/public/x", &format!("x-doorward-explain: 1\r\n{admin}")).await;
+    let why: Value = serde_json::from_str(answer.header("x-doorward-explain").unwrap()).unwrap();
+    assert_eq!(why["without_value"], serde_json::json!(["claim teams of the token in authorization"]));
+    let query = "/_doorward/api/explain?request=GET%20/public/x&as=key:agent";
+    let why: Value = serde_json::from_str(&gateway.get(query, &admin).await.text()).unwrap();
+    assert_eq!(why["without_value"][0], "claim role of the token in authorization", "{why}");
+}

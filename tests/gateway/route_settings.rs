@@ -1,5 +1,7 @@
 //! What a route says of credentials and spellings for itself, on both edges.
 
+use std::os::unix::fs::PermissionsExt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use doorward::model::role::Role;
@@ -105,6 +107,38 @@ async fn a_route_takes_and_leaves_credentials_by_settings_of_its_own_on_both_edg
     }
     let refused = gateway.get("/plain", &as_basic).await.text();
     assert!(refused.contains("basic = true"), "{refused}");
+}
+
+/// What a file holds goes with what the rules allow; where they only log, the answer empties it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_header_stands_in_answers_to_what_the_rules_allow_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "s3cr3t-of-the-file").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let gateway = Gateway::configured(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         [forward_auth]\nflavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n\
+         set_headers = {{ X-Vault_file = '{}' }}\n\
+         [[routes]]\nrules = [ {{ allow = \"viewer\" }} ]\n\
+         [[routes]]\npath = \"/shadow\"\nenforce = \"log\"\nrules = [ {{ allow = \"viewer\" }} ]\n",
+        file.display()
+    ))
+    .await;
+    gateway.ledger.handed_out("s3cr3t-of-the-file");
+    let key = bearer(&gateway.system_key("k", Role::Viewer).await);
+    for flavour in FLAVOURS {
+        for (path, who, status, told) in [
+            ("/data", key.as_str(), 200, Some("s3cr3t-of-the-file")),
+            ("/data", "", 401, None),
+            ("/shadow/data", &key, 200, Some("s3cr3t-of-the-file")),
+            ("/shadow/data", "", 200, Some("")),
+        ] {
+            let answer =
+                ask(&gateway, flavour, &format!("GET {path}"), &format!("{who}x-vault: forged\r\n")).await;
+            assert_eq!((answer.status, answer.header("x-vault")), (status, told), "{flavour} {path} {who}");
+        }
+    }
 }
 
 /// `%2F` is open for the application whose preset needs it, not for its neighbours on the same server.

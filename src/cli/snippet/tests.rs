@@ -74,7 +74,9 @@ fn what_is_left_of_credentials_is_taken_from_the_answer_whatever_the_settings() 
     for pass in [false, true] {
         let mut config = config();
         config.forward_auth.pass_authorization = pass;
-        for name in ["Cookie", "Authorization", "X-Api-Key"] {
+        let hose = HeaderName::from_static("x-amz-firehose-access-key");
+        config.routes.first_mut().unwrap().credentials.key_headers.push(hose);
+        for name in ["Cookie", "Authorization", "X-Api-Key", "X-Amz-Firehose-Access-Key"] {
             let lower = name.to_lowercase();
             let variable = lower.replace('-', "_");
             for (proxy, part, line) in [

@@ -37,6 +37,7 @@ fn the_example_works_with_every_setting_uncommented() {
     desk.write("secret", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
     desk.write("admin-password", "correct horse battery\n", 0o600);
     desk.write("app-password", "quiet herons at dawn\n", 0o600);
+    desk.write("app-token", "Lw8Rf4Hd6Jy1Mg5PcZr8\n", 0o600);
     desk.write("api-key", "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+\n", 0o600);
     desk.write("break-glass", "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
     desk.write(
@@ -45,7 +46,7 @@ fn the_example_works_with_every_setting_uncommented() {
         0o600,
     );
     let config = desk.load().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.upstreams.len(), config.routes.len()), (2, 4));
+    assert_eq!((config.upstreams.len(), config.routes.len()), (3, 4));
     assert!(config.routes[2].policy.rules.len() > 5, "the preset's");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }

@@ -66,6 +66,83 @@ fn each_mistake_in_a_template_is_named_with_its_header() {
     assert!(problems.len() == 1 && problems[0].remedy.contains("key_headers"), "{problems:?}");
 }
 
+#[test]
+fn a_header_may_be_what_a_file_holds_and_nobody_is_shown_that() {
+    let line = |key: &str| format!("{HEAD}set_headers = {{ X-Who = \"{{user}}\", {key} = \"token\" }}{TAIL}");
+    let desk = Desk::new(&line("X-Token_file"));
+    for (text, mode, said) in [
+        ("s3cr3t {braces} are no facts\n", 0o600, None),
+        ("s3cr3t", 0o644, Some("lets others in")),
+        ("", 0o600, Some("is empty")),
+        (" s3cr3t", 0o600, Some("without blanks")),
+        ("s3cr3t\nX-Other: 1", 0o600, Some("one line")),
+        ("s3cr3t \u{eb}", 0o600, Some("visible ASCII")),
+    ] {
+        desk.write("token", text, mode);
+        match (desk.load(), said) {
+            (Ok(config), None) => {
+                let identity = &config.upstreams[0].identity;
+                let (name, secret) = &identity.credentials[0];
+                assert_eq!((name.as_str(), secret.expose()), ("x-token", text.trim_end()));
+                assert_eq!(identity.templates.len(), 1);
+                assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
+            }
+            (Err(error), Some(said)) => {
+                let [problem] = error.0.as_slice() else { panic!("{error}") };
+                assert_eq!(problem.path, "upstreams[0].set_headers.X-Token_file");
+                assert!(error.to_string().contains(said) && !error.to_string().contains("s3cr3t"), "{error}");
+            }
+            (loaded, _) => panic!("{text:?}: {loaded:?}"),
+        }
+    }
+    desk.write("token", "s3cr3t", 0o600);
+    for (key, said) in [("x-who_file", "set twice"), ("X_A_file", "write"), ("Authorization_file", "`token`")]
+    {
+        desk.write("doorward.toml", &line(key), 0o600);
+        let error = desk.load().unwrap_err();
+        assert!(error.0.len() == 1 && error.to_string().contains(said), "{key}: {error}");
+    }
+}
+
+#[test]
+fn people_for_whose_role_there_is_no_word_are_named() {
+    let bearer =
+        format!("bearer = {{ algorithm = \"hs256\", key = \"{SHARED}\", claims = {{ role = \"ROLE\" }} }}");
+    for line in [bearer.as_str(), "set_headers = { X-Role = \"ROLE\" }"] {
+        let warned = |roles: &str| {
+            let config = good(&format!("{HEAD}{}{TAIL}", line.replace("ROLE", roles)));
+            config
+                .warnings
+                .iter()
+                .filter(|warning| warning.contains("no word for"))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(warned("{role:admin=ADMIN,member=OP,viewer=VIEWER}"), [""; 0]);
+        let warnings = warned("{role:admin=ADMIN}");
+        assert!(warnings.len() == 1 && warnings[0].contains("no word for member and viewer"), "{warnings:?}");
+    }
+    check("set_headers = { X-A = \"{role:admin=zo\u{eb}}\" }", ".set_headers.X-A", "visible ASCII");
+    check("set_headers = { X-A = \"{role:root=x}\" }", ".set_headers.X-A", "write pairs");
+}
+
+#[test]
+fn each_mistake_about_a_credential_of_our_own_is_named() {
+    let basic = "basic = { username = \"doorward\", password = \"quiet herons\" }";
+    good(&format!("{HEAD}{basic}{TAIL}"));
+    good(&format!("{HEAD}token = \"quiet-herons\"{TAIL}"));
+    check("basic = { username = \"a:b\", password = \"x\" }", ".basic.username", "colon");
+    check("basic = { username = \"a\", password = \"\" }", ".basic.password", "write the password");
+    check("token = \"Bearer quiet\"", ".token", "without the word Bearer");
+    check("token = \"\"", ".token", "write the token");
+    let bearer = format!("bearer = {{ algorithm = \"hs256\", key = \"{SHARED}\" }}");
+    for other in [bearer.as_str(), "pass_authorization = true"] {
+        check(&format!("{basic}\n{other}"), ".basic", "leave one of the two out");
+        check(&format!("token = \"quiet-herons\"\n{other}"), ".token", "leave one of the two out");
+    }
+    check(&format!("{basic}\ntoken = \"quiet-herons\""), ".basic", "leave one of the two out");
+}
+
 const SHARED: &str = "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+/=";
 
 #[test]

@@ -32,6 +32,7 @@ fn credentials_of_a_route_are_its_own_or_its_upstreams_or_those_for_all() {
 #[test]
 fn what_the_gateway_fills_itself_no_route_leaves_to_clients() {
     for (own, named) in [
+        ("token = \"quiet-herons\"", "upstream `app`"),
         ("basic = { username = \"a\", password = \"quiet herons\" }", "upstream `app`"),
         (
             "bearer = { algorithm = \"hs256\", key = \"Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+/=\" }",

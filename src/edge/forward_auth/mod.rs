@@ -274,6 +274,9 @@ impl ForwardAuth {
         let answer = response.headers_mut();
         let plan = route.answer_headers(check.headers);
         plan.set_all(answer, &self.gate.told(plan, identity.as_deref()));
+        if grounds.allowed {
+            plan.get_in(answer);
+        }
         let size = size_of(answer);
         if size > LARGEST_ANSWER {
             let subject = identity.as_deref().map(|identity| identity.subject.as_str());

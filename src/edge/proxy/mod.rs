@@ -28,7 +28,7 @@ mod way_there;
 
 use std::rc::Rc;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -331,8 +331,8 @@ impl Proxy {
         headers.remove(EXPECT);
         headers.remove(EXPLAIN);
         self.gate.told(plan, caller).set(headers);
-        if let Some(login) = route.login.as_ref().filter(|_| standing.grounds().allowed) {
-            headers.insert(AUTHORIZATION, login.clone());
+        if standing.grounds().allowed {
+            plan.get_in(headers);
         }
         for (name, value) in attributed {
             headers.insert(name, value);

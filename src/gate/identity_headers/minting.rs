@@ -87,6 +87,12 @@ impl Minter {
         Some(Minted { value, renew_at: now.after(self.lifetime / 2) })
     }
 
+    /// Claims of the settings that are missing for a caller, or of whose list a part is, as people are told of them.
+    pub(super) fn without_value(&self, principal: &Principal) -> impl Iterator<Item = String> {
+        let lacking = self.claims.iter().filter(|(_, value)| !value.is_whole_for(principal));
+        lacking.map(|(claim, _)| format!("claim {claim} of the token in {}", self.header))
+    }
+
     fn claims_of(&self, principal: &Principal, now: Timestamp) -> Map<String, Value> {
         let mut claims = Map::new();
         let mut say = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod encoding;
+mod fields;
 mod managed;
 mod minting;
 
@@ -11,13 +12,14 @@ use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
 use self::attribution::Attribution;
+pub use self::fields::names;
 pub use self::managed::Managed;
 use self::minting::Minter;
 use crate::config::{HeaderEncoding, HeaderPreset, IdentityConfig};
 use crate::model::jwt::RotatingKeys;
 use crate::model::principal::Principal;
-use crate::model::role::Role;
-use crate::model::template::{Escape, Template};
+use crate::model::secret::Secret;
+use crate::model::template::Template;
 use crate::model::time::Timestamp;
 
 /// What one application is told of its callers: under which names, and from what.
@@ -27,6 +29,8 @@ pub struct HeaderPlan {
     encoding: HeaderEncoding,
     issuer: String,
     templates: Vec<(HeaderName, Template)>,
+    /// What the gateway itself says to get in.
+    credentials: Vec<(HeaderName, HeaderValue)>,
     minters: Vec<Minter>,
     attribution: Option<Attribution>,
     nobody: Rc<Prepared>,
@@ -53,6 +57,7 @@ impl HeaderPlan {
             encoding: identity.encoding.unwrap_or_else(|| preset.encoding()),
             issuer: issuer.to_owned(),
             templates: identity.templates.clone(),
+            credentials: identity.credentials.iter().filter_map(credential).collect(),
             minters: minters.collect(),
             attribution: identity.attribution.clone().map(Attribution::new),
             nobody: Rc::default(),
@@ -101,6 +106,9 @@ impl HeaderPlan {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
+        for (name, _) in &self.credentials {
+            headers.remove(name);
+        }
         for (name, template) in &self.templates {
             let filled = template.fill(principal, &|text, marks| self.encoding.fact(text, marks));
             match filled.and_then(|value| self.encoding.value(&value)) {
@@ -128,7 +136,24 @@ impl HeaderPlan {
     pub fn names(&self) -> impl Iterator<Item = HeaderName> {
         let preset = names(self.preset).iter().map(|(name, _)| HeaderName::from_static(name));
         let templates = self.templates.iter().map(|(name, _)| name.clone());
-        preset.chain(templates).chain(self.minters.iter().map(|minter| minter.header.clone()))
+        let credentials = self.credentials.iter().map(|(name, _)| name.clone());
+        let minted = self.minters.iter().map(|minter| minter.header.clone());
+        preset.chain(templates).chain(credentials).chain(minted)
+    }
+
+    /// What settings want to be told of callers and is not told of this one: headers, and claims of tokens.
+    pub fn without_value(&self, principal: &Principal) -> Vec<String> {
+        let values = self.values(Some(principal));
+        let names = self.templates.iter().map(|(name, _)| name).filter(|name| !values.contains_key(*name));
+        let claims = self.minters.iter().flat_map(|minter| minter.without_value(principal));
+        names.map(ToString::to_string).chain(claims).collect()
+    }
+
+    /// Sets what the gateway itself says to get in: only with what the rules allow.
+    pub fn get_in(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.credentials {
+            headers.insert(name, value.clone());
+        }
     }
 
     /// Sets every header of the plan, empty where there is no value: another proxy copies what it finds, and
@@ -139,6 +164,13 @@ impl HeaderPlan {
         }
         prepared.set(headers);
     }
+}
+
+/// A value that no log shows; the settings hold none that cannot stand in a header.
+fn credential((name, secret): &(HeaderName, Secret)) -> Option<(HeaderName, HeaderValue)> {
+    let mut value = HeaderValue::from_str(secret.expose()).ok()?;
+    value.set_sensitive(true);
+    Some((name.clone(), value))
 }
 
 impl Prepared {
@@ -160,156 +192,11 @@ impl Prepared {
     }
 }
 
-/// Where Grafana splits a list of groups, what quotes an item there, and what begins a list in JSON.
-const GRAFANA_MARKS: [char; 4] = [',', ' ', '"', '['];
-
-impl HeaderPreset {
-    /// How the product writes what is not ASCII that the preset is named after; percent-encoding where none does.
-    fn encoding(self) -> HeaderEncoding {
-        match self {
-            Self::Standard | Self::Micromegas | Self::None => HeaderEncoding::Percent,
-            Self::Oauth2Proxy | Self::Authelia | Self::Authentik | Self::Vouch | Self::TraefikForwardAuth => {
-                HeaderEncoding::Utf8
-            }
-            Self::Grafana => HeaderEncoding::QuotedPrintable,
-        }
-    }
-}
-
-impl Field {
-    fn of(self, principal: Option<&Principal>, issuer: &str, fact: Escape<'_>) -> Option<String> {
-        let yes_or_no = |yes: bool| Some(if yes { "true" } else { "false" }.to_owned());
-        match (self, principal) {
-            // A server that trusts its gateway takes silence for yes.
-            (Self::IsAdmin, who) => return yes_or_no(who.is_some_and(|who| who.role == Role::Admin)),
-            (Self::MayAct, who) => return yes_or_no(who.is_some_and(Principal::may_act_for_users)),
-            _ => {}
-        }
-        let principal = principal?;
-        let list = |separator: &str, marks: &[char]| -> Option<String> {
-            let groups: Vec<String> = principal.groups.iter().map(|group| fact(group, marks)).collect();
-            (!groups.is_empty()).then(|| groups.join(separator))
-        };
-        let plain = |text: &str| fact(text, &[]);
-        match self {
-            Self::User => Some(plain(&principal.name)),
-            Self::Subject => Some(plain(&principal.subject())),
-            Self::Name => principal.display_name.as_deref().map(plain),
-            Self::Email => principal.email.as_deref().map(plain),
-            Self::EmailOrUser => Some(plain(principal.email.as_deref().unwrap_or(&principal.name))),
-            Self::Groups => list(",", &[',']),
-            Self::GrafanaGroups => list(",", &GRAFANA_MARKS),
-            Self::PipedGroups => list("|", &['|']),
-            Self::Role => Some(principal.role.as_str().to_owned()),
-            Self::GrafanaRole => Some(
-                match principal.role {
-                    Role::Admin => "Admin",
-                    Role::Member => "Editor",
-                    Role::Viewer | Role::Agent => "Viewer",
-                }
-                .to_owned(),
-            ),
-            Self::Issuer => Some(plain(issuer)),
-            Self::MayAct | Self::IsAdmin => None,
-        }
-    }
-}
-
-/// The names a preset sets, and from what.
-pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
-    use Field::{
-        Email, EmailOrUser, GrafanaGroups, GrafanaRole, Groups, IsAdmin, Issuer, MayAct, Name, PipedGroups,
-        Role, Subject, User,
-    };
-    match preset {
-        HeaderPreset::None => &[],
-        HeaderPreset::Standard => &[
-            ("x-auth-user", User),
-            ("x-auth-subject", Subject),
-            ("x-auth-name", Name),
-            ("x-auth-email", Email),
-            ("x-auth-groups", Groups),
-            ("x-auth-role", Role),
-        ],
-        HeaderPreset::Oauth2Proxy => &[
-            ("x-forwarded-user", User),
-            ("x-forwarded-preferred-username", User),
-            ("x-forwarded-email", Email),
-            ("x-forwarded-groups", Groups),
-            ("x-auth-request-user", User),
-            ("x-auth-request-preferred-username", User),
-            ("x-auth-request-email", Email),
-            ("x-auth-request-groups", Groups),
-        ],
-        HeaderPreset::Authelia => &[
-            ("remote-user", User),
-            ("remote-name", Name),
-            ("remote-email", Email),
-            ("remote-groups", Groups),
-        ],
-        HeaderPreset::Authentik => &[
-            ("x-authentik-username", User),
-            ("x-authentik-uid", Subject),
-            ("x-authentik-name", Name),
-            ("x-authentik-email", Email),
-            ("x-authentik-groups", PipedGroups),
-            ("x-authentik-entitlements", PipedGroups),
-        ],
-        HeaderPreset::Vouch => &[("x-vouch-user", EmailOrUser)],
-        HeaderPreset::TraefikForwardAuth => &[("x-forwarded-user", EmailOrUser)],
-        HeaderPreset::Micromegas => &[
-            ("x-auth-subject", Subject),
-            ("x-auth-email", Email),
-            ("x-auth-issuer", Issuer),
-            ("x-allow-delegation", MayAct),
-            ("x-auth-is-admin", IsAdmin),
-        ],
-        HeaderPreset::Grafana => &[
-            ("x-webauth-user", User),
-            ("x-webauth-name", Name),
-            ("x-webauth-email", Email),
-            ("x-webauth-groups", GrafanaGroups),
-            ("x-webauth-role", GrafanaRole),
-        ],
-    }
-}
-
-/// What a header's value is taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// Username, or a system key's name.
-    User,
-    /// `user:<id>` or `key:<id>`.
-    Subject,
-    /// Display name.
-    Name,
-    /// Address.
-    Email,
-    /// Comma-separated.
-    Groups,
-    /// Comma-separated, for Grafana, which splits at more than commas.
-    GrafanaGroups,
-    /// Separated by `|`.
-    PipedGroups,
-    /// Address, or username where there is none.
-    EmailOrUser,
-    /// Our role.
-    Role,
-    /// Grafana's word for our role.
-    GrafanaRole,
-    /// Our public address: who vouches.
-    Issuer,
-    /// `true` where the caller may act for others.
-    MayAct,
-    /// `true` for admins.
-    IsAdmin,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::principal::PrincipalKind;
-    use crate::model::secret::Secret;
+    use crate::model::role::Role;
     use crate::model::token::MasterKey;
     use crate::model::user::UserId;
 
