@@ -241,7 +241,7 @@ impl Reader {
         } else {
             std::path::absolute(self.directory.join(".")).ok()
         };
-        let from = directory.map(|directory| format!(", which counts from {}", directory.display()));
+        let from = directory.map(|directory| format!(", which counts from {},", directory.display()));
         let remedy = format!("check its name{} and its owner", from.unwrap_or_default());
         move |error| Fault::new(format!("the file cannot be read: {error}"), remedy.as_str())
     }
