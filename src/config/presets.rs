@@ -36,11 +36,17 @@ pub enum Preset {
     Streamlit,
     /// `MLflow`'s tracking server.
     Mlflow,
+    /// Prometheus.
+    Prometheus,
+    /// Gradio.
+    Gradio,
+    /// A container registry.
+    Registry,
 }
 
 impl Preset {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Phoenix,
         Self::Pyroscope,
         Self::PyroscopeUpTo037,
@@ -49,6 +55,9 @@ impl Preset {
         Self::Jupyter,
         Self::Streamlit,
         Self::Mlflow,
+        Self::Prometheus,
+        Self::Gradio,
+        Self::Registry,
     ];
 
     /// The word in settings, and the name of its file.
@@ -62,6 +71,9 @@ impl Preset {
             Self::Jupyter => "jupyter",
             Self::Streamlit => "streamlit",
             Self::Mlflow => "mlflow",
+            Self::Prometheus => "prometheus",
+            Self::Gradio => "gradio",
+            Self::Registry => "registry",
         }
     }
 
@@ -76,6 +88,9 @@ impl Preset {
             Self::Jupyter => include_str!("../../presets/jupyter.toml"),
             Self::Streamlit => include_str!("../../presets/streamlit.toml"),
             Self::Mlflow => include_str!("../../presets/mlflow.toml"),
+            Self::Prometheus => include_str!("../../presets/prometheus.toml"),
+            Self::Gradio => include_str!("../../presets/gradio.toml"),
+            Self::Registry => include_str!("../../presets/registry.toml"),
         }
     }
 

@@ -70,10 +70,10 @@ section! {
         /// `on`, `log` or `off` for this route, instead of the general `enforce`.
         enforce: Option<Enforce>, r#""log""#;
         /// Rules shipped for a known application: `phoenix`, `pyroscope`, `pyroscope-0.37`, `micromegas`, `grafana`,
-        /// `jupyter`, `streamlit`, `mlflow`. The route's own `rules` stand before all of them, also one that replaces a
-        /// shipped rule by having its name: a `reads` there opens what the preset keeps for admins, unless it has a
-        /// `path`. The files are in the folder `presets`; `doorward check` shows what is in effect, and what never
-        /// decides.
+        /// `jupyter`, `streamlit`, `mlflow`, `prometheus`, `gradio`, `registry`. The route's own `rules` stand before all of
+        /// them, also one that replaces a shipped rule by having its name: a `reads` there opens what the preset keeps
+        /// for admins, unless it has a `path`. The files are in the folder `presets`, their tables in `docs/presets`;
+        /// `doorward check` shows what is in effect, and what never decides.
         preset: Option<Preset>, r#""phoenix""#;
         /// Where the application begins that the `preset` is for, as clients see it: the preset's paths are below that.
         /// By default the route's `path`; `/` where parts of the application have routes of their own, as

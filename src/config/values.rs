@@ -256,6 +256,9 @@ choice! {
         "jupyter" => Self::Jupyter,
         "streamlit" => Self::Streamlit,
         "mlflow" => Self::Mlflow,
+        "prometheus" => Self::Prometheus,
+        "gradio" => Self::Gradio,
+        "registry" => Self::Registry,
     }
     ForeignCredentials { "refuse" => Self::Refuse, "drop" => Self::Drop, "pass" => Self::Pass }
     RequestKind { "plain" => Self::Plain, "websocket" => Self::WebSocket, "grpc" => Self::Grpc }

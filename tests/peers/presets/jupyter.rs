@@ -8,6 +8,8 @@ use fantoccini::key::Key;
 use http::Method;
 use tokio::sync::OnceCell;
 
+use super::surface::{compared, surface};
+use super::walk::{self, Request};
 use super::{App, gateway, is_closed_to_strangers, open_websocket, program, refused, said, signed_in};
 use crate::support::gateway::{ADDRESS, Gateway};
 use crate::support::process::Process;
@@ -176,4 +178,15 @@ async fn jupyter_on_a_socket_keeps_its_own_token() {
     let with_cookie = gateway.post(Method::GET, "/api/kernels", "", &headers, "").await;
     assert_eq!(with_cookie.status, 200, "{with_cookie:?}");
     drop(process);
+}
+
+#[tokio::test]
+async fn jupyterlab_has_the_routes_of_its_page_and_the_preset_is_nowhere_laxer() {
+    let asked = tokio::task::spawn_blocking(|| surface(&apps_python(), "jupyter_surface.py"));
+    let (surface, app) = tokio::join!(asked, jupyter());
+    let rows = compared("jupyter.md", "Routes", surface.unwrap().answers.iter());
+    // It would be ended, built anew, asked for packages, or have its kernels and files changed under other tests.
+    let harmful =
+        |request: &Request| request.method != "GET" || request.path.starts_with("/lab/api/extensions");
+    walk::walk("jupyter", &app.address, &walk::of_table(&rows, 1), harmful).await;
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::Method;
 use tokio::sync::OnceCell;
 
+use super::surface::{compared, surface};
+use super::walk::{self, Request};
 use super::{App, asked, gateway, is_closed_to_strangers, program, refused, said, signed_in};
 use crate::support::gateway::Gateway;
 use crate::support::process::Process;
@@ -136,4 +138,26 @@ async fn mlflow_is_closed_to_strangers_and_keeps_its_inside_for_admins() {
         let answer = gateway.send(Method::GET, path, &admin).await;
         assert!(answer.refusal().is_none() && answer.status != 404, "{path}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn mlflow_has_the_routes_of_its_page_and_the_preset_is_nowhere_laxer() {
+    let asked = tokio::task::spawn_blocking(|| surface(&apps_python(), "mlflow_surface.py"));
+    let (surface, app) = tokio::join!(asked, mlflow());
+    let rows = compared("mlflow.md", "Routes", surface.unwrap().answers.iter());
+    let mut requests = walk::of_table(&rows, 1);
+    let twins = requests.iter().filter(|request| request.path.starts_with("/api/")).map(|request| Request {
+        method: request.method.clone(),
+        path: format!("/ajax-{}", request.path.trim_start_matches('/')),
+        document: None,
+        allowed: request.allowed.clone(),
+    });
+    requests.extend(twins.collect::<Vec<_>>());
+    // Programs, jobs and data of its own, and what it asks the internet for.
+    let harmful = |request: &Request| {
+        ["/assistant/", "/demo/", "/invoke", "/supported-models"]
+            .iter()
+            .any(|part| request.path.contains(part))
+    };
+    walk::walk("mlflow", &app.address, &requests, harmful).await;
 }

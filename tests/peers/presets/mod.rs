@@ -1,14 +1,18 @@
 //! Presets by name, and nothing else, in front of the applications they are for. Phoenix has `phoenix.rs`, which runs on
 //! its preset. Of Pyroscope 1.x there is only the client to be had; a stand-in is the server.
 
+mod gradio;
 mod jupyter;
 mod micromegas;
 mod micromegas_source;
 mod mlflow;
 mod phoenix;
+mod prometheus;
 mod pyroscope;
 mod pyroscope_source;
+mod registry;
 mod streamlit;
+mod surface;
 mod table;
 mod walk;
 

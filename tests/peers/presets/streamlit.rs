@@ -2,9 +2,12 @@
 
 use http::Method;
 
+use super::surface::{compared, surface};
+use super::walk;
 use super::{gateway, is_closed_to_strangers, open_websocket, refused, signed_in};
 use crate::streamlit::Streamlit;
 use crate::support::gateway::Gateway;
+use crate::support::python;
 
 const UPLOAD: &str = "/_stcore/upload_file/none/none";
 
@@ -101,4 +104,12 @@ async fn rules_of_ones_own_change_what_they_say_and_nothing_else() {
             (&format!("viewer DELETE {UPLOAD}: None"), "Some(403)"),
         ]
     );
+}
+
+#[tokio::test]
+async fn streamlit_has_the_routes_of_its_page_and_the_preset_lets_in_whom_it_says() {
+    let asked = tokio::task::spawn_blocking(|| surface(&python(), "streamlit_surface.py"));
+    let (surface, app) = tokio::join!(asked, Streamlit::start_with(&[]));
+    let rows = compared("streamlit.md", "Routes", surface.unwrap().answers.iter());
+    walk::walk("streamlit", &app.address, &walk::of_table(&rows, 1), |_| false).await;
 }

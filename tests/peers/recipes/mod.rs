@@ -1,7 +1,7 @@
 //! `docs/recipes.md`, taken literally: each block of settings with the program that it is for.
 
 mod git;
-mod registry;
+pub(crate) mod registry;
 
 use std::path::Path;
 use std::process::{Command, Output};

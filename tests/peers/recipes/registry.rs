@@ -95,20 +95,26 @@ fn fails(output: &Output, why: &str) {
     assert!(!output.status.success() && told.contains(why), "{output:?}");
 }
 
+/// A registry that keeps what is pushed below a folder, and where it listens.
+pub(crate) async fn start(folder: &Path) -> (String, Process) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let settings = format!(
+        "version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\nhttp: {{ addr: \"{address}\" }}\n",
+        folder.join("stored").display()
+    );
+    std::fs::write(folder.join("config.yml"), settings).unwrap();
+    let mut command = Command::new(repository(".tests/registry/usr/bin/docker-registry"));
+    command.args(["serve", "config.yml"]);
+    let registry = Process::start("docker-registry", folder, &command);
+    let process = registry.ready(&format!("http://{address}/v2/"), PATIENCE).await;
+    (address, process)
+}
+
 #[tokio::test]
 async fn skopeo_logs_in_pushes_pulls_and_lists_tags() {
     let folder = tempfile::tempdir().unwrap();
     image(&folder.path().join("image"));
-    let address = format!("127.0.0.1:{}", free_port());
-    let settings = format!(
-        "version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\nhttp: {{ addr: \"{address}\" }}\n",
-        folder.path().join("stored").display()
-    );
-    std::fs::write(folder.path().join("config.yml"), settings).unwrap();
-    let mut command = Command::new(repository(".tests/registry/usr/bin/docker-registry"));
-    command.args(["serve", "config.yml"]);
-    let registry = Process::start("docker-registry", folder.path(), &command);
-    let _registry = registry.ready(&format!("http://{address}/v2/"), PATIENCE).await;
+    let (address, _registry) = start(folder.path()).await;
     let gateway = super::gateway("Container registries", &[("127.0.0.1:5000", &address)]).await;
     let (viewer, member) = (gateway.key("reader", "viewer", &[]).key, gateway.key("ci", "member", &[]).key);
     let skopeo =
