@@ -37,7 +37,7 @@ async fn phoenix_has_the_routes_and_operations_of_its_page_and_the_preset_is_now
             allowed: allowed.clone(),
         }));
     }
-    walk::walk("phoenix", app.address(), &requests, |_| false).await;
+    walk::walk("phoenix", app.address(), &requests).await;
 }
 
 /// What no document of others than admins may mention.

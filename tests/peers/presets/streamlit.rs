@@ -111,5 +111,5 @@ async fn streamlit_has_the_routes_of_its_page_and_the_preset_lets_in_whom_it_say
     let asked = tokio::task::spawn_blocking(|| surface(&python(), "streamlit_surface.py"));
     let (surface, app) = tokio::join!(asked, Streamlit::start_with(&[]));
     let rows = compared("streamlit.md", "Routes", surface.unwrap().answers.iter());
-    walk::walk("streamlit", &app.address, &walk::of_table(&rows, 1), |_| false).await;
+    walk::walk("streamlit", &app.address, &walk::of_table(&rows, 1)).await;
 }

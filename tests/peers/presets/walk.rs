@@ -67,9 +67,14 @@ enum Way {
     Traefik,
 }
 
-/// Asks all of it in every way as every role; the test fails with each answer that is not as said. Who passes with what is
-/// `harmful` is not sent on: it would end the application, or go on for ever.
-pub(super) async fn walk(
+/// Asks all of it in every way as every role; the test fails with each answer that is not as said.
+pub(super) async fn walk(preset: &str, address: &str, requests: &[Request]) {
+    walk_sparing(preset, address, requests, |_| false).await;
+}
+
+/// The same, but who passes with what is `harmful` does not send it to the application: that would end it, or go on for
+/// ever.
+pub(super) async fn walk_sparing(
     preset: &str,
     address: &str,
     requests: &[Request],
