@@ -45,19 +45,15 @@ pub(super) async fn run(config: &Config, output: Output) -> Result<(), Failure> 
     let (mut told, mut lines, mut fine) = (Vec::new(), Vec::new(), true);
     for (route, reliance) in relied {
         for (server, verdict) in try_out(config, route, reliance).await? {
-            let (mark, ok) = if verdict.fine { ("ok   ", true) } else { ("WRONG", false) };
-            fine &= ok;
+            let mark = if verdict.fine { "ok   " } else { "WRONG" };
             lines.push(format!("{mark}  {}, {} at {server}: {}", route.name, reliance.name, verdict.saw));
-            let mut finding = json!({ "route": route.name, "setting": reliance.name, "server": server, "ok": ok,
-                                      "saw": verdict.saw });
-            if !ok {
-                let remedy = format!(
-                    "see to it that {}, or take `{}` out of relies_on",
-                    reliance.about, reliance.name
-                );
-                lines.push(format!("       -> {remedy}"));
-                finding["remedy"] = json!(remedy);
-            }
+            let remedy = (!verdict.fine).then(|| {
+                format!("see to it that {}, or take `{}` out of relies_on", reliance.about, reliance.name)
+            });
+            lines.extend(remedy.iter().map(|remedy| format!("       -> {remedy}")));
+            fine &= verdict.fine;
+            let finding = json!({ "route": route.name, "setting": reliance.name, "server": server,
+                                  "ok": verdict.fine, "saw": verdict.saw, "remedy": remedy });
             told.push(finding);
         }
     }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
@@ -17,6 +18,9 @@ use crate::support::process::Process;
 use crate::support::{PATIENCE, apps_python, free_port, python, repository, wait_for};
 
 const PAGE: &str = "micromegas.md";
+
+/// The servers are built without optimization, and what is sent is read only once their maintenance has been over it.
+const LAKE: Duration = Duration::from_mins(3);
 
 /// What the page says the HTTP gateway must be told, so that it passes on who asks.
 fn header_setting() -> String {
@@ -127,7 +131,8 @@ struct Micromegas {
 /// The PostgreSQL of the run, and a statement for it.
 fn postgres(statement: &str) -> String {
     let url =
-        std::env::var("DOORWARD_TEST_POSTGRES").expect("DOORWARD_TEST_POSTGRES names a PostgreSQL server");
+        std::env::var_os("DOORWARD_TEST_POSTGRES").expect("DOORWARD_TEST_POSTGRES names a PostgreSQL server");
+    let url = url.into_string().unwrap();
     let output = Command::new("psql").args([&url, "-qc", statement]).output().unwrap();
     said(&output);
     url.rsplit_once('/').unwrap().0.to_owned()
@@ -151,12 +156,10 @@ impl Micromegas {
             serve.env("MICROMEGAS_GATEWAY_HEADERS", headers);
         }
         let process = Process::start("micromegas", folder.path(), &serve);
-        let process = process.ready(&format!("http://{ingestion}/ready"), PATIENCE).await;
-        let process = process.ready(&format!("http://{http}/gateway/health"), PATIENCE).await;
-        wait_for("Flight SQL", PATIENCE, async || {
-            tokio::net::TcpStream::connect(&flight).await.ok().map(drop)
-        })
-        .await;
+        let process = process.ready(&format!("http://{ingestion}/ready"), LAKE).await;
+        let process = process.ready(&format!("http://{http}/gateway/health"), LAKE).await;
+        wait_for("Flight SQL", LAKE, async || tokio::net::TcpStream::connect(&flight).await.ok().map(drop))
+            .await;
         Self { ingestion, flight, http, folder, database, process: Some(process) }
     }
 
@@ -257,7 +260,7 @@ async fn real_micromegas_is_written_by_agents_read_by_viewers_and_changed_by_adm
         assert_eq!(told.trim(), if arrives { "sent" } else { "refused" });
         if arrives {
             let both = async || (programs(&gateway, &admin).await == before + 2).then_some(());
-            wait_for("both programs", PATIENCE, both).await;
+            wait_for("both programs", LAKE, both).await;
         } else {
             assert!(gateway.output().contains("/ingestion/insert_process"), "the sink has not asked");
             assert_eq!(programs(&gateway, &admin).await, before, "a viewer wrote");

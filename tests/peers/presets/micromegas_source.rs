@@ -74,11 +74,8 @@ pub(super) fn functions() -> (BTreeSet<String>, BTreeSet<String>) {
 fn registered(text: &str) -> BTreeSet<String> {
     let tables = text.split("register_udtf(").skip(1).map(|rest| rest.split('"').nth(1).unwrap().to_owned());
     let scalars = text.split("register_udf(").skip(1).map(|rest| {
-        let (made, call) = ["make_", "Arc::new("]
-            .iter()
-            .filter_map(|mark| rest.split_once(mark).map(|(_, after)| (*mark, after)))
-            .next()
-            .unwrap();
+        let made = |mark| rest.split_once(mark).map(|(_, after)| (mark, after));
+        let (made, call) = ["make_", "Arc::new("].into_iter().find_map(made).unwrap();
         match made {
             "make_" => call.split_once("_udf(").unwrap().0.to_owned(),
             _ => snake_case(call.split_once("::new(").unwrap().0),

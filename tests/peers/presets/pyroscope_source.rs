@@ -15,18 +15,18 @@ pub(super) fn routes(source: &Path) -> Routes {
     let controller = std::fs::read_to_string(source.join("pkg/server/controller.go")).unwrap();
     let from = controller.find("func (ctrl *Controller) serverMux()").unwrap();
     let to = controller.find("func (ctrl *Controller) getHandler()").unwrap();
-    let router = std::fs::read_to_string(source.join("pkg/api/router/router.go")).unwrap();
-    let from_handlers = router.find("func (r *Router) RegisterHandlers()").unwrap();
+    let handlers = std::fs::read_to_string(source.join("pkg/api/router/router.go")).unwrap();
+    let handlers_from = handlers.find("func (r *Router) RegisterHandlers()").unwrap();
 
     let mut routes = Routes::new();
     read(&controller[from..to], "", &mut routes);
-    read(&router[from_handlers..], "/api*", &mut routes);
+    read(&handlers[handlers_from..], "/api*", &mut routes);
     routes
 }
 
 /// Reads lines in which `r` is the router at `root`.
 fn read(source: &str, root: &str, routes: &mut Routes) {
-    let mut routers = BTreeMap::from([("r".to_owned(), root.to_owned())]);
+    let mut parents = BTreeMap::from([("r".to_owned(), root.to_owned())]);
     for line in source.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
         if let Some(path) =
             line.strip_prefix("{\"/").and_then(|rest| rest.split_once('"')).map(|(path, _)| path)
@@ -41,7 +41,7 @@ fn read(source: &str, root: &str, routes: &mut Routes) {
             None => (None, line),
         };
         let chain = chain.strip_prefix("router.New(").unwrap_or(chain);
-        let known = chain.split_once('.').and_then(|(name, calls)| Some((routers.get(name)?, calls)));
+        let known = chain.split_once('.').and_then(|(name, calls)| Some((parents.get(name)?, calls)));
         let Some((start, calls)) = known else {
             assert!(!line.contains("\"/"), "a path in a line that is not understood: {line}");
             continue;
@@ -51,7 +51,7 @@ fn read(source: &str, root: &str, routes: &mut Routes) {
             match name {
                 "Path" => path = format!("{}{}", path.trim_end_matches('*'), argument.trim_matches('"')),
                 "PathPrefix" => {
-                    path = format!("{}{}*", path.trim_end_matches('*'), argument.trim_matches('"'))
+                    path = format!("{}{}*", path.trim_end_matches('*'), argument.trim_matches('"'));
                 }
                 "Methods" => method = Some(argument.strip_prefix("http.Method").unwrap().to_uppercase()),
                 "Handler" | "HandlerFunc" => handled = true,
@@ -64,7 +64,7 @@ fn read(source: &str, root: &str, routes: &mut Routes) {
                 method.map_or_else(|| ["GET", "POST", OTHER].map(str::to_owned).to_vec(), |one| vec![one]);
             routes.entry(path).or_default().extend(methods);
         } else if subrouter {
-            routers.insert(
+            parents.insert(
                 assigned.unwrap_or_else(|| panic!("a router without a name: {line}")).to_owned(),
                 path,
             );
