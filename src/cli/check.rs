@@ -150,8 +150,11 @@ fn conditions(when: &When) -> Vec<(&'static str, Vec<String>)> {
         ("hosts", when.hosts.clone()),
         ("methods", texts(&when.methods)),
         ("paths", texts(&when.paths)),
+        ("query", texts(&when.query)),
         ("graphql", graphql.map(|wanted| texts(&wanted.kinds)).unwrap_or_default()),
         selects(graphql.map_or(&Selects::Anything, |wanted| &wanted.selects)),
+        ("mcp", when.mcp.as_ref().map(|wanted| texts(&wanted.methods)).unwrap_or_default()),
+        ("mcp_tools", when.mcp.as_ref().map(|wanted| wanted.tools.clone()).unwrap_or_default()),
         ("grpc", texts(&when.grpc)),
         ("networks", texts(&when.networks)),
     ];

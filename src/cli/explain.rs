@@ -41,6 +41,9 @@ pub(super) struct Arguments {
     /// The GraphQL document in its body
     #[arg(long, value_name = "DOCUMENT")]
     graphql: Option<String>,
+    /// The message of the Model Context Protocol in its body: a method, and after a blank a tool
+    #[arg(long, value_name = "MESSAGE", conflicts_with = "graphql")]
+    mcp: Option<String>,
     /// The second place of COPY and MOVE: what stands in the header Destination
     #[arg(long, value_name = "PATH")]
     destination: Option<String>,
@@ -67,6 +70,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
         kind: arguments.kind,
         origin: arguments.origin,
         graphql: arguments.graphql,
+        mcp: arguments.mcp,
         destination: arguments.destination,
     };
     let says_where = question.destination.is_some();
@@ -147,7 +151,10 @@ fn verdict(explanation: &Explanation) -> String {
 fn sentence(tried: &Tried) -> String {
     let why = tried.why.as_deref().unwrap_or_default();
     let what = match tried.result {
-        "skipped" => format!("skipped: `{why}` does not fit"),
+        "skipped" => {
+            let advice = tried.advice.map_or_else(String::new, |advice| format!(": {advice}"));
+            format!("skipped: `{why}` does not fit{advice}")
+        }
         "passed-over" => "denies others only".to_owned(),
         "denies" => format!("denies {why}"),
         "allows" => format!("allows {why}"),

@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use super::problem::Place;
 use super::reader::{Reader, Required};
 use super::section::{Section, section};
-use super::values::{Document, GroupName, HostName, Name, RequestLine, SecondPlace};
+use super::values::{Document, GroupName, HostName, McpMessage, Name, RequestLine, SecondPlace};
 use crate::model::principal::{ClientAddress, Principal, PrincipalKind};
 use crate::model::role::Role;
 use crate::model::target::RequestKind;
@@ -29,6 +29,8 @@ section! {
         kind: RequestKind = r#""plain""#, r#""websocket""#;
         /// The GraphQL document in its body.
         graphql: Option<Document>, r#""mutation { deleteProject(id: 1) { id } }""#;
+        /// The message of the Model Context Protocol in its body: a method, and after a blank the tool that it calls.
+        mcp: Option<McpMessage>, r#""tools/call search""#;
         /// The second place, of `COPY` and `MOVE`: what stands in `Destination`.
         destination: Option<SecondPlace>, r#""/archive/report.pdf""#;
         /// `allow`, `deny`, or `sign-in` for a refusal that signing in may help against.
@@ -75,6 +77,8 @@ pub struct PolicyTest {
     pub kind: RequestKind,
     /// The GraphQL document in its body.
     pub graphql: Option<String>,
+    /// The message of the Model Context Protocol in its body: a method, and after a blank a tool.
+    pub mcp: Option<String>,
     /// What stands in `Destination`.
     pub destination: Option<String>,
     /// What the rules must come to.
@@ -143,6 +147,7 @@ fn policy_test(test: Test, reader: &Reader) -> Option<PolicyTest> {
         client: test.client,
         kind: test.kind,
         graphql: test.graphql.map(|document| document.0),
+        mcp: test.mcp.map(|message| message.0),
         destination: test.destination.map(|place| place.0),
         expect: test.expect.0?,
         rule: test.rule.map(|rule| rule.0),

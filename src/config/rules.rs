@@ -7,12 +7,16 @@ use super::presets::PresetFile;
 use super::reader::Reader;
 use super::routes::Route;
 use super::section::{Section, section};
-use super::values::{FieldName, HostName, Name};
+use super::values::{FieldName, HostName, Name, ToolName};
 use super::warnings::{warn_of_hidden, warn_of_loopholes, warn_of_shadow, warn_of_signing_out};
 use crate::model::graphql::OperationType;
+use crate::model::mcp::CALL;
+use crate::model::query::QueryParameter;
 use crate::policy::Enforce;
 use crate::policy::GraphqlMatch;
 use crate::policy::GrpcPattern;
+use crate::policy::McpMatch;
+use crate::policy::McpMethod;
 use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
 use crate::policy::Policy;
@@ -37,6 +41,10 @@ section! {
         /// a `read` or a method by name; and where the rule that allows it does not say `websocket`, it is allowed
         /// only to those who may read there as well.
         methods: Vec<MethodMatch> = "[]", r#"["POST", "PUT"]"#;
+        /// Parameters of the URL with their values, `name=value`, of which one must stand there. Where programs could
+        /// read the query in several ways (two of one name, another letter case, escapes, `;`), the rules after
+        /// this one count as well, and the strictest answer wins. Forms in bodies are not looked at.
+        query: Vec<QueryParameter> = "[]", r#"["service=git-receive-pack"]"#;
         /// GraphQL operations. What cannot be understood counts as a mutation.
         graphql: Vec<OperationType> = "[]", r#""query""#;
         /// GraphQL root fields: every field asked for must be one of these. It is for letting in: what asks for
@@ -51,6 +59,13 @@ section! {
         /// The same for names anywhere in the documents: fields at every depth, and types in conditions of
         /// fragments (`... on Secret`), used or not. The rules after it always count as well.
         mentions: Vec<FieldName> = "[]", r#"["secrets", "Secret"]"#;
+        /// Messages of the Model Context Protocol, by their JSON-RPC method: `read` (what lists and reads), `write` (all
+        /// others, known or not, and what cannot be understood), `response` (answers to the server), names such as
+        /// `tools/call`, or `tasks/*`. They are those of `POST`; `GET` and `DELETE` of such a server carry none and are
+        /// for rules with `methods`. Each message of a batch is decided, and the strictest answer wins.
+        mcp: Vec<McpMethod> = "[]", r#""read""#;
+        /// Names of tools: the one that is called must be one of these. Needs `mcp`.
+        tools: Vec<ToolName> = "[]", r#"["search", "fetch"]"#;
         /// gRPC methods, `package.Service/Method` or `package.Service/*`. They are told by the path alone, whatever
         /// the method and the media type.
         grpc: Vec<GrpcPattern> = "[]", r#"["grpc.health.v1.Health/*"]"#;
@@ -119,6 +134,7 @@ fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Read
         let what = "names nobody whom it allows or denies";
         reader.problem(written.place(), what, "add for example `allow = \"viewer\"` or `deny = \"anyone\"`");
     }
+    let mcp = mcp(written, reader);
     let selects = selects(written, reader);
     let graphql =
         (!written.graphql.is_empty()).then(|| GraphqlMatch { kinds: written.graphql.clone(), selects });
@@ -128,7 +144,9 @@ fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Read
             hosts: written.host.iter().map(|host| host.0.clone()).collect(),
             paths: written.path.clone(),
             methods: written.methods.clone(),
+            query: written.query.clone(),
             graphql,
+            mcp,
             grpc: written.grpc.clone(),
             networks: written.networks.clone(),
         },
@@ -136,6 +154,30 @@ fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Read
         allow: written.allow.clone(),
         enforce: written.enforce.unwrap_or(enforce),
     }
+}
+
+fn mcp(written: &WrittenRule, reader: &mut Reader) -> Option<McpMatch> {
+    if written.mcp.is_empty() {
+        if !written.tools.is_empty() && !reader.is_broken(&written.at("mcp")) {
+            let what = "are tools of the Model Context Protocol, but the rule has no `mcp`";
+            reader.problem(&written.at("tools"), what, "add `mcp = \"tools/call\"`");
+        }
+        return None;
+    }
+    let calls = McpMethod::Named(CALL.to_owned());
+    if !written.tools.is_empty()
+        && !written.mcp.iter().any(|method| *method == McpMethod::Write || *method == calls)
+    {
+        let what = "never fit: none of the messages in `mcp` calls a tool";
+        reader.problem(&written.at("tools"), what, "write `mcp = \"tools/call\"`");
+    }
+    if !written.graphql.is_empty() {
+        let what =
+            "never fits: no body is an operation of GraphQL and a message of the Model Context Protocol";
+        reader.problem(&written.at("mcp"), what, "make a rule of each");
+    }
+    let tools = written.tools.iter().map(|tool| tool.0.clone()).collect();
+    Some(McpMatch { methods: written.mcp.clone(), tools })
 }
 
 fn selects(written: &WrittenRule, reader: &mut Reader) -> Selects {

@@ -25,6 +25,7 @@ use crate::model::graphql::OperationType;
 use crate::model::jwt::JwtAlgorithm;
 use crate::model::network;
 use crate::model::principal::ClientAddress;
+use crate::model::query::QueryParameter;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::target;
@@ -32,6 +33,7 @@ use crate::model::target::RequestKind;
 use crate::model::user;
 use crate::policy::Enforce;
 use crate::policy::GrpcPattern;
+use crate::policy::McpMethod;
 use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
 use crate::policy::Who;
@@ -334,6 +336,14 @@ pub(super) struct Level(pub(super) String);
 #[derive(Clone, Debug)]
 pub(super) struct FieldName(pub(super) String);
 
+/// The name of a tool of the Model Context Protocol.
+#[derive(Clone, Debug)]
+pub(super) struct ToolName(pub(super) String);
+
+/// A message of the Model Context Protocol: a method, and after a blank the tool that it calls.
+#[derive(Clone, Debug)]
+pub(super) struct McpMessage(pub(super) String);
+
 text! {
     ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(Fault::from);
     SocketAddr, "an address and port such as \"127.0.0.1:9464\"", |text| {
@@ -367,6 +377,21 @@ text! {
     PathPattern, "a path such as \"/api\" or \"/api/**\"", |text| Self::parse(text).map_err(Fault::from);
     MethodMatch, "\"read\", \"write\", \"websocket\" or a method such as \"POST\"", |text| {
         Self::parse(text).map_err(Fault::from)
+    };
+    McpMethod, "a method such as \"tools/call\", read, write or response", |text| Self::parse(text).map_err(Fault::from);
+    QueryParameter, "a parameter such as \"service=git-receive-pack\"", |text| Self::parse(text).map_err(Fault::from);
+    ToolName, "the name of a tool", |text| {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is no name of a tool: write visible characters without blanks".into())
+    };
+    McpMessage, "a method and perhaps a tool, such as \"tools/call search\"", |text| {
+        let mut words = text.split(' ');
+        if words.clone().count() <= 2 && words.all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is no message: write a method, and after a blank the tool that it calls, such as \"tools/call search\"".into())
     };
     GrpcPattern, "a gRPC method such as \"package.Service/Method\"", |text| Self::parse(text).map_err(Fault::from);
     Who, "a role, \"anyone\", \"signed-in\", \"group:NAME\", \"user:NAME\", \"key:NAME\" or \"provider:ID\"", |text| {

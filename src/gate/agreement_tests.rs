@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 
-use super::explain::{Explanation, Hypothetical};
+use super::explain::{Explanation, Hypothetical, HypotheticalBody};
 use super::testing::World;
 use super::tests::config;
+use super::told::Told;
 use super::*;
 use crate::model::api_key::KeyScope;
 use crate::model::principal::{Principal, Proof};
@@ -86,26 +87,20 @@ fn random_rule(dice: &mut Dice, name: usize) -> String {
         "methods = [\"GET\", \"PURGE\"],",
     ]);
     let networks = dice.of(&["", "", "", "networks = \"10.0.0.0/8\","]);
-    // Most rules look at no body: those that do fit seldom.
-    let body = dice.of(&[
-        "",
-        "",
-        "",
-        "",
-        "",
-        "",
-        "",
-        "",
-        "",
-        "",
+    // Most rules look at nothing that seldom fits.
+    let seldom = dice.of(&[
         "graphql = \"query\",",
         "graphql = \"mutation\",",
         "graphql = \"query\", fields = \"a\",",
         "graphql = \"query\", any_field = \"a\",",
         "graphql = \"mutation\", mentions = \"b\",",
+        "mcp = \"read\",",
+        "mcp = \"tools/call\", tools = \"a\",",
+        "query = \"x=1\",",
         "grpc = \"a.B/C\",",
         "grpc = \"a.B/*\",",
     ]);
+    let body = if dice.below(3) == 0 { seldom } else { "" };
     let who = match dice.below(8) {
         0 => format!("deny = {}", random_whom(dice)),
         1 => format!("deny = {}, allow = {}", random_whom(dice), random_whom(dice)),
@@ -185,7 +180,9 @@ fn random_question(dice: &mut Dice) -> Hypothetical {
         origin: dice
             .of(&[&None, &None, &None, &Some(TRUSTED), &Some("https://evil.example")])
             .map(str::to_owned),
-        graphql: Some(dice.of(&["{ a }", "{ b }", "mutation { a }", "subscription { a }", "x{"]).to_owned()),
+        body: HypotheticalBody::Graphql(
+            dice.of(&["{ a }", "{ b }", "mutation { a }", "subscription { a }", "x{"]).to_owned(),
+        ),
         destination: None,
     }
 }
@@ -399,17 +396,17 @@ async fn sent(
         request_id: "",
     };
     let asked = gate.identify(&request, trail).await?;
-    let body = question.graphql.as_ref().map(|query| serde_json::json!({ "query": query }).to_string());
-    let operation = asked.needs_graphql(&request).then(|| {
-        graphql::classify(&graphql::Envelope {
+    let told = Told::of(
+        asked.wants(&request),
+        &graphql::Envelope {
             kind: question.target.kind(),
             method: question.target.method(),
             query: question.target.query(),
             headers: &graphql::json_headers(),
-            body: Some(body.as_deref().unwrap_or_default().as_bytes()),
-        })
-    });
-    asked.decide(&request, operation.as_ref(), trail)
+            body: Some(question.body.text().as_bytes()),
+        },
+    );
+    asked.decide(&request, &told, trail)
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::effects::DESTINATION;
 use super::graphql;
 use super::refusal::Refusal;
 use super::rulebook::Rulebook;
+use super::told::Told;
 use super::{GateRequest, Known, Trail};
 use crate::model::origin::Origin;
 use crate::model::principal::{Client, ClientAddress, Principal, PrincipalKind};
@@ -31,6 +32,8 @@ pub struct Notes {
     reading: Option<String>,
     /// Why the next rule does not decide alone.
     doubt: Option<Doubt>,
+    /// What would fit instead of the rule that was tried last.
+    advice: Option<&'static str>,
     rules: Vec<Tried>,
 }
 
@@ -44,6 +47,9 @@ pub struct Tried {
     /// The first condition that does not fit, or the entry of `allow` or `deny` that does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What would fit, where the condition alone does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<&'static str>,
     /// How the request was read, where not plainly: a path that a careless server could see, a method, what it
     /// does at a second place.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +63,10 @@ impl Witness for Notes {
 
     fn tried(&mut self, rule: &Rule, step: Step<'_>) {
         let (result, why) = match step {
-            Step::Skipped(mismatch) => ("skipped", Some(mismatch.as_str().to_owned())),
+            Step::Skipped(mismatch) => {
+                self.advice = mismatch.advice();
+                ("skipped", Some(mismatch.as_str().to_owned()))
+            }
             Step::PassedOver => ("passed-over", None),
             Step::Denies(who) => ("denies", Some(who.to_string())),
             Step::Allows(who) => ("allows", Some(who.to_string())),
@@ -80,6 +89,9 @@ fn told(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::Network => "if its client, whose address is unknown, were in the networks of the rule",
         Doubt::Part => "for the part of it that the rule names; the rules after it count as well",
+        Doubt::Query => {
+            "if a program read in its query what the rule names; the rules after it count as well"
+        }
         Doubt::Unread => "if what could not be read in it were what the rule names",
     }
 }
@@ -93,7 +105,7 @@ impl Notes {
                 (None, Some(doubt)) => Some(doubt.to_owned()),
                 (Some(reading), Some(doubt)) => Some(format!("{reading}, {doubt}")),
             };
-            self.rules.push(Tried { rule, result, why, reading });
+            self.rules.push(Tried { rule, result, why, advice: self.advice.take(), reading });
         }
     }
 }
@@ -228,10 +240,48 @@ pub struct Hypothetical {
     pub caller: Option<Principal>,
     /// Of which page, as a browser says; ours if it does not. With `OPTIONS` it is a preflight (Fetch, 3.2.2).
     pub origin: Option<String>,
-    /// The GraphQL document in its body.
-    pub graphql: Option<String>,
+    /// What stands in its body.
+    pub body: HypotheticalBody,
     /// What stands in `Destination`.
     pub destination: Option<String>,
+}
+
+/// What stands in the body of a request that nobody made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HypotheticalBody {
+    /// Nothing.
+    #[default]
+    None,
+    /// A GraphQL document.
+    Graphql(String),
+    /// A message of the Model Context Protocol: its method, and after a blank the tool that it calls.
+    Mcp(String),
+}
+
+impl HypotheticalBody {
+    /// One of the two.
+    pub fn of(graphql: Option<String>, mcp: Option<String>) -> Self {
+        match (graphql, mcp) {
+            (Some(document), _) => Self::Graphql(document),
+            (None, Some(message)) => Self::Mcp(message),
+            (None, None) => Self::None,
+        }
+    }
+
+    /// As a client sends it.
+    pub(super) fn text(&self) -> String {
+        let value = match self {
+            Self::None => return String::new(),
+            Self::Graphql(document) => serde_json::json!({ "query": document }),
+            Self::Mcp(message) => {
+                let (method, tool) = message.split_once(' ').unwrap_or((message, ""));
+                let params =
+                    if tool.is_empty() { serde_json::json!({}) } else { serde_json::json!({ "name": tool }) };
+                serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+            }
+        };
+        value.to_string()
+    }
 }
 
 /// Why a hypothetical request cannot be understood.
@@ -263,6 +313,8 @@ pub struct Question {
     pub origin: Option<String>,
     /// The GraphQL document in its body.
     pub graphql: Option<String>,
+    /// The message of the Model Context Protocol in its body: a method, and after a blank a tool.
+    pub mcp: Option<String>,
     /// The second place of `COPY` and `MOVE`.
     pub destination: Option<String>,
 }
@@ -292,7 +344,7 @@ impl Question {
             client: self.client.unwrap_or(ClientAddress::at(IpAddr::V4(Ipv4Addr::LOCALHOST))),
             caller,
             origin: self.origin,
-            graphql: self.graphql,
+            body: HypotheticalBody::of(self.graphql, self.mcp),
             destination: self.destination,
         })
     }
@@ -334,16 +386,16 @@ impl Rulebook {
         let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
         let routed = self.route(&request, trail)?;
         let asking = self.admit(&request, routed, Ok(Known { identity, unproven: None }), trail)?;
-        let operation = asking.needs_graphql(&request).then(|| {
-            let body = asked.graphql.as_ref().map(|query| serde_json::json!({ "query": query }).to_string());
-            graphql::classify(&graphql::Envelope {
+        let told = Told::of(
+            asking.wants(&request),
+            &graphql::Envelope {
                 kind: asked.target.kind(),
                 method: asked.target.method(),
                 query: asked.target.query(),
                 headers: &graphql::json_headers(),
-                body: Some(body.unwrap_or_default().as_bytes()),
-            })
-        });
-        asking.decide(&request, operation.as_ref(), trail).map(drop)
+                body: Some(asked.body.text().as_bytes()),
+            },
+        );
+        asking.decide(&request, &told, trail).map(drop)
     }
 }

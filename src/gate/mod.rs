@@ -11,6 +11,7 @@ pub mod graphql;
 mod guessing;
 mod identity;
 pub mod identity_headers;
+pub mod mcp;
 mod permit;
 mod place;
 pub mod policy_tests;
@@ -19,6 +20,7 @@ pub mod refusal;
 pub mod route;
 mod rulebook;
 pub mod standing;
+pub mod told;
 pub mod tokens;
 
 use std::rc::Rc;

@@ -4,14 +4,16 @@ use std::rc::Rc;
 
 use super::authenticator::Identity;
 use super::credential::Accepts;
+use super::mcp;
 use super::place::Place;
 use super::refusal::{BadCredential, Refusal};
 use super::route::Route;
+use super::told::Told;
 use super::{GateRequest, Trail};
 use crate::model::graphql::{Operation, OperationType};
 use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
-use crate::policy::{Decision, Enforce, Facts, Outcome, Witness};
+use crate::policy::{Decision, Enforce, Facts, Outcome, Wants, Witness};
 
 /// A request whose route and caller are known and whose decision is still to be made.
 #[derive(Debug)]
@@ -158,12 +160,12 @@ impl Asked {
         Ok(())
     }
 
-    /// Whether the GraphQL operation in the body must be known to decide.
-    pub fn needs_graphql(&self, request: &GateRequest<'_>) -> bool {
-        self.place.needs_graphql(self.caller(), &facts(request, None))
+    /// What of the body must be known to decide.
+    pub fn wants(&self, request: &GateRequest<'_>) -> Wants {
+        self.place.wants(self.caller(), &facts(request, &Told::default()))
     }
 
-    /// Applies the policy. `graphql` is what [`Asked::needs_graphql`] asked for.
+    /// Applies the policy. `told` is what [`Asked::wants`] asked for.
     ///
     /// # Errors
     ///
@@ -171,13 +173,15 @@ impl Asked {
     pub fn decide(
         mut self,
         request: &GateRequest<'_>,
-        graphql: Option<&Operation>,
+        told: &Told,
         trail: &mut Trail,
     ) -> Result<Permit, Refusal> {
-        if self.from_elsewhere && graphql.is_some_and(|operation| may_change(request.target, operation)) {
+        if self.from_elsewhere
+            && told.graphql.as_ref().is_some_and(|operation| may_change(request.target, operation))
+        {
             self.refuse(Refusal::ForeignOrigin)?;
         }
-        let facts = facts(request, graphql);
+        let facts = facts(request, told);
         let decision = match &mut trail.notes {
             None => self.evaluate(&facts, &mut ()),
             Some(notes) => self.evaluate(&facts, notes.as_mut()),
@@ -253,9 +257,10 @@ fn let_pass(refusal: Refusal, enforce: Enforce, trail: &mut Trail) -> Result<(),
 
 /// The same for something that the request does beside; what its operation would be there nobody says.
 fn facts_of<'a>(target: &'a RequestTarget, facts: &Facts<'a>) -> Facts<'a> {
-    Facts { target, graphql: Some(&Operation::UNKNOWN), ..*facts }
+    Facts { target, graphql: Some(&Operation::UNKNOWN), mcp: mcp::UNKNOWN, ..*facts }
 }
 
-fn facts<'a>(request: &GateRequest<'a>, graphql: Option<&'a Operation>) -> Facts<'a> {
-    Facts { target: request.target, client: request.client.address, graphql }
+fn facts<'a>(request: &GateRequest<'a>, told: &'a Told) -> Facts<'a> {
+    let (target, client) = (request.target, request.client.address);
+    Facts { target, client, graphql: told.graphql.as_ref(), mcp: &told.mcp }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::route::Route;
 use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
-use crate::policy::{Decision, Enforce, Facts, Witness};
+use crate::policy::{Decision, Enforce, Facts, Wants, Witness};
 
 /// The route of a target.
 #[derive(Clone, Debug)]
@@ -27,9 +27,9 @@ impl Place {
         self.routes().find_map(|route| target.needs().first_missing(route.paths))
     }
 
-    /// Whether the GraphQL operation in the body must be known to decide.
-    pub(super) fn needs_graphql(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
-        self.routes().any(|route| route.policy.needs_graphql(caller, facts))
+    /// What of the body must be known to decide.
+    pub(super) fn wants(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Wants {
+        self.routes().map(|route| route.policy.wants(caller, facts)).fold(Wants::default(), Wants::or)
     }
 
     /// Decides by all routes; the strictest counts.

@@ -1,6 +1,6 @@
 //! The claims that settings make about their own rules, checked by deciding.
 
-use super::explain::{Explanation, Hypothetical};
+use super::explain::{Explanation, Hypothetical, HypotheticalBody};
 use super::rulebook::Rulebook;
 use crate::config::{Config, ConfigError, Expect, PolicyTest, Problem};
 use crate::model::target::RequestTarget;
@@ -62,7 +62,7 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c
         client: test.client,
         caller: test.caller.clone(),
         origin: None,
-        graphql: test.graphql.clone(),
+        body: HypotheticalBody::of(test.graphql.clone(), test.mcp.clone()),
         destination: test.destination.clone(),
     });
     let holds = match test.expect {

@@ -231,7 +231,7 @@ impl Rulebook {
             Ok(known)
         });
         let mut asked = routed.asked(used)?;
-        let by_address = request.target.query().is_some() && asked.needs_graphql(request);
+        let by_address = request.target.query().is_some() && asked.wants(request).graphql;
         asked.from_elsewhere = by_address
             && asked.identity.as_ref().is_some_and(|identity| self.is_from_elsewhere(request, identity));
         let presents_foreign = asked.unproven.is_some_and(BadCredential::is_foreign);
@@ -300,7 +300,10 @@ pub(super) fn check_bounds<'t>(
             scope.networks.is_empty() || request.client.address.is_within(&scope.networks) == Some(true);
         let mut all = std::iter::once(request.target).chain(also);
         let is_for = |target: &RequestTarget| {
-            scope.takes(target.method(), target.kind().may_switch()) && identity.scope_fits(target)
+            let takes = |method: &Method| scope.takes(method, target.kind().may_switch());
+            // A key for reading makes no change by its query either.
+            let changes = target.may_change_by_query();
+            takes(target.method()) && (!changes || takes(&Method::POST)) && identity.scope_fits(target)
         };
         let unread = !scope.paths.is_empty() && part_of_address(request).is_some();
         if !network_fits || unread || !all.all(is_for) {

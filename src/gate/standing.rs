@@ -10,8 +10,8 @@ use super::authenticator::{Identity, Look};
 use super::effects::Effects;
 use super::refusal::{BadCredential, Refusal};
 use super::rulebook::check_bounds;
+use super::told::Told;
 use super::{Gate, GateRequest, Grounds, Known, Permit, Trail};
-use crate::model::graphql::Operation;
 use crate::model::principal::{Client, Proof};
 use crate::model::target::{RequestKind, RequestTarget};
 use crate::service::revocation::Epoch;
@@ -25,7 +25,7 @@ pub struct Standing {
     /// The same without a switch of protocol, once it was answered without one.
     plain: OnceCell<RequestTarget>,
     client: Client,
-    operation: Option<Operation>,
+    told: Told,
     /// The caller as last looked up; `None` is nobody, who has nothing to lose.
     identity: RefCell<Option<Rc<Identity>>>,
     grounds: Cell<Grounds>,
@@ -33,10 +33,10 @@ pub struct Standing {
 
 impl Permit {
     /// What the exchange it opens will rest on: the request it was given for.
-    pub fn standing(&self, target: RequestTarget, client: Client, operation: Option<Operation>) -> Standing {
+    pub fn standing(&self, target: RequestTarget, client: Client, told: Told) -> Standing {
         let also = self.also();
         let (identity, grounds) = (RefCell::new(self.holder().cloned()), Cell::new(self.grounds()));
-        Standing { target, plain: OnceCell::new(), also, client, operation, identity, grounds }
+        Standing { target, plain: OnceCell::new(), also, client, told, identity, grounds }
     }
 }
 
@@ -186,11 +186,11 @@ impl Gate {
         });
         let effects = Effects { also: standing.also.clone(), destination: None };
         let mut asked = self.rulebook.route_with(&request, effects, trail)?.asked(used)?;
-        if standing.operation.is_none() && asked.needs_graphql(&request) {
+        if !standing.told.answers(asked.wants(&request)) {
             // The body that would tell has gone by.
             asked.refuse(Refusal::Forbidden { rule: None })?;
         }
-        let permit = asked.decide(&request, standing.operation.as_ref(), trail)?;
+        let permit = asked.decide(&request, &standing.told, trail)?;
         // What it presented beside its credential is what it was.
         let despite_foreign = standing.grounds.get().despite_foreign;
         standing.grounds.set(Grounds { despite_foreign, ..permit.grounds() });

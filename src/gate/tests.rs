@@ -5,7 +5,8 @@ use std::io::Write as _;
 use http::Method;
 use http::header::AUTHORIZATION;
 
-use super::explain::Hypothetical;
+use super::explain::{Hypothetical, HypotheticalBody};
+use super::told::Told;
 use super::*;
 use crate::config::{self, Flags, Source};
 use crate::model::principal::{Principal, PrincipalKind};
@@ -39,7 +40,7 @@ fn asked(request: &str, caller: Option<Principal>) -> Hypothetical {
         authority: "app.example".into(),
         client: "192.0.2.1".parse().unwrap(),
         caller,
-        graphql: None,
+        body: HypotheticalBody::None,
         destination: None,
     }
 }
@@ -190,7 +191,7 @@ fn decide(
     let routed = rulebook.route(&request, trail)?;
     let asking =
         rulebook.admit(&request, routed, known.map(|()| Known { identity, unproven: None }), trail)?;
-    asking.decide(&request, None, trail)
+    asking.decide(&request, &Told::default(), trail)
 }
 
 #[test]

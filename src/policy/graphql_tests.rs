@@ -32,8 +32,8 @@ fn graphql_rules_match_the_operation_that_would_run() {
     let operation = |kind, fields: &[&str]| Operation { kind, fields: Some(words(fields)), names: None };
     let target = target("POST /graphql", Plain);
     let decide = |graphql: Option<&Operation>| {
-        let facts = Facts { target: &target, client: client(), graphql };
-        assert!(policy.needs_graphql(Caller::Known(&viewer), &facts));
+        let facts = Facts { target: &target, client: client(), graphql, mcp: &[] };
+        assert!(policy.wants(Caller::Known(&viewer), &facts).graphql);
         policy.evaluate(Caller::Known(&viewer), &facts, &mut ())
     };
     let (query, theme) =
@@ -80,7 +80,7 @@ fn outcome(
         names: known.map(|(fields, names)| [words(fields), words(names)].concat()),
     };
     let target = target("POST /graphql", Plain);
-    let facts = Facts { target: &target, client: client(), graphql: Some(&operation) };
+    let facts = Facts { target: &target, client: client(), graphql: Some(&operation), mcp: &[] };
     policy.evaluate(Caller::Known(&caller), &facts, &mut ()).outcome
 }
 
@@ -184,7 +184,7 @@ fn who_watches_is_told_why_a_rule_does_not_decide_alone() {
     let (admin, target) = (user("a", Role::Admin, &[]), target("POST /graphql", Plain));
     let mixed = Operation { kind: OperationType::Mutation, fields: Some(words(&["a", "drop"])), names: None };
     for (operation, doubts) in [(&mixed, vec![Doubt::Part]), (&Operation::UNKNOWN, vec![Doubt::Unread])] {
-        let facts = Facts { target: &target, client: client(), graphql: Some(operation) };
+        let facts = Facts { target: &target, client: client(), graphql: Some(operation), mcp: &[] };
         let mut watch = Doubts::default();
         policy.evaluate(Caller::Known(&admin), &facts, &mut watch);
         assert_eq!(watch.0, doubts);

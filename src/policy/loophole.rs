@@ -2,8 +2,9 @@
 
 use http::Method;
 
+use super::graphql::Selects;
 use super::path::PathPattern;
-use super::rule::{MethodMatch, Rule, Selects};
+use super::rule::{MethodMatch, Rule};
 use super::who::Who;
 
 /// Of `earlier`, by name, those about every field beside which `rule` is the first to let in more with other fields.
@@ -42,6 +43,7 @@ fn passes_by(narrow: &Rule, wide: &Rule) -> bool {
         && takes
         && by_post
         && wide.when.grpc.is_empty()
+        && wide.when.mcp.is_none()
         && shares(&narrow.when.paths, &wide.when.paths)
         && hosts(&narrow.when.hosts, &wide.when.hosts)
 }

@@ -5,7 +5,9 @@
 //! for the rest. Where no rule fits, the answer is no.
 
 mod decision;
+mod graphql;
 mod loophole;
+mod mcp;
 mod path;
 mod reading;
 mod rule;
@@ -13,15 +15,18 @@ mod shadow;
 mod who;
 
 pub use self::decision::{Decision, Enforce, Outcome, Step, Witness};
+pub use self::graphql::{GraphqlMatch, Selects};
 pub use self::loophole::loopholes;
+pub use self::mcp::{McpMatch, McpMethod};
 pub use self::path::PathPattern;
-pub use self::rule::{Doubt, GraphqlMatch, GrpcPattern, MethodMatch, Mismatch, Rule, Selects, When};
+pub use self::rule::{Doubt, GrpcPattern, MethodMatch, Mismatch, Rule, When};
 pub use self::shadow::{Shadowed, shadowed};
 pub use self::who::Who;
 
 use self::reading::{Reading, readings};
 use self::rule::Fit;
 use crate::model::graphql::Operation;
+use crate::model::mcp::Message;
 use crate::model::principal::{Caller, ClientAddress};
 use crate::model::role::Role;
 use crate::model::target::RequestTarget;
@@ -42,8 +47,32 @@ pub struct Facts<'a> {
     pub target: &'a RequestTarget,
     /// From where.
     pub client: ClientAddress,
-    /// Which GraphQL operation would run, where [`Policy::needs_graphql`] said that matters.
+    /// Which GraphQL operation would run, where [`Policy::wants`] said that matters.
     pub graphql: Option<&'a Operation>,
+    /// The messages of the Model Context Protocol that it carries, each of which is decided; likewise.
+    pub mcp: &'a [Message],
+}
+
+/// What only a body tells, as far as a decision depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// The GraphQL operation.
+    pub graphql: bool,
+    /// The messages of the Model Context Protocol.
+    pub mcp: bool,
+}
+
+impl Wants {
+    /// Whether there is anything.
+    pub fn any(self) -> bool {
+        self.graphql || self.mcp
+    }
+
+    /// What either wants.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { graphql: self.graphql || other.graphql, mcp: self.mcp || other.mcp }
+    }
 }
 
 impl Policy {
@@ -75,7 +104,7 @@ impl Policy {
         witness: &mut impl Witness,
     ) -> Decision<'_> {
         let mut strictest: Option<Decision<'_>> = None;
-        for reading in readings(&self.rules, facts.target) {
+        for reading in readings(&self.rules, facts) {
             if strictest.is_some() {
                 witness.reading(Some(&reading.told(facts.target)));
             }
@@ -97,7 +126,7 @@ impl Policy {
     /// it that speaks for the request in any reading.
     pub fn enforcement(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Enforce {
         let of = |reading| self.decide(caller, facts, reading, &mut ()).enforce;
-        let all = readings(&self.rules, facts.target).flat_map(|reading| [reading, reading.plain()]);
+        let all = readings(&self.rules, facts).flat_map(|reading| [reading, reading.plain()]);
         all.map(of).max().unwrap_or(Enforce::On)
     }
 
@@ -109,27 +138,31 @@ impl Policy {
     /// Whether a request's path, or what stands for one, can change the decision.
     pub fn looks_at_paths(&self) -> bool {
         self.rules.iter().any(|rule| {
-            let When { paths, grpc, graphql, .. } = &rule.when;
-            !paths.is_empty() || !grpc.is_empty() || graphql.is_some()
+            let When { paths, grpc, query, .. } = &rule.when;
+            !paths.is_empty() || !grpc.is_empty() || !query.is_empty() || rule.when.looks_at_bodies()
         })
     }
 
-    /// Whether the decision depends on the GraphQL operation in the body.
+    /// What of the body the decision depends on.
     ///
-    /// It does not where this caller is refused whatever the operation: nobody's body is read for that. Where
-    /// refusals may pass it does all the same, to tell which rule refuses.
-    pub fn needs_graphql(&self, caller: Caller<'_>, facts: &Facts<'_>) -> bool {
-        let mut speaking = self.rules.iter().filter(|rule| rule.when.graphql.is_some());
-        let depends = speaking.any(|rule| {
+    /// Nothing where this caller is refused whatever stands there: nobody's body is read for that. Where
+    /// refusals may pass it is read all the same, to tell which rule refuses.
+    pub fn wants(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Wants {
+        let mut wants = Wants::default();
+        for rule in self.rules.iter().filter(|rule| rule.when.looks_at_bodies()) {
             let may_fit = |reading| !matches!(rule.when.fit_envelope(facts, reading), Fit::No(_));
             // A switch that is answered without one was a plain request.
-            readings(&self.rules, facts.target).any(|reading| may_fit(reading) || may_fit(reading.plain()))
-        });
+            if readings(&self.rules, facts).any(|reading| may_fit(reading) || may_fit(reading.plain())) {
+                let When { graphql, mcp, .. } = &rule.when;
+                wants = wants.or(Wants { graphql: graphql.is_some(), mcp: mcp.is_some() });
+            }
+        }
         let may_allow = |reading| self.may_allow(caller, facts, reading);
-        depends && (self.is_lenient() || readings(&self.rules, facts.target).all(may_allow))
+        let depends = wants.any() && (self.is_lenient() || readings(&self.rules, facts).all(may_allow));
+        if depends { wants } else { Wants::default() }
     }
 
-    /// Whether there could be an operation with which the request, so read, is allowed.
+    /// Whether there could be a body with which the request, so read, is allowed.
     fn may_allow(&self, caller: Caller<'_>, facts: &Facts<'_>, reading: Reading<'_>) -> bool {
         for rule in &self.rules {
             let fit = rule.when.fit_envelope(facts, reading);
@@ -145,7 +178,7 @@ impl Policy {
                 return true;
             }
             let decides = denied || !rule.allow.is_empty();
-            if decides && rule.when.graphql.is_none() {
+            if decides && !rule.when.looks_at_bodies() {
                 return false;
             }
         }
@@ -216,6 +249,8 @@ fn refuse(caller: Caller<'_>) -> Outcome {
     }
 }
 
+#[cfg(test)]
+mod facts_tests;
 #[cfg(test)]
 mod graphql_tests;
 #[cfg(test)]

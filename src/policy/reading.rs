@@ -5,7 +5,9 @@ use std::iter;
 
 use http::Method;
 
+use super::Facts;
 use super::rule::{MethodMatch, Rule};
+use crate::model::mcp::Message;
 use crate::model::target::{RequestKind, RequestTarget};
 
 /// One way to read a request.
@@ -16,6 +18,10 @@ pub(super) struct Reading<'a> {
     pub(super) switches: bool,
     /// Whether the path is read as a careless server would.
     pub(super) loose: bool,
+    /// Whether what its query could change is changed, whatever the method says.
+    pub(super) changes: bool,
+    /// Which of the messages in its body is looked at.
+    pub(super) message: Option<&'a Message>,
 }
 
 /// Every reading of a request under these rules. A plain request with a path that everybody reads alike has one.
@@ -24,8 +30,9 @@ pub(super) struct Reading<'a> {
 /// (an unknown method is a write, OPTIONS a read), GET, and those they name; and each as a switch, too.
 pub(super) fn readings<'a>(
     rules: &'a [Rule],
-    target: &'a RequestTarget,
+    facts: &Facts<'a>,
 ) -> impl Iterator<Item = Reading<'a>> + Clone + use<'a> {
+    let (target, messages) = (facts.target, facts.mcp);
     let switches: &[bool] = match target.kind() {
         _ if !target.says_method() => &[false, true],
         RequestKind::Plain | RequestKind::Grpc => &[false],
@@ -34,11 +41,23 @@ pub(super) fn readings<'a>(
     };
     let both = target.loose_path().is_some() || rules.iter().any(|rule| rule.when.names_loosely());
     let paths: &[bool] = if both { &[false, true] } else { &[false] };
+    let changes: &[bool] = if target.may_change_by_query() { &[false, true] } else { &[false] };
     let named = rules.iter().flat_map(|rule| &rule.when.methods).filter_map(MethodMatch::method);
     let unsaid = (!target.says_method()).then(|| [&Method::GET, &Method::OPTIONS].into_iter().chain(named));
     iter::once(target.method()).chain(unsaid.into_iter().flatten()).flat_map(move |method| {
         switches.iter().flat_map(move |switches| {
-            paths.iter().map(move |loose| Reading { method, switches: *switches, loose: *loose })
+            paths.iter().flat_map(move |loose| {
+                changes.iter().flat_map(move |changes| {
+                    // A request without a message is one reading as well.
+                    (0..messages.len().max(1)).map(move |at| Reading {
+                        method,
+                        switches: *switches,
+                        loose: *loose,
+                        changes: *changes,
+                        message: messages.get(at),
+                    })
+                })
+            })
         })
     })
 }
@@ -46,7 +65,13 @@ pub(super) fn readings<'a>(
 impl<'a> Reading<'a> {
     /// The plain one.
     pub(super) fn of(target: &'a RequestTarget) -> Self {
-        Self { method: target.method(), switches: target.kind().may_switch(), loose: false }
+        Self {
+            method: target.method(),
+            switches: target.kind().may_switch(),
+            loose: false,
+            changes: target.may_change_by_query(),
+            message: None,
+        }
     }
 
     /// The same without a switch.
@@ -56,7 +81,9 @@ impl<'a> Reading<'a> {
 
     /// GET, HEAD and OPTIONS that stay what they are; everything else, known or not, writes.
     pub(super) fn reads(self) -> bool {
-        !self.switches && matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        !self.switches
+            && !self.changes
+            && matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
     /// What is special about it, in words.
@@ -73,7 +100,7 @@ pub(super) struct Told<'a> {
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reading { method, switches, loose } = self.reading;
+        let Reading { method, switches, loose, changes, message } = self.reading;
         let mut words = 0;
         let mut say = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
             words += 1;
@@ -87,6 +114,12 @@ impl fmt::Display for Told<'_> {
         }
         if switches {
             say(f, format_args!("as a switch of protocol"))?;
+        }
+        if changes {
+            say(f, format_args!("as the change that its query could make"))?;
+        }
+        if let Some(message) = message {
+            say(f, format_args!("{message}"))?;
         }
         if loose {
             say(f, format_args!("{}", self.target.loose_path().unwrap_or(self.target.path())))?;

@@ -10,7 +10,7 @@ use crate::model::target::RequestKind::{self, Grpc, PerhapsSwitch, Plain, Upgrad
 const ALL: [RequestKind; 5] = [Plain, Grpc, WebSocket, Upgrade, PerhapsSwitch];
 
 fn facts<'a>(target: &'a RequestTarget, graphql: Option<&'a Operation>) -> Facts<'a> {
-    Facts { target, client: client(), graphql }
+    Facts { target, client: client(), graphql, mcp: &[] }
 }
 
 fn methods(words: &[&str]) -> When {
@@ -32,7 +32,7 @@ fn check(
 ) {
     let target = target(request, kind);
     let caller = caller.map_or(Caller::Anonymous, Caller::Known);
-    let needed = policy.needs_graphql(caller, &facts(&target, None)).then_some(&Operation::UNKNOWN);
+    let needed = policy.wants(caller, &facts(&target, None)).graphql.then_some(&Operation::UNKNOWN);
     let decision = policy.evaluate(caller, &facts(&target, needed), &mut ());
     assert_eq!(decision, expected, "{request} {kind:?} {caller:?}");
 }
@@ -199,7 +199,7 @@ fn a_switch_that_is_answered_by_a_page_may_have_been_a_query() {
     ]);
     for kind in [WebSocket, Upgrade, PerhapsSwitch] {
         let target = target("GET /graphql?query={a}", kind);
-        assert!(rules.needs_graphql(Caller::Known(&viewer), &facts(&target, None)), "{kind:?}");
+        assert!(rules.wants(Caller::Known(&viewer), &facts(&target, None)).graphql, "{kind:?}");
     }
     check(&rules, Some(&viewer), "GET /graphql?query={a}", WebSocket, allowed("sockets"));
     check(&rules, Some(&viewer), "GET /graphql?query={a}", PerhapsSwitch, denied(None));

@@ -7,10 +7,13 @@ use ipnet::IpNet;
 
 use super::Facts;
 use super::decision::Enforce;
+use super::graphql::GraphqlMatch;
+use super::mcp::McpMatch;
 use super::path::PathPattern;
 use super::reading::Reading;
 use super::who::Who;
-use crate::model::graphql::{Operation, OperationType};
+use crate::model::graphql::Operation;
+use crate::model::query::{Likeness, QueryParameter};
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +39,12 @@ pub struct When {
     pub paths: Vec<PathPattern>,
     /// Methods.
     pub methods: Vec<MethodMatch>,
+    /// Parameters of the URL, of which one stands there.
+    pub query: Vec<QueryParameter>,
     /// GraphQL operations.
     pub graphql: Option<GraphqlMatch>,
+    /// Messages of the Model Context Protocol.
+    pub mcp: Option<McpMatch>,
     /// gRPC methods.
     pub grpc: Vec<GrpcPattern>,
     /// Client networks.
@@ -57,8 +64,16 @@ pub enum Mismatch {
     Grpc,
     /// `networks`.
     Network,
+    /// `query`.
+    Query,
     /// `graphql`, `fields`, `any_field` or `mentions`.
     Graphql,
+    /// `graphql`, of what a connection is switched to.
+    SwitchedGraphql,
+    /// `graphql`, of an operation that could not be read.
+    UnreadGraphql,
+    /// `mcp` or `tools`.
+    Mcp,
 }
 
 impl Mismatch {
@@ -70,7 +85,25 @@ impl Mismatch {
             Self::Host => "host",
             Self::Grpc => "grpc",
             Self::Network => "networks",
-            Self::Graphql => "graphql",
+            Self::Query => "query",
+            Self::Graphql | Self::SwitchedGraphql | Self::UnreadGraphql => "graphql",
+            Self::Mcp => "mcp",
+        }
+    }
+}
+
+impl Mismatch {
+    /// What would fit instead, where the condition alone does not tell.
+    pub fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::SwitchedGraphql => Some(
+                "what a WebSocket carries is not read, so it counts as a mutation of unknown fields; \
+                 `methods = \"websocket\"` without `graphql` fits it",
+            ),
+            Self::UnreadGraphql => {
+                Some("the operation could not be read, so it counts as a mutation of unknown fields")
+            }
+            _ => None,
         }
     }
 }
@@ -84,6 +117,8 @@ pub enum Doubt {
     Part,
     /// What the request asks for could not be read, so it may or may not be what the rule names.
     Unread,
+    /// Some program could read in the query what the rule names.
+    Query,
 }
 
 /// Whether a rule speaks for a request.
@@ -99,7 +134,7 @@ pub(super) enum Fit {
 
 impl Fit {
     /// Both of two conditions.
-    fn and(self, other: impl FnOnce() -> Self) -> Self {
+    pub(super) fn and(self, other: impl FnOnce() -> Self) -> Self {
         match self {
             Self::No(_) => self,
             Self::Yes => other(),
@@ -113,8 +148,18 @@ impl Fit {
 
 impl When {
     pub(super) fn fit(&self, facts: &Facts<'_>, reading: Reading<'_>) -> Fit {
-        let graphql = || self.graphql.as_ref().map_or(Fit::Yes, |wanted| wanted.fit(facts.graphql));
-        self.fit_envelope(facts, reading).and(graphql)
+        let graphql = || match self.graphql.as_ref().map_or(Fit::Yes, |wanted| wanted.fit(facts.graphql)) {
+            Fit::No(_) if reading.switches => Fit::No(Mismatch::SwitchedGraphql),
+            Fit::No(_) if facts.graphql == Some(&Operation::UNKNOWN) => Fit::No(Mismatch::UnreadGraphql),
+            fit => fit,
+        };
+        let mcp = || self.mcp.as_ref().map_or(Fit::Yes, |wanted| wanted.fit(reading.message));
+        self.fit_envelope(facts, reading).and(graphql).and(mcp)
+    }
+
+    /// Whether it asks for what only a body tells.
+    pub(super) fn looks_at_bodies(&self) -> bool {
+        self.graphql.is_some() || self.mcp.is_some()
     }
 
     /// Whether it names a path that a careless server reads in another way.
@@ -150,14 +195,25 @@ impl When {
         if !(self.grpc.is_empty() || self.grpc.iter().any(|GrpcPattern(path)| path_fits(path))) {
             return Fit::No(Mismatch::Grpc);
         }
-        if self.networks.is_empty() {
-            return Fit::Yes;
-        }
-        match facts.client.is_within(&self.networks) {
+        let networks = match facts.client.is_within(&self.networks) {
+            _ if self.networks.is_empty() => Fit::Yes,
             Some(true) => Fit::Yes,
             Some(false) => Fit::No(Mismatch::Network),
             None => Fit::Unsure(Doubt::Network),
+        };
+        networks.and(|| self.fit_query(target.query()))
+    }
+
+    fn fit_query(&self, query: Option<&str>) -> Fit {
+        let mut fit = if self.query.is_empty() { Fit::Yes } else { Fit::No(Mismatch::Query) };
+        for parameter in &self.query {
+            match parameter.likeness(query) {
+                Likeness::Plain => return Fit::Yes,
+                Likeness::Perhaps => fit = Fit::Unsure(Doubt::Query),
+                Likeness::No => {}
+            }
         }
+        fit
     }
 }
 
@@ -225,58 +281,6 @@ impl fmt::Display for MethodMatch {
             Self::Write => f.write_str("write"),
             Self::WebSocket => f.write_str("websocket"),
             Self::Named(method) => f.write_str(method.as_str()),
-        }
-    }
-}
-
-/// A condition on the GraphQL operation that would run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GraphqlMatch {
-    /// Its type is one of these.
-    pub kinds: Vec<OperationType>,
-    /// What it selects.
-    pub selects: Selects,
-}
-
-/// A condition on what a GraphQL operation selects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selects {
-    /// Whatever it likes.
-    Anything,
-    /// Root fields that are all among these.
-    Every(Vec<String>),
-    /// One of these root fields, perhaps beside others.
-    Any(Vec<String>),
-    /// Anywhere, a field or a type of one of these names.
-    Mentions(Vec<String>),
-}
-
-impl GraphqlMatch {
-    fn fit(&self, operation: Option<&Operation>) -> Fit {
-        let no = Fit::No(Mismatch::Graphql);
-        let Some(operation) = operation else { return no };
-        let is_of_kind = self.kinds.contains(&operation.kind);
-        let (names, wanted) = match &self.selects {
-            Selects::Anything if is_of_kind => return Fit::Yes,
-            Selects::Every(wanted) if is_of_kind => {
-                let fields = operation.fields.as_ref();
-                let all = fields.is_some_and(|fields| fields.iter().all(|field| wanted.contains(field)));
-                return if all { Fit::Yes } else { no };
-            }
-            Selects::Anything | Selects::Every(_) => return no,
-            Selects::Any(wanted) => (&operation.fields, wanted),
-            Selects::Mentions(wanted) => (&operation.names, wanted),
-        };
-        // Its type is that of its strictest part; of which type is what is named there, it does not tell.
-        if !self.kinds.iter().any(|kind| *kind <= operation.kind) {
-            return no;
-        }
-        let Some(names) = names else { return Fit::Unsure(Doubt::Unread) };
-        let found = names.iter().filter(|name| wanted.contains(name)).count();
-        match &self.selects {
-            _ if found == 0 => no,
-            Selects::Any(_) if is_of_kind && found == names.len() => Fit::Yes,
-            _ => Fit::Unsure(Doubt::Part),
         }
     }
 }

@@ -6,9 +6,10 @@
 use http::Method;
 use ipnet::IpNet;
 
+use super::graphql::{GraphqlMatch, Selects};
 use super::path::PathPattern;
 use super::reading::Reading;
-use super::rule::{GraphqlMatch, GrpcPattern, MethodMatch, Rule, Selects, When};
+use super::rule::{GrpcPattern, MethodMatch, Rule, When};
 use super::who::Who;
 use crate::model::graphql::OperationType;
 use crate::model::target::{RequestKind, RequestTarget, UNSAID};
@@ -42,7 +43,7 @@ pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<Shadowed> {
         return vec![Shadowed { word: None, by }];
     }
     let mut found = Vec::new();
-    let When { hosts, paths, methods, graphql, grpc, networks } = &rule.when;
+    let When { hosts, paths, methods, graphql, grpc, networks, .. } = &rule.when;
     let mut words = |setting, texts: Vec<String>, has: &dyn Fn(&Cell<'_>, usize) -> bool| {
         for (at, text) in texts.into_iter().enumerate() {
             found.extend(of(Some((setting, text)), look.silent(cells.iter().filter(|cell| has(cell, at)))));
@@ -139,7 +140,11 @@ fn covers(when: &When, cell: &Cell<'_>, rule: &Rule) -> bool {
         let inner = rule.when.graphql.as_ref().map(|inner| &inner.selects);
         cell.operation.is_some_and(|kind| outer.kinds.contains(&kind)) && selects_all(&outer.selects, inner)
     });
-    paths && methods && hosts && grpc && networks && graphql
+    // What is only perhaps in a query is not decided alone.
+    let query = when.query.is_empty();
+    let mcp =
+        when.mcp.as_ref().is_none_or(|outer| rule.when.mcp.as_ref().is_some_and(|inner| outer.covers(inner)));
+    paths && methods && hosts && grpc && networks && query && graphql && mcp
 }
 
 /// Whether a rule about what is selected decides alone wherever one about `inner` speaks.
@@ -260,7 +265,7 @@ mod tests {
                 fields => Selects::Every(fields),
             },
         });
-        let when = When { hosts, paths, methods, graphql, grpc: Vec::new(), networks };
+        let when = When { hosts, paths, methods, graphql, networks, ..When::default() };
         Rule { name, when, allow, deny, enforce: Enforce::On }
     }
 
@@ -411,7 +416,7 @@ mod tests {
                     let operation =
                         operations.get(below(4)).map(|kind| Operation { kind: *kind, ..Operation::UNKNOWN });
                     let client: ClientAddress = client.parse().unwrap();
-                    let facts = Facts { target: &target, client, graphql: operation.as_ref() };
+                    let facts = Facts { target: &target, client, graphql: operation.as_ref(), mcp: &[] };
                     let caller = callers.get(below(5)).map_or(Caller::Anonymous, Caller::Known);
                     let of = |policy: &Policy| {
                         let Decision { outcome, rule, enforce } = policy.evaluate(caller, &facts, &mut ());

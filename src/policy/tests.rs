@@ -75,7 +75,7 @@ pub(super) fn path(text: &str) -> When {
 #[track_caller]
 fn check(policy: &Policy, caller: Caller<'_>, request: &str, expected: Decision<'_>) {
     let target = target(request, Plain);
-    let facts = Facts { target: &target, client: client(), graphql: None };
+    let facts = Facts { target: &target, client: client(), graphql: None, mcp: &[] };
     assert_eq!(policy.evaluate(caller, &facts, &mut ()), expected, "{request} {caller:?}");
 }
 
@@ -249,8 +249,9 @@ fn head_is_decided_as_get() {
                     let operation = Operation { kind, ..Operation::UNKNOWN };
                     let [get, head] = ["GET /x", "HEAD /x"].map(|request| {
                         let target = target(request, Plain);
-                        let facts = Facts { target: &target, client: client(), graphql: Some(&operation) };
-                        (policy.needs_graphql(caller, &facts), policy.evaluate(caller, &facts, &mut ()))
+                        let facts =
+                            Facts { target: &target, client: client(), graphql: Some(&operation), mcp: &[] };
+                        (policy.wants(caller, &facts).graphql, policy.evaluate(caller, &facts, &mut ()))
                     });
                     assert_eq!(head, get, "{policy:?} {caller:?}");
                     outcomes.push(get.1.outcome);
@@ -318,7 +319,7 @@ fn deny_takes_every_word_that_allow_takes() {
             {
                 let expected = if refused.contains(&label) { denied(Some("both")) } else { allowed(name) };
                 let target = target("POST /x", Plain);
-                let facts = Facts { target: &target, client: client(), graphql: None };
+                let facts = Facts { target: &target, client: client(), graphql: None, mcp: &[] };
                 assert_eq!(
                     policy.evaluate(caller, &facts, &mut ()),
                     expected,
@@ -345,10 +346,10 @@ fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
         [("POST /graphql", true), ("POST /GraphQL", true), ("GET /graphql", false), ("POST /upload", false)]
     {
         let target = target(request, Plain);
-        let facts = Facts { target: &target, client: client(), graphql: None };
-        assert_eq!(policy.needs_graphql(Caller::Known(&viewer), &facts), expected, "{request}");
+        let facts = Facts { target: &target, client: client(), graphql: None, mcp: &[] };
+        assert_eq!(policy.wants(Caller::Known(&viewer), &facts).graphql, expected, "{request}");
         assert!(
-            !policy.needs_graphql(Caller::Anonymous, &facts),
+            !policy.wants(Caller::Anonymous, &facts).graphql,
             "{request}: refused whatever is in the body"
         );
     }
@@ -369,7 +370,7 @@ fn hosts_and_networks_narrow_a_rule() {
     };
     let target = target("GET /", Plain);
     let decide = |client: &str| {
-        let facts = Facts { target: &target, client: client.parse().unwrap(), graphql: None };
+        let facts = Facts { target: &target, client: client.parse().unwrap(), graphql: None, mcp: &[] };
         policy.evaluate(Caller::Anonymous, &facts, &mut ())
     };
     assert_eq!(decide("192.0.2.77"), allowed("lan"));
@@ -412,7 +413,12 @@ fn a_client_that_is_unknown_gets_what_the_least_of_all_addresses_gets() {
                     let caller = caller.as_ref().map_or(Caller::Anonymous, Caller::Known);
                     let target = target("GET /", Plain);
                     let decide = |client: &str| {
-                        let facts = Facts { target: &target, client: client.parse().unwrap(), graphql: None };
+                        let facts = Facts {
+                            target: &target,
+                            client: client.parse().unwrap(),
+                            graphql: None,
+                            mcp: &[],
+                        };
                         strictness(policy.evaluate(caller, &facts, &mut ()))
                     };
                     let unknown = decide("unknown");
@@ -436,10 +442,10 @@ fn a_body_is_read_for_an_unknown_client_only_if_some_operation_could_be_allowed(
     let near = When { networks: networks(), ..When::default() };
     let both = When { graphql: Some(query.clone()), ..near.clone() };
     let target = target("POST /", Plain);
-    let facts = Facts { target: &target, client: ClientAddress::unknown(), graphql: None };
+    let facts = Facts { target: &target, client: ClientAddress::unknown(), graphql: None, mcp: &[] };
     let viewer = user("v", Role::Viewer, &[]);
     let needs = |rules: Vec<Rule>| {
-        Policy { enforce: Enforce::On, rules }.needs_graphql(Caller::Known(&viewer), &facts)
+        Policy { enforce: Enforce::On, rules }.wants(Caller::Known(&viewer), &facts).graphql
     };
     let admins = || rule("near", near.clone(), &["admin"]);
     let queries = || rule("queries", When { graphql: Some(query.clone()), ..When::default() }, &["viewer"]);

@@ -91,6 +91,7 @@ fn read(query: &str) -> Result<(Question, String), ServiceError> {
             "kind" => question.kind = Some(value),
             "origin" => question.origin = Some(value),
             "graphql" => question.graphql = Some(value),
+            "mcp" => question.mcp = Some(value),
             "destination" => question.destination = Some(value),
             "client" => {
                 let address = value.parse().map_err(|_| wrong("client", "is no address"))?;
@@ -99,7 +100,7 @@ fn read(query: &str) -> Result<(Question, String), ServiceError> {
             _ => {
                 return Err(wrong(
                     "query",
-                    "has a parameter other than request, as, host, client, kind, origin, graphql and destination",
+                    "has a parameter other than request, as, host, client, kind, origin, graphql, mcp and destination",
                 ));
             }
         }

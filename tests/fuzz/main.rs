@@ -64,7 +64,9 @@ replayed!(
     forwarded,
     graphql,
     headers,
+    mcp,
     proxy_protocol,
+    query,
     return_target,
     target,
     wire

@@ -33,9 +33,10 @@ use crate::gate::GateRequest;
 use crate::gate::Permit;
 use crate::gate::Trail;
 use crate::gate::credential;
+use crate::gate::graphql;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
-use crate::model::graphql::Operation;
+use crate::gate::told::Told;
 use crate::model::origin::Origin;
 use crate::model::principal::Client;
 
@@ -259,9 +260,16 @@ impl ForwardAuth {
         if let Some(refusal) = unsendable {
             asked.refuse(refusal)?;
         }
-        // The body stays with the other proxy, and some servers read one of GET too, before the address.
-        let operation = asked.needs_graphql(&asking).then_some(Operation::UNKNOWN);
-        let permit = asked.decide(&asking, operation.as_ref(), trail)?;
+        // The body stays with the other proxy.
+        let envelope = graphql::Envelope {
+            kind: target.kind(),
+            method: target.method(),
+            query: target.query(),
+            headers,
+            body: None,
+        };
+        let told = Told::without_body(asked.wants(&asking), &envelope);
+        let permit = asked.decide(&asking, &told, trail)?;
         let admitted = check.terms.admit(permit.identity());
         permit.given(admitted, trail)
     }

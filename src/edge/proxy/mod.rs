@@ -1,7 +1,7 @@
 //! The streaming proxy: a permit in, the upstream's answer out.
 //!
-//! Never reads a body before the decision, but for GraphQL, where the decision is in the body; never holds
-//! one in memory otherwise.
+//! Never reads a body before the decision, but for GraphQL and the Model Context Protocol, where the decision is in
+//! the body; never holds one in memory otherwise.
 
 pub mod connect;
 mod failure;
@@ -61,9 +61,10 @@ use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::refusal::Refusal;
 use crate::gate::standing::Standing;
-use crate::model::graphql::Operation;
+use crate::gate::told::Told;
 use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget};
+use crate::policy::Wants;
 
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -165,13 +166,13 @@ impl Proxy {
         if asked.route().upstream.is_none() {
             return Err(Refusal::NoRoute.into());
         }
-        let (operation, body) = if asked.needs_graphql(&asking) {
-            let (operation, body) = self.operation(&mut asked, &parts, &arrival, incoming).await?;
-            (Some(operation), body)
+        let wants = asked.wants(&asking);
+        let (told, body) = if wants.any() {
+            self.told(wants, &mut asked, &parts, &arrival, incoming).await?
         } else {
-            (None, Unsent::all(incoming))
+            (Told::default(), Unsent::all(incoming))
         };
-        let permit = asked.decide(&asking, operation.as_ref(), trail)?;
+        let permit = asked.decide(&asking, &told, trail)?;
         if lacks_slash {
             return Ok(slash::lead_to(arrival.target.path_and_query()));
         }
@@ -189,7 +190,7 @@ impl Proxy {
         let Arrival { target, authority, client, chain } = arrival;
         let exchange = self.streams.begin(Beginning {
             gate: Rc::clone(&self.gate),
-            standing: permit.standing(target, client, operation),
+            standing: permit.standing(target, client, told),
             look,
             http2: parts.version == Version::HTTP_2,
             hold,
@@ -205,14 +206,15 @@ impl Proxy {
         }
     }
 
-    /// The GraphQL operation, and the body that may have been read to find it.
-    async fn operation(
+    /// What its body tells, and the body that may have been read to find it.
+    async fn told(
         &self,
+        wants: Wants,
         asked: &mut Asked,
         parts: &Parts,
         arrival: &Arrival,
         body: ClientBody,
-    ) -> Result<(Operation, Unsent), Refusal> {
+    ) -> Result<(Told, Unsent), Refusal> {
         let envelope = graphql::Envelope {
             kind: arrival.target.kind(),
             method: &parts.method,
@@ -220,8 +222,8 @@ impl Proxy {
             headers: &parts.headers,
             body: body.is_end_stream().then_some(&[]),
         };
-        if body.is_end_stream() || !envelope.is_in_body() {
-            return Ok((graphql::classify(&envelope), Unsent::all(body)));
+        if body.is_end_stream() || !Told::is_in_body(wants, &envelope) {
+            return Ok((Told::of(wants, &envelope), Unsent::all(body)));
         }
         let account = asked.subject().map(|subject| read_ahead::Share::Account(subject.into()));
         let shares = [read_ahead::Share::of_client(arrival.client.address.nearest())]
@@ -230,14 +232,14 @@ impl Proxy {
             .collect();
         match Box::pin(read_ahead::read(body, shares, &self.room, self.ahead, self.body_pace)).await {
             Ok(read) => {
-                let operation = graphql::classify(&graphql::Envelope { body: Some(&read), ..envelope });
-                Ok((operation, Unsent::read(read)))
+                let told = Told::of(wants, &graphql::Envelope { body: Some(&read), ..envelope });
+                Ok((told, Unsent::read(read)))
             }
             // What breaks off must not look complete to the upstream, so it never passes.
             Err(unread) if matches!(unread.refusal, Refusal::BodyLost) => Err(unread.refusal),
             Err(unread) => {
                 asked.refuse(unread.refusal)?;
-                Ok((Operation::UNKNOWN, Unsent::partly_read(unread.read, unread.rest)))
+                Ok((Told::unknown(wants), Unsent::partly_read(unread.read, unread.rest)))
             }
         }
     }

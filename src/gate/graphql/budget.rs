@@ -30,19 +30,19 @@ impl Budget {
     }
 
     /// Whether it was not enough.
-    pub(super) const fn is_exceeded(&self) -> bool {
+    pub(in crate::gate) const fn is_exceeded(&self) -> bool {
         self.exceeded
     }
 
-    pub(super) fn spend_bytes(&mut self, bytes: usize) -> Option<()> {
+    pub(in crate::gate) fn spend_bytes(&mut self, bytes: usize) -> Option<()> {
         take(&mut self.bytes, bytes, &mut self.exceeded)
     }
 
-    pub(super) fn spend_token(&mut self) -> Option<()> {
+    pub(in crate::gate) fn spend_token(&mut self) -> Option<()> {
         take(&mut self.tokens, 1, &mut self.exceeded)
     }
 
-    pub(super) fn spend_selection(&mut self) -> Option<()> {
+    pub(in crate::gate) fn spend_selection(&mut self) -> Option<()> {
         take(&mut self.selections, 1, &mut self.exceeded)
     }
 }

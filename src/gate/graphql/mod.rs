@@ -24,7 +24,7 @@ use crate::model::graphql::Operation;
 use crate::model::target::RequestKind;
 
 /// No longer body is looked into (bytes), whatever the settings let through.
-const LONGEST_BODY: usize = 2 << 20;
+pub(super) const LONGEST_BODY: usize = 2 << 20;
 
 /// One GraphQL-over-HTTP request.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +120,8 @@ fn both(a: Option<Vec<String>>, b: Option<Vec<String>>, most: usize) -> Option<V
 }
 
 /// How a body is to be read.
-#[derive(Clone, Copy)]
-enum Content {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
     Json,
     Document,
 }
@@ -129,7 +129,7 @@ enum Content {
 impl Content {
     /// `None` where servers could read it in more than one way: of two types, of parameters (Node and Python
     /// programs obey any charset there, as UTF-7), of codings.
-    fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(CONTENT_ENCODING) || headers.contains_key("content-transfer-encoding") {
             return None;
         }

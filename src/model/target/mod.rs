@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use self::path::{begins_with_nothing, read_carelessly, read_segments};
 pub use self::path::{canonical_path, loosen};
 pub use self::prefix::Prefixes;
+use super::query;
 
 /// The method, host and path of a request in the one form that is decided and forwarded.
 ///
@@ -32,6 +33,7 @@ pub struct RequestTarget {
     loose: Option<Box<str>>,
     needs: PathOptIns,
     kind: RequestKind,
+    may_change_by_query: bool,
 }
 
 /// Stands for a method that was not said: a write, and whatever else the rules tell apart.
@@ -177,6 +179,7 @@ impl RequestTarget {
             loose: reading.loose.map(String::into_boxed_str),
             needs: reading.needs,
             kind,
+            may_change_by_query: query::may_change(raw.query()),
         })
     }
 
@@ -231,9 +234,14 @@ impl RequestTarget {
         Self { method: method.clone(), kind, ..self.clone() }
     }
 
-    /// GET, HEAD and OPTIONS; everything else, known or not, writes.
+    /// Whether its query could make a server of GraphQL change something, whatever the method says.
+    pub fn may_change_by_query(&self) -> bool {
+        self.may_change_by_query
+    }
+
+    /// GET, HEAD and OPTIONS, but where the query may change something; everything else, known or not, writes.
     pub fn is_read(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        !self.may_change_by_query && matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 }
 

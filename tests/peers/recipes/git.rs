@@ -124,6 +124,16 @@ fn try_everything(server: &Server, gateway: &Gateway, url: &str) {
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("403"), "{told}");
     assert_eq!(server.newest(), "one");
+    let asked = |service: &str| {
+        let mut ask = Command::new("curl");
+        ask.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-u", &format!("x:{viewer}")]);
+        let told = ask.arg(format!("{url}/git/app.git/info/refs?{service}")).output().unwrap();
+        String::from_utf8(told.stdout).unwrap()
+    };
+    assert_eq!(asked("service=git-upload-pack"), "200");
+    for service in ["service=git-receive-pack", "servic%65=git-receive-pack", "x&service=git-receive-pack"] {
+        assert_eq!(asked(service), "403", "{service}: refused before anything is packed");
+    }
 
     let ci = Caller::new(url, &member);
     assert!(ci.clones().status.success());

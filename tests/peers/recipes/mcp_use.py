@@ -1,4 +1,4 @@
-"""Lists and calls the tools with the protocol's own client. `mcp_use.py URL`; the key is in KEY."""
+"""Lists the tools and calls each with the protocol's own client. `mcp_use.py URL`; the key is in KEY."""
 
 import asyncio
 import os
@@ -18,8 +18,10 @@ async def main() -> None:
     ):
         await session.initialize()
         tools = await session.list_tools()
-        answer = await session.call_tool("greet", {"name": "vera"})
-        print([tool.name for tool in tools.tools], answer.content[0].text)
+        print([tool.name for tool in tools.tools], flush=True)
+        for name in ("greet", "forget"):
+            answer = await asyncio.wait_for(session.call_tool(name, {"name": "vera"}), 20)
+            print(answer.content[0].text, flush=True)
 
 
 asyncio.run(main())

@@ -295,10 +295,15 @@ async fn the_tools_of_an_mcp_server_are_called_by_members() {
     let gateway = gateway("MCP servers", &[("127.0.0.1:8000", &address)]).await;
     let (vera, mia) = (gateway.key("vera", "viewer", &[]).key, gateway.key("mia", "member", &[]).key);
     let url = format!("{}/mcp", gateway.url);
-    let used = run_script("mcp_use.py", url.clone(), mia, folder.path()).await;
-    assert_eq!(String::from_utf8_lossy(&used.stdout).trim(), "['greet'] Hello vera", "{used:?}");
-    let refused = run_script("mcp_use.py", url, vera, folder.path()).await;
-    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+    for (key, told, works) in [
+        (mia, &["['greet', 'forget']", "Hello vera", "forgot vera"][..], true),
+        (vera, &["['greet', 'forget']", "Hello vera"], false),
+        (gateway.key("bot", "agent", &[]).key, &[], false),
+    ] {
+        let used = run_script("mcp_use.py", url.clone(), key, folder.path()).await;
+        let lines: Vec<&str> = std::str::from_utf8(&used.stdout).unwrap().lines().collect();
+        assert_eq!((lines.as_slice(), used.status.success()), (told, works), "{used:?}");
+    }
 }
 
 #[tokio::test]
