@@ -15,7 +15,7 @@ use crate::support::gateway::{ADDRESS, Gateway};
 use crate::support::process::Process;
 use crate::support::{PATIENCE, apps_python, free_port, wait_for};
 
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_mins(3);
 
 static JUPYTER: OnceCell<App> = OnceCell::const_new();
 

@@ -13,7 +13,7 @@ use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{apps_python, free_port};
 
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_mins(3);
 
 static MLFLOW: OnceCell<App> = OnceCell::const_new();
 
