@@ -61,6 +61,8 @@ const PATHS: &[&str] = &[
     "/pkg%2ESvc/Write",
     "/live",
     "/live",
+    "/report",
+    "/report/x",
     "/office",
     "/office",
     "/office/x",

@@ -16,10 +16,11 @@ rules = [
   { name = "calls", grpc = "pkg.Svc/Write", allow = "admin" },
   { name = "live", path = "/live", methods = "read", allow = "viewer" },
   { name = "live-rest", path = "/live", allow = "admin" },
+  { name = "reports", path = "/report", methods = ["GET", "PURGE"], allow = "admin" },
   { name = "queries", path = "/graphql", graphql = "query", allow = "viewer" },
   { name = "changes", path = "/graphql", allow = "admin" },
   { name = "sockets", methods = "websocket", allow = "admin" },
-  { name = "office", path = "/office", networks = "10.0.0.0/8", methods = "read", allow = "viewer" },
+  { name = "office", path = "/office", networks = ["10.0.0.0/8", "127.0.0.0/8"], methods = "read", allow = "viewer" },
   { name = "elsewhere", path = "/office", allow = "admin" },
   { name = "reads", methods = "read", allow = "viewer" },
   { name = "writes", allow = "member" },
@@ -41,11 +42,15 @@ pub fn allowed(action: &Action, client: Option<IpAddr>, role: Role) -> bool {
     if below("/live") {
         return reads;
     }
+    if below("/report") && matches!(action.method.as_str(), "GET" | "HEAD" | "PURGE") {
+        return false;
+    }
     if below("/graphql") {
         return action.operation == Operation::Query || (action.operation == Operation::Nothing && reads);
     }
     if below("/office") {
-        return reads && matches!(client, Some(IpAddr::V4(address)) if address.octets()[0] == 10);
+        return reads
+            && matches!(client, Some(IpAddr::V4(address)) if [10, 127].contains(&address.octets()[0]));
     }
     reads || role == Role::Member
 }
