@@ -411,9 +411,9 @@ fn taken_in(source: &Source) -> Vec<PathBuf> {
     let code = source.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let code = if test { "" } else { code };
     let folder = root().join("src").join(&source.path);
-    let named =
+    let includes =
         ["include_str!(", "include_bytes!(", "include!("].iter().flat_map(|word| code.split(word).skip(1));
-    let names = named.filter_map(|rest| rest.strip_prefix('"')?.split('"').next());
+    let names = includes.filter_map(|rest| rest.strip_prefix('"')?.split('"').next());
     names.map(|name| fs::canonicalize(folder.parent().unwrap().join(name)).unwrap()).collect()
 }
 

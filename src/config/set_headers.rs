@@ -7,6 +7,7 @@ use super::header_name;
 use super::identity::A_TEMPLATE;
 use super::reader::{Fault, Read, Reader, join};
 use super::section::Kind;
+use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
 
@@ -91,7 +92,7 @@ fn header_template(text: &str) -> Result<Template, Fault> {
 
 /// Warns of people of whom a template says nothing because it has no word for their role.
 pub(super) fn warn_of_roles(template: &Template, path: &str, reader: &mut Reader) {
-    let lacking: Vec<&str> = template.roles_without_word().map(|role| role.as_str()).collect();
+    let lacking: Vec<&str> = template.roles_without_word().map(Role::as_str).collect();
     if !lacking.is_empty() {
         let roles = lacking.join(" and ");
         reader.warn(path, format!("has no word for {roles} in {{role:...}}, so it is left out for them"));

@@ -178,13 +178,13 @@ fn only_what_is_nothing_of_ours_is_left_to_the_application_and_then_the_cookie_c
     let (bearer, token) = (format!("Bearer \"{key}\""), format!("Token token={key}"));
     let username = format!("Basic {}", STANDARD.encode(format!("{key}:x")));
     let loosely = STANDARD_NO_PAD.encode(format!("u:{key}"));
-    let (unpadded, quotes) = (format!("Basic {loosely}"), format!("Basic \"{loosely}==\","));
+    let (unpadded, in_quotes) = (format!("Basic {loosely}"), format!("Basic \"{loosely}==\","));
     let for_urls = format!("Token {}", URL_SAFE_NO_PAD.encode(format!("\u{3ff}?>:{key}")));
     let escaped = format!("Bearer {}", key.replace('_', "%5F"));
     let cookie = ("cookie", "__Host-doorward=abc");
     let cases: &[Left<'_>] = &[
         (&[("authorization", &unpadded), cookie], "Password"),
-        (&[("authorization", &quotes), cookie], "Password"),
+        (&[("authorization", &in_quotes), cookie], "Password"),
         (&[("authorization", &for_urls), cookie], "Scheme"),
         (&[("authorization", &escaped), cookie], "Bearer"),
         (&[("x-api-key", "theirs"), cookie], "session abc"),

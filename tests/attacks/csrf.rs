@@ -301,7 +301,7 @@ async fn every_edge_reads_the_origin_of_a_page_alike() {
     }
 }
 
-/// S20: an operation that changes something, by a link.
+/// S05: changes by methods that only look, where an operation stands in the address.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_from_elsewhere_runs_no_operation_that_changes() {
     const RULES: &str = r#"
