@@ -101,7 +101,7 @@ impl Gateway {
         write_settings(self.folder.path(), toml);
         self.ledger.knows(toml);
         let mut origin = self.origin.lock().await;
-        self.running().reload(&mut origin).await
+        Box::pin(self.running().reload(&mut origin)).await
     }
 
     /// Adds a user with [`PASSWORD`].

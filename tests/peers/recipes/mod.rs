@@ -379,7 +379,7 @@ async fn load_balancers_see_whether_the_gateway_and_the_application_are_up() {
         assert_eq!(ask(address, "app.example.com", "/x").await, 401);
         assert_eq!(ask(address, "doorward", "/healthz").await, 404);
         assert_eq!(ask(address, "app.example.com", "/healthz").await, 200);
-        for seen in echo.take().iter() {
+        for seen in &echo.take() {
             assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1, 127.0.0.1"], "{seen:?}");
             assert_eq!(seen.all("x-forwarded-proto"), ["http"], "{seen:?}");
         }
