@@ -147,7 +147,7 @@ fn has_escape(text: &str) -> bool {
     )
 }
 
-/// `%u0067`, as JScript wrote it and IIS reads it.
+/// `%u0067`, as `JScript` wrote it and IIS reads it.
 fn has_odd_escape(text: &str) -> bool {
     text.as_bytes().windows(6).any(|window| {
         matches!(window, [b'%', b'u' | b'U', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit))

@@ -114,7 +114,7 @@ impl McpMatch {
                     method = Fit::Yes;
                     break;
                 }
-                doubt => method = doubt,
+                doubt @ Fit::Unsure(_) => method = doubt,
             }
         }
         method.and(|| match message {
