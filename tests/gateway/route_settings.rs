@@ -11,6 +11,7 @@ use crate::support::gateway::bearer;
 use crate::support::{Gateway, Upstream};
 
 const HOSE: &str = "x-amz-firehose-access-key";
+const GLASS: &str = "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+/=";
 
 /// The upstream leaves nothing; some of its routes say otherwise, and one is not the gateway's to forward.
 fn settings(upstream: &Upstream) -> String {
@@ -21,6 +22,7 @@ fn settings(upstream: &Upstream) -> String {
     [
         "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n".to_owned(),
         "[forward_auth]\nflavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n".to_owned(),
+        format!("[[break_glass]]\nname = \"on-call\"\ntoken = \"{GLASS}\"\nrole = \"viewer\"\n"),
         format!("[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n", upstream.url()),
         behind("plain", ""),
         behind("hose", &format!("key_headers = \"{HOSE}\"")),
@@ -75,6 +77,8 @@ async fn a_route_takes_and_leaves_credentials_by_settings_of_its_own_on_both_edg
         // A header that brings no keys here is the application's, but what is ours goes nowhere.
         ("/plain", format!("{own}{foreign_hose}"), 200, [None, None, Some("theirs")]),
         ("/plain", format!("{own}{hose}"), 200, [None; 3]),
+        ("/plain", format!("{own}{HOSE}: {GLASS}\r\n"), 200, [None; 3]),
+        ("/hose", format!("{HOSE}: {GLASS}\r\nx-api-key: {GLASS}\r\n"), 200, [None; 3]),
         ("/plain", hose.clone(), 401, [None; 3]),
         ("/plain", format!("{own}{foreign_api}"), 401, [None; 3]),
         ("/plain", format!("{api}{foreign}"), 401, [None; 3]),
