@@ -381,10 +381,8 @@ text! {
     McpMethod, "a method such as \"tools/call\", read, write or response", |text| Self::parse(text).map_err(Fault::from);
     QueryParameter, "a parameter such as \"service=git-receive-pack\"", |text| Self::parse(text).map_err(Fault::from);
     ToolName, "the name of a tool", |text| {
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err("is no name of a tool: write visible characters without blanks".into())
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if plain { Ok(Self(text.to_owned())) } else { Err("is no name of a tool: write visible characters without blanks".into()) }
     };
     McpMessage, "a method and perhaps a tool, such as \"tools/call search\"", |text| {
         let mut words = text.split(' ');
@@ -431,10 +429,8 @@ fn host_name(text: &str) -> Result<HostName, Fault> {
 
 fn prefix(text: &str) -> Result<Prefix, Fault> {
     if text.contains('*') {
-        return Err(Fault::new(
-            "is a pattern, but routes take plain prefixes",
-            "put the pattern into a rule's `path`",
-        ));
+        let remedy = "put the pattern into a rule's `path`";
+        return Err(Fault::new("is a pattern, but routes take plain prefixes", remedy));
     }
     PathPattern::parse(text).map_err(Fault::from)?;
     let canonical = target::canonical_path(text)
