@@ -311,6 +311,7 @@ rules = [
   { path = "/graphql", graphql = "query", allow = "viewer" },
   { path = "/graphql", graphql = "mutation", allow = "member" },
   { methods = "read", allow = "viewer" },
+  { methods = "write", allow = "member" },
 ]
 "#;
     let upstream = Upstream::spawn().await;
