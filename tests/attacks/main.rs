@@ -22,6 +22,7 @@ mod support;
 mod configuration;
 mod cookies;
 mod csrf;
+mod ext_authz;
 mod forward_auth;
 mod forwarded;
 mod framing;

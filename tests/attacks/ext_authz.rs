@@ -1,0 +1,171 @@
+//! Questions of Envoy over gRPC: what a client can cause is a refusal, and of what only the gateway says nothing is left.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use doorward::model::role::Role;
+use http::{Request, Version};
+use http_body_util::{BodyExt as _, Full};
+use prost::Message;
+
+use crate::support::hyper::http2;
+use crate::support::{Gateway, within};
+
+#[derive(Clone, PartialEq, Message)]
+struct CheckRequest {
+    #[prost(message, optional, tag = "1")]
+    attributes: Option<Attributes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Attributes {
+    #[prost(message, optional, tag = "4")]
+    request: Option<Asked>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Asked {
+    #[prost(message, optional, tag = "2")]
+    http: Option<Http>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Http {
+    #[prost(string, tag = "2")]
+    method: String,
+    #[prost(map = "string, string", tag = "3")]
+    headers: HashMap<String, String>,
+    #[prost(string, tag = "4")]
+    path: String,
+    #[prost(string, tag = "5")]
+    host: String,
+    #[prost(string, tag = "6")]
+    scheme: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CheckResponse {
+    #[prost(message, optional, tag = "1")]
+    status: Option<Code>,
+    #[prost(message, optional, tag = "2")]
+    denied: Option<Denied>,
+    #[prost(message, optional, tag = "3")]
+    ok: Option<Allowed>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Code {
+    #[prost(int32, tag = "1")]
+    code: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Denied {
+    #[prost(message, optional, tag = "1")]
+    status: Option<Code>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Allowed {
+    #[prost(string, repeated, tag = "5")]
+    removed: Vec<String>,
+}
+
+const ROUTES: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+workers = 1
+trusted_proxies = ["127.0.0.1"]
+[forward_auth]
+flavours = ["envoy"]
+pass_authorization = true
+[[routes]]
+rules = [ { path = "/admin", allow = "admin" }, { allow = "viewer" } ]
+"#;
+
+/// Names that some application takes for the caller or for the path, and those that carry a key.
+const REMOVED: [&str; 12] = [
+    "authorization",
+    "content_type",
+    "grpc-metadata-x-auth-user",
+    "script_name",
+    "x-api-key",
+    "x-envoy-internal",
+    "x-envoy-original-path",
+    "x-forwarded-access-token",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-user",
+    "x_auth_user",
+];
+
+async fn ask(gateway: &Gateway, method: &str, path: &str, headers: &[(&str, &str)]) -> CheckResponse {
+    let http = Http {
+        method: method.into(),
+        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        path: path.into(),
+        host: "app.example".into(),
+        scheme: "https".into(),
+    };
+    let question =
+        CheckRequest { attributes: Some(Attributes { request: Some(Asked { http: Some(http) }) }) };
+    let message = question.encode_to_vec();
+    let mut frame = vec![0];
+    frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(&message);
+    let call = Request::post("http://doorward/envoy.service.auth.v3.Authorization/Check")
+        .version(Version::HTTP_2)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(Bytes::from(frame)))
+        .unwrap();
+    let mut client = http2(gateway.address).await;
+    let answer = within("an answer", client.send_request(call)).await.unwrap();
+    assert_eq!(answer.status(), 200, "{method} {path}");
+    let body = within("its body", answer.into_body().collect()).await.unwrap();
+    // Envoy may be told to make an allow of an error.
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0", "{method} {path} is no error");
+    CheckResponse::decode(&body.to_bytes()[5..]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_can_cause_is_a_refusal_and_an_allow_leaves_nothing_of_ours() {
+    let gateway = Gateway::configured(ROUTES).await;
+    let key = gateway.system_key("v", Role::Viewer).await;
+    let bearer = format!("Bearer {key}");
+    let known = [("authorization", bearer.as_str())];
+    for (method, path, status) in [
+        ("GET", "/admin", 403),
+        ("GET", "//admin", 400),
+        ("GET", "/%5cadmin", 400),
+        ("GET", "/x/../admin", 400),
+        ("GET", "/%EF%BC%8Fadmin", 400),
+        ("GET", "admin", 400),
+        ("TRACE", "/x", 405),
+        ("CONNECT", "/x", 405),
+        ("GET", "/x#y", 400),
+    ] {
+        for headers in [&known[..], &[&known[..], &[("content-type", "application/grpc")]].concat()] {
+            let answer = ask(&gateway, method, path, headers).await;
+            assert_ne!(answer.status.unwrap_or_default().code, 0, "{method} {path}");
+            assert_eq!(answer.ok, None, "{method} {path}");
+            let denied = answer.denied.unwrap().status.unwrap().code;
+            assert_eq!(denied, status, "{method} {path}");
+        }
+    }
+    let value = |name: &str| if name == "x-api-key" { key.as_str() } else { "root" };
+    let plain = REMOVED[1..].iter().filter(|name| !name.contains('_'));
+    let forged: Vec<_> = plain.map(|name| (*name, value(name))).collect();
+    let answer = ask(&gateway, "GET", "/x", &[&known[..], &[("accept", "*/*")], &forged].concat()).await;
+    assert_eq!(answer.status.unwrap_or_default().code, 0);
+    let removed = answer.ok.unwrap().removed;
+    for name in REMOVED.iter().filter(|name| !name.contains('_')) {
+        assert!(removed.iter().any(|removed| removed == name), "{name} stays: {removed:?}");
+    }
+    assert!(!removed.iter().any(|name| name == "accept"), "the application may have it: {removed:?}");
+    // What some server reads as another name is not even a question.
+    for name in REMOVED.iter().filter(|name| name.contains('_')) {
+        let answer = ask(&gateway, "GET", "/x", &[&known[..], &[(*name, "root")]].concat()).await;
+        assert_eq!(answer.ok, None, "{name}");
+    }
+}
