@@ -166,7 +166,7 @@ section! {
         /// Least bytes a second of a request body, see `server.body_timeout`. `0`: no least. Bodies without an
         /// announced length are streams and may pause: `upstreams.timeouts.idle` ends them.
         body_rate: Number<0, MIB> = "256", "0";
-        /// Bytes of a GraphQL body that is read to decide by its operation.
+        /// Bytes of a body of GraphQL or MCP that is read to decide by its operation.
         graphql_body_bytes: Number<1024, {64 * MIB}> = "1048576", "4194304";
         /// Bytes of all bodies together that were read to decide and are not sent on yet. Beyond it: 503.
         read_ahead_bytes: Number<65536, {64 * 1024 * MIB}> = "67108864", "268435456";

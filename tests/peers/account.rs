@@ -5,6 +5,7 @@ use http::Method;
 
 use crate::support::chrome::Browser;
 use crate::support::gateway::{ADDRESS, Gateway, PASSWORD};
+use crate::support::{PATIENCE, wait_for};
 
 const ACCOUNT: &str = "/_doorward/account";
 const NEXT_PASSWORD: &str = "eight loud geese at dusk";
@@ -71,8 +72,11 @@ async fn name_password_sessions_and_keys_are_managed_by_clicking() {
     browser.fill(&[("name", "notebook"), ("paths", "/\n"), ("password", "not the password at all")]).await;
     browser.press("Make the key").await;
     browser.see("The password is wrong.").await;
-    let focused = browser.client.execute("return document.activeElement.id", vec![]).await.unwrap();
-    assert_eq!(focused, "password", "the field to correct has the focus");
+    wait_for("the focus of the field to correct", PATIENCE, async || {
+        let focused = browser.client.execute("return document.activeElement.id", vec![]).await.unwrap();
+        (focused == "password").then_some(())
+    })
+    .await;
     browser.fill(&[("password", PASSWORD)]).await;
     browser.press("Make the key").await;
     browser.see("it is shown only this once").await;

@@ -118,7 +118,11 @@ pub(super) async fn walk_sparing(
                 if way == Way::Gateway && passes && harmful(request) {
                     continue;
                 }
-                let answer = ask(&gateway, way, request, key).await;
+                let mut answer = ask(&gateway, way, request, key).await;
+                // The application may end an idle connection just as it is used again.
+                if answer.refusal() == Some(502) {
+                    answer = ask(&gateway, way, request, key).await;
+                }
                 if answer.refusal() != expected {
                     wrong.push(format!(
                         "{} {} as {role} by {way:?}: {:?} instead of {expected:?}",
