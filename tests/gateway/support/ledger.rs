@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, Once};
+use std::sync::{Arc, LazyLock, Mutex, Once, Weak};
 use std::time::{Duration, Instant};
 
 use doorward::app::Running;
@@ -29,12 +29,13 @@ pub struct Heard {
     gateways: AtomicUsize,
 }
 
-static UPSTREAMS: LazyLock<Mutex<HashMap<SocketAddr, Arc<Heard>>>> = LazyLock::new(Mutex::default);
+/// Those that are running, or that a gateway knows of: the address of one that has ended may be another server's.
+static UPSTREAMS: LazyLock<Mutex<HashMap<SocketAddr, Weak<Heard>>>> = LazyLock::new(Mutex::default);
 
 /// Makes an upstream known to gateways whose settings name its address.
 pub fn register(address: SocketAddr) -> Arc<Heard> {
     let heard = Arc::<Heard>::default();
-    UPSTREAMS.lock().unwrap().insert(address, Arc::clone(&heard));
+    UPSTREAMS.lock().unwrap().insert(address, Arc::downgrade(&heard));
     heard
 }
 
@@ -130,6 +131,7 @@ impl Ledger {
     pub fn knows(&self, toml: &str) {
         let mut own = self.upstreams.lock().unwrap();
         for (address, heard) in &*UPSTREAMS.lock().unwrap() {
+            let Some(heard) = &heard.upgrade() else { continue };
             let text = address.to_string();
             let mut found = toml.match_indices(&text).map(|(at, _)| &toml[at + text.len()..]).peekable();
             if found.peek().is_none() {
