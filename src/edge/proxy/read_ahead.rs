@@ -42,7 +42,7 @@ impl Bounds {
 /// What is read ahead, counted by what for: nothing of one kind can leave another without room.
 #[derive(Clone, Debug, Default)]
 pub struct Rooms {
-    /// GraphQL, to decide by the operation.
+    /// GraphQL and the Model Context Protocol, to decide by the operation or the message.
     pub graphql: Room,
     /// Forms of our own pages.
     pub own: Room,
