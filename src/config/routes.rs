@@ -182,7 +182,8 @@ pub(super) fn routes(
             presets::check_headers(&route, file, sent, reader);
         }
         check_foreign(&config, &route, reader);
-        warn_of_leniency(&config, route.place(), reader);
+        let told = sent.or(behind.is_none().then_some(general.forward_auth.headers));
+        warn_of_leniency(&config, told, route.place(), reader);
         compare(&config, &routes, route.place(), reader);
         routes.push(config);
     }

@@ -172,6 +172,16 @@ impl HeaderPreset {
         Self::Micromegas,
         Self::None,
     ];
+
+    /// The headers by which it may have an application keep something from a caller, and when: they are not sent where
+    /// refusals are not kept.
+    pub fn limits(self) -> Option<(&'static [&'static str], &'static str)> {
+        match self {
+            Self::Micromegas => Some((&["X-Allow-Delegation", "X-Auth-Is-Admin"], "as `false`")),
+            Self::Grafana => Some((&["X-WEBAUTH-ROLE"], "but as `Admin`")),
+            _ => None,
+        }
+    }
 }
 
 /// An upstream that routes may name; without `config` only if a problem was noted.

@@ -1,12 +1,25 @@
 //! Warnings about rules that can be meant, but seldom are.
 
-use super::RouteConfig;
 use super::reader::{Reader, join};
+use super::{HeaderPreset, RouteConfig};
 use crate::policy::{Enforce, MethodMatch, Rule, Shadowed, When, Who, loopholes, shadowed};
 
-/// Warns, at every start, of what lets requests through that are refused.
-pub(super) fn warn_of_leniency(route: &RouteConfig, place: &str, reader: &mut Reader) {
+/// Warns, at every start, of what lets requests through that are refused; the application is told in the words of `sent`.
+pub(super) fn warn_of_leniency(
+    route: &RouteConfig,
+    sent: Option<HeaderPreset>,
+    place: &str,
+    reader: &mut Reader,
+) {
     let name = &route.name;
+    if let Some((headers, when)) = sent.and_then(HeaderPreset::limits).filter(|_| route.policy.is_lenient()) {
+        let headers = headers.join(" and ");
+        let what = format!(
+            "while route `{name}` lets through what it refuses, its application is not told {headers} {when} there: to it, \
+             everybody may do what they may without a gateway"
+        );
+        reader.warn(&join(place, "enforce"), what);
+    }
     match route.policy.enforce {
         Enforce::On => {}
         Enforce::Log => reader.warn(

@@ -130,11 +130,8 @@ impl CredentialNames {
             (None, BadCredential::Scheme)
         };
         own.unwrap_or_else(|| {
-            let value = value.as_bytes();
-            let plain = Cow::from(percent_decode(value));
-            let hidden = [value, &plain].iter().any(|text| self.is_held_in(text))
-                || in_base64(value).any(|decoded| self.is_held_in(&decoded));
-            if hidden { Presented::Mangled(wrong) } else { Presented::Foreign(wrong) }
+            let holds = self.hidden_in(value) != Held::Nothing;
+            if holds { Presented::Mangled(wrong) } else { Presented::Foreign(wrong) }
         })
     }
 
@@ -142,35 +139,60 @@ impl CredentialNames {
     fn api_key<'h>(&self, value: &'h HeaderValue) -> Presented<'h> {
         match value.to_str().ok().and_then(|text| self.own(Cow::Borrowed(text.trim()))) {
             Some(own) => Presented::Own(own),
-            None if self.is_held_in(value.as_bytes()) => Presented::Mangled(BadCredential::Key),
+            None if self.held_in(value.as_bytes()) != Held::Nothing => Presented::Mangled(BadCredential::Key),
             None => Presented::Foreign(BadCredential::ForeignKey),
         }
     }
 
-    /// Whether something of ours, whole or mangled, stands anywhere in a value: under a scheme of its own, quoted,
-    /// doubled.
-    fn is_held_in(&self, value: &[u8]) -> bool {
-        let is_token =
-            |word: &[u8]| std::str::from_utf8(word).is_ok_and(|word| self.tokens.find(word).is_some());
+    /// What of ours, whole or mangled, stands anywhere in a value: under a scheme of its own, quoted, doubled.
+    fn held_in(&self, value: &[u8]) -> Held {
+        let token = |word: &[u8]| match std::str::from_utf8(word).ok().and_then(|word| self.tokens.find(word))
+        {
+            None => Held::Nothing,
+            Some(at) if self.tokens.is_imported(at) => Held::Imported,
+            Some(_) => Held::Ours,
+        };
         let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b':' | b'"');
-        value.split(is_between).any(|word| {
-            let mut after_sign = word.splitn(2, |byte| *byte == b'=').skip(1);
-            word.split(|byte| *byte == b'=').any(KeyText::begins)
-                || is_token(word)
-                || after_sign.any(is_token)
-        })
+        let held = value.split(is_between).map(|word| {
+            if word.split(|byte| *byte == b'=').any(KeyText::begins) {
+                return Held::Ours;
+            }
+            let after_sign = word.splitn(2, |byte| *byte == b'=').nth(1);
+            after_sign.map_or(Held::Nothing, token).max(token(word))
+        });
+        held.max().unwrap_or(Held::Nothing)
+    }
+
+    /// The same, also where it is written in another way.
+    fn hidden_in(&self, value: &HeaderValue) -> Held {
+        let value = value.as_bytes();
+        let plain = Cow::from(percent_decode(value));
+        let written = self.held_in(value).max(self.held_in(&plain));
+        in_base64(value).map(|decoded| self.held_in(&decoded)).fold(written, Held::max)
     }
 
     /// Whether a value is never the application's; `shared` says that imported keys are.
-    fn stays_here(&self, presented: &Presented<'_>, shared: bool) -> bool {
-        match presented {
+    fn stays_here(&self, value: &HeaderValue, presented: &Presented<'_>, shared: bool) -> bool {
+        let is_shared = match presented {
+            Presented::Foreign(_) => return false,
             Presented::Own(Credential::Token(at)) | Presented::OwnAsBasic(Credential::Token(at)) => {
-                !(shared && self.tokens.is_imported(*at))
+                self.tokens.is_imported(*at)
             }
-            Presented::Own(_) | Presented::OwnAsBasic(_) | Presented::Mangled(_) => true,
-            Presented::Foreign(_) => false,
-        }
+            Presented::Own(_) | Presented::OwnAsBasic(_) => false,
+            Presented::Mangled(_) => true,
+        };
+        !(shared && is_shared && self.hidden_in(value) != Held::Ours)
     }
+}
+
+/// What a value holds of ours.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    Nothing,
+    /// Keys of the application's own that count here too.
+    Imported,
+    /// What nobody else may know.
+    Ours,
 }
 
 /// What stands in a header that brings credentials.
@@ -272,7 +294,10 @@ impl<'h> Credential<'h> {
 /// Removes what is ours, what the route drops, and `Proxy-Authorization`. Other cookies keep their bytes and order.
 pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: &Accepts, grounds: Grounds) {
     headers.remove(PROXY_AUTHORIZATION);
-    let dropped = grounds.despite_foreign && accepts.foreign == ForeignCredentials::Drop;
+    // Where refusals are not kept, the application checks as before what it knows: its own credentials, and keys that
+    // were imported from it.
+    let shared = grounds.enforce != Enforce::On;
+    let dropped = grounds.despite_foreign && accepts.foreign == ForeignCredentials::Drop && !shared;
     if dropped && !accepts.authorization {
         headers.remove(AUTHORIZATION);
     }
@@ -281,15 +306,11 @@ pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: &Accepts
             headers.remove(name);
         }
     }
-    // Where rules only log, the application checks as before what it shares with us: imported keys.
-    let shared = |left: bool| left && grounds.enforce != Enforce::On;
     strip_values(headers, &AUTHORIZATION, |value| {
-        names.stays_here(&names.authorization(value), shared(accepts.authorization))
+        names.stays_here(value, &names.authorization(value), shared)
     });
     for name in &names.all_key_headers {
-        // Where it brings no keys here, it is the application's.
-        let left = accepts.api_key || !accepts.key_headers.contains(name);
-        strip_values(headers, name, |value| names.stays_here(&names.api_key(value), shared(left)));
+        strip_values(headers, name, |value| names.stays_here(value, &names.api_key(value), shared));
     }
     strip_cookies(headers, names);
     for name in misplaced(headers) {

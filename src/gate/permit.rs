@@ -58,7 +58,7 @@ pub struct Grounds {
     pub allowed: bool,
     /// Although what was presented is somebody else's, because anyone may pass.
     pub despite_foreign: bool,
-    /// How strictly a refusal would have been kept.
+    /// How strictly a refusal is kept in the strictest reading of the request.
     pub enforce: Enforce,
 }
 
@@ -189,16 +189,17 @@ impl Asked {
         let rule = decision.rule.map(str::to_owned);
         trail.rule.clone_from(&rule);
         let (outcome, enforce) = (decision.outcome, decision.enforce);
-        let kept = self.refused.is_some().then(|| self.enforcement(&facts));
+        let kept =
+            if self.refused.is_none() && enforce == Enforce::On { enforce } else { self.enforcement(&facts) };
         let Self { place: Place { route, .. }, also, destination, accepts, identity, .. } = self;
         let (preflight, unproven, refused) = (self.preflight, self.unproven, self.refused);
         let permit = |identity, grounds| Permit { route, also, destination, accepts, identity, grounds };
-        if let (Some(refusal), Some(kept)) = (refused, kept) {
+        if let Some(refusal) = refused {
             // Whoever was refused before the rules is nobody to them: they say only how strictly that is kept.
             let_pass(refusal, kept, trail)?;
             return Ok(permit(None, Grounds { allowed: false, despite_foreign: false, enforce: kept }));
         }
-        let mut grounds = Grounds { allowed: true, despite_foreign: false, enforce };
+        let mut grounds = Grounds { allowed: true, despite_foreign: false, enforce: kept };
         match outcome {
             Outcome::Allow => grounds.despite_foreign = unproven.is_some_and(BadCredential::is_foreign),
             Outcome::Challenge if preflight => {

@@ -43,4 +43,5 @@ mod streaming;
 mod sub_path;
 mod tls;
 mod tokens;
+mod unchanged;
 mod unsent;

@@ -35,6 +35,31 @@ fn templates_are_read_with_their_names() {
 }
 
 #[test]
+fn where_refusals_pass_it_is_said_what_an_application_is_not_told() {
+    let head = |headers: &str| HEAD.replace("name =", &format!("headers = \"{headers}\"\nname ="));
+    for (headers, name) in
+        [("micromegas", "X-Auth-Is-Admin as `false`"), ("grafana", "X-WEBAUTH-ROLE but as `Admin`")]
+    {
+        let rule = "rules = [{ allow = \"viewer\", enforce = \"off\" }]";
+        for (lenient, more) in [(true, "enforce = \"log\""), (true, rule), (false, "")] {
+            let config = good(&format!("{}{TAIL}{more}\n", head(headers)));
+            let said = config.warnings.iter().filter(|warning| warning.contains(name)).count();
+            assert_eq!(said, usize::from(lenient), "{headers} {more}: {:?}", config.warnings);
+        }
+    }
+    let config = good(&format!("{}{TAIL}enforce = \"log\"\n", head("authelia")));
+    assert!(!config.warnings.iter().any(|warning| warning.contains("is not told")), "{:?}", config.warnings);
+    let config = good(
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nflavours = [\"nginx\"]\nheaders = \"micromegas\"\n[[routes]]\npath = \"/x\"\nenforce = \"log\"\n",
+    );
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("X-Allow-Delegation")),
+        "{:?}",
+        config.warnings
+    );
+}
+
+#[test]
 fn each_mistake_in_a_template_is_named_with_its_header() {
     check("set_headers = 5", ".set_headers", "X-Scope-OrgID");
     check("set_headers = { X-A = 5 }", ".set_headers.X-A", "text with facts");

@@ -13,6 +13,7 @@ use crate::gate::Grounds;
 use crate::gate::credential;
 use crate::gate::credential::{Accepts, CredentialNames};
 use crate::gate::identity_headers::Managed;
+use crate::policy::Enforce;
 
 /// Names that Envoy takes out of a request before it goes on, whatever their value.
 const X_ENVOY_AUTH_HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
@@ -35,8 +36,9 @@ pub(super) fn leave(
     managed: &Managed,
 ) -> Result<(), Problem> {
     for (name, value) in of(headers, names, accepts, grounds) {
-        // A token of the gateway's own takes the place of whatever the client sent.
-        if answer.contains_key(&name) || (name == COOKIE && !check.takes_cookies()) {
+        // A token of the gateway's own takes the place of whatever the client sent, but where refusals are not kept.
+        let filled = answer.get(&name).is_some_and(|ours| !ours.is_empty());
+        if (filled && grounds.enforce == Enforce::On) || (name == COOKIE && !check.takes_cookies()) {
             continue;
         }
         if size_of(answer) + name.as_str().len() + value.len() + 4 <= check.room() {

@@ -34,11 +34,13 @@ use crate::gate::Permit;
 use crate::gate::Trail;
 use crate::gate::credential;
 use crate::gate::graphql;
+use crate::gate::identity_headers::Prepared;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
 use crate::gate::told::Told;
 use crate::model::origin::Origin;
 use crate::model::principal::Client;
+use crate::policy::Enforce;
 
 /// Below the reserved prefix: `/auth/<flavour>`, and `/auth-route/<route>/<flavour>`.
 const ENDPOINT: &str = "/auth/";
@@ -281,11 +283,14 @@ impl ForwardAuth {
         let mut response = Response::new(Bytes::new());
         let answer = response.headers_mut();
         let plan = route.answer_headers(check.headers);
-        plan.set_all(answer, &self.gate.told(plan, identity.as_deref()));
-        if grounds.allowed {
-            plan.get_in(answer);
-        }
-        let size = size_of(answer);
+        let tell = |answer: &mut HeaderMap, told: &Prepared| {
+            plan.set_all(answer, told, grounds.enforce);
+            if grounds.allowed {
+                plan.get_in(answer, grounds.enforce);
+            }
+            size_of(answer)
+        };
+        let size = tell(answer, &self.gate.told(plan, identity.as_deref()));
         if size > LARGEST_ANSWER {
             let subject = identity.as_deref().map(|identity| identity.subject.as_str());
             tracing::warn!(
@@ -293,7 +298,11 @@ impl ForwardAuth {
                 answer_bytes = size,
                 "the identity headers are larger than proxies accept: the subject has too many groups"
             );
-            return Err(Problem::identity_too_large());
+            answer.clear();
+            // Where nobody is refused, it passes as nobody's.
+            if grounds.enforce == Enforce::On || tell(answer, plan.nobody()) > LARGEST_ANSWER {
+                return Err(Problem::identity_too_large());
+            }
         }
         answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let (names, managed) = (self.gate.credential_names(), self.gate.managed());

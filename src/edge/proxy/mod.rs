@@ -326,15 +326,16 @@ impl Proxy {
         let route = permit.route();
         let plan = &route.headers;
         let attributed = plan.attributed(headers, caller.map(|caller| &*caller.principal));
+        let grounds = standing.grounds();
         hop_by_hop::drop_standing(headers);
-        credential::strip(headers, self.gate.credential_names(), permit.accepts(), standing.grounds());
+        credential::strip(headers, self.gate.credential_names(), permit.accepts(), grounds);
         self.gate.managed().strip(headers, &route.odd_header_names);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);
         headers.remove(EXPLAIN);
-        self.gate.told(plan, caller).set(headers);
-        if standing.grounds().allowed {
-            plan.get_in(headers);
+        self.gate.told(plan, caller).set(headers, grounds.enforce);
+        if grounds.allowed {
+            plan.get_in(headers, grounds.enforce);
         }
         for (name, value) in attributed {
             headers.insert(name, value);

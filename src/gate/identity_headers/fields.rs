@@ -112,6 +112,16 @@ impl HeaderPreset {
 }
 
 impl Field {
+    /// Whether it has the application keep something from a caller that it would let them have, or leave them, were it
+    /// told nothing: by a no where silence means yes, or by a lower role where silence leaves the one they have.
+    pub(super) fn limits(self, principal: Option<&Principal>) -> bool {
+        match self {
+            Self::IsAdmin | Self::GrafanaRole => principal.is_none_or(|who| who.role != Role::Admin),
+            Self::MayAct => !principal.is_some_and(Principal::may_act_for_users),
+            _ => false,
+        }
+    }
+
     pub(super) fn of(self, principal: Option<&Principal>, issuer: &str, fact: Escape<'_>) -> Option<String> {
         let yes_or_no = |yes: bool| Some(if yes { "true" } else { "false" }.to_owned());
         match (self, principal) {

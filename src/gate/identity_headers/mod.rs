@@ -21,6 +21,7 @@ use crate::model::principal::Principal;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
 use crate::model::time::Timestamp;
+use crate::policy::Enforce;
 
 /// What one application is told of its callers: under which names, and from what.
 #[derive(Debug)]
@@ -40,7 +41,16 @@ pub struct HeaderPlan {
 #[derive(Debug, Default)]
 pub struct Prepared {
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Those by which the application is to keep something from the caller: sent where refusals are kept.
+    limits: Vec<(HeaderName, HeaderValue)>,
     renew_at: Option<Timestamp>,
+}
+
+/// What the preset and the templates make of a caller.
+#[derive(Default)]
+struct Values {
+    told: HeaderMap,
+    limits: HeaderMap,
 }
 
 impl HeaderPlan {
@@ -80,43 +90,46 @@ impl HeaderPlan {
     ///
     /// `keys` sign what is signed with keys of our own.
     pub fn prepare(&self, principal: &Principal, now: Timestamp, keys: &RotatingKeys) -> Prepared {
-        let (mut headers, mut renew_at) = (self.values(Some(principal)), None);
+        let (mut values, mut renew_at) = (self.values(Some(principal)), None);
         for minter in &self.minters {
             if let Some(minted) = minter.mint(principal, now, keys) {
-                headers.insert(&minter.header, minted.value);
+                values.told.insert(&minter.header, minted.value);
                 renew_at = Some(renew_at.map_or(minted.renew_at, |at: Timestamp| at.min(minted.renew_at)));
             }
         }
-        Prepared::of(headers, renew_at)
+        Prepared::of(values, renew_at)
     }
 
     /// The headers for a caller without those that are signed or minted.
     pub fn facts(&self, principal: &Principal) -> HeaderMap {
-        self.values(Some(principal))
+        let Values { mut told, limits } = self.values(Some(principal));
+        told.extend(limits);
+        told
     }
 
-    /// What the preset and the templates make of a caller.
-    fn values(&self, principal: Option<&Principal>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn values(&self, principal: Option<&Principal>) -> Values {
+        let Values { mut told, mut limits } = Values::default();
         for (name, field) in names(self.preset) {
             let fact = |text: &str, marks: &[char]| self.encoding.fact(text, marks);
             let value =
                 field.of(principal, &self.issuer, &fact).and_then(|value| self.encoding.value(&value));
             if let Some(value) = value {
-                headers.insert(HeaderName::from_static(name), value);
+                let said = if field.limits(principal) { &mut limits } else { &mut told };
+                said.insert(HeaderName::from_static(name), value);
             }
         }
-        for (name, _) in &self.credentials {
-            headers.remove(name);
+        let credentials = self.credentials.iter().map(|(name, _)| name);
+        for name in credentials.chain(self.templates.iter().map(|(name, _)| name)) {
+            told.remove(name);
+            limits.remove(name);
         }
         for (name, template) in &self.templates {
             let filled = template.fill(principal, &|text, marks| self.encoding.fact(text, marks));
-            match filled.and_then(|value| self.encoding.value(&value)) {
-                Some(value) => headers.insert(name, value),
-                None => headers.remove(name),
-            };
+            if let Some(value) = filled.and_then(|value| self.encoding.value(&value)) {
+                told.insert(name, value);
+            }
         }
-        headers
+        Values { told, limits }
     }
 
     /// On whose behalf the caller says that it asks, where its word counts: to be read before
@@ -143,26 +156,35 @@ impl HeaderPlan {
 
     /// What settings want to be told of callers and is not told of this one: headers, and claims of tokens.
     pub fn without_value(&self, principal: &Principal) -> Vec<String> {
-        let values = self.values(Some(principal));
-        let names = self.templates.iter().map(|(name, _)| name).filter(|name| !values.contains_key(*name));
+        let Values { told, .. } = self.values(Some(principal));
+        let names = self.templates.iter().map(|(name, _)| name).filter(|name| !told.contains_key(*name));
         let claims = self.minters.iter().flat_map(|minter| minter.without_value(principal));
         names.map(ToString::to_string).chain(claims).collect()
     }
 
     /// Sets what the gateway itself says to get in: only with what the rules allow.
-    pub fn get_in(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.credentials {
-            headers.insert(name, value.clone());
-        }
+    pub fn get_in(&self, headers: &mut HeaderMap, enforce: Enforce) {
+        set(headers, &self.credentials, enforce);
     }
 
     /// Sets every header of the plan, empty where there is no value: another proxy copies what it finds, and
-    /// what it does not find it may leave as the client sent it.
-    pub fn set_all(&self, headers: &mut HeaderMap, prepared: &Prepared) {
-        for name in self.names() {
+    /// what it does not find it may leave as the client sent it. What is not to be said at all is not there: some
+    /// application may read a no in an empty one.
+    pub fn set_all(&self, headers: &mut HeaderMap, prepared: &Prepared, enforce: Enforce) {
+        for name in self.names().filter(|name| !prepared.withholds(name, enforce)) {
             headers.insert(name, HeaderValue::from_static(""));
         }
-        prepared.set(headers);
+        prepared.set(headers, enforce);
+    }
+}
+
+/// Sets headers of ours. Where refusals are not kept, a credential that the client has for the application stays in
+/// its place, as without a gateway.
+fn set(headers: &mut HeaderMap, ours: &[(HeaderName, HeaderValue)], enforce: Enforce) {
+    for (name, value) in ours {
+        if enforce == Enforce::On || headers.get(name).is_none_or(HeaderValue::is_empty) {
+            headers.insert(name, value.clone());
+        }
     }
 }
 
@@ -174,9 +196,11 @@ fn credential((name, secret): &(HeaderName, Secret)) -> Option<(HeaderName, Head
 }
 
 impl Prepared {
-    fn of(headers: HeaderMap, renew_at: Option<Timestamp>) -> Self {
-        let headers = headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
-        Self { headers, renew_at }
+    fn of(values: Values, renew_at: Option<Timestamp>) -> Self {
+        let list = |headers: HeaderMap| {
+            headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect::<Vec<_>>()
+        };
+        Self { headers: list(values.told), limits: list(values.limits), renew_at }
     }
 
     /// Whether what it holds is still to be sent: of a token, half its life is left to the application.
@@ -184,11 +208,18 @@ impl Prepared {
         self.renew_at.is_none_or(|at| now < at)
     }
 
-    /// Sets the headers. The caller has run [`Managed::strip`] before: nothing else may bear these names.
-    pub fn set(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
+    /// Sets the headers. The caller has run [`Managed::strip`] before: nothing else may bear these names, but for a
+    /// credential that the client has for the application.
+    pub fn set(&self, headers: &mut HeaderMap, enforce: Enforce) {
+        set(headers, &self.headers, enforce);
+        if enforce == Enforce::On {
+            set(headers, &self.limits, enforce);
         }
+    }
+
+    /// Whether a header is left out because nothing is kept from anybody.
+    fn withholds(&self, name: &HeaderName, enforce: Enforce) -> bool {
+        enforce != Enforce::On && self.limits.iter().any(|(limit, _)| limit == name)
     }
 }
 
@@ -224,8 +255,10 @@ mod tests {
     fn told(plan: &HeaderPlan, principal: Option<&Principal>) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
         match principal {
-            Some(principal) => plan.prepare(principal, Timestamp(1_900_000_000), &keys()).set(&mut headers),
-            None => plan.nobody().set(&mut headers),
+            Some(principal) => {
+                plan.prepare(principal, Timestamp(1_900_000_000), &keys()).set(&mut headers, Enforce::On);
+            }
+            None => plan.nobody().set(&mut headers, Enforce::On),
         }
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
@@ -272,6 +305,41 @@ mod tests {
     }
 
     #[test]
+    fn what_lowers_a_caller_is_what_the_settings_warn_of_and_is_left_out_whole() {
+        let (viewer, root) = (principal(), Principal { role: Role::Admin, ..principal() });
+        for preset in HeaderPreset::ALL {
+            let plan = plan(preset, &[]);
+            let mut left_out: Vec<String> = Vec::new();
+            for caller in [None, Some(&viewer), Some(&root)] {
+                let prepared = match caller {
+                    None => Rc::clone(plan.nobody()),
+                    Some(caller) => Rc::new(plan.prepare(caller, Timestamp(1_900_000_000), &keys())),
+                };
+                let all = |enforce| {
+                    let mut headers = HeaderMap::new();
+                    plan.set_all(&mut headers, &prepared, enforce);
+                    headers
+                };
+                let (kept, logged) = (all(Enforce::On), all(Enforce::Log));
+                assert_eq!(all(Enforce::Off), logged);
+                left_out
+                    .extend(kept.keys().filter(|name| !logged.contains_key(*name)).map(ToString::to_string));
+                for (name, value) in &logged {
+                    assert_eq!(kept.get(name), Some(value), "{preset:?}");
+                    assert!(
+                        ![&b"false"[..], b"Viewer", b"Editor"].contains(&value.as_bytes()),
+                        "{preset:?} {name}"
+                    );
+                }
+            }
+            left_out.sort();
+            left_out.dedup();
+            let said = preset.limits().map(|(names, _)| names.iter().map(|name| name.to_ascii_lowercase()));
+            assert_eq!(left_out, said.into_iter().flatten().collect::<Vec<_>>(), "{preset:?}");
+        }
+    }
+
+    #[test]
     fn grafana_finds_each_group_whole() {
         let groups = vec!["a b".into(), "[\"x\"]".into(), "büro".into(), "y\",\"z".into()];
         let principal = Principal { groups, ..principal() };
@@ -296,7 +364,7 @@ mod tests {
         assert_eq!(get("x-auth-role"), None, "a template without a value leaves no other");
         assert_eq!(get("x-fixed"), Some("a b"));
         let mut all = HeaderMap::new();
-        plan.set_all(&mut all, plan.nobody());
+        plan.set_all(&mut all, plan.nobody(), Enforce::On);
         assert_eq!(all.remove("x-fixed").unwrap(), "a b", "what says nothing of anybody is always said");
         assert!(all.values().all(HeaderValue::is_empty), "{all:?}");
         assert_eq!(all.len(), 7, "{all:?}");
@@ -306,16 +374,16 @@ mod tests {
     fn nobody_is_no_admin_to_a_server_that_takes_silence_for_one() {
         let plan = plan(HeaderPreset::Micromegas, &[("x-scope-orgid", "fixed")]);
         let constant = ("x-scope-orgid", "fixed");
-        let nothing = pairs(&[("x-allow-delegation", "false"), ("x-auth-is-admin", "false"), constant]);
+        let nothing = pairs(&[constant, ("x-allow-delegation", "false"), ("x-auth-is-admin", "false")]);
         assert_eq!(told(&plan, None), nothing);
         let root = Principal { role: Role::Admin, email: Some("r@x.org".into()), ..principal() };
         let wanted = [
             ("x-auth-subject", "user:u1"),
             ("x-auth-email", "r@x.org"),
             ("x-auth-issuer", "http://127.0.0.1:8080"),
-            ("x-allow-delegation", "false"),
             ("x-auth-is-admin", "true"),
             ("x-scope-orgid", "fixed"),
+            ("x-allow-delegation", "false"),
         ];
         assert_eq!(told(&plan, Some(&root)), pairs(&wanted));
     }
