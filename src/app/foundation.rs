@@ -114,7 +114,7 @@ impl Foundation {
             revocations.clone(),
             Arc::clone(&clock),
         );
-        let resolver = Resolver::new(first.clone(), api_keys.clone());
+        let resolver = Resolver::new(&first, &api_keys);
         let (sessions, known_sessions) = watch::channel(first);
         let (touches, keeper) = touches::channel(
             known_sessions,
@@ -194,7 +194,7 @@ impl Foundation {
             Arc::clone(clock),
         );
         let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(clock));
-        let resolver = Arc::new(self.resolver.asking(sessions.clone(), self.api_keys.clone()));
+        let resolver = Arc::new(self.resolver.asking(&sessions, &self.api_keys));
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
         let accounts = self.accounts.clone();
         let services = Services { login, sessions: sessions.clone(), handovers, accounts, own_keys };

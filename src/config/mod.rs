@@ -218,7 +218,7 @@ pub struct TlsFiles {
 pub struct StoreConfig {
     /// `sqlite:PATH` or `postgres://…`; secret because it may hold a password.
     pub url: Secret,
-    /// Most connections held open to `PostgreSQL`.
+    /// Most connections held open to `PostgreSQL`, by all who use it here.
     pub connections: u32,
     /// How long remembered credentials stay good while the store cannot be asked; zero: not at all.
     pub outage_grace: Duration,

@@ -181,7 +181,8 @@ section! {
         /// `sqlite:FILE`, relative to the working directory, for one machine;
         /// `postgres://USER:PASSWORD@HOST/DATABASE` for any number of replicas.
         url: Secret = r#""sqlite:doorward.db""#, r#""sqlite:/var/lib/doorward/doorward.db""#;
-        /// Most connections held open to PostgreSQL.
+        /// Most connections held open to PostgreSQL. One is for the watch over revocations, half of the others are
+        /// for looking up who requests come from, and the rest for pages and changes; each has one at least.
         connections: Number<1, 1000> = "10", "20";
         /// How long remembered credentials stay good while the database cannot be asked. During that time
         /// nothing that was revoked is noticed. `0s`: not at all.

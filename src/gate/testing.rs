@@ -135,7 +135,7 @@ impl World {
 
     pub(in crate::gate) fn parts(&self) -> AuthenticatorParts {
         AuthenticatorParts {
-            resolver: Arc::new(Resolver::new(self.sessions.clone(), self.keys.clone())),
+            resolver: Arc::new(Resolver::new(&self.sessions, &self.keys)),
             control: Handle::current(),
             revocations: self.revocations.clone(),
             touches: self.touches.clone(),

@@ -20,6 +20,7 @@ use crate::model::token::KeyText;
 use crate::model::token::TokenDigest;
 use crate::model::user::User;
 use crate::model::user::UserId;
+use crate::store::Lane;
 use crate::store::Store;
 
 /// Characters of a key's name.
@@ -64,6 +65,12 @@ impl ApiKeys {
     #[must_use]
     pub fn by(&self, actor: &Actor) -> Self {
         Self { store: self.store.by(actor), ..self.clone() }
+    }
+
+    /// The same, for looking up who requests come from.
+    #[must_use]
+    pub fn for_requests(&self) -> Self {
+        Self { store: self.store.clone().on(Lane::Requests), ..self.clone() }
     }
 
     /// Issues a key. Its text exists only in the answer.

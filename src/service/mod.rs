@@ -92,6 +92,7 @@ impl From<StoreError> for ServiceError {
         match error {
             StoreError::Conflict(what) => Self::Conflict { what },
             StoreError::Full(what) => Self::invalid(what, "is at its limit: revoke one first"),
+            StoreError::Busy => Self::Busy { retry_after: Duration::from_secs(2) },
             other => Self::Unavailable(Box::new(other)),
         }
     }

@@ -11,12 +11,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use super::ServiceError;
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
+use crate::store::Lane;
 use crate::store::Store;
 
 /// How often the revision is read.
@@ -81,18 +83,14 @@ pub struct Revocations {
     revision: Arc<AtomicI64>,
 }
 
-/// What the watching loop remembers from one look to the next.
-#[derive(Debug, Default)]
-struct Watched {
-    revision: Option<i64>,
-    reported: Option<Instant>,
-}
+/// What the watching loop remembers from one look to the next: the revision that is acted on.
+type Watched = watch::Sender<Option<i64>>;
 
 impl Revocations {
     /// For one process; it is unknown to others until [`Revocations::watch`] runs.
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
         Self {
-            store,
+            store: store.on(Lane::Watch),
             clock,
             epoch: Epoch::default(),
             gateway: uuid::Uuid::now_v7().to_string().into(),
@@ -135,13 +133,18 @@ impl Revocations {
 
     /// Watches the store for ever. To be spawned once in a process that serves.
     pub async fn watch(self) {
+        let (watched, acted_on) = watch::channel(None);
+        // Nobody's rights wait until this gateway has said how far it is: that is a change, and takes a turn.
+        tokio::join!(self.look_on(watched), self.report_on(acted_on));
+    }
+
+    async fn look_on(&self, watched: Watched) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watched = Watched::default();
         let mut failing = false;
         loop {
             ticks.tick().await;
-            match self.look(&mut watched).await {
+            match self.look(&watched).await {
                 Ok(()) if failing => {
                     failing = false;
                     tracing::info!("the store answers again");
@@ -155,23 +158,46 @@ impl Revocations {
         }
     }
 
-    /// One look: a moved revision raises the epoch first, and is reported as acted on only then.
-    async fn look(&self, watched: &mut Watched) -> Result<(), ServiceError> {
+    async fn report_on(&self, mut acted_on: watch::Receiver<Option<i64>>) {
+        loop {
+            let revision = *acted_on.borrow_and_update();
+            let reported = match revision {
+                Some(revision) => self.report(revision).await,
+                None => Ok(()),
+            };
+            let again = if let Err(error) = reported {
+                tracing::debug!(error = &error as &dyn Error, "the store was not told of this gateway");
+                LOOK_EVERY
+            } else {
+                HEARTBEAT
+            };
+            if let Ok(Err(_)) = tokio::time::timeout(again, acted_on.changed()).await {
+                return;
+            }
+        }
+    }
+
+    /// Says that this gateway is alive and acts on everything up to `revision`.
+    async fn report(&self, revision: i64) -> Result<(), ServiceError> {
+        Ok(self
+            .store
+            .clone()
+            .on(Lane::Rest)
+            .report_gateway(&self.gateway, revision, self.clock.now())
+            .await?)
+    }
+
+    /// One look: a moved revision raises the epoch first, and counts as acted on only then.
+    async fn look(&self, watched: &Watched) -> Result<(), ServiceError> {
         let began = self.started.elapsed();
         let revision = self.store.revision().await?;
         self.revision.store(revision, Ordering::Relaxed);
-        let moved = watched.revision != Some(revision);
-        if moved {
+        if *watched.borrow() != Some(revision) {
             self.epoch.raise();
-            watched.revision = Some(revision);
-            watched.reported = None;
+            watched.send_replace(Some(revision));
         }
         let began = u64::try_from(began.as_millis()).unwrap_or(u64::MAX - 1);
         self.read_at.fetch_max(began + 1, Ordering::AcqRel);
-        if watched.reported.is_none_or(|at| at.elapsed() >= HEARTBEAT) {
-            self.store.report_gateway(&self.gateway, revision, self.clock.now()).await?;
-            watched.reported = Some(Instant::now());
-        }
         Ok(())
     }
 
@@ -216,21 +242,28 @@ mod tests {
 
     const NOW: Duration = Duration::ZERO;
 
+    /// Looks once, and says so.
+    async fn look(gateway: &Revocations, watched: &Watched) {
+        gateway.look(watched).await.unwrap();
+        let revision = watched.borrow().unwrap();
+        gateway.report(revision).await.unwrap();
+    }
+
     #[tokio::test]
     async fn a_moved_revision_raises_the_epoch_and_an_unmoved_one_does_not() {
         let world = World::new().await;
         let other = Revocations::new(world.store.clone(), world.clock());
-        let mut watched = Watched::default();
-        other.look(&mut watched).await.unwrap();
+        let watched = Watched::default();
+        look(&other, &watched).await;
         let before = other.epoch().current();
-        other.look(&mut watched).await.unwrap();
+        look(&other, &watched).await;
         assert_eq!(other.epoch().current(), before);
         let user = world.user("alice").await;
         world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
-        other.look(&mut watched).await.unwrap();
+        look(&other, &watched).await;
         assert_eq!(other.epoch().current(), before, "a new right needs no forgetting");
         world.sessions.end_all(&user.id).await.unwrap();
-        other.look(&mut watched).await.unwrap();
+        look(&other, &watched).await;
         assert!(other.epoch().current() > before);
     }
 
@@ -251,9 +284,9 @@ mod tests {
     async fn a_change_is_waited_for_until_every_living_gateway_has_looked() {
         let world = World::new().await;
         let gateways = [1, 2].map(|_| Revocations::new(world.store.clone(), world.clock()));
-        let mut watched = [Watched::default(), Watched::default()];
-        for (gateway, watched) in gateways.iter().zip(&mut watched) {
-            gateway.look(watched).await.unwrap();
+        let watched = [Watched::default(), Watched::default()];
+        for (gateway, watched) in gateways.iter().zip(&watched) {
+            look(gateway, watched).await;
         }
         assert_eq!(
             world.revocations.seen_everywhere(NOW).await.unwrap(),
@@ -261,10 +294,10 @@ mod tests {
         );
         let user = world.user("alice").await;
         world.accounts.disable(&user.id).await.unwrap();
-        gateways[0].look(&mut watched[0]).await.unwrap();
+        look(&gateways[0], &watched[0]).await;
         let spread = world.revocations.seen_everywhere(NOW).await.unwrap();
         assert_eq!(spread, Spread { reached: 1, behind: vec![gateways[1].gateway.to_string()] });
-        gateways[1].look(&mut watched[1]).await.unwrap();
+        look(&gateways[1], &watched[1]).await;
         assert_eq!(world.revocations.seen_everywhere(NOW).await.unwrap().behind, Vec::<String>::new());
     }
 
@@ -272,10 +305,10 @@ mod tests {
     async fn the_silent_and_the_stopped_are_not_waited_for() {
         let world = World::new().await;
         let silent = Revocations::new(world.store.clone(), world.clock());
-        silent.look(&mut Watched::default()).await.unwrap();
+        look(&silent, &Watched::default()).await;
         world.clock.advance(Duration::from_secs(61));
         let stopped = Revocations::new(world.store.clone(), world.clock());
-        stopped.look(&mut Watched::default()).await.unwrap();
+        look(&stopped, &Watched::default()).await;
         stopped.forget().await.unwrap();
         let user = world.user("alice").await;
         world.accounts.disable(&user.id).await.unwrap();
@@ -289,13 +322,13 @@ mod tests {
         let gateway = Revocations::new(world.store.clone(), world.clock());
         let within = Duration::from_secs(1);
         assert!(!gateway.is_fresh(within), "never read");
-        gateway.look(&mut Watched::default()).await.unwrap();
+        look(&gateway, &Watched::default()).await;
         assert!(gateway.is_fresh(within));
         world.store.close().await;
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(!gateway.is_fresh(within));
-        assert!(gateway.look(&mut Watched::default()).await.is_err());
+        assert!(gateway.look(&Watched::default()).await.is_err());
         assert!(!gateway.is_fresh(within));
     }
 }

@@ -1,10 +1,15 @@
 //! The schema's versions, compiled in, and the way from any older one to the newest.
 
+use std::time::Duration;
+
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use super::StoreError;
-use super::pool::{Change, Pool};
+use super::pool::{Change, Database, Pool};
+
+/// How long all of it may take on PostgreSQL, waiting for others who do it included.
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// Number, name and text of a version.
 type Version = (i64, &'static str, &'static str);
@@ -24,8 +29,8 @@ const POSTGRES: &[Version] = &[
 
 /// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.
 pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
-    match pool {
-        Pool::Sqlite { .. } => {
+    match pool.database() {
+        Database::Sqlite(_) => {
             // The migrator takes no lock on SQLite, so it runs inside a write transaction.
             let mut change = pool.change().await?;
             if let Change::Sqlite(tx) = &mut change {
@@ -33,14 +38,18 @@ pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
             }
             change.commit().await
         }
-        Pool::Postgres(pool) => {
+        Database::Postgres(lanes, _) => {
             // A connection of its own, closed afterwards: its time limits are others, and the migrator's
             // lock must end with it if anything fails.
-            let mut connection = pool.acquire().await?.detach();
-            sqlx::query("SET statement_timeout = '10min'").execute(&mut connection).await?;
-            sqlx::query("SET lock_timeout = '1min'").execute(&mut connection).await?;
-            migrator(POSTGRES).run_direct(None, &mut connection, false).await?;
-            Ok(())
+            let mut connection = lanes.own().await?;
+            let migrated = async {
+                sqlx::query("SET statement_timeout = '10min'").execute(&mut connection).await?;
+                sqlx::query("SET lock_timeout = '1min'").execute(&mut connection).await?;
+                migrator(POSTGRES).run_direct(None, &mut connection, false).await?;
+                Ok(())
+            };
+            let in_time = tokio::time::timeout(LONGEST, migrated).await;
+            in_time.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)))
         }
     }
 }

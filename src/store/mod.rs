@@ -23,10 +23,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::audit::Ledger;
-use self::pool::Pool;
+use self::pool::{Database, Pool};
 
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::handovers::Handover;
+pub use self::pool::Lane;
 pub use self::throttle::Bucket;
 pub use self::users::Changed;
 use crate::model::audit::Actor;
@@ -43,6 +44,9 @@ pub enum StoreError {
     /// The database cannot be reached or did not answer as it should.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
+    /// Too many changes wait for their turn already; nothing was done.
+    #[error("the database is busy")]
+    Busy,
     /// A newer version of this program has changed the schema.
     #[error("the database was written by a newer version; run that version, or restore an older backup")]
     TooNew,
@@ -98,7 +102,7 @@ impl Store {
     /// Opens the database at `url` and brings its schema up to date.
     ///
     /// `sqlite:PATH`, `sqlite::memory:`, `postgres://…` or `postgresql://…`. `connections` is the number of
-    /// PostgreSQL connections, or of SQLite readers beside the one writer.
+    /// PostgreSQL connections, or of SQLite readers beside the one writer; each [`Lane`] has one at least.
     ///
     /// # Errors
     ///
@@ -108,6 +112,12 @@ impl Store {
         let pool = Pool::open(url, connections).await?;
         migrate::run(&pool).await?;
         Ok(Self { pool, ledger: None, actor: Actor::gateway() })
+    }
+
+    /// The same store, by the connections of another lane.
+    #[must_use]
+    pub fn on(self, lane: Lane) -> Self {
+        Self { pool: self.pool.on(lane), ..self }
     }
 
     /// Whether the database answers.
@@ -123,9 +133,9 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.pool {
-            Pool::Sqlite { .. } => "Store(sqlite)",
-            Pool::Postgres(_) => "Store(postgres)",
+        f.write_str(match self.pool.database() {
+            Database::Sqlite(_) => "Store(sqlite)",
+            Database::Postgres(..) => "Store(postgres)",
         })
     }
 }

@@ -59,7 +59,7 @@ impl Store {
         let mut buckets: Vec<&Bucket> = buckets.iter().collect();
         // Everyone locks in the same order.
         buckets.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut change = self.pool.change().await?;
+        let mut change = self.pool.count_in_turn().await?;
         let mut longest = 0;
         for bucket in buckets {
             let row = change.row(LOCK, &[(&bucket.name).into(), now.into()]).await?;
@@ -92,7 +92,7 @@ impl Store {
     async fn each_attempt(&self, sql: &'static str, names: &[String]) -> Result<(), StoreError> {
         let mut names: Vec<&String> = names.iter().collect();
         names.sort();
-        let mut change = self.pool.change().await?;
+        let mut change = self.pool.count_in_turn().await?;
         for name in names {
             change.execute(sql, &[name.into()]).await?;
         }

@@ -1,9 +1,15 @@
-//! A database that takes what it is asked and says nothing more, as one that is suspended does.
+//! A database that takes what it is asked and says nothing more, as one that is suspended does, breaks off, starts
+//! again, is slow, or takes no changes any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use doorward::model::role::Role;
-use doorward::model::user::UserId;
+use doorward::model::secret::Secret;
+use doorward::model::time::{Clock, SystemClock, Timestamp};
+use doorward::model::token::MasterKey;
+use doorward::model::user::{User, UserId};
+use doorward::store::{Lane, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -12,10 +18,10 @@ use url::Url;
 use crate::credentials::ROUTES;
 use crate::open_streams::{lives, open};
 use crate::support::bound::Stopwatch;
-use crate::support::gateway::bearer;
+use crate::support::gateway::{PASSWORD, bearer};
 use crate::support::patient::patient;
 use crate::support::relay::Relay;
-use crate::support::{Gateway, within};
+use crate::support::{DEADLINE, Gateway, Upstream, within};
 
 const GLASS: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
 const SECRET: &str = "xM2v8Rk4Tz0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc7QaWe0=";
@@ -68,4 +74,195 @@ async fn streams_of_however_many_callers_end_together_and_what_needs_no_store_li
     }
     watch.check("the end of the last stream after the first");
     assert!(lives(&mut glass).await, "a break-glass token is for such a day");
+}
+
+/// From the store's return to where everything is well again.
+const RETURN: Duration = Duration::from_secs(5);
+
+/// A gateway whose only way to its database is the relay, with a key and a person.
+async fn gateway_by_relay() -> (Upstream, Gateway, Relay, String) {
+    let upstream = Upstream::spawn().await;
+    let (relay, url) = database().await;
+    let gateway = Gateway::configured(&format!(
+        "secret = \"{SECRET}\"\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+         [store]\nurl = \"{url}\"\nconnections = 5\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        upstream.url()
+    ))
+    .await;
+    gateway.user("mel", Role::Member).await;
+    let key = gateway.system_key("k", Role::Viewer).await;
+    assert_eq!(gateway.get("/reads", &bearer(&key)).await.status, 200);
+    (upstream, gateway, relay, key)
+}
+
+async fn readiness(gateway: &Gateway) -> u16 {
+    gateway.get("/_doorward/readyz", "").await.status
+}
+
+/// Waits until the gateway says that it is ready, or is not; how long that took.
+async fn until_readiness(gateway: &Gateway, wanted: u16) -> Duration {
+    let since = Instant::now();
+    within(&format!("readiness {wanted}"), async {
+        while readiness(gateway).await != wanted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    since.elapsed()
+}
+
+/// A caller who is known, one who was never seen, and one who signs in are all served.
+async fn all_is_well(gateway: &Gateway, key: &str, name: &str) {
+    assert_eq!(gateway.get("/reads", &bearer(key)).await.status, 200, "{name}: a known key");
+    let fresh = gateway.system_key(name, Role::Viewer).await;
+    assert_eq!(gateway.get("/reads", &bearer(&fresh)).await.status, 200, "{name}: a key never seen");
+    assert_eq!(gateway.post_login("mel", PASSWORD).await.status, 303, "{name}: a sign-in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_fell_silent_are_thrown_away_and_fresh_ones_serve() {
+    let (_upstream, gateway, relay, key) = gateway_by_relay().await;
+    for round in ["once", "again"] {
+        // Every connection, with whatever is under way on it.
+        let asking = gateway.get("/reads", "authorization: Bearer dw_s_nobody\r\n");
+        relay.swallow().await;
+        asking.await;
+        let silent = Instant::now();
+        // The watch among them: at first it does not know.
+        until_readiness(&gateway, 503).await;
+        let back = until_readiness(&gateway, 200).await;
+        assert!(silent.elapsed() < RETURN, "{round}: {:?}, of it not ready {back:?}", silent.elapsed());
+        all_is_well(&gateway, &key, round).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_end_while_the_store_is_silent_and_do_so_again_when_it_is_not() {
+    let (_upstream, gateway, relay, key) = gateway_by_relay().await;
+    relay.hold();
+    let asked = Instant::now();
+    let answers = tokio::join!(
+        gateway.post_login("mel", PASSWORD),
+        gateway.get("/reads", "authorization: Bearer dw_s_nobody\r\n"),
+        until_readiness(&gateway, 503),
+    );
+    assert_eq!(answers.0.status, 503, "{}", answers.0.head);
+    assert!(asked.elapsed() < DEADLINE / 2, "a page took {:?}", asked.elapsed());
+    relay.release();
+    let back = until_readiness(&gateway, 200).await;
+    assert!(back < RETURN, "{back:?}");
+    all_is_well(&gateway, &key, "after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_store_is_over_when_it_is_over() {
+    let (_upstream, gateway, relay, key) = gateway_by_relay().await;
+    relay.close().await;
+    until_readiness(&gateway, 503).await;
+    assert_eq!(gateway.post_login("mel", PASSWORD).await.status, 503);
+    relay.open();
+    let back = until_readiness(&gateway, 200).await;
+    assert!(back < RETURN, "{back:?}");
+    all_is_well(&gateway, &key, "after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_store_is_a_store() {
+    let (_upstream, gateway, relay, key) = gateway_by_relay().await;
+    relay.slow(Duration::from_millis(40));
+    all_is_well(&gateway, &key, "slow").await;
+    assert_eq!(readiness(&gateway).await, 200);
+}
+
+fn somebody(name: &str) -> User {
+    User {
+        id: UserId::fresh(),
+        username: name.to_owned(),
+        email: None,
+        display_name: None,
+        role: Role::Viewer,
+        groups: Vec::new(),
+        disabled: false,
+        must_change_password: false,
+        has_password: false,
+        created_at: Timestamp(1_900_000_000),
+    }
+}
+
+async fn store_by_relay() -> (Relay, Store) {
+    let (relay, url) = database().await;
+    let key = MasterKey::new(Secret::new("k".repeat(32))).derive("audit");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    (relay, Store::open(&url, 4).await.unwrap().audited(key, clock))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_take_no_changes_any_more_are_replaced() {
+    let (relay, store) = store_by_relay().await;
+    for name in ["a", "b"] {
+        store.create_user(&somebody(name), None).await.unwrap();
+    }
+    let lanes = [Lane::Watch, Lane::Requests, Lane::Rest].map(|lane| store.clone().on(lane));
+    for lane in &lanes {
+        lane.ping().await.unwrap();
+    }
+    let before = relay.connections().await;
+    relay.say("SET default_transaction_read_only = on").await;
+    // One change may be the first to notice; it was not made, and says so.
+    let noticed = store.create_user(&somebody("c"), None).await;
+    assert!(matches!(noticed, Ok(()) | Err(StoreError::Unavailable(_))), "{noticed:?}");
+    store.create_user(&somebody("d"), None).await.unwrap();
+    // Reading notices too, within the second for which a connection is trusted.
+    within("fresh connections for all who read", async {
+        while relay.connections().await < before + lanes.len() {
+            for lane in &lanes {
+                lane.ping().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_changes_is_no_store() {
+    let (relay, url) = database().await;
+    let store = Store::open(&url, 4).await.unwrap();
+    let read_only = format!("{url}%20-cdefault_transaction_read_only%3Don");
+    assert!(matches!(Store::open(&read_only, 4).await, Err(StoreError::Unavailable(_))));
+    store.ping().await.unwrap();
+    relay.hold();
+    let asked = Instant::now();
+    assert!(matches!(Store::open(&url, 1).await, Err(StoreError::Unavailable(_))), "as a command does");
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(asked.elapsed() < DEADLINE / 2, "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_turn_keeps_no_connection_from_others() {
+    let (_relay, url) = database().await;
+    let key = MasterKey::new(Secret::new("k".repeat(32))).derive("audit");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Store::open(&url, 5).await.unwrap().audited(key, clock);
+    // Another gateway is in the middle of a change.
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut change = other.begin().await.unwrap();
+    sqlx::query("SELECT value FROM revision FOR UPDATE").execute(&mut *change).await.unwrap();
+    let changes: Vec<_> = (0..20)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.create_user(&somebody(&format!("u{number}")), None).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for lane in [Lane::Watch, Lane::Requests, Lane::Rest] {
+        let asked = Instant::now();
+        store.clone().on(lane).ping().await.unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(1), "{lane:?} waited {:?}", asked.elapsed());
+    }
+    change.rollback().await.unwrap();
+    for change in changes {
+        within("a change whose turn has come", change).await.unwrap().unwrap();
+    }
 }

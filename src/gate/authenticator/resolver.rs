@@ -37,22 +37,28 @@ pub(super) enum Miss {
 
 impl Resolver {
     /// Wires the services that know sessions and keys.
-    pub fn new(sessions: Sessions, keys: ApiKeys) -> Self {
+    pub fn new(sessions: &Sessions, keys: &ApiKeys) -> Self {
         Self::bounded(sessions, keys, REMEMBERED)
     }
 
     /// One that remembers at most `most` of each kind.
-    pub(super) fn bounded(sessions: Sessions, keys: ApiKeys, most: u64) -> Self {
+    pub(super) fn bounded(sessions: &Sessions, keys: &ApiKeys, most: u64) -> Self {
         let cache = || moka::future::Cache::builder().max_capacity(most).time_to_live(SHARED_FOR).build();
-        Self { sessions, keys, found_sessions: cache(), found_keys: cache(), lookups: Arc::default() }
+        Self {
+            sessions: sessions.for_requests(),
+            keys: keys.for_requests(),
+            found_sessions: cache(),
+            found_keys: cache(),
+            lookups: Arc::default(),
+        }
     }
 
     /// The same, asking other services; what was found stays found.
     #[must_use]
-    pub fn asking(&self, sessions: Sessions, keys: ApiKeys) -> Self {
+    pub fn asking(&self, sessions: &Sessions, keys: &ApiKeys) -> Self {
         Self {
-            sessions,
-            keys,
+            sessions: sessions.for_requests(),
+            keys: keys.for_requests(),
             found_sessions: self.found_sessions.clone(),
             found_keys: self.found_keys.clone(),
             lookups: Arc::clone(&self.lookups),

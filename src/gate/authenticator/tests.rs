@@ -42,11 +42,8 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
     for (filled, many, other, few) in
         [(Kind::Key, keys, Kind::Session, sessions), (Kind::Session, sessions, Kind::Key, keys)]
     {
-        let resolver = Arc::new(Resolver::bounded(
-            world.sessions.clone(),
-            world.keys.clone(),
-            u64::try_from(MOST).unwrap(),
-        ));
+        let resolver =
+            Arc::new(Resolver::bounded(&world.sessions, &world.keys, u64::try_from(MOST).unwrap()));
         let remembering = Rc::new(Remembering::bounded(MOST));
         let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
         let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
@@ -86,7 +83,7 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
 #[tokio::test]
 async fn strangers_take_no_place_among_those_who_are_remembered() {
     let world = World::new().await;
-    let resolver = Arc::new(Resolver::new(world.sessions.clone(), world.keys.clone()));
+    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys));
     let remembering = Rc::new(Remembering::default());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
@@ -107,7 +104,7 @@ async fn strangers_take_no_place_among_those_who_are_remembered() {
 #[tokio::test]
 async fn memory_is_bounded_as_documented() {
     let world = World::new().await;
-    let resolver = Resolver::new(world.sessions.clone(), world.keys.clone());
+    let resolver = Resolver::new(&world.sessions, &world.keys);
     let remembering = Remembering::default();
     for (own, shared) in
         [(&remembering.sessions, &resolver.found_sessions), (&remembering.keys, &resolver.found_keys)]
@@ -122,7 +119,7 @@ async fn memory_is_bounded_as_documented() {
 async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
     let world = World::new().await;
     let key = world.key("k", Role::Viewer, None).await;
-    let resolver = Arc::new(Resolver::new(world.sessions.clone(), world.keys.clone()));
+    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys));
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
     // On one thread the lookup, which is a task of its own, begins after both of these.

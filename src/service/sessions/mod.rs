@@ -23,6 +23,7 @@ use crate::model::token::TokenDigest;
 use crate::model::token::random_text;
 use crate::model::user::User;
 use crate::model::user::UserId;
+use crate::store::Lane;
 use crate::store::Store;
 
 /// Sessions of one user; one more ends the least recently used.
@@ -60,6 +61,12 @@ impl Sessions {
     #[must_use]
     pub fn by(&self, actor: &Actor) -> Self {
         Self { store: self.store.by(actor), ..self.clone() }
+    }
+
+    /// The same, for looking up who requests come from.
+    #[must_use]
+    pub fn for_requests(&self) -> Self {
+        Self { store: self.store.clone().on(Lane::Requests), ..self.clone() }
     }
 
     /// What a cookie value is looked up by, if we signed it. Asks nobody.

@@ -185,7 +185,7 @@ impl Store {
 
     /// Adds one row that tells of no change in the database.
     pub async fn record(&self, note: Note) -> Result<(), StoreError> {
-        let mut change = self.pool.change().await?;
+        let mut change = self.pool.change_in_turn().await?;
         self.note(&mut change, note).await?;
         change.commit().await
     }
@@ -208,7 +208,7 @@ impl Store {
             Counted::First { due, place } => (due, place),
         };
         let written = async {
-            let mut change = self.pool.change().await?;
+            let mut change = self.pool.change_in_turn().await?;
             if let Some(due) = due {
                 self.unasked().note(&mut change, due).await?;
             }
@@ -232,7 +232,7 @@ impl Store {
             return Ok(());
         }
         let written = async {
-            let mut change = self.pool.change().await?;
+            let mut change = self.pool.change_in_turn().await?;
             for (_, counted) in &due {
                 self.unasked().note(&mut change, counted.summary()).await?;
             }
@@ -294,7 +294,7 @@ impl Store {
     pub async fn prune_audit(&self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
         const LOCK: &str = "UPDATE audit_head SET pruned_to = pruned_to RETURNING seq";
         const FIRST_KEPT: &str = "SELECT MIN(seq) AS seq FROM audit WHERE happened_at >= $1";
-        let mut change = self.pool.change().await?;
+        let mut change = self.pool.change_in_turn().await?;
         let end = change.row(LOCK, &[]).await?.ok_or(CORRUPT)?.number("seq")?;
         let first = change.row("SELECT MIN(seq) AS seq FROM audit", &[]).await?.ok_or(CORRUPT)?;
         let Some(first) = first.optional_number("seq")? else { return Ok(0) };

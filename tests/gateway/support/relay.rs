@@ -1,48 +1,136 @@
-//! A way to a server that can be held up: connections stay, and nothing passes.
+//! A way to a server that can be held up, slowed, cut and spoken on: what happens between two machines, at will.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::within;
 
-/// Passes on what comes, unless it is held up. Ends with the test.
+/// What becomes of bytes.
+#[derive(Clone, Copy, Default)]
+struct Way {
+    /// All wait until it is released.
+    held: bool,
+    /// Connections with a lower number say and hear nothing any more, though they stay open.
+    swallowed: usize,
+    /// Connections with a lower number are broken off.
+    cut: usize,
+    /// New connections are broken off at once.
+    closed: bool,
+    /// Each piece takes this long.
+    delay: Duration,
+}
+
+/// Passes on what comes, unless it is told otherwise. Ends with the test.
 pub struct Relay {
     pub address: SocketAddr,
-    held: watch::Sender<bool>,
+    way: watch::Sender<Way>,
     came: Arc<AtomicUsize>,
+    connections: Arc<Mutex<Vec<Arc<Upward>>>>,
+}
+
+/// The way to the server, of one connection.
+struct Upward {
+    to_server: Mutex<OwnedWriteHalf>,
+    /// Whether what the server says next, up to where it is ready again, is not passed on.
+    hushed: AtomicBool,
 }
 
 impl Relay {
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (held, holding) = watch::channel(false);
+        let (way, ways) = watch::channel(Way::default());
         let came = Arc::<AtomicUsize>::default();
         let counter = Arc::clone(&came);
+        let connections = Arc::<Mutex<Vec<Arc<Upward>>>>::default();
+        let known = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if ways.borrow().closed {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(server).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(pass(from_client, to_server, holding.clone(), Arc::clone(&counter)));
-                tokio::spawn(pass(from_server, to_client, holding.clone(), Arc::default()));
+                let upward =
+                    Arc::new(Upward { to_server: Mutex::new(to_server), hushed: AtomicBool::new(false) });
+                let mut known = known.lock().await;
+                let number = known.len();
+                known.push(Arc::clone(&upward));
+                tokio::spawn(up(
+                    from_client,
+                    Arc::clone(&upward),
+                    number,
+                    ways.clone(),
+                    Arc::clone(&counter),
+                ));
+                tokio::spawn(down(from_server, to_client, upward, number, ways.clone()));
             }
         });
-        Self { address, held, came }
+        Self { address, way, came, connections }
     }
 
+    /// Nothing passes any more.
     pub fn hold(&self) {
-        self.held.send_replace(true);
+        self.way.send_modify(|way| way.held = true);
     }
 
+    /// Everything passes again, and what was held up.
     pub fn release(&self) {
-        self.held.send_replace(false);
+        self.way.send_modify(|way| way.held = false);
+    }
+
+    /// The connections that are there are silent for ever; new ones are well.
+    pub async fn swallow(&self) {
+        let so_far = self.connections.lock().await.len();
+        self.way.send_modify(|way| way.swallowed = so_far);
+    }
+
+    /// The connections that are there break off, as when the server restarts; until it is opened so do new ones.
+    pub async fn close(&self) {
+        let so_far = self.connections.lock().await.len();
+        self.way.send_modify(|way| (way.cut, way.closed) = (so_far, true));
+    }
+
+    /// New connections are passed on again.
+    pub fn open(&self) {
+        self.way.send_modify(|way| way.closed = false);
+    }
+
+    /// Each piece takes so long.
+    pub fn slow(&self, delay: Duration) {
+        self.way.send_modify(|way| way.delay = delay);
+    }
+
+    /// How many connections there were.
+    pub async fn connections(&self) -> usize {
+        self.connections.lock().await.len()
+    }
+
+    /// Says a statement to PostgreSQL on each connection that is there, and keeps the answers from the clients. To be
+    /// used while nothing is under way.
+    pub async fn say(&self, sql: &str) {
+        for upward in self.connections.lock().await.iter() {
+            let length = u32::try_from(4 + sql.len() + 1).unwrap().to_be_bytes();
+            let message = [b"Q", length.as_slice(), sql.as_bytes(), b"\0"].concat();
+            upward.hushed.store(true, Ordering::SeqCst);
+            if upward.to_server.lock().await.write_all(&message).await.is_err() {
+                continue;
+            }
+            within("the answer to what was said in between", async {
+                while upward.hushed.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+        }
     }
 
     /// How many bytes clients have sent.
@@ -61,18 +149,69 @@ impl Relay {
     }
 }
 
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut held: watch::Receiver<bool>,
+/// Waits until a piece may pass; `false` if it never may.
+async fn may_pass(number: usize, ways: &mut watch::Receiver<Way>) -> bool {
+    let delay = ways.borrow().delay;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let passes = |way: &Way| number < way.cut || (!way.held && number >= way.swallowed);
+    ways.wait_for(passes).await.is_ok_and(|way| number >= way.cut)
+}
+
+/// Waits until a connection is broken off.
+async fn is_cut(number: usize, mut ways: watch::Receiver<Way>) {
+    if ways.wait_for(|way| number < way.cut).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn up(
+    mut from: OwnedReadHalf,
+    to: Arc<Upward>,
+    number: usize,
+    mut ways: watch::Receiver<Way>,
     came: Arc<AtomicUsize>,
 ) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        came.fetch_add(read, Ordering::SeqCst);
-        if held.wait_for(|held| !held).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
-            return;
+    let cut = is_cut(number, ways.clone());
+    let pass = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            came.fetch_add(read, Ordering::SeqCst);
+            if !may_pass(number, &mut ways).await
+                || to.to_server.lock().await.write_all(&buffer[..read]).await.is_err()
+            {
+                break;
+            }
         }
-    }
+    };
+    tokio::select! { () = cut => {} () = pass => {} }
+    let _ = to.to_server.lock().await.shutdown().await;
+}
+
+async fn down(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    upward: Arc<Upward>,
+    number: usize,
+    mut ways: watch::Receiver<Way>,
+) {
+    let cut = is_cut(number, ways.clone());
+    let pass = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            if upward.hushed.load(Ordering::SeqCst) {
+                // The server is ready: the last message of an answer, of five bytes and its state.
+                if buffer[..read].windows(5).any(|piece| piece == b"Z\0\0\0\x05") {
+                    upward.hushed.store(false, Ordering::SeqCst);
+                }
+                continue;
+            }
+            if !may_pass(number, &mut ways).await || to.write_all(&buffer[..read]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! { () = cut => {} () = pass => {} }
     let _ = to.shutdown().await;
 }

@@ -1,0 +1,449 @@
+//! Connections to PostgreSQL. Every call on one ends within a limit of ours; one that did not answer, or that would
+//! not take a change, is thrown away, and the next call is on a fresh one.
+//!
+//! The pool of the driver has no such end: it asks a connection that is given back whether it is well, for as long
+//! as that takes, and keeps its place taken meanwhile.
+
+use std::io;
+use std::str::FromStr as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::Lane;
+use super::turns::Turn;
+use crate::store::StoreError;
+
+/// How long a connection is kept, however well it does.
+const LIFE: Duration = Duration::from_mins(30);
+/// How long it is kept unused.
+const UNUSED: Duration = Duration::from_mins(5);
+/// One that was looked at this recently is used without another look.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// How long that look, and a farewell, may take.
+const COURTESY: Duration = Duration::from_secs(1);
+/// Between two tries to connect to a server that is starting.
+const STARTING: Duration = Duration::from_millis(100);
+/// How often it is told that connections were thrown away.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How long calls of one lane may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Waiting for a free place.
+    place: Duration,
+    /// Connecting.
+    connect: Duration,
+    /// One answer.
+    answer: Duration,
+}
+
+impl Limits {
+    /// Whoever waits for a lane has its own patience; the server's limits are shorter than the longest of these.
+    const fn of(lane: Lane) -> Self {
+        let [place, connect, answer] = match lane {
+            Lane::Watch => [1, 2, 2],
+            Lane::Requests => [3, 3, 4],
+            Lane::Rest => [3, 3, 7],
+        };
+        Self {
+            place: Duration::from_secs(place),
+            connect: Duration::from_secs(connect),
+            answer: Duration::from_secs(answer),
+        }
+    }
+}
+
+/// The connections of each lane.
+#[derive(Clone)]
+pub(in crate::store) struct Lanes {
+    watch: Arc<Connections>,
+    requests: Arc<Connections>,
+    rest: Arc<Connections>,
+}
+
+/// The connections of one lane.
+struct Connections {
+    options: PgConnectOptions,
+    limits: Limits,
+    size: u32,
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<Live>>,
+    told: Arc<Told>,
+}
+
+/// A connection that nothing is under way on.
+struct Live {
+    raw: PgConnection,
+    born: Instant,
+    used: Instant,
+    looked_at: Instant,
+}
+
+impl Live {
+    fn is_over(&self) -> bool {
+        self.born.elapsed() >= LIFE || self.used.elapsed() >= UNUSED
+    }
+}
+
+impl Lanes {
+    /// At most `most` connections, though at least one for each lane. Connects to nothing yet.
+    pub(super) fn open(url: &str, most: u32) -> Result<Self, StoreError> {
+        // The cause is dropped, since it may quote the address and with it the password.
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::BadUrl("it is not a PostgreSQL address"))?
+            .application_name("doorward")
+            .options([
+                ("statement_timeout", "6s"),
+                ("lock_timeout", "5s"),
+                ("idle_in_transaction_session_timeout", "30s"),
+            ]);
+        let told = Arc::default();
+        let lane = |lane, size: u32| {
+            Arc::new(Connections {
+                options: options.clone(),
+                limits: Limits::of(lane),
+                size,
+                places: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))),
+                idle: Mutex::default(),
+                told: Arc::clone(&told),
+            })
+        };
+        let shared = most.saturating_sub(1);
+        Ok(Self {
+            watch: lane(Lane::Watch, 1),
+            requests: lane(Lane::Requests, shared.div_ceil(2).max(1)),
+            rest: lane(Lane::Rest, (shared / 2).max(1)),
+        })
+    }
+
+    fn of(&self, lane: Lane) -> &Arc<Connections> {
+        match lane {
+            Lane::Watch => &self.watch,
+            Lane::Requests => &self.requests,
+            Lane::Rest => &self.rest,
+        }
+    }
+
+    /// A connection of a lane, for one call or one change.
+    pub(super) async fn lease(&self, lane: Lane) -> Result<Lease, StoreError> {
+        // Whoever asks sees to all of them: the watch asks all the time.
+        for connections in [&self.watch, &self.requests, &self.rest] {
+            connections.retire();
+        }
+        self.of(lane).lease().await
+    }
+
+    /// A connection of nobody's, which its user closes. Its time limits are the user's.
+    pub(in crate::store) async fn own(&self) -> Result<PgConnection, StoreError> {
+        Box::pin(self.rest.connect()).await
+    }
+
+    /// Closes every connection once what is under way is done.
+    pub(super) async fn close(&self) {
+        tokio::join!(self.requests.close(), self.rest.close(), self.watch.close());
+    }
+}
+
+impl Connections {
+    async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
+        let place = within(self.limits.place, Arc::clone(&self.places).acquire_owned()).await?;
+        let place = place.map_err(|_| sqlx::Error::PoolClosed)?;
+        let kept = self.idle().pop();
+        let live = match kept {
+            Some(live) => Box::pin(self.looked_at(live)).await,
+            None => None,
+        };
+        let live = match live {
+            Some(live) => live,
+            None => Box::pin(self.fresh()).await?,
+        };
+        Ok(Lease { live: Some(live), of: Arc::clone(self), place: Some(place) })
+    }
+
+    /// A kept connection, if it is still good.
+    async fn looked_at(&self, mut live: Live) -> Option<Live> {
+        if live.is_over() {
+            farewell(live.raw);
+            return None;
+        }
+        if live.looked_at.elapsed() < TRUSTED_FOR {
+            return Some(live);
+        }
+        match within(COURTESY, takes_changes(&mut live.raw)).await {
+            Ok(Ok(true)) => {
+                live.looked_at = Instant::now();
+                Some(live)
+            }
+            Ok(Ok(false)) => {
+                self.told.thrown_away("it takes no changes any more");
+                farewell(live.raw);
+                None
+            }
+            // It was closed at the other end, as a restart does.
+            Ok(Err(_)) => None,
+            Err(_) => {
+                self.told.thrown_away("it did not answer in time");
+                None
+            }
+        }
+    }
+
+    async fn fresh(&self) -> Result<Live, StoreError> {
+        let mut raw = self.connect().await?;
+        if !within(COURTESY, takes_changes(&mut raw)).await?? {
+            farewell(raw);
+            return Err(failed(io::ErrorKind::ReadOnlyFilesystem, "the server takes no changes"));
+        }
+        let now = Instant::now();
+        Ok(Live { raw, born: now, used: now, looked_at: now })
+    }
+
+    /// Connects, also to a server that is just starting.
+    async fn connect(&self) -> Result<PgConnection, StoreError> {
+        within(self.limits.connect, async {
+            loop {
+                match self.options.connect().await {
+                    Err(error) if is_starting(&error) => tokio::time::sleep(STARTING).await,
+                    outcome => return outcome.map_err(StoreError::from),
+                }
+            }
+        })
+        .await?
+    }
+
+    fn give_back(&self, live: Live) {
+        if self.places.is_closed() {
+            farewell(live.raw);
+        } else {
+            self.idle().push(live);
+        }
+    }
+
+    /// Closes what was kept for long enough.
+    fn retire(&self) {
+        let over: Vec<Live> = self.idle().extract_if(.., |live| live.is_over()).collect();
+        for live in over {
+            farewell(live.raw);
+        }
+    }
+
+    async fn close(&self) {
+        // If some of it does not end, it ends with the process.
+        let all = within(self.limits.answer, self.places.acquire_many(self.size)).await;
+        self.places.close();
+        drop(all);
+        let left = std::mem::take(&mut *self.idle());
+        for live in left {
+            let _ = within(COURTESY, live.raw.close()).await;
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Live>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the connections of a lane, with one that is well.
+pub(super) struct Lease {
+    /// Gone while a call is under way: whatever ends that call before its answer is there ends the connection.
+    live: Option<Live>,
+    of: Arc<Connections>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// Asks one thing on a leased connection.
+macro_rules! ask {
+    ($lease:expr, |$raw:ident| $question:expr) => {{
+        let (mut live, limit) = $lease.take()?;
+        let outcome = {
+            let $raw = live.connection();
+            tokio::time::timeout(limit, Box::pin($question)).await
+        };
+        $lease.settle(live, outcome)
+    }};
+}
+pub(super) use ask;
+
+/// A connection on which something is under way.
+pub(super) struct Busy(Live);
+
+impl Busy {
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0.raw
+    }
+}
+
+impl Lease {
+    pub(super) fn take(&mut self) -> Result<(Busy, Duration), StoreError> {
+        let live =
+            self.live.take().ok_or_else(|| failed(io::ErrorKind::NotConnected, "it was thrown away"))?;
+        Ok((Busy(live), self.of.limits.answer))
+    }
+
+    /// Keeps a connection that has answered, and throws others away.
+    pub(super) fn settle<T>(
+        &mut self,
+        Busy(mut live): Busy,
+        outcome: Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed>,
+    ) -> Result<T, StoreError> {
+        let Ok(answer) = outcome else {
+            self.of.told.thrown_away("it did not answer in time");
+            return Err(late());
+        };
+        match &answer {
+            Err(error) if is_read_only(error) => self.of.told.thrown_away("it takes no changes any more"),
+            Err(error) if !survives(error) => {}
+            _ => {
+                live.used = Instant::now();
+                self.live = Some(live);
+            }
+        }
+        Ok(answer?)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(live) = self.live.take() {
+            self.of.give_back(live);
+        }
+    }
+}
+
+/// A change under way on a connection of its own.
+pub(in crate::store) struct PgChange {
+    lease: Lease,
+    open: bool,
+    /// Held until it is over.
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl PgChange {
+    /// Begins a change on a connection of the lane, when it is its turn, if it waits for one.
+    pub(super) async fn begin(
+        lanes: &Lanes,
+        lane: Lane,
+        turn: Option<(Turn, OwnedMutexGuard<()>)>,
+    ) -> Result<Self, StoreError> {
+        let mut lease = lanes.lease(lane).await?;
+        // One question: whoever waits for other gateways has asked all it wants to.
+        let begin = match turn {
+            Some((Turn::Rights, _)) => "BEGIN; SELECT value FROM revision FOR UPDATE",
+            _ => "BEGIN",
+        };
+        ask!(lease, |raw| sqlx::raw_sql(begin).execute(raw))?;
+        Ok(Self { lease, open: true, turn: turn.map(|(_, guard)| guard) })
+    }
+
+    pub(super) fn lease(&mut self) -> &mut Lease {
+        &mut self.lease
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        self.open = false;
+        ask!(self.lease, |raw| sqlx::raw_sql("COMMIT").execute(raw)).map(drop)
+    }
+}
+
+impl Drop for PgChange {
+    fn drop(&mut self) {
+        if !self.open || self.lease.live.is_none() {
+            return;
+        }
+        let (live, place) = (self.lease.live.take(), self.lease.place.take());
+        let mut lease = Lease { live, of: Arc::clone(&self.lease.of), place };
+        let turn = self.turn.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // If that fails the connection goes, and the change with it.
+            runtime.spawn(async move {
+                let undone = ask!(lease, |raw| sqlx::raw_sql("ROLLBACK").execute(raw));
+                drop(turn);
+                undone
+            });
+        } else {
+            drop(lease.live.take());
+        }
+    }
+}
+
+/// Whether a connection is one to a server that takes changes: others lag behind, and are no truth.
+async fn takes_changes(raw: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = sqlx::raw_sql("SHOW transaction_read_only").fetch_one(raw).await?;
+    Ok(row.try_get::<String, _>(0)? == "off")
+}
+
+/// Closes a connection politely, in passing.
+fn farewell(raw: PgConnection) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(within(COURTESY, raw.close()));
+    }
+}
+
+/// Bounds anything.
+pub(super) async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, what).await.map_err(|_| late())
+}
+
+fn late() -> StoreError {
+    failed(io::ErrorKind::TimedOut, "there was no answer in time")
+}
+
+fn failed(kind: io::ErrorKind, what: &'static str) -> StoreError {
+    sqlx::Error::Io(io::Error::new(kind, what)).into()
+}
+
+/// The server's code for an error (PostgreSQL, appendix A).
+fn code_of(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}
+
+fn is_read_only(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| code == "25006")
+}
+
+fn is_starting(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(cause) => cause.kind() == io::ErrorKind::ConnectionRefused,
+        other => code_of(other).is_some_and(|code| code == "57P03"),
+    }
+}
+
+/// Whether a connection can be used again after an error: only if the server itself told of it, and goes on.
+fn survives(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| !code.starts_with("08") && !code.starts_with("57P") && code != "25006")
+}
+
+/// What was told of connections that were thrown away.
+struct Told {
+    since: Instant,
+    /// Seconds from `since` to when it was last told, plus one; zero is never.
+    last: AtomicU64,
+    untold: AtomicU64,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { since: Instant::now(), last: AtomicU64::new(0), untold: AtomicU64::new(0) }
+    }
+}
+
+impl Told {
+    fn thrown_away(&self, why: &str) {
+        let now = self.since.elapsed().as_secs() + 1;
+        let last = self.last.load(Ordering::Relaxed);
+        let due = last == 0 || now >= last + TELL_EVERY.as_secs();
+        let told = due && self.last.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !told {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let others = self.untold.swap(0, Ordering::Relaxed);
+        tracing::warn!(others, "a connection to the database was thrown away: {why}");
+    }
+}
