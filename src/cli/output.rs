@@ -81,7 +81,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         if self.rows.len() == 1 {
             return self.nothing.to_owned();
         }

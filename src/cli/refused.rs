@@ -12,8 +12,8 @@ use super::output::Output;
 use super::output::Table;
 use super::services::Services;
 use super::span;
-use crate::model::refused::RefusedBy;
 use crate::model::refused::Tally;
+use crate::model::refused::{BESIDE_SESSION, RefusedBy};
 use crate::model::time::Timestamp;
 
 /// Clients that are named in one row.
@@ -46,7 +46,49 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     let mut counted = services.refused.list(since).await?;
     counted.retain(|(by, _)| arguments.route.as_ref().is_none_or(|route| *route == by.route));
     let values: Vec<Value> = counted.iter().map(|(by, tally)| value(by, tally)).collect();
-    output.list("refused", &values, &table(counted))
+    let mut said = advice(&counted);
+    said.insert(0, table(counted).to_text());
+    output.show(&json!({ "refused": values }), &said.join("\n\n"))
+}
+
+/// The setting by which it would be left to the application what a request presented.
+fn setting(by: &RefusedBy) -> Option<&'static str> {
+    match by.code.as_str() {
+        "invalid-token" | "unsupported-scheme" => Some("pass_authorization"),
+        // A password of HTTP Basic, or a key of ours that is wrong.
+        "invalid-key" if by.credential == BESIDE_SESSION => Some("pass_authorization"),
+        "foreign-key" => Some("pass_api_key"),
+        _ => None,
+    }
+}
+
+/// What to do about credentials that are not this gateway's, for each route.
+fn advice(counted: &[(RefusedBy, Tally)]) -> Vec<String> {
+    let mut groups: BTreeMap<(&str, &str, bool), u64> = BTreeMap::new();
+    for (by, tally) in counted {
+        if let Some(setting) = setting(by) {
+            let beside_session = by.credential == BESIDE_SESSION;
+            *groups.entry((&by.route, setting, beside_session)).or_default() += tally.count;
+        }
+    }
+    let sentence = |((route, setting, beside_session), count): ((&str, &str, bool), u64)| {
+        let route = route.replace(char::is_control, "?");
+        let times = if count == 1 { "1 request".to_owned() } else { format!("{count} requests") };
+        if beside_session {
+            format!(
+                "Route {route}: {times} brought a credential that is not this gateway's beside a session of it, which does \
+                 not count then. Most likely that is the application's own login. Once rules are enforced it is refused \
+                 with 401: write `{setting} = true` for the route, and it is the application's."
+            )
+        } else {
+            format!(
+                "Route {route}: {times} brought nothing but a credential that is not this gateway's. Once rules are \
+                 enforced it is refused with 401: hand out keys, or import theirs (`keys.imported`). For those who sign \
+                 in here and to the application as well, write `{setting} = true` for the route."
+            )
+        }
+    };
+    groups.into_iter().map(sentence).collect()
 }
 
 /// A row for each route, rule, reason, credential and method, with the clients it was seen from.
@@ -94,6 +136,7 @@ fn value(by: &RefusedBy, tally: &Tally) -> Value {
         "rule": (!by.rule.is_empty()).then_some(&by.rule),
         "code": by.code,
         "credential": by.credential,
+        "setting": setting(by),
         "client": by.client,
         "user_agent": by.agent,
         "method": by.method,

@@ -291,6 +291,11 @@ impl<'h> Credential<'h> {
     }
 }
 
+/// Whether a session of ours is presented, of whatever worth.
+pub fn has_session(headers: &HeaderMap, names: &CredentialNames) -> bool {
+    cookies_named(headers, &names.cookie).next().is_some()
+}
+
 /// Removes what is ours, what the route drops, and `Proxy-Authorization`. Other cookies keep their bytes and order.
 pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: &Accepts, grounds: Grounds) {
     headers.remove(PROXY_AUTHORIZATION);

@@ -28,11 +28,11 @@ use std::rc::Rc;
 use http::HeaderMap;
 
 use self::authenticator::{Authenticator, Identity};
-use self::credential::{Accepts, Credential, CredentialNames};
+use self::credential::{Credential, CredentialNames};
 use self::explain::Notes;
 use self::identity_headers::{HeaderPlan, Managed, Prepared};
 pub use self::permit::{Asked, Grounds, Permit};
-use self::refusal::{BadCredential, Refusal};
+use self::refusal::{BadCredential, Foreign, Refusal};
 use self::route::Route;
 pub use self::rulebook::Rulebook;
 use crate::config::{Config, ForeignCredentials};
@@ -74,8 +74,18 @@ pub struct Trail {
     pub shadowed: Option<Refusal>,
     /// Why it would have been refused, where the rules are off.
     pub waived: Option<Refusal>,
+    /// What it presented that is another system's, if it did.
+    pub foreign: Option<Foreign>,
     /// Where the rules that were tried are written down, for those who want to know.
     pub notes: Option<Box<Notes>>,
+}
+
+impl Trail {
+    /// The credential of another system that it is refused for with `code`, or would be.
+    pub fn foreign_refused(&self, code: Option<&str>) -> Option<Foreign> {
+        let code = code.or(self.shadowed.as_ref().map(Refusal::code))?;
+        self.foreign.filter(|foreign| foreign.wrong.code() == code)
+    }
 }
 
 /// The gate of one data-plane thread.
@@ -140,7 +150,13 @@ impl Gate {
     /// credential is wrong or cannot be checked now.
     pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
         let routed = self.rulebook.route(request, trail)?;
-        let known = self.known(request, routed.accepts()).await;
+        let accepts = routed.accepts();
+        let presented = Credential::extract(request.headers, &self.names, &accepts);
+        if let Ok(Credential::Foreign(wrong)) = presented {
+            let beside_session = credential::has_session(request.headers, &self.names);
+            trail.foreign = Some(Foreign { wrong, beside_session });
+        }
+        let known = self.known(request, presented, accepts.foreign).await;
         self.rulebook.admit(request, routed, known, trail)
     }
 
@@ -150,7 +166,9 @@ impl Gate {
     ///
     /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
     pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
-        let Known { identity, .. } = self.known(request, self.names.accepts()).await?;
+        let accepts = self.names.accepts();
+        let presented = Credential::extract(request.headers, &self.names, &accepts);
+        let Known { identity, .. } = self.known(request, presented, accepts.foreign).await?;
         if let Some(identity) = &identity {
             self.rulebook.check_use(request, std::iter::empty(), identity)?;
         }
@@ -163,13 +181,16 @@ impl Gate {
     }
 
     /// Whom a credential stands for.
-    async fn known(&self, request: &GateRequest<'_>, accepts: Accepts) -> Result<Known, Refusal> {
-        let credential =
-            Credential::extract(request.headers, &self.names, &accepts).map_err(Refusal::BadCredential)?;
-        let identity = match credential {
+    async fn known(
+        &self,
+        request: &GateRequest<'_>,
+        presented: Result<Credential<'_>, BadCredential>,
+        foreign: ForeignCredentials,
+    ) -> Result<Known, Refusal> {
+        let identity = match presented.map_err(Refusal::BadCredential)? {
             Credential::None => return Ok(Known::default()),
             // Somebody else's makes its bearer nobody, never whom the cookie beside it stands for.
-            Credential::Foreign(wrong) if accepts.foreign != ForeignCredentials::Refuse => {
+            Credential::Foreign(wrong) if foreign != ForeignCredentials::Refuse => {
                 return Ok(Known { identity: None, unproven: Some(wrong) });
             }
             Credential::Foreign(wrong) => return Err(Refusal::BadCredential(wrong)),

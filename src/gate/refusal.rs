@@ -110,6 +110,15 @@ impl Refusal {
     }
 }
 
+/// A credential of another system that a request presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// What is wrong with it where only ours are taken.
+    pub wrong: BadCredential,
+    /// Whether a session of ours was presented beside it: then it is most likely that of the application's own login.
+    pub beside_session: bool,
+}
+
 /// What is wrong with a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCredential {
@@ -143,6 +152,15 @@ impl BadCredential {
     /// Whether it is a credential of another system rather than one of ours that does not count.
     pub fn is_foreign(self) -> bool {
         matches!(self, Self::ForeignKey | Self::Password | Self::Bearer | Self::Scheme)
+    }
+
+    /// The setting of a route or upstream that would leave it to the application, where it is another system's.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::Password | Self::Bearer | Self::Scheme => Some("pass_authorization"),
+            Self::ForeignKey => Some("pass_api_key"),
+            _ => None,
+        }
     }
 
     /// The machine-readable name, as answers and reports say it.

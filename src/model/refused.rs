@@ -8,6 +8,9 @@ use super::time::Timestamp;
 /// Stands for clients that are too many to be told apart.
 pub const OTHERS: &str = "others";
 
+/// Stands for whoever presented something of another system beside a session, which does not count then.
+pub const BESIDE_SESSION: &str = "nobody, beside a session";
+
 /// What counted refusals have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefusedBy {
@@ -17,7 +20,7 @@ pub struct RefusedBy {
     pub rule: String,
     /// Why, by the name that answers use.
     pub code: String,
-    /// `key:NAME`, `user:NAME`, or `nobody`.
+    /// `key:NAME`, `user:NAME`, `nobody`, or [`BESIDE_SESSION`].
     pub credential: String,
     /// The client's address, or [`OTHERS`].
     pub client: String,

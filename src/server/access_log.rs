@@ -50,6 +50,8 @@ pub struct AccessEvent<'a> {
     pub key: Option<&'a str>,
     /// Why it would have been refused, where that is only logged.
     pub shadowed: Option<&'a str>,
+    /// The setting that would leave to the application what it is, or would be, refused for.
+    pub setting: Option<&'a str>,
     /// Status of the answer.
     pub status: u16,
     /// From the request head to the response head.
@@ -169,7 +171,7 @@ fn beyond(event: &AccessEvent<'_>) -> Option<IpAddr> {
     (event.client.known().is_none() && peer != network::UNIX_PEER).then_some(peer)
 }
 
-fn optional<'a>(event: &AccessEvent<'a>) -> [(&'static str, Option<&'a str>); 6] {
+fn optional<'a>(event: &AccessEvent<'a>) -> [(&'static str, Option<&'a str>); 7] {
     [
         (",route.id", event.route),
         (",upstream.name", event.upstream),
@@ -177,6 +179,7 @@ fn optional<'a>(event: &AccessEvent<'a>) -> [(&'static str, Option<&'a str>); 6]
         (",subject.id", event.subject),
         (",key.id", event.key),
         (",shadowed", event.shadowed),
+        (",setting", event.setting),
     ]
 }
 
@@ -244,6 +247,7 @@ mod tests {
             subject: Some("user:1"),
             key: None,
             shadowed: None,
+            setting: None,
             status: 403,
             duration: Duration::from_micros(1500),
         }

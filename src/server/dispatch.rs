@@ -160,6 +160,7 @@ impl Dispatch {
                 (self.refused_by_grpc(&problem, seen), decision, Some(problem.code))
             }
             Err(mut denied) => {
+                denied.problem.beside_session(trail.foreign);
                 denied.problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
                 denied.problem.speaks = seen.speaks;
                 (self.deny(&denied, seen, trail), denied.decision, Some(denied.problem.code))

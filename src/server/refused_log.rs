@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 
 use crate::gate::Trail;
 use crate::model::principal::{ClientAddress, PrincipalKind};
-use crate::model::refused::{RefusedBy, Tallies, Tally};
+use crate::model::refused::{BESIDE_SESSION, RefusedBy, Tallies, Tally};
 use crate::model::time::Timestamp;
 use crate::service::refused::{ROOM, Refusals};
 
@@ -77,7 +77,10 @@ fn first_word(agent: Option<&HeaderValue>) -> String {
 }
 
 fn credential(trail: &Trail) -> String {
-    let Some(identity) = &trail.identity else { return "nobody".to_owned() };
+    let Some(identity) = &trail.identity else {
+        let passed_over = trail.foreign_refused(None).is_some_and(|foreign| foreign.beside_session);
+        return if passed_over { BESIDE_SESSION } else { "nobody" }.to_owned();
+    };
     let name = &identity.principal.name;
     match &identity.principal.kind {
         PrincipalKind::User(_) => format!("user:{name}"),

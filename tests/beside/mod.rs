@@ -175,3 +175,41 @@ fn refused_lists_by_route_rule_and_credential() {
     assert_ne!(gateway.get("/other", "").status, 401);
     assert_eq!(report(&place, 1)[0]["count"], 1, "counting begins anew");
 }
+
+#[test]
+fn the_report_says_what_leaves_an_applications_own_login_to_it() {
+    let place = Place::with_upstream("builtin:sample", "enforce = \"log\"");
+    let gateway = place.serve();
+    for (count, headers) in [
+        (3, "Authorization: Bearer whsec\r\nCookie: a=1; doorward=x\r\n"),
+        (2, "Authorization: token whsec\r\nCookie: doorward=x\r\n"),
+        (1, "X-Api-Key: whsec\r\n"),
+        (1, "Authorization: Bearer dw_s_mistyped\r\n"),
+    ] {
+        for _ in 0..count {
+            let head = format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+            assert_eq!(gateway.send(&head).status, 200, "{headers}");
+        }
+    }
+    for row in report(&place, 7) {
+        let beside = ["invalid-token", "unsupported-scheme"].contains(&row["code"].as_str().unwrap());
+        assert_eq!(row["credential"], if beside { "nobody, beside a session" } else { "nobody" }, "{row}");
+        let setting = match row["code"].as_str().unwrap() {
+            "foreign-key" => "pass_api_key".into(),
+            "invalid-key" => Value::Null,
+            _ => "pass_authorization".into(),
+        };
+        assert_eq!(row["setting"], setting, "{row}");
+    }
+    let output = place.run(&["refused"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let said: Vec<&str> = shown.lines().filter(|line| line.starts_with("Route /:")).collect();
+    assert_eq!(said.len(), 2, "{shown}");
+    assert!(
+        said[0].contains("1 request brought nothing but") && said[0].contains("`pass_api_key = true`"),
+        "{shown}"
+    );
+    let login = said[1].contains("5 requests brought") && said[1].contains("beside a session of it");
+    assert!(login && said[1].contains("`pass_authorization = true`"), "{shown}");
+    assert!(!shown.contains("whsec"), "{shown}");
+}

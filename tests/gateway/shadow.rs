@@ -200,6 +200,9 @@ async fn what_would_be_refused_is_logged_as_shadow() {
         ("POST /b", &*key, "shadow", Some("forbidden"), 200),
         ("GET /c", "authorization: Bearer dw_s_wrong\r\n", "shadow", Some("invalid-key"), 200),
         ("GET /d%2Fe", &*key, "shadow", Some("odd-path"), 200),
+        ("GET /g", "authorization: Bearer theirs\r\n", "shadow", Some("invalid-token"), 200),
+        ("GET /h", "x-api-key: theirs\r\n", "shadow", Some("foreign-key"), 200),
+        ("GET /strict/i", "authorization: Bearer theirs\r\n", "challenge", None, 401),
         ("GET /f", &*key, "allow", None, 200),
         ("GET /admin", &*key, "deny", None, 403),
         ("GET /strict", "", "challenge", None, 401),
@@ -223,7 +226,13 @@ async fn what_would_be_refused_is_logged_as_shadow() {
         );
         assert_eq!(event.get("shadowed").and_then(serde_json::Value::as_str), shadowed, "{event}");
         assert_eq!(event["http.status"], status, "{event}");
-        assert_eq!(event["route.id"], if path == "/strict" { "strict" } else { "live" }, "{event}");
+        assert_eq!(event["route.id"], if path.starts_with("/strict") { "strict" } else { "live" }, "{event}");
+        let setting = match path {
+            "/g" | "/strict/i" => Some("pass_authorization"),
+            "/h" => Some("pass_api_key"),
+            _ => None,
+        };
+        assert_eq!(event.get("setting").and_then(serde_json::Value::as_str), setting, "{event}");
         // Who would be refused is told all the same.
         assert_eq!(event.get("subject.id").is_some(), headers == key, "{event}");
     }

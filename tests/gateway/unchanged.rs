@@ -253,6 +253,56 @@ async fn a_credential_for_the_application_is_replaced_by_none_of_the_gateways_un
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_applications_own_login_beside_a_session_is_refused_with_the_setting_that_leaves_it_there() {
+    let upstream = Upstream::spawn().await;
+    for (name, value, code, setting) in [
+        ("authorization", "Bearer app-0123456789", "invalid-token", "pass_authorization"),
+        ("authorization", "token app-0123456789", "unsupported-scheme", "pass_authorization"),
+        ("authorization", "Basic Zm9vOmJhcg==", "unsupported-scheme", "pass_authorization"),
+        ("x-api-key", "0f1e2d3c", "foreign-key", "pass_api_key"),
+    ] {
+        let theirs = format!("{name}: {value}\r\n");
+        for behind in [Some(&upstream), None] {
+            let gateway = Gateway::configured(&settings(behind, "", "", "")).await;
+            gateway.user("vera", Role::Viewer).await;
+            let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+            for (headers, beside) in [(format!("{theirs}{cookie}"), true), (theirs.clone(), false)] {
+                let answer = match behind {
+                    Some(_) => gateway.get("/data", &headers).await,
+                    None => ask(&gateway, "traefik", "GET /data", &headers).await,
+                };
+                assert_eq!((answer.status, answer.problem().as_deref()), (401, Some(code)), "{headers}");
+                let text = answer.text();
+                assert!(text.contains(&format!("{setting} = true")), "{headers} {text}");
+                assert_eq!(text.contains("session in the cookie does not count"), beside, "{headers} {text}");
+                assert!(!text.contains("0123456789") && !text.contains("vera"), "{text}");
+            }
+            // What is refused for another reason says nothing of it.
+            let forbidden = gateway.system_key("k", Role::Viewer).await;
+            let answer = match behind {
+                Some(_) => gateway.get("/admin", &format!("{}{cookie}", bearer(&forbidden))).await,
+                None => ask(&gateway, "traefik", "GET /admin", &bearer(&forbidden)).await,
+            };
+            assert_eq!(answer.status, 403);
+            assert!(!answer.text().contains(setting), "{}", answer.text());
+            // The setting does what was said of it.
+            let gateway = Gateway::configured(&settings(behind, "", "", &format!("{setting} = true"))).await;
+            gateway.user("vera", Role::Viewer).await;
+            let cookie = format!("cookie: {}\r\n", gateway.sign_in("vera").await);
+            for head in both(&gateway, behind, "/data", &format!("{theirs}{cookie}")).await {
+                assert_eq!(told(&head, name), [value], "{head}");
+                assert_eq!(told(&head, "x-auth-user"), ["vera"], "{head}");
+            }
+            let alone = match behind {
+                Some(_) => gateway.get("/data", &theirs).await,
+                None => ask(&gateway, "traefik", "GET /data", &theirs).await,
+            };
+            assert_eq!(alone.status, 401, "the application's login is none of ours");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_credential_is_dropped_only_where_refusals_are_kept() {
     let upstream = Upstream::spawn().await;
     for (enforce, left) in [("log", true), ("off", true), ("on", false)] {

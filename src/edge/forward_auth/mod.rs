@@ -335,7 +335,8 @@ impl ForwardAuth {
             request_id,
         };
         let basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
-        let problem = Problem { basic, speaks: Speaks::of(audience, headers), ..problem.clone() };
+        let mut problem = Problem { basic, speaks: Speaks::of(audience, headers), ..problem.clone() };
+        problem.beside_session(trail.foreign);
         let mut response = problem.respond(audience, &look);
         response.headers_mut().remove(SET_COOKIE);
         // Worded for the method in question, which need not be that of the question.

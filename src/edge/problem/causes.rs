@@ -1,13 +1,14 @@
 //! Which problem each refusal of the gate and each error of a service is.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 
 use super::Problem;
 use super::Remedy;
-use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
+use crate::gate::refusal::{BadCredential, Foreign};
 use crate::model::target::TargetError;
 use crate::service::ServiceError;
 
@@ -149,6 +150,26 @@ impl From<&Refusal> for Problem {
             Refusal::BodyLate => Self::request_timeout(),
             Refusal::Unavailable(_) => Self::unavailable(),
         }
+    }
+}
+
+impl Problem {
+    /// Says it of a credential that the application's own login makes beside a session of ours, where it is refused
+    /// for that.
+    pub fn beside_session(&mut self, foreign: Option<Foreign>) {
+        let refused = foreign.filter(|foreign| foreign.beside_session && foreign.wrong.code() == self.code);
+        let Some((wrong, setting)) =
+            refused.and_then(|Foreign { wrong, .. }| Some((wrong, wrong.setting()?)))
+        else {
+            return;
+        };
+        let header =
+            if wrong == BadCredential::ForeignKey { "a header for API keys" } else { "Authorization" };
+        self.detail = Cow::Owned(format!(
+            "The session in the cookie does not count, because {header} holds something beside it that is not this \
+             gateway's. Most likely that is from the application's own login: its operator has to write {setting} = true \
+             for the route or upstream, and then it is the application's, and the session counts."
+        ));
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::surface::{compared, surface};
 use super::walk::{self, Request};
 use super::{App, gateway, is_closed_to_strangers, open_websocket, program, refused, said, signed_in};
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::{ADDRESS, Gateway, PASSWORD};
 use crate::support::process::Process;
 use crate::support::{PATIENCE, apps_python, free_port, wait_for};
 
@@ -177,6 +177,92 @@ async fn jupyter_on_a_socket_keeps_its_own_token() {
     let headers = [("x-api-key", member.as_str()), ("cookie", &cookies.join("; "))];
     let with_cookie = gateway.post(Method::GET, "/api/kernels", "", &headers, "").await;
     assert_eq!(with_cookie.status, 200, "{with_cookie:?}");
+    drop(process);
+}
+
+/// Its page sends the token beside the session of whoever signed in here. While rules only log, that works and the report
+/// names the setting; enforced, it is refused with the setting's name; with the setting it works.
+#[tokio::test]
+async fn jupyters_own_token_beside_a_session_is_told_of_before_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let options =
+        ["--ip=127.0.0.1", &format!("--port={port}"), "--IdentityProvider.token=a-token-of-jupyter"];
+    let process = Process::start("jupyter", folder.path(), &lab(folder.path(), &options));
+    let process = process.ready(&format!("http://127.0.0.1:{port}/api"), START).await;
+    let config = |more: &str| {
+        format!(
+            r#"
+            public_url = "http://{ADDRESS}"
+            server.listen = ["{ADDRESS}"]
+            store.url = "sqlite:doorward.db"
+            [[upstreams]]
+            name = "jupyter"
+            url = "http://127.0.0.1:{port}"
+            [[routes]]
+            name = "lab"
+            upstream = "jupyter"
+            preset = "jupyter"
+            {more}
+            "#
+        )
+    };
+    let gateway = Gateway::start(&config("enforce = \"log\"")).await;
+    let mut cookies = Vec::new();
+    for (name, role) in [("mel", "member"), ("vera", "viewer")] {
+        gateway.user(name, role);
+        let form = format!("username={name}&password={}", PASSWORD.replace(' ', "+"));
+        let headers =
+            [("origin", gateway.url.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        let signed_in = gateway.post(Method::POST, "/_doorward/login", "", &headers, form).await;
+        let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
+        assert!(signed_in.status == 303 && cookie.contains('='), "{signed_in:?}");
+        cookies.push(cookie);
+    }
+    let [mel, vera] = cookies.try_into().unwrap();
+    let kernels = async |cookie: &str, token: &str| {
+        let headers = [("cookie", cookie), ("authorization", token)];
+        gateway.post(Method::GET, "/api/kernels", "", &headers, "").await
+    };
+
+    for token in ["token a-token-of-jupyter", "Bearer a-token-of-jupyter"] {
+        assert_eq!(kernels(&mel, token).await.status, 200, "{token}");
+    }
+    let wrong = kernels(&mel, "token another").await;
+    assert!(wrong.status == 403 && wrong.refusal().is_none(), "Jupyter's own answer: {wrong:?}");
+    let report = wait_for("the report", PATIENCE, async || {
+        let report = gateway.json(&["refused"], "")["refused"].as_array().unwrap().clone();
+        (report.iter().filter_map(|row| row["count"].as_u64()).sum::<u64>() == 3).then_some(report)
+    })
+    .await;
+    for row in &report {
+        assert_eq!(
+            (&row["credential"], &row["setting"]),
+            (&"nobody, beside a session".into(), &"pass_authorization".into()),
+            "{row}"
+        );
+    }
+    let shown = String::from_utf8(gateway.run(&["refused"], "").stdout).unwrap();
+    assert!(shown.contains("Route lab: 3 requests brought"), "{shown}");
+    assert!(shown.contains("`pass_authorization = true`"), "{shown}");
+
+    gateway.save(&config(""));
+    let refused = wait_for("the rules to count", PATIENCE, async || {
+        let answer = kernels(&mel, "token a-token-of-jupyter").await;
+        (answer.refusal() == Some(401)).then_some(answer)
+    })
+    .await;
+    assert!(refused.body.contains("pass_authorization = true"), "{refused:?}");
+
+    gateway.save(&config("pass_authorization = true"));
+    wait_for("the setting to count", PATIENCE, async || {
+        (kernels(&mel, "token a-token-of-jupyter").await.status == 200).then_some(())
+    })
+    .await;
+    let wrong = kernels(&mel, "token another").await;
+    assert!(wrong.status == 403 && wrong.refusal().is_none(), "Jupyter's own answer: {wrong:?}");
+    assert_eq!(kernels(&vera, "token a-token-of-jupyter").await.refusal(), Some(403));
+    assert_eq!(kernels("a=1", "token a-token-of-jupyter").await.refusal(), Some(401));
     drop(process);
 }
 
