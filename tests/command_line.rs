@@ -70,6 +70,31 @@ fn a_user_is_added_changed_listed_and_deleted() {
 }
 
 #[test]
+fn a_user_is_added_with_the_hash_that_another_system_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    json(here, "user add root --role admin", "");
+    let hash = "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
+    let added = json(here, "user add zelda --role viewer --hash-stdin", &format!("{hash}\n"));
+    assert_eq!(added.get("password"), None);
+    let users = json(here, "user list", "");
+    let listed = users["users"].as_array().unwrap().iter().find(|user| user["username"] == "zelda").unwrap();
+    assert_eq!((&listed["has_password"], &listed["must_change_password"]), (&true.into(), &false.into()));
+    for (hash, told) in [
+        ("$2y$15$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S", "more than thirty times"),
+        ("$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn", "copy all of it"),
+        ("nine bees in a bonnet", "no known form"),
+        ("", "no known form"),
+    ] {
+        let (code, message) = refusal(here, "user add bob --role viewer --hash-stdin", hash);
+        assert!(code == 1 && message.contains(told), "{message}");
+        assert!(hash.is_empty() || !message.contains(hash), "{message}");
+    }
+    let both = refusal(here, "user add bob --hash-stdin --password-stdin", "x");
+    assert_eq!(both.0, 2);
+}
+
+#[test]
 fn refusals_end_with_1_and_wrong_usage_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

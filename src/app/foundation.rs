@@ -106,7 +106,8 @@ impl Foundation {
         let passwords = Passwords::new();
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
         let accounts =
-            Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
+            Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock))
+                .refusing(config.login.breach_list.as_ref());
         let first = Sessions::new(
             config.session.clone(),
             store.clone(),
@@ -196,7 +197,7 @@ impl Foundation {
         let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(clock));
         let resolver = Arc::new(self.resolver.asking(&sessions, &self.api_keys));
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
-        let accounts = self.accounts.clone();
+        let accounts = self.accounts.refusing(config.login.breach_list.as_ref());
         let services = Services { login, sessions: sessions.clone(), handovers, accounts, own_keys };
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());

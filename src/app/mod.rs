@@ -299,7 +299,7 @@ impl Running {
     ///
     /// [`ReloadError`] with everything that is wrong; then nothing has changed.
     pub async fn reload(&self, origin: &mut Origin) -> Result<u64, ReloadError> {
-        self.reloader.reload(origin, Trigger::Signal).await
+        Box::pin(self.reloader.reload(origin, Trigger::Signal)).await
     }
 
     /// Reloads from now on whenever it is told to or a file changes.

@@ -174,7 +174,7 @@ impl Reloader {
                 tracing::info!("there is nothing to reload: the gateway was started without a file");
                 continue;
             }
-            let outcome = self.reload(&mut origin, trigger).await;
+            let outcome = Box::pin(self.reload(&mut origin, trigger)).await;
             let waits = matches!(outcome, Err(ReloadError::Setup(StartError::Service(_))));
             again = waits.then(|| Instant::now() + TRY_AGAIN);
             if outcome.is_ok()

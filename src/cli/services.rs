@@ -57,7 +57,8 @@ impl Services {
         let revocations = Revocations::new(store.clone(), clock.clone());
         // No cookie is made or read here, so the key that signs them is not needed.
         let no_key = MasterKey::new(random_text()).derive("none");
-        let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone());
+        let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone())
+            .refusing(config.login.breach_list.as_ref());
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         Ok(Self {
             subjects: Subjects::new(accounts.clone(), api_keys.clone()),

@@ -28,7 +28,8 @@ pub(super) enum Command {
     /// Add a user; without --password-stdin a temporary password is made and printed
     #[command(after_help = "Examples:
   doorward user add alice --role admin --email alice@example.org
-  doorward user add bob --role viewer --group ops --password-stdin < password.txt")]
+  doorward user add bob --role viewer --group ops --password-stdin < password.txt
+  doorward user add carol --email carol@example.org --hash-stdin < hash.txt   (of bcrypt, PBKDF2, scrypt or argon2)")]
     Add(Add),
     /// List all users
     #[command(after_help = "Example:
@@ -110,6 +111,9 @@ pub(super) struct Add {
     /// Read the password from standard input, one line; from a terminal without showing it
     #[arg(long)]
     password_stdin: bool,
+    /// Read the hash that another system has made of the password from standard input, one line
+    #[arg(long, conflicts_with = "password_stdin")]
+    hash_stdin: bool,
     /// The password must be changed at the first sign-in, as one that was made always must
     #[arg(long)]
     temporary: bool,
@@ -173,6 +177,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
 async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failure> {
     // Asked before anything is opened: a person may take their time.
     let given = if add.password_stdin { Some((read_password()?, add.temporary)) } else { None };
+    let hash = if add.hash_stdin { Some(read_hash()?) } else { None };
     let services = Services::open(common).await?;
     let new = NewUser {
         username: add.name,
@@ -182,7 +187,9 @@ async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failu
         groups: add.groups,
         password: given,
     };
-    let (user, made) = if new.password.is_some() {
+    let (user, made) = if let Some(hash) = hash {
+        (services.accounts.create_with_hash(new, &hash, add.temporary).await?, None)
+    } else if new.password.is_some() {
         (services.accounts.create(new).await?, None)
     } else {
         let (user, password) = services.accounts.create_with_temporary_password(new).await?;
@@ -252,9 +259,20 @@ fn insert(value: &mut Value, field: &str, content: Value) {
     }
 }
 
+fn unreadable(error: std::io::Error) -> Failure {
+    Failure::Failed(error.into())
+}
+
+/// One line of standard input; from a terminal, not shown.
+fn read_hash() -> Result<Secret, Failure> {
+    if std::io::stdin().is_terminal() {
+        return Ok(Secret::new(rpassword::prompt_password("Hash: ").map_err(unreadable)?.trim()));
+    }
+    Ok(Secret::new(read_line()?.expose().trim()))
+}
+
 /// One line of standard input; from a terminal, typed twice and not shown.
 fn read_password() -> Result<Secret, Failure> {
-    let unreadable = |error: std::io::Error| Failure::Failed(error.into());
     if std::io::stdin().is_terminal() {
         let first = Secret::new(rpassword::prompt_password("Password: ").map_err(unreadable)?);
         let again = Secret::new(rpassword::prompt_password("Again: ").map_err(unreadable)?);
@@ -264,6 +282,10 @@ fn read_password() -> Result<Secret, Failure> {
             Err(Failure::Refused("the two passwords differ".to_owned()))
         };
     }
+    read_line()
+}
+
+fn read_line() -> Result<Secret, Failure> {
     let mut line = zeroize::Zeroizing::new(String::new());
     std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).map_err(unreadable)?;
     Ok(Secret::new(

@@ -365,6 +365,7 @@ fn login(login: settings::Login, reader: &mut Reader) -> LoginConfig {
         default_role,
         admins: login.admins.into_iter().map(|admin| (admin.0, admin.1)).collect(),
         admin_password: login.admin_password,
+        breach_list: login.breach_list,
     }
 }
 

@@ -4,6 +4,7 @@
 //! *every* problem found, each with its TOML path, line, cause and remedy.
 
 mod acme;
+mod breach_list;
 mod file;
 mod fixed;
 mod header_name;
@@ -41,6 +42,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 pub use self::acme::{AcmeChallenge, AcmeConfig};
+pub use self::breach_list::BreachList;
 pub use self::file::{Flags, Source, load};
 pub use self::identity::{AssertionConfig, AttributionConfig, BearerConfig, ClaimValue, IdentityConfig};
 pub use self::listen::{ListenAddress, ListenerConfig};
@@ -235,6 +237,8 @@ pub struct LoginConfig {
     pub admins: Vec<(String, String)>,
     /// Password of the first admin, used only while there is no user at all.
     pub admin_password: Option<Secret>,
+    /// Passwords that nobody may choose.
+    pub breach_list: Option<BreachList>,
 }
 
 /// Browser sessions.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use http::HeaderName;
 
 use super::acme::Acme;
+use super::breach_list::BreachList;
 use super::identity::{Assertion, Attribution, Bearer, OddName};
 use super::listen::{FileMode, ListenAddress, ProxyProtocol};
 use super::own_credentials::UpstreamBasic;
@@ -201,6 +202,9 @@ section! {
         admins: Vec<Admin> = "[]", r#"["alice=alice@example.com"]"#;
         /// Password of the first admin, 12 to 128 characters; used only while there is no user at all.
         admin_password: Option<Secret>, r#""<at least 12 characters>""#;
+        /// A file of leaked passwords, none of which anybody may choose: lines of `SHA-1:count`, sorted, as Have I
+        /// Been Pwned gives them out and of any size; or plain words, up to 256 MiB.
+        breach_list: Option<BreachList>, r#""pwned-passwords-sha1-ordered-by-hash.txt""#;
     }
 }
 

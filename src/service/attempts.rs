@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ServiceError;
 use super::password::Passwords;
+use super::password::Verdict;
 use crate::model::audit::Actor;
 use crate::model::audit::Event;
 use crate::model::audit::Note;
@@ -109,27 +110,29 @@ impl Attempts {
             Some((_, hash)) => self.passwords.verify(password.clone(), hash).await,
             None => self.passwords.verify_nobody(password.clone()).await,
         };
-        let right = match verified {
-            Ok(right) => right,
+        let verdict = match verified {
+            Ok(verdict) => verdict,
             Err(error) => {
                 // Nothing was checked, so nothing was guessed.
                 self.store.refund_attempts(&buckets.names()).await?;
                 return Err(error);
             }
         };
-        let Some((user, hash)) = usable.filter(|_| right) else {
+        let Some((user, hash)) = usable.filter(|_| verdict != Verdict::Wrong) else {
             return Err(ServiceError::Refused);
         };
         self.store.clear_attempts(&[buckets.own.name]).await?;
         let shared: Vec<String> = buckets.shared.into_iter().map(|bucket| bucket.name).collect();
         self.store.refund_attempts(&shared).await?;
-        self.renew(user, hash, password).await
+        if verdict == Verdict::Outdated {
+            return self.renew(user, hash, password).await;
+        }
+        Ok(hash.clone())
     }
 
-    /// Replaces a hash with old parameters, now that the password is known. Failing that, the old one stays.
+    /// Replaces a hash that is not as ours are, now that the password is known. Failing that, the old one stays.
     async fn renew(&self, user: &User, hash: &str, password: Secret) -> Result<String, ServiceError> {
-        if Passwords::needs_rehash(hash)
-            && let Ok(renewed) = self.passwords.hash(password).await
+        if let Ok(renewed) = self.passwords.hash(password).await
             && self.store.replace_hash(&user.id, hash, &renewed).await?
         {
             return Ok(renewed);

@@ -162,6 +162,7 @@ mod tests {
             default_role: Role::Viewer,
             admins: vec![("zelda".into(), "zelda@example.org".into())],
             admin_password: password.map(Secret::new),
+            breach_list: None,
         }
     }
 

@@ -21,6 +21,7 @@ pub mod touches;
 mod attempts;
 mod new_user;
 mod password_rules;
+mod stored_hash;
 #[cfg(test)]
 mod testing;
 

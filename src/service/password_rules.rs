@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::ServiceError;
+use super::password::unified;
 use crate::model::secret::Secret;
 use crate::model::user::name_key;
 
@@ -47,6 +48,18 @@ const WORDS: [&str; 26] = [
 /// Characters that may be left over beside such words.
 const SLACK: usize = 5;
 
+/// What people begin with when a password must have digits and signs as well: seasons, months, first names, teams.
+static BASES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let mut words: Vec<_> = include_str!("common_words.txt").split_whitespace().collect();
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    words
+});
+
+/// So many of those make a password that is only decorated; more are a phrase.
+const MOST_BASES: usize = 2;
+/// Letters, and characters of all kinds, that may decorate them.
+const DECORATION: (usize, usize) = (2, 8);
+
 /// Checks a password that somebody wants to use from now on. There are no composition rules.
 ///
 /// `user_words` are the names of the user: username, e-mail address.
@@ -56,6 +69,7 @@ const SLACK: usize = 5;
 /// [`ServiceError::Invalid`] with the rule it breaks.
 pub fn check_new_password(password: &Secret, user_words: &[&str]) -> Result<(), ServiceError> {
     let refuse = |reason: &str| Err(ServiceError::invalid("password", reason));
+    let password = unified(password);
     let length = password.expose().chars().count();
     if length < *LENGTH.start() {
         return refuse("is shorter than 12 characters");
@@ -72,6 +86,9 @@ pub fn check_new_password(password: &Secret, user_words: &[&str]) -> Result<(), 
     }
     if is_made_of(&key, user_words) {
         return refuse("is made of your name or of very common words: choose another");
+    }
+    if is_decorated(&key) {
+        return refuse("is a very common word with digits and signs: choose another");
     }
     Ok(())
 }
@@ -101,6 +118,47 @@ fn is_made_of(key: &str, user_words: &[&str]) -> bool {
     words.sort_by_key(|word| std::cmp::Reverse(word.len()));
     let rest = words.iter().fold(key.to_owned(), |rest, word| rest.replace(word.as_str(), ""));
     rest.len() < key.len() && rest.chars().count() <= SLACK
+}
+
+/// Whether it is one or two very common words with digits and signs before, behind or instead of letters.
+fn is_decorated(key: &str) -> bool {
+    [key.to_owned(), without_leet(key)].iter().any(|key| {
+        let (mut rest, mut taken) = (without_years(key), 0);
+        for base in BASES.iter() {
+            if taken < MOST_BASES && rest.contains(base) {
+                rest = rest.replace(base, " ");
+                taken += 1;
+            }
+        }
+        let rest: String = rest.chars().filter(|c| !c.is_whitespace()).collect();
+        let letters = rest.chars().filter(|c| c.is_alphabetic()).count();
+        taken > 0 && letters <= DECORATION.0 && rest.chars().count() <= DECORATION.1
+    })
+}
+
+/// Digits and signs back to the letters that they stand for within a word; behind the last letter they are decoration.
+fn without_leet(key: &str) -> String {
+    let end = key.rfind(char::is_alphabetic).unwrap_or_default();
+    let letter = |(at, c): (usize, char)| match c {
+        _ if at > end => c,
+        '0' => 'o',
+        '1' | '!' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
+        other => other,
+    };
+    key.char_indices().map(letter).collect()
+}
+
+/// Without the years that people put behind words.
+fn without_years(key: &str) -> String {
+    let mut rest = key.to_owned();
+    for year in 1950..2050 {
+        rest = rest.replace(&year.to_string(), " ");
+    }
+    rest
 }
 
 #[cfg(test)]
@@ -156,6 +214,49 @@ mod tests {
             let told = check(password).unwrap_err();
             assert!(told.ends_with(": choose another"), "{password}: {told}");
         }
+    }
+
+    #[test]
+    fn a_common_word_with_digits_and_signs_is_common() {
+        for password in [
+            "Password2026!",
+            "Summer2026!!",
+            "SummerWinter2026",
+            "Winter20252026!",
+            "5uMm3r!2026##",
+            "!!Football99!!",
+            "Michael-1987-x",
+            "D0nald-Trump1",
+            "P@55w0rd2026#",
+            "Monday2026!!!",
+            "dragon12345678",
+        ] {
+            let told = check(password).unwrap_err();
+            assert!(told.ends_with(": choose another"), "{password}: {told}");
+        }
+        for password in [
+            "summer rain on a tin roof",
+            "winter monday dragon football",
+            "dragon 8403957162047",
+            "Quokka2026!!Lunch",
+            "summerhouse-lantern",
+        ] {
+            assert_eq!(check(password), Ok(()), "{password}");
+        }
+    }
+
+    #[test]
+    fn the_common_words_can_match() {
+        assert!(BASES.len() >= 250, "{}", BASES.len());
+        for word in BASES.iter() {
+            assert!(word.chars().count() >= 4 && name_key(word) == **word, "{word}");
+        }
+    }
+
+    #[test]
+    fn length_is_that_of_the_one_form_of_a_password() {
+        let decomposed = "e\u{301}".repeat(3) + "xyzab1";
+        assert!(check(&decomposed).unwrap_err().contains("shorter"), "nine characters");
     }
 
     #[test]

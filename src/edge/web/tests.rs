@@ -184,7 +184,13 @@ impl Answer {
 }
 
 fn settings() -> LoginConfig {
-    LoginConfig { password: true, default_role: Role::Viewer, admins: Vec::new(), admin_password: None }
+    LoginConfig {
+        password: true,
+        default_role: Role::Viewer,
+        admins: Vec::new(),
+        admin_password: None,
+        breach_list: None,
+    }
 }
 
 fn form() -> (HeaderName, &'static str) {

@@ -13,8 +13,11 @@ use super::new_user::check_display_name;
 use super::new_user::check_group;
 use super::new_user::check_role;
 use super::password::Passwords;
+use super::password::check_foreign_hash;
 use super::password::check_new_password;
+use super::password::unified;
 use super::revocation::Revocations;
+use crate::config::BreachList;
 use crate::model::audit::Actor;
 use crate::model::audit::Event;
 use crate::model::role::Role;
@@ -33,13 +36,20 @@ pub struct Accounts {
     pub(super) clock: Arc<dyn Clock>,
     attempts: Attempts,
     revocations: Revocations,
+    breach_list: Option<BreachList>,
 }
 
 impl Accounts {
     /// `passwords` should be the one that sign-in uses, so that both share its bound.
     pub fn new(store: Store, passwords: Passwords, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
         let attempts = Attempts::new(store.clone(), passwords.clone(), clock.clone());
-        Self { store, passwords, clock, attempts, revocations }
+        Self { store, passwords, clock, attempts, revocations, breach_list: None }
+    }
+
+    /// The same, with new passwords that stand in no such list.
+    #[must_use]
+    pub fn refusing(&self, leaked: Option<&BreachList>) -> Self {
+        Self { breach_list: leaked.cloned(), ..self.clone() }
     }
 
     /// The same, with changes that are this actor's.
@@ -70,12 +80,30 @@ impl Accounts {
         Ok((user, password))
     }
 
+    /// Adds someone with the hash that another system has made of the password.
+    ///
+    /// # Errors
+    ///
+    /// As [`Accounts::create`]; [`ServiceError::Invalid`] about a hash that could not be verified here.
+    pub async fn create_with_hash(
+        &self,
+        new: NewUser,
+        hash: &Secret,
+        must_change: bool,
+    ) -> Result<User, ServiceError> {
+        check_foreign_hash(hash)?;
+        let (user, _) = NewUser { password: None, ..new }.checked(self.clock.now())?;
+        let user = User { has_password: true, must_change_password: must_change, ..user };
+        self.store.create_user(&user, Some(hash.expose())).await?;
+        Ok(user)
+    }
+
     /// Checks everything and hashes the password, but stores nothing.
     pub(super) async fn prepare(&self, new: NewUser) -> Result<(User, Option<String>), ServiceError> {
         let (user, password) = new.checked(self.clock.now())?;
         let hash = match password {
             Some(password) => {
-                check_new_password(&password, &words_of(&user))?;
+                self.check_password_for(&user, &password).await?;
                 Some(self.passwords.hash(password).await?)
             }
             None => None,
@@ -202,14 +230,22 @@ impl Accounts {
         client: IpAddr,
     ) -> Result<(), ServiceError> {
         let user = self.store.find_user(id).await?.ok_or(ServiceError::Refused)?;
-        check_new_password(&new, &words_of(&user))?;
-        let same = current.expose() == new.expose();
+        self.check_password_for(&user, &new).await?;
+        let same = unified(&current).expose() == unified(&new).expose();
         let attempt = Event::PasswordChange;
         check_password(&self.store, &self.attempts, id, current, client, attempt).await?;
         if same {
             return Err(ServiceError::invalid("password", "is the one you have"));
         }
         self.set_password(id, new, false).await
+    }
+
+    async fn check_password_for(&self, user: &User, password: &Secret) -> Result<(), ServiceError> {
+        check_new_password(password, &words_of(user))?;
+        match &self.breach_list {
+            Some(list) => self.passwords.check_unleaked(password, list).await,
+            None => Ok(()),
+        }
     }
 
     async fn set_password(&self, id: &UserId, new: Secret, must_change: bool) -> Result<(), ServiceError> {

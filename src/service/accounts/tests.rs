@@ -191,3 +191,90 @@ async fn the_last_admin_stays() {
     world.accounts.create(new_user("other", Role::Admin)).await.unwrap();
     world.accounts.set_role(&admin.id, Role::Member).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_hash_of_another_system_lets_its_owner_in_and_is_replaced_then() {
+    let world = World::new().await;
+    world.user("root2").await;
+    for (name, hash) in [
+        ("ann", "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S"),
+        ("ben", "pbkdf2_sha1$20000$seasalt1seasalt1$9Y8FGgDIXMN8E3ajCWVH76f4VEI="),
+        ("cem", "$scrypt$ln=14,r=8,p=1$lHJu7X2v9f7fm9Pae89ZCw$yCllkoegInuZyiqKKtXbyPvHlj2A+CR1Y3OmKd4Gbvc"),
+    ] {
+        let hash = Secret::new(hash);
+        let user = world.accounts.create_with_hash(new_user(name, Role::Member), &hash, false).await.unwrap();
+        assert!(user.has_password && !user.must_change_password);
+        let theirs = "correct horse battery";
+        assert!(world.sign_in(name, "correct horse batterz", CLIENT, None).await.is_err(), "{name}");
+        assert_eq!(world.store.password_of(&user.id).await.unwrap().as_deref(), Some(hash.expose()));
+        assert_eq!(world.sign_in(name, theirs, CLIENT, None).await.unwrap().user, user);
+        let ours = world.store.password_of(&user.id).await.unwrap().unwrap();
+        assert!(ours.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{ours}");
+        assert!(world.sign_in(name, theirs, CLIENT, None).await.is_ok(), "{name}");
+    }
+    for bad in ["$2y$31$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S", "correct horse battery"] {
+        let hash = Secret::new(bad);
+        let refused = world.accounts.create_with_hash(new_user("dot", Role::Member), &hash, false).await;
+        let told = refused.unwrap_err().to_string();
+        assert!(told.starts_with("hash: is ") && !told.contains(bad), "{told}");
+        assert_eq!(world.accounts.find("dot").await.unwrap(), None);
+    }
+    let must_change = Secret::new("$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S");
+    let user =
+        world.accounts.create_with_hash(new_user("dot", Role::Member), &must_change, true).await.unwrap();
+    assert!(user.must_change_password);
+}
+
+#[tokio::test]
+async fn nobody_may_choose_what_stands_in_the_list_of_leaked_passwords() {
+    let world = World::new().await;
+    let user = world.user_with_password("zelda").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("leaked");
+    std::fs::write(&file, "caf\u{e9} with two sugars\n").unwrap();
+    let accounts = world.accounts.refusing(Some(&list(&file)));
+    let change = |new: &'static str| {
+        accounts.change_password(&user.id, Secret::new(PASSWORD), Secret::new(new), CLIENT.parse().unwrap())
+    };
+    let told = change("cafe\u{301} with two sugars").await.unwrap_err().to_string();
+    assert!(told.contains("leaked"), "{told}");
+    let new = NewUser {
+        password: Some((Secret::new("caf\u{e9} with two sugars"), false)),
+        ..new_user("bob", Role::Member)
+    };
+    assert!(accounts.create(new).await.is_err());
+    assert!(change("caf\u{e9} with three sugars").await.is_ok());
+    std::fs::remove_file(&file).unwrap();
+    let unread = accounts
+        .change_password(
+            &user.id,
+            Secret::new("caf\u{e9} with three sugars"),
+            Secret::new(OTHER),
+            CLIENT.parse().unwrap(),
+        )
+        .await;
+    assert!(matches!(unread, Err(ServiceError::Unavailable(_))), "{unread:?}");
+}
+
+/// As the settings name it.
+fn list(file: &std::path::Path) -> BreachList {
+    let settings = format!(
+        "upstreams = [{{ name = \"app\", url = \"http://127.0.0.1:1\" }}]\nroutes = [{{ upstream = \"app\" }}]\n\
+         login.breach_list = \"{}\"",
+        file.display()
+    );
+    let toml = file.with_extension("toml");
+    std::fs::write(&toml, settings).unwrap();
+    let source = crate::config::Source { file: Some(toml), environment: Vec::new() };
+    crate::config::load(&source, &crate::config::Flags::default()).unwrap().login.breach_list.unwrap()
+}
+
+#[tokio::test]
+async fn another_unicode_form_of_the_same_password_is_not_another_password() {
+    let world = World::new().await;
+    let user = world.user_with_password("zelda").await;
+    change(&world, &user, PASSWORD, "na\u{ef}ve caf\u{e9} owls").await.unwrap();
+    let same = change(&world, &user, "nai\u{308}ve cafe\u{301} owls", "na\u{ef}ve caf\u{e9} owls").await;
+    assert!(same.unwrap_err().to_string().contains("the one you have"));
+    assert!(world.sign_in("zelda", "nai\u{308}ve cafe\u{301} owls", CLIENT, None).await.is_ok());
+}
