@@ -16,10 +16,10 @@ use crate::edge::proxy::health;
 use crate::edge::proxy::read_ahead::Rooms;
 use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
-use crate::edge::web::{Bounces, Services, Web};
+use crate::edge::web::{AppSessions, Bounces, Services, Web};
+use crate::gate::GateKeys;
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
 use crate::gate::public_keys::PublicKeys;
-use crate::model::jwt::RotatingKeys;
 use crate::model::time::Clock;
 use crate::model::token::MasterKey;
 use crate::server;
@@ -78,7 +78,7 @@ pub(super) struct Foundation {
     pub(super) revocations: Revocations,
     pub(super) accounts: Accounts,
     key: MasterKey,
-    assertion_keys: RotatingKeys,
+    keys: GateKeys,
     clock: Arc<dyn Clock>,
     passwords: Passwords,
     api_keys: ApiKeys,
@@ -130,9 +130,9 @@ impl Foundation {
         let upkeep = tokio::spawn(keeper.run(async {
             let _ = upkeep_stopped.await;
         }));
-        let assertion_keys = RotatingKeys::new(key.derive("assertion"));
+        let keys = GateKeys::of(&key);
         let foundation = Self {
-            assertion_keys,
+            keys,
             store,
             audit,
             revocations,
@@ -202,13 +202,13 @@ impl Foundation {
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(self.key.derive("bounce cookie"), Arc::clone(clock));
-        let web = Web::new(site.clone(), &config.login, services, hosts, bounces);
+        let web = Web::new(site.clone(), &config.login, services, hosts, bounces, AppSessions::new(&config));
         let generation = Generation {
             number,
             shared: Shared {
                 site: Arc::new(site),
                 web: Arc::new(web),
-                public_keys: Arc::new(PublicKeys::new(&config, self.assertion_keys.clone())),
+                public_keys: Arc::new(PublicKeys::new(&config, self.keys.assertion.clone())),
                 control: self.control.clone(),
                 revocations: self.revocations.clone(),
                 draining: Arc::clone(&self.draining),
@@ -232,7 +232,7 @@ impl Foundation {
                 idle: config.session.idle,
                 outage_grace: config.store.outage_grace,
             },
-            keys: self.assertion_keys.clone(),
+            keys: self.keys.clone(),
             upstreams,
             checks,
             config,

@@ -83,7 +83,7 @@ impl Reloader {
         let outcome = match block_in_place(|| settings::load(origin)) {
             Ok(config) => {
                 let place = origin.file().map_or(Place::Nowhere, |file| Place::File(file.to_owned()));
-                self.replace(config, &place).await
+                Box::pin(self.replace(config, &place)).await
             }
             Err(problems) => Err(problems.into()),
         };

@@ -329,6 +329,7 @@ fn forward_auth(
         pass_authorization: written.pass_authorization,
         pass_api_key: written.pass_api_key,
         paths: upstream::opt_ins(&written.paths),
+        session_cookies: written.session_cookies,
         flavours: written.flavours,
         compat: written.compat,
     };

@@ -63,6 +63,7 @@ pub use self::upstream::{
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;
+use crate::model::session_cookie::SessionCookie;
 use crate::model::target::PathOptIns;
 use crate::model::target::Prefixes;
 use crate::policy::Policy;
@@ -119,6 +120,20 @@ impl Config {
         named.sort();
         named.dedup();
         named
+    }
+
+    /// The session cookies of the application that a route leads to, or that another proxy has behind it.
+    pub fn session_cookies<'c>(&'c self, route: &'c RouteConfig) -> &'c [SessionCookie] {
+        match route.upstream.and_then(|index| self.upstreams.get(index)) {
+            Some(upstream) => &upstream.session_cookies,
+            None => &route.session_cookies,
+        }
+    }
+
+    /// Whether anything is refused in earnest on a route, or on any other to the same upstream.
+    pub fn is_kept(&self, route: &RouteConfig) -> bool {
+        let beside = |other: &&RouteConfig| route.upstream.is_some() && other.upstream == route.upstream;
+        route.policy.is_kept() || self.routes.iter().filter(beside).any(|other| other.policy.is_kept())
     }
 
     /// Every header that may carry a key somewhere, beside `Authorization`.
@@ -325,6 +340,8 @@ pub struct ForwardAuthConfig {
     pub pass_api_key: bool,
     /// Spellings of paths that applications without an upstream here need.
     pub paths: PathOptIns,
+    /// Cookies by which applications without an upstream here remember who signed in to them.
+    pub session_cookies: Vec<SessionCookie>,
 }
 
 impl ForwardAuthConfig {
@@ -421,6 +438,8 @@ pub struct RouteConfig {
     pub credentials: CredentialConfig,
     /// Spellings of paths that its application needs.
     pub paths: PathOptIns,
+    /// Where another proxy has its application: the cookies by which that remembers who signed in to it.
+    pub session_cookies: Vec<SessionCookie>,
     /// Identity headers of answers to other proxies, instead of the general ones.
     pub headers: Option<HeaderPreset>,
     /// Settings of its application that it relies on.

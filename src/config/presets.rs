@@ -14,6 +14,7 @@ use super::section::{Kind, Section, section};
 use super::upstream::Named;
 use super::values::{FromText, Name, PathOptIn, Prefix, RequestLine};
 use super::{HeaderPreset, upstream};
+use crate::model::session_cookie::SessionCookie;
 use crate::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
 use crate::policy::{GrpcPattern, PathPattern, Rule};
 
@@ -119,6 +120,8 @@ section! {
         paths: Vec<PathOptIn> = "[]", r#"["encoded-slash"]"#;
         /// Names of the headers that tell it who is calling.
         headers: Option<HeaderPreset>, r#""grafana""#;
+        /// Names of the cookies by which it remembers who signed in to it.
+        session_cookies: Vec<SessionCookie> = "[]", r#"["app_session"]"#;
         /// Whether its agents know nothing but HTTP Basic, so that a key may be the password.
         basic: bool = "false", "true";
         /// Whether nothing is protected where it is told of callers under other names.
@@ -299,6 +302,11 @@ pub(super) fn complete(named: &mut Named, file: &PresetFile, reader: &Reader) {
         && !reader.is_set(&format!("{}.headers", named.path))
     {
         config.headers = headers;
+    }
+    if !reader.is_set(&format!("{}.session_cookies", named.path)) {
+        let more = file.session_cookies.iter().filter(|cookie| !config.session_cookies.contains(cookie));
+        let more: Vec<_> = more.cloned().collect();
+        config.session_cookies.extend(more);
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     ForeignCredentials, ForwardAuthConfig, HeaderPreset, KeyConfig, PublicUrl, RouteConfig, RouteTimeouts,
     UpstreamConfig,
 };
+use crate::model::session_cookie::SessionCookie;
 use crate::model::target::Prefixes;
 use crate::policy::{Enforce, Who};
 
@@ -174,6 +175,7 @@ pub(super) fn routes(
             paths: behind
                 .map_or(general.forward_auth.paths, |behind| behind.paths)
                 .or(preset.as_ref().map(PresetFile::path_opt_ins).unwrap_or_default()),
+            session_cookies: session_cookies(preset.as_ref(), upstream, general.forward_auth),
             headers: route.headers.or(preset.as_ref().and_then(|file| file.headers)),
             policy: policy(&route, preset.as_ref(), route.enforce.unwrap_or(general.enforce), reader),
         };
@@ -245,6 +247,19 @@ fn credentials(
             .unwrap_or_else(|| behind.map_or(answers.pass_api_key, |it| it.pass_api_key)),
         foreign: route.foreign_credentials,
     }
+}
+
+/// Where another proxy has the application: what its preset and the settings for all say.
+fn session_cookies(
+    preset: Option<&PresetFile>,
+    upstream: Option<usize>,
+    answers: &ForwardAuthConfig,
+) -> Vec<SessionCookie> {
+    if upstream.is_some() {
+        return Vec::new();
+    }
+    let named = preset.map(|file| file.session_cookies.as_slice()).unwrap_or_default();
+    answers.session_cookies.iter().chain(named).cloned().collect()
 }
 
 fn default_name(route: &Route) -> String {

@@ -24,6 +24,7 @@ use super::values::{
 };
 use super::{Addresses, Balance, Compat, Flavour, HeaderEncoding, HeaderPreset, SameSite, UpstreamProtocol};
 use crate::model::secret::Secret;
+use crate::model::session_cookie::SessionCookie;
 use crate::policy::Enforce;
 
 const MINUTE: u64 = 60;
@@ -293,6 +294,9 @@ section! {
         pass_api_key: bool = "false", "true";
         /// Spellings of paths that the applications need.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
+        /// Names of cookies by which applications without an upstream remember who signed in to them, as the same setting
+        /// of an upstream takes them. Signing in or out at their host ends them; the gateway sees no more of them there.
+        session_cookies: Vec<SessionCookie> = "[]", r#"["pga4_session"]"#;
     }
 }
 
@@ -361,6 +365,11 @@ section! {
         addresses: Addresses = r#""upstream""#, r#""client""#;
         /// Spellings of paths it needs that are refused otherwise.
         paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
+        /// Names of cookies by which it remembers who signed in to it. One goes back to it for the person or key alone
+        /// that it was set for, and signing in or out ends it. A `*` at the end stands for any ending, as of
+        /// `app_session.0`. Not for cookies that scripts of its pages read: their values get longer. By default as the
+        /// `preset` of its routes says.
+        session_cookies: Vec<SessionCookie> = "[]", r#"["pga4_session"]"#;
     }
 }
 

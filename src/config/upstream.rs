@@ -18,6 +18,7 @@ use super::values::PathOptIn;
 use super::{
     Balance, HealthConfig, IdentityConfig, ListenAddress, ListenerConfig, TlsFiles, UpstreamAddress,
 };
+use crate::model::session_cookie::SessionCookie;
 use crate::model::target::PathOptIns;
 
 /// A server behind us.
@@ -53,6 +54,8 @@ pub struct UpstreamConfig {
     pub addresses: Addresses,
     /// Spellings of paths it needs that are refused otherwise.
     pub paths: PathOptIns,
+    /// Cookies by which it remembers who signed in to it.
+    pub session_cookies: Vec<SessionCookie>,
 }
 
 impl UpstreamConfig {
@@ -318,6 +321,7 @@ fn upstream_config(
         preserve_host: upstream.preserve_host,
         addresses: upstream.addresses,
         paths: opt_ins(&upstream.paths),
+        session_cookies: upstream.session_cookies,
     })
 }
 

@@ -28,15 +28,11 @@ use crate::model::principal::ClientAddress;
 use crate::model::query::QueryParameter;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
+use crate::model::session_cookie::SessionCookie;
 use crate::model::target;
 use crate::model::target::RequestKind;
 use crate::model::user;
-use crate::policy::Enforce;
-use crate::policy::GrpcPattern;
-use crate::policy::McpMethod;
-use crate::policy::MethodMatch;
-use crate::policy::PathPattern;
-use crate::policy::Who;
+use crate::policy::{Enforce, GrpcPattern, McpMethod, MethodMatch, PathPattern, Who};
 
 impl Read for bool {
     const KIND: &'static Kind = &Kind::Flag;
@@ -391,6 +387,7 @@ text! {
         }
         Err("is no message: write a method, and after a blank the tool that it calls, such as \"tools/call search\"".into())
     };
+    SessionCookie, "the name of a cookie", |text| Self::parse(text).map_err(|bad| bad.to_string().into());
     GrpcPattern, "a gRPC method such as \"package.Service/Method\"", |text| Self::parse(text).map_err(Fault::from);
     Who, "a role, \"anyone\", \"signed-in\", \"group:NAME\", \"user:NAME\", \"key:NAME\" or \"provider:ID\"", |text| {
         Self::parse(text).map_err(Fault::from)

@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderValue};
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
-use crate::gate::credential::cookies_named;
+use crate::gate::credential::{cookie_names, cookies_named};
 use crate::model::secret::Secret;
+use crate::model::session_cookie;
 
 const DEVICE_SECONDS: u64 = 365 * 24 * 60 * 60;
 const HANDOVER_SECONDS: u64 = 60;
@@ -151,6 +152,13 @@ impl Cookies {
     pub fn device<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         one(headers, &self.device)
     }
+}
+
+/// The names that a request's cookies have, as far as they are names (RFC 6265, 4.1.1).
+pub fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    cookie_names(headers)
+        .filter(|name| session_cookie::is_name(name))
+        .filter_map(|name| std::str::from_utf8(name).ok())
 }
 
 fn header(name: &str, value: &str, seconds: u64, attributes: &str) -> HeaderValue {

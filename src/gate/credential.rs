@@ -396,6 +396,11 @@ pub fn strip_set_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
     }
 }
 
+/// The names of every cookie.
+pub fn cookie_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(COOKIE).iter().flat_map(pairs).map(|pair| split_pair(pair).0)
+}
+
 /// The values of every cookie of a name. One without `=` counts as well: some servers read it as a name.
 pub fn cookies_named<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(COOKIE).iter().flat_map(pairs).filter_map(move |pair| {
@@ -406,11 +411,11 @@ pub fn cookies_named<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<It
 
 /// The pairs of a Cookie header (RFC 6265, 4.2.1), as bytes: a neighbour's cookie may hold any byte and
 /// must not hide ours.
-fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+pub(super) fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b';')
 }
 
-fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
     let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
     let (name, value) = pair.split_at_checked(at).unwrap_or((pair, &[]));
     (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())

@@ -3,6 +3,7 @@
 //! Every edge asks here and nowhere else. [`Gate::identify`] finds the route and who is calling,
 //! [`Asked::decide`] applies the policy and is the only place that makes a [`Permit`].
 
+pub mod app_sessions;
 pub mod authenticator;
 pub mod credential;
 pub mod effects;
@@ -40,7 +41,8 @@ use crate::model::jwt::RotatingKeys;
 use crate::model::origin::Origin;
 use crate::model::principal::{Client, PrincipalKind};
 use crate::model::target::RequestTarget;
-use crate::policy::PathPattern;
+use crate::model::token::{MasterKey, SigningKey};
+use crate::policy::{Enforce, PathPattern};
 
 /// Everything a decision looks at, beside a GraphQL body.
 #[derive(Clone, Copy, Debug)]
@@ -94,12 +96,31 @@ pub struct Gate {
     authenticator: Authenticator,
     names: Rc<CredentialNames>,
     managed: Rc<Managed>,
-    keys: RotatingKeys,
+    keys: GateKeys,
+}
+
+/// The keys by which a gate signs what it hands out.
+#[derive(Clone, Debug)]
+pub struct GateKeys {
+    /// For what upstreams are told.
+    pub assertion: RotatingKeys,
+    /// For applications' session cookies.
+    pub app_sessions: SigningKey,
+}
+
+impl GateKeys {
+    /// Those of the gateway's own key.
+    pub fn of(key: &MasterKey) -> Self {
+        Self {
+            assertion: RotatingKeys::new(key.derive("assertion")),
+            app_sessions: key.derive("application session"),
+        }
+    }
 }
 
 impl Gate {
-    /// Builds a gate for one thread. `keys` sign what upstreams are told.
-    pub fn new(config: &Config, authenticator: Authenticator, keys: RotatingKeys) -> Self {
+    /// Builds a gate for one thread.
+    pub fn new(config: &Config, authenticator: Authenticator, keys: GateKeys) -> Self {
         Self {
             rulebook: Rulebook::new(config),
             authenticator,
@@ -137,8 +158,28 @@ impl Gate {
     /// What an application is told of a caller, or of nobody.
     pub fn told(&self, plan: &Rc<HeaderPlan>, identity: Option<&Identity>) -> Rc<Prepared> {
         match identity {
-            Some(identity) => identity.told(plan, self.authenticator.now(), &self.keys),
+            Some(identity) => identity.told(plan, self.authenticator.now(), &self.keys.assertion),
             None => Rc::clone(plan.nobody()),
+        }
+    }
+
+    /// Takes from a request what is an application's session and not its caller's, or nobody's where there is none.
+    pub fn open_app_sessions(
+        &self,
+        route: &Route,
+        headers: &mut HeaderMap,
+        caller: Option<&Identity>,
+        grounds: Grounds,
+    ) {
+        if let Some(sessions) = &route.app_sessions {
+            sessions.open(headers, &self.keys.app_sessions, caller, grounds.enforce == Enforce::On);
+        }
+    }
+
+    /// Ties what the answer sets to that caller.
+    pub fn seal_app_sessions(&self, route: &Route, headers: &mut HeaderMap, caller: Option<&Identity>) {
+        if let Some(sessions) = &route.app_sessions {
+            sessions.seal(headers, &self.keys.app_sessions, caller);
         }
     }
 
@@ -248,6 +289,8 @@ pub(crate) fn scope_patterns(paths: &[String]) -> Vec<PathPattern> {
 
 #[cfg(test)]
 mod agreement_tests;
+#[cfg(test)]
+mod app_sessions_tests;
 #[cfg(test)]
 mod credential_tests;
 #[cfg(test)]

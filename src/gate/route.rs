@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::app_sessions::AppSessions;
 use super::credential::Accepts;
 use super::identity_headers::HeaderPlan;
 use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig, RouteTimeouts};
@@ -39,6 +40,8 @@ pub struct Route {
     compat_answers: Vec<Rc<HeaderPlan>>,
     /// Which credentials are taken.
     pub accepts: Accepts,
+    /// The upstream's session cookies, where it names any.
+    pub app_sessions: Option<AppSessions>,
     /// Names of headers with odd characters that the upstream needs.
     pub odd_header_names: Vec<HeaderName>,
     /// Spellings of paths the upstream needs.
@@ -162,6 +165,7 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
         answers: answer(route.headers.unwrap_or(answers.headers)),
         compat_answers: answers.compat.iter().map(|product| answer(product.headers())).collect(),
         accepts: Accepts::of(&route.credentials),
+        app_sessions: AppSessions::of(route, config),
         odd_header_names: upstream.map(|upstream| upstream.odd_header_names.clone()).unwrap_or_default(),
         paths: route.paths,
         any_host: route.hosts.is_empty(),

@@ -8,11 +8,10 @@ use http::Method;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::Gate;
 use super::authenticator::{Authenticator, AuthenticatorParts, Resolver};
+use super::{Gate, GateKeys};
 use crate::config::{Config, SameSite, SessionConfig};
 use crate::model::api_key::KeyScope;
-use crate::model::jwt::RotatingKeys;
 use crate::model::metrics::{Registry, WorkerMetrics};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -154,7 +153,7 @@ impl World {
     /// A gate with these settings.
     pub(in crate::gate) fn gate(&self, config: &Config) -> Gate {
         let authenticator = Authenticator::new(self.parts(), 1, Rc::default(), Self::metrics());
-        Gate::new(config, authenticator, RotatingKeys::new(self.master.derive("assertion")))
+        Gate::new(config, authenticator, GateKeys::of(&self.master))
     }
 
     pub(in crate::gate) async fn user(&self, name: &str, role: Role, groups: &[&str]) -> User {

@@ -21,7 +21,7 @@ pub(super) fn config(text: &str) -> Config {
     whole_config(&format!("{BASE}{text}"))
 }
 
-fn whole_config(text: &str) -> Config {
+pub(super) fn whole_config(text: &str) -> Config {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let source = Source { file: Some(file.path().to_owned()), environment: Vec::new() };

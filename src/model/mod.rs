@@ -17,6 +17,7 @@ pub mod role;
 pub mod secret;
 pub mod sender;
 pub mod session;
+pub mod session_cookie;
 pub mod target;
 pub mod template;
 pub mod time;

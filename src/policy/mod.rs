@@ -135,6 +135,11 @@ impl Policy {
         self.enforce != Enforce::On || self.rules.iter().any(|rule| rule.enforce != Enforce::On)
     }
 
+    /// Whether anything is refused in earnest.
+    pub fn is_kept(&self) -> bool {
+        self.enforce == Enforce::On || self.rules.iter().any(|rule| rule.enforce == Enforce::On)
+    }
+
     /// Whether a request's path, or what stands for one, can change the decision.
     pub fn looks_at_paths(&self) -> bool {
         self.rules.iter().any(|rule| {

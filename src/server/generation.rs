@@ -20,9 +20,8 @@ use crate::edge::proxy::health::Checks;
 use crate::edge::proxy::meter::Meter;
 use crate::edge::proxy::open::{SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
-use crate::gate::Gate;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
-use crate::model::jwt::RotatingKeys;
+use crate::gate::{Gate, GateKeys};
 use crate::model::metrics::{Registry, WorkerMetrics};
 
 /// Everything that is made of one configuration. Never changes.
@@ -35,8 +34,8 @@ pub struct Generation {
     pub shared: Shared,
     /// For each thread's authenticator.
     pub authenticator: AuthenticatorParts,
-    /// For each thread's gate: they sign what upstreams are told.
-    pub keys: RotatingKeys,
+    /// For each thread's gate.
+    pub keys: GateKeys,
     /// The ways to each upstream, in the order of the settings.
     pub upstreams: Arc<[UpstreamParts]>,
     /// What looks after their servers, as long as this generation is in effect.

@@ -19,6 +19,7 @@ mod forms;
 #[path = "../gateway/support/mod.rs"]
 mod support;
 
+mod app_sessions;
 mod configuration;
 mod cookies;
 mod csrf;

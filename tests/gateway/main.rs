@@ -13,6 +13,7 @@ mod support;
 
 mod account;
 mod answers;
+mod app_sessions;
 mod audit;
 mod attribution;
 mod behind_proxy;

@@ -89,3 +89,44 @@ fn a_preset_that_protects_by_its_headers_is_refused_without_them() {
     assert!(said.contains("takes everybody for an admin"), "{said}");
     good(&route("", "headers = \"micromegas\""));
 }
+
+#[test]
+fn session_cookies_are_the_upstreams_or_else_those_of_the_presets_that_lead_there() {
+    let upstream = |lines: &str, presets: &[&str]| {
+        let route = |(n, preset): (usize, &&str)| {
+            format!("[[routes]]\nupstream = \"app\"\npath = \"/{n}\"\npreset = \"{preset}\"\n")
+        };
+        let routes = presets.iter().enumerate().map(route).collect::<Vec<_>>().concat();
+        let text = format!("[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n{lines}\n{routes}");
+        let names = |list: &[SessionCookie]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        names(&good(&text).upstreams[0].session_cookies)
+    };
+    assert_eq!(upstream("", &["jupyter"]), ["username-*"]);
+    assert_eq!(upstream("", &["jupyter", "gradio", "jupyter"]), ["username-*", "access-token-*"]);
+    assert_eq!(upstream("session_cookies = \"sid\"", &["jupyter"]), ["sid"]);
+    assert!(upstream("session_cookies = []", &["jupyter"]).is_empty());
+    assert!(upstream("", &["prometheus"]).is_empty());
+
+    let config = good(
+        "server.trusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nflavours = [\"nginx\"]\n\
+         session_cookies = [\"sid\"]\n[[routes]]\nhosts = [\"a.example\"]\npreset = \"grafana\"\n\
+         [[routes]]\nhosts = [\"b.example\"]\n",
+    );
+    let of = |route: usize| config.session_cookies(&config.routes[route]).iter().map(ToString::to_string);
+    assert_eq!(of(0).collect::<Vec<_>>(), ["sid", "grafana_session"]);
+    assert_eq!(of(1).collect::<Vec<_>>(), ["sid"]);
+}
+
+#[test]
+fn what_is_no_applications_cookie_is_refused_with_what_to_write() {
+    for (name, said) in [
+        ("a b", "is no name of a cookie; write one such as"),
+        ("*", "would be any cookie; write more of the name"),
+        ("__Host-doorward", "would be a cookie of the gateway's own; write the application's"),
+    ] {
+        let text = without_preset("").replace("url =", &format!("session_cookies = \"{name}\"\nurl ="));
+        let (path, words) = only(&text);
+        assert_eq!(path, "upstreams[0].session_cookies");
+        assert!(words.starts_with(said), "{words}");
+    }
+}

@@ -274,6 +274,7 @@ impl Proxy {
         let way_back = WayBack {
             upstream,
             route: permit.route(),
+            caller,
             standing,
             authority: &authority,
             public_origin: self.gate.public_origin(),
@@ -329,6 +330,7 @@ impl Proxy {
         let grounds = standing.grounds();
         hop_by_hop::drop_standing(headers);
         credential::strip(headers, self.gate.credential_names(), permit.accepts(), grounds);
+        self.gate.open_app_sessions(route, headers, caller, grounds);
         self.gate.managed().strip(headers, &route.odd_header_names);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);
@@ -408,6 +410,7 @@ impl Proxy {
         hop_by_hop::strip(headers, self.gate.managed());
         self.gate.managed().strip_answer(headers);
         credential::strip_set_cookies(headers, self.gate.credential_names());
+        self.gate.seal_app_sessions(way_back.route, headers, way_back.caller);
         headers.remove(ALT_SVC);
         reach::stay_off_our_pages(headers, &self.reserved);
         way_back.rename(headers);

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::servers::Upstream;
+use crate::gate::authenticator::Identity;
 use crate::gate::route::Route;
 use crate::gate::standing::Standing;
 use crate::model::origin::without_default_port;
@@ -22,6 +23,8 @@ pub(super) struct WayBack<'a> {
     pub(super) upstream: &'a Upstream,
     /// The route, which says how paths were renamed.
     pub(super) route: &'a Route,
+    /// As whom it was asked; `None` is nobody.
+    pub(super) caller: Option<&'a Identity>,
     /// What the client asked for.
     pub(super) standing: &'a Standing,
     /// Host and port as the client wrote them.

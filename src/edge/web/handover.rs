@@ -106,6 +106,7 @@ pub(super) async fn redeem(web: &Web, request: &WebRequest) -> Result<Response<B
     };
     let mut response = web.go(&redeemed.path);
     response.headers_mut().append(SET_COOKIE, cookies.set_session_here(&redeemed.cookie));
+    web.end_app_sessions(request, &mut response);
     Ok(unreferred(response))
 }
 

@@ -78,7 +78,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
             if let Ok(Visitor::Known(before)) = web.visitor(request).await {
                 web.end(&before).await?;
             }
-            Ok(enter(web, &signed_in, &target))
+            Ok(enter(web, request, &signed_in, &target))
         }
         Err(error) => {
             let problem = failed(&error);
@@ -99,11 +99,17 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
 }
 
 /// Hands the new session to the browser and sends it on.
-pub(super) fn enter(web: &Web, signed_in: &SignedIn, target: &ReturnTarget) -> Response<Bytes> {
+pub(super) fn enter(
+    web: &Web,
+    request: &WebRequest,
+    signed_in: &SignedIn,
+    target: &ReturnTarget,
+) -> Response<Bytes> {
     let mut response = web.onward(target, signed_in.user.must_change_password);
     let cookies = web.site.cookies();
     response.headers_mut().append(SET_COOKIE, cookies.set_session(&signed_in.cookie));
     response.headers_mut().append(SET_COOKIE, cookies.set_device(&signed_in.device));
+    web.end_app_sessions(request, &mut response);
     response
 }
 

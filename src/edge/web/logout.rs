@@ -18,6 +18,8 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 struct LogoutPage<'a> {
     site: &'a Site,
     name: &'a str,
+    /// Whether another proxy may keep what is open.
+    beyond_us: bool,
 }
 
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
@@ -28,7 +30,8 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
         web.take_back(&visitor, &mut response);
         return Ok(response);
     };
-    Ok(web.site.page(StatusCode::OK, &LogoutPage { site: &web.site, name: &principal.name }))
+    let beyond_us = web.app_sessions.may_be_open_beyond_us();
+    Ok(web.site.page(StatusCode::OK, &LogoutPage { site: &web.site, name: &principal.name, beyond_us }))
 }
 
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
@@ -45,6 +48,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         headers.append(SET_COOKIE, cookies.clear_session_here());
     }
     headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cache", "storage""#));
+    web.end_app_sessions(request, &mut response);
     Ok(response)
 }
 

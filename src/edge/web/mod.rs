@@ -4,6 +4,7 @@
 //! it holds no rule. Everything runs on the control runtime, never beside streams.
 
 mod account;
+mod app_sessions;
 mod bounce;
 mod form;
 mod handover;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+pub use self::app_sessions::AppSessions;
 pub use self::bounce::Bounces;
 use self::origin::Sender;
 pub use self::return_target::{Destinations, ReturnTarget};
@@ -99,6 +101,7 @@ pub struct Web {
     actor: Actor,
     destinations: Destinations,
     bounces: Bounces,
+    app_sessions: AppSessions,
 }
 
 /// What there is at an address.
@@ -181,10 +184,11 @@ impl Web {
         services: Services,
         hosts: impl IntoIterator<Item = String>,
         bounces: Bounces,
+        app_sessions: AppSessions,
     ) -> Self {
         let destinations = Destinations::new(site.public_url().clone(), hosts);
         let actor = Actor::gateway();
-        Self { site, password_login: login.password, services, actor, destinations, bounces }
+        Self { site, password_login: login.password, services, actor, destinations, bounces, app_sessions }
     }
 
     /// Answers a request.
@@ -344,6 +348,11 @@ impl Web {
         let mut response = self.go(&self.site.link_back("/login", &self.address(request)));
         self.take_back(visitor, &mut response);
         response
+    }
+
+    /// Has the browser forget applications' own sessions: whoever it was before may have left them.
+    fn end_app_sessions(&self, request: &WebRequest, response: &mut Response<Bytes>) {
+        self.app_sessions.end(self.site.cookies(), request, response);
     }
 
     /// Takes a worthless session cookie back.

@@ -58,7 +58,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
                 device: None,
             };
             let signed_in = web.services.login.sign_in(attempt).await.map_err(|error| failed(&error))?;
-            Ok(login::enter(web, &signed_in, &ReturnTarget::home(web.site.public_url())))
+            Ok(login::enter(web, request, &signed_in, &ReturnTarget::home(web.site.public_url())))
         }
         Err(ServiceError::Refused) => Err(Problem::setup_over()),
         Err(error) => {

@@ -90,6 +90,7 @@ impl World {
             services,
             ["app.test", "app.gate.example"].map(str::to_owned),
             bounces,
+            AppSessions::default(),
         );
         Self { web, store, clock: manual }
     }

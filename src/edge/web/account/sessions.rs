@@ -61,7 +61,14 @@ pub(in crate::edge::web) async fn end(web: &Web, request: &WebRequest) -> Result
         Caller::Elsewhere(response) => return Ok(response),
     };
     let ended = web.services.sessions.end_own(&person.user.id, id.expose()).await;
-    if ended.map_err(|error| failed(&error))? { Ok(done(web, "session")) } else { Err(Problem::not_found()) }
+    if !ended.map_err(|error| failed(&error))? {
+        return Err(Problem::not_found());
+    }
+    let mut response = done(web, "session");
+    if id.expose() == person.session {
+        web.end_app_sessions(request, &mut response);
+    }
+    Ok(response)
 }
 
 /// Signs the person out everywhere but here.
