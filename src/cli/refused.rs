@@ -13,7 +13,7 @@ use super::output::Table;
 use super::services::Services;
 use super::span;
 use crate::model::refused::Tally;
-use crate::model::refused::{BESIDE_SESSION, RefusedBy};
+use crate::model::refused::{BESIDE_SESSION, RESEMBLES_GRAPHQL, RefusedBy};
 use crate::model::time::Timestamp;
 
 /// Clients that are named in one row.
@@ -45,10 +45,40 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     });
     let mut counted = services.refused.list(since).await?;
     counted.retain(|(by, _)| arguments.route.as_ref().is_none_or(|route| *route == by.route));
-    let values: Vec<Value> = counted.iter().map(|(by, tally)| value(by, tally)).collect();
-    let mut said = advice(&counted);
-    said.insert(0, table(counted).to_text());
-    output.show(&json!({ "refused": values }), &said.join("\n\n"))
+    let (graphql, refused): (Vec<_>, Vec<_>) =
+        counted.into_iter().partition(|(by, _)| by.code == RESEMBLES_GRAPHQL);
+    let values = |counted: &[(RefusedBy, Tally)]| -> Vec<Value> {
+        counted.iter().map(|(by, tally)| value(by, tally)).collect()
+    };
+    let value = json!({ "refused": values(&refused), "graphql": values(&graphql) });
+    let mut said = advice(&refused);
+    said.insert(0, table(refused).to_text());
+    said.extend(sightings(&graphql));
+    output.show(&value, &said.join("\n\n"))
+}
+
+/// Where requests look like GraphQL, and what to do about it.
+fn sightings(seen: &[(RefusedBy, Tally)]) -> Vec<String> {
+    let mut paths: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for (by, tally) in seen {
+        let clients = paths.entry((&by.route, &tally.example)).or_default();
+        if !clients.contains(&by.client) {
+            clients.push(by.client.clone());
+        }
+    }
+    let sentence = |((route, path), mut clients): ((&str, &str), Vec<String>)| {
+        let more = clients.len().saturating_sub(NAMED);
+        clients.truncate(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!(
+            "Route {route}: {path} looks like an endpoint of GraphQL (asked by {}{more}), and no rule of the route tells \
+             queries from changes: a POST that only reads counts as a write, and whoever may POST may change. Write rules \
+             with `graphql`, or, on a route without rules, `graphql = [\"{path}\"]`.",
+            clients.join(", ")
+        );
+        text.replace(char::is_control, "?")
+    };
+    paths.into_iter().map(sentence).collect()
 }
 
 /// The setting by which it would be left to the application what a request presented.

@@ -61,6 +61,7 @@ pub use self::upstream::{
     Addresses, ForeignCredentials, HeaderEncoding, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig,
     UpstreamProtocol, UpstreamTls,
 };
+pub use self::warnings::body_rules;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::session_cookie::SessionCookie;

@@ -11,14 +11,14 @@ use super::rules::{WrittenRule, policy};
 use super::section::{Section, section};
 use super::upstream::Named;
 use super::values::{HostName, Name, Prefix, Span};
-use super::warnings::warn_of_leniency;
+use super::warnings::{warn_of_graphql, warn_of_leniency};
 use super::{
     ForeignCredentials, ForwardAuthConfig, HeaderPreset, KeyConfig, PublicUrl, RouteConfig, RouteTimeouts,
     UpstreamConfig,
 };
 use crate::model::session_cookie::SessionCookie;
 use crate::model::target::Prefixes;
-use crate::policy::{Enforce, Who};
+use crate::policy::{Enforce, PathPattern, Who};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -83,6 +83,10 @@ section! {
         /// Settings of the application that have been made there, by the names that its `preset` has for them: rules
         /// that rely on them are in effect then. `doorward doctor applications` tries them.
         relies_on: Vec<Name> = "[]", r#""gateway-headers""#;
+        /// Where GraphQL is spoken, for a route without `rules` and `preset`: path prefixes or patterns, from the root.
+        /// There a query or subscription needs `viewer`, and whatever else comes `member`: a mutation, by `GET` as well,
+        /// what cannot be read, and every WebSocket. Elsewhere a `POST` needs `member`, whatever it asks for.
+        graphql: Vec<PathPattern> = "[]", r#"["/graphql"]"#;
         /// Tried in order; the first that fits the request decides, and where none fits the request is
         /// refused. Without rules, reading needs `viewer` and everything else, every WebSocket included, `member`.
         rules: Vec<WrittenRule> = "[]", r#"[{ methods = "read", allow = "viewer" }]"#;
@@ -184,6 +188,7 @@ pub(super) fn routes(
             presets::check_headers(&route, file, sent, reader);
         }
         check_foreign(&config, &route, reader);
+        warn_of_graphql(&config, route.place(), reader);
         let told = sent.or(behind.is_none().then_some(general.forward_auth.headers));
         warn_of_leniency(&config, told, route.place(), reader);
         compare(&config, &routes, route.place(), reader);

@@ -8,7 +8,9 @@ use super::reader::Reader;
 use super::routes::Route;
 use super::section::{Section, section};
 use super::values::{FieldName, HostName, Name, ToolName};
-use super::warnings::{warn_of_hidden, warn_of_loopholes, warn_of_shadow, warn_of_signing_out};
+use super::warnings::{
+    warn_of_hidden, warn_of_loopholes, warn_of_shadow, warn_of_signing_out, warn_of_switches,
+};
 use crate::model::graphql::OperationType;
 use crate::model::mcp::CALL;
 use crate::model::query::QueryParameter;
@@ -91,7 +93,18 @@ pub(super) fn policy(
     reader: &mut Reader,
 ) -> Policy {
     if route.rules.is_empty() && preset.is_none() {
-        return Policy::standard(enforce);
+        for path in route.graphql.iter().filter(|path| !meets(path, &route.path.0)) {
+            let below = format!("{}{path}", route.path.0.trim_end_matches('/'));
+            let what = format!("`{path}` lies outside the route's path, `{}`", route.path.0);
+            reader.problem(&route.at("graphql"), what, format!("write it from the root: `{below}`"));
+        }
+        return Policy::standard(enforce).with_graphql(&route.graphql);
+    }
+    if let Some(path) = route.graphql.first() {
+        let what = "has no effect beside `rules` or `preset`, which say what is needed where";
+        let remedy =
+            format!("add a rule such as {{ path = \"{path}\", graphql = \"query\", allow = \"viewer\" }}");
+        reader.problem(&route.at("graphql"), what, remedy);
     }
     let mut rules: Vec<Rule> = Vec::new();
     for (index, written) in route.rules.iter().enumerate() {
@@ -103,6 +116,7 @@ pub(super) fn policy(
                 "give each rule of a route a name of its own",
             );
         }
+        warn_of_switches(&rule, written.place(), reader);
         for found in shadowed(&rules, &rule) {
             warn_of_shadow(&found, &rule, written.place(), reader);
         }

@@ -2,7 +2,7 @@
 
 use super::reader::{Reader, join};
 use super::{HeaderPreset, RouteConfig};
-use crate::policy::{Enforce, MethodMatch, Rule, Shadowed, When, Who, loopholes, shadowed};
+use crate::policy::{Enforce, MethodMatch, PathPattern, Rule, Shadowed, When, Who, loopholes, shadowed};
 
 /// Warns, at every start, of what lets requests through that are refused; the application is told in the words of `sent`.
 pub(super) fn warn_of_leniency(
@@ -42,6 +42,69 @@ pub(super) fn warn_of_leniency(
             ),
         );
     }
+}
+
+/// Warns where rules do not tell operations of GraphQL apart that seem to be spoken, or cannot, since the body that would
+/// tell stays with another proxy.
+pub(super) fn warn_of_graphql(route: &RouteConfig, place: &str, reader: &mut Reader) {
+    let name = &route.name;
+    if !route.policy.knows_graphql() {
+        let says = |path: &str| path.split('/').any(|segment| segment.eq_ignore_ascii_case("graphql"));
+        let paths = route.policy.rules.iter().flat_map(|rule| &rule.when.paths).map(PathPattern::as_str);
+        if let Some(path) = paths.chain([route.path.as_str()]).find(|path| says(path)) {
+            let what = format!(
+                "`{path}` of route `{name}` looks like an endpoint of GraphQL, and no rule of the route tells queries from \
+                 changes: add rules with `graphql`, or `graphql = [\"{path}\"]` to a route without rules"
+            );
+            reader.warn(place, what);
+        }
+    }
+    let names = body_rules(&route.policy.rules);
+    if route.upstream.is_none() && !names.is_empty() {
+        let what = format!(
+            "{names} of route `{name}` cannot see bodies, which stay with the proxy that asks: there every request of GraphQL \
+             counts as a mutation of unknown fields, and every message of MCP as a call of an unknown tool, so that what \
+             only reads is refused to those who may not change. To tell them apart, let this gateway be the proxy \
+             (`upstream`)"
+        );
+        reader.warn(place, what);
+    }
+}
+
+/// Rules that look into bodies, in words; empty if there is none.
+pub fn body_rules(rules: &[Rule]) -> String {
+    let names: Vec<String> = rules
+        .iter()
+        .filter(|rule| rule.when.looks_at_bodies())
+        .map(|rule| format!("`{}`", rule.name))
+        .collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!("rule {one}"),
+        [first, .., last] if names.len() > 4 => format!("rules {first} to {last}"),
+        several => format!("rules {}", several.join(", ")),
+    }
+}
+
+/// Warns of a rule that names switches of protocol and fits none.
+pub(super) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut Reader) {
+    let names_switches = rule.when.methods.contains(&MethodMatch::WebSocket);
+    let Some(condition) = rule.when.misses_switches().filter(|_| names_switches) else { return };
+    let name = &rule.name;
+    let counts = match condition {
+        "mcp" => "a call of an unknown tool",
+        _ => "a mutation of unknown fields",
+    };
+    let never = if rule.when.methods.len() == 1 {
+        format!("rule `{name}` never fits")
+    } else {
+        format!("`websocket` in `methods` of rule `{name}` never fits")
+    };
+    let what = format!(
+        "{never}: what a WebSocket carries is not read, so it counts as {counts}. Make a rule of \
+         `methods = \"websocket\"` without `{condition}`"
+    );
+    reader.warn(place, what);
 }
 
 /// Warns of a rule or a word that never decides.

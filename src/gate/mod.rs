@@ -31,6 +31,7 @@ use http::HeaderMap;
 use self::authenticator::{Authenticator, Identity};
 use self::credential::{Credential, CredentialNames};
 use self::explain::Notes;
+use self::graphql::Glance;
 use self::identity_headers::{HeaderPlan, Managed, Prepared};
 pub use self::permit::{Asked, Grounds, Permit};
 use self::refusal::{BadCredential, Foreign, Refusal};
@@ -78,11 +79,21 @@ pub struct Trail {
     pub waived: Option<Refusal>,
     /// What it presented that is another system's, if it did.
     pub foreign: Option<Foreign>,
+    /// Whether it looked like a request of GraphQL, on a route whose rules know nothing of that.
+    pub resembles_graphql: bool,
     /// Where the rules that were tried are written down, for those who want to know.
     pub notes: Option<Box<Notes>>,
 }
 
 impl Trail {
+    /// Notes what a glance at a request has shown.
+    pub fn note_glance(&mut self, glance: Glance, path: &str) {
+        self.resembles_graphql = glance == Glance::Yes;
+        if let Some(route) = self.route.as_ref().filter(|_| self.resembles_graphql) {
+            route.saw_graphql(path);
+        }
+    }
+
     /// The credential of another system that it is refused for with `code`, or would be.
     pub fn foreign_refused(&self, code: Option<&str>) -> Option<Foreign> {
         let code = code.or(self.shadowed.as_ref().map(Refusal::code))?;

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::app_sessions::AppSessions;
 use super::credential::Accepts;
+use super::graphql::{Glance, Sightings};
 use super::identity_headers::HeaderPlan;
 use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig, RouteTimeouts};
 use crate::model::principal::Principal;
-use crate::model::target::PathOptIns;
-use crate::model::target::Prefixes;
+use crate::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
 use crate::policy::{PathPattern, Policy};
 
 /// One route with what a request on it needs to know of its upstream.
@@ -32,6 +32,8 @@ pub struct Route {
     pub timeouts: RouteTimeouts,
     /// Who may do what.
     pub policy: Policy,
+    /// Where its requests have looked like GraphQL, if no rule tells operations apart.
+    sightings: Option<Sightings>,
     /// What the upstream is told of its callers.
     pub headers: Rc<HeaderPlan>,
     /// What answers to other proxies tell.
@@ -116,6 +118,20 @@ impl Route {
         plan.without_value(principal)
     }
 
+    /// Whether a request looks like one of GraphQL that no rule knows of, as far as that is still of interest.
+    pub fn glance(&self, target: &RequestTarget, headers: &HeaderMap) -> Glance {
+        let sightings = self.sightings.as_ref().filter(|_| target.kind() == RequestKind::Plain);
+        let seen = sightings.map(|all| all.glance(target.method(), target.path(), target.query(), headers));
+        seen.unwrap_or_default()
+    }
+
+    /// Remembers that one looked so.
+    pub fn saw_graphql(&self, path: &str) {
+        if let Some(sightings) = &self.sightings {
+            sightings.add(path);
+        }
+    }
+
     fn depth(&self) -> usize {
         self.prefix.as_str().trim_end_matches('/').len()
     }
@@ -160,6 +176,7 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
             .and_then(|prefix| HeaderValue::from_str(prefix).ok()),
         prefixes: route.prefixes.clone(),
         timeouts: route.timeouts,
+        sightings: (!route.policy.knows_graphql()).then(Sightings::default),
         policy: route.policy.clone(),
         headers,
         answers: answer(route.headers.unwrap_or(answers.headers)),

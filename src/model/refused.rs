@@ -11,6 +11,10 @@ pub const OTHERS: &str = "others";
 /// Stands for whoever presented something of another system beside a session, which does not count then.
 pub const BESIDE_SESSION: &str = "nobody, beside a session";
 
+/// The code of requests that look like GraphQL where no rule tells its operations apart. They are no refusals, and are
+/// counted a few times for each path in a minute.
+pub const RESEMBLES_GRAPHQL: &str = "graphql-without-rules";
+
 /// What counted refusals have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefusedBy {

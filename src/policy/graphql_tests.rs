@@ -214,3 +214,30 @@ fn rules_about_every_field_that_keep_back_are_found() {
     let reads = Rule { when: When { methods: vec![MethodMatch::Read], ..When::default() }, ..wide("viewer") };
     assert_eq!(loopholes(&[every("admin")], &reads), Vec::<&str>::new());
 }
+
+#[test]
+fn standard_rules_that_know_graphql_let_viewers_query_and_members_change() {
+    let policy = Policy::standard(Enforce::On).with_graphql(&[PathPattern::parse("/graphql").unwrap()]);
+    assert_eq!(Policy::standard(Enforce::On).with_graphql(&[]), Policy::standard(Enforce::On));
+    let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
+    let operation = |kind| Operation { kind, ..Operation::UNKNOWN };
+    for request in ["POST /graphql", "GET /graphql?query=x", "GET /graphql?query=mutation{a}"] {
+        let target = target(request, Plain);
+        for kind in OperationType::ALL {
+            let operation = operation(kind);
+            let facts = Facts { target: &target, client: client(), graphql: Some(&operation), mcp: &[] };
+            let (reads, changes) = (Some("standard-queries"), Some("standard-changes"));
+            let by_viewer = policy.evaluate(Caller::Known(&viewer), &facts, &mut ());
+            let by_member = policy.evaluate(Caller::Known(&member), &facts, &mut ());
+            if kind == OperationType::Mutation {
+                assert_eq!((by_viewer, by_member), (denied(changes), allowed(changes.unwrap())), "{request}");
+            } else {
+                assert_eq!(
+                    (by_viewer, by_member),
+                    (allowed(reads.unwrap()), allowed(reads.unwrap())),
+                    "{request}"
+                );
+            }
+        }
+    }
+}

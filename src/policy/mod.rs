@@ -25,7 +25,7 @@ pub use self::who::Who;
 
 use self::reading::{Reading, readings};
 use self::rule::Fit;
-use crate::model::graphql::Operation;
+use crate::model::graphql::{Operation, OperationType};
 use crate::model::mcp::Message;
 use crate::model::principal::{Caller, ClientAddress};
 use crate::model::role::Role;
@@ -95,6 +95,29 @@ impl Policy {
         }
     }
 
+    /// The same where GraphQL is spoken at `paths`: there a query or subscription is a read, and everything else a write.
+    #[must_use]
+    pub fn with_graphql(mut self, paths: &[PathPattern]) -> Self {
+        if paths.is_empty() {
+            return self;
+        }
+        let rule = |name: &str, graphql, role| Rule {
+            name: name.to_owned(),
+            when: When { paths: paths.to_vec(), graphql, ..When::default() },
+            deny: Vec::new(),
+            allow: vec![Who::Role(role)],
+            enforce: self.enforce,
+        };
+        let kinds = vec![OperationType::Query, OperationType::Subscription];
+        let queries = GraphqlMatch { kinds, selects: Selects::Anything };
+        let graphql = [
+            rule("standard-queries", Some(queries), Role::Viewer),
+            rule("standard-changes", None, Role::Member),
+        ];
+        self.rules.splice(0..0, graphql);
+        self
+    }
+
     /// Decides. Where the request can be read in several ways (a path that a careless server reads as another, a
     /// method that is not known, a switch of protocol that is only claimed), each is decided and the strictest wins.
     pub fn evaluate(
@@ -146,6 +169,11 @@ impl Policy {
             let When { paths, grpc, query, .. } = &rule.when;
             !paths.is_empty() || !grpc.is_empty() || !query.is_empty() || rule.when.looks_at_bodies()
         })
+    }
+
+    /// Whether a rule tells operations of GraphQL apart.
+    pub fn knows_graphql(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.graphql.is_some())
     }
 
     /// What of the body the decision depends on.

@@ -13,6 +13,7 @@ use super::path::PathPattern;
 use super::reading::Reading;
 use super::who::Who;
 use crate::model::graphql::Operation;
+use crate::model::mcp::Message;
 use crate::model::query::{Likeness, QueryParameter};
 
 /// A rule.
@@ -100,9 +101,10 @@ impl Mismatch {
                 "what a WebSocket carries is not read, so it counts as a mutation of unknown fields; \
                  `methods = \"websocket\"` without `graphql` fits it",
             ),
-            Self::UnreadGraphql => {
-                Some("the operation could not be read, so it counts as a mutation of unknown fields")
-            }
+            Self::UnreadGraphql => Some(
+                "the operation could not be read, so it counts as a mutation of unknown fields; \
+                     `graphql = \"mutation\"` without `fields` fits it",
+            ),
             _ => None,
         }
     }
@@ -157,8 +159,17 @@ impl When {
         self.fit_envelope(facts, reading).and(graphql).and(mcp)
     }
 
+    /// The condition by which it fits no switch of protocol, whose messages are not read.
+    pub fn misses_switches(&self) -> Option<&'static str> {
+        let graphql = self.graphql.as_ref().map(|wanted| wanted.fit(Some(&Operation::UNKNOWN)));
+        let mcp = self.mcp.as_ref().map(|wanted| wanted.fit(Some(&Message::Unknown)));
+        [("graphql", graphql), ("mcp", mcp)]
+            .into_iter()
+            .find_map(|(name, fit)| matches!(fit, Some(Fit::No(_))).then_some(name))
+    }
+
     /// Whether it asks for what only a body tells.
-    pub(super) fn looks_at_bodies(&self) -> bool {
+    pub fn looks_at_bodies(&self) -> bool {
         self.graphql.is_some() || self.mcp.is_some()
     }
 

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 
 use crate::gate::Trail;
 use crate::model::principal::{ClientAddress, PrincipalKind};
-use crate::model::refused::{BESIDE_SESSION, RefusedBy, Tallies, Tally};
+use crate::model::refused::{BESIDE_SESSION, RESEMBLES_GRAPHQL, RefusedBy, Tallies, Tally};
 use crate::model::time::Timestamp;
 use crate::service::refused::{ROOM, Refusals};
 
@@ -27,13 +27,21 @@ impl RefusedLog {
         Self { tallies: RefCell::new(Tallies::new(ROOM)), refusals }
     }
 
-    /// Counts a request, if it would have been refused.
+    /// Counts a request, if it would have been refused, or is of a kind of which the rules know nothing.
     pub fn record(&self, trail: &Trail, request: &Shadowed<'_>) {
-        let Some(refusal) = &trail.shadowed else { return };
+        if let Some(refusal) = &trail.shadowed {
+            self.count(trail, request, refusal.code());
+        }
+        if trail.resembles_graphql {
+            self.count(trail, request, RESEMBLES_GRAPHQL);
+        }
+    }
+
+    fn count(&self, trail: &Trail, request: &Shadowed<'_>, code: &str) {
         let by = RefusedBy {
             route: trail.route.as_ref().map(|route| route.name.clone()).unwrap_or_default(),
             rule: trail.rule.clone().unwrap_or_default(),
-            code: refusal.code().to_owned(),
+            code: code.to_owned(),
             credential: credential(trail),
             client: request.client.to_string(),
             agent: first_word(request.agent),

@@ -213,3 +213,26 @@ fn the_report_says_what_leaves_an_applications_own_login_to_it() {
     assert!(login && said[1].contains("`pass_authorization = true`"), "{shown}");
     assert!(!shown.contains("whsec"), "{shown}");
 }
+
+#[test]
+fn the_report_says_where_graphql_seems_to_be_spoken_without_rules_for_it() {
+    let place = Place::with_upstream("builtin:sample", "enforce = \"log\"");
+    let gateway = place.serve();
+    let body = "{\"query\":\"query Q { a }\"}";
+    let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ";
+    gateway.send(&format!("POST /api/graphql HTTP/1.1\r\n{head}{}\r\n\r\n{body}", body.len()));
+    report(&place, 1);
+    let all = place.json(&["refused"]);
+    let seen = all["graphql"].as_array().unwrap();
+    assert_eq!(
+        (seen.len(), &seen[0]["example"], &seen[0]["route"]),
+        (1, &"/api/graphql".into(), &"/".into())
+    );
+    assert_eq!(all["refused"][0]["code"], "sign-in-required", "it is no refusal: {all}");
+    let shown = String::from_utf8(place.run(&["refused"]).stdout).unwrap();
+    let said = "Route /: /api/graphql looks like an endpoint of GraphQL (asked by 127.0.0.1)";
+    assert!(shown.contains(said) && shown.contains("`graphql = [\"/api/graphql\"]`"), "{shown}");
+    assert!(!shown.contains("graphql-without-rules"), "{shown}");
+    place.json(&["refused", "--clear"]);
+    assert_eq!(place.json(&["refused"])["graphql"], serde_json::json!([]));
+}

@@ -24,6 +24,7 @@ mod failure;
 mod foreign;
 mod forward_auth;
 mod graphql;
+mod graphql_unruled;
 mod grpc;
 mod hanging_store;
 mod header_templates;

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::config::Flavour;
 use crate::config::HeaderPreset;
 use crate::config::ListenAddress;
+use crate::config::body_rules;
 use crate::gate::effects;
 use crate::gate::identity_headers;
 use crate::model::header_names::{FAMILIES, NAMES};
@@ -361,6 +362,17 @@ fn notes(proxy: Flavour, config: &Config) -> Vec<String> {
             "MISSING in Doorward's settings: [server] trusted_proxies = [\"<address this proxy connects from>\"]"
                 .to_owned(),
         );
+    }
+    for route in &config.routes {
+        let rules = body_rules(&route.policy.rules);
+        if !rules.is_empty() {
+            notes.push(format!(
+                "No body is part of a question. So to {rules} of route {} every request of GraphQL is a mutation of unknown \
+                 fields, and every message of MCP a call of an unknown tool, and those who may only read are refused. Let \
+                 Doorward be the proxy for them.",
+                route.name
+            ));
+        }
     }
     notes.push(format!("See what it really sends: doorward doctor {name} --through URL"));
     notes

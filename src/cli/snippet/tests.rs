@@ -10,6 +10,7 @@ use crate::model::jwt::JwtAlgorithm;
 use crate::model::jwt::JwtKey;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
+use crate::policy::{Enforce, PathPattern, Policy};
 use http::HeaderName;
 
 const EVERY: [(Flavour, Option<Part>, bool); 8] = [
@@ -231,6 +232,26 @@ fn istio_repeats_in_a_question_what_the_printed_envoy_does() {
     let (asked, told) = envoy.split_once("allowed_upstream_headers:").unwrap();
     assert_eq!(listed("includeRequestHeadersInCheck:"), exact(asked));
     assert_eq!(listed("headersToUpstreamOnAllow:"), exact(told));
+}
+
+#[test]
+fn rules_that_no_proxy_sends_a_body_for_are_noted() {
+    let rules = |note: bool| {
+        let mut config = config();
+        for route in &mut config.routes {
+            let policy = Policy::standard(Enforce::On);
+            let paths = [PathPattern::parse("/graphql").unwrap()];
+            route.policy = if note { policy.with_graphql(&paths) } else { policy };
+        }
+        config
+    };
+    for proxy in Flavour::ALL {
+        for note in [true, false] {
+            let text = printed(&rules(note), proxy, None, false).ok().unwrap();
+            let noted = text.contains("So to rule `standard-queries` of route");
+            assert_eq!(noted, note, "{proxy:?}");
+        }
+    }
 }
 
 #[test]

@@ -80,3 +80,91 @@ fn spellings_of_a_preset_are_those_of_its_route() {
         config.routes.iter().map(|route| (route.paths.encoded_slash, route.paths.semicolon)).collect();
     assert_eq!(seen, [(true, true), (false, true)]);
 }
+
+const APP: &str = "[[upstreams]]\nname = \"app\"\nurl = \"builtin:sample\"\n";
+
+/// Warnings of a file that has this about its only route.
+fn warned(route: &str) -> Vec<String> {
+    good(&format!("{APP}[[routes]]\nupstream = \"app\"\n{route}\n")).warnings
+}
+
+#[test]
+fn graphql_is_told_to_the_standard_rules_alone_and_below_their_route() {
+    let config =
+        good(&format!("{APP}[[routes]]\nupstream = \"app\"\npath = \"/app\"\ngraphql = \"/app/graphql\"\n"));
+    let names: Vec<&str> = config.routes[0].policy.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(names, ["standard-queries", "standard-changes", "standard-reads", "standard-writes"]);
+    for (route, remedy) in [
+        ("path = \"/app\"\ngraphql = \"/graphql\"", "`/app/graphql`"),
+        ("graphql = \"/graphql\"\nrules = [{ allow = \"viewer\" }]", "graphql = \"query\""),
+        ("graphql = \"/graphql\"\npreset = \"mlflow\"", "graphql = \"query\""),
+    ] {
+        let problems = bad(&format!("{APP}[[routes]]\nupstream = \"app\"\n{route}\n"));
+        let [problem] = problems.as_slice() else { panic!("{route}: {problems:#?}") };
+        assert_eq!(problem.path, "routes[0].graphql", "{route}");
+        assert!(problem.remedy.contains(remedy), "{route}: {}", problem.remedy);
+    }
+}
+
+#[test]
+fn an_endpoint_of_graphql_without_rules_for_it_is_warned_of() {
+    for (route, warns) in [
+        ("path = \"/api/GraphQL\"", true),
+        ("rules = [{ path = \"/graphql\", allow = \"member\" }, { allow = \"viewer\" }]", true),
+        ("path = \"/graphql\"\ngraphql = \"/graphql\"", false),
+        ("rules = [{ path = \"/graphql\", graphql = \"query\", allow = \"viewer\" }]", false),
+        ("path = \"/graphql-docs\"", false),
+        ("preset = \"phoenix\"", false),
+    ] {
+        let warnings = warned(route);
+        let found = warnings.iter().filter(|warning| warning.contains("looks like an endpoint of GraphQL"));
+        assert_eq!(found.count(), usize::from(warns), "{route}: {warnings:?}");
+    }
+}
+
+#[test]
+fn rules_that_need_a_body_are_warned_of_where_another_proxy_keeps_it() {
+    let asked =
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nflavours = [\"nginx\"]\n[upstreams]\n";
+    let asked = asked.replace("[upstreams]\n", "");
+    for (route, names) in [
+        ("graphql = \"/graphql\"", Some("rule `standard-queries` of route")),
+        (
+            "rules = [{ name = \"tools\", path = \"/mcp\", mcp = \"read\", allow = \"viewer\" }]",
+            Some("rule `tools` of route"),
+        ),
+        ("preset = \"mlflow\"", Some("of route")),
+        ("", None),
+    ] {
+        let desk = Desk::new(&format!("{asked}[[routes]]\n{route}\n"));
+        let warnings = desk.load().unwrap().warnings;
+        let found: Vec<_> = warnings.iter().filter(|warning| warning.contains("cannot see bodies")).collect();
+        assert_eq!(found.len(), usize::from(names.is_some()), "{route}: {warnings:?}");
+        assert!(found.iter().all(|warning| warning.contains(names.unwrap())), "{found:?}");
+    }
+    assert!(!warned("graphql = \"/graphql\"").iter().any(|warning| warning.contains("cannot see bodies")));
+}
+
+#[test]
+fn a_condition_that_fits_no_websocket_is_warned_of_beside_it() {
+    for (rule, says) in [
+        ("methods = \"websocket\", graphql = \"subscription\"", Some("rule `r` never fits")),
+        (
+            "methods = [\"POST\", \"websocket\"], graphql = [\"query\", \"subscription\"]",
+            Some("`websocket` in `methods`"),
+        ),
+        ("methods = \"websocket\", graphql = \"mutation\", fields = \"a\"", Some("without `graphql`")),
+        ("methods = \"websocket\", mcp = \"read\"", Some("without `mcp`")),
+        ("methods = \"websocket\", graphql = [\"subscription\", \"mutation\"]", None),
+        ("methods = \"websocket\", graphql = \"query\", any_field = \"a\"", None),
+        ("methods = \"websocket\", mcp = \"write\"", None),
+        ("methods = \"websocket\"", None),
+        ("graphql = \"subscription\"", None),
+    ] {
+        let warnings =
+            warned(&format!("rules = [{{ name = \"r\", path = \"/x\", {rule}, allow = \"viewer\" }}]"));
+        let found: Vec<_> = warnings.iter().filter(|warning| warning.contains("is not read")).collect();
+        assert_eq!(found.len(), usize::from(says.is_some()), "{rule}: {warnings:?}");
+        assert!(found.iter().all(|warning| warning.contains(says.unwrap())), "{found:?}");
+    }
+}

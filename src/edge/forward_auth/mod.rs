@@ -272,6 +272,7 @@ impl ForwardAuth {
         };
         let told = Told::without_body(asked.wants(&asking), &envelope);
         let permit = asked.decide(&asking, &told, trail)?;
+        trail.note_glance(permit.route().glance(target, headers), target.path());
         let admitted = check.terms.admit(permit.identity());
         permit.given(admitted, trail)
     }

@@ -188,6 +188,7 @@ impl Proxy {
             Some(prefixes) => prefixes.sent(&arrival.target).ok_or(Refusal::NoRoute)?,
         };
         let Arrival { target, authority, client, chain } = arrival;
+        let glance = permit.route().glance(&target, &parts.headers);
         let exchange = self.streams.begin(Beginning {
             gate: Rc::clone(&self.gate),
             standing: permit.standing(target, client, told),
@@ -196,14 +197,17 @@ impl Proxy {
             hold,
             sent: body.is_empty(),
             announced: parts.headers.contains_key(CONTENT_LENGTH),
+            glance,
         });
         let body = RequestBody::new(body, Rc::clone(&exchange));
         let outgoing = Outgoing { parts, body, sent, authority, chain };
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
             end = exchange.ended() => Err(end.failure()),
             answer = self.send(permit, outgoing, client_upgrade, trail) => answer,
-        }
+        };
+        trail.note_glance(exchange.glance(), exchange.standing().target().path());
+        answer
     }
 
     /// What its body tells, and the body that may have been read to find it.

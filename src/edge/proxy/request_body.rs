@@ -109,6 +109,7 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(BodyError::Ended)));
         }
         if let Some(bytes) = unsent.read_ahead.take() {
+            exchange.glance_at(&bytes);
             exchange.pace().received(bytes.len());
             exchange.moved(unsent.rest.is_none());
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
@@ -125,6 +126,7 @@ impl Body for RequestBody {
         let done = rest.is_end_stream() || frame.is_none();
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         exchange.pace().received(data.map_or(0, Bytes::len));
+        exchange.glance_at(data.map_or(&[], Bytes::as_ref));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {

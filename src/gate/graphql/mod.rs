@@ -5,6 +5,7 @@
 
 mod budget;
 mod document;
+mod glance;
 mod lexer;
 mod parameters;
 mod posted;
@@ -18,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 pub use self::budget::Budget;
 use self::document::{Document, MOST_FIELDS, MOST_NAMES};
+pub use self::glance::{Glance, Sightings};
 use self::parameters::Parameters;
 use self::posted::Posted;
 use crate::model::graphql::Operation;
@@ -120,9 +122,11 @@ fn both(a: Option<Vec<String>>, b: Option<Vec<String>>, most: usize) -> Option<V
 }
 
 /// How a body is to be read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A request object, or a batch of them.
     Json,
+    /// The document itself.
     Document,
 }
 
@@ -143,6 +147,10 @@ impl Content {
                 charset.eq_ignore_ascii_case("charset=utf-8").then_some(media_type)?
             }
         };
+        Self::named(media_type)
+    }
+
+    fn named(media_type: &str) -> Option<Self> {
         [
             ("application/json", Self::Json),
             ("application/graphql+json", Self::Json),

@@ -17,7 +17,7 @@ use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository, servers_python};
 
 /// As the preset for Phoenix has them, in the order that applications have them in.
-const RULES: &str = r#"[
+const RULES: &str = r#"rules = [
     { name = "record", path = "/ran", allow = "anyone" },
     { name = "queries", path = "/graphql", graphql = "query", allow = "viewer" },
     { name = "changes", path = "/graphql", graphql = ["mutation", "subscription"], allow = "member" },
@@ -72,11 +72,11 @@ impl Server {
     }
 }
 
-async fn gateway_of(server: &str) -> (Gateway, String, String) {
+async fn gateway_of(server: &str, rules: &str) -> (Gateway, String, String) {
     let gateway = Gateway::start(&format!(
         "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nserver.workers = 1\n\
          store.url = \"sqlite:doorward.db\"\n[[upstreams]]\nname = \"app\"\nurl = \"{server}\"\n\
-         [[routes]]\nupstream = \"app\"\nrules = {RULES}"
+         [[routes]]\nupstream = \"app\"\n{rules}"
     ))
     .await;
     let viewer = gateway.key("viewer", "viewer", &[]).key;
@@ -86,9 +86,14 @@ async fn gateway_of(server: &str) -> (Gateway, String, String) {
 
 /// Attacks a server; `evidence` are some that must run when they come to it directly.
 async fn attack(name: &'static str, evidence: &[&str]) {
+    attack_under(RULES, name, evidence).await;
+}
+
+/// The same under other rules.
+async fn attack_under(rules: &str, name: &'static str, evidence: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(name, folder.path()).await;
-    let (gateway, viewer, member) = gateway_of(&server.url).await;
+    let (gateway, viewer, member) = gateway_of(&server.url, rules).await;
     let mut table = String::new();
     for (number, attack) in ATTACKS.iter().enumerate() {
         for (way, base, key) in [("v", &gateway.url, Some(viewer.as_str())), ("d", &server.url, None)] {
@@ -188,6 +193,16 @@ async fn graphene_with_flask_runs_no_mutation_of_a_viewer() {
     attack("flask", &[PLAIN, TWICE, "a form", "GET"]).await;
 }
 
+/// These two run mutations by `GET`.
+#[tokio::test]
+async fn standard_rules_that_know_graphql_let_no_mutation_of_a_viewer_run() {
+    let rules = "graphql = [\"/graphql\"]";
+    tokio::join!(
+        attack_under(rules, "flask", &[PLAIN, TWICE, "a form", "GET"]),
+        attack_under(rules, "aiohttp", &[PLAIN, TWICE, "GET"]),
+    );
+}
+
 #[tokio::test]
 async fn graphql_yoga_runs_no_mutation_of_a_viewer() {
     attack("yoga", &[PLAIN, TWICE, "application/graphql"]).await;
@@ -219,7 +234,7 @@ async fn socket_carries_no_mutation(base: &str, server: &Server, gateway: &Gatew
 async fn a_handshake_is_not_the_query_that_its_address_says() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start("fastapi", folder.path()).await;
-    let (gateway, ..) = gateway_of(&server.url).await;
+    let (gateway, ..) = gateway_of(&server.url, RULES).await;
     socket_carries_no_mutation(&gateway.url, &server, &gateway).await;
 }
 

@@ -28,6 +28,7 @@ use crate::edge::problem::Problem;
 use crate::gate::Gate;
 use crate::gate::Trail;
 use crate::gate::authenticator::Look;
+use crate::gate::graphql::Glance;
 use crate::gate::refusal::{BadCredential, Refusal};
 use crate::gate::standing::Standing;
 use crate::model::target::RequestKind;
@@ -113,6 +114,8 @@ pub struct Beginning {
     pub sent: bool,
     /// Whether the length of the request body was announced.
     pub announced: bool,
+    /// What its head has shown of GraphQL.
+    pub glance: Glance,
 }
 
 /// One exchange from its permit to its end, shared by those who carry its parts.
@@ -130,6 +133,7 @@ pub struct Exchange {
     answered: Cell<bool>,
     active: Cell<bool>,
     announced: bool,
+    glance: Cell<Glance>,
     pace: Pace,
     end: Cell<Option<End>>,
     source: RefCell<Option<Source>>,
@@ -185,6 +189,16 @@ impl Exchange {
     /// Whether all of its request body went out.
     pub fn is_sent(&self) -> bool {
         self.sent.get()
+    }
+
+    /// Looks at the first bytes of its body as they pass by, where it is of interest whether they are GraphQL.
+    pub fn glance_at(&self, first: &[u8]) {
+        self.glance.set(self.glance.get().after(first));
+    }
+
+    /// What has been seen of that so far.
+    pub fn glance(&self) -> Glance {
+        self.glance.get()
     }
 
     /// Its client's body broke off, or turned out to be none.
@@ -345,7 +359,7 @@ impl Streams {
 
     /// Registers an exchange that was just permitted.
     pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Rc<Exchange> {
-        let Beginning { gate, standing, look, http2, hold, sent, announced } = beginning;
+        let Beginning { gate, standing, look, http2, hold, sent, announced, glance } = beginning;
         let exchange = Rc::new(Exchange {
             gate,
             standing,
@@ -360,6 +374,7 @@ impl Streams {
             answered: Cell::new(false),
             active: Cell::new(false),
             announced,
+            glance: Cell::new(glance),
             pace: Pace::default(),
             end: Cell::new(None),
             source: RefCell::default(),
