@@ -2,13 +2,14 @@
 # Runs every check and every test of the project, from any directory:
 #
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
-#   tests/run.sh --long   the same with the long forms of tests that have one, and with the real Micromegas
+#   tests/run.sh --long   the same with the long forms of tests that have one, and with applications that take long to get
 #
 # Installs what it needs: Chromium with its driver, nginx, HAProxy, Apache and uWSGI without their services, PHP, Pebble,
-# skopeo, slowhttptest, PostgreSQL, Node.js with npm and Python's venv by apt-get; Prometheus and a container registry unpacked
-# from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm into .tests/node; Pyroscope,
-# where there is Go, from its Go module into .tests/pyroscope (four minutes, once); Micromegas, in a long run, from its crates
-# into .tests/micromegas (half an hour, once). Every server it starts listens on 127.0.0.1 only and ends with it.
+# skopeo, slowhttptest, PostgreSQL, Node.js with npm and Python's venv by apt-get; Prometheus, Pushgateway, Alertmanager and a
+# container registry unpacked from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm
+# into .tests/node and .tests/node-apps; Pyroscope, where there is Go, from its Go module into .tests/pyroscope (four minutes,
+# once); in a long run large applications by pip into folders of their own (two gigabytes), and Micromegas from its crates into
+# .tests/micromegas (half an hour, once). Every server it starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -111,14 +112,34 @@ install_pythons() {
   return "$status"
 }
 
-# The same for what comes by npm; scripts of packages are not run.
+# install_node FOLDER LIST: the same for what comes by npm; scripts of packages are not run.
 install_node() {
-  cmp -s tests/peers/package.json .tests/node/installed.json && return 0
-  echo "installing into .tests/node:" && grep '^    ' tests/peers/package.json
-  mkdir -p .tests/node
-  cp tests/peers/package.json .tests/node/package.json || return 1
-  npm install --prefix .tests/node --ignore-scripts --no-audit --no-fund --no-package-lock --silent || return 1
-  cp tests/peers/package.json .tests/node/installed.json
+  cmp -s "$2" "$1/installed.json" && return 0
+  echo "installing into $1:" && grep '^    ' "$2"
+  mkdir -p "$1"
+  cp "$2" "$1/package.json" || return 1
+  npm install --prefix "$1" --ignore-scripts --no-audit --no-fund --no-package-lock --silent || return 1
+  cp "$2" "$1/installed.json"
+}
+
+install_nodes() {
+  install_node .tests/node tests/peers/package.json && install_node .tests/node-apps tests/peers/package-apps.json
+}
+
+# Each wants versions of its own. All at once, and only in a long run: they are two gigabytes.
+install_large() {
+  local list status=0 pids=() pid
+  [ -n "${DOORWARD_TEST_LONG:-}" ] || { no_large; return 0; }
+  for list in tests/peers/presets/long/*.txt; do
+    install_python ".tests/$(basename "$list" .txt)" "$list" &
+    pids+=("$!")
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || status=1; done
+  return "$status"
+}
+
+no_large() {
+  echo "left out: the tests in front of Airflow, Dagster, ESPHome, JupyterHub, pgAdmin and Prefect, which are large (tests/run.sh --long)"
 }
 
 # unpack PACKAGE FOLDER PROGRAM: packages that would start a server which listens everywhere are only unpacked.
@@ -151,7 +172,9 @@ no_micromegas() {
 
 install_all() {
   install_packages && unpack prometheus prometheus usr/bin/promtool && unpack docker-registry registry usr/bin/docker-registry &&
-    install_pythons && install_node && install_pyroscope && install_micromegas
+    unpack prometheus-pushgateway pushgateway usr/bin/prometheus-pushgateway &&
+    unpack prometheus-alertmanager alertmanager usr/bin/prometheus-alertmanager &&
+    install_pythons && install_nodes && install_large && install_pyroscope && install_micromegas
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
@@ -231,7 +254,7 @@ step "PostgreSQL" start_postgres
 step "tests" cargo test --quiet --no-fail-fast
 step "tests against real peers" cargo test --quiet --test peers
 [ -x .tests/pyroscope/pyroscope ] || no_go
-[ -n "${DOORWARD_TEST_LONG:-}" ] || no_micromegas
+[ -n "${DOORWARD_TEST_LONG:-}" ] || { no_micromegas; no_large; }
 
 if [ "${#failed[@]}" -gt 0 ]; then
   say "FAILED"

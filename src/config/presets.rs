@@ -18,83 +18,99 @@ use crate::model::session_cookie::SessionCookie;
 use crate::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
 use crate::policy::{GrpcPattern, PathPattern, Rule};
 
-/// An application whose rules are shipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
+macro_rules! presets {
+    ($($(#[doc = $about:literal])* $variant:ident = $name:literal,)*) => {
+        /// An application whose rules are shipped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Preset {
+            $($(#[doc = $about])* $variant,)*
+        }
+
+        impl Preset {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word in settings, and the name of its file.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The file, as shipped.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Self::$variant => include_str!(concat!("../../presets/", $name, ".toml")),)*
+                }
+            }
+        }
+
+        impl FromText for Preset {
+            const WHAT: &'static Kind = &Kind::Choice(&[$($name),*]);
+
+            fn from_text(text: &str) -> Result<Self, Fault> {
+                let named = Self::ALL.iter().find(|preset| preset.as_str() == text);
+                let unknown = || Fault::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()));
+                named.copied().ok_or_else(unknown)
+            }
+        }
+    };
+}
+
+presets! {
     /// Arize Phoenix.
-    Phoenix,
+    Phoenix = "phoenix",
     /// Grafana Pyroscope 1.x.
-    Pyroscope,
+    Pyroscope = "pyroscope",
     /// Pyroscope up to 0.37.
-    PyroscopeUpTo037,
+    PyroscopeUpTo037 = "pyroscope-0.37",
     /// Micromegas.
-    Micromegas,
+    Micromegas = "micromegas",
     /// Grafana behind its auth proxy.
-    Grafana,
+    Grafana = "grafana",
     /// `JupyterLab`.
-    Jupyter,
+    Jupyter = "jupyter",
     /// Streamlit.
-    Streamlit,
+    Streamlit = "streamlit",
     /// `MLflow`'s tracking server.
-    Mlflow,
+    Mlflow = "mlflow",
     /// Prometheus.
-    Prometheus,
+    Prometheus = "prometheus",
     /// Gradio.
-    Gradio,
+    Gradio = "gradio",
     /// A container registry.
-    Registry,
+    Registry = "registry",
+    /// Dagster's webserver.
+    Dagster = "dagster",
+    /// Prefect's server.
+    Prefect = "prefect",
+    /// Airflow's API server.
+    Airflow = "airflow",
+    /// `TensorBoard`.
+    Tensorboard = "tensorboard",
+    /// marimo's editor.
+    Marimo = "marimo",
+    /// An app served by marimo.
+    MarimoRun = "marimo-run",
+    /// `JupyterHub`.
+    Jupyterhub = "jupyterhub",
+    /// pgAdmin in server mode.
+    Pgadmin = "pgadmin",
+    /// Node-RED.
+    NodeRed = "node-red",
+    /// Verdaccio.
+    Verdaccio = "verdaccio",
+    /// Flower.
+    Flower = "flower",
+    /// Prometheus' Pushgateway.
+    Pushgateway = "pushgateway",
+    /// Alertmanager.
+    Alertmanager = "alertmanager",
+    /// `ESPHome`'s dashboard.
+    Esphome = "esphome",
 }
 
 impl Preset {
-    /// Every one.
-    pub const ALL: [Self; 11] = [
-        Self::Phoenix,
-        Self::Pyroscope,
-        Self::PyroscopeUpTo037,
-        Self::Micromegas,
-        Self::Grafana,
-        Self::Jupyter,
-        Self::Streamlit,
-        Self::Mlflow,
-        Self::Prometheus,
-        Self::Gradio,
-        Self::Registry,
-    ];
-
-    /// The word in settings, and the name of its file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Phoenix => "phoenix",
-            Self::Pyroscope => "pyroscope",
-            Self::PyroscopeUpTo037 => "pyroscope-0.37",
-            Self::Micromegas => "micromegas",
-            Self::Grafana => "grafana",
-            Self::Jupyter => "jupyter",
-            Self::Streamlit => "streamlit",
-            Self::Mlflow => "mlflow",
-            Self::Prometheus => "prometheus",
-            Self::Gradio => "gradio",
-            Self::Registry => "registry",
-        }
-    }
-
-    /// The file, as shipped.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Phoenix => include_str!("../../presets/phoenix.toml"),
-            Self::Pyroscope => include_str!("../../presets/pyroscope.toml"),
-            Self::PyroscopeUpTo037 => include_str!("../../presets/pyroscope-0.37.toml"),
-            Self::Micromegas => include_str!("../../presets/micromegas.toml"),
-            Self::Grafana => include_str!("../../presets/grafana.toml"),
-            Self::Jupyter => include_str!("../../presets/jupyter.toml"),
-            Self::Streamlit => include_str!("../../presets/streamlit.toml"),
-            Self::Mlflow => include_str!("../../presets/mlflow.toml"),
-            Self::Prometheus => include_str!("../../presets/prometheus.toml"),
-            Self::Gradio => include_str!("../../presets/gradio.toml"),
-            Self::Registry => include_str!("../../presets/registry.toml"),
-        }
-    }
-
     /// What the file claims of its own rules, for a route at `/`.
     pub fn tests(self) -> Vec<PolicyTest> {
         let mut reader = reader();

@@ -13,7 +13,6 @@ use url::Host;
 use super::header_name;
 use super::layers;
 use super::listen::{self, ListenAddress};
-use super::presets::Preset;
 use super::public_url::PublicUrl;
 use super::reader::{Fault, Read, Reader};
 use super::section::{Kind, brief};
@@ -244,19 +243,6 @@ choice! {
         "member" => Self::Member,
         "viewer" => Self::Viewer,
         "agent" => Self::Agent,
-    }
-    Preset {
-        "phoenix" => Self::Phoenix,
-        "pyroscope" => Self::Pyroscope,
-        "pyroscope-0.37" => Self::PyroscopeUpTo037,
-        "micromegas" => Self::Micromegas,
-        "grafana" => Self::Grafana,
-        "jupyter" => Self::Jupyter,
-        "streamlit" => Self::Streamlit,
-        "mlflow" => Self::Mlflow,
-        "prometheus" => Self::Prometheus,
-        "gradio" => Self::Gradio,
-        "registry" => Self::Registry,
     }
     ForeignCredentials { "refuse" => Self::Refuse, "drop" => Self::Drop, "pass" => Self::Pass }
     RequestKind { "plain" => Self::Plain, "websocket" => Self::WebSocket, "grpc" => Self::Grpc }

@@ -1,11 +1,15 @@
 //! Presets by name, and nothing else, in front of the applications they are for. Phoenix has `phoenix.rs`, which runs on
 //! its preset. Of Pyroscope 1.x there is only the client to be had; a stand-in is the server.
 
+mod flower;
 mod gradio;
 mod jupyter;
+mod long;
+mod marimo;
 mod micromegas;
 mod micromegas_source;
 mod mlflow;
+mod node;
 mod phoenix;
 mod prometheus;
 mod pyroscope;
@@ -14,6 +18,7 @@ mod registry;
 mod streamlit;
 mod surface;
 mod table;
+mod tensorboard;
 mod walk;
 
 use std::process::{Command, Output};

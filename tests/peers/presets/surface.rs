@@ -40,8 +40,14 @@ pub(super) struct Answer {
 
 /// Asks the installed application, by a program of the same Python.
 pub(super) fn surface(python: &Path, program: &str) -> Surface {
+    surface_as(python, program, &[])
+}
+
+/// The same with arguments for the program.
+pub(super) fn surface_as(python: &Path, program: &str, arguments: &[&str]) -> Surface {
     let mut run = Command::new(python);
-    run.arg(repository(&format!("tests/peers/presets/{program}"))).env("HTTPS_PROXY", "http://127.0.0.1:9");
+    run.arg(repository(&format!("tests/peers/presets/{program}"))).args(arguments);
+    run.env("HTTPS_PROXY", "http://127.0.0.1:9");
     let told = said(&run.output().unwrap());
     serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
 }
@@ -91,8 +97,8 @@ pub(super) async fn told_by_itself(
         let answer = client::send(Method::from_bytes(b"UNKNOWN").unwrap(), &url, &[], "").await.unwrap();
         // Of `/v2/` every method is answered alike.
         if answer.status == 405 {
-            let taken =
-                answer.header("allow").split(", ").filter(|method| !["HEAD", "OPTIONS"].contains(method));
+            let taken = answer.header("allow").split(',').map(str::trim);
+            let taken = taken.filter(|method| !["HEAD", "OPTIONS"].contains(method));
             assert_eq!(methods, taken.collect(), "{path} of docs/presets/{page}: {answer:?}");
         } else {
             assert_ne!(answer.status, 404, "{path} is in docs/presets/{page}, and not in the application");
