@@ -49,7 +49,7 @@ pub use self::listen::{ListenAddress, ListenerConfig};
 pub use self::origin::Origin;
 pub use self::pages::{DARK_PAGE, LIGHT_PAGE, Logo, LogoFormat, PagesConfig};
 pub use self::policy_tests::{Expect, PolicyTest};
-pub use self::presets::{Preset, Reliance};
+pub use self::presets::{Assumption, Preset, Reliance};
 pub use self::problem::{ConfigError, Place, Problem};
 pub use self::public_url::PublicUrl;
 pub use self::reference::markdown as reference;
@@ -445,6 +445,8 @@ pub struct RouteConfig {
     pub headers: Option<HeaderPreset>,
     /// Settings of its application that it relies on.
     pub reliances: Vec<Reliance>,
+    /// How its preset takes its application to be set.
+    pub assumptions: Vec<Assumption>,
     /// Who may do what there.
     pub policy: Policy,
 }

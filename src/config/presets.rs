@@ -144,6 +144,8 @@ section! {
         headers_needed: bool = "false", "true";
         /// Settings of the application that cannot be seen from here, and what changes with them.
         reliances: Vec<WrittenReliance> = "[]", r#"[{ name = "x", about = "X is set", request = "POST /", for_admins = "a", for_all = "b" }]"#;
+        /// How the application is set that these rules are for.
+        settings: Vec<WrittenSetting> = "[]", r#"[{ about = "its own sign-in is off", request = "GET /api" }]"#;
         /// Rules; their paths begin at the application's root.
         rules: Vec<WrittenRule> = "[]", r#"[{ allow = "viewer" }]"#;
         /// Claims about them.
@@ -166,6 +168,16 @@ section! {
         for_all: Required<Words>, r#"'{"sql": "SELECT 1"}'"#;
         /// Rules that rely on it; they come first, and replace those of their names.
         rules: Vec<WrittenRule> = "[]", r#"[{ allow = "viewer" }]"#;
+    }
+}
+
+section! {
+    /// How the application is set, which cannot be seen from here, and what tells.
+    WrittenSetting {
+        /// What is set, where: a sentence without its end.
+        about: Required<Words>, r#""its own sign-in is off""#;
+        /// What it answers with success where that is so, and only there, without changing anything. By default nothing tells.
+        request: Option<RequestLine>, r#""GET /api/version""#;
     }
 }
 
@@ -198,6 +210,17 @@ pub struct Reliance {
     pub for_all: String,
 }
 
+/// How the application of a route is set, by what it answers.
+#[derive(Clone, Debug)]
+pub struct Assumption {
+    /// What is set, where: a sentence without its end.
+    pub about: String,
+    /// How the application is asked.
+    pub method: Method,
+    /// What it is asked for, as the upstream sees it; it answers with success where that is so.
+    pub target: PathAndQuery,
+}
+
 impl PresetFile {
     /// Spellings of paths that the application needs.
     pub(super) fn path_opt_ins(&self) -> PathOptIns {
@@ -217,22 +240,63 @@ impl WrittenReliance {
     }
 
     fn read(&self, root: &str, prefixes: Option<&Prefixes>) -> Option<Reliance> {
-        let (method, target) = self.request.0.as_ref().map(|line| (line.0.clone(), &line.1))?;
-        let root = root.trim_end_matches('/');
-        let below = format!("{root}{target}").parse().ok()?;
-        let asked = RequestTarget::parse(&method, "localhost", &below, RequestKind::Plain).ok()?;
+        let (method, target) = sent(self.request.0.as_ref()?, root, prefixes)?;
         Some(Reliance {
             name: self.name.0.as_ref()?.0.clone(),
             about: self.about.0.as_ref()?.0.clone(),
             method,
-            target: match prefixes {
-                Some(prefixes) => prefixes.sent(&asked)?,
-                None => asked.path_and_query().clone(),
-            },
+            target,
             for_admins: self.for_admins.0.as_ref()?.0.clone(),
             for_all: self.for_all.0.as_ref()?.0.clone(),
         })
     }
+}
+
+fn below(root: &str, target: &str) -> String {
+    format!("{}{target}", root.trim_end_matches('/'))
+}
+
+/// A request of a preset as the upstream sees it.
+fn sent(line: &RequestLine, root: &str, prefixes: Option<&Prefixes>) -> Option<(Method, PathAndQuery)> {
+    let method = line.0.clone();
+    let target = below(root, line.1.as_str()).parse().ok()?;
+    let asked = RequestTarget::parse(&method, "localhost", &target, RequestKind::Plain).ok()?;
+    let target = match prefixes {
+        Some(prefixes) => prefixes.sent(&asked)?,
+        None => asked.path_and_query().clone(),
+    };
+    Some((method, target))
+}
+
+/// How the application of a route is set, as far as it can be asked. Notes what nothing tells.
+pub(super) fn assumptions(
+    route: &Route,
+    file: Option<&PresetFile>,
+    prefixes: Option<&Prefixes>,
+    reader: &mut Reader,
+) -> Vec<Assumption> {
+    let served = PathPattern::parse(&route.path.0).ok();
+    let mut told = Vec::new();
+    for setting in file.iter().flat_map(|file| &file.settings) {
+        let Some(Words(about)) = &setting.about.0 else { continue };
+        match &setting.request {
+            // Parts of an application that have a route of their own answer nothing else.
+            Some(line)
+                if !served
+                    .as_ref()
+                    .is_some_and(|path| path.matches(below(root(route), line.1.path()).as_str())) => {}
+            Some(line) => told.extend(sent(line, root(route), prefixes).map(|(method, target)| Assumption {
+                about: about.clone(),
+                method,
+                target,
+            })),
+            None => reader.warn(
+                &route.at("preset"),
+                format!("holds only while {about}, which nothing tells from here"),
+            ),
+        }
+    }
+    told
 }
 
 /// What a route relies on. Notes what its preset does not know, and that what it knows cannot be seen from here.

@@ -173,6 +173,7 @@ pub(super) fn routes(
             path: route.path.0.clone(),
             upstream,
             reliances: presets::reliances(&route, preset.as_ref(), prefixes.as_ref(), reader),
+            assumptions: presets::assumptions(&route, preset.as_ref(), prefixes.as_ref(), reader),
             prefixes,
             timeouts: timeouts(&route, behind),
             credentials: credentials(&route, preset.as_ref(), behind, general, reader),

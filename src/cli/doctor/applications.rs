@@ -1,16 +1,18 @@
-//! `doorward doctor applications`: tries the settings of applications that routes rely on (`relies_on`), by questions that
-//! change nothing: one that an application answers admins alone, and one that it answers everybody.
+//! `doorward doctor applications`: whether applications are set as their presets take them to be, and as routes rely on
+//! (`relies_on`), by questions that change nothing: one that an application answers where it is so, or one that it answers
+//! admins alone and one that it answers everybody.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, StatusCode, Uri};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode, Uri};
 use serde_json::json;
 
 use super::super::failure::Failure;
 use super::super::output::Output;
-use crate::config::{Config, Reliance, RouteConfig};
+use crate::config::{Assumption, Config, Reliance, RouteConfig, UpstreamConfig, UpstreamProtocol};
 use crate::edge::proxy::health;
 use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls;
@@ -39,59 +41,141 @@ struct Verdict {
     saw: String,
 }
 
+/// A verdict, and what to do where it is not fine.
+struct Finding<'a> {
+    route: &'a str,
+    setting: &'a str,
+    server: String,
+    verdict: Verdict,
+    remedy: String,
+}
+
 pub(super) async fn run(config: &Config, output: Output) -> Result<(), Failure> {
-    let relied =
-        config.routes.iter().flat_map(|route| route.reliances.iter().map(move |reliance| (route, reliance)));
-    let (mut told, mut lines, mut fine) = (Vec::new(), Vec::new(), true);
-    for (route, reliance) in relied {
-        for (server, verdict) in try_out(config, route, reliance).await? {
-            let mark = if verdict.fine { "ok   " } else { "WRONG" };
-            lines.push(format!("{mark}  {}, {} at {server}: {}", route.name, reliance.name, verdict.saw));
-            let remedy = (!verdict.fine).then(|| {
-                format!("see to it that {}, or take `{}` out of relies_on", reliance.about, reliance.name)
-            });
-            lines.extend(remedy.iter().map(|remedy| format!("       -> {remedy}")));
-            fine &= verdict.fine;
-            let finding = json!({ "route": route.name, "setting": reliance.name, "server": server,
-                                  "ok": verdict.fine, "saw": verdict.saw, "remedy": remedy });
-            told.push(finding);
+    let mut findings = Vec::new();
+    for route in &config.routes {
+        let of_route = |setting, (server, verdict), remedy| Finding {
+            route: &route.name,
+            setting,
+            server,
+            verdict,
+            remedy,
+        };
+        for assumption in &route.assumptions {
+            let verdicts = assumed(config, route, assumption).await?.into_iter();
+            let remedy = format!("see to it that {}", assumption.about);
+            findings
+                .extend(verdicts.map(|verdict| of_route(assumption.about.as_str(), verdict, remedy.clone())));
+        }
+        for reliance in &route.reliances {
+            let verdicts = relied_on(config, route, reliance).await?.into_iter();
+            let remedy =
+                format!("see to it that {}, or take `{}` out of relies_on", reliance.about, reliance.name);
+            findings
+                .extend(verdicts.map(|verdict| of_route(reliance.name.as_str(), verdict, remedy.clone())));
         }
     }
-    if told.is_empty() {
-        lines.push("no route relies on a setting of its application (relies_on)".to_owned());
+    show(&findings, output)
+}
+
+fn show(findings: &[Finding<'_>], output: Output) -> Result<(), Failure> {
+    let (mut told, mut lines) = (Vec::new(), Vec::new());
+    for Finding { route, setting, server, verdict: Verdict { fine, saw }, remedy } in findings {
+        let mark = if *fine { "ok   " } else { "WRONG" };
+        lines.push(format!("{mark}  {route}, {setting} at {server}: {saw}"));
+        let remedy = (!fine).then_some(remedy);
+        lines.extend(remedy.map(|remedy| format!("       -> {remedy}")));
+        told.push(json!({ "route": route, "setting": setting, "server": server, "ok": fine, "saw": saw,
+                          "remedy": remedy }));
     }
+    if told.is_empty() {
+        lines.push("no preset says how its application tells that it is set as it should be, and no route relies on a \
+                    setting (relies_on)".to_owned());
+    }
+    let fine = findings.iter().all(|finding| finding.verdict.fine);
     output.show(&json!({ "ok": fine, "findings": told }), &lines.join("\n"))?;
     if fine {
         Ok(())
     } else {
-        Err(Failure::Refused("an application is not set as a route relies on".to_owned()))
+        Err(Failure::Refused("an application is not set as its route takes it to be".to_owned()))
     }
 }
 
+/// What asks the servers of a route's application, apart from its traffic.
+struct Asking<'a> {
+    upstream: &'a UpstreamConfig,
+    parts: UpstreamParts,
+    plan: HeaderPlan,
+    host: Option<HeaderValue>,
+}
+
+impl<'a> Asking<'a> {
+    /// `None` where another proxy has the application behind it.
+    fn new(config: &'a Config, route: &RouteConfig) -> Result<Option<Self>, Failure> {
+        let Some(upstream) = route.upstream.and_then(|index| config.upstreams.get(index)) else {
+            return Ok(None);
+        };
+        let failed = |cause| Failure::Failed(Box::new(cause));
+        let connector = tls::connector(upstream).map_err(failed)?;
+        let parts = UpstreamParts::new(upstream, connector.as_ref()).map_err(failed)?;
+        let issuer = config.public_url.to_string();
+        let plan = HeaderPlan::new(upstream.headers, &upstream.identity, &upstream.name, &issuer);
+        let public = route.hosts.first().cloned().unwrap_or_else(|| config.public_url.authority());
+        let host = upstream.preserve_host.then(|| HeaderValue::try_from(public).ok()).flatten();
+        Ok(Some(Self { upstream, parts, plan, host }))
+    }
+
+    /// What each server answers somebody of a role.
+    async fn ask(
+        &self,
+        role: Role,
+        method: &Method,
+        target: &PathAndQuery,
+        body: &str,
+    ) -> Vec<(String, Answer)> {
+        let doctor = PrincipalKind::User(UserId("doctor".to_owned()));
+        let mut request = Request::new(Bytes::copy_from_slice(body.as_bytes()));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = Uri::from(target.clone());
+        *request.headers_mut() = self.plan.facts(&Principal::example(doctor, "doctor", role));
+        if !body.is_empty() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        request.headers_mut().extend(self.host.iter().map(|host| (HOST, host.clone())));
+        health::ask_each(self.upstream, &self.parts, ANSWER, &request).await
+    }
+}
+
+/// Whether each server of a route's application is set as its preset takes it to be, by its address. Where another proxy
+/// has it behind it, nothing is asked.
+async fn assumed(
+    config: &Config,
+    route: &RouteConfig,
+    assumption: &Assumption,
+) -> Result<Vec<(String, Verdict)>, Failure> {
+    let Some(asking) = Asking::new(config, route)? else { return Ok(Vec::new()) };
+    // A part of an application that speaks gRPC, such as what takes traces.
+    if matches!(asking.upstream.protocol, UpstreamProtocol::Http2) {
+        return Ok(Vec::new());
+    }
+    let answers = asking.ask(Role::Admin, &assumption.method, &assumption.target, "").await;
+    let judged = |answer: Answer| {
+        let saw = format!("{} {}: {}", assumption.method, assumption.target, said(&answer));
+        Verdict { fine: passes(&answer), saw }
+    };
+    Ok(answers.into_iter().map(|(server, answer)| (server, judged(answer))).collect())
+}
+
 /// What each server of a route's application makes of a setting, by its address.
-async fn try_out(
+async fn relied_on(
     config: &Config,
     route: &RouteConfig,
     reliance: &Reliance,
 ) -> Result<Vec<(String, Verdict)>, Failure> {
-    let Some(upstream) = route.upstream.and_then(|index| config.upstreams.get(index)) else {
+    let Some(asking) = Asking::new(config, route)? else {
         let saw = "another proxy has the application behind it, so it cannot be tried from here".to_owned();
         return Ok(vec![("no server".to_owned(), Verdict { fine: false, saw })]);
     };
-    let failed = |cause| Failure::Failed(Box::new(cause));
-    let connector = tls::connector(upstream).map_err(failed)?;
-    let parts = UpstreamParts::new(upstream, connector.as_ref()).map_err(failed)?;
-    let issuer = config.public_url.to_string();
-    let plan = HeaderPlan::new(upstream.headers, &upstream.identity, &upstream.name, &issuer);
-    let ask = async |role: Role, body: &str| {
-        let doctor = PrincipalKind::User(UserId("doctor".to_owned()));
-        let mut request = Request::new(Bytes::copy_from_slice(body.as_bytes()));
-        *request.method_mut() = reliance.method.clone();
-        *request.uri_mut() = Uri::from(reliance.target.clone());
-        *request.headers_mut() = plan.facts(&Principal::example(doctor, "doctor", role));
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        health::ask_each(upstream, &parts, ANSWER, &request).await
-    };
+    let ask = async |role: Role, body: &str| asking.ask(role, &reliance.method, &reliance.target, body).await;
     let viewers_as_admins = ask(Role::Viewer, &reliance.for_admins).await;
     let admins = ask(Role::Admin, &reliance.for_admins).await;
     let viewers = ask(Role::Viewer, &reliance.for_all).await;
@@ -103,13 +187,19 @@ async fn try_out(
         .collect())
 }
 
-/// It is fine only where everything was answered as it should be: what is not proved is not believed.
-fn judge(answers: &Answers) -> Verdict {
-    let said = |answer: &Answer| match answer {
+fn said(answer: &Answer) -> String {
+    match answer {
         Ok(status) => format!("status {}", status.as_u16()),
         Err(cause) => cause.clone(),
-    };
-    let passes = |answer: &Answer| answer.as_ref().is_ok_and(StatusCode::is_success);
+    }
+}
+
+fn passes(answer: &Answer) -> bool {
+    answer.as_ref().is_ok_and(StatusCode::is_success)
+}
+
+/// It is fine only where everything was answered as it should be: what is not proved is not believed.
+fn judge(answers: &Answers) -> Verdict {
     let (fine, saw) = match answers {
         Answers { viewer_as_admin, .. } if passes(viewer_as_admin) => {
             (false, "it answers a viewer what is for admins alone".to_owned())

@@ -130,3 +130,25 @@ fn what_is_no_applications_cookie_is_refused_with_what_to_write() {
         assert!(words.starts_with(said), "{words}");
     }
 }
+
+#[test]
+fn how_an_application_is_set_is_asked_where_it_is_and_said_where_nothing_tells() {
+    let of = |preset: &str, lines: &str| {
+        good(&route(lines, "").replace("preset = \"micromegas\"", &format!("preset = \"{preset}\"")))
+    };
+    let targets = |config: &Config| -> Vec<String> {
+        config.routes[0].assumptions.iter().map(|it| format!("{} {}", it.method, it.target)).collect()
+    };
+    assert_eq!(targets(&of("flower", "")), ["GET /api/task/types"]);
+    assert_eq!(targets(&of("flower", "path = \"/flower\"")), ["GET /flower/api/task/types"]);
+    let stripped = "path = \"/flower\"\nstrip_prefix = \"/flower\"";
+    assert_eq!(targets(&of("flower", stripped)), ["GET /api/task/types"]);
+    let part = "path = \"/tasks\"\npreset_root = \"/\"";
+    assert_eq!(targets(&of("flower", part)), [""; 0], "the part that the route is for does not answer it");
+
+    let said = |config: &Config| {
+        config.warnings.iter().any(|it| it.contains("whitelist") && it.contains("nothing tells"))
+    };
+    assert!(said(&of("grafana", "")) && !said(&of("flower", "")));
+    assert_eq!(targets(&of("grafana", "")), [""; 0]);
+}

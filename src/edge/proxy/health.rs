@@ -58,7 +58,7 @@ async fn watch(way: Way, protocol: UpstreamProtocol, check: HealthCheck, state: 
 }
 
 /// Asks every server of an upstream the same, apart from its traffic; what each answers, by its address. The target of
-/// `request` is path and query.
+/// `request` is path and query; a server is called by its own address, unless the request has a `Host`.
 pub async fn ask_each(
     upstream: &UpstreamConfig,
     parts: &UpstreamParts,
@@ -88,7 +88,8 @@ async fn ask(way: &Way, protocol: UpstreamProtocol, request: Request<Bytes>) -> 
         UpstreamProtocol::Http1 => {
             let (mut sender, connection) = http1::handshake(io).await?;
             driver.spawn(async move { drop(connection.await) });
-            request.headers_mut().insert(HOST, HeaderValue::try_from(way.authority.as_str())?);
+            let own = HeaderValue::try_from(way.authority.as_str())?;
+            request.headers_mut().entry(HOST).or_insert(own);
             Ok(sender.send_request(request).await?.status())
         }
         UpstreamProtocol::Http2 => {
@@ -96,7 +97,9 @@ async fn ask(way: &Way, protocol: UpstreamProtocol, request: Request<Bytes>) -> 
             driver.spawn(async move { drop(connection.await) });
             let mut uri = http::uri::Parts::default();
             uri.scheme = Some(if way.is_secure() { Scheme::HTTPS } else { Scheme::HTTP });
-            uri.authority = Some(Authority::try_from(way.authority.as_str())?);
+            let named = request.headers_mut().remove(HOST);
+            let named = named.as_ref().and_then(|host| host.to_str().ok());
+            uri.authority = Some(Authority::try_from(named.unwrap_or(&way.authority))?);
             uri.path_and_query = request.uri().path_and_query().cloned();
             *request.uri_mut() = Uri::from_parts(uri)?;
             Ok(sender.send_request(request).await?.status())

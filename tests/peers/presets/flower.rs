@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::is_seen;
 use super::surface::{compared, surface};
 use super::walk;
 use crate::support::process::Process;
@@ -21,4 +22,5 @@ async fn flower_has_the_routes_of_its_page_and_the_preset_lets_in_whom_it_says()
     let (surface, _process) = tokio::join!(asked, process.ready(&url, PATIENCE * 2));
     let rows = compared("flower.md", "Routes", surface.unwrap().answers.iter());
     walk::walk("flower", &address, &walk::of_table(&rows, 1)).await;
+    is_seen("flower", &address, "viewer", "/", "Broker").await;
 }

@@ -161,3 +161,16 @@ async fn mlflow_has_the_routes_of_its_page_and_the_preset_is_nowhere_laxer() {
     };
     walk::walk_sparing("mlflow", &app.address, &requests, harmful).await;
 }
+
+#[tokio::test]
+async fn doctor_sees_whether_mlflow_knows_its_public_host() {
+    let app = mlflow().await;
+    let known = gateway("mlflow", &app.address, "").await;
+    let told = known.run(&["doctor", "applications"], "");
+    assert!(told.status.success() && String::from_utf8_lossy(&told.stdout).starts_with("ok "), "{told:?}");
+    let unknown = gateway("mlflow", &app.address, "host = \"other.localhost\"").await;
+    let told = unknown.run(&["doctor", "applications"], "");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(!told.status.success() && text.contains("WRONG") && text.contains("status 403"), "{told:?}");
+    assert!(text.contains("see to it that --allowed-hosts of MLflow names its public host"), "{text}");
+}

@@ -69,6 +69,16 @@ async fn signed_in(gateway: &Gateway, path: &str, user: &str) -> Browser {
     browser
 }
 
+/// Somebody of a role signs in, sees a page of the application, and nothing that the page asks for is refused.
+async fn is_seen(preset: &str, address: &str, role: &str, page: &str, text: &str) {
+    let gateway = gateway(preset, address, "").await;
+    gateway.user("vera", role);
+    let browser = signed_in(&gateway, page, "vera").await;
+    browser.see(text).await;
+    assert_eq!(refused(&browser).await, Vec::<String>::new());
+    browser.close().await;
+}
+
 /// What the page has asked of its own origin so far, as `200 /path`; Chromium tells.
 async fn asked(browser: &Browser) -> Vec<String> {
     let script = "return performance.getEntriesByType('resource').filter(e => e.name.startsWith(origin)) \

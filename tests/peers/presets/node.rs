@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::is_seen;
 use super::surface::{compared, surface_as};
 use super::walk;
 use crate::support::process::Process;
@@ -36,6 +37,7 @@ async fn node_red_has_the_routes_of_its_page_and_the_preset_is_nowhere_laxer() {
     let address = format!("127.0.0.1:{port}");
     let _process = process.ready(&format!("http://{address}/settings"), PATIENCE * 2).await;
     compare_and_walk("node-red", "node_red_surface.js", &address).await;
+    is_seen("node-red", &address, "member", "/", "Flow 1").await;
 }
 
 #[tokio::test]
@@ -50,4 +52,5 @@ async fn verdaccio_has_the_routes_of_its_page_and_the_preset_lets_in_whom_it_say
     let process = Process::start("verdaccio", folder.path(), &serve);
     let _process = process.ready(&format!("http://{address}/-/ping"), PATIENCE * 2).await;
     compare_and_walk("verdaccio", "verdaccio_surface.js", &address).await;
+    is_seen("verdaccio", &address, "viewer", "/", "No Package Published Yet").await;
 }

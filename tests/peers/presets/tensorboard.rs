@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::is_seen;
 use super::surface::{compared, surface};
 use super::walk;
 use crate::support::process::Process;
@@ -20,4 +21,5 @@ async fn tensorboard_has_the_routes_of_its_page_and_the_preset_lets_in_whom_it_s
     let (surface, _process) = tokio::join!(asked, process.ready(&url, PATIENCE * 4));
     let rows = compared("tensorboard.md", "Routes", surface.unwrap().answers.iter());
     walk::walk("tensorboard", &address, &walk::of_table(&rows, 1)).await;
+    is_seen("tensorboard", &address, "viewer", "/", "No dashboards are active").await;
 }

@@ -134,6 +134,8 @@ pub(super) async fn walk_sparing(
             }
         }
     }
+    let told = gateway.run(&["doctor", "applications"], "");
+    assert!(told.status.success(), "the application is set as the preset takes it to be: {told:?}");
     assert!(wrong.is_empty(), "{} answers are not as the page says:\n{}", wrong.len(), wrong.join("\n"));
     assert!(!requests.is_empty());
 }

@@ -20,7 +20,7 @@ async fn airflow_has_the_routes_of_its_page_and_knows_by_a_minted_token_who_is_c
         let mut run = beside(&python, "airflow");
         run.args(arguments).current_dir(folder.path()).env("HOME", folder.path());
         run.env("AIRFLOW_HOME", folder.path()).env("AIRFLOW__CORE__LOAD_EXAMPLES", "False");
-        run.env("AIRFLOW__API_AUTH__JWT_SECRET", SECRET);
+        run.env("AIRFLOW__API_AUTH__JWT_SECRET", SECRET).env("AIRFLOW__API_AUTH__JWT_ALGORITHM", "HS256");
         run
     };
     said(&airflow(&["db", "migrate"]).output().unwrap());

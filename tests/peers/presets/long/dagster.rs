@@ -1,6 +1,7 @@
 //! Dagster's webserver behind its preset.
 
 use super::{START, beside, free_address, python, requests, surface, walk};
+use crate::presets::is_seen;
 use crate::support::process::Process;
 
 #[tokio::test]
@@ -17,4 +18,5 @@ async fn dagster_has_the_routes_and_operations_of_its_page_and_the_preset_lets_i
     let url = format!("http://{address}/server_info");
     let (surface, _process) = tokio::join!(asked, process.ready(&url, START));
     walk::walk("dagster", &address, &requests("dagster.md", &surface.unwrap().answers)).await;
+    is_seen("dagster", &address, "viewer", "/runs", "No runs").await;
 }

@@ -1,6 +1,7 @@
 //! Prefect's server behind its preset.
 
 use super::{START, beside, free_address, python, requests, surface, walk};
+use crate::presets::is_seen;
 use crate::support::process::Process;
 
 #[tokio::test]
@@ -17,4 +18,5 @@ async fn prefect_has_the_routes_of_its_page_and_the_preset_lets_in_whom_it_says(
     let url = format!("http://{address}/api/health");
     let (surface, _process) = tokio::join!(asked, process.ready(&url, START));
     walk::walk("prefect", &address, &requests("prefect.md", &surface.unwrap().answers)).await;
+    is_seen("prefect", &address, "viewer", "/dashboard", "Flow Runs").await;
 }
