@@ -18,5 +18,5 @@ async fn prefect_has_the_routes_of_its_page_and_the_preset_lets_in_whom_it_says(
     let url = format!("http://{address}/api/health");
     let (surface, _process) = tokio::join!(asked, process.ready(&url, START));
     walk::walk("prefect", &address, &requests("prefect.md", &surface.unwrap().answers)).await;
-    is_seen("prefect", &address, "viewer", "/dashboard", "Flow Runs").await;
+    is_seen("prefect", &address, "viewer", "/dashboard", "Run a task or flow to get started").await;
 }
