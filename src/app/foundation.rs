@@ -36,6 +36,7 @@ use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
+use crate::service::self_service::SelfService;
 use crate::service::sessions::Sessions;
 use crate::service::subjects::Subjects;
 use crate::service::touches;
@@ -87,6 +88,7 @@ pub(super) struct Foundation {
     resolver: Resolver,
     touches: Touches,
     reports: Reports,
+    self_service: SelfService,
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
     pub(super) rooms: Rooms,
@@ -115,7 +117,7 @@ impl Foundation {
             revocations.clone(),
             Arc::clone(&clock),
         );
-        let resolver = Resolver::new(&first, &api_keys);
+        let resolver = Resolver::new(&first, &api_keys, revocations.epoch().clone());
         let (sessions, known_sessions) = watch::channel(first);
         let (touches, keeper) = touches::channel(
             known_sessions,
@@ -145,6 +147,7 @@ impl Foundation {
             resolver,
             touches,
             reports,
+            self_service: SelfService::default(),
             draining: Arc::default(),
             sample: Sample::default(),
             rooms: Rooms::default(),
@@ -198,7 +201,14 @@ impl Foundation {
         let resolver = Arc::new(self.resolver.asking(&sessions, &self.api_keys));
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
         let accounts = self.accounts.refusing(config.login.breach_list.as_ref());
-        let services = Services { login, sessions: sessions.clone(), handovers, accounts, own_keys };
+        let services = Services {
+            login,
+            sessions: sessions.clone(),
+            handovers,
+            accounts,
+            own_keys,
+            self_service: self.self_service.clone(),
+        };
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(self.key.derive("bounce cookie"), Arc::clone(clock));

@@ -13,6 +13,7 @@ use crate::model::target::RequestTarget;
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 use crate::policy::PathPattern;
+use crate::service::epoch::Place;
 
 /// Applications whose headers are remembered with one identity.
 const MOST_PLANS: usize = 16;
@@ -25,6 +26,8 @@ pub struct Identity {
     /// The principal's subject, as logs say it.
     pub subject: String,
     scope: Vec<PathPattern>,
+    /// Where what it loses is noted.
+    pub(super) place: Place,
     /// The token of the settings that was shown, if it was one.
     pub(super) token: Option<TokenDigest>,
     /// When it was last used, here.
@@ -46,6 +49,7 @@ impl Identity {
         Self {
             subject: principal.subject(),
             scope,
+            place: Place::of(principal.holder()),
             token: None,
             seen: Cell::new(seen),
             written: Cell::new(written),

@@ -14,7 +14,7 @@ use super::told::Told;
 use super::{Gate, GateRequest, Grounds, Known, Permit, Trail};
 use crate::model::principal::{Client, Proof};
 use crate::model::target::{RequestKind, RequestTarget};
-use crate::service::revocation::Epoch;
+use crate::service::epoch::Epoch;
 
 /// What was decided about an exchange that goes on, so that it can be decided again.
 #[derive(Debug)]

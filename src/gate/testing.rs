@@ -38,7 +38,7 @@ pub(in crate::gate) struct World {
     pub(in crate::gate) ended_session: String,
     pub(in crate::gate) revoked_key: String,
     accounts: Accounts,
-    revocations: Revocations,
+    pub(in crate::gate) revocations: Revocations,
     touches: Touches,
     audit: Audit,
     clock: Arc<dyn Clock>,
@@ -134,7 +134,7 @@ impl World {
 
     pub(in crate::gate) fn parts(&self) -> AuthenticatorParts {
         AuthenticatorParts {
-            resolver: Arc::new(Resolver::new(&self.sessions, &self.keys)),
+            resolver: Arc::new(Resolver::new(&self.sessions, &self.keys, self.revocations.epoch().clone())),
             control: Handle::current(),
             revocations: self.revocations.clone(),
             touches: self.touches.clone(),

@@ -134,6 +134,16 @@ impl Principal {
         }
     }
 
+    /// The id of whoever holds the rights: of a person, or of a key that is nobody's. Tokens of the settings, of which
+    /// the store knows nothing, hold theirs by name.
+    pub fn holder(&self) -> &str {
+        match &self.kind {
+            PrincipalKind::User(user) | PrincipalKind::UserKey { user, .. } => &user.0,
+            PrincipalKind::SystemKey { key } | PrincipalKind::ImportedKey { key, .. } => key,
+            PrincipalKind::BreakGlass { name } => name,
+        }
+    }
+
     /// Whether the proof counts in a request to this host.
     pub fn is_for(&self, host: &str) -> bool {
         match &self.proof {

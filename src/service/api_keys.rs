@@ -167,11 +167,11 @@ impl ApiKeys {
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn revoke(&self, id: &str, by: &str) -> Result<bool, ServiceError> {
-        let revoked = self.store.revoke_key(id, by, self.clock.now()).await?;
-        if revoked {
-            self.revocations.bump();
+        let holder = self.store.revoke_key(id, by, self.clock.now()).await?;
+        if let Some(holder) = &holder {
+            self.revocations.look_again_at(holder);
         }
-        Ok(revoked)
+        Ok(holder.is_some())
     }
 
     /// Keys of one user or of all, also dead ones, newest first; at most 10 000.

@@ -8,12 +8,14 @@ pub mod api_keys;
 pub mod audit;
 pub mod bootstrap;
 pub mod doctor;
+pub mod epoch;
 pub mod handovers;
 pub mod login;
 pub mod own_keys;
 pub mod password;
 pub mod refused;
 pub mod revocation;
+pub mod self_service;
 pub mod sessions;
 pub mod subjects;
 pub mod touches;
@@ -102,7 +104,7 @@ impl From<StoreError> for ServiceError {
 /// What a change of a user came to, as a result.
 fn done(changed: Changed) -> Result<(), ServiceError> {
     match changed {
-        Changed::Done => Ok(()),
+        Changed::Done | Changed::Already => Ok(()),
         Changed::NotFound => Err(ServiceError::NotFound { what: "user" }),
         Changed::LastAdmin => Err(ServiceError::LastAdmin),
     }

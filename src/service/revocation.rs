@@ -1,7 +1,7 @@
 //! How every gateway learns, within a fraction of a second, that somebody lost a right.
 //!
-//! The store counts such changes in its revision. Each gateway watches it, and raises its own epoch when it
-//! moves: what the data plane has remembered under an older epoch is looked up again.
+//! The store counts such changes in its revision, and notes who lost something. Each gateway watches it, and raises
+//! its own epoch for them when it moves: what the data plane has remembered of them is looked up again.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use super::ServiceError;
+use super::epoch::Epoch;
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
 use crate::store::Lane;
@@ -29,35 +29,6 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const ALIVE: Duration = Duration::from_mins(1);
 /// How often those who are behind are counted while one waits for them.
 const POLL_EVERY: Duration = Duration::from_millis(50);
-
-/// A number that only rises; whatever was remembered under a lower one is to be looked up again.
-///
-/// Read it *before* a lookup and keep it with the answer.
-#[derive(Clone, Debug, Default)]
-pub struct Epoch(Arc<(AtomicU64, Notify)>);
-
-impl Epoch {
-    /// The number now; costs one load.
-    pub fn current(&self) -> u64 {
-        self.0.0.load(Ordering::Acquire)
-    }
-
-    /// Waits until the number is another one than `known`.
-    pub async fn moved_from(&self, known: u64) {
-        loop {
-            let raised = self.0.1.notified();
-            if self.current() != known {
-                return;
-            }
-            raised.await;
-        }
-    }
-
-    fn raise(&self) {
-        self.0.0.fetch_add(1, Ordering::AcqRel);
-        self.0.1.notify_waiters();
-    }
-}
 
 /// Which running gateways act on a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +76,9 @@ impl Revocations {
         &self.epoch
     }
 
-    /// Makes this process look everything up again, after a change made here.
-    pub fn bump(&self) {
-        self.epoch.raise();
+    /// Makes this process look a user, or a key that is nobody's, up again by id, after a change made here.
+    pub fn look_again_at(&self, holder: &str) {
+        self.epoch.raise_for([holder]);
     }
 
     /// Whether the store was read successfully at most `within` ago, so that what is remembered may be trusted.
@@ -187,15 +158,29 @@ impl Revocations {
             .await?)
     }
 
+    /// Raises the epoch for those who lost something since a revision; where they are not known, for all.
+    async fn catch_up(&self, before: Option<i64>, now: i64) -> Result<(), ServiceError> {
+        let holders = match before {
+            Some(before) => self.store.lost_rights(before, now).await?,
+            None => None,
+        };
+        match holders {
+            Some(holders) => self.epoch.raise_for(holders.iter().map(String::as_str)),
+            None => self.epoch.raise_for_all(),
+        }
+        Ok(())
+    }
+
     /// One look: a moved revision raises the epoch first, and counts as acted on only then.
     async fn look(&self, watched: &Watched) -> Result<(), ServiceError> {
         let began = self.started.elapsed();
         let revision = self.store.revision().await?;
-        self.revision.store(revision, Ordering::Relaxed);
-        if *watched.borrow() != Some(revision) {
-            self.epoch.raise();
+        let before = *watched.borrow();
+        if before != Some(revision) {
+            self.catch_up(before, revision).await?;
             watched.send_replace(Some(revision));
         }
+        self.revision.store(revision, Ordering::Relaxed);
         let began = u64::try_from(began.as_millis()).unwrap_or(u64::MAX - 1);
         self.read_at.fetch_max(began + 1, Ordering::AcqRel);
         Ok(())
@@ -238,6 +223,8 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::user::User;
+    use crate::service::epoch::Place;
     use crate::service::testing::World;
 
     const NOW: Duration = Duration::ZERO;
@@ -268,16 +255,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_the_epoch_is_told_of_a_raise_before_and_after() {
-        let epoch = Epoch::default();
-        let known = epoch.current();
-        let other = epoch.clone();
-        let waiting = tokio::spawn(async move { other.moved_from(known).await });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        epoch.raise();
-        waiting.await.unwrap();
-        epoch.moved_from(known).await;
+    async fn only_those_who_lost_something_are_looked_up_again() {
+        let world = World::new().await;
+        let other = Revocations::new(world.store.clone(), world.clock());
+        let watched = Watched::default();
+        let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+        let holds = |user: &User, then| other.epoch().holds(Place::of(&user.id.0), then);
+        look(&other, &watched).await;
+        let then = other.epoch().current();
+        world.accounts.set_display_name(&alice.id, "Alice").await.unwrap();
+        look(&other, &watched).await;
+        assert_eq!(other.epoch().current(), then, "a name is no right");
+        world.accounts.disable(&alice.id).await.unwrap();
+        look(&other, &watched).await;
+        assert!(
+            !holds(&alice, then) && (holds(&bob, then) || Place::of(&alice.id.0) == Place::of(&bob.id.0))
+        );
+        // What is not told whole concerns everybody.
+        let then = other.epoch().current();
+        for enabled in 0..=Store::MOST_LOST_AT_ONCE {
+            let done = if enabled % 2 == 0 {
+                world.accounts.enable(&alice.id).await
+            } else {
+                world.accounts.disable(&alice.id).await
+            };
+            done.unwrap();
+        }
+        look(&other, &watched).await;
+        assert!(!holds(&alice, then) && !holds(&bob, then));
     }
 
     #[tokio::test]

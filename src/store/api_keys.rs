@@ -158,21 +158,23 @@ impl Store {
         rows.iter().map(key_of).collect()
     }
 
-    /// Revokes a key; `false` if there is no such key or it was revoked before.
-    pub async fn revoke_key(&self, id: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
+    /// Revokes a key; who held its rights, by id. `None` if there is no such key or it was revoked before.
+    pub async fn revoke_key(&self, id: &str, by: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
         const SQL: &str =
             "UPDATE api_keys SET revoked_at = $3, revoked_by = $2 WHERE id = $1 AND revoked_at IS NULL
              RETURNING name, owner";
         let mut change = self.pool.change_in_turn().await?;
         let Some(row) = change.row(SQL, &[id.into(), by.into(), now.into()]).await? else {
-            return Ok(false);
+            return Ok(None);
         };
-        revision::raise(&mut change).await?;
-        let owner = row.optional_text("owner")?.map(|owner| format!("user:{owner}"));
+        let owner = row.optional_text("owner")?;
+        let holder = owner.clone().unwrap_or_else(|| id.to_owned());
+        revision::raise(&mut change, &holder).await?;
+        let owner = owner.map(|owner| format!("user:{owner}"));
         let note = Note::done(Event::KeyRevoke).on(party(id, &row.text("name")?));
         self.note(&mut change, note.with("owner", owner)).await?;
         change.commit().await?;
-        Ok(true)
+        Ok(Some(holder))
     }
 
     /// Notes when keys, by id, were last used; a later time already noted stays.

@@ -19,12 +19,14 @@ const SQLITE: &[Version] = &[
     (2, "refused", include_str!("migrations/sqlite/0002_refused.sql")),
     (3, "audit", include_str!("migrations/sqlite/0003_audit.sql")),
     (4, "acting", include_str!("migrations/sqlite/0004_acting.sql")),
+    (5, "lost_rights", include_str!("migrations/sqlite/0005_lost_rights.sql")),
 ];
 const POSTGRES: &[Version] = &[
     (1, "initial", include_str!("migrations/postgres/0001_initial.sql")),
     (2, "refused", include_str!("migrations/postgres/0002_refused.sql")),
     (3, "audit", include_str!("migrations/postgres/0003_audit.sql")),
     (4, "acting", include_str!("migrations/postgres/0004_acting.sql")),
+    (5, "lost_rights", include_str!("migrations/postgres/0005_lost_rights.sql")),
 ];
 
 /// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.

@@ -1,22 +1,52 @@
 //! The revision of rights: how gateways that share a database learn that a right was taken away.
 //!
-//! Every such change raises the revision in its own transaction. Each gateway notes the revision up to
-//! which it has emptied its caches, so a change can wait until no live gateway is behind.
+//! Every such change raises the revision in its own transaction, and notes whose right it was. Each gateway notes the
+//! revision up to which it has looked up again whom that concerns, so a change can wait until no live gateway is behind.
 
 use super::pool::Change;
 use super::{Store, StoreError};
 use crate::model::time::Timestamp;
 
-/// Raises the revision as part of `change`.
-pub(super) async fn raise(change: &mut Change) -> Result<(), StoreError> {
-    change.execute("UPDATE revision SET value = value + 1", &[]).await.map(|_| ())
+const CORRUPT: StoreError = StoreError::Corrupt { table: "revision" };
+/// Losses whose holders are kept: far more than a gateway that looks five times a second can be behind.
+const KEPT: i64 = 4096;
+
+/// Raises the revision as part of `change`, which takes a right from the user, or from the key that is nobody's, with
+/// this id.
+pub(super) async fn raise(change: &mut Change, holder: &str) -> Result<(), StoreError> {
+    const NEXT: &str = "UPDATE revision SET value = value + 1 RETURNING value";
+    // A gateway of an older version notes nobody; a database that was put back may have noted somebody already.
+    const NOTE: &str = "INSERT INTO lost_rights (revision, holder) VALUES ($1, $2)
+         ON CONFLICT (revision) DO UPDATE SET holder = excluded.holder";
+    let value = change.row(NEXT, &[]).await?.ok_or(CORRUPT)?.number("value")?;
+    change.execute(NOTE, &[value.into(), holder.into()]).await?;
+    change.execute("DELETE FROM lost_rights WHERE revision <= $1", &[(value - KEPT).into()]).await?;
+    Ok(())
 }
 
 impl Store {
     /// The current revision; it never falls.
     pub async fn revision(&self) -> Result<i64, StoreError> {
         let row = self.pool.row("SELECT value FROM revision", &[]).await?;
-        row.ok_or(StoreError::Corrupt { table: "revision" })?.number("value")
+        row.ok_or(CORRUPT)?.number("value")
+    }
+
+    /// More losses than this at once concern everybody.
+    pub const MOST_LOST_AT_ONCE: i64 = 1000;
+
+    /// Who lost a right after one revision, up to another: users, and keys that are nobody's, by id. `None` if not all
+    /// of them are known, or they are too many.
+    pub async fn lost_rights(&self, after: i64, up_to: i64) -> Result<Option<Vec<String>>, StoreError> {
+        const SQL: &str = "SELECT holder FROM lost_rights WHERE revision > $1 AND revision <= $2 ORDER BY revision LIMIT $3";
+        let losses = up_to.saturating_sub(after);
+        if !(0..=Self::MOST_LOST_AT_ONCE).contains(&losses) {
+            return Ok(None);
+        }
+        let rows = self.pool.rows(SQL, &[after.into(), up_to.into(), losses.into()]).await?;
+        if i64::try_from(rows.len()) != Ok(losses) {
+            return Ok(None);
+        }
+        rows.iter().map(|row| row.text("holder")).collect::<Result<_, _>>().map(Some)
     }
 
     /// Notes that the gateway `id` is alive and acts on everything up to `revision`.

@@ -86,7 +86,7 @@ impl Store {
         let values = [(&session.user_id.0).into(), (&session.id).into(), others.into(), parent.into()];
         let ended = change.execute(DROP_UNUSED, &values).await?;
         if ended > 0 {
-            revision::raise(&mut change).await?;
+            revision::raise(&mut change, &session.user_id.0).await?;
         }
         let user =
             change.row("SELECT username FROM users WHERE id = $1", &[(&session.user_id.0).into()]).await?;
@@ -156,8 +156,8 @@ impl Store {
     }
 
     /// Ends a session by its id, and with it its children; a child ends with its parent and siblings, since
-    /// its browser could get another one there. `event` is what ends it. `false` if there is none.
-    pub async fn end_session(&self, id: &str, event: Event) -> Result<bool, StoreError> {
+    /// its browser could get another one there. `event` is what ends it. Whose it was; `None` if there is none.
+    pub async fn end_session(&self, id: &str, event: Event) -> Result<Option<UserId>, StoreError> {
         const USER: &str = "SELECT u.id AS id, u.username AS username
              FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1";
         const CHILDREN: &str = "DELETE FROM sessions WHERE parent_id =
@@ -165,10 +165,12 @@ impl Store {
         const FAMILY: &str = "DELETE FROM sessions WHERE id = $1
              OR id = (SELECT parent_id FROM sessions WHERE id = $1)";
         let mut change = self.pool.change_in_turn().await?;
-        let Some(user) = change.row(USER, &[id.into()]).await? else { return Ok(false) };
-        let user = Party::user(&UserId(user.text("id")?), &user.text("username")?);
+        let Some(user) = change.row(USER, &[id.into()]).await? else { return Ok(None) };
+        let (holder, name) = (UserId(user.text("id")?), user.text("username")?);
+        let user = Party::user(&holder, &name);
         let note = Note::done(event).on(party(id)).with("user", user.id).with("username", user.name);
-        Ok(self.end_where(change, [CHILDREN, FAMILY], &[id.into()], note).await? > 0)
+        let ended = self.end_where(change, [CHILDREN, FAMILY], &holder, &[id.into()], note).await?;
+        Ok((ended > 0).then_some(holder))
     }
 
     /// Ends all sessions of a user; how many they were.
@@ -205,7 +207,7 @@ impl Store {
         if but_one {
             note = note.with("but_the_own", true);
         }
-        self.end_where(change, statements, values, note).await
+        self.end_where(change, statements, user, values, note).await
     }
 
     /// Children go first: what a cascade takes is not counted by both databases.
@@ -213,6 +215,7 @@ impl Store {
         &self,
         mut change: Change,
         statements: [&'static str; 2],
+        holder: &UserId,
         values: &[Value<'_>],
         note: Note,
     ) -> Result<u64, StoreError> {
@@ -221,7 +224,7 @@ impl Store {
             ended += change.execute(sql, values).await?;
         }
         if ended > 0 {
-            revision::raise(&mut change).await?;
+            revision::raise(&mut change, &holder.0).await?;
             self.note(&mut change, note.with("sessions", ended)).await?;
             change.commit().await?;
         }

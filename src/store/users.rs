@@ -15,6 +15,8 @@ use crate::model::user::name_key;
 pub enum Changed {
     /// It is so now.
     Done,
+    /// It was so before: nothing was written.
+    Already,
     /// There is no such user.
     NotFound,
     /// Refused: nobody would be left who can manage users.
@@ -166,20 +168,25 @@ impl Store {
         Ok(replaced > 0)
     }
 
-    /// Gives a user another name to be shown, or none; `false` if there is no such user.
-    pub async fn set_display_name(&self, id: &UserId, name: Option<&str>) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE users SET display_name = $2 WHERE id = $1";
+    /// Gives a user another name to be shown, or none. No right is lost, so the revision stays; of several changes
+    /// in a minute the trail has the first and how many they were.
+    pub async fn set_display_name(&self, id: &UserId, name: Option<&str>) -> Result<Changed, StoreError> {
+        const NOW: &str = "SELECT username, display_name FROM users WHERE id = $1";
+        const SQL: &str =
+            "UPDATE users SET display_name = $2 WHERE id = $1 AND display_name IS DISTINCT FROM $2";
+        // Looked at first: what changes nothing needs no turn.
+        let Some(now) = self.pool.row(NOW, &[(&id.0).into()]).await? else { return Ok(Changed::NotFound) };
+        if now.optional_text("display_name")?.as_deref() == name {
+            return Ok(Changed::Already);
+        }
         let mut change = self.pool.change_in_turn().await?;
         if change.execute(SQL, &[(&id.0).into(), name.into()]).await? == 0 {
-            return Ok(false);
+            return Ok(Changed::Already);
         }
-        // No right is lost, but applications are told the name from memory.
-        revision::raise(&mut change).await?;
-        let Some(of) = standing(&mut change, id).await? else { return Ok(false) };
-        self.note(&mut change, Note::done(Event::UserProfile).on(of.party).with("display_name", name))
-            .await?;
-        change.commit().await?;
-        Ok(true)
+        let of = Party::user(id, &now.text("username")?);
+        let note = Note::done(Event::UserProfile).on(of).with("display_name", name);
+        self.commit_repeatable(change, note, &id.0).await?;
+        Ok(Changed::Done)
     }
 
     /// Gives a user another role and ends the user's sessions; nothing happens if the role is the same.
@@ -188,7 +195,7 @@ impl Store {
         let mut change = self.pool.change_in_turn().await?;
         match standing(&mut change, id).await? {
             None => Ok(Changed::NotFound),
-            Some(before) if before.role == role => Ok(Changed::Done),
+            Some(before) if before.role == role => Ok(Changed::Already),
             Some(before) if before.is_last_admin() => self.refuse(change, Event::UserRole, before).await,
             Some(before) => {
                 change.execute(SQL, &[(&id.0).into(), role.as_str().into()]).await?;
@@ -205,7 +212,7 @@ impl Store {
         let mut change = self.pool.change_in_turn().await?;
         match standing(&mut change, id).await? {
             None => Ok(Changed::NotFound),
-            Some(before) if before.disabled == disabled => Ok(Changed::Done),
+            Some(before) if before.disabled == disabled => Ok(Changed::Already),
             Some(before) if before.is_last_admin() => self.refuse(change, Event::UserDisable, before).await,
             Some(before) => {
                 change.execute(SQL, &[(&id.0).into(), disabled.into()]).await?;
@@ -252,7 +259,7 @@ impl Store {
         if change.execute(sql, &[(&id.0).into(), group.into()]).await? == 0 {
             return Ok(false);
         }
-        revision::raise(&mut change).await?;
+        revision::raise(&mut change, &id.0).await?;
         let Some(of) = standing(&mut change, id).await? else { return Ok(false) };
         self.note(&mut change, Note::done(Event::UserGroup).on(of.party).with(did, group)).await?;
         change.commit().await?;
@@ -262,7 +269,7 @@ impl Store {
     /// Ends the user's sessions, raises the revision, leaves a row and commits.
     async fn take_rights(&self, mut change: Change, id: &UserId, note: Note) -> Result<Changed, StoreError> {
         change.execute("DELETE FROM sessions WHERE user_id = $1", &[(&id.0).into()]).await?;
-        revision::raise(&mut change).await?;
+        revision::raise(&mut change, &id.0).await?;
         self.note(&mut change, note).await?;
         change.commit().await?;
         Ok(Changed::Done)

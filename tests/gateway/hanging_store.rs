@@ -24,13 +24,13 @@ use crate::support::relay::Relay;
 use crate::support::{DEADLINE, Gateway, Upstream, within};
 
 const GLASS: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
-const SECRET: &str = "xM2v8Rk4Tz0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc7QaWe0=";
+pub const SECRET: &str = "xM2v8Rk4Tz0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc7QaWe0=";
 /// Several times as many as one thread looks up at the same time.
 const CALLERS: usize = 100;
 
 /// A schema of the test's own in the PostgreSQL that `DOORWARD_TEST_POSTGRES` names, by a way that can be held up.
 #[expect(clippy::disallowed_methods, reason = "the test's own switch, not a setting of the program")]
-async fn database() -> (Relay, String) {
+pub async fn database() -> (Relay, String) {
     let base = std::env::var("DOORWARD_TEST_POSTGRES")
         .expect("DOORWARD_TEST_POSTGRES is not set: run ./tests/run.sh, which starts a PostgreSQL");
     let schema = format!("t{}", UserId::fresh().0.replace('-', ""));

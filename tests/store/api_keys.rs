@@ -59,8 +59,8 @@ async fn a_scope_that_would_read_as_another_is_refused(store: &Store) {
 async fn a_key_is_revoked_once(store: &Store) {
     store.add_key(&key("k", None), TokenDigest::of("k")).await.unwrap();
     let before = store.revision().await.unwrap();
-    assert!(store.revoke_key("k", "root", NOW).await.unwrap());
-    assert!(!store.revoke_key("k", "other", later(1)).await.unwrap());
+    assert!(store.revoke_key("k", "root", NOW).await.unwrap().is_some());
+    assert!(store.revoke_key("k", "other", later(1)).await.unwrap().is_none());
     assert_eq!(store.revision().await.unwrap(), before + 1);
     let (found, _, _) = store.find_key("k").await.unwrap().unwrap();
     assert_eq!(found.revoked, Some((NOW, "root".to_owned())));
@@ -97,7 +97,7 @@ async fn a_user_has_at_most_fifty_keys_that_can_be_used(store: &Store) {
     assert!(store.find_key("more").await.unwrap().is_none());
     store.add_key(&of(&bob, "bobs"), TokenDigest::of("bobs")).await.unwrap();
     store.add_key(&key("systems", None), TokenDigest::of("systems")).await.unwrap();
-    assert!(store.revoke_key("k7", "alice", NOW).await.unwrap());
+    assert!(store.revoke_key("k7", "alice", NOW).await.unwrap().is_some());
     store.add_key(&of(&alice, "more"), TokenDigest::of("more")).await.unwrap();
     let full = store.add_key(&of(&alice, "most"), TokenDigest::of("most")).await;
     assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");

@@ -50,11 +50,11 @@ async fn every_change_leaves_one_row_that_says_who_and_whom(store: &Store) {
     assert!(store.remove_group(&alice.id, "ops").await.unwrap());
     assert!(store.set_password(&alice.id, "$hash", true, NOW).await.unwrap());
     signed_in(store, &alice, "s1").await;
-    assert!(store.end_session("s1", Event::Logout).await.unwrap());
+    assert!(store.end_session("s1", Event::Logout).await.unwrap().is_some());
     signed_in(store, &alice, "s2").await;
     assert_eq!(store.end_sessions_of(&alice.id).await.unwrap(), 1);
     store.add_key(&key("k", Some(&alice)), TokenDigest::of("k")).await.unwrap();
-    assert!(store.revoke_key("k", "root", NOW).await.unwrap());
+    assert!(store.revoke_key("k", "root", NOW).await.unwrap().is_some());
     store.set_disabled(&alice.id, true).await.unwrap();
     store.set_disabled(&alice.id, false).await.unwrap();
     store.delete_user(&alice.id).await.unwrap();
@@ -100,9 +100,9 @@ async fn what_changes_nothing_leaves_no_row(store: &Store) {
     assert!(is_conflict(&store.create_user(&again, None).await, "username"));
     store.set_role(&alice.id, Role::Member).await.unwrap();
     store.set_disabled(&alice.id, false).await.unwrap();
-    assert!(!store.end_session("none", Event::Logout).await.unwrap());
+    assert!(store.end_session("none", Event::Logout).await.unwrap().is_none());
     assert_eq!(store.end_sessions_of(&alice.id).await.unwrap(), 0);
-    assert!(!store.revoke_key("none", "cli", NOW).await.unwrap());
+    assert!(store.revoke_key("none", "cli", NOW).await.unwrap().is_none());
     assert!(!store.remove_group(&alice.id, "ops").await.unwrap());
     assert!(!store.create_first_user(&user("root", Role::Admin), "$hash").await.unwrap());
     assert_eq!(rows(store).await.len(), 1);

@@ -96,6 +96,7 @@ mod doctor;
 mod handovers;
 mod opening;
 mod refused;
+mod revision;
 mod sessions;
 mod setup;
 mod throttle;

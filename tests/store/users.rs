@@ -18,6 +18,7 @@ on_each_database![
     groups_come_and_go,
     a_group_name_that_would_read_as_two_is_refused,
     a_shown_name_is_changed_and_cleared,
+    of_many_names_in_a_minute_the_trail_has_the_first_and_their_number,
 ];
 
 async fn a_user_is_found_as_it_was_stored(store: &Store) {
@@ -184,7 +185,7 @@ async fn a_change_of_rights_ends_sessions_and_raises_the_revision(store: &Store)
         let done = match step {
             "role" => store.set_role(&alice.id, Role::Viewer).await.unwrap() == Changed::Done,
             "disable" => store.set_disabled(&alice.id, true).await.unwrap() == Changed::Done,
-            "end" => store.end_session("a", Event::SessionRevoke).await.unwrap(),
+            "end" => store.end_session("a", Event::SessionRevoke).await.unwrap().is_some(),
             "end all" => store.end_sessions_of(&alice.id).await.unwrap() == 1,
             _ => store.delete_user(&alice.id).await.unwrap() == Changed::Done,
         };
@@ -199,12 +200,12 @@ async fn a_change_that_changes_nothing_leaves_the_revision(store: &Store) {
     let alice = added(store, "alice", Role::Member).await;
     signed_in(store, &alice, "a").await;
     let before = store.revision().await.unwrap();
-    assert_eq!(store.set_role(&alice.id, Role::Member).await.unwrap(), Changed::Done);
-    assert_eq!(store.set_disabled(&alice.id, false).await.unwrap(), Changed::Done);
-    assert!(!store.end_session("b", Event::SessionRevoke).await.unwrap());
+    assert_eq!(store.set_role(&alice.id, Role::Member).await.unwrap(), Changed::Already);
+    assert_eq!(store.set_disabled(&alice.id, false).await.unwrap(), Changed::Already);
+    assert!(store.end_session("b", Event::SessionRevoke).await.unwrap().is_none());
     assert_eq!(store.end_sessions_of(&UserId::fresh()).await.unwrap(), 0);
     assert!(!store.remove_group(&alice.id, "ops").await.unwrap());
-    assert!(!store.revoke_key("none", "cli", NOW).await.unwrap());
+    assert!(store.revoke_key("none", "cli", NOW).await.unwrap().is_none());
     assert_eq!(store.revision().await.unwrap(), before);
     assert!(is_signed_in(store, "a").await);
 }
@@ -258,13 +259,35 @@ async fn a_group_name_that_would_read_as_two_is_refused(store: &Store) {
 
 async fn a_shown_name_is_changed_and_cleared(store: &Store) {
     let alice = added(store, "alice", Role::Member).await;
+    let before = store.revision().await.unwrap();
     for name in [Some("Alice Ä. <b>"), None] {
-        let before = store.revision().await.unwrap();
-        assert!(store.set_display_name(&alice.id, name).await.unwrap());
-        assert!(store.revision().await.unwrap() > before, "applications are told the name from memory");
+        assert_eq!(store.set_display_name(&alice.id, name).await.unwrap(), Changed::Done);
         let found = store.find_user(&alice.id).await.unwrap().unwrap();
         assert_eq!(found.display_name.as_deref(), name);
+        let rows = store.audit_head().await.unwrap().seq;
+        assert_eq!(store.set_display_name(&alice.id, name).await.unwrap(), Changed::Already);
+        assert_eq!(store.audit_head().await.unwrap().seq, rows, "what has not changed leaves no row");
     }
-    assert!(!store.set_display_name(&UserId::fresh(), Some("x")).await.unwrap());
+    assert_eq!(store.revision().await.unwrap(), before, "no right is lost");
+    assert_eq!(store.set_display_name(&UserId::fresh(), Some("x")).await.unwrap(), Changed::NotFound);
     assert!(store.is_anybody().await.unwrap());
+}
+
+async fn of_many_names_in_a_minute_the_trail_has_the_first_and_their_number(store: &Store) {
+    let alice = added(store, "alice", Role::Member).await;
+    let bob = added(store, "bob", Role::Member).await;
+    let before = store.audit_head().await.unwrap().seq;
+    for number in 0..30 {
+        for of in [&alice, &bob] {
+            let name = format!("name {number}");
+            assert_eq!(store.set_display_name(&of.id, Some(&name)).await.unwrap(), Changed::Done);
+        }
+    }
+    assert_eq!(store.audit_head().await.unwrap().seq, before + 2);
+    store.flush_repeats(true).await.unwrap();
+    let rows = store.audit_page(before, None, 10).await.unwrap();
+    let told: Vec<_> = rows.iter().map(|row| row.detail.contains(r#""repeats":29"#)).collect();
+    assert_eq!(told, [false, false, true, true], "{rows:?}");
+    let found = store.find_user(&alice.id).await.unwrap().unwrap();
+    assert_eq!(found.display_name.as_deref(), Some("name 29"));
 }

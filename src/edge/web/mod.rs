@@ -40,6 +40,7 @@ use crate::service::accounts::Accounts;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
+use crate::service::self_service::SelfService;
 use crate::service::sessions::Sessions;
 
 /// A request below the reserved path.
@@ -76,6 +77,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// People's own keys.
     pub own_keys: OwnKeys,
+    /// How often people change what is their own.
+    pub self_service: SelfService,
 }
 
 impl Services {
@@ -87,6 +90,7 @@ impl Services {
             handovers: self.handovers.by(actor),
             accounts: self.accounts.by(actor),
             own_keys: self.own_keys.by(actor),
+            self_service: self.self_service.clone(),
         }
     }
 }

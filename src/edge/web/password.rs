@@ -54,7 +54,11 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, who, &target, Some(alert)));
     }
     let address = request.client.address.nearest();
-    match web.services.accounts.change_password(user, current, new, address).await {
+    let changed = match web.services.self_service.admit(user) {
+        Ok(()) => web.services.accounts.change_password(user, current, new, address).await,
+        refused => refused,
+    };
+    match changed {
         Ok(()) => renew(web, request, user, &target).await,
         Err(error) => {
             let problem = failed(&error);

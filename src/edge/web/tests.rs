@@ -26,6 +26,7 @@ use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::Bootstrap;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
+use crate::service::self_service::SelfService;
 use crate::store::Store;
 
 const PASSWORD: &str = "nine bees in a bonnet";
@@ -82,7 +83,8 @@ impl World {
         let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
         let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config, &PagesConfig::default());
-        let services = Services { login, sessions, handovers, accounts, own_keys };
+        let self_service = SelfService::default();
+        let services = Services { login, sessions, handovers, accounts, own_keys, self_service };
         let bounces = Bounces::new(master.derive("bounces"), clock);
         let web = Web::new(
             site,

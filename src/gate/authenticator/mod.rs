@@ -14,16 +14,17 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use self::resolver::Miss;
 pub use self::resolver::Resolver;
+use self::resolver::{Known, Miss};
 use super::guessing::Guessing;
 pub use super::identity::Identity;
 use super::refusal::Refusal;
 use crate::model::metrics::{Memory, WorkerMetrics};
-use crate::model::principal::{Principal, Proof};
+use crate::model::principal::Proof;
 use crate::model::time::{Clock, Timestamp};
 use crate::service::audit::Audit;
-use crate::service::revocation::{Epoch, Revocations};
+use crate::service::epoch::Epoch;
+use crate::service::revocation::Revocations;
 use crate::service::touches::Touches;
 
 /// Credentials one thread remembers, of each kind.
@@ -191,13 +192,11 @@ impl Authenticator {
         let now = self.shared.clock.now();
         let digest: Digest = Sha256::digest(credential.as_bytes()).into();
         let fresh = self.trusted_for().is_some();
-        // Read before anything is looked up, so that a revocation that overtakes the answer is noticed.
-        let mut epoch = self.epoch().current();
         let (cache, hit, miss) = match kind {
             Kind::Session => (&self.remembering.sessions, Memory::SessionHit, Memory::SessionMiss),
             Kind::Key => (&self.remembering.keys, Memory::KeyHit, Memory::KeyMiss),
         };
-        if fresh && let Some(identity) = self.remembered(cache, &digest, epoch, now) {
+        if fresh && let Some(identity) = self.remembered(cache, &digest, now) {
             self.metrics.remembered(hit);
             self.touch(&identity, now);
             return Ok(Some(identity));
@@ -206,6 +205,7 @@ impl Authenticator {
             return Ok(None);
         }
         let guessing = &self.remembering.guessing;
+        let epoch = self.epoch().current();
         if fresh && guessing.is_nobodys(&digest, epoch, now) {
             return Ok(None);
         }
@@ -216,18 +216,17 @@ impl Authenticator {
         self.metrics.remembered(miss);
         let mut looks = 0;
         let found = loop {
-            let found = Box::pin(self.look_up(kind, digest, credential, fresh.then_some(epoch))).await?;
-            let latest = self.epoch().current();
-            if latest == epoch {
+            let found = Box::pin(self.look_up(kind, digest, credential, fresh)).await?;
+            // What its holder lost meanwhile may not be in the answer.
+            if found.as_ref().is_none_or(|known| known.holds(self.epoch())) {
                 break found;
             }
             looks += 1;
             if looks == MOST_LOOKS {
-                return Err(Refusal::Unavailable("rights change faster than they are looked up".into()));
+                return Err(Refusal::Unavailable("its rights change faster than they are looked up".into()));
             }
-            epoch = latest;
         };
-        let Some(principal) = found else {
+        let Some(Known { principal, epoch, .. }) = found else {
             guessing.note(digest, epoch, now);
             if let Kind::Key = kind {
                 guessing.count(client, now);
@@ -291,7 +290,7 @@ impl Authenticator {
             return look.generation == self.generation;
         }
         let recent = || look.asked_store.is_some_and(|asked| asked.elapsed() < LEASE);
-        look.epoch == self.epoch().current()
+        self.epoch().holds(identity.place, look.epoch)
             && (self.trusted_for().is_some() || recent())
             && identity.holds(self.shared.clock.now(), self.shared.idle)
     }
@@ -306,10 +305,10 @@ impl Authenticator {
         self.shared.revocations.epoch()
     }
 
-    fn remembered(&self, cache: &Cache, digest: &Digest, epoch: u64, now: Timestamp) -> Option<Rc<Identity>> {
+    fn remembered(&self, cache: &Cache, digest: &Digest, now: Timestamp) -> Option<Rc<Identity>> {
         let mut cache = cache.borrow_mut();
         let found = cache.get_mut(digest)?;
-        let good = found.epoch == epoch
+        let good = self.epoch().holds(found.identity.place, found.epoch)
             && now < found.since.after(REMEMBERED_FOR)
             && found.identity.holds(now, self.shared.idle);
         if good && found.generation != self.generation {
@@ -328,18 +327,18 @@ impl Authenticator {
         kind: Kind,
         digest: Digest,
         credential: &str,
-        epoch: Option<u64>,
-    ) -> Result<Option<Arc<Principal>>, Refusal> {
+        shared: bool,
+    ) -> Result<Option<Known>, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
         let credential = credential.to_owned();
         let lookup = async move {
             match kind {
-                Kind::Session => resolver.session(digest, credential, epoch).await,
-                Kind::Key => resolver.key(digest, credential, epoch).await,
+                Kind::Session => resolver.session(digest, credential, shared).await,
+                Kind::Key => resolver.key(digest, credential, shared).await,
             }
         };
         match within(LOOKUP_TIMEOUT, &self.shared.control, lookup).await? {
-            Ok(principal) => Ok(Some(principal)),
+            Ok(known) => Ok(Some(known)),
             Err(miss) => match &*miss {
                 Miss::Nobody => Ok(None),
                 Miss::Failed(error) => Err(Refusal::Unavailable(error.to_string().into())),

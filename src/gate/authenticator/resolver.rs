@@ -9,6 +9,7 @@ use crate::model::principal::{Principal, Proof};
 use crate::model::token::KeyText;
 use crate::service::ServiceError;
 use crate::service::api_keys::ApiKeys;
+use crate::service::epoch::{Epoch, Place};
 use crate::service::sessions::Sessions;
 
 /// Credentials all threads together remember, of each kind.
@@ -16,13 +17,29 @@ pub(super) const REMEMBERED: u64 = 100_000;
 /// What all threads remember is short-lived: it knows nothing of idle time, and the shortest idle time is longer.
 const SHARED_FOR: Duration = Duration::from_mins(1);
 
-type Found = moka::future::Cache<(Digest, u64), Arc<Principal>>;
+type Found = moka::future::Cache<Digest, Known>;
+
+/// Somebody as the store knew them at an epoch.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) principal: Arc<Principal>,
+    /// Read before the store was asked.
+    pub(super) epoch: u64,
+    place: Place,
+}
+
+impl Known {
+    /// Whether that is still so.
+    pub(super) fn holds(&self, epoch: &Epoch) -> bool {
+        epoch.holds(self.place, self.epoch)
+    }
+}
 
 /// Asks the store, on the control plane's runtime.
 pub struct Resolver {
     sessions: Sessions,
     keys: ApiKeys,
-    /// By digest and epoch, so that what was looked up before a revocation is never found after it.
+    epoch: Epoch,
     pub(super) found_sessions: Found,
     pub(super) found_keys: Found,
     lookups: Arc<AtomicU64>,
@@ -36,17 +53,18 @@ pub(super) enum Miss {
 }
 
 impl Resolver {
-    /// Wires the services that know sessions and keys.
-    pub fn new(sessions: &Sessions, keys: &ApiKeys) -> Self {
-        Self::bounded(sessions, keys, REMEMBERED)
+    /// Wires the services that know sessions and keys; `epoch` tells what they have lost.
+    pub fn new(sessions: &Sessions, keys: &ApiKeys, epoch: Epoch) -> Self {
+        Self::bounded(sessions, keys, epoch, REMEMBERED)
     }
 
     /// One that remembers at most `most` of each kind.
-    pub(super) fn bounded(sessions: &Sessions, keys: &ApiKeys, most: u64) -> Self {
+    pub(super) fn bounded(sessions: &Sessions, keys: &ApiKeys, epoch: Epoch, most: u64) -> Self {
         let cache = || moka::future::Cache::builder().max_capacity(most).time_to_live(SHARED_FOR).build();
         Self {
             sessions: sessions.for_requests(),
             keys: keys.for_requests(),
+            epoch,
             found_sessions: cache(),
             found_keys: cache(),
             lookups: Arc::default(),
@@ -59,6 +77,7 @@ impl Resolver {
         Self {
             sessions: sessions.for_requests(),
             keys: keys.for_requests(),
+            epoch: self.epoch.clone(),
             found_sessions: self.found_sessions.clone(),
             found_keys: self.found_keys.clone(),
             lookups: Arc::clone(&self.lookups),
@@ -78,38 +97,53 @@ impl Resolver {
         }
     }
 
+    /// Whose session it is; from what all threads remember, if it is `shared`.
     pub(super) async fn session(
         &self,
         digest: Digest,
         cookie: String,
-        epoch: Option<u64>,
-    ) -> Result<Arc<Principal>, Arc<Miss>> {
+        shared: bool,
+    ) -> Result<Known, Arc<Miss>> {
         let look = async {
             let token = self.sessions.digest_of_cookie(&cookie).ok_or(Miss::Nobody)?;
-            self.lookups.fetch_add(1, Ordering::Relaxed);
-            found(self.sessions.resolve(token).await)
+            self.known(self.sessions.resolve(token)).await
         };
-        match epoch {
-            Some(epoch) => self.found_sessions.try_get_with((digest, epoch), look).await,
-            None => look.await.map_err(Arc::new),
-        }
+        find(shared.then_some(&self.found_sessions), &self.epoch, digest, look).await
     }
 
-    pub(super) async fn key(
-        &self,
-        digest: Digest,
-        text: String,
-        epoch: Option<u64>,
-    ) -> Result<Arc<Principal>, Arc<Miss>> {
-        let look = async {
-            self.lookups.fetch_add(1, Ordering::Relaxed);
-            found(self.keys.resolve(&text).await)
-        };
-        match epoch {
-            Some(epoch) => self.found_keys.try_get_with((digest, epoch), look).await,
-            None => look.await.map_err(Arc::new),
-        }
+    /// Whose key it is; from what all threads remember, if it is `shared`.
+    pub(super) async fn key(&self, digest: Digest, text: String, shared: bool) -> Result<Known, Arc<Miss>> {
+        let look = self.known(self.keys.resolve(&text));
+        find(shared.then_some(&self.found_keys), &self.epoch, digest, look).await
     }
+
+    async fn known(
+        &self,
+        asking: impl Future<Output = Result<Option<Principal>, ServiceError>>,
+    ) -> Result<Known, Miss> {
+        // Before it is asked, so that a loss that overtakes the answer is noticed.
+        let epoch = self.epoch.current();
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        let principal = asking.await.map_err(Miss::Failed)?.ok_or(Miss::Nobody)?;
+        let place = Place::of(principal.holder());
+        Ok(Known { principal: Arc::new(principal), epoch, place })
+    }
+}
+
+/// What is remembered and still so, or else what a look says; of several at once one looks.
+async fn find(
+    remembered: Option<&Found>,
+    epoch: &Epoch,
+    digest: Digest,
+    look: impl Future<Output = Result<Known, Miss>>,
+) -> Result<Known, Arc<Miss>> {
+    let Some(remembered) = remembered else { return look.await.map_err(Arc::new) };
+    if let Some(known) = remembered.get(&digest).await
+        && !known.holds(epoch)
+    {
+        remembered.invalidate(&digest).await;
+    }
+    remembered.try_get_with(digest, look).await
 }
 
 impl Resolver {
@@ -124,8 +158,4 @@ impl Resolver {
             },
         }
     }
-}
-
-fn found(answer: Result<Option<Principal>, ServiceError>) -> Result<Arc<Principal>, Miss> {
-    answer.map_err(Miss::Failed)?.map(Arc::new).ok_or(Miss::Nobody)
 }

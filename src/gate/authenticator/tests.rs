@@ -42,8 +42,12 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
     for (filled, many, other, few) in
         [(Kind::Key, keys, Kind::Session, sessions), (Kind::Session, sessions, Kind::Key, keys)]
     {
-        let resolver =
-            Arc::new(Resolver::bounded(&world.sessions, &world.keys, u64::try_from(MOST).unwrap()));
+        let resolver = Arc::new(Resolver::bounded(
+            &world.sessions,
+            &world.keys,
+            world.revocations.epoch().clone(),
+            u64::try_from(MOST).unwrap(),
+        ));
         let remembering = Rc::new(Remembering::bounded(MOST));
         let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
         let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
@@ -83,7 +87,7 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
 #[tokio::test]
 async fn strangers_take_no_place_among_those_who_are_remembered() {
     let world = World::new().await;
-    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys));
+    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
     let remembering = Rc::new(Remembering::default());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
@@ -104,7 +108,7 @@ async fn strangers_take_no_place_among_those_who_are_remembered() {
 #[tokio::test]
 async fn memory_is_bounded_as_documented() {
     let world = World::new().await;
-    let resolver = Resolver::new(&world.sessions, &world.keys);
+    let resolver = Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone());
     let remembering = Remembering::default();
     for (own, shared) in
         [(&remembering.sessions, &resolver.found_sessions), (&remembering.keys, &resolver.found_keys)]
@@ -119,12 +123,15 @@ async fn memory_is_bounded_as_documented() {
 async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
     let world = World::new().await;
     let key = world.key("k", Role::Viewer, None).await;
-    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys));
+    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
-    // On one thread the lookup, which is a task of its own, begins after both of these.
+    // On one thread the lookup, which is a task of its own, waits for its answer when this sees that it has begun.
     let (found, ()) = tokio::join!(authenticator.key(&key, CLIENT), async {
-        authenticator.shared.revocations.bump();
+        while resolver.lookups() == 0 {
+            tokio::task::yield_now().await;
+        }
+        authenticator.shared.revocations.look_again_at(crate::model::token::KeyText::id_of(&key).unwrap());
     });
     assert!(found.unwrap().is_some());
     assert_eq!(resolver.lookups(), 2);

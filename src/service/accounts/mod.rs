@@ -26,6 +26,7 @@ use crate::model::time::Clock;
 use crate::model::token::random_password;
 use crate::model::user::User;
 use crate::model::user::UserId;
+use crate::store::Changed;
 use crate::store::Store;
 
 /// Manages people.
@@ -155,9 +156,8 @@ impl Accounts {
     pub async fn set_display_name(&self, id: &UserId, name: &str) -> Result<(), ServiceError> {
         let name = Some(name.trim()).filter(|name| !name.is_empty());
         check_display_name(name)?;
-        let found = self.store.set_display_name(id, name).await?;
-        self.revocations.bump();
-        if found { Ok(()) } else { Err(ServiceError::NotFound { what: "user" }) }
+        let changed = self.store.set_display_name(id, name).await?;
+        self.changed(id, changed)
     }
 
     /// Gives a user another role and, if it is another, ends the user's sessions.
@@ -168,8 +168,7 @@ impl Accounts {
     pub async fn set_role(&self, id: &UserId, role: Role) -> Result<(), ServiceError> {
         check_role(role)?;
         let changed = self.store.set_role(id, role).await?;
-        self.revocations.bump();
-        done(changed)
+        self.changed(id, changed)
     }
 
     /// Stops a user, with all sessions and keys, until enabled again.
@@ -179,8 +178,7 @@ impl Accounts {
     /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`].
     pub async fn disable(&self, id: &UserId) -> Result<(), ServiceError> {
         let changed = self.store.set_disabled(id, true).await?;
-        self.revocations.bump();
-        done(changed)
+        self.changed(id, changed)
     }
 
     /// Lets a disabled user in again; sessions do not come back, keys do.
@@ -190,8 +188,7 @@ impl Accounts {
     /// [`ServiceError::NotFound`].
     pub async fn enable(&self, id: &UserId) -> Result<(), ServiceError> {
         let changed = self.store.set_disabled(id, false).await?;
-        self.revocations.bump();
-        done(changed)
+        self.changed(id, changed)
     }
 
     /// Deletes a user with all sessions and keys.
@@ -201,8 +198,7 @@ impl Accounts {
     /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`].
     pub async fn delete(&self, id: &UserId) -> Result<(), ServiceError> {
         let changed = self.store.delete_user(id).await?;
-        self.revocations.bump();
-        done(changed)
+        self.changed(id, changed)
     }
 
     /// Sets a temporary password, which must be changed first, and ends the user's sessions.
@@ -251,7 +247,9 @@ impl Accounts {
     async fn set_password(&self, id: &UserId, new: Secret, must_change: bool) -> Result<(), ServiceError> {
         let hash = self.passwords.hash(new).await?;
         let found = self.store.set_password(id, &hash, must_change, self.clock.now()).await?;
-        self.revocations.bump();
+        if found {
+            self.revocations.look_again_at(&id.0);
+        }
         if found { Ok(()) } else { Err(ServiceError::NotFound { what: "user" }) }
     }
 
@@ -267,7 +265,9 @@ impl Accounts {
             return Err(ServiceError::invalid("groups", "more than 256"));
         }
         let changed = self.store.add_group(id, group).await?;
-        self.revocations.bump();
+        if changed {
+            self.revocations.look_again_at(&id.0);
+        }
         Ok(changed)
     }
 
@@ -279,8 +279,18 @@ impl Accounts {
     pub async fn remove_group(&self, id: &UserId, group: &str) -> Result<bool, ServiceError> {
         self.must_exist(id).await?;
         let changed = self.store.remove_group(id, group).await?;
-        self.revocations.bump();
+        if changed {
+            self.revocations.look_again_at(&id.0);
+        }
         Ok(changed)
+    }
+
+    /// Applications are told from memory, so whoever was changed is looked up again; of what was so before nothing is.
+    fn changed(&self, id: &UserId, changed: Changed) -> Result<(), ServiceError> {
+        if changed == Changed::Done {
+            self.revocations.look_again_at(&id.0);
+        }
+        done(changed)
     }
 
     async fn must_exist(&self, id: &UserId) -> Result<(), ServiceError> {

@@ -141,7 +141,7 @@ impl Sessions {
         let digest = TokenDigest::of(token.expose());
         let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
         let ended = self.store.add_session(&session, digest, cap, event).await?;
-        self.bump_if(ended.ok_or(ServiceError::Refused)? > 0);
+        self.look_again_if(ended.ok_or(ServiceError::Refused)? > 0, &user.id);
         Ok((Secret::new(self.key.sign(token.expose())), session))
     }
 
@@ -198,8 +198,10 @@ impl Sessions {
 
     async fn end_by(&self, id: &str, event: Event) -> Result<bool, ServiceError> {
         let ended = self.store.end_session(id, event).await?;
-        self.bump_if(ended);
-        Ok(ended)
+        if let Some(user) = &ended {
+            self.revocations.look_again_at(&user.0);
+        }
+        Ok(ended.is_some())
     }
 
     /// Ends a session if it is this user's; `false` if it is another's or nobody's.
@@ -220,7 +222,7 @@ impl Sessions {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn end_others(&self, user: &UserId, kept: &str) -> Result<u64, ServiceError> {
         let ended = self.store.end_other_sessions_of(user, kept).await?;
-        self.bump_if(ended > 0);
+        self.look_again_if(ended > 0, user);
         Ok(ended)
     }
 
@@ -231,14 +233,14 @@ impl Sessions {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn end_all(&self, user: &UserId) -> Result<u64, ServiceError> {
         let ended = self.store.end_sessions_of(user).await?;
-        self.bump_if(ended > 0);
+        self.look_again_if(ended > 0, user);
         Ok(ended)
     }
 
-    /// Everything is looked up again after a change, so what changes nothing must not cost that.
-    fn bump_if(&self, ended: bool) {
+    /// What changes nothing has nobody looked up again.
+    fn look_again_if(&self, ended: bool, user: &UserId) {
         if ended {
-            self.revocations.bump();
+            self.revocations.look_again_at(&user.0);
         }
     }
 

@@ -193,6 +193,20 @@ impl Store {
     /// Adds one row of something that strangers can repeat at will: at most one each minute for one `source`;
     /// the others in that minute are counted, and told of in a row of their own when it is over.
     pub async fn record_repeatable(&self, note: Note, source: &str) -> Result<(), StoreError> {
+        self.repeatable(None, note, source).await
+    }
+
+    /// The same for a change that one person can repeat at will, which is committed with its row or its count.
+    pub(super) async fn commit_repeatable(
+        &self,
+        change: Change,
+        note: Note,
+        source: &str,
+    ) -> Result<(), StoreError> {
+        self.repeatable(Some(change), note, source).await
+    }
+
+    async fn repeatable(&self, change: Option<Change>, note: Note, source: &str) -> Result<(), StoreError> {
         let ledger = self.ledger()?;
         let now = ledger.clock.now();
         // What is counted is told of later, when the actor is not at hand any more.
@@ -203,12 +217,18 @@ impl Store {
         let (due, place) = match counted {
             Counted::Repeat => {
                 ledger.count(&note);
-                return Ok(());
+                return match change {
+                    Some(change) => change.commit().await,
+                    None => Ok(()),
+                };
             }
             Counted::First { due, place } => (due, place),
         };
         let written = async {
-            let mut change = self.pool.change_in_turn().await?;
+            let mut change = match change {
+                Some(change) => change,
+                None => self.pool.change_in_turn().await?,
+            };
             if let Some(due) = due {
                 self.unasked().note(&mut change, due).await?;
             }

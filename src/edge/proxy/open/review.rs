@@ -27,12 +27,12 @@ impl Streams {
         tokio::join!(self.watch_rights(), self.watch_ends(), self.watch_pace());
     }
 
-    /// Reviews everybody's exchanges when a right was lost somewhere, or may have been.
+    /// Reviews the exchanges of those who lost a right somewhere, or may have.
     async fn watch_rights(&self) {
         let mut reviewed = self.newest().epoch().current();
         loop {
             let gate = self.newest();
-            let everybody = tokio::select! {
+            let suspicious = tokio::select! {
                 () = gate.epoch().moved_from(reviewed) => true,
                 () = tokio::time::sleep(next_doubt(&gate)) => {
                     if gate.trusted_for().is_some() {
@@ -43,9 +43,10 @@ impl Streams {
                 () = self.succession.notified() => false,
             };
             let (gate, mut suspects) = (self.newest(), self.all());
-            if everybody {
-                // Read before anybody is looked up: what is lost meanwhile is seen at the next turn.
+            if suspicious {
+                // Read before anybody is looked at: what is lost meanwhile is seen at the next turn.
                 reviewed = gate.epoch().current();
+                suspects.retain(|exchange| !exchange.is_certain());
             } else {
                 // The settings may not name the tokens any more that they named before.
                 let by_token = |identity: Rc<Identity>| identity.is_token();

@@ -6,7 +6,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
-use super::{Caller, Moment, Person, caller, done};
+use super::{Caller, Moment, Person, Purpose, caller, done};
 use crate::edge::page::Site;
 use crate::edge::problem::Problem;
 use crate::edge::web::form::Alert;
@@ -117,7 +117,7 @@ fn row(key: ApiKey) -> KeyRow {
 
 /// The form for a new key.
 pub(in crate::edge::web) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
-    let person = match caller(web, request).await? {
+    let person = match caller(web, request, Purpose::Look).await? {
         Caller::Person(person) => person,
         Caller::Elsewhere(response) => return Ok(response),
     };
@@ -140,7 +140,7 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
         &request.body,
         ["name", "role", "life", "paths", "methods", "networks", "password"],
     )?;
-    let person = match caller(web, request).await? {
+    let person = match caller(web, request, Purpose::Change).await? {
         Caller::Person(person) => person,
         Caller::Elsewhere(response) => return Ok(response),
     };
@@ -185,7 +185,7 @@ pub(in crate::edge::web) async fn revoke(
     request: &WebRequest,
 ) -> Result<Response<Bytes>, Problem> {
     let [id] = form::fields(&request.headers, &request.body, ["id"])?;
-    let person = match caller(web, request).await? {
+    let person = match caller(web, request, Purpose::Change).await? {
         Caller::Person(person) => person,
         Caller::Elsewhere(response) => return Ok(response),
     };

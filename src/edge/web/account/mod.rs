@@ -73,10 +73,18 @@ impl Moment {
     }
 }
 
+/// What somebody wants of the account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Look,
+    /// Counted, so that nobody's changes keep others from theirs.
+    Change,
+}
+
 /// The person who asks. Keys and tokens are for applications: one alone is refused, not sent to sign in. A session
 /// that was taken along to another host may be known to the application there, so it is worth nothing here; its
 /// browser is sent to the public host, where it has its own.
-async fn caller(web: &Web, request: &WebRequest) -> Result<Caller, Problem> {
+async fn caller(web: &Web, request: &WebRequest, purpose: Purpose) -> Result<Caller, Problem> {
     let visitor = web.visitor(request).await?;
     let Visitor::Known(who) = &visitor else {
         if request.headers.contains_key(AUTHORIZATION) {
@@ -98,13 +106,16 @@ async fn caller(web: &Web, request: &WebRequest) -> Result<Caller, Problem> {
         let own = web.site.public_url().url(&format!("{RESERVED}{PAGE}"));
         return Ok(Caller::Elsewhere(web.go(&own)));
     }
+    if purpose == Purpose::Change {
+        web.services.self_service.admit(id).map_err(|error| failed(&error))?;
+    }
     let user = web.services.accounts.find_by_id(id).await.map_err(|error| failed(&error))?;
     let user = user.ok_or_else(Problem::not_found)?;
     Ok(Caller::Person(Box::new(Person { user, session: session.clone(), ends: *expires_at })))
 }
 
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
-    let person = match caller(web, request).await? {
+    let person = match caller(web, request, Purpose::Look).await? {
         Caller::Person(person) => person,
         Caller::Elsewhere(response) => return Ok(response),
     };
@@ -116,7 +127,7 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
 /// Changes the name that pages and applications show.
 pub(super) async fn rename(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [name] = form::fields(&request.headers, &request.body, ["name"])?;
-    let person = match caller(web, request).await? {
+    let person = match caller(web, request, Purpose::Change).await? {
         Caller::Person(person) => person,
         Caller::Elsewhere(response) => return Ok(response),
     };

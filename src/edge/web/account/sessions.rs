@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{Caller, Moment, Person, caller, done};
+use super::{Caller, Moment, Person, Purpose, caller, done};
 use crate::edge::problem::Problem;
 use crate::edge::web::{Web, WebRequest, failed, form};
 use crate::model::session::Session;
@@ -56,7 +56,7 @@ pub(super) async fn rows(web: &Web, person: &Person) -> Result<Vec<SessionRow>, 
 /// Signs one of the person's browsers out. Another's session is as little there as one that never was.
 pub(in crate::edge::web) async fn end(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [id] = form::fields(&request.headers, &request.body, ["id"])?;
-    let person = match caller(web, request).await? {
+    let person = match caller(web, request, Purpose::Change).await? {
         Caller::Person(person) => person,
         Caller::Elsewhere(response) => return Ok(response),
     };
@@ -77,7 +77,7 @@ pub(in crate::edge::web) async fn end_others(
     request: &WebRequest,
 ) -> Result<Response<Bytes>, Problem> {
     let [] = form::fields(&request.headers, &request.body, [])?;
-    let person = match caller(web, request).await? {
+    let person = match caller(web, request, Purpose::Change).await? {
         Caller::Person(person) => person,
         Caller::Elsewhere(response) => return Ok(response),
     };
