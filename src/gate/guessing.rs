@@ -46,7 +46,7 @@ impl Guessing {
     /// to somebody.
     pub(super) fn is_nobodys(&self, digest: &Digest, epoch: u64, now: Timestamp) -> bool {
         let found = self.nobodys.borrow_mut().get(digest).copied();
-        found.is_some_and(|(then, since)| then == epoch && now < since.after(NOBODYS_FOR))
+        found.is_some_and(|(then, since)| then == epoch && now.is_within(NOBODYS_FOR, since))
     }
 
     /// Whether one more key of this client's is looked up.
@@ -57,7 +57,7 @@ impl Guessing {
     pub(super) fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
         let tries = self.clients.borrow_mut().get(&throttle_bucket(client)).copied();
         match tries {
-            Some(tries) if tries.count >= MOST && now < tries.since.after(WINDOW) => {
+            Some(tries) if tries.count >= MOST && now.is_within(WINDOW, tries.since) => {
                 Err(WINDOW.saturating_sub(now.since(tries.since)).max(Duration::from_secs(1)))
             }
             _ => Ok(()),
@@ -74,7 +74,7 @@ impl Guessing {
         let mut clients = self.clients.borrow_mut();
         let client = throttle_bucket(client);
         let tries = match clients.get(&client) {
-            Some(tries) if now < tries.since.after(WINDOW) => {
+            Some(tries) if now.is_within(WINDOW, tries.since) => {
                 Tries { count: tries.count.saturating_add(1), ..*tries }
             }
             _ => Tries { since: now, count: 1 },
@@ -124,6 +124,19 @@ mod tests {
         assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()));
         guessing.count(guesser, START.after(WINDOW));
         assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()), "counted anew");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nobody_waiting() {
+        let guessing = Guessing::default();
+        let (client, ahead) = ("192.0.2.1".parse().unwrap(), START.after(Duration::from_hours(2)));
+        for _ in 0..MOST {
+            guessing.count(client, ahead);
+        }
+        guessing.note(digest(1), 7, ahead);
+        assert!(guessing.admit(client, ahead).is_err() && guessing.is_nobodys(&digest(1), 7, ahead));
+        assert_eq!(guessing.admit(client, START), Ok(()));
+        assert!(!guessing.is_nobodys(&digest(1), 7, START));
     }
 
     #[test]

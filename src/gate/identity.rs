@@ -80,6 +80,15 @@ impl Identity {
         again
     }
 
+    /// Whether its use is to be written down now; once in `every`, by whatever clock.
+    pub(super) fn is_to_be_written(&self, now: Timestamp, every: Duration) -> bool {
+        let due = !now.is_within(every, self.written.get());
+        if due {
+            self.written.set(now);
+        }
+        due
+    }
+
     /// The headers that tell an application of this caller: made once for each plan, then remembered
     /// while its tokens are good.
     pub fn told(&self, plan: &Rc<HeaderPlan>, now: Timestamp, keys: &RotatingKeys) -> Rc<Prepared> {
@@ -112,6 +121,8 @@ impl Identity {
 
     /// Whether the proof still holds, without another look at the store.
     pub(super) fn holds(&self, now: Timestamp, idle: Duration) -> bool {
+        // Nobody was seen later than now: the clock was set back, and who is idle stays no longer for it.
+        self.seen.set(self.seen.get().min(now));
         match &self.principal.proof {
             Proof::Session { expires_at, .. } => now < *expires_at && now < self.seen.get().after(idle),
             Proof::Key { expires_at, .. } => expires_at.is_none_or(|end| now < end),

@@ -7,6 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// How far apart the clocks of gateways that share a database may be. A time further ahead than this was written
+/// under a clock that has been set back since.
+pub const SKEW: Duration = Duration::from_mins(1);
+
 /// Seconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -21,6 +25,23 @@ impl Timestamp {
     /// How long after `earlier` this is; zero where it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// This time and `span` before. Saturates.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_secs()).unwrap_or(i64::MAX)))
+    }
+
+    /// Whether what began at `began` and lasts for `span` goes on now. A clock that was set back since ends it: who waits
+    /// for the end must not wait until the clock is there again, and what is trusted until then must not live longer.
+    pub fn is_within(self, span: Duration, began: Self) -> bool {
+        self < began.after(span) && !began.is_ahead_of(self)
+    }
+
+    /// Whether this was written under a clock that has been set back since, as far as can be told `now`.
+    pub fn is_ahead_of(self, now: Self) -> bool {
+        self > now.after(SKEW)
     }
 
     /// The time that RFC 3339 text names.
@@ -63,6 +84,11 @@ impl ManualClock {
     /// A clock that stands at `start`.
     pub fn at(start: Timestamp) -> Self {
         Self(AtomicI64::new(start.0))
+    }
+
+    /// Sets the clock back.
+    pub fn set_back(&self, span: Duration) {
+        self.0.fetch_sub(i64::try_from(span.as_secs()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
     /// Moves the clock forward.

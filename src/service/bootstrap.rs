@@ -17,7 +17,7 @@ use crate::model::user::User;
 /// The name of the first admin where only a password was given.
 const FIRST_ADMIN: &str = "admin";
 /// How long a setup token can be used.
-const SETUP_TOKEN_LIFE: Duration = Duration::from_hours(24);
+pub(super) const SETUP_TOKEN_LIFE: Duration = Duration::from_hours(24);
 
 /// How somebody can get in for the first time.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::store::Handover;
 use crate::store::Store;
 
 /// How long a token can be redeemed: a redirect takes no longer.
-const LIFETIME: Duration = Duration::from_mins(1);
+pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 /// Open hand-overs of one session, as many tabs that are restored at once may begin.
 const MOST_PER_SESSION: usize = 20;
 /// Tokens and what browsers hold have 43 characters.
@@ -102,7 +102,9 @@ impl Handovers {
         let Some(handover) = self.store.take_handover(TokenDigest::of(token)).await? else {
             return Ok(None);
         };
-        let in_time = self.clock.now() < handover.expires_at;
+        // One that could be redeemed for longer than it was given was made under a clock that was set back since.
+        let granted_at = handover.expires_at.before(LIFETIME);
+        let in_time = self.clock.now().is_within(LIFETIME, granted_at);
         if !in_time || handover.host != host || handover.browser != TokenDigest::of(held) {
             return Ok(None);
         }
@@ -184,6 +186,13 @@ mod tests {
         let token = granted(&world, &parent).await;
         world.clock.advance(LIFETIME);
         assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "too late");
+        let token = granted(&world, &parent).await;
+        world.clock.set_back(Duration::from_mins(20));
+        assert!(
+            redeem(&world, token.expose(), HELD, HOST).await.is_none(),
+            "of a time that is still to come"
+        );
+        world.clock.advance(Duration::from_mins(20));
         let token = granted(&world, &parent).await;
         world.accounts.disable(&user.id).await.unwrap();
         assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "disabled");

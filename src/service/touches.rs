@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use super::ServiceError;
 use super::api_keys::ApiKeys;
 use super::attempts::LONGEST_WINDOW;
 use super::audit::Audit;
+use super::bootstrap::SETUP_TOKEN_LIFE;
+use super::handovers;
 use super::sessions::Sessions;
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
+use crate::store::Longest;
 use crate::store::Store;
 
 /// Uses that may wait to be collected; further ones are dropped, since the next request says the same.
@@ -26,6 +30,8 @@ const BATCH: usize = 4096;
 const WRITE_EVERY: Duration = Duration::from_secs(30);
 /// How often what has ended is deleted.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
+/// The clock has to go steadily for so long before anything is deleted for its age.
+const STEADY_AFTER: Duration = Duration::from_mins(5);
 /// What would have been refused and did not come again is forgotten after this long.
 const REPORT_KEPT: Duration = Duration::from_hours(90 * 24);
 /// A gateway silent for this long has not stopped properly, and will not come back.
@@ -91,6 +97,7 @@ impl Upkeep {
         let mut tidying = tokio::time::interval(TIDY_EVERY);
         writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pace = Pace::from(self.clock.now());
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -98,10 +105,16 @@ impl Upkeep {
                 Some(used) = self.used.recv() => self.collect(used),
                 _ = writing.tick() => {
                     report("last uses were not written", self.write().await);
-                    let tidied = self.audit.tidy(self.clock.now(), self.audit_keep).await;
-                    report("the audit trail was not tidied", tidied);
+                    let now = self.clock.now();
+                    let keep = if pace.is_steady(now) { self.audit_keep } else { Duration::ZERO };
+                    report("the audit trail was not tidied", self.audit.tidy(now, keep).await);
                 }
-                _ = tidying.tick() => report("ended sessions were not deleted", self.tidy().await),
+                _ = tidying.tick() => {
+                    report("times that are still to come were not reined in", self.rein_in().await);
+                    if pace.is_steady(self.clock.now()) {
+                        report("ended sessions were not deleted", self.tidy().await);
+                    }
+                }
             }
         }
         self.used.close();
@@ -125,28 +138,61 @@ impl Upkeep {
     }
 
     async fn write(&mut self) -> Result<(), ServiceError> {
+        let now = self.clock.now();
         if !self.seen_sessions.is_empty() {
             let sessions = self.sessions.borrow().clone();
-            sessions.touch(self.seen_sessions.drain().collect()).await?;
+            sessions.touch(up_to(now, &mut self.seen_sessions)).await?;
         }
         if !self.used_keys.is_empty() {
-            self.api_keys.touch(self.used_keys.drain().collect()).await?;
+            self.api_keys.touch(up_to(now, &mut self.used_keys)).await?;
         }
         Ok(())
     }
 
+    async fn rein_in(&self) -> Result<(), ServiceError> {
+        let now = self.clock.now();
+        let longest =
+            Longest { setup_link: now.after(SETUP_TOKEN_LIFE), handover: now.after(handovers::LIFETIME) };
+        Ok(self.store.rein_in_times(now, longest).await?)
+    }
+
     async fn tidy(&self) -> Result<(), ServiceError> {
         let now = self.clock.now();
-        let before = |span: Duration| {
-            Timestamp(now.0.saturating_sub(i64::try_from(span.as_secs()).unwrap_or(i64::MAX)))
-        };
         let sessions = self.sessions.borrow().clone();
         sessions.purge().await?;
         self.store.purge_handovers(now).await?;
-        self.store.purge_attempts(before(LONGEST_WINDOW)).await?;
-        self.store.purge_gateways(before(GATEWAY_GONE)).await?;
-        self.store.purge_refused(before(REPORT_KEPT)).await?;
+        self.store.purge_attempts(now.before(LONGEST_WINDOW)).await?;
+        self.store.purge_gateways(now.before(GATEWAY_GONE)).await?;
+        self.store.purge_refused(now.before(REPORT_KEPT)).await?;
         Ok(())
+    }
+}
+
+/// What was used, and when: not after now, if the clock was set back meanwhile.
+fn up_to(now: Timestamp, used: &mut HashMap<String, Timestamp>) -> Vec<(String, Timestamp)> {
+    used.drain().map(|(id, at)| (id, at.min(now))).collect()
+}
+
+/// Whether the clock goes as time does. What is deleted for its age cannot be brought back, so that waits until the
+/// clock has gone on without a jump for a while: one that is wrong for some minutes, as before it is first set, costs nothing.
+#[derive(Debug)]
+struct Pace {
+    since: Timestamp,
+    began: Instant,
+}
+
+impl Pace {
+    fn from(now: Timestamp) -> Self {
+        Self { since: now, began: Instant::now() }
+    }
+
+    /// To be asked more often than the answer changes.
+    fn is_steady(&mut self, now: Timestamp) -> bool {
+        let expected = self.since.after(self.began.elapsed());
+        if expected.is_ahead_of(now) || now.is_ahead_of(expected) {
+            *self = Self::from(now);
+        }
+        self.began.elapsed() >= STEADY_AFTER
     }
 }
 
@@ -174,11 +220,52 @@ mod tests {
         let (_, session) = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
         let (touches, upkeep) = both(&world);
         let later = world.clock.now().after(Duration::from_secs(90));
+        world.clock.advance(Duration::from_secs(90));
         touches.session(&session.id, later);
-        touches.session(&session.id, world.clock.now());
+        touches.session(&session.id, session.created_at);
         touches.key("unknown", later);
         upkeep.run(std::future::ready(())).await;
         assert_eq!(world.sessions.list(None).await.unwrap()[0].0.last_seen_at, later);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_lets_nobody_stay_longer() {
+        let world = World::new().await;
+        let user = world.user("alice").await;
+        let (_, session) = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        let (touches, mut upkeep) = both(&world);
+        let ahead = Duration::from_hours(2);
+        upkeep.collect(Used::Session(session.id.clone(), world.clock.now().after(ahead)));
+        drop(touches);
+        upkeep.write().await.unwrap();
+        assert_eq!(world.sessions.list(None).await.unwrap()[0].0.last_seen_at, world.clock.now());
+
+        world.clock.advance(ahead);
+        let (_, later) = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        world.clock.set_back(ahead);
+        upkeep.rein_in().await.unwrap();
+        world.clock.advance(World::IDLE);
+        let live = world.sessions.find_live(&later.id).await.unwrap();
+        assert!(live.is_none(), "idle for as long as anybody may be");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_deleted_for_its_age_until_the_clock_has_gone_on_without_a_jump() {
+        let mut now = Timestamp(1_900_000_000);
+        let mut pace = Pace::from(now);
+        let go = async |pace: &mut Pace, now: &mut Timestamp, span: Duration, jump: i64| {
+            tokio::time::advance(span).await;
+            *now = Timestamp(now.after(span).0 + jump);
+            pace.is_steady(*now)
+        };
+        let minute = Duration::from_mins(1);
+        assert!(!go(&mut pace, &mut now, 4 * minute, 0).await);
+        assert!(go(&mut pace, &mut now, minute, 60).await, "clocks are corrected by little");
+        for jump in [7200, -7200] {
+            assert!(!go(&mut pace, &mut now, minute, jump).await, "{jump}");
+            assert!(!go(&mut pace, &mut now, 4 * minute, 0).await, "{jump}");
+            assert!(go(&mut pace, &mut now, minute, 0).await, "{jump}");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Probes of `doorward doctor`: rows that wait, for a minute, for what a gateway saw of one question.
 
 use super::{Store, StoreError};
-use crate::model::time::Timestamp;
+use crate::model::time::{SKEW, Timestamp};
 use crate::model::token::TokenDigest;
 
 /// Probes that may wait at once.
@@ -15,11 +15,12 @@ impl Store {
         now: Timestamp,
         expires: Timestamp,
     ) -> Result<bool, StoreError> {
-        const TIDY: &str = "DELETE FROM doctor_probes WHERE expires_at <= $1";
+        const TIDY: &str = "DELETE FROM doctor_probes WHERE expires_at <= $1 OR expires_at > $2";
         const INSERT: &str =
             "INSERT INTO doctor_probes (nonce_digest, report, expires_at) VALUES ($1, NULL, $2)";
         let mut change = self.pool.change().await?;
-        change.execute(TIDY, &[now.into()]).await?;
+        // Those that wait for longer than this one are of a clock that was set back since.
+        change.execute(TIDY, &[now.into(), expires.after(SKEW).into()]).await?;
         let row = change.row("SELECT COUNT(*) AS waiting FROM doctor_probes", &[]).await?;
         if row.map(|row| row.number("waiting")).transpose()?.is_some_and(|waiting| waiting >= MOST) {
             return Ok(false);

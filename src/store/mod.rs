@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod audit;
+mod clock;
 mod doctor;
 mod handovers;
 mod migrate;
@@ -26,6 +27,7 @@ use self::audit::Ledger;
 use self::pool::{Database, Pool};
 
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
+pub use self::clock::Longest;
 pub use self::handovers::Handover;
 pub use self::pool::Lane;
 pub use self::throttle::Bucket;

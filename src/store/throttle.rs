@@ -45,7 +45,8 @@ fn seconds(span: Duration) -> i64 {
 impl Store {
     /// Counts an attempt in every bucket, or says how long to wait because one of them is closed.
     ///
-    /// A refused attempt is not counted.
+    /// A refused attempt is not counted. A last attempt that is still to come, by a clock that was set back since or
+    /// another gateway's, was now: nobody waits until the clock is there again.
     pub async fn reserve_attempt(
         &self,
         buckets: &[Bucket],
@@ -56,26 +57,38 @@ impl Store {
              ON CONFLICT (name) DO UPDATE SET name = excluded.name
              RETURNING failures, last_at";
         const COUNT: &str = "UPDATE attempts SET failures = $2, last_at = $3 WHERE name = $1";
+        const REIN_IN: &str = "UPDATE attempts SET last_at = $2 WHERE name = $1 AND last_at > $2";
         let mut buckets: Vec<&Bucket> = buckets.iter().collect();
         // Everyone locks in the same order.
         buckets.sort_by(|a, b| a.name.cmp(&b.name));
         let mut change = self.pool.count_in_turn().await?;
-        let mut longest = 0;
+        let (mut longest, mut ahead) = (0, false);
+        let mut counts = Vec::with_capacity(buckets.len());
         for bucket in buckets {
             let row = change.row(LOCK, &[(&bucket.name).into(), now.into()]).await?;
             let row = row.ok_or(StoreError::Corrupt { table: "attempts" })?;
-            let last_at = row.time("last_at")?;
+            let stored = row.time("last_at")?;
+            let last_at = stored.min(now);
+            ahead |= stored > now;
             let forgotten = now.0.saturating_sub(last_at.0) >= seconds(bucket.window);
             let failures = if forgotten { 0 } else { row.number("failures")? };
             let opens_at = last_at.0.saturating_add(bucket.delay(failures));
             longest = longest.max(opens_at.saturating_sub(now.0));
-            let values = [(&bucket.name).into(), failures.saturating_add(1).into(), now.into()];
-            change.execute(COUNT, &values).await?;
+            counts.push((&bucket.name, failures));
         }
-        match u64::try_from(longest) {
-            Ok(wait) if wait > 0 => Ok(Some(Duration::from_secs(wait))), // nothing is committed
-            _ => change.commit().await.map(|()| None),
+        let wait = u64::try_from(longest).unwrap_or_default();
+        for (name, failures) in counts {
+            if wait == 0 {
+                let values = [name.into(), failures.saturating_add(1).into(), now.into()];
+                change.execute(COUNT, &values).await?;
+            } else if ahead {
+                change.execute(REIN_IN, &[name.into(), now.into()]).await?;
+            }
         }
+        if wait == 0 || ahead {
+            change.commit().await?;
+        }
+        Ok((wait > 0).then(|| Duration::from_secs(wait)))
     }
 
     /// Forgets all failures of these buckets, after a success.

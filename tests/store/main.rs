@@ -92,6 +92,7 @@ macro_rules! on_each_database {
 
 mod api_keys;
 mod audit;
+mod clock;
 mod doctor;
 mod handovers;
 mod opening;

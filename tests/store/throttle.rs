@@ -7,6 +7,8 @@ on_each_database![
     one_closed_bucket_closes_the_attempt_and_counts_nothing,
     success_clears_own_buckets_and_refunds_shared_ones,
     parallel_attempts_are_counted_one_by_one,
+    a_clock_that_was_set_back_keeps_nobody_out,
+    gateways_whose_clocks_differ_keep_nobody_out,
 ];
 
 async fn attempts_are_free_then_delayed_then_forgotten(store: &Store) {
@@ -54,6 +56,44 @@ async fn one_closed_bucket_closes_the_attempt_and_counts_nothing(store: &Store) 
     for _ in 0..3 {
         assert_eq!(store.reserve_attempt(&[bucket("account")], NOW).await.unwrap(), None, "was not counted");
     }
+}
+
+async fn a_clock_that_was_set_back_keeps_nobody_out(store: &Store) {
+    let hours = 2 * 3600;
+    assert_eq!(store.reserve_attempt(&[bucket("good")], later(hours)).await.unwrap(), None);
+    store.refund_attempts(&["good".to_owned()]).await.unwrap();
+    assert_eq!(store.reserve_attempt(&[bucket("good")], NOW).await.unwrap(), None, "without a failure");
+    for _ in 0..3 {
+        assert_eq!(store.reserve_attempt(&[bucket("bad")], later(hours)).await.unwrap(), None);
+    }
+    let both = [bucket("bad"), bucket("good")];
+    let wait = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(store.reserve_attempt(&both, NOW).await.unwrap(), wait(10), "as if it had failed just now");
+    assert_eq!(store.reserve_attempt(&both, later(9)).await.unwrap(), wait(1), "the wait goes on from there");
+    assert_eq!(store.reserve_attempt(&both, later(10)).await.unwrap(), None);
+    assert_eq!(
+        store.reserve_attempt(&both, later(10)).await.unwrap(),
+        wait(20),
+        "and its failures still count"
+    );
+}
+
+async fn gateways_whose_clocks_differ_keep_nobody_out(store: &Store) {
+    for at in [5, 0, 5, 0, 5, 0] {
+        let own = [bucket("network"), bucket("account")];
+        assert_eq!(
+            store.reserve_attempt(&own, later(at)).await.unwrap(),
+            None,
+            "a sign-in by the clock {at}"
+        );
+        store.clear_attempts(&["account".to_owned()]).await.unwrap();
+        store.refund_attempts(&["network".to_owned()]).await.unwrap();
+    }
+    for at in [5, 0, 5] {
+        assert_eq!(store.reserve_attempt(&[bucket("account")], later(at)).await.unwrap(), None);
+    }
+    let behind = store.reserve_attempt(&[bucket("account")], NOW).await.unwrap();
+    assert_eq!(behind, Some(Duration::from_secs(10)), "no longer than the delay, by either clock");
 }
 
 /// L12: a success that clears what others have counted.

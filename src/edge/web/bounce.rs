@@ -73,7 +73,7 @@ impl Bounces {
         cookie
             .filter(|cookie| cookie.len() <= LONGEST)
             .and_then(|cookie| parse(self.key.verify(cookie)?))
-            .filter(|visits| visits.wish == wish && now.since(visits.since) < WINDOW)
+            .filter(|visits| visits.wish == wish && now.is_within(WINDOW, visits.since))
             .unwrap_or(Visits { count: 0, since: now, handed_over: false, wish })
     }
 }
@@ -185,6 +185,11 @@ mod tests {
         assert!(visit(&bounces, &mut cookie.clone(), "https://app.example/"));
         clock.advance(WINDOW);
         assert!(!visit(&bounces, &mut cookie, "https://app.example/"), "long ago");
+        for _ in 0..2 {
+            visit(&bounces, &mut cookie, "https://app.example/");
+        }
+        clock.set_back(Duration::from_hours(2));
+        assert!(!visit(&bounces, &mut cookie, "https://app.example/"), "a time that is still to come");
     }
 
     #[test]

@@ -309,7 +309,7 @@ impl Authenticator {
         let mut cache = cache.borrow_mut();
         let found = cache.get_mut(digest)?;
         let good = self.epoch().holds(found.identity.place, found.epoch)
-            && now < found.since.after(REMEMBERED_FOR)
+            && now.is_within(REMEMBERED_FOR, found.since)
             && found.identity.holds(now, self.shared.idle);
         if good && found.generation != self.generation {
             found.identity = Rc::new(found.identity.made_again());
@@ -349,10 +349,9 @@ impl Authenticator {
     /// Notes a use, at most once a minute for one credential and thread; never waits.
     fn touch(&self, identity: &Identity, now: Timestamp) {
         identity.seen.set(now);
-        if now.since(identity.written.get()) < TOUCH_EVERY {
+        if !identity.is_to_be_written(now, TOUCH_EVERY) {
             return;
         }
-        identity.written.set(now);
         match &identity.principal.proof {
             Proof::Session { id, .. } => self.shared.touches.session(id, now),
             Proof::Key { .. } => {

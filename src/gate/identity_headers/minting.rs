@@ -31,10 +31,10 @@ enum Keys {
     Rotating(JwtAlgorithm, RefCell<Option<(i64, JwtKey)>>),
 }
 
-/// A token for a header, and when the next one is due.
+/// A token for a header, and how long until the next one is due.
 pub(super) struct Minted {
     pub(super) value: HeaderValue,
-    pub(super) renew_at: Timestamp,
+    pub(super) good_for: Duration,
 }
 
 impl Minter {
@@ -84,7 +84,7 @@ impl Minter {
             return None;
         };
         value.set_sensitive(true);
-        Some(Minted { value, renew_at: now.after(self.lifetime / 2) })
+        Some(Minted { value, good_for: self.lifetime / 2 })
     }
 
     /// Claims of the settings that are missing for a caller, or of whose list a part is, as people are told of them.

@@ -7,6 +7,7 @@ mod managed;
 mod minting;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
@@ -43,7 +44,8 @@ pub struct Prepared {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Those by which the application is to keep something from the caller: sent where refusals are kept.
     limits: Vec<(HeaderName, HeaderValue)>,
-    renew_at: Option<Timestamp>,
+    /// When its tokens were made, and for how long they are sent.
+    tokens: Option<(Timestamp, Duration)>,
 }
 
 /// What the preset and the templates make of a caller.
@@ -90,14 +92,14 @@ impl HeaderPlan {
     ///
     /// `keys` sign what is signed with keys of our own.
     pub fn prepare(&self, principal: &Principal, now: Timestamp, keys: &RotatingKeys) -> Prepared {
-        let (mut values, mut renew_at) = (self.values(Some(principal)), None);
+        let (mut values, mut good_for) = (self.values(Some(principal)), None);
         for minter in &self.minters {
             if let Some(minted) = minter.mint(principal, now, keys) {
                 values.told.insert(&minter.header, minted.value);
-                renew_at = Some(renew_at.map_or(minted.renew_at, |at: Timestamp| at.min(minted.renew_at)));
+                good_for = Some(good_for.map_or(minted.good_for, |span: Duration| span.min(minted.good_for)));
             }
         }
-        Prepared::of(values, renew_at)
+        Prepared::of(values, good_for.map(|span| (now, span)))
     }
 
     /// The headers for a caller without those that are signed or minted.
@@ -196,16 +198,17 @@ fn credential((name, secret): &(HeaderName, Secret)) -> Option<(HeaderName, Head
 }
 
 impl Prepared {
-    fn of(values: Values, renew_at: Option<Timestamp>) -> Self {
+    fn of(values: Values, tokens: Option<(Timestamp, Duration)>) -> Self {
         let list = |headers: HeaderMap| {
             headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect::<Vec<_>>()
         };
-        Self { headers: list(values.told), limits: list(values.limits), renew_at }
+        Self { headers: list(values.told), limits: list(values.limits), tokens }
     }
 
-    /// Whether what it holds is still to be sent: of a token, half its life is left to the application.
+    /// Whether what it holds is still to be sent: of a token, half its life is left to the application, and none is of a
+    /// time that is still to come.
     pub fn holds(&self, now: Timestamp) -> bool {
-        self.renew_at.is_none_or(|at| now < at)
+        self.tokens.is_none_or(|(made, span)| made <= now && now < made.after(span))
     }
 
     /// Sets the headers. The caller has run [`Managed::strip`] before: nothing else may bear these names, but for a

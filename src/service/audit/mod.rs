@@ -144,13 +144,12 @@ impl Audit {
         if keep.is_zero() {
             return Ok(());
         }
-        let before = |span: Duration| {
-            Timestamp(now.0.saturating_sub(i64::try_from(span.as_secs()).unwrap_or(i64::MAX)))
-        };
         let slack = SLACK.min(keep / 8);
         let oldest = self.store.audit_page(0, None, 1).await?;
-        if oldest.first().is_some_and(|row| row.at < before(keep.saturating_add(slack))) {
-            while self.store.prune_audit(before(keep), PRUNED_AT_ONCE).await? == u64::from(PRUNED_AT_ONCE) {}
+        let due = now.before(keep.saturating_add(slack));
+        if oldest.first().is_some_and(|row| row.at < due || row.at.is_ahead_of(now)) {
+            let before = now.before(keep);
+            while self.store.prune_audit(before, PRUNED_AT_ONCE).await? == u64::from(PRUNED_AT_ONCE) {}
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use self::repeats::{Counted, Repeats};
 use super::pool::{Change, Row, Value};
 use super::{Store, StoreError};
 use crate::model::audit::{Actor, AuditRow, Event, Link, Note, Party, hex};
-use crate::model::time::{Clock, Timestamp};
+use crate::model::time::{Clock, SKEW, Timestamp};
 use crate::model::token::SigningKey;
 use crate::model::user::UserId;
 
@@ -311,16 +311,24 @@ impl Store {
 
     /// Deletes rows written before `before`, oldest first, at most `most`; how many they were. A row in the
     /// trail names the last one deleted and its link, so that what is left can still be verified.
+    ///
+    /// A row of a time that is still to come keeps nothing, or the trail would grow until then; it goes with the next
+    /// row that is old.
     pub async fn prune_audit(&self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
         const LOCK: &str = "UPDATE audit_head SET pruned_to = pruned_to RETURNING seq";
-        const FIRST_KEPT: &str = "SELECT MIN(seq) AS seq FROM audit WHERE happened_at >= $1";
+        const FIRST_KEPT: &str =
+            "SELECT MIN(seq) AS seq FROM audit WHERE happened_at >= $1 AND happened_at <= $2";
+        const LAST_OLD: &str = "SELECT MAX(seq) AS seq FROM audit WHERE happened_at < $1 AND seq < $2";
         let mut change = self.pool.change_in_turn().await?;
         let end = change.row(LOCK, &[]).await?.ok_or(CORRUPT)?.number("seq")?;
         let first = change.row("SELECT MIN(seq) AS seq FROM audit", &[]).await?.ok_or(CORRUPT)?;
         let Some(first) = first.optional_number("seq")? else { return Ok(0) };
-        let kept = change.row(FIRST_KEPT, &[before.into()]).await?.ok_or(CORRUPT)?;
+        let latest = self.ledger()?.clock.now().after(SKEW);
+        let kept = change.row(FIRST_KEPT, &[before.into(), latest.into()]).await?.ok_or(CORRUPT)?;
         let kept = kept.optional_number("seq")?.unwrap_or(end + 1);
-        let last = (kept - 1).min(first.saturating_add(i64::from(most) - 1));
+        let old = change.row(LAST_OLD, &[before.into(), kept.into()]).await?.ok_or(CORRUPT)?;
+        let Some(old) = old.optional_number("seq")? else { return Ok(0) };
+        let last = old.min(first.saturating_add(i64::from(most) - 1));
         if last < first {
             return Ok(0);
         }

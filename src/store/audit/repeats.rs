@@ -46,7 +46,7 @@ impl Repeat {
     }
 
     fn is_over(&self, now: Timestamp) -> bool {
-        now.since(self.since) >= WINDOW
+        !now.is_within(WINDOW, self.since)
     }
 }
 
@@ -154,6 +154,15 @@ mod tests {
         assert_eq!(due.detail["until"], Timestamp(NOW.0 + 59).rfc3339());
         assert_eq!(repeats.take_due(Timestamp(NOW.0 + 200), false).len(), 0, "nothing more to tell");
         assert!(repeats.0.is_empty());
+    }
+
+    #[test]
+    fn a_minute_of_a_clock_that_was_set_back_is_over() {
+        let mut repeats = Repeats::default();
+        count(&mut repeats, "a", 7200);
+        assert!(matches!(count(&mut repeats, "a", 7201), Counted::Repeat));
+        let Counted::First { due: Some(due), .. } = count(&mut repeats, "a", 0) else { panic!("not due") };
+        assert_eq!(due.detail["repeats"], 1);
     }
 
     #[test]
