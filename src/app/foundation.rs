@@ -26,6 +26,7 @@ use crate::server;
 use crate::server::acme::Held;
 use crate::server::dispatch::Shared;
 use crate::server::generation::Generation;
+use crate::server::page_turns::PageTurns;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
 use crate::service::audit::{Audit, Load};
@@ -92,6 +93,7 @@ pub(super) struct Foundation {
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
     pub(super) rooms: Rooms,
+    page_turns: PageTurns,
     control: Handle,
 }
 
@@ -151,6 +153,7 @@ impl Foundation {
             draining: Arc::default(),
             sample: Sample::default(),
             rooms: Rooms::default(),
+            page_turns: PageTurns::default(),
             control: Handle::current(),
         };
         Ok((foundation, (stop_upkeep, upkeep)))
@@ -230,6 +233,7 @@ impl Foundation {
                 clock: Arc::clone(clock),
                 reports: self.reports.clone(),
                 rooms: self.rooms.clone(),
+                page_turns: self.page_turns.clone(),
                 subjects: Subjects::new(self.accounts.clone(), self.api_keys.clone()),
             },
             authenticator: AuthenticatorParts {

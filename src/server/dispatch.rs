@@ -17,6 +17,7 @@ use super::access_log::AccessLog;
 use super::account::Account;
 use super::denied::{Denied, refused};
 use super::message::{check_bounds, check_framing, host_of, kind_of, put_host};
+use super::page_turns::PageTurns;
 use super::public_keys;
 use super::refused_log::RefusedLog;
 use super::seen::Seen;
@@ -84,6 +85,8 @@ pub struct Shared {
     pub body_pace: BodyPace,
     /// What was read ahead, by all threads.
     pub rooms: Rooms,
+    /// Who may be served a page of ours now.
+    pub page_turns: PageTurns,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// What was seen of `doorward doctor`'s probes.
@@ -338,11 +341,18 @@ impl Dispatch {
             refusal => Denied::closing(Problem::from(&refusal)),
         })?;
         let web = Arc::clone(&self.shared.web);
+        let turn = self.shared.page_turns.take(client.address.nearest(), web.knows(&headers)).await;
+        let turn = turn.map_err(|busy| Denied::open(Problem::from(&busy), "own"))?;
         let query = target.query().map(str::to_owned);
         let host = target.host().to_owned();
         let request = WebRequest { method, host, path: page, query, headers, body, client, request_id };
         // A panic there ends its own task only, and is an error here.
-        let answered = self.shared.control.spawn(async move { web.respond(request).await }).await;
+        let answered = self.shared.control.spawn(async move {
+            let response = web.respond(request).await;
+            drop(turn);
+            response
+        });
+        let answered = answered.await;
         match answered {
             Ok(response) => Ok(response.map(ResponseBody::of)),
             Err(error) => {

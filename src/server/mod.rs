@@ -13,6 +13,7 @@ mod explain;
 pub mod generation;
 pub mod metrics;
 pub mod refused_log;
+pub mod page_turns;
 mod seen;
 pub mod listener;
 pub mod proxy_protocol;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ServiceError;
+use super::password::For;
 use super::password::Passwords;
 use super::password::Verdict;
 use crate::model::audit::Actor;
@@ -17,11 +18,23 @@ use crate::model::time::Clock;
 use crate::model::token::TokenDigest;
 use crate::model::user::User;
 use crate::model::user::name_key;
+use crate::store::Attempted;
 use crate::store::Bucket;
 use crate::store::Store;
 
 /// The longest window of all buckets; failures older than this count nowhere.
 pub(super) const LONGEST_WINDOW: Duration = Duration::from_hours(1);
+
+/// What stands for whoever tries a password.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Standing<'a> {
+    /// Nothing but the address.
+    Stranger,
+    /// A device on which this user has signed in before, by its id.
+    Device(&'a str),
+    /// A session of this user, by its id.
+    Session(&'a str),
+}
 
 /// Whose password is tried, from where.
 #[derive(Debug)]
@@ -32,8 +45,8 @@ pub(super) struct Attempt<'a> {
     pub(super) found: Option<&'a (User, Option<String>)>,
     /// The client's address.
     pub(super) client: IpAddr,
-    /// The id of a device on which this user has signed in before.
-    pub(super) device: Option<&'a str>,
+    /// What is known of whoever tries.
+    pub(super) standing: Standing<'a>,
     /// What it is tried for, as the trail says it.
     pub(super) event: Event,
 }
@@ -99,31 +112,40 @@ impl Attempts {
 
     async fn try_one(&self, attempt: &Attempt<'_>, password: Secret) -> Result<String, ServiceError> {
         let buckets = Buckets::of(attempt);
-        if let Some(retry_after) = self.store.reserve_attempt(&buckets.all(), self.clock.now()).await? {
-            return Err(ServiceError::Throttled { retry_after });
-        }
+        // Held while a password is looked at.
+        let _turn = match &buckets {
+            Buckets::Own(_) => None,
+            Buckets::Shared([_, account]) => Some(self.passwords.turn_at(&account.name).await?),
+        };
+        let whose = if matches!(buckets, Buckets::Own(_)) { For::Known } else { For::Stranger };
+        let counted = match self.store.reserve_attempt(buckets.all(), self.clock.now()).await? {
+            Attempted::Counted(counted) => counted,
+            Attempted::Closed(retry_after) => return Err(ServiceError::Throttled { retry_after }),
+        };
         let usable = match attempt.found {
             Some((user, Some(hash))) if !user.disabled => Some((user, hash)),
             _ => None,
         };
         let verified = match usable {
-            Some((_, hash)) => self.passwords.verify(password.clone(), hash).await,
-            None => self.passwords.verify_nobody(password.clone()).await,
+            Some((_, hash)) => self.passwords.verify(whose, password.clone(), hash).await,
+            None => self.passwords.verify_nobody(whose, password.clone()).await,
         };
         let verdict = match verified {
             Ok(verdict) => verdict,
             Err(error) => {
                 // Nothing was checked, so nothing was guessed.
-                self.store.refund_attempts(&buckets.names()).await?;
+                self.store.refund_attempts(&counted).await?;
                 return Err(error);
             }
         };
         let Some((user, hash)) = usable.filter(|_| verdict != Verdict::Wrong) else {
             return Err(ServiceError::Refused);
         };
-        self.store.clear_attempts(&[buckets.own.name]).await?;
-        let shared: Vec<String> = buckets.shared.into_iter().map(|bucket| bucket.name).collect();
-        self.store.refund_attempts(&shared).await?;
+        match buckets {
+            Buckets::Own(_) => self.store.clear_attempts(&counted).await?,
+            // Others have failed there too: a success takes back only what it added.
+            Buckets::Shared(_) => self.store.refund_attempts(&counted).await?,
+        }
         if verdict == Verdict::Outdated {
             return self.renew(user, hash, password).await;
         }
@@ -142,42 +164,48 @@ impl Attempts {
 }
 
 /// Where an attempt counts.
-struct Buckets {
-    /// Forgotten after a success: this account from this place.
-    own: Bucket,
-    /// Also used by others: a success takes back only what it added.
-    shared: Vec<Bucket>,
+enum Buckets {
+    /// Where nobody else's count: forgotten after a success.
+    Own(Bucket),
+    /// Where those of all strangers count.
+    Shared([Bucket; 2]),
 }
 
 impl Buckets {
     fn of(attempt: &Attempt<'_>) -> Self {
-        let network = throttle_bucket(attempt.client);
-        // Username and address of one user count together. What matches nobody may be a password typed
-        // into the wrong field, so only its digest is kept.
-        let account = match attempt.found {
-            Some((user, _)) => user.id.0.clone(),
-            None => half_of(&TokenDigest::of(&name_key(attempt.name))),
-        };
         let minute = Duration::from_mins(1);
-        let guesses = |name: String| bucket(name, 5, 15 * minute, LONGEST_WINDOW);
-        let mut shared = vec![bucket(format!("ip:{network}"), 20, minute, 10 * minute)];
-        let own = if let Some(device) = attempt.device {
-            // Whatever others do to this account, its owner can still try from a known device.
-            guesses(format!("dev:{device}"))
-        } else {
-            shared.push(bucket(format!("acct:{account}"), 50, minute, LONGEST_WINDOW));
-            guesses(format!("acct:{account}@{network}"))
-        };
-        Self { own, shared }
+        let own = |name: String| Self::Own(bucket(name, 5, 15 * minute, LONGEST_WINDOW));
+        match attempt.standing {
+            // Whatever strangers do to an account, and from the same address, its owner can still try. And whoever has
+            // stolen a session or device has its few tries only.
+            Standing::Session(id) => own(format!("ses:{id}")),
+            Standing::Device(id) => own(format!("dev:{id}")),
+            Standing::Stranger => {
+                let network = format!("net:{}", throttle_bucket(attempt.client));
+                let account = format!("acct:{}", account_of(attempt));
+                Self::Shared([
+                    // All names together, or whoever tries one after the other learned which are one account's.
+                    bucket(network, 5, minute, 10 * minute),
+                    bucket(account, 50, minute, LONGEST_WINDOW),
+                ])
+            }
+        }
     }
 
-    fn all(&self) -> Vec<Bucket> {
-        self.shared.iter().chain([&self.own]).cloned().collect()
+    fn all(&self) -> &[Bucket] {
+        match self {
+            Self::Own(own) => std::slice::from_ref(own),
+            Self::Shared(shared) => shared,
+        }
     }
+}
 
-    fn names(&self) -> Vec<String> {
-        self.all().into_iter().map(|bucket| bucket.name).collect()
-    }
+/// What the names of one account have in common: its username up to an `@`. A name that is nobody's counts by itself in
+/// the same way, so that `ann` and `ann@example.org` are one whether or not there is such an account. It may be a password
+/// typed into the wrong field, so only its digest is kept.
+fn account_of(attempt: &Attempt<'_>) -> String {
+    let name = name_key(attempt.found.map_or(attempt.name, |(user, _)| &user.username));
+    half_of(&TokenDigest::of(name.split('@').next().unwrap_or_default()))
 }
 
 fn bucket(name: String, free: u32, max_delay: Duration, window: Duration) -> Bucket {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ServiceError;
 use super::attempts::Attempt;
 use super::attempts::Attempts;
+use super::attempts::Standing;
 use super::password::Passwords;
 use super::sessions::Sessions;
 use crate::model::audit::Actor;
@@ -37,6 +38,17 @@ pub struct SignIn<'a> {
     pub user_agent: &'a str,
     /// The device cookie, if the browser sent one.
     pub device: Option<&'a str>,
+}
+
+/// Somebody who is signed in and asked for the password again.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who it is.
+    pub user: &'a UserId,
+    /// By which session, by its id.
+    pub session: &'a str,
+    /// The client's address.
+    pub client: IpAddr,
 }
 
 /// A sign-in that worked.
@@ -94,8 +106,9 @@ impl Login {
         let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
         let found = self.store.find_user_by_login(name).await?;
         let device = found.as_ref().and_then(|(user, _)| self.known_device(form.device?, &user.id));
+        let standing = device.map_or(Standing::Stranger, Standing::Device);
         let attempt =
-            Attempt { name, found: found.as_ref(), client: form.client, device, event: Event::Login };
+            Attempt { name, found: found.as_ref(), client: form.client, standing, event: Event::Login };
         let hash = self.attempts.check(&attempt, form.password).await?;
         let device = match (form.device, device) {
             (Some(cookie), Some(_)) => Some(Secret::new(cookie)),
@@ -112,18 +125,34 @@ impl Login {
         Ok(SignedIn { cookie, device, user, session })
     }
 
-    /// Checks the password of someone who is signed in already, under the same throttle.
+    /// Opens a session for someone who has just made this account, and so needs no password again.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Refused`] if the user was disabled or deleted meanwhile.
+    pub async fn enter_first(
+        &self,
+        user: User,
+        client: IpAddr,
+        user_agent: &str,
+    ) -> Result<SignedIn, ServiceError> {
+        let (cookie, session) = self.sessions.sign_in(&user, client, user_agent).await?;
+        let device = self.new_device(&user.id);
+        Ok(SignedIn { cookie, device, user, session })
+    }
+
+    /// Checks the password of someone who is signed in already. What strangers do counts nothing here.
     ///
     /// # Errors
     ///
     /// As [`Login::sign_in`].
-    pub async fn check_password(
-        &self,
-        user: &UserId,
-        password: Secret,
-        client: IpAddr,
-    ) -> Result<(), ServiceError> {
-        check_password(&self.store, &self.attempts, user, password, client, Event::PasswordCheck).await
+    pub async fn check_password(&self, asked: Asked<'_>, password: Secret) -> Result<(), ServiceError> {
+        check_password(&self.store, &self.attempts, asked, password, Event::PasswordCheck).await
+    }
+
+    /// Whether a device cookie is ours, whosever it is. Asks nobody.
+    pub fn has_signed_in(&self, device: &str) -> bool {
+        device.len() <= LONGEST_DEVICE && self.device_key.verify(device).is_some()
     }
 
     /// The device's id, if the cookie is ours and for this user.
@@ -138,15 +167,15 @@ impl Login {
     }
 }
 
-/// Checks the password of a user by id, for what `event` says.
+/// Checks the password of somebody who is asked again, for what `event` says.
 pub(super) async fn check_password(
     store: &Store,
     attempts: &Attempts,
-    user: &UserId,
+    asked: Asked<'_>,
     password: Secret,
-    client: IpAddr,
     event: Event,
 ) -> Result<(), ServiceError> {
+    let Asked { user, session, client } = asked;
     let found = match store.find_user(user).await? {
         Some(user) => {
             let hash = store.password_of(&user.id).await?;
@@ -154,7 +183,8 @@ pub(super) async fn check_password(
         }
         None => None,
     };
-    let attempt = Attempt { name: &user.0, found: found.as_ref(), client, device: None, event };
+    let standing = Standing::Session(session);
+    let attempt = Attempt { name: &user.0, found: found.as_ref(), client, standing, event };
     attempts.check(&attempt, password).await.map(|_| ())
 }
 
@@ -197,7 +227,7 @@ mod tests {
         let disabled = world.user_with_password("disabled").await;
         world.accounts.disable(&disabled.id).await.unwrap();
         let endless = "x".repeat(100_000);
-        for (name, password) in [
+        for (at, (name, password)) in [
             ("alice", "wrong"),
             ("alice", ""),
             ("alice", endless.as_str()),
@@ -208,46 +238,33 @@ mod tests {
             ("passwordless", ""),
             ("passwordless", PASSWORD),
             ("disabled", PASSWORD),
-        ] {
+        ]
+        .into_iter()
+        .enumerate()
+        {
             let before = world.passwords.computed();
-            assert!(is_refused(&world.sign_in(name, password, HERE, None).await), "{name:.20}");
+            let client = format!("192.0.2.{at}");
+            assert!(is_refused(&world.sign_in(name, password, &client, None).await), "{name:.20}");
             assert_eq!(world.passwords.computed(), before + 1, "{name:.20}");
         }
         assert_eq!(world.sessions.list(None).await.unwrap(), []);
     }
 
     #[tokio::test]
-    async fn guesses_at_one_account_are_slowed_down_and_nothing_is_computed_then() {
+    async fn guesses_from_one_network_are_slowed_down_and_nothing_is_computed_then() {
         let world = World::new().await;
         world.user_with_password("alice").await;
-        for name in ["alice", "nobody"] {
-            for at in 0..6 {
-                // The name and the address of one user share a count.
-                let name = if at % 2 == 0 { name.to_owned() } else { format!("{name}@example.org") };
-                let name = if name.starts_with("nobody") { "NOBODY" } else { &name };
-                assert!(is_refused(&world.sign_in(name, "wrong", HERE, None).await), "{name} {at}");
-            }
-            let before = world.passwords.computed();
-            assert!(is_throttled(&world.sign_in(name, PASSWORD, HERE, None).await), "{name}");
-            assert_eq!(world.passwords.computed(), before);
-        }
-        assert!(world.sign_in("alice", PASSWORD, "198.51.100.7", None).await.is_ok(), "from elsewhere");
-        world.clock.advance(Duration::from_secs(1));
-        assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
-        for _ in 0..6 {
-            assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await), "forgotten by success");
-        }
-    }
-
-    #[tokio::test]
-    async fn one_network_cannot_try_many_accounts() {
-        let world = World::new().await;
-        world.user_with_password("alice").await;
-        for at in 0..21 {
+        for at in 0..6 {
             let client = format!("2001:db8::{at:x}");
-            assert!(is_refused(&world.sign_in(&format!("user{at}"), "wrong", &client, None).await), "{at}");
+            let name = ["alice", "alice@example.org", "nobody"][at % 3];
+            assert!(is_refused(&world.sign_in(name, "wrong", &client, None).await), "{at}");
         }
-        assert!(is_throttled(&world.sign_in("alice", PASSWORD, "2001:db8::ffff", None).await));
+        let before = world.passwords.computed();
+        for name in ["alice", "ALICE", "alice@example.org", "nobody", "nobody@example.org", "never seen"] {
+            let answer = world.sign_in(name, PASSWORD, "2001:db8::ffff", None).await;
+            assert!(is_throttled(&answer), "{name}: one answer for whoever it is");
+        }
+        assert_eq!(world.passwords.computed(), before);
         assert!(world.sign_in("alice", PASSWORD, "2001:db8:0:1::1", None).await.is_ok(), "another /64");
         world.clock.advance(Duration::from_secs(1));
         assert!(world.sign_in("alice", PASSWORD, "2001:db8::ffff", None).await.is_ok());
@@ -255,6 +272,29 @@ mod tests {
         let after_success = world.sign_in("alice", "wrong", "2001:db8::ffff", None).await;
         assert!(is_refused(&after_success), "a success takes back its own attempt");
         assert!(is_throttled(&world.sign_in("bob", "wrong", "2001:db8::ffff", None).await), "but no other");
+    }
+
+    /// What guesses from ever other addresses are answered, until one is not looked at.
+    async fn guessed(world: &World, names: [&str; 2]) -> Vec<bool> {
+        let mut answers = Vec::new();
+        for at in 0..60_usize {
+            let client = format!("198.51.{}.{at}", 100 + answers.len() / 60);
+            answers.push(is_refused(&world.sign_in(names[at % 2], "wrong", &client, None).await));
+        }
+        answers
+    }
+
+    #[tokio::test]
+    async fn names_of_one_account_count_together_and_those_of_nobody_alike() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        let somebody = guessed(&world, ["alice", "ALICE@example.org"]).await;
+        assert_eq!(somebody.iter().filter(|refused| **refused).count(), 51);
+        assert_eq!(guessed(&world, ["nobody", "NOBODY@example.org"]).await, somebody);
+        for name in ["alice", "alice@example.org", "nobody", "nobody@example.org"] {
+            assert!(is_throttled(&world.sign_in(name, "wrong", "203.0.113.1", None).await), "{name}");
+        }
+        assert!(is_refused(&world.sign_in("bob", "wrong", "203.0.113.1", None).await), "somebody else");
     }
 
     #[tokio::test]
@@ -271,8 +311,38 @@ mod tests {
         for device in [None, Some("forged~id.tag"), Some(mallorys.expose())] {
             assert!(is_throttled(&world.sign_in("alice", PASSWORD, HERE, device).await), "{device:?}");
         }
+        for name in ["a", "b", "c", "d", "e", "f", "g"] {
+            drop(world.sign_in(name, "wrong", HERE, None).await);
+        }
         let again = world.sign_in("alice", PASSWORD, HERE, Some(device.expose())).await.unwrap();
         assert_eq!(again.device.expose(), device.expose(), "a valid device cookie is kept");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_keeps_no_right_password_out() {
+        let world = World::new().await;
+        world.user_with_password("alice").await;
+        let hours = Duration::from_hours(2);
+        world.clock.advance(hours);
+        let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+        assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await));
+        assert!(is_refused(&world.sign_in("alice", "wrong", HERE, Some(device.expose())).await));
+        world.clock.set_back(hours);
+        for device in [None, Some(device.expose()), None] {
+            assert!(world.sign_in("alice", PASSWORD, HERE, device).await.is_ok(), "{device:?}");
+        }
+        world.clock.advance(hours);
+        for _ in 0..8 {
+            drop(world.sign_in("alice", "wrong", HERE, None).await);
+        }
+        world.clock.set_back(hours);
+        let wait = match world.sign_in("alice", PASSWORD, HERE, None).await {
+            Err(ServiceError::Throttled { retry_after }) => retry_after,
+            other => panic!("{other:?}"),
+        };
+        assert!(wait <= Duration::from_secs(4), "no longer than failures just now would cost: {wait:?}");
+        world.clock.advance(wait);
+        assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
     }
 
     #[tokio::test]
@@ -300,21 +370,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn checking_again_counts_like_signing_in() {
+    async fn who_is_asked_again_inside_a_session_waits_for_no_stranger() {
         let world = World::new().await;
         let user = world.user_with_password("alice").await;
-        let check = |password: &str| {
-            world.login.check_password(&user.id, Secret::new(password), HERE.parse().unwrap())
-        };
-        assert!(check(PASSWORD).await.is_ok());
-        for _ in 0..6 {
-            assert!(is_refused(&check("wrong").await));
+        let asked = |session| Asked { user: &user.id, session, client: HERE.parse().unwrap() };
+        for at in 0..60 {
+            let client = format!("198.51.100.{at}");
+            drop(world.sign_in("alice", "wrong", &client, None).await);
+            drop(world.sign_in("alice", "wrong", HERE, None).await);
         }
-        assert!(is_throttled(&check(PASSWORD).await));
         assert!(is_throttled(&world.sign_in("alice", PASSWORD, HERE, None).await));
+        for _ in 0..5 {
+            assert!(world.login.check_password(asked("own"), Secret::new(PASSWORD)).await.is_ok());
+        }
+        let new = Secret::new("a password for later");
+        assert!(world.accounts.change_password(asked("own"), Secret::new(PASSWORD), new).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_stolen_session_has_only_so_many_guesses() {
+        let world = World::new().await;
+        let user = world.user_with_password("alice").await;
+        let check = async |session: &str, password: &str| {
+            let asked = Asked { user: &user.id, session, client: HERE.parse().unwrap() };
+            world.login.check_password(asked, Secret::new(password)).await
+        };
+        let mut computed = world.passwords.computed();
+        for _ in 0..6 {
+            assert!(is_refused(&check("stolen", "wrong").await));
+            computed += 1;
+        }
+        assert!(is_throttled(&check("stolen", PASSWORD).await));
+        assert_eq!(world.passwords.computed(), computed);
+        assert!(check("own", PASSWORD).await.is_ok(), "the owner's own session");
+        assert!(is_throttled(&check("stolen", PASSWORD).await), "which takes nothing back");
+        assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+        let mut tried = 0;
+        for _ in 0..24 * 60 {
+            world.clock.advance(Duration::from_mins(1));
+            tried += usize::from(is_refused(&check("stolen", "wrong").await));
+        }
+        assert!(tried <= 110, "{tried} in a day");
         let nobody = UserId("nobody".to_owned());
-        let nobodys = world.login.check_password(&nobody, Secret::new(PASSWORD), HERE.parse().unwrap());
-        assert!(is_refused(&nobodys.await));
+        let asked = Asked { user: &nobody, session: "another", client: HERE.parse().unwrap() };
+        assert!(is_refused(&world.login.check_password(asked, Secret::new(PASSWORD)).await));
     }
 
     /// L20: a hash of old parameters.

@@ -19,6 +19,7 @@ pub mod self_service;
 pub mod sessions;
 pub mod subjects;
 pub mod touches;
+pub mod turns;
 
 mod attempts;
 mod new_user;

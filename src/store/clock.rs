@@ -4,6 +4,9 @@ use super::revision;
 use super::{Store, StoreError};
 use crate::model::time::{SKEW, Timestamp};
 
+/// Sessions that are given less in one change; others wait for the next.
+const MOST_BEGUN: usize = 500;
+
 /// The longest that what is about to be given could still last.
 #[derive(Clone, Copy, Debug)]
 pub struct Longest {
@@ -27,7 +30,7 @@ impl Store {
             "UPDATE gateways SET seen_at = $1 WHERE seen_at > $2",
         ];
         const BEGUN: &str = "UPDATE sessions SET expires_at = expires_at - (created_at - $1), created_at = $1
-             WHERE created_at > $2";
+             WHERE id = (SELECT id FROM sessions WHERE created_at > $2 LIMIT 1) RETURNING user_id";
         const SETUP: &str = "UPDATE setup_token SET expires_at = $1 WHERE expires_at > $2";
         const HANDOVERS: &str = "DELETE FROM handovers WHERE expires_at > $1";
         let latest = now.after(SKEW);
@@ -35,8 +38,9 @@ impl Store {
         for sql in NOTED {
             change.execute(sql, &[now.into(), latest.into()]).await?;
         }
-        if change.execute(BEGUN, &[now.into(), latest.into()]).await? > 0 {
-            revision::raise(&mut change).await?;
+        for _ in 0..MOST_BEGUN {
+            let Some(row) = change.row(BEGUN, &[now.into(), latest.into()]).await? else { break };
+            revision::raise(&mut change, &row.text("user_id")?).await?;
         }
         let Longest { setup_link, handover } = longest;
         change.execute(SETUP, &[setup_link.into(), setup_link.after(SKEW).into()]).await?;

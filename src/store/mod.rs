@@ -30,7 +30,7 @@ pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::clock::Longest;
 pub use self::handovers::Handover;
 pub use self::pool::Lane;
-pub use self::throttle::Bucket;
+pub use self::throttle::{Attempted, Bucket, Counted};
 pub use self::users::Changed;
 use crate::model::audit::Actor;
 

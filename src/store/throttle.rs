@@ -23,6 +23,24 @@ pub struct Bucket {
     pub window: Duration,
 }
 
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempted {
+    /// It was counted, once in each bucket.
+    Counted(Vec<Counted>),
+    /// It was not, because a bucket is closed for so long.
+    Closed(Duration),
+}
+
+/// One count, as it can be taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    name: String,
+    at: Timestamp,
+    /// When the last attempt before was.
+    before: Timestamp,
+}
+
 impl Bucket {
     /// How long after its last failure a bucket with so many failures stays closed, in seconds.
     fn delay(&self, failures: i64) -> i64 {
@@ -47,11 +65,7 @@ impl Store {
     ///
     /// A refused attempt is not counted. A last attempt that is still to come, by a clock that was set back since or
     /// another gateway's, was now: nobody waits until the clock is there again.
-    pub async fn reserve_attempt(
-        &self,
-        buckets: &[Bucket],
-        now: Timestamp,
-    ) -> Result<Option<Duration>, StoreError> {
+    pub async fn reserve_attempt(&self, buckets: &[Bucket], now: Timestamp) -> Result<Attempted, StoreError> {
         // The needless update makes PostgreSQL lock the row until the commit.
         const LOCK: &str = "INSERT INTO attempts (name, failures, last_at) VALUES ($1, 0, $2)
              ON CONFLICT (name) DO UPDATE SET name = excluded.name
@@ -74,10 +88,11 @@ impl Store {
             let failures = if forgotten { 0 } else { row.number("failures")? };
             let opens_at = last_at.0.saturating_add(bucket.delay(failures));
             longest = longest.max(opens_at.saturating_sub(now.0));
-            counts.push((&bucket.name, failures));
+            counts.push((Counted { name: bucket.name.clone(), at: now, before: last_at }, failures));
         }
         let wait = u64::try_from(longest).unwrap_or_default();
-        for (name, failures) in counts {
+        for (count, failures) in &counts {
+            let name = &count.name;
             if wait == 0 {
                 let values = [name.into(), failures.saturating_add(1).into(), now.into()];
                 change.execute(COUNT, &values).await?;
@@ -88,26 +103,30 @@ impl Store {
         if wait == 0 || ahead {
             change.commit().await?;
         }
-        Ok((wait > 0).then(|| Duration::from_secs(wait)))
+        Ok(if wait > 0 {
+            Attempted::Closed(Duration::from_secs(wait))
+        } else {
+            Attempted::Counted(counts.into_iter().map(|(count, _)| count).collect())
+        })
     }
 
-    /// Forgets all failures of these buckets, after a success.
-    pub async fn clear_attempts(&self, names: &[String]) -> Result<(), StoreError> {
-        self.each_attempt("DELETE FROM attempts WHERE name = $1", names).await
-    }
-
-    /// Takes one counted attempt back, after a success, from buckets that others share.
-    pub async fn refund_attempts(&self, names: &[String]) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE attempts SET failures = failures - 1 WHERE name = $1 AND failures > 0";
-        self.each_attempt(SQL, names).await
-    }
-
-    async fn each_attempt(&self, sql: &'static str, names: &[String]) -> Result<(), StoreError> {
-        let mut names: Vec<&String> = names.iter().collect();
-        names.sort();
+    /// Forgets all failures where these counts are, after a success.
+    pub async fn clear_attempts(&self, counted: &[Counted]) -> Result<(), StoreError> {
         let mut change = self.pool.count_in_turn().await?;
-        for name in names {
-            change.execute(sql, &[name.into()]).await?;
+        for Counted { name, .. } in counted {
+            change.execute("DELETE FROM attempts WHERE name = $1", &[name.into()]).await?;
+        }
+        change.commit().await
+    }
+
+    /// Takes counts back, after a success, where others count too: nobody waits longer because it was tried.
+    pub async fn refund_attempts(&self, counted: &[Counted]) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE attempts SET failures = failures - 1,
+                last_at = CASE WHEN last_at = $2 THEN $3 ELSE last_at END
+             WHERE name = $1 AND failures > 0";
+        let mut change = self.pool.count_in_turn().await?;
+        for Counted { name, at, before } in counted {
+            change.execute(SQL, &[name.into(), (*at).into(), (*before).into()]).await?;
         }
         change.commit().await
     }

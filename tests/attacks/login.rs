@@ -221,10 +221,64 @@ async fn all_names_of_an_account_share_one_count() {
         assert_eq!(gateway.post_login(name, "a wrong password").await.status, 429, "{name}");
     }
     // Names that are nobody's are slowed down alike, so that the throttle tells nothing either.
-    for _ in 0..6 {
-        assert_eq!(gateway.post_login("nobody", "a wrong password").await.status, 401);
+    for name in ["nobody", "nobody@example.org", "never-tried"] {
+        assert_eq!(gateway.post_login(name, "a wrong password").await.status, 429, "{name}");
     }
-    assert_eq!(gateway.post_login("nobody", "a wrong password").await.status, 429);
+}
+
+/// Nor does a count that all addresses share.
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_from_many_addresses_tells_nothing_of_names() {
+    let upstream = Upstream::spawn().await;
+    let gateway = behind_proxy(&upstream, "").await;
+    gateway.user("mel", Role::Member).await;
+    let mut told = Vec::new();
+    for (network, name) in [("198.51.100", "mel"), ("203.0.113", "nobody")] {
+        let mut statuses = Vec::new();
+        for at in 0..55 {
+            statuses.push(try_from(&gateway, &format!("{network}.{at}"), name, "wrong").await.status);
+        }
+        for alias in [name.to_uppercase(), format!("{name}@example.org"), format!("{name}@EXAMPLE.org")] {
+            statuses.push(try_from(&gateway, "192.0.2.77", &alias, "wrong").await.status);
+        }
+        told.push(statuses);
+    }
+    assert_eq!(told[0].iter().filter(|status| **status == 401).count(), 51, "{:?}", told[0]);
+    assert_eq!(told[0], told[1]);
+    assert_eq!(try_from(&gateway, "192.0.2.77", "never-tried", "wrong").await.status, 401);
+}
+
+/// Whoever is asked for the password again, while a stranger wants them not to get through.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_inside_a_session_waits_for_no_stranger() {
+    let upstream = Upstream::spawn().await;
+    let gateway = behind_proxy(&upstream, "").await;
+    let id = gateway.user_with("new", Role::Member, &[], true).await;
+    let cookie = format!("cookie: {}\r\n", gateway.sign_in("new").await);
+    for at in 0..60 {
+        try_from(&gateway, &format!("198.51.100.{at}"), "new", "wrong").await;
+        try_from(&gateway, "127.0.0.1", "new", "wrong").await;
+    }
+    assert_eq!(try_from(&gateway, "192.0.2.1", "new", PASSWORD).await.status, 429);
+    let next = "nine bees in a bonnet";
+    let change = form(&[("current", PASSWORD), ("new", next), ("repeat", next)]);
+    let changed = gateway.post_form("/_doorward/password", &change, &cookie).await;
+    assert_eq!(changed.status, 303, "a temporary password: {}", changed.text());
+    let cookie = format!("cookie: {}\r\n", session_cookie(&changed).unwrap());
+    for at in 0..5 {
+        let wish = form(&[
+            ("name", format!("key{at}").as_str()),
+            ("role", "viewer"),
+            ("life", "90d"),
+            ("paths", ""),
+            ("methods", ""),
+            ("networks", ""),
+            ("password", next),
+        ]);
+        let made = gateway.post_form("/_doorward/account/keys/new", &wish, &cookie).await;
+        assert_eq!(made.status, 200, "{at}: {}", made.text());
+    }
+    assert!(gateway.accounts.find_by_id(&id).await.unwrap().is_some());
 }
 
 /// L07: a second gateway over the same database, and one that starts anew.
@@ -285,7 +339,9 @@ async fn every_form_that_takes_a_password_counts() {
     }
     let answer = gateway.post_form("/_doorward/password", &body(PASSWORD), &cookie).await;
     assert_eq!(answer.status, 429, "{}", answer.text());
-    assert_eq!(gateway.post_login("mel", PASSWORD).await.status, 429, "and the two forms count together");
+    let other = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
+    let answer = gateway.post_form("/_doorward/password", &body("a wrong password"), &other).await;
+    assert_eq!(answer.status, 401, "the owner's other session: {}", answer.text());
     gateway.clock.advance(std::time::Duration::from_hours(1));
     let cookie = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
     assert_eq!(gateway.post_form("/_doorward/password", &body(PASSWORD), &cookie).await.status, 303);
@@ -349,6 +405,57 @@ async fn a_rush_is_queued_or_sent_away_and_others_are_served_meanwhile() {
     // Every seat is free again.
     let answer = try_from(&gateway, "203.0.113.9", "mel", PASSWORD).await;
     assert_eq!(answer.status, 303, "{}", answer.text());
+}
+
+/// One address takes all turns, or all of the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rush_from_one_address_takes_nothing_from_others() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Arc::new(behind_proxy(&upstream, "").await);
+    gateway.user("root", Role::Admin).await;
+    let mut keys = Vec::new();
+    for at in 0..8 {
+        keys.push(gateway.system_key(&format!("key{at}"), Role::Viewer).await);
+    }
+    let mut rush = tokio::task::JoinSet::new();
+    for at in 0..200 {
+        let gateway = Arc::clone(&gateway);
+        rush.spawn(async move { try_from(&gateway, "198.51.100.1", &format!("nobody{at}"), "wrong").await });
+    }
+    let mut sent_away = 0;
+    let mut count = |answer: &Answer| {
+        assert!(matches!(answer.status, 401 | 429 | 503), "{}", answer.head);
+        sent_away += usize::from(answer.status == 503);
+        assert!(answer.status == 401 || answer.header("retry-after").is_some(), "{}", answer.head);
+    };
+    count(&rush.join_next().await.unwrap().unwrap());
+    for key in &keys {
+        assert_eq!(gateway.get("/data", &bearer(key)).await.status, 200, "a key that was never seen");
+    }
+    let admin = try_from(&gateway, "203.0.113.9", "root", PASSWORD).await;
+    assert_eq!(admin.status, 303, "{}", admin.text());
+    while let Some(answer) = rush.join_next().await {
+        count(&answer.unwrap());
+    }
+    assert!(sent_away >= 100, "{sent_away} were sent away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_that_signs_in_at_once_is_taken_for_no_guesser() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Arc::new(behind_proxy(&upstream, "").await);
+    gateway.user("mel", Role::Member).await;
+    let mut office = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let gateway = Arc::clone(&gateway);
+        office.spawn(async move { try_from(&gateway, "198.51.100.1", "mel", PASSWORD).await.status });
+    }
+    let mut answers = Vec::new();
+    while let Some(status) = office.join_next().await {
+        answers.push(status.unwrap());
+    }
+    assert!(answers.iter().all(|status| matches!(status, 303 | 503)), "{answers:?}");
+    assert!(answers.iter().filter(|status| **status == 303).count() >= 7, "{answers:?}");
 }
 
 /// L24: signing in by password where it is turned off.

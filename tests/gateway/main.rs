@@ -36,6 +36,7 @@ mod reload;
 mod route_settings;
 mod minted;
 mod pages;
+mod pages_at_hosts;
 mod self_service;
 mod servers;
 mod shadow;

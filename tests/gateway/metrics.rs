@@ -140,7 +140,9 @@ async fn ten_thousand_made_up_requests_add_no_series() {
     let gateway = Gateway::configured(&settings(&upstream.url())).await;
     let at = gateway.metrics_address().unwrap();
     let key = bearer(&gateway.system_key("load", Role::Agent).await);
-    gateway.post_login("nobody-0", PASSWORD).await;
+    for _ in 0..7 {
+        gateway.post_login("nobody-0", PASSWORD).await;
+    }
     let address = gateway.address;
     let mut series = Vec::new();
     for round in 0..10 {

@@ -16,7 +16,7 @@ use doorward::model::session::Session;
 use doorward::model::time::{Clock, ManualClock, Timestamp};
 use doorward::model::token::{MasterKey, SigningKey, TokenDigest};
 use doorward::model::user::{User, UserId};
-use doorward::store::{Bucket, Changed, Handover, Store, StoreError};
+use doorward::store::{Attempted, Bucket, Changed, Counted, Handover, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
 /// A database of one test.

@@ -269,8 +269,8 @@ impl From<&ServiceError> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "A lot is going on",
-                "Many people are signing in at this moment, so nothing was checked. This is nothing you did: \
-                 it was not your password.",
+                "Many people are signing in or at their accounts at this moment, so nothing was checked or \
+                 changed. This is nothing you did: it was not your password.",
             )
             .after(*retry_after),
             ServiceError::Unavailable(_) => Self::unavailable(),

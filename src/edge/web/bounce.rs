@@ -134,6 +134,15 @@ pub(super) fn explain_lost_cookie(site: &Site, origin: &str) -> Option<String> {
     ))
 }
 
+/// Why there are no pages at an address by which this machine is reached, for the operator.
+pub(super) fn explain_other_address(site: &Site, host: &str) -> String {
+    let public = site.public_url();
+    format!(
+        "This page was opened at {host}, but the gateway takes {public} for its address, which leads nowhere from \
+         other machines. Its operator has to set public_url to the address that people should use."
+    )
+}
+
 /// What stands between the sign-in and a host of ours, for the operator.
 pub(super) fn explain_obstacle(site: &Site, obstacle: &Obstacle) -> String {
     let name = site.cookies().session_name();

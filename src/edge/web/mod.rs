@@ -6,6 +6,7 @@
 mod account;
 mod app_sessions;
 mod bounce;
+mod elsewhere;
 mod form;
 mod handover;
 mod login;
@@ -195,6 +196,16 @@ impl Web {
         Self { site, password_login: login.password, services, actor, destinations, bounces, app_sessions }
     }
 
+    /// Whether a browser was signed in here before, by a cookie that we signed. Asks nobody, so that it may have ended.
+    pub fn knows(&self, headers: &HeaderMap) -> bool {
+        let cookies = self.site.cookies();
+        let session = match cookies.session(headers) {
+            Presented::One(cookie) => self.services.sessions.digest_of_cookie(cookie).is_some(),
+            Presented::Nothing | Presented::Unusable => false,
+        };
+        session || cookies.device(headers).is_some_and(|device| self.services.login.has_signed_in(device))
+    }
+
     /// Answers a request.
     pub async fn respond(&self, request: WebRequest) -> Response<Bytes> {
         let actor = Actor::stranger(request.client.address.nearest(), &request.request_id);
@@ -240,6 +251,9 @@ impl Web {
                     return Err(Problem::foreign_form(origin.as_deref(), &self.site.public_url().origin()));
                 }
             }
+        }
+        if let Some(moved) = self.moved(request, place, sends)? {
+            return Ok(moved);
         }
         match (place, sends) {
             (Place::Account, _) => account::show(self, request).await,

@@ -11,8 +11,10 @@ use crate::edge::page::Site;
 use crate::edge::problem::Problem;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
+use crate::model::principal::Proof;
 use crate::model::user::UserId;
 use crate::service::ServiceError;
+use crate::service::login::Asked;
 
 #[derive(Template)]
 #[template(path = "password.html")]
@@ -45,7 +47,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     let Visitor::Known(who) = &visitor else {
         return Ok(web.sign_in_first(request, &visitor));
     };
-    let PrincipalKind::User(user) = &who.kind else {
+    let (PrincipalKind::User(user), Proof::Session { id: session, .. }) = (&who.kind, &who.proof) else {
         return Err(Problem::not_found());
     };
     let target = web.target(request);
@@ -53,9 +55,9 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         let alert = Alert { field: "repeat", text: "The two new passwords are not the same.".to_owned() };
         return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, who, &target, Some(alert)));
     }
-    let address = request.client.address.nearest();
+    let asked = Asked { user, session, client: request.client.address.nearest() };
     let changed = match web.services.self_service.admit(user) {
-        Ok(()) => web.services.accounts.change_password(user, current, new, address).await,
+        Ok(()) => web.services.accounts.change_password(asked, current, new).await,
         refused => refused,
     };
     match changed {

@@ -11,7 +11,6 @@ use crate::edge::page::Site;
 use crate::edge::problem::Problem;
 use crate::model::secret::Secret;
 use crate::service::ServiceError;
-use crate::service::login::SignIn;
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -48,16 +47,12 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, &token, name, Some(alert)));
     }
     let accounts = &web.services.accounts;
-    match accounts.complete_setup(token.clone(), name, password.clone()).await {
+    match accounts.complete_setup(token.clone(), name, password).await {
         Ok(user) => {
-            let attempt = SignIn {
-                name: &user.username,
-                password,
-                client: request.client.address.nearest(),
-                user_agent: user_agent(&request.headers),
-                device: None,
-            };
-            let signed_in = web.services.login.sign_in(attempt).await.map_err(|error| failed(&error))?;
+            // Whoever has just chosen the password is not asked for it, nor kept waiting for what strangers tried.
+            let (client, agent) = (request.client.address.nearest(), user_agent(&request.headers));
+            let entered = web.services.login.enter_first(user, client, agent).await;
+            let signed_in = entered.map_err(|error| failed(&error))?;
             Ok(login::enter(web, request, &signed_in, &ReturnTarget::home(web.site.public_url())))
         }
         Err(ServiceError::Refused) => Err(Problem::setup_over()),

@@ -1,11 +1,11 @@
 //! People: adding them, changing what they may do, and their passwords.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ServiceError;
 use super::attempts::Attempts;
 use super::done;
+use super::login::Asked;
 use super::login::check_password;
 use super::new_user::MOST_GROUPS;
 pub use super::new_user::NewUser;
@@ -220,16 +220,16 @@ impl Accounts {
     /// password; [`ServiceError::Invalid`] about the new one.
     pub async fn change_password(
         &self,
-        id: &UserId,
+        asked: Asked<'_>,
         current: Secret,
         new: Secret,
-        client: IpAddr,
     ) -> Result<(), ServiceError> {
+        let id = asked.user;
         let user = self.store.find_user(id).await?.ok_or(ServiceError::Refused)?;
         self.check_password_for(&user, &new).await?;
         let same = unified(&current).expose() == unified(&new).expose();
         let attempt = Event::PasswordChange;
-        check_password(&self.store, &self.attempts, id, current, client, attempt).await?;
+        check_password(&self.store, &self.attempts, asked, current, attempt).await?;
         if same {
             return Err(ServiceError::invalid("password", "is the one you have"));
         }

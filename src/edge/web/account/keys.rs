@@ -18,6 +18,7 @@ use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::policy::PathPattern;
 use crate::service::ServiceError;
+use crate::service::login::Asked;
 use crate::service::own_keys::Wish;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -152,7 +153,8 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
         }
     };
     let client = request.client.address.nearest();
-    match web.services.own_keys.issue(&person.user.id, wish, password, client).await {
+    let asked = Asked { user: &person.user.id, session: &person.session, client };
+    match web.services.own_keys.issue(asked, wish, password).await {
         Ok((text, key)) => {
             let page = KeyPage { site: &web.site, key: row(key), text: &text };
             Ok(web.site.page(StatusCode::OK, &page))

@@ -21,7 +21,8 @@ impl Destinations {
         Self { public_url, hosts: hosts.into_iter().collect() }
     }
 
-    fn know(&self, host: &str) -> bool {
+    /// Whether a host is one of them.
+    pub(super) fn know(&self, host: &str) -> bool {
         host == self.public_url.host() || self.hosts.iter().any(|own| own == host)
     }
 }

@@ -1,0 +1,132 @@
+//! Our pages live at the public URL. Who opens one at another host is sent there, and comes back from there.
+//!
+//! An application may see what a browser sends to its host, and whoever signs in there would hand it a session that is
+//! good at every host. So none is begun there but by a hand-over, which counts at that host alone.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::HOST;
+use url::form_urlencoded;
+
+use super::bounce::{explain_lost_cookie, explain_other_address};
+use super::{Place, Web, WebRequest, account, form, origin};
+use crate::edge::page::RESERVED;
+use crate::edge::problem::Problem;
+use crate::model::origin::Origin;
+
+/// Says that a browser was sent here. A proxy that asks us for another host than the browser did would send it round
+/// in circles.
+const MOVED: &str = "moved";
+
+/// Whose host a page was asked for at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// Our own.
+    Public,
+    /// One of the applications'.
+    Application,
+    /// Nobody's that we know.
+    Nobodys,
+}
+
+impl Place {
+    /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.
+    fn is_anywhere(self) -> bool {
+        matches!(self, Self::Begin | Self::Redeem | Self::Logout | Self::Style | Self::Logo)
+    }
+}
+
+impl Web {
+    /// To the page at the public URL, if this is not the place for it; `sends` where a form was sent.
+    pub(super) fn moved(
+        &self,
+        request: &WebRequest,
+        place: Place,
+        sends: bool,
+    ) -> Result<Option<Response<Bytes>>, Problem> {
+        let host = self.host_of(request);
+        if place.is_anywhere() || host == Host::Public {
+            return Ok(None);
+        }
+        let public = self.site.public_url();
+        if host == Host::Nobodys {
+            // A proxy asks for another host than the browser, which has a page of the public URL. What a form makes counts
+            // only if the browser says so; but for the set-up page, whose secret counts anywhere.
+            let moved = form::parameter(request.query.as_deref(), MOVED).is_some();
+            let claimed = origin::claimed(&request.headers).filter(|_| sends);
+            let ours = Origin::parse(&public.origin()).is_some_and(|own| claimed == Some(own.to_string()));
+            if ours || (moved && (!sends || place == Place::Setup)) {
+                return Ok(None);
+            }
+            if let Some(explained) = claimed.and_then(|origin| explain_lost_cookie(&self.site, &origin)) {
+                return Err(Problem::sign_in_loop(explained));
+            }
+            if public.is_loopback() {
+                return Err(Problem::sign_in_loop(explain_other_address(&self.site, &request.host)));
+            }
+        }
+        let query = self.query_there(request, place, host)?;
+        let page = match place {
+            Place::Login | Place::Setup | Place::Grant | Place::Password => &request.path,
+            _ if sends => account::PAGE,
+            _ => &request.path,
+        };
+        Ok(Some(self.go(&public.url(&format!("{RESERVED}{page}{query}")))))
+    }
+
+    fn host_of(&self, request: &WebRequest) -> Host {
+        let public = self.site.public_url();
+        let own = request.host == public.host() || (public.is_loopback() && is_loopback(&request.host));
+        if own {
+            Host::Public
+        } else if self.destinations.know(&request.host) {
+            Host::Application
+        } else {
+            Host::Nobodys
+        }
+    }
+
+    /// The query to go on with: what was asked, and the way back in full.
+    fn query_there(&self, request: &WebRequest, place: Place, host: Host) -> Result<String, Problem> {
+        let asked = request.query.as_deref().unwrap_or_default();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let has_way_back = matches!(place, Place::Login | Place::Password);
+        for (name, value) in form_urlencoded::parse(asked.as_bytes()) {
+            if name != MOVED && !(has_way_back && name == "rd") {
+                query.append_pair(&name, &value);
+            }
+        }
+        if has_way_back {
+            let sent = form::field_if_there(&request.body, "rd")?;
+            let wanted = sent.or_else(|| form::parameter(request.query.as_deref(), "rd"));
+            let wanted = match (host, wanted.as_deref()) {
+                (Host::Application, None | Some("")) => Some(self.there(request, "/")),
+                (Host::Application, Some(path)) if path.starts_with('/') => Some(self.there(request, path)),
+                _ => wanted,
+            };
+            if let Some(wanted) = wanted {
+                query.append_pair("rd", &wanted);
+            }
+        }
+        if host == Host::Nobodys {
+            query.append_pair(MOVED, "1");
+        }
+        let query = query.finish();
+        Ok(if query.is_empty() { query } else { format!("?{query}") })
+    }
+
+    /// A path at the host of the request, as an address.
+    fn there(&self, request: &WebRequest, path: &str) -> String {
+        let scheme = if request.client.secure { "https" } else { "http" };
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        format!("{scheme}://{host}{path}")
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    address
+        .map_or_else(|_| host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
+}

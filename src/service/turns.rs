@@ -1,0 +1,185 @@
+//! Turns at what there is little of: everybody has a share of the work and of the queue, and nobody waits for long.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::ServiceError;
+
+/// How many may be at work, and how many inside: at work or waiting for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Of one at work.
+    pub own_work: usize,
+    /// Of one inside.
+    pub own_inside: usize,
+    /// Of all at work.
+    pub work: usize,
+    /// Of all inside.
+    pub inside: usize,
+    /// The longest wait.
+    pub wait: Duration,
+}
+
+/// Turns of whoever a `K` tells apart. Clones share them. Locked when one comes and when one goes, never while it waits.
+#[derive(Clone, Debug)]
+pub struct Turns<K: Eq + Hash> {
+    bounds: Bounds,
+    lines: Arc<Mutex<Lines<K>>>,
+    work: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Lines<K> {
+    inside: usize,
+    /// At most one for each that is inside.
+    own: HashMap<K, Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    inside: usize,
+    work: Arc<Semaphore>,
+}
+
+/// A turn; dropping it lets the next one work.
+#[derive(Debug)]
+pub struct Turn<K: Eq + Hash> {
+    _work: [OwnedSemaphorePermit; 2],
+    _place: Place<K>,
+}
+
+/// A place inside.
+#[derive(Debug)]
+struct Place<K: Eq + Hash> {
+    lines: Arc<Mutex<Lines<K>>>,
+    key: K,
+}
+
+impl<K: Eq + Hash + Clone> Turns<K> {
+    /// Turns within `bounds`.
+    pub fn new(bounds: Bounds) -> Self {
+        let lines = Lines { inside: 0, own: HashMap::new() };
+        Self { bounds, lines: Arc::new(Mutex::new(lines)), work: Arc::new(Semaphore::new(bounds.work)) }
+    }
+
+    /// Waits for a turn of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Busy`] if there is no room to wait, for all or for this one, or if it takes too long.
+    pub async fn take(&self, key: K) -> Result<Turn<K>, ServiceError> {
+        let busy = || ServiceError::Busy { retry_after: self.bounds.wait };
+        let (place, own) = self.enter(key).ok_or_else(busy)?;
+        let both = async {
+            // Whoever has its share at work waits outside of the line that is for all.
+            let own = own.acquire_owned().await.ok()?;
+            Some([own, Arc::clone(&self.work).acquire_owned().await.ok()?])
+        };
+        let work = timeout(self.bounds.wait, both).await.ok().flatten().ok_or_else(busy)?;
+        Ok(Turn { _work: work, _place: place })
+    }
+
+    fn enter(&self, key: K) -> Option<(Place<K>, Arc<Semaphore>)> {
+        let mut lines = locked(&self.lines);
+        let known = lines.own.get(&key).map_or(0, |line| line.inside);
+        if lines.inside >= self.bounds.inside || known >= self.bounds.own_inside {
+            return None;
+        }
+        lines.inside += 1;
+        let fresh = || Line { inside: 0, work: Arc::new(Semaphore::new(self.bounds.own_work)) };
+        let line = lines.own.entry(key.clone()).or_insert_with(fresh);
+        line.inside += 1;
+        let own = Arc::clone(&line.work);
+        Some((Place { lines: Arc::clone(&self.lines), key }, own))
+    }
+}
+
+impl<K: Eq + Hash> Drop for Place<K> {
+    fn drop(&mut self) {
+        let mut lines = locked(&self.lines);
+        lines.inside = lines.inside.saturating_sub(1);
+        if let Some(line) = lines.own.get_mut(&self.key) {
+            line.inside = line.inside.saturating_sub(1);
+            if line.inside == 0 {
+                lines.own.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn locked<K>(lines: &Mutex<Lines<K>>) -> MutexGuard<'_, Lines<K>> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds =
+        Bounds { own_work: 2, own_inside: 4, work: 3, inside: 8, wait: Duration::from_secs(2) };
+
+    fn is_busy<T>(outcome: &Result<T, ServiceError>) -> bool {
+        matches!(outcome, Err(ServiceError::Busy { .. }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_rushes_has_its_share_and_others_have_theirs() {
+        let turns = Turns::new(BOUNDS);
+        let rush = turns.clone();
+        let rushing = tokio::spawn(async move {
+            let all = futures_util::future::join_all((0..50).map(|_| rush.take("rush"))).await;
+            all.iter().filter(|turn| turn.is_ok()).count()
+        });
+        tokio::task::yield_now().await;
+        let began = tokio::time::Instant::now();
+        assert!(turns.take("other").await.is_ok(), "its place is not taken");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(
+            rushing.await.unwrap(),
+            2,
+            "who holds its share gets no more, and waits for a bounded time"
+        );
+        assert_eq!(locked(&turns.lines).own.len(), 0, "nothing is kept of who has gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_one_works_when_one_has_finished() {
+        let turns = Turns::new(BOUNDS);
+        let first = turns.take("a").await.unwrap();
+        let _second = turns.take("a").await.unwrap();
+        let waiting = tokio::spawn({
+            let turns = turns.clone();
+            async move { turns.take("a").await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        assert!(waiting.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_together_are_bounded_and_room_comes_back() {
+        let turns = Turns::new(BOUNDS);
+        let crowd = futures_util::future::join_all((0..20).map(|key| turns.take(key))).await;
+        assert_eq!(crowd.iter().filter(|turn| turn.is_ok()).count(), 3);
+        assert!(crowd.iter().all(|turn| turn.is_ok() || is_busy(turn)));
+        drop(crowd);
+        assert!(turns.take(99).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_while_waiting_leaves_no_place_taken() {
+        let turns = Turns::new(BOUNDS);
+        let _held = (turns.take("a").await.unwrap(), turns.take("a").await.unwrap());
+        for _ in 0..50 {
+            let waiting = turns.take("a");
+            assert!(futures_util::FutureExt::now_or_never(waiting).is_none());
+        }
+        assert_eq!(locked(&turns.lines).inside, 2);
+    }
+}

@@ -1,0 +1,153 @@
+//! Our pages live at the public URL: what happens at the hosts of applications, at nobody's, and behind a proxy that
+//! asks for another host than the browser did.
+
+use doorward::model::role::Role;
+
+use crate::support::gateway::{PASSWORD, session_cookie};
+use crate::support::raw::{Answer, exchange};
+use crate::support::{Gateway, Upstream};
+
+async fn gateway(upstream: &Upstream, public_url: &str) -> Gateway {
+    let gateway = Gateway::configured(&format!(
+        "public_url = \"{public_url}\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\nhosts = [\"app.example\"]\nrules = [{{ allow = \"viewer\" }}]\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [{{ allow = \"viewer\" }}]\n",
+        upstream.url()
+    ))
+    .await;
+    gateway.user("vera", Role::Viewer).await;
+    gateway
+}
+
+async fn get(gateway: &Gateway, host: &str, path: &str, cookie: &str) -> Answer {
+    let cookie = if cookie.is_empty() { String::new() } else { format!("cookie: {cookie}\r\n") };
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/html\r\n{cookie}\r\n");
+    exchange(gateway.address, head).await
+}
+
+async fn post(gateway: &Gateway, host: &str, origin: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    let form: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\naccept: text/html\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    exchange(gateway.address, head).await
+}
+
+fn to(answer: &Answer) -> &str {
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    assert_eq!(answer.headers("set-cookie"), Vec::<&str>::new(), "nothing is begun there");
+    answer.header("location").unwrap()
+}
+
+const SIGN_IN: [(&str, &str); 2] = [("username", "vera"), ("password", PASSWORD)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_in_or_changes_a_password_at_the_host_of_an_application() {
+    let upstream = Upstream::spawn().await;
+    for (public, base) in [("http://localhost", ""), ("http://localhost/gate", "/gate")] {
+        let gateway = gateway(&upstream, public).await;
+        let rd = "rd=http%3A%2F%2Fapp.example%2Fd%3Fx%3D1";
+        for page in ["login", "password"] {
+            let there = format!("{base}/_doorward/{page}?rd=%2Fd%3Fx%3D1");
+            let here = format!("{public}/_doorward/{page}?{rd}");
+            assert_eq!(to(&get(&gateway, "app.example", &there, "").await), here);
+            let sent = post(&gateway, "app.example", "http://app.example", &there, &SIGN_IN).await;
+            assert_eq!(to(&sent), here);
+            // A page of the public URL is no page of the application's.
+            let sent = post(&gateway, "app.example", "http://localhost", &there, &SIGN_IN).await;
+            assert_eq!(to(&sent), here);
+        }
+        for (there, here) in [
+            ("login", "login?rd=http%3A%2F%2Fapp.example%2F"),
+            ("login?signed-out=1", "login?signed-out=1&rd=http%3A%2F%2Fapp.example%2F"),
+            ("login?rd=http%3A%2F%2Fapp.example%2Fd", "login?rd=http%3A%2F%2Fapp.example%2Fd"),
+            ("account", "account"),
+            ("account/keys/new", "account/keys/new"),
+            ("setup?token=x", "setup?token=x"),
+        ] {
+            let answer = get(&gateway, "app.example", &format!("{base}/_doorward/{there}"), "").await;
+            assert_eq!(to(&answer), format!("{public}/_doorward/{here}"));
+        }
+        assert_eq!(gateway.store.list_sessions(None).await.unwrap(), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_at_the_public_url_is_taken_along_and_counts_at_that_host_alone() {
+    let upstream = Upstream::spawn().await;
+    let gateway = gateway(&upstream, "http://localhost").await;
+    let asked = get(&gateway, "app.example", "/d", "").await;
+    let login = asked.header("location").unwrap().to_owned();
+    let login = to(&get(&gateway, "app.example", &login, "").await).to_owned();
+    let login = login.strip_prefix("http://localhost").unwrap();
+    let signed_in = post(&gateway, "localhost", "http://localhost", login, &SIGN_IN).await;
+    let own = session_cookie(&signed_in).unwrap();
+    let begin = signed_in.header("location").unwrap().strip_prefix("http://app.example").unwrap();
+    let begun = get(&gateway, "app.example", begin, "").await;
+    let held = begun.headers("set-cookie")[0].split(';').next().unwrap().to_owned();
+    let grant = begun.header("location").unwrap().strip_prefix("http://localhost").unwrap();
+    let granted = get(&gateway, "localhost", grant, &own).await;
+    let redeem = granted.header("location").unwrap().strip_prefix("http://app.example").unwrap();
+    let redeemed = get(&gateway, "app.example", redeem, &held).await;
+    let taken = session_cookie(&redeemed).unwrap();
+    assert_eq!(redeemed.header("location"), Some("/d"));
+    assert_eq!(get(&gateway, "app.example", "/d", &taken).await.status, 200);
+    assert_eq!(get(&gateway, "localhost", "/d", &taken).await.status, 302, "nowhere else");
+    assert_eq!(get(&gateway, "localhost", "/d", &own).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_of_nobody_has_no_form_that_works() {
+    let upstream = Upstream::spawn().await;
+    let gateway = gateway(&upstream, "https://gate.example").await;
+    let there = "/_doorward/login?rd=%2Fd";
+    let here = "https://gate.example/_doorward/login?rd=%2Fd&moved=1";
+    assert_eq!(to(&get(&gateway, "evil.example", there, "").await), here);
+    let origin = "http://127.0.0.1";
+    assert_eq!(to(&post(&gateway, "127.0.0.1", origin, there, &SIGN_IN).await), here);
+    let moved = format!("{there}&moved=1");
+    assert_eq!(to(&post(&gateway, "127.0.0.1", origin, &moved, &SIGN_IN).await), here);
+    let lost = post(&gateway, "evil.example", "http://evil.example", &moved, &SIGN_IN).await;
+    assert_eq!((lost.status, lost.headers("set-cookie").len()), (409, 0), "its cookie would be lost");
+    assert_eq!(gateway.store.list_sessions(None).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_asks_for_another_host_than_the_browser_sends_nobody_round_in_circles() {
+    let upstream = Upstream::spawn().await;
+    let gateway = gateway(&upstream, "https://gate.example").await;
+    let moved = to(&get(&gateway, "backend", "/_doorward/login?rd=%2Fd", "").await).to_owned();
+    let moved = moved.strip_prefix("https://gate.example").unwrap();
+    let form = get(&gateway, "backend", moved, "").await;
+    assert!(form.status == 200 && form.text().contains("<form method=\"post\">"), "{}", form.text());
+    let signed_in = post(&gateway, "backend", "https://gate.example", moved, &SIGN_IN).await;
+    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/d")));
+    assert!(signed_in.headers("set-cookie")[0].starts_with("__Host-doorward="));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_this_machine_is_public_others_are_told() {
+    let upstream = Upstream::spawn().await;
+    let gateway = gateway(&upstream, "http://localhost").await;
+    let answer = get(&gateway, "192.168.1.5:8080", "/_doorward/login", "").await;
+    assert_eq!(answer.status, 409);
+    let text = answer.text();
+    assert!(text.contains("opened at 192.168.1.5") && text.contains("set public_url"), "{text}");
+    for host in ["localhost", "127.0.0.1:8080", "[::1]:8080"] {
+        assert_eq!(get(&gateway, host, "/_doorward/login", "").await.status, 200, "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_out_at_the_host_of_an_application_is_signed_out() {
+    let upstream = Upstream::spawn().await;
+    let gateway = gateway(&upstream, "http://localhost").await;
+    let answer = post(&gateway, "app.example", "http://app.example", "/_doorward/logout", &[]).await;
+    assert_eq!(answer.header("location"), Some("/_doorward/login?rd=%2F&signed-out=1"));
+    for (page, status) in [("static/doorward.css", 200), ("handover?token=x", 403)] {
+        let answer = get(&gateway, "app.example", &format!("/_doorward/{page}"), "").await;
+        assert_eq!(answer.status, status, "{page}");
+    }
+}
