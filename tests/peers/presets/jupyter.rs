@@ -266,6 +266,59 @@ async fn jupyters_own_token_beside_a_session_is_told_of_before_it_is_refused() {
     drop(process);
 }
 
+/// Moving with Jupyter's own check still on: its token is imported, so both sides know it. Until refusals are kept, it goes
+/// on as it came; then it stays here, and Jupyter's check has to go.
+#[tokio::test]
+async fn an_imported_token_reaches_jupyter_that_checks_it_until_refusals_are_kept() {
+    const TOKEN: &str = "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc";
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let options = ["--ip=127.0.0.1", &format!("--port={port}"), &format!("--IdentityProvider.token={TOKEN}")];
+    let process = Process::start("jupyter", folder.path(), &lab(folder.path(), &options));
+    let process = process.ready(&format!("http://127.0.0.1:{port}/api"), START).await;
+    let config = |more: &str| {
+        format!(
+            r#"
+            public_url = "http://{ADDRESS}"
+            server.listen = ["{ADDRESS}"]
+            store.url = "sqlite:doorward.db"
+            [[keys.imported]]
+            name = "jupyter"
+            role = "member"
+            ring = '[{{ "name": "agent", "key": "{TOKEN}" }}]'
+            [[upstreams]]
+            name = "jupyter"
+            url = "http://127.0.0.1:{port}"
+            [[routes]]
+            upstream = "jupyter"
+            preset = "jupyter"
+            {more}
+            "#
+        )
+    };
+    let gateway = Gateway::start(&config("enforce = \"log\"")).await;
+    let own = gateway.key("own", "member", &[]).key;
+    let kernels = async |authorization: &str| {
+        let headers = [("authorization", authorization)];
+        gateway.post(Method::GET, "/api/kernels", "", &headers, "").await
+    };
+    for scheme in ["Bearer", "token"] {
+        assert_eq!(kernels(&format!("{scheme} {TOKEN}")).await.status, 200, "{scheme}");
+        let ours = kernels(&format!("{scheme} {own}")).await;
+        assert!(ours.status == 403 && ours.refusal().is_none(), "Jupyter has not seen it: {ours:?}");
+    }
+    gateway.save(&config(""));
+    wait_for("the rules to count", PATIENCE, async || {
+        (kernels("Bearer of-nobody").await.refusal() == Some(401)).then_some(())
+    })
+    .await;
+    for key in [TOKEN, &own] {
+        let stays = kernels(&format!("Bearer {key}")).await;
+        assert!(stays.status == 403 && stays.refusal().is_none(), "Jupyter has not seen it: {stays:?}");
+    }
+    drop(process);
+}
+
 #[tokio::test]
 async fn jupyterlab_has_the_routes_of_its_page_and_the_preset_is_nowhere_laxer() {
     let asked = tokio::task::spawn_blocking(|| surface(&apps_python(), "jupyter_surface.py"));
