@@ -36,6 +36,7 @@ fn the_example_works_with_every_setting_uncommented() {
     desk.write("logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>", 0o644);
     desk.write("secret", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
     desk.write("admin-password", "correct horse battery\n", 0o600);
+    desk.write("pwned-passwords-sha1-ordered-by-hash.txt", &format!("{}:7\n", "0A".repeat(20)), 0o644);
     desk.write("app-password", "quiet herons at dawn\n", 0o600);
     desk.write("app-token", "Lw8Rf4Hd6Jy1Mg5PcZr8\n", 0o600);
     desk.write("api-key", "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+\n", 0o600);
