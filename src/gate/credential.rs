@@ -257,7 +257,7 @@ impl<'h> Credential<'h> {
         for (presented, is_left) in presented {
             match presented {
                 // Ours in a form that is not taken here is still not somebody else's.
-                Presented::OwnAsBasic(_) if !accepts.basic => return Err(BadCredential::Scheme),
+                Presented::OwnAsBasic(_) if !accepts.basic => return Err(BadCredential::Basic),
                 Presented::Own(credential) | Presented::OwnAsBasic(credential) => {
                     if own.replace(credential.clone()).is_some_and(|other| other != credential) {
                         return Err(BadCredential::Several);
@@ -265,11 +265,11 @@ impl<'h> Credential<'h> {
                 }
                 Presented::Foreign(_) if is_left => {}
                 Presented::Foreign(BadCredential::Password) if !accepts.basic => {
-                    foreign = foreign.or(Some(BadCredential::Scheme));
+                    foreign = foreign.or(Some(BadCredential::Basic));
                 }
                 Presented::Foreign(wrong) => foreign = foreign.or(Some(wrong)),
                 Presented::Mangled(BadCredential::Password) if !accepts.basic => {
-                    return Err(BadCredential::Scheme);
+                    return Err(BadCredential::Basic);
                 }
                 Presented::Mangled(wrong) => return Err(wrong),
             }

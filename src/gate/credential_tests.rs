@@ -69,7 +69,7 @@ fn at_most_one_credential_decides_and_a_wrong_header_is_final() {
         (&[cookie, cookie], false, "Several"),
         (&[("cookie", "x__Host-doorward=a; __host-doorward=b")], false, "none"),
         (&[("authorization", "Bearer eyJ"), cookie], false, "foreign Bearer"),
-        (&[("authorization", "Basic eDp5"), cookie], false, "foreign Scheme"),
+        (&[("authorization", "Basic eDp5"), cookie], false, "foreign Basic"),
         (&[("authorization", "Bearer"), cookie], false, "foreign Bearer"),
         (&[("authorization", ""), cookie], false, "foreign Scheme"),
         (&[("x-api-key", "nonsense"), cookie], false, "foreign ForeignKey"),
@@ -99,24 +99,24 @@ fn a_key_as_a_basic_password_counts_where_it_may_and_is_never_somebody_elses() {
     let cookie = ("cookie", "__Host-doorward=abc");
     // Headers, then what is found: nothing but bearers, with Basic, with what is foreign, with both.
     let cases: &[Ways<'_>] = &[
-        (&[("authorization", &own), cookie], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
-        (&[("authorization", &bare)], ["Scheme", "key dw_s_", "Scheme", "key dw_s_"]),
+        (&[("authorization", &own), cookie], ["Basic", "key dw_s_", "Basic", "key dw_s_"]),
+        (&[("authorization", &bare)], ["Basic", "key dw_s_", "Basic", "key dw_s_"]),
         (
             &[("authorization", &own), ("authorization", &bearer)],
-            ["Scheme", "key dw_s_", "Scheme", "key dw_s_"],
+            ["Basic", "key dw_s_", "Basic", "key dw_s_"],
         ),
         (
             &[("authorization", &foreign), cookie],
-            ["foreign Scheme", "foreign Password", "session abc", "session abc"],
+            ["foreign Basic", "foreign Password", "session abc", "session abc"],
         ),
-        (&[("authorization", &colonless), cookie], ["Scheme", "Password", "Scheme", "Password"]),
+        (&[("authorization", &colonless), cookie], ["Basic", "Password", "Basic", "Password"]),
         (
             &[("authorization", "Basic ???"), cookie],
-            ["foreign Scheme", "foreign Password", "session abc", "session abc"],
+            ["foreign Basic", "foreign Password", "session abc", "session abc"],
         ),
         (
             &[("authorization", "Basic"), cookie],
-            ["foreign Scheme", "foreign Password", "session abc", "session abc"],
+            ["foreign Basic", "foreign Password", "session abc", "session abc"],
         ),
     ];
     for (list, expected) in cases {
@@ -223,7 +223,7 @@ fn somebody_elses_is_found_as_such_and_never_beside_ours_or_instead_of_the_cooki
     let cookie = ("cookie", "__Host-doorward=abc");
     for (list, expected) in [
         (&[("authorization", "Bearer whsec"), cookie][..], "foreign Bearer"),
-        (&[("authorization", "Basic eDp5"), cookie], "foreign Scheme"),
+        (&[("authorization", "Basic eDp5"), cookie], "foreign Basic"),
         (&[("x-api-key", "theirs"), cookie], "foreign ForeignKey"),
         (&[("authorization", "Bearer whsec"), ("x-api-key", key.expose())], "Bearer"),
         (&[("authorization", &bearer), ("x-api-key", "theirs")], "ForeignKey"),

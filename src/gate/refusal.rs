@@ -134,10 +134,13 @@ pub enum BadCredential {
     /// HTTP Basic whose password is no key of ours.
     #[error("the password is no API key")]
     Password,
+    /// HTTP Basic, where no key may be its password.
+    #[error("HTTP Basic is not accepted")]
+    Basic,
     /// A bearer token we do not accept.
     #[error("the bearer token is not valid")]
     Bearer,
-    /// An `Authorization` scheme that is not accepted here.
+    /// An `Authorization` scheme that brings no keys anywhere.
     #[error("this authorization scheme is not accepted")]
     Scheme,
     /// A key in a header that is not for it.
@@ -151,13 +154,13 @@ pub enum BadCredential {
 impl BadCredential {
     /// Whether it is a credential of another system rather than one of ours that does not count.
     pub fn is_foreign(self) -> bool {
-        matches!(self, Self::ForeignKey | Self::Password | Self::Bearer | Self::Scheme)
+        matches!(self, Self::ForeignKey | Self::Password | Self::Basic | Self::Bearer | Self::Scheme)
     }
 
     /// The setting of a route or upstream that would leave it to the application, where it is another system's.
     pub fn setting(self) -> Option<&'static str> {
         match self {
-            Self::Password | Self::Bearer | Self::Scheme => Some("pass_authorization"),
+            Self::Password | Self::Basic | Self::Bearer | Self::Scheme => Some("pass_authorization"),
             Self::ForeignKey => Some("pass_api_key"),
             _ => None,
         }
@@ -170,7 +173,7 @@ impl BadCredential {
             Self::Key | Self::Password => "invalid-key",
             Self::ForeignKey => "foreign-key",
             Self::Bearer => "invalid-token",
-            Self::Scheme => "unsupported-scheme",
+            Self::Basic | Self::Scheme => "unsupported-scheme",
             Self::Misplaced => "misplaced-key",
             Self::Session => "session-ended",
         }

@@ -83,13 +83,17 @@ impl Problem {
 
     /// The detail, with every way to send a key that the route takes.
     fn detail_for_programs(&self) -> Cow<'_, str> {
-        if self.basic && self.remedy == Remedy::SignIn {
-            return Cow::Owned(format!(
-                "{} HTTP Basic takes it as the password, with any username.",
-                self.detail
-            ));
+        const SENTENCE: &str = "HTTP Basic takes it as the password, with any username.";
+        if !self.basic {
+            return Cow::Borrowed(&self.detail);
         }
-        Cow::Borrowed(&self.detail)
+        match (self.code, self.detail.split_once("KEY`. ")) {
+            ("unsupported-scheme", Some((send, rest))) => {
+                Cow::Owned(format!("{send}KEY`. {SENTENCE} {rest}"))
+            }
+            _ if self.remedy == Remedy::SignIn => Cow::Owned(format!("{} {SENTENCE}", self.detail)),
+            _ => Cow::Borrowed(&self.detail),
+        }
     }
 
     /// Trailers-only: the status is a header of an answer without a body (gRPC over HTTP/2, Responses).

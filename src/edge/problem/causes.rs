@@ -208,11 +208,18 @@ impl From<BadCredential> for Problem {
                  lets anyone in.",
                 Remedy::NewCredential,
             ),
-            BadCredential::Scheme => (
+            BadCredential::Basic => (
                 "This authorization scheme is not accepted",
                 "Send an API key as `Authorization: Bearer KEY`. For keys as the password of HTTP Basic the operator \
                  has to write basic = true for the route; where this is for the application, pass_authorization = \
                  true for the route or upstream, or foreign_credentials for a route that lets anyone in.",
+                Remedy::None,
+            ),
+            BadCredential::Scheme => (
+                "This authorization scheme is not accepted",
+                "Send an API key as `Authorization: Bearer KEY`. Where this is for the application, the operator has to \
+                 write pass_authorization = true for the route or upstream, or foreign_credentials for a route that lets \
+                 anyone in.",
                 Remedy::None,
             ),
             BadCredential::Misplaced => (

@@ -65,6 +65,7 @@ fn every_refusal_has_its_status_and_grpc_code() {
         (bad(BadCredential::Key), 401, 16, "invalid-key"),
         (bad(BadCredential::Bearer), 401, 16, "invalid-token"),
         (bad(BadCredential::Scheme), 401, 16, "unsupported-scheme"),
+        (bad(BadCredential::Basic), 401, 16, "unsupported-scheme"),
         (bad(BadCredential::Session), 401, 16, "session-ended"),
         (forbidden, 403, 7, "forbidden"),
         (Refusal::KeyScope, 403, 7, "key-scope"),
@@ -289,6 +290,23 @@ fn every_way_to_send_a_key_is_told() {
         told(true)
     );
     assert!(!told(false).contains("HTTP Basic"), "{}", told(false));
+}
+
+/// Nobody is told to write what the operator has written.
+#[test]
+fn another_scheme_is_told_of_basic_where_that_is_taken_and_basic_where_it_is_not() {
+    let told = |bad: BadCredential, basic| {
+        let problem = Problem { basic, ..Problem::from(bad) };
+        body(&answer(&problem, Audience::Api, &Method::GET)).to_owned()
+    };
+    let digest = told(BadCredential::Scheme, true);
+    assert!(digest.contains("Bearer KEY`. HTTP Basic takes it as the password"), "{digest}");
+    assert!(digest.contains("pass_authorization = true"), "{digest}");
+    for text in [digest, told(BadCredential::Scheme, false), told(BadCredential::Password, true)] {
+        assert!(!text.contains("basic = true"), "{text}");
+    }
+    let basic = told(BadCredential::Basic, false);
+    assert!(basic.contains("has to write basic = true for the route"), "{basic}");
 }
 
 #[test]
