@@ -171,6 +171,16 @@ impl CredentialNames {
         in_base64(value).map(|decoded| self.held_in(&decoded)).fold(written, Held::max)
     }
 
+    /// Whether a value holds a credential that counts here, in any form that is looked for, or speaks of our cookies: nothing
+    /// to write down.
+    pub fn are_in(&self, value: &HeaderValue) -> bool {
+        let cookie = self.cookie.as_bytes();
+        let mut parts = value.as_bytes().windows(cookie.len().max(1));
+        KeyText::stands_in(value.as_bytes())
+            || parts.any(|part| part.eq_ignore_ascii_case(cookie))
+            || self.hidden_in(value) != Held::Nothing
+    }
+
     /// Whether a value is never the application's; `shared` says that imported keys are.
     fn stays_here(&self, value: &HeaderValue, presented: &Presented<'_>, shared: bool) -> bool {
         let is_shared = match presented {

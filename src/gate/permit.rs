@@ -35,6 +35,8 @@ pub struct Asked {
     pub(super) from_elsewhere: bool,
     /// Why it is refused whatever the rules say, where the rules may let a refusal pass.
     pub(super) refused: Option<Refusal>,
+    /// How strictly that is kept at least.
+    pub(super) least: Enforce,
 }
 
 /// Leave to forward one request: where to, and as whom.
@@ -237,7 +239,7 @@ impl Asked {
         let caller = self.caller();
         let also =
             self.also.iter().map(|(target, place)| place.enforcement(caller, &facts_of(target, facts)));
-        also.fold(self.place.enforcement(caller, facts), Enforce::max)
+        also.fold(self.place.enforcement(caller, facts).max(self.least), Enforce::max)
     }
 }
 

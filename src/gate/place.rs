@@ -55,6 +55,11 @@ impl Place {
         self.routes().map(|route| route.policy.enforcement(caller, facts)).max().unwrap_or(Enforce::On)
     }
 
+    /// The same where it may be at any place of the application.
+    pub(super) fn strictest(&self) -> Enforce {
+        self.routes().map(|route| route.strictest).max().unwrap_or(Enforce::On)
+    }
+
     /// The route and those beside it.
     pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
         std::iter::once(&*self.route).chain(self.beside.iter().map(|route| &**route))

@@ -11,7 +11,7 @@ use super::identity_headers::HeaderPlan;
 use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig, RouteTimeouts};
 use crate::model::principal::Principal;
 use crate::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
-use crate::policy::{PathPattern, Policy};
+use crate::policy::{Enforce, PathPattern, Policy};
 
 /// One route with what a request on it needs to know of its upstream.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Route {
     pub policy: Policy,
     /// Where its requests have looked like GraphQL, if no rule tells operations apart.
     sightings: Option<Sightings>,
+    /// How strictly the strictest rule is kept of all that lead to its application.
+    pub(super) strictest: Enforce,
     /// What the upstream is told of its callers.
     pub headers: Rc<HeaderPlan>,
     /// What answers to other proxies tell.
@@ -148,6 +150,18 @@ impl Route {
     }
 }
 
+/// How strictly the strictest rule is kept of all routes that lead to the application of this one. Two upstreams are one
+/// application if they share a server; where another proxy has it, nobody here knows which routes do.
+fn strictest(route: &RouteConfig, config: &Config) -> Enforce {
+    let servers = |route: &RouteConfig| Some(&config.upstreams.get(route.upstream?)?.servers);
+    let here = servers(route).filter(|_| !config.forward_auth.is_on());
+    let is_same = |other: &&RouteConfig| {
+        let there = servers(other);
+        here.is_none_or(|here| there.is_some_and(|there| here.iter().any(|server| there.contains(server))))
+    };
+    config.routes.iter().filter(is_same).map(|route| route.policy.strictest()).max().unwrap_or(Enforce::On)
+}
+
 fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route>> {
     let issuer = config.public_url.to_string();
     let plan = |preset, identity: &IdentityConfig, name: &str| {
@@ -178,6 +192,7 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
         timeouts: route.timeouts,
         sightings: (!route.policy.knows_graphql()).then(Sightings::default),
         policy: route.policy.clone(),
+        strictest: strictest(route, config),
         headers,
         answers: answer(route.headers.unwrap_or(answers.headers)),
         compat_answers: answers.compat.iter().map(|product| answer(product.headers())).collect(),

@@ -18,6 +18,7 @@ use crate::model::origin::Origin;
 use crate::model::principal::Proof;
 use crate::model::sender::{Sender, sender};
 use crate::model::target::{RequestKind, RequestTarget};
+use crate::policy::Enforce;
 
 /// The part of the gate that asks nobody, so that it can tell of requests that were never made.
 pub struct Rulebook {
@@ -37,6 +38,8 @@ pub(super) struct Routed {
     also: Vec<(RequestTarget, Place)>,
     destination: Option<usize>,
     refused: Option<Refusal>,
+    /// How strictly a refusal is kept at least.
+    least: Enforce,
 }
 
 impl Routed {
@@ -47,6 +50,12 @@ impl Routed {
         }
         self.refused.get_or_insert(refusal);
         Ok(())
+    }
+
+    /// Refuses it for an address that may be that of any place of the application: as the strictest rule there has it.
+    fn refuse_unread(&mut self, error: BadAddress) -> Result<(), Refusal> {
+        self.least = self.place.strictest();
+        self.refuse(Refusal::BadAddress(error))
     }
 
     fn is_lenient(&self) -> bool {
@@ -68,7 +77,7 @@ impl Routed {
     /// With a caller who may be used here, or why there is none.
     pub(super) fn asked(self, used: Result<Known, Refusal>) -> Result<Asked, Refusal> {
         let (lenient, accepts) = (self.is_lenient(), self.accepts());
-        let Self { place, also, destination, mut refused } = self;
+        let Self { place, also, destination, mut refused, least } = self;
         let Known { identity, unproven } = match used {
             Ok(used) => used,
             Err(refusal) if lenient => {
@@ -87,6 +96,7 @@ impl Routed {
             preflight: false,
             from_elsewhere: false,
             refused,
+            least,
         })
     }
 }
@@ -137,13 +147,13 @@ impl Rulebook {
             Ok(effects) => (effects, part_of_address(request).filter(|_| self.places_matter)),
             Err(error) => {
                 let mut routed = self.route_with(request, Effects::default(), trail)?;
-                routed.refuse(Refusal::BadAddress(error))?;
+                routed.refuse_unread(error)?;
                 return Ok(routed);
             }
         };
         let mut routed = self.route_with(request, effects, trail)?;
         if let Some(name) = unread {
-            routed.refuse(Refusal::BadAddress(BadAddress::Unreadable(name)))?;
+            routed.refuse_unread(BadAddress::Unreadable(name))?;
         }
         Ok(routed)
     }
@@ -163,7 +173,8 @@ impl Rulebook {
         trail.route = Some(Rc::clone(&place.route));
         let odd = place.odd_spelling(request.target);
         let upstream = place.route.upstream;
-        let mut routed = Routed { place, also: Vec::new(), destination: effects.destination, refused: None };
+        let destination = effects.destination;
+        let mut routed = Routed { place, also: Vec::new(), destination, refused: None, least: Enforce::Off };
         if let Some(odd) = odd {
             routed.refuse(Refusal::OddPath(odd))?;
         }
@@ -172,7 +183,7 @@ impl Rulebook {
             let place = self.place(&target, request.route).filter(|place| place.route.upstream == upstream);
             let Some(place) = place else {
                 routed.destination = None;
-                routed.refuse(Refusal::BadAddress(BadAddress::Foreign(DESTINATION)))?;
+                routed.refuse_unread(BadAddress::Foreign(DESTINATION))?;
                 continue;
             };
             if let Some(odd) = place.odd_spelling(&target) {

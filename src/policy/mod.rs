@@ -160,7 +160,12 @@ impl Policy {
 
     /// Whether anything is refused in earnest.
     pub fn is_kept(&self) -> bool {
-        self.enforce == Enforce::On || self.rules.iter().any(|rule| rule.enforce == Enforce::On)
+        self.strictest() == Enforce::On
+    }
+
+    /// How strictly the strictest of its rules is kept.
+    pub fn strictest(&self) -> Enforce {
+        self.rules.iter().map(|rule| rule.enforce).fold(self.enforce, Enforce::max)
     }
 
     /// Whether a request's path, or what stands for one, can change the decision.

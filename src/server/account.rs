@@ -50,6 +50,7 @@ impl<'d> Account<'d> {
                 method: &seen.method,
                 path: &path,
             },
+            dispatch.proxy.gate().credential_names(),
         );
         let duration = self.started.elapsed();
         dispatch.metrics.served(&Served {

@@ -187,7 +187,7 @@ async fn keys_that_an_application_knows_reach_it_in_every_form_until_refusals_ar
                 for (name, value) in all {
                     let header = format!("{name}: {value}\r\n");
                     if behind.is_none() && name == "x-old-key" && !route.starts_with("key") {
-                        continue; // refused unless anything passes: it is not the answer's to overwrite
+                        continue; // refused: it is not the answer's to overwrite
                     }
                     for head in both(&gateway, behind, "/data", &header).await {
                         assert_eq!(told(&head, name).concat(), "", "{route} {header}\n{head}");
@@ -333,6 +333,31 @@ async fn whose_groups_are_too_many_for_proxies_passes_as_nobody_until_refusals_a
         if status == 200 {
             assert_eq!(answer.header("x-auth-user"), Some(""), "{}", answer.head);
             assert!(answer.head.len() < 4096, "{}", answer.head);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_answer_can_take_off_a_request_is_refused_whatever_the_rules_keep() {
+    for enforce in ["off", "log", "on"] {
+        let gateway = Gateway::configured(&settings(None, &format!("enforce = \"{enforce}\""), "", "")).await;
+        let key = gateway.system_key("k", Role::Viewer).await;
+        for flavour in FLAVOURS {
+            let bad = if flavour == "nginx" { 403 } else { 400 };
+            for (header, status, code) in [
+                ("X_Auth_User: root".to_owned(), bad, "odd-header"),
+                ("X_Auth_Is_Admin: true".to_owned(), bad, "odd-header"),
+                (format!("X-Other: {key}"), 401, "misplaced-key"),
+                (format!("User-Agent: {key}"), 401, "misplaced-key"),
+            ] {
+                for who in [String::new(), bearer(&key)] {
+                    let answer = ask(&gateway, flavour, "GET /open", &format!("{who}{header}\r\n")).await;
+                    let told = (answer.status, answer.problem());
+                    assert_eq!(told, (status, Some(code.to_owned())), "{enforce} {flavour} {header}");
+                }
+            }
+            let answer = ask(&gateway, flavour, "GET /open", "X-Other: theirs\r\nX_Other: theirs\r\n").await;
+            assert_eq!(answer.status, 200, "{enforce} {flavour}");
         }
     }
 }

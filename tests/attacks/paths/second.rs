@@ -244,3 +244,90 @@ async fn where_refusals_pass_a_destination_goes_on_as_it_came() {
         assert_eq!(upstream.last().header("destination"), Some(place), "{place}");
     }
 }
+
+/// Addresses that cannot be read in one way only, or lead elsewhere, each with the start of its request.
+const UNREAD: [(&str, &str); 19] = [
+    ("COPY /mine", "destination: /strict/x?y=1\r\n"),
+    ("COPY /mine", "destination: /strict/x#y\r\n"),
+    ("MOVE /mine", "destination: //localhost/strict/x\r\n"),
+    ("COPY /mine", "destination: https://localhost/strict/x\r\n"),
+    ("COPY /mine", "destination: http://other.example/strict/x\r\n"),
+    ("COPY /mine", "destination: http://u@localhost/strict/x\r\n"),
+    ("COPY /mine", "destination: /a/../strict/x\r\n"),
+    ("COPY /mine", "destination: /%2e/strict/x\r\n"),
+    ("COPY /mine", "destination: strict/x\r\n"),
+    ("COPY /mine", "destination: /mine2\r\ndestination: /strict/x\r\n"),
+    ("COPY /mine", "destination: /mine2, /strict/x\r\n"),
+    ("COPY /mine", "destination: /elsewhere/x\r\n"),
+    ("COPY /mine", ""),
+    ("PUT /mine", "x-amz-copy-source: /mine2\r\nx-amz-copy-source: /strict/x\r\n"),
+    ("PUT /mine", "x-amz-copy-source: http://other.example/strict/x\r\n"),
+    ("PUT /mine", "x-ms-rename-source: /a/../strict/x\r\n"),
+    ("PUT /mine", "x-copy-from: /strict/x\r\n"),
+    ("COPY /mine", "destination: /mine2\r\ndestination-account: strict\r\n"),
+    ("POST /v2/mine/blobs/uploads/?mount=sha256:ab&from=a/../strict/x", ""),
+];
+
+/// P42: what only logs at its own place is no way to a place where refusals are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_cannot_be_read_is_kept_as_strictly_as_the_strictest_place_it_may_name() {
+    let upstream = Upstream::spawn().await;
+    let apps = format!(
+        "[[upstreams]]\nname = \"app\"\nurl = \"{url}\"\n[[upstreams]]\nname = \"same\"\nurl = [\"{url}\", \
+         \"http://127.0.0.1:9\"]\n[[upstreams]]\nname = \"elsewhere\"\nurl = \"http://127.0.0.1:10\"\n",
+        url = upstream.url()
+    );
+    let open = "[[routes]]\nupstream = \"app\"\nenforce = \"log\"\n";
+    let elsewhere = "[[routes]]\nupstream = \"elsewhere\"\npath = \"/elsewhere\"\nenforce = \"on\"\n";
+    let strict = |upstream: &str, enforce: &str, more: &str| {
+        format!(
+            "[[routes]]\nname = \"strict\"\nupstream = \"{upstream}\"\npath = \"/strict\"\nenforce = \"{enforce}\"\n{more}"
+        )
+    };
+    let rule =
+        "rules = [{ path = \"/strict\", allow = \"admin\", enforce = \"on\" }, { allow = \"viewer\" }]\n";
+    for (routes, status) in [
+        (format!("{open}{}", strict("app", "on", "")), 400),
+        (format!("{open}{}", strict("same", "on", "")), 400),
+        (format!("{open}{}", strict("app", "on", "hosts = [\"admin.example\"]\n")), 400),
+        (format!("{open}{rule}"), 400),
+        // No refusal is kept at any place of the application.
+        (format!("{open}{}", strict("app", "log", "")), 200),
+    ] {
+        let gateway = Gateway::configured(&format!("{apps}{routes}{elsewhere}")).await;
+        for (line, headers) in UNREAD {
+            let name = format!("{routes} {line} {headers:?}");
+            let before = upstream.count();
+            let answer = send(&gateway, line, headers.as_bytes()).await;
+            assert_eq!(answer.status, status, "{name}: {}", answer.text());
+            assert_eq!(upstream.count() - before, usize::from(status == 200), "{name}");
+        }
+        // What can be read is decided by its own places.
+        for (place, kept) in [("/mine2", false), ("/strict/x", status == 400)] {
+            if routes.contains("admin.example") {
+                continue;
+            }
+            let answer = send(&gateway, "COPY /mine", format!("destination: {place}\r\n").as_bytes()).await;
+            assert_eq!(answer.status == 200, !kept, "{routes} {place}: {}", answer.text());
+        }
+    }
+    // The same where another proxy asks: nobody here knows which routes lead to one application.
+    for (enforce, status) in [("on", 400), ("log", 200)] {
+        let routes = format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nflavours = [\"traefik\"]\n\
+             [[routes]]\nname = \"open\"\nenforce = \"log\"\n[[routes]]\nname = \"strict\"\npath = \"/strict\"\n\
+             enforce = \"{enforce}\"\n"
+        );
+        let gateway = Gateway::configured(&routes).await;
+        for (line, headers) in UNREAD.iter().filter(|(_, headers)| !headers.contains("/elsewhere")) {
+            let (method, path) = line.split_once(' ').unwrap();
+            let question = format!(
+                "GET /_doorward/auth/traefik HTTP/1.1\r\nhost: {}\r\nx-forwarded-method: {method}\r\n\
+                 x-forwarded-proto: http\r\nx-forwarded-host: localhost\r\nx-forwarded-uri: {path}\r\n{headers}\r\n",
+                gateway.address
+            );
+            let answer = crate::support::raw::exchange(gateway.address, question).await;
+            assert_eq!(answer.status, status, "{enforce} {line} {headers:?}: {}", answer.text());
+        }
+    }
+}
