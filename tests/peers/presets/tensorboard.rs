@@ -1,4 +1,4 @@
-//! TensorBoard behind its preset.
+//! `TensorBoard` behind its preset.
 
 use std::process::Command;
 

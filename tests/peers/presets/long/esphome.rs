@@ -1,4 +1,4 @@
-//! ESPHome's dashboard behind its preset.
+//! `ESPHome`'s dashboard behind its preset.
 
 use super::{START, beside, free_address, python, requests, surface, walk};
 use crate::support::process::Process;

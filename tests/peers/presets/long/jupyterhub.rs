@@ -1,4 +1,4 @@
-//! JupyterHub with its proxy behind its preset.
+//! `JupyterHub` with its proxy behind its preset.
 
 use super::{START, beside, free_address, python, requests, surface, walk};
 use crate::support::process::Process;
