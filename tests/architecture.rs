@@ -413,8 +413,15 @@ fn taken_in(source: &Source) -> Vec<PathBuf> {
     let folder = root().join("src").join(&source.path);
     let includes =
         ["include_str!(", "include_bytes!(", "include!("].iter().flat_map(|word| code.split(word).skip(1));
-    let names = includes.filter_map(|rest| rest.strip_prefix('"')?.split('"').next());
-    names.map(|name| fs::canonicalize(folder.parent().unwrap().join(name)).unwrap()).collect()
+    // One of several in a folder, by a name that is put together, stands for them all.
+    let path = |name: &str| fs::canonicalize(folder.parent().unwrap().join(name)).unwrap();
+    let all = |path: PathBuf| match fs::read_dir(&path) {
+        Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+        Err(_) => vec![path],
+    };
+    let names =
+        includes.filter_map(|rest| rest.trim_start_matches("concat!(").strip_prefix('"')?.split('"').next());
+    names.map(path).flat_map(all).collect()
 }
 
 #[test]

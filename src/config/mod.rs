@@ -7,6 +7,7 @@ mod acme;
 mod breach_list;
 mod file;
 mod fixed;
+mod flavour;
 mod header_name;
 mod identity;
 mod layers;
@@ -44,6 +45,7 @@ use ipnet::IpNet;
 pub use self::acme::{AcmeChallenge, AcmeConfig};
 pub use self::breach_list::BreachList;
 pub use self::file::{Flags, Source, load};
+pub use self::flavour::{Compat, Flavour};
 pub use self::identity::{AssertionConfig, AttributionConfig, BearerConfig, ClaimValue, IdentityConfig};
 pub use self::listen::{ListenAddress, ListenerConfig};
 pub use self::origin::Origin;
@@ -349,65 +351,6 @@ impl ForwardAuthConfig {
     /// Whether any question is answered at all.
     pub fn is_on(&self) -> bool {
         !self.flavours.is_empty() || !self.compat.is_empty()
-    }
-}
-
-/// A proxy that asks, each in its own way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavour {
-    /// nginx `auth_request`, ingress-nginx.
-    Nginx,
-    /// Traefik `ForwardAuth`.
-    Traefik,
-    /// Caddy `forward_auth`.
-    Caddy,
-    /// `HAProxy` with the printed Lua action.
-    Haproxy,
-    /// Envoy `ext_authz`, over HTTP and gRPC.
-    Envoy,
-}
-
-impl Flavour {
-    /// Every flavour.
-    pub const ALL: [Self; 5] = [Self::Nginx, Self::Traefik, Self::Caddy, Self::Haproxy, Self::Envoy];
-
-    /// The word in settings and paths.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nginx => "nginx",
-            Self::Traefik => "traefik",
-            Self::Caddy => "caddy",
-            Self::Haproxy => "haproxy",
-            Self::Envoy => "envoy",
-        }
-    }
-}
-
-/// A product whose configuration people already have in their proxies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compat {
-    /// `/oauth2/*`.
-    Oauth2Proxy,
-    /// `/api/authz/*`, `/api/verify`.
-    Authelia,
-    /// `/outpost.goauthentik.io/*`.
-    Authentik,
-    /// `/validate`, `/login`, `/logout`.
-    Vouch,
-    /// `/` with `X-Forwarded-*`, `/_oauth`.
-    TraefikForwardAuth,
-}
-
-impl Compat {
-    /// The names of the product's identity headers.
-    pub fn headers(self) -> HeaderPreset {
-        match self {
-            Self::Oauth2Proxy => HeaderPreset::Oauth2Proxy,
-            Self::Authelia => HeaderPreset::Authelia,
-            Self::Authentik => HeaderPreset::Authentik,
-            Self::Vouch => HeaderPreset::Vouch,
-            Self::TraefikForwardAuth => HeaderPreset::TraefikForwardAuth,
-        }
     }
 }
 

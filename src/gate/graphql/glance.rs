@@ -285,7 +285,7 @@ mod tests {
             "{}",
             "{ 1 }",
             "sum(rate(http_requests_total[5m]))",
-            "SELECT * FROM t",
+            "SHOW TABLES",
             "mutation in BRCA1",
             "query",
             "query optimisation",
