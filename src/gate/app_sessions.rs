@@ -53,9 +53,10 @@ impl AppSessions {
     }
 
     /// What the application gets of its cookies: without the tags, and without those that were not set for this
-    /// caller. `enforced` is whether a refusal would have been kept; where not, what bears no good tag goes on as it
-    /// came. Other cookies keep their bytes and order.
-    pub fn open(&self, headers: &mut HeaderMap, key: &SigningKey, caller: Option<&Identity>, enforced: bool) {
+    /// caller. Where rules are kept on no way there, what bears no good tag goes on as it came. On some is enough: the
+    /// application may set again what it got on another, which would then bear the tag of somebody else. Other cookies
+    /// keep their bytes and order.
+    pub fn open(&self, headers: &mut HeaderMap, key: &SigningKey, caller: Option<&Identity>) {
         let concerns = |pair: &[u8]| self.names(split_pair(pair).0) || self.hide_in(pair);
         if !headers.get_all(COOKIE).iter().flat_map(pairs).any(concerns) {
             return;
@@ -64,7 +65,7 @@ impl AppSessions {
             .get_all(COOKIE)
             .iter()
             .filter_map(|value| {
-                let left = pairs(value).filter_map(|pair| self.opened(pair, key, caller, enforced));
+                let left = pairs(value).filter_map(|pair| self.opened(pair, key, caller));
                 let left: Vec<Cow<'_, [u8]>> = left.collect();
                 let joined = left.join(&b';');
                 HeaderValue::from_bytes(joined.trim_ascii()).ok().filter(|value| !value.is_empty())
@@ -96,7 +97,6 @@ impl AppSessions {
         pair: &'p [u8],
         key: &SigningKey,
         caller: Option<&Identity>,
-        enforced: bool,
     ) -> Option<Cow<'p, [u8]>> {
         let (name, value) = split_pair(pair);
         let withheld = if self.names(name) {
@@ -109,7 +109,7 @@ impl AppSessions {
         } else {
             self.hide_in(pair)
         };
-        if withheld && self.kept && enforced {
+        if withheld && self.kept {
             let upstream = self.upstream.as_str();
             tracing::debug!(upstream, "a session cookie of the application was not set for this caller");
             return None;
@@ -154,8 +154,14 @@ impl AppSessions {
         message
     }
 
+    /// Whether a cookie is meant, also where what some servers take for blanks stands around its name: they decode it as
+    /// Latin-1 or UTF-8 first.
     fn names(&self, name: &[u8]) -> bool {
-        self.cookies.iter().any(|cookie| cookie.fits(name))
+        let edge = |byte: &u8| !byte.is_ascii_graphic();
+        let begin = name.iter().position(|byte| !edge(byte)).unwrap_or(name.len());
+        let end = name.iter().rposition(|byte| !edge(byte)).map_or(begin, |last| last + 1);
+        let bare = name.get(begin..end).unwrap_or_default();
+        self.cookies.iter().any(|cookie| cookie.fits(bare))
     }
 
     /// Whether a server that finds cookies behind blanks, commas and quotes as well would find one here.

@@ -43,7 +43,7 @@ use crate::model::origin::Origin;
 use crate::model::principal::{Client, PrincipalKind};
 use crate::model::target::RequestTarget;
 use crate::model::token::{MasterKey, SigningKey};
-use crate::policy::{Enforce, PathPattern};
+use crate::policy::PathPattern;
 
 /// Everything a decision looks at, beside a GraphQL body.
 #[derive(Clone, Copy, Debug)]
@@ -175,15 +175,9 @@ impl Gate {
     }
 
     /// Takes from a request what is an application's session and not its caller's, or nobody's where there is none.
-    pub fn open_app_sessions(
-        &self,
-        route: &Route,
-        headers: &mut HeaderMap,
-        caller: Option<&Identity>,
-        grounds: Grounds,
-    ) {
+    pub fn open_app_sessions(&self, route: &Route, headers: &mut HeaderMap, caller: Option<&Identity>) {
         if let Some(sessions) = &route.app_sessions {
-            sessions.open(headers, &self.keys.app_sessions, caller, grounds.enforce == Enforce::On);
+            sessions.open(headers, &self.keys.app_sessions, caller);
         }
     }
 

@@ -56,13 +56,13 @@ impl SessionCookie {
     }
 
     /// Whether a cookie of this name is meant, in whatever spelling some server takes for it: in another case, with
-    /// `%` codes, with what PHP makes `_` of.
+    /// `%` codes, with what PHP makes `_` of, or as a part of the list that PHP makes of it.
     pub fn fits(&self, name: &[u8]) -> bool {
-        let (mut own, mut read) = (self.stem.bytes().map(fold), percent_decode(name).map(fold));
+        let (mut own, mut read) = (self.stem.bytes().map(fold), percent_decode(name));
         loop {
             match (own.next(), read.next()) {
-                (Some(one), Some(other)) if one == other => {}
-                (None, None) => return true,
+                (Some(one), Some(other)) if one == fold(other) => {}
+                (None, None | Some(b'[')) => return true,
                 (None, Some(_)) => return self.open,
                 (Some(_), _) => return false,
             }
@@ -101,7 +101,15 @@ mod tests {
     #[test]
     fn a_name_fits_in_every_spelling_that_some_server_takes_for_it_and_no_other_name_does() {
         let cookie = SessionCookie::parse("pga4_session").unwrap();
-        for same in ["pga4_session", "PGA4_Session", "pga4%5fsession", "%70ga4_session", "pga4.session"] {
+        for same in [
+            "pga4_session",
+            "PGA4_Session",
+            "pga4%5fsession",
+            "%70ga4_session",
+            "pga4.session",
+            "pga4_session[]",
+            "pga4_session%5b0]",
+        ] {
             assert!(cookie.fits(same.as_bytes()), "{same}");
         }
         for other in ["", "pga4_sessio", "pga4_session2", "xpga4_session", "pga4-session", "pga4_session%"] {

@@ -256,6 +256,17 @@ async fn signing_in_or_out_ends_applications_sessions_at_the_host_that_answers()
     let many: String = (0..100).map(|n| format!("; chunk.{n}=x")).collect();
     let out = gateway.post_form("/_doorward/logout", "", &format!("cookie: a=1{many}\r\n")).await;
     assert_eq!(endings(&out).len(), 24);
+    // What is named in full comes first, and long names take no room from it.
+    let long = format!("; chunk.{}=x", "n".repeat(3000));
+    let out =
+        gateway.post_form("/_doorward/logout", "", &format!("cookie: a=1{long}{many}; sid=1\r\n")).await;
+    let ended = endings(&out);
+    assert_eq!((ended[0], ended.len()), ("sid=; Max-Age=0; Path=/", 24));
+    assert!(ended.concat().len() <= 2048, "{ended:?}");
+    // Nobody is signed in any more, but the browser does not know.
+    let late = gateway.get("/_doorward/logout", &format!("cookie: {session}; sid=1\r\n")).await;
+    assert_eq!((late.status, endings(&late)[0]), (303, "sid=; Max-Age=0; Path=/"));
+    assert!(endings(&gateway.get("/_doorward/logout", "cookie: sid=1\r\n").await).is_empty());
 
     // One's own session can be ended on the account page, too.
     let session = gateway.sign_in("mel").await;

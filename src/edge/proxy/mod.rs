@@ -334,7 +334,7 @@ impl Proxy {
         let grounds = standing.grounds();
         hop_by_hop::drop_standing(headers);
         credential::strip(headers, self.gate.credential_names(), permit.accepts(), grounds);
-        self.gate.open_app_sessions(route, headers, caller, grounds);
+        self.gate.open_app_sessions(route, headers, caller);
         self.gate.managed().strip(headers, &route.odd_header_names);
         // Whoever polls the body answers `100 Continue`; that is us.
         headers.remove(EXPECT);

@@ -15,8 +15,10 @@ use crate::config::Config;
 use crate::edge::cookie::{self, Cookies};
 use crate::model::session_cookie::SessionCookie;
 
-/// Fields in one answer; proxies in front of us hold no head of any size.
+/// Fields in one answer, ...
 const MOST: usize = 24;
+/// ... and bytes of them all: proxies in front of us hold no head of any size.
+const MOST_BYTES: usize = 2048;
 
 /// Which cookies end where.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +61,13 @@ impl AppSessions {
 
     /// Has the browser forget the sessions of the applications at the host that answers.
     pub(super) fn end(&self, cookies: &Cookies, request: &WebRequest, response: &mut Response<Bytes>) {
-        for field in self.endings(cookies, request).into_iter().take(MOST) {
+        let mut room = MOST_BYTES;
+        let fits = |field: &String| {
+            let left = room.checked_sub(field.len());
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        for field in self.endings(cookies, request).into_iter().filter(fits).take(MOST) {
             if let Ok(value) = HeaderValue::try_from(field) {
                 response.headers_mut().append(SET_COOKIE, value);
             }
@@ -85,10 +93,17 @@ impl AppSessions {
         let parents: Vec<&str> =
             [Some(host).filter(|host| is_domain(host)), cookies.domain()].into_iter().flatten().collect();
         let mut endings = Endings { secure: cookies.is_secure(), fields: Vec::new() };
+        // Those that a setting names come before whatever a star lets in, of which anybody may have set many.
+        let is_named = |name: &str| {
+            let is_exact = |cookie: &SessionCookie| cookie.exact() == Some(name);
+            applications.iter().any(|application| application.cookies.iter().any(is_exact))
+        };
+        shown.sort_by_key(|(name, _)| (!is_named(name), name.len()));
         for (name, _) in &shown {
-            for path in ["/", &self.base] {
-                endings.add(name, path, None);
-            }
+            endings.add(name, "/", None);
+        }
+        for (name, _) in &shown {
+            endings.add(name, &self.base, None);
             for parent in &parents {
                 endings.add(name, "/", Some(parent));
             }

@@ -28,6 +28,9 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
     let Visitor::Known(principal) = &visitor else {
         let mut response = web.go(&web.site.link_back("/login", target.as_str()));
         web.take_back(&visitor, &mut response);
+        if matches!(visitor, Visitor::Stale) {
+            web.end_app_sessions(request, &mut response);
+        }
         return Ok(response);
     };
     let beyond_us = web.app_sessions.may_be_open_beyond_us();
