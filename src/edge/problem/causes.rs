@@ -163,12 +163,15 @@ impl Problem {
         else {
             return;
         };
-        let header =
-            if wrong == BadCredential::ForeignKey { "a header for API keys" } else { "Authorization" };
+        let header = match wrong {
+            BadCredential::ForeignKey => "a header for API keys (keys.headers, or key_headers of the route)",
+            _ => "Authorization",
+        };
         self.detail = Cow::Owned(format!(
             "The session in the cookie does not count, because {header} holds something beside it that is not this \
              gateway's. Most likely that is from the application's own login: its operator has to write {setting} = true \
-             for the route or upstream, and then it is the application's, and the session counts."
+             for the route or upstream, and then it is the application's, and the session counts. For a route that lets \
+             anyone in there is foreign_credentials as well."
         ));
     }
 }
