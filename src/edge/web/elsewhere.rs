@@ -102,8 +102,8 @@ impl Web {
             let sent = form::field_if_there(&request.body, "rd")?;
             let wanted = sent.or_else(|| form::parameter(request.query.as_deref(), "rd"));
             let wanted = match (host, wanted.as_deref()) {
-                (Host::Application, None | Some("")) => Some(self.there(request, "/")),
-                (Host::Application, Some(path)) if path.starts_with('/') => Some(self.there(request, path)),
+                (Host::Application, None | Some("")) => Some(there(request, "/")),
+                (Host::Application, Some(path)) if path.starts_with('/') => Some(there(request, path)),
                 _ => wanted,
             };
             if let Some(wanted) = wanted {
@@ -116,13 +116,13 @@ impl Web {
         let query = query.finish();
         Ok(if query.is_empty() { query } else { format!("?{query}") })
     }
+}
 
-    /// A path at the host of the request, as an address.
-    fn there(&self, request: &WebRequest, path: &str) -> String {
-        let scheme = if request.client.secure { "https" } else { "http" };
-        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        format!("{scheme}://{host}{path}")
-    }
+/// A path at the host of the request, as an address.
+fn there(request: &WebRequest, path: &str) -> String {
+    let scheme = if request.client.secure { "https" } else { "http" };
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 fn is_loopback(host: &str) -> bool {
