@@ -13,7 +13,7 @@ use crate::service::ServiceError;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List sessions, the newest 1000
+    /// List sessions, newest first
     #[command(after_help = "Example:
   doorward session list --user alice")]
     List {

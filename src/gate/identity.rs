@@ -82,11 +82,7 @@ impl Identity {
 
     /// Whether its use is to be written down now; once in `every`, by whatever clock.
     pub(super) fn is_to_be_written(&self, now: Timestamp, every: Duration) -> bool {
-        let due = !now.is_within(every, self.written.get());
-        if due {
-            self.written.set(now);
-        }
-        due
+        !now.is_within(every, self.written.get())
     }
 
     /// The headers that tell an application of this caller: made once for each plan, then remembered

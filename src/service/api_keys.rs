@@ -139,14 +139,13 @@ impl ApiKeys {
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn named(&self, name_or_id: &str) -> Result<Option<Principal>, ServiceError> {
-        let keys = self.store.list_keys(None).await?;
-        let now = self.clock.now();
-        let live = || keys.iter().filter(|key| key.is_live(now));
-        let found =
-            live().find(|key| key.id == name_or_id).or_else(|| live().find(|key| key.name == name_or_id));
-        let Some(key) = found else { return Ok(None) };
-        let Some((key, _, owner)) = self.store.find_key(&key.id).await? else { return Ok(None) };
-        Ok(principal(key, owner))
+        if let Some(found) = self.resolve_again(name_or_id).await? {
+            return Ok(Some(found));
+        }
+        match self.store.find_key_named(name_or_id, self.clock.now()).await? {
+            Some(id) => self.resolve_again(&id).await,
+            None => Ok(None),
+        }
     }
 
     /// Whom the key of this public id stands for, as [`ApiKeys::resolve`] says it. For whoever has shown the
@@ -174,13 +173,32 @@ impl ApiKeys {
         Ok(holder.is_some())
     }
 
-    /// Keys of one user or of all, also dead ones, newest first; at most 10 000.
+    /// Keys of one user or of all, newest first; also those that ended, for a while.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn list(&self, of: Option<&UserId>) -> Result<Vec<ApiKey>, ServiceError> {
-        Ok(self.store.list_keys(of).await?)
+        if let Some(owner) = of {
+            return Ok(self.store.keys_of(owner).await?);
+        }
+        let mut keys: Vec<ApiKey> = Vec::new();
+        loop {
+            let page = self.store.keys_page(keys.last()).await?;
+            if page.is_empty() {
+                return Ok(keys);
+            }
+            keys.extend(page);
+        }
+    }
+
+    /// Deletes keys that ended before `before`; how many they were.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn purge(&self, before: Timestamp) -> Result<u64, ServiceError> {
+        Ok(self.store.purge_keys(before).await?)
     }
 
     /// Notes when keys, by id, were last used.

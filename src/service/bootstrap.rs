@@ -53,7 +53,7 @@ impl Accounts {
     }
 
     async fn first_admin(&self, login: &LoginConfig) -> Result<Bootstrap, ServiceError> {
-        if self.store.count_users().await? > 0 {
+        if self.store.is_anybody().await? {
             return Ok(Bootstrap::Ready);
         }
         if let Some(password) = &login.admin_password {

@@ -22,10 +22,12 @@ use crate::model::time::Timestamp;
 use crate::store::Longest;
 use crate::store::Store;
 
-/// Uses that may wait to be collected; further ones are dropped, since the next request says the same.
+/// Uses that may wait to be collected; further ones are not taken, and the next request says the same.
 const QUEUE: usize = 4096;
-/// Sessions or keys that may wait to be written.
+/// Sessions or keys that wait to be written; when they are so many they wait no longer.
 const BATCH: usize = 4096;
+/// Keys that have ended are listed this much longer.
+const KEYS_KEPT: Duration = Duration::from_hours(90 * 24);
 /// How often they are written.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
 /// How often what has ended is deleted.
@@ -48,15 +50,14 @@ enum Used {
 pub struct Touches(mpsc::Sender<Used>);
 
 impl Touches {
-    /// The session with this public id was seen.
-    pub fn session(&self, id: &str, at: Timestamp) {
-        // A full queue is no harm, and a closed one means that we are stopping.
-        drop(self.0.try_send(Used::Session(id.to_owned(), at)));
+    /// The session with this public id was seen; `false` if that has to be said again.
+    pub fn session(&self, id: &str, at: Timestamp) -> bool {
+        self.0.try_send(Used::Session(id.to_owned(), at)).is_ok()
     }
 
-    /// The key with this public id was used.
-    pub fn key(&self, id: &str, at: Timestamp) {
-        drop(self.0.try_send(Used::Key(id.to_owned(), at)));
+    /// The key with this public id was used; `false` if that has to be said again.
+    pub fn key(&self, id: &str, at: Timestamp) -> bool {
+        self.0.try_send(Used::Key(id.to_owned(), at)).is_ok()
     }
 }
 
@@ -102,7 +103,11 @@ impl Upkeep {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                Some(used) = self.used.recv() => self.collect(used),
+                Some(used) = self.used.recv() => {
+                    if self.collect(used) {
+                        report("last uses were not written", self.write().await);
+                    }
+                }
                 _ = writing.tick() => {
                     report("last uses were not written", self.write().await);
                     let now = self.clock.now();
@@ -119,14 +124,17 @@ impl Upkeep {
         }
         self.used.close();
         while let Some(used) = self.used.recv().await {
-            self.collect(used);
+            if self.collect(used) {
+                report("last uses were not written", self.write().await);
+            }
         }
         report("last uses were not written", self.write().await);
         self.audit.finish().await;
     }
 
-    /// Keeps the latest use of each; a batch that is full drops newcomers.
-    fn collect(&mut self, used: Used) {
+    /// Keeps the latest use of each; whether they are so many that they have to be written now. Where that failed,
+    /// a batch that is full takes no newcomers.
+    fn collect(&mut self, used: Used) -> bool {
         let (batch, id, at) = match used {
             Used::Session(id, at) => (&mut self.seen_sessions, id, at),
             Used::Key(id, at) => (&mut self.used_keys, id, at),
@@ -135,16 +143,19 @@ impl Upkeep {
             let latest = batch.entry(id).or_insert(at);
             *latest = at.max(*latest);
         }
+        batch.len() >= BATCH
     }
 
     async fn write(&mut self) -> Result<(), ServiceError> {
         let now = self.clock.now();
         if !self.seen_sessions.is_empty() {
             let sessions = self.sessions.borrow().clone();
-            sessions.touch(up_to(now, &mut self.seen_sessions)).await?;
+            sessions.touch(up_to(now, &self.seen_sessions)).await?;
+            self.seen_sessions.clear();
         }
         if !self.used_keys.is_empty() {
-            self.api_keys.touch(up_to(now, &mut self.used_keys)).await?;
+            self.api_keys.touch(up_to(now, &self.used_keys)).await?;
+            self.used_keys.clear();
         }
         Ok(())
     }
@@ -160,7 +171,10 @@ impl Upkeep {
         let now = self.clock.now();
         let sessions = self.sessions.borrow().clone();
         sessions.purge().await?;
+        self.api_keys.purge(now.before(KEYS_KEPT)).await?;
         self.store.purge_handovers(now).await?;
+        self.store.purge_setup_token(now).await?;
+        self.store.purge_probes(now).await?;
         self.store.purge_attempts(now.before(LONGEST_WINDOW)).await?;
         self.store.purge_gateways(now.before(GATEWAY_GONE)).await?;
         self.store.purge_refused(now.before(REPORT_KEPT)).await?;
@@ -168,9 +182,9 @@ impl Upkeep {
     }
 }
 
-/// What was used, and when: not after now, if the clock was set back meanwhile.
-fn up_to(now: Timestamp, used: &mut HashMap<String, Timestamp>) -> Vec<(String, Timestamp)> {
-    used.drain().map(|(id, at)| (id, at.min(now))).collect()
+/// What was used, and when: not after now, if the clock was set back meanwhile. It stays collected until it is written.
+fn up_to(now: Timestamp, used: &HashMap<String, Timestamp>) -> Vec<(String, Timestamp)> {
+    used.iter().map(|(id, at)| (id.clone(), (*at).min(now))).collect()
 }
 
 /// Whether the clock goes as time does. What is deleted for its age cannot be brought back, so that waits until the
@@ -221,9 +235,9 @@ mod tests {
         let (touches, upkeep) = both(&world);
         let later = world.clock.now().after(Duration::from_secs(90));
         world.clock.advance(Duration::from_secs(90));
-        touches.session(&session.id, later);
-        touches.session(&session.id, session.created_at);
-        touches.key("unknown", later);
+        assert!(touches.session(&session.id, later));
+        assert!(touches.session(&session.id, session.created_at));
+        assert!(touches.key("unknown", later));
         upkeep.run(std::future::ready(())).await;
         assert_eq!(world.sessions.list(None).await.unwrap()[0].0.last_seen_at, later);
     }
@@ -269,19 +283,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_and_a_full_batch_drop_what_comes() {
+    async fn a_full_queue_takes_no_more_and_a_full_batch_is_written() {
         let world = World::new().await;
         let (touches, mut upkeep) = both(&world);
         for id in 0..2 * QUEUE {
-            touches.session(&id.to_string(), Timestamp(1));
+            assert_eq!(touches.session(&id.to_string(), Timestamp(1)), id < QUEUE);
         }
         assert_eq!(upkeep.used.len(), QUEUE);
         for id in 0..2 * BATCH {
-            upkeep.collect(Used::Key(id.to_string(), Timestamp(1)));
+            assert_eq!(upkeep.collect(Used::Key(id.to_string(), Timestamp(1))), id + 1 >= BATCH);
         }
-        upkeep.collect(Used::Key("0".to_owned(), Timestamp(2)));
+        assert!(upkeep.collect(Used::Key("0".to_owned(), Timestamp(2))));
         assert_eq!(upkeep.used_keys.len(), BATCH);
         assert_eq!(upkeep.used_keys.get("0"), Some(&Timestamp(2)));
+        upkeep.write().await.unwrap();
+        assert!(upkeep.used_keys.is_empty());
+        upkeep.collect(Used::Key("0".to_owned(), Timestamp(3)));
+        world.store.close().await;
+        assert!(upkeep.write().await.is_err());
+        assert_eq!(upkeep.used_keys.len(), 1, "what could not be written is tried again");
     }
 
     #[tokio::test]
@@ -293,7 +313,7 @@ mod tests {
         world.clock.advance(World::IDLE);
         world.sessions.open(&user, client, "new").await.unwrap();
         both(&world).1.tidy().await.unwrap();
-        let left = world.store.list_sessions(None).await.unwrap();
+        let left = world.store.sessions_page(None).await.unwrap();
         assert_eq!(left.iter().map(|(session, _)| session.user_agent.as_str()).collect::<Vec<_>>(), ["new"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::pool::{Change, Row};
+use super::pool::{Change, Row, Turn};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
@@ -146,16 +146,48 @@ impl Store {
         Ok(Some((key, digest, owner)))
     }
 
-    /// Keys of one user, or all keys, newest first; at most 10 000.
-    pub async fn list_keys(&self, of: Option<&UserId>) -> Result<Vec<ApiKey>, StoreError> {
+    /// The id of the newest live key of this name.
+    pub async fn find_key_named(&self, name: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
+        const SQL: &str = "SELECT id FROM api_keys
+             WHERE name = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+             ORDER BY created_at DESC, id DESC LIMIT 1";
+        // PostgreSQL refuses text with a zero character; no key can be called so.
+        if name.contains('\0') {
+            return Ok(None);
+        }
+        self.pool.row(SQL, &[name.into(), now.into()]).await?.map(|row| row.text("id")).transpose()
+    }
+
+    /// Keys of one user, newest first. There are 150 at most that its owner can have made.
+    pub async fn keys_of(&self, owner: &UserId) -> Result<Vec<ApiKey>, StoreError> {
         const SQL: &str = concat!(
             "SELECT ",
             key_columns!(),
-            " FROM api_keys k WHERE $1 IS NULL OR k.owner = $1
-             ORDER BY k.created_at DESC, k.id LIMIT 10000"
+            " FROM api_keys k WHERE k.owner = $1 ORDER BY k.created_at DESC, k.id DESC LIMIT 10000"
         );
-        let rows = self.pool.rows(SQL, &[of.map(|id| id.0.as_str()).into()]).await?;
-        rows.iter().map(key_of).collect()
+        self.pool.rows(SQL, &[(&owner.0).into()]).await?.iter().map(key_of).collect()
+    }
+
+    /// The next keys, newest first, after the one given; at most 1000, none is the end.
+    pub async fn keys_page(&self, after: Option<&ApiKey>) -> Result<Vec<ApiKey>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            key_columns!(),
+            " FROM api_keys k WHERE (k.created_at, k.id) < ($1, $2)
+             ORDER BY k.created_at DESC, k.id DESC LIMIT 1000"
+        );
+        let (at, id) = after.map_or((Timestamp(i64::MAX), ""), |key| (key.created_at, &key.id));
+        self.pool.rows(SQL, &[at.into(), id.into()]).await?.iter().map(key_of).collect()
+    }
+
+    /// Deletes keys that ended before `before`; how many they were. The trail still tells of them.
+    pub async fn purge_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
+        const REVOKED: &str = "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys
+             WHERE revoked_at < $1 ORDER BY revoked_at LIMIT 100)";
+        const EXPIRED: &str = "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys
+             WHERE expires_at < $1 ORDER BY expires_at LIMIT 100)";
+        let revoked = self.purge(Turn::Rights, REVOKED, before).await?;
+        Ok(revoked + self.purge(Turn::Rights, EXPIRED, before).await?)
     }
 
     /// Revokes a key; who held its rights, by id. `None` if there is no such key or it was revoked before.

@@ -7,6 +7,8 @@ use crate::model::token::TokenDigest;
 /// Probes that may wait at once.
 const MOST: i64 = 32;
 
+const ENDED: &str = "DELETE FROM doctor_probes WHERE expires_at <= $1";
+
 impl Store {
     /// Adds a probe that waits until `expires`; `false` if too many wait already. Those that have ended go.
     pub async fn put_probe(
@@ -28,6 +30,13 @@ impl Store {
         change.execute(INSERT, &[(&digest).into(), expires.into()]).await?;
         change.commit().await?;
         Ok(true)
+    }
+
+    /// Deletes probes that have ended.
+    pub async fn purge_probes(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut change = self.pool.change().await?;
+        change.execute(ENDED, &[now.into()]).await?;
+        change.commit().await
     }
 
     /// Notes what was seen, if the probe still waits for it; the first report stays.

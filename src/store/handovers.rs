@@ -1,8 +1,12 @@
 //! Hand-overs: a session on its way to another host of ours, under the digest of a token that works once.
 
+use super::pool::Turn;
 use super::{Store, StoreError};
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
+
+const EXPIRED: &str = "DELETE FROM handovers WHERE digest IN (SELECT digest FROM handovers
+     WHERE expires_at <= $1 ORDER BY expires_at LIMIT 100)";
 
 /// What a token stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,6 @@ impl Store {
         now: Timestamp,
         cap: usize,
     ) -> Result<bool, StoreError> {
-        const EXPIRED: &str = "DELETE FROM handovers WHERE expires_at <= $1";
         const INSERT: &str = "INSERT INTO handovers (digest, session_id, browser, host, path, expires_at)
              SELECT $1, coalesce(parent_id, id), $3, $4, $5, $6 FROM sessions WHERE id = $2";
         const DROP_OLDEST: &str = "DELETE FROM handovers WHERE digest <> $1
@@ -79,9 +82,6 @@ impl Store {
 
     /// Deletes hand-overs that nobody fetched in time.
     pub async fn purge_handovers(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut change = self.pool.change().await?;
-        let gone = change.execute("DELETE FROM handovers WHERE expires_at <= $1", &[now.into()]).await?;
-        change.commit().await?;
-        Ok(gone)
+        self.purge(Turn::Rights, EXPIRED, now).await
     }
 }

@@ -20,6 +20,7 @@ const SQLITE: &[Version] = &[
     (3, "audit", include_str!("migrations/sqlite/0003_audit.sql")),
     (4, "acting", include_str!("migrations/sqlite/0004_acting.sql")),
     (5, "lost_rights", include_str!("migrations/sqlite/0005_lost_rights.sql")),
+    (6, "indexes", include_str!("migrations/sqlite/0006_indexes.sql")),
 ];
 const POSTGRES: &[Version] = &[
     (1, "initial", include_str!("migrations/postgres/0001_initial.sql")),
@@ -27,6 +28,7 @@ const POSTGRES: &[Version] = &[
     (3, "audit", include_str!("migrations/postgres/0003_audit.sql")),
     (4, "acting", include_str!("migrations/postgres/0004_acting.sql")),
     (5, "lost_rights", include_str!("migrations/postgres/0005_lost_rights.sql")),
+    (6, "indexes", include_str!("migrations/postgres/0006_indexes.sql")),
 ];
 
 /// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::audit::Ledger;
-use self::pool::{Database, Pool};
+use self::pool::{Database, Pool, Turn};
 
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::clock::Longest;
@@ -33,6 +33,7 @@ pub use self::pool::Lane;
 pub use self::throttle::{Attempted, Bucket, Counted};
 pub use self::users::Changed;
 use crate::model::audit::Actor;
+use crate::model::time::Timestamp;
 
 /// Why the store could not do what was asked. Never holds the database address.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +121,21 @@ impl Store {
     #[must_use]
     pub fn on(self, lane: Lane) -> Self {
         Self { pool: self.pool.on(lane), ..self }
+    }
+
+    /// Runs a deletion that bounds itself by `LIMIT 100` until nothing is left of it: no change lasts long, so nobody
+    /// waits long for it.
+    async fn purge(&self, turn: Turn, sql: &'static str, before: Timestamp) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        loop {
+            let mut change = self.pool.begin(Some(turn)).await?;
+            let some = change.execute(sql, &[before.into()]).await?;
+            change.commit().await?;
+            gone += some;
+            if some == 0 {
+                return Ok(gone);
+            }
+        }
     }
 
     /// Whether the database answers.

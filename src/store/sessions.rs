@@ -1,6 +1,6 @@
 //! Sessions, looked up by the digest of their cookie.
 
-use super::pool::{Change, Row, Value};
+use super::pool::{Change, Row, Turn, Value};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
@@ -143,16 +143,28 @@ impl Store {
         Ok(())
     }
 
-    /// Sessions of one user or of all, with the username, newest first; at most 1000.
-    pub async fn list_sessions(&self, of: Option<&UserId>) -> Result<Vec<(Session, String)>, StoreError> {
+    /// Sessions of one user with the username, newest first. There are a thousand at most, by the caps of
+    /// [`Store::add_session`].
+    pub async fn sessions_of(&self, user: &UserId) -> Result<Vec<(Session, String)>, StoreError> {
         const SQL: &str = concat!(
             "SELECT ",
             session_columns!(),
             ", u.username AS username FROM sessions s JOIN users u ON u.id = s.user_id
-             WHERE $1 IS NULL OR s.user_id = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT 1000"
+             WHERE s.user_id = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT 10000"
         );
-        let rows = self.pool.rows(SQL, &[of.map(|id| id.0.as_str()).into()]).await?;
-        rows.iter().map(|row| Ok((session_of(row)?, row.text("username")?))).collect()
+        named(&self.pool.rows(SQL, &[(&user.0).into()]).await?)
+    }
+
+    /// The next sessions with the username, newest first, after the one given; at most 1000, none is the end.
+    pub async fn sessions_page(&self, after: Option<&Session>) -> Result<Vec<(Session, String)>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", u.username AS username FROM sessions s JOIN users u ON u.id = s.user_id
+             WHERE (s.created_at, s.id) < ($1, $2) ORDER BY s.created_at DESC, s.id DESC LIMIT 1000"
+        );
+        let (at, id) = after.map_or((Timestamp(i64::MAX), ""), |session| (session.created_at, &session.id));
+        named(&self.pool.rows(SQL, &[at.into(), id.into()]).await?)
     }
 
     /// Ends a session by its id, and with it its children; a child ends with its parent and siblings, since
@@ -235,16 +247,26 @@ impl Store {
     ///
     /// The revision stays: nobody could use them any more.
     pub async fn purge_sessions(&self, now: Timestamp, idle_seconds: i64) -> Result<u64, StoreError> {
-        const CHILDREN: &str = "DELETE FROM sessions WHERE parent_id IS NOT NULL
-             AND (expires_at <= $1 OR last_seen_at <= $2)";
-        const PARENTS: &str = "DELETE FROM sessions WHERE expires_at <= $1 OR last_seen_at <= $2";
-        let mut change = self.pool.change_in_turn().await?;
-        let idle_since = now.0.saturating_sub(idle_seconds);
+        // Children go first: what a cascade takes is not counted by both databases.
+        const CHILDREN_PAST: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions
+             WHERE expires_at <= $1 AND parent_id IS NOT NULL ORDER BY expires_at LIMIT 100)";
+        const CHILDREN_IDLE: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions
+             WHERE last_seen_at <= $1 AND parent_id IS NOT NULL ORDER BY last_seen_at LIMIT 100)";
+        const PAST: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions
+             WHERE expires_at <= $1 ORDER BY expires_at LIMIT 100)";
+        const IDLE: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions
+             WHERE last_seen_at <= $1 ORDER BY last_seen_at LIMIT 100)";
+        let idle_since = Timestamp(now.0.saturating_sub(idle_seconds));
         let mut gone = 0;
-        for sql in [CHILDREN, PARENTS] {
-            gone += change.execute(sql, &[now.into(), idle_since.into()]).await?;
+        for (sql, before) in
+            [(CHILDREN_PAST, now), (CHILDREN_IDLE, idle_since), (PAST, now), (IDLE, idle_since)]
+        {
+            gone += self.purge(Turn::Rights, sql, before).await?;
         }
-        change.commit().await?;
         Ok(gone)
     }
+}
+
+fn named(rows: &[Row]) -> Result<Vec<(Session, String)>, StoreError> {
+    rows.iter().map(|row| Ok((session_of(row)?, row.text("username")?))).collect()
 }

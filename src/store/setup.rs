@@ -17,6 +17,13 @@ impl Store {
         change.commit().await
     }
 
+    /// Deletes a setup token that was not redeemed in time.
+    pub async fn purge_setup_token(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut change = self.pool.change_in_turn().await?;
+        change.execute("DELETE FROM setup_token WHERE expires_at <= $1", &[now.into()]).await?;
+        change.commit().await
+    }
+
     /// Whether this setup token could be redeemed now.
     pub async fn check_setup_token(&self, digest: TokenDigest, now: Timestamp) -> Result<bool, StoreError> {
         const SQL: &str = "SELECT only_row FROM setup_token

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::pool::Turn;
 use super::{Store, StoreError};
 use crate::model::time::Timestamp;
 
@@ -133,10 +134,9 @@ impl Store {
 
     /// Deletes buckets whose last attempt was before `older_than`; how many they were.
     pub async fn purge_attempts(&self, older_than: Timestamp) -> Result<u64, StoreError> {
-        let mut change = self.pool.change().await?;
-        let gone = change.execute("DELETE FROM attempts WHERE last_at < $1", &[older_than.into()]).await?;
-        change.commit().await?;
-        Ok(gone)
+        const SQL: &str = "DELETE FROM attempts WHERE name IN (SELECT name FROM attempts
+             WHERE last_at < $1 ORDER BY last_at LIMIT 100)";
+        self.purge(Turn::Attempts, SQL, older_than).await
     }
 }
 

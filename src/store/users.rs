@@ -85,13 +85,6 @@ impl Store {
         Ok(true)
     }
 
-    /// How many users there are, disabled ones included.
-    pub async fn count_users(&self) -> Result<u64, StoreError> {
-        let row = self.pool.row("SELECT COUNT(*) AS total FROM users", &[]).await?;
-        let total = row.map_or(Ok(0), |row| row.number("total"))?;
-        u64::try_from(total).map_err(|_| StoreError::Corrupt { table: "users" })
-    }
-
     /// Whether there is a user, disabled ones included.
     pub async fn is_anybody(&self) -> Result<bool, StoreError> {
         Ok(self.pool.row("SELECT id FROM users LIMIT 1", &[]).await?.is_some())
@@ -129,11 +122,15 @@ impl Store {
         row.map_or(Ok(None), |row| row.optional_text("password"))
     }
 
-    /// Users by username, the first 10 000.
-    pub async fn list_users(&self) -> Result<Vec<User>, StoreError> {
-        const SQL: &str =
-            concat!("SELECT ", user_columns!(), " FROM users u ORDER BY u.username_key LIMIT 10000");
-        self.pool.rows(SQL, &[]).await?.iter().map(user_of).collect()
+    /// The next users by username, after the one given; at most 1000, none is the end.
+    pub async fn users_page(&self, after: Option<&User>) -> Result<Vec<User>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            user_columns!(),
+            " FROM users u WHERE u.username_key > $1 ORDER BY u.username_key LIMIT 1000"
+        );
+        let after = after.map(|user| name_key(&user.username)).unwrap_or_default();
+        self.pool.rows(SQL, &[(&after).into()]).await?.iter().map(user_of).collect()
     }
 
     /// Sets a password hash and ends all the user's sessions; `false` if there is no such user.

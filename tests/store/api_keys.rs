@@ -79,9 +79,9 @@ async fn keys_are_listed_by_owner(store: &Store) {
         store.add_key(&key(id, owner), TokenDigest::of(id)).await.unwrap();
     }
     let ids = |keys: Vec<ApiKey>| -> Vec<String> { keys.into_iter().map(|key| key.id).collect() };
-    assert_eq!(ids(store.list_keys(None).await.unwrap()), ["a", "b"]);
-    assert_eq!(ids(store.list_keys(Some(&alice.id)).await.unwrap()), ["a"]);
-    assert_eq!(ids(store.list_keys(Some(&UserId::fresh())).await.unwrap()), Vec::<String>::new());
+    assert_eq!(ids(store.keys_page(None).await.unwrap()), ["a", "b"]);
+    assert_eq!(ids(store.keys_of(&alice.id).await.unwrap()), ["a"]);
+    assert_eq!(ids(store.keys_of(&UserId::fresh()).await.unwrap()), Vec::<String>::new());
 }
 
 async fn a_user_has_at_most_fifty_keys_that_can_be_used(store: &Store) {
@@ -119,7 +119,7 @@ async fn the_oldest_ended_keys_of_a_user_are_forgotten(store: &Store) {
     }
     let last = ApiKey { created_at: later(200), ..key("last", Some(&alice)) };
     store.add_key(&last, TokenDigest::of("last")).await.unwrap();
-    assert_eq!(store.list_keys(Some(&alice.id)).await.unwrap().len(), 102, "100 that have ended, and 2");
+    assert_eq!(store.keys_of(&alice.id).await.unwrap().len(), 102, "100 that have ended, and 2");
     for (id, there) in [("k000", false), ("k002", false), ("k003", true), ("k102", true), ("kept", true)] {
         assert_eq!(store.find_key(id).await.unwrap().is_some(), there, "{id}");
     }
@@ -140,7 +140,7 @@ async fn one_form_sent_twice_makes_one_key(store: &Store) {
     );
     let refused = if first.is_ok() { second } else { first };
     assert!(is_conflict(&refused, "key of that name"), "{refused:?}");
-    assert_eq!(store.list_keys(Some(&alice.id)).await.unwrap().len(), 1);
+    assert_eq!(store.keys_of(&alice.id).await.unwrap().len(), 1);
     store.add_key(&own("else", "exporter"), TokenDigest::of("else")).await.unwrap();
 
     // Whoever administers keys may have two of a name for a while, and one that has ended is in nobody's way.

@@ -3,7 +3,12 @@
 //! PostgreSQL is found by `DOORWARD_TEST_POSTGRES` (`postgres://user@host:port/database`); each test has a
 //! schema of its own.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +101,7 @@ mod clock;
 mod doctor;
 mod handovers;
 mod opening;
+mod plans;
 mod refused;
 mod revision;
 mod sessions;

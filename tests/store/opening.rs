@@ -55,7 +55,7 @@ async fn is_made_once_in_parallel(url: &str) {
         }
     }));
     assert_eq!(added.await, 6);
-    assert_eq!(Store::open(url, 1).await.unwrap().count_users().await.unwrap(), 6);
+    assert_eq!(Store::open(url, 1).await.unwrap().users_page(None).await.unwrap().len(), 6);
 }
 
 mod sqlite_only {

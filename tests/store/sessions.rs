@@ -218,9 +218,9 @@ async fn sessions_are_listed_newest_first(store: &Store) {
     let listed = |found: Vec<(Session, String)>| -> Vec<String> {
         found.into_iter().map(|(session, name)| format!("{} {name}", session.id)).collect()
     };
-    assert_eq!(listed(store.list_sessions(None).await.unwrap()), ["a2 alice", "b1 bob", "a0 alice"]);
-    assert_eq!(listed(store.list_sessions(Some(&bob.id)).await.unwrap()), ["b1 bob"]);
-    assert_eq!(store.list_sessions(Some(&UserId::fresh())).await.unwrap(), []);
+    assert_eq!(listed(store.sessions_page(None).await.unwrap()), ["a2 alice", "b1 bob", "a0 alice"]);
+    assert_eq!(listed(store.sessions_of(&bob.id).await.unwrap()), ["b1 bob"]);
+    assert_eq!(store.sessions_of(&UserId::fresh()).await.unwrap(), []);
 }
 
 async fn dead_sessions_are_purged_and_live_ones_stay(store: &Store) {
@@ -232,7 +232,7 @@ async fn dead_sessions_are_purged_and_live_ones_stay(store: &Store) {
     signed_in(store, &alice, "live").await;
     store.touch_sessions(&[("live".to_owned(), later(60)), ("over".to_owned(), later(99))]).await.unwrap();
     let before = store.revision().await.unwrap();
-    for (found, _) in store.list_sessions(None).await.unwrap() {
+    for (found, _) in store.sessions_page(None).await.unwrap() {
         let live = found.is_live(later(100), Duration::from_secs(100));
         assert_eq!(live, found.id == "live", "{}: the purge and the model agree", found.id);
     }

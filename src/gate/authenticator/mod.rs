@@ -352,13 +352,15 @@ impl Authenticator {
         if !identity.is_to_be_written(now, TOUCH_EVERY) {
             return;
         }
-        match &identity.principal.proof {
+        let noted = match &identity.principal.proof {
             Proof::Session { id, .. } => self.shared.touches.session(id, now),
             Proof::Key { .. } => {
-                if let Some(id) = identity.principal.key_id() {
-                    self.shared.touches.key(id, now);
-                }
+                identity.principal.key_id().is_none_or(|id| self.shared.touches.key(id, now))
             }
+        };
+        // Else the next request says it again.
+        if noted {
+            identity.written.set(now);
         }
     }
 }

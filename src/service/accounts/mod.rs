@@ -139,13 +139,20 @@ impl Accounts {
         Ok(self.store.find_user(id).await?)
     }
 
-    /// Users by username; the first 10 000.
+    /// Users by username.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn list(&self) -> Result<Vec<User>, ServiceError> {
-        Ok(self.store.list_users().await?)
+        let mut users: Vec<User> = Vec::new();
+        loop {
+            let page = self.store.users_page(users.last()).await?;
+            if page.is_empty() {
+                return Ok(users);
+            }
+            users.extend(page);
+        }
     }
 
     /// Gives a user another name for pages and applications to show; an empty one is none.

@@ -210,7 +210,7 @@ impl Sessions {
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn end_own(&self, user: &UserId, id: &str) -> Result<bool, ServiceError> {
-        let own = self.store.list_sessions(Some(user)).await?;
+        let own = self.store.sessions_of(user).await?;
         if own.iter().any(|(session, _)| session.id == id) { self.end(id).await } else { Ok(false) }
     }
 
@@ -251,9 +251,23 @@ impl Sessions {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn list(&self, of: Option<&UserId>) -> Result<Vec<(Session, String)>, ServiceError> {
         let now = self.clock.now();
-        let mut sessions = self.store.list_sessions(of).await?;
+        let mut sessions = match of {
+            Some(user) => self.store.sessions_of(user).await?,
+            None => self.all().await?,
+        };
         sessions.retain(|(session, _)| session.is_live(now, self.config.idle));
         Ok(sessions)
+    }
+
+    async fn all(&self) -> Result<Vec<(Session, String)>, ServiceError> {
+        let mut sessions: Vec<(Session, String)> = Vec::new();
+        loop {
+            let page = self.store.sessions_page(sessions.last().map(|(session, _)| session)).await?;
+            if page.is_empty() {
+                return Ok(sessions);
+            }
+            sessions.extend(page);
+        }
     }
 
     /// Notes when sessions, by id, were last seen.

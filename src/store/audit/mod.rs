@@ -286,8 +286,9 @@ impl Store {
         const SQL: &str = concat!(
             "SELECT ",
             columns!(),
-            " FROM audit WHERE seq > $1 AND ($2 IS NULL OR happened_at >= $2) ORDER BY seq LIMIT $3"
+            " FROM audit WHERE seq > $1 AND happened_at >= $2 ORDER BY seq LIMIT $3"
         );
+        let since = since.unwrap_or(Timestamp(i64::MIN));
         let values = [after.into(), since.into(), i64::from(limit).into()];
         self.pool.rows(SQL, &values).await?.iter().map(row_of).collect()
     }
@@ -298,15 +299,53 @@ impl Store {
         filter: &AuditFilter<'_>,
         limit: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        const SQL: &str = concat!(
+        const ANY: &str = concat!("SELECT ", columns!(), " FROM audit ORDER BY seq DESC LIMIT $1");
+        const SINCE: &str = concat!(
             "SELECT ",
             columns!(),
-            " FROM audit WHERE ($1 IS NULL OR happened_at >= $1) AND ($2 IS NULL OR event = $2)
-                AND ($3 IS NULL OR actor = $3 OR actor_name = $3 OR target = $3 OR target_name = $3)
-             ORDER BY seq DESC LIMIT $4"
+            " FROM audit WHERE happened_at >= $2 ORDER BY happened_at DESC, seq DESC LIMIT $1"
         );
-        let values = [filter.since.into(), filter.event.into(), filter.about.into(), i64::from(limit).into()];
-        self.pool.rows(SQL, &values).await?.iter().map(row_of).collect()
+        const EVENT: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM audit WHERE seq IN (SELECT seq FROM audit
+                WHERE event = $3 AND happened_at >= $2 ORDER BY seq DESC LIMIT $1)
+             ORDER BY seq DESC"
+        );
+        const ABOUT: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM audit WHERE seq IN (SELECT seq FROM (
+                SELECT seq, happened_at FROM audit WHERE actor = $3
+                UNION SELECT seq, happened_at FROM audit WHERE actor_name = $3
+                UNION SELECT seq, happened_at FROM audit WHERE target = $3
+                UNION SELECT seq, happened_at FROM audit WHERE target_name = $3) found
+                WHERE happened_at >= $2 ORDER BY seq DESC LIMIT $1)
+             ORDER BY seq DESC"
+        );
+        const BOTH: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM audit WHERE seq IN (SELECT seq FROM (
+                SELECT seq, happened_at, event FROM audit WHERE actor = $3
+                UNION SELECT seq, happened_at, event FROM audit WHERE actor_name = $3
+                UNION SELECT seq, happened_at, event FROM audit WHERE target = $3
+                UNION SELECT seq, happened_at, event FROM audit WHERE target_name = $3) found
+                WHERE happened_at >= $2 AND event = $4 ORDER BY seq DESC LIMIT $1)
+             ORDER BY seq DESC"
+        );
+        let limit = i64::from(limit).into();
+        let since = filter.since.unwrap_or(Timestamp(i64::MIN)).into();
+        let rows = match (filter.event, filter.about) {
+            (None, None) if filter.since.is_none() => self.pool.rows(ANY, &[limit]).await,
+            (None, None) => self.pool.rows(SINCE, &[limit, since]).await,
+            (Some(event), None) => self.pool.rows(EVENT, &[limit, since, event.into()]).await,
+            (None, Some(about)) => self.pool.rows(ABOUT, &[limit, since, about.into()]).await,
+            (Some(event), Some(about)) => {
+                self.pool.rows(BOTH, &[limit, since, about.into(), event.into()]).await
+            }
+        };
+        rows?.iter().map(row_of).collect()
     }
 
     /// Deletes rows written before `before`, oldest first, at most `most`; how many they were. A row in the
@@ -335,7 +374,9 @@ impl Store {
         let row = change.row("SELECT link FROM audit WHERE seq = $1", &[last.into()]).await?;
         let link = link_of(&row.ok_or(CORRUPT)?, "link")?;
         change.execute("UPDATE audit_head SET pruned_to = $1", &[last.into()]).await?;
-        let gone = change.execute("DELETE FROM audit WHERE seq <= $1", &[last.into()]).await?;
+        let gone = change
+            .execute("DELETE FROM audit WHERE seq >= $1 AND seq <= $2", &[first.into(), last.into()])
+            .await?;
         let note = Note::done(Event::AuditPrune).with("through", last).with("rows", gone);
         self.unasked().note(&mut change, note.with("link", hex(&link))).await?;
         change.commit().await?;

@@ -160,7 +160,8 @@ impl Pool {
         self.begin(Some(Turn::Attempts)).await
     }
 
-    async fn begin(&self, turn: Option<Turn>) -> Result<Change, StoreError> {
+    /// Begins a change when it is its turn, if it waits for one.
+    pub(super) async fn begin(&self, turn: Option<Turn>) -> Result<Change, StoreError> {
         Ok(match &self.database {
             // A deferred transaction could fail half-way, when another process has written meanwhile.
             Database::Sqlite(file) => Change::Sqlite(ask_file!(file.writer.begin_with("BEGIN IMMEDIATE"))?),
