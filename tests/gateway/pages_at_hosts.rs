@@ -37,7 +37,7 @@ async fn post(gateway: &Gateway, host: &str, origin: &str, path: &str, fields: &
 
 fn to(answer: &Answer) -> &str {
     assert_eq!(answer.status, 303, "{}", answer.text());
-    assert_eq!(answer.headers("set-cookie"), Vec::<&str>::new(), "nothing is begun there");
+    assert_eq!(answer.headers("set-cookie"), Vec::<&str>::new(), "nothing is started there");
     answer.header("location").unwrap()
 }
 
@@ -70,7 +70,7 @@ async fn nobody_signs_in_or_changes_a_password_at_the_host_of_an_application() {
             let answer = get(&gateway, "app.example", &format!("{base}/_doorward/{there}"), "").await;
             assert_eq!(to(&answer), format!("{public}/_doorward/{here}"));
         }
-        assert_eq!(gateway.store.list_sessions(None).await.unwrap(), []);
+        assert_eq!(gateway.store.sessions_page(None).await.unwrap(), []);
     }
 }
 
@@ -85,9 +85,9 @@ async fn a_sign_in_at_the_public_url_is_taken_along_and_counts_at_that_host_alon
     let signed_in = post(&gateway, "localhost", "http://localhost", login, &SIGN_IN).await;
     let own = session_cookie(&signed_in).unwrap();
     let begin = signed_in.header("location").unwrap().strip_prefix("http://app.example").unwrap();
-    let begun = get(&gateway, "app.example", begin, "").await;
-    let held = begun.headers("set-cookie")[0].split(';').next().unwrap().to_owned();
-    let grant = begun.header("location").unwrap().strip_prefix("http://localhost").unwrap();
+    let started = get(&gateway, "app.example", begin, "").await;
+    let held = started.headers("set-cookie")[0].split(';').next().unwrap().to_owned();
+    let grant = started.header("location").unwrap().strip_prefix("http://localhost").unwrap();
     let granted = get(&gateway, "localhost", grant, &own).await;
     let redeem = granted.header("location").unwrap().strip_prefix("http://app.example").unwrap();
     let redeemed = get(&gateway, "app.example", redeem, &held).await;
@@ -111,7 +111,7 @@ async fn the_host_of_nobody_has_no_form_that_works() {
     assert_eq!(to(&post(&gateway, "127.0.0.1", origin, &moved, &SIGN_IN).await), here);
     let lost = post(&gateway, "evil.example", "http://evil.example", &moved, &SIGN_IN).await;
     assert_eq!((lost.status, lost.headers("set-cookie").len()), (409, 0), "its cookie would be lost");
-    assert_eq!(gateway.store.list_sessions(None).await.unwrap(), []);
+    assert_eq!(gateway.store.sessions_page(None).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

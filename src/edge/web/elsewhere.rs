@@ -67,7 +67,7 @@ impl Web {
                 return Err(Problem::sign_in_loop(explain_other_address(&self.site, &request.host)));
             }
         }
-        let query = self.query_there(request, place, host)?;
+        let query = query_there(request, place, host)?;
         let page = match place {
             Place::Login | Place::Setup | Place::Grant | Place::Password => &request.path,
             _ if sends => account::PAGE,
@@ -87,35 +87,35 @@ impl Web {
             Host::Nobodys
         }
     }
+}
 
-    /// The query to go on with: what was asked, and the way back in full.
-    fn query_there(&self, request: &WebRequest, place: Place, host: Host) -> Result<String, Problem> {
-        let asked = request.query.as_deref().unwrap_or_default();
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let has_way_back = matches!(place, Place::Login | Place::Password);
-        for (name, value) in form_urlencoded::parse(asked.as_bytes()) {
-            if name != MOVED && !(has_way_back && name == "rd") {
-                query.append_pair(&name, &value);
-            }
+/// The query to go on with: what was asked, and the way back in full.
+fn query_there(request: &WebRequest, place: Place, host: Host) -> Result<String, Problem> {
+    let asked = request.query.as_deref().unwrap_or_default();
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let has_way_back = matches!(place, Place::Login | Place::Password);
+    for (name, value) in form_urlencoded::parse(asked.as_bytes()) {
+        if name != MOVED && !(has_way_back && name == "rd") {
+            query.append_pair(&name, &value);
         }
-        if has_way_back {
-            let sent = form::field_if_there(&request.body, "rd")?;
-            let wanted = sent.or_else(|| form::parameter(request.query.as_deref(), "rd"));
-            let wanted = match (host, wanted.as_deref()) {
-                (Host::Application, None | Some("")) => Some(there(request, "/")),
-                (Host::Application, Some(path)) if path.starts_with('/') => Some(there(request, path)),
-                _ => wanted,
-            };
-            if let Some(wanted) = wanted {
-                query.append_pair("rd", &wanted);
-            }
-        }
-        if host == Host::Nobodys {
-            query.append_pair(MOVED, "1");
-        }
-        let query = query.finish();
-        Ok(if query.is_empty() { query } else { format!("?{query}") })
     }
+    if has_way_back {
+        let sent = form::field_if_there(&request.body, "rd")?;
+        let wanted = sent.or_else(|| form::parameter(request.query.as_deref(), "rd"));
+        let wanted = match (host, wanted.as_deref()) {
+            (Host::Application, None | Some("")) => Some(there(request, "/")),
+            (Host::Application, Some(path)) if path.starts_with('/') => Some(there(request, path)),
+            _ => wanted,
+        };
+        if let Some(wanted) = wanted {
+            query.append_pair("rd", &wanted);
+        }
+    }
+    if host == Host::Nobodys {
+        query.append_pair(MOVED, "1");
+    }
+    let query = query.finish();
+    Ok(if query.is_empty() { query } else { format!("?{query}") })
 }
 
 /// A path at the host of the request, as an address.
