@@ -28,8 +28,14 @@ pub(super) struct Person {
     pub(super) unanswered: u64,
 }
 
-/// No answer came, since there is no gateway any more.
-struct Gone;
+/// Why something was not done.
+#[derive(Debug)]
+enum Stop {
+    /// No answer came, so it may have been done.
+    Gone,
+    /// So many changes at once are refused: it was not done.
+    TooMany,
+}
 
 impl Person {
     /// Somebody new.
@@ -53,13 +59,17 @@ impl Person {
 
     /// Does one thing after the other until no answer comes.
     pub(super) fn write_until_it_is_gone(&mut self, address: SocketAddr) {
-        while let Ok(()) = self.write(address) {
-            self.confirmed += 1;
+        loop {
+            match self.write(address) {
+                Ok(()) => self.confirmed += 1,
+                Err(Stop::TooMany) => {}
+                Err(Stop::Gone) => break,
+            }
         }
         self.unanswered += 1;
     }
 
-    fn write(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn write(&mut self, address: SocketAddr) -> Result<(), Stop> {
         let Some(own) = self.sessions.iter().position(|session| session.state == State::Holds) else {
             return self.sign_in(address);
         };
@@ -91,18 +101,21 @@ impl Person {
         path: &str,
         fields: &[(&str, &str)],
         status: u16,
-    ) -> Result<Answer, Gone> {
+    ) -> Result<Answer, Stop> {
         let header = self.sessions.first().map_or("", |session| &session.header);
-        let answer = post(address, path, header, fields, &mut self.dice).ok_or(Gone)?;
+        let answer = post(address, path, header, fields, &mut self.dice).ok_or(Stop::Gone)?;
+        if answer.status == 429 {
+            return Err(Stop::TooMany);
+        }
         assert_eq!(answer.status, status, "{path} {}: {}\n{}", self.name, answer.head, answer.body);
         Ok(answer)
     }
 
-    fn sign_in(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn sign_in(&mut self, address: SocketAddr) -> Result<(), Stop> {
         for password in self.passwords.clone() {
             let fields = [("username", self.name.as_str()), ("password", &password), ("rd", "/")];
             self.unknown_sessions += 1;
-            let answer = post(address, "/_doorward/login", "", &fields, &mut self.dice).ok_or(Gone)?;
+            let answer = post(address, "/_doorward/login", "", &fields, &mut self.dice).ok_or(Stop::Gone)?;
             self.unknown_sessions -= 1;
             if answer.status == 303 {
                 self.passwords = vec![password];
@@ -114,13 +127,14 @@ impl Person {
         panic!("{} has another password than any that was asked for", self.name);
     }
 
-    fn sign_out(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn sign_out(&mut self, address: SocketAddr) -> Result<(), Stop> {
         // The oldest but the one that goes on.
         let other = |session: &Right| session.state == State::Holds;
         let Some(at) = self.sessions.iter().skip(1).position(other) else { return Ok(()) };
         let session = &mut self.sessions[at + 1];
         session.state = State::Unclear;
-        let answer = post(address, "/_doorward/logout", &session.header, &[], &mut self.dice).ok_or(Gone)?;
+        let answer =
+            post(address, "/_doorward/logout", &session.header, &[], &mut self.dice).ok_or(Stop::Gone)?;
         assert_eq!(answer.status, 303, "{}", answer.head);
         session.state = State::Ended;
         Ok(())
@@ -140,14 +154,14 @@ impl Person {
         self.unknown_sessions = 0;
     }
 
-    fn end_other_sessions(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn end_other_sessions(&mut self, address: SocketAddr) -> Result<(), Stop> {
         self.sessions_may_end(1);
         self.post(address, "/_doorward/account/sessions/end-others", &[], 303)?;
         self.sessions_ended(1);
         Ok(())
     }
 
-    fn change_password(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn change_password(&mut self, address: SocketAddr) -> Result<(), Stop> {
         // Which one holds must be known.
         if self.passwords.len() > 1 {
             return self.sign_in(address);
@@ -157,7 +171,11 @@ impl Person {
         let header = self.sessions[0].header.clone();
         self.sessions_may_end(0);
         let fields = [("current", current.as_str()), ("new", &new), ("repeat", &new)];
-        let answer = post(address, "/_doorward/password", &header, &fields, &mut self.dice).ok_or(Gone)?;
+        let answer =
+            post(address, "/_doorward/password", &header, &fields, &mut self.dice).ok_or(Stop::Gone)?;
+        if answer.status == 429 {
+            return Err(Stop::TooMany);
+        }
         assert_eq!(answer.status, 303, "{}: {}\n{}", self.name, answer.head, answer.body);
         self.passwords = vec![new];
         self.sessions_ended(0);
@@ -165,7 +183,7 @@ impl Person {
         Ok(())
     }
 
-    fn make_key(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn make_key(&mut self, address: SocketAddr) -> Result<(), Stop> {
         if self.passwords.len() > 1 {
             return self.sign_in(address);
         }
@@ -174,15 +192,20 @@ impl Person {
         let fields = [&[("name", name.as_str()), ("password", password.as_str())][..], &rest].concat();
         let answer = self.post(address, "/_doorward/account/keys/new", &fields, 200)?;
         // The head may have come without the rest.
-        let key =
-            answer.body.split("value=\"dw_u_").nth(1).and_then(|rest| rest.split_once('"')).ok_or(Gone)?.0;
+        let key = answer
+            .body
+            .split("value=\"dw_u_")
+            .nth(1)
+            .and_then(|rest| rest.split_once('"'))
+            .ok_or(Stop::Gone)?
+            .0;
         let id = key.split('_').next().unwrap().to_owned();
         let header = format!("Authorization: Bearer dw_u_{key}\r\n");
         self.keys.push(Right { header, id, state: State::Holds });
         Ok(())
     }
 
-    fn revoke_key(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn revoke_key(&mut self, address: SocketAddr) -> Result<(), Stop> {
         let Some(at) = self.keys.iter().position(|key| key.state == State::Holds) else { return Ok(()) };
         self.keys[at].state = State::Unclear;
         let id = self.keys[at].id.clone();
@@ -191,7 +214,7 @@ impl Person {
         Ok(())
     }
 
-    fn rename(&mut self, address: SocketAddr) -> Result<(), Gone> {
+    fn rename(&mut self, address: SocketAddr) -> Result<(), Stop> {
         let name = self.fresh("name");
         self.shown.push(name.clone());
         self.post(address, "/_doorward/account/name", &[("name", &name)], 303)?;
@@ -222,7 +245,7 @@ impl Person {
 
     /// Whether the password is the last that was answered.
     pub(super) fn still_signs_in(&mut self, address: SocketAddr) -> Option<String> {
-        self.sign_in(address).err().map(|Gone| format!("{} cannot sign in", self.name))
+        self.sign_in(address).err().map(|_| format!("{} cannot sign in", self.name))
     }
 }
 
