@@ -79,7 +79,7 @@ async fn keys_are_listed_by_owner(store: &Store) {
         store.add_key(&key(id, owner), TokenDigest::of(id)).await.unwrap();
     }
     let ids = |keys: Vec<ApiKey>| -> Vec<String> { keys.into_iter().map(|key| key.id).collect() };
-    assert_eq!(ids(store.keys_page(None).await.unwrap()), ["a", "b"]);
+    assert_eq!(ids(store.keys_page(None).await.unwrap()), ["b", "a"]);
     assert_eq!(ids(store.keys_of(&alice.id).await.unwrap()), ["a"]);
     assert_eq!(ids(store.keys_of(&UserId::fresh()).await.unwrap()), Vec::<String>::new());
 }

@@ -306,7 +306,7 @@ fn filling(digest: &str) -> Vec<String> {
 async fn with_a_hundred_thousand_of_each_sqlite_reads_no_whole_table_and_nothing_is_left_out() {
     let own = Database::in_file().await;
     let mut connection = SqliteConnection::connect(&own.url).await.unwrap();
-    for sql in filling("CAST('d' || i AS BLOB)") {
+    for sql in filling("CAST(printf('%032d', i) AS BLOB)") {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     }
     let mut plans = Vec::new();
@@ -325,7 +325,7 @@ async fn with_a_hundred_thousand_of_each_sqlite_reads_no_whole_table_and_nothing
 async fn with_a_hundred_thousand_of_each_postgres_reads_no_whole_table_and_nothing_is_left_out() {
     let own = Database::on_postgres().await;
     let mut connection = PgConnection::connect(&own.url).await.unwrap();
-    for sql in filling("convert_to('d' || i, 'UTF8')") {
+    for sql in filling("convert_to(lpad(i::text, 32, '0'), 'UTF8')") {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     }
     // As for a statement that was asked often, whatever its values.
@@ -388,7 +388,7 @@ async fn nothing_is_left_out(store: &Store) {
     let running = tokio::spawn(upkeep.run(async move {
         let _ = stopped.await;
     }));
-    let used = later(77);
+    let used = NOW;
     for number in 1..=USED {
         // As the next request of the session does, where there was no room.
         while !touches.session(&format!("s{number}"), used) {

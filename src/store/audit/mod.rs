@@ -309,7 +309,7 @@ impl Store {
             "SELECT ",
             columns!(),
             " FROM audit WHERE seq IN (SELECT seq FROM audit
-                WHERE event = $3 AND happened_at >= $2 ORDER BY seq DESC LIMIT $1)
+                WHERE event = $3 AND happened_at >= $2 ORDER BY happened_at DESC, seq DESC LIMIT $1)
              ORDER BY seq DESC"
         );
         const ABOUT: &str = concat!(
