@@ -12,8 +12,11 @@ use super::output::Output;
 use super::output::Table;
 use super::services::Services;
 use super::span;
+use crate::config::Config;
 use crate::model::refused::Tally;
-use crate::model::refused::{BESIDE_SESSION, RESEMBLES_GRAPHQL, RefusedBy};
+use crate::model::refused::{
+    AS_PASSWORD, BESIDE_FOREIGN, BESIDE_SESSION, MANGLED, RESEMBLES_GRAPHQL, RefusedBy,
+};
 use crate::model::time::Timestamp;
 
 /// Clients that are named in one row.
@@ -48,10 +51,10 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     let (graphql, refused): (Vec<_>, Vec<_>) =
         counted.into_iter().partition(|(by, _)| by.code == RESEMBLES_GRAPHQL);
     let values = |counted: &[(RefusedBy, Tally)]| -> Vec<Value> {
-        counted.iter().map(|(by, tally)| value(by, tally)).collect()
+        counted.iter().map(|(by, tally)| value(by, tally, &services.config)).collect()
     };
     let value = json!({ "refused": values(&refused), "graphql": values(&graphql) });
-    let mut said = advice(&refused);
+    let mut said = advice(&refused, &services.config);
     said.insert(0, table(refused).to_text());
     said.extend(sightings(&graphql));
     output.show(&value, &said.join("\n\n"))
@@ -81,42 +84,120 @@ fn sightings(seen: &[(RefusedBy, Tally)]) -> Vec<String> {
     paths.into_iter().map(sentence).collect()
 }
 
-/// The setting by which it would be left to the application what a request presented.
-fn setting(by: &RefusedBy) -> Option<&'static str> {
-    match by.code.as_str() {
-        "invalid-token" | "unsupported-scheme" => Some("pass_authorization"),
-        // A password of HTTP Basic, or a key of ours that is wrong.
-        "invalid-key" if by.credential == BESIDE_SESSION => Some("pass_authorization"),
-        "foreign-key" => Some("pass_api_key"),
-        _ => None,
+/// What can be done about a credential that does not count.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Advice {
+    /// It is another system's, and nothing else was presented.
+    Foreign(Option<&'static str>),
+    /// It stands beside a session.
+    BesideSession(Option<&'static str>),
+    /// One that counts is a password of HTTP Basic.
+    AsPassword,
+    /// One that counts is in a form that is taken nowhere.
+    Mangled,
+    /// One that counts stands beside another system's.
+    BesideForeign(Option<&'static str>),
+}
+
+impl Advice {
+    fn of(by: &RefusedBy, config: &Config) -> Option<Self> {
+        let foreign = match by.code.as_str() {
+            "invalid-token" | "unsupported-scheme" => Some("pass_authorization"),
+            // A password of HTTP Basic, or a key of ours that is wrong.
+            "invalid-key" if [BESIDE_SESSION, BESIDE_FOREIGN].contains(&&*by.credential) => {
+                Some("pass_authorization")
+            }
+            "foreign-key" => Some("pass_api_key"),
+            _ => None,
+        };
+        let route = config.routes.iter().find(|route| route.name == by.route);
+        let is_filled = route.is_some_and(|route| config.identity_on(route).fills_authorization());
+        let setting = foreign.filter(|setting| *setting != "pass_authorization" || !is_filled);
+        match by.credential.as_str() {
+            AS_PASSWORD => Some(Self::AsPassword),
+            MANGLED => Some(Self::Mangled),
+            _ if foreign.is_none() => None,
+            BESIDE_FOREIGN => Some(Self::BesideForeign(setting)),
+            BESIDE_SESSION => Some(Self::BesideSession(setting)),
+            _ => Some(Self::Foreign(setting)),
+        }
+    }
+
+    /// The setting by which it would pass.
+    fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::Foreign(setting) | Self::BesideSession(setting) | Self::BesideForeign(setting) => setting,
+            Self::AsPassword => Some("basic"),
+            Self::Mangled => None,
+        }
+    }
+
+    /// What was brought, and what to do.
+    fn words(self) -> (&'static str, String) {
+        let filled =
+            "no setting leaves it to the application, whose `Authorization` the gateway fills itself";
+        match self {
+            Self::Foreign(setting) => (
+                "nothing but a credential that is not this gateway's",
+                format!(
+                    "hand out keys, or import theirs (`keys.imported`). {}",
+                    match setting {
+                        Some(setting) => format!(
+                            "For those who sign in here and to the application as well, write `{setting} = true` for \
+                             the route."
+                        ),
+                        None => format!("For those who sign in to the application as well, {filled}."),
+                    }
+                ),
+            ),
+            Self::BesideSession(setting) => (
+                "a credential that is not this gateway's beside a session of it (or a cookie that claims to be one), which \
+                 does not count then. Most likely that is the application's own login",
+                match setting {
+                    Some(setting) => {
+                        format!("write `{setting} = true` for the route, and it is the application's.")
+                    }
+                    None => format!("{filled}: switch that login off."),
+                },
+            ),
+            Self::AsPassword => (
+                "a key that counts here as the password of HTTP Basic",
+                "write `basic = true` for the route, or have the key sent as `Authorization: Bearer KEY`."
+                    .to_owned(),
+            ),
+            Self::Mangled => (
+                "a key that counts here in a form that does not",
+                "have the key sent as `Authorization: Bearer KEY`, or alone in a header of `key_headers`."
+                    .to_owned(),
+            ),
+            Self::BesideForeign(setting) => (
+                "a key that counts here beside a credential that is not this gateway's",
+                match setting {
+                    Some(setting) => {
+                        format!("write `{setting} = true` for the route, and the other is the application's.")
+                    }
+                    None => format!("{filled}: have the key sent alone."),
+                },
+            ),
+        }
     }
 }
 
-/// What to do about credentials that are not this gateway's, for each route.
-fn advice(counted: &[(RefusedBy, Tally)]) -> Vec<String> {
-    let mut groups: BTreeMap<(&str, &str, bool), u64> = BTreeMap::new();
+/// What to do about credentials that do not count, for each route.
+fn advice(counted: &[(RefusedBy, Tally)], config: &Config) -> Vec<String> {
+    let mut groups: BTreeMap<(&str, Advice), u64> = BTreeMap::new();
     for (by, tally) in counted {
-        if let Some(setting) = setting(by) {
-            let beside_session = by.credential == BESIDE_SESSION;
-            *groups.entry((&by.route, setting, beside_session)).or_default() += tally.count;
+        if let Some(advice) = Advice::of(by, config) {
+            *groups.entry((&by.route, advice)).or_default() += tally.count;
         }
     }
-    let sentence = |((route, setting, beside_session), count): ((&str, &str, bool), u64)| {
+    let sentence = |((route, advice), count): ((&str, Advice), u64)| {
         let route = route.replace(char::is_control, "?");
         let times = if count == 1 { "1 request".to_owned() } else { format!("{count} requests") };
-        if beside_session {
-            format!(
-                "Route {route}: {times} brought a credential that is not this gateway's beside a session of it, which does \
-                 not count then. Most likely that is the application's own login. Once rules are enforced it is refused \
-                 with 401: write `{setting} = true` for the route, and it is the application's."
-            )
-        } else {
-            format!(
-                "Route {route}: {times} brought nothing but a credential that is not this gateway's. Once rules are \
-                 enforced it is refused with 401: hand out keys, or import theirs (`keys.imported`). For those who sign \
-                 in here and to the application as well, write `{setting} = true` for the route."
-            )
-        }
+        let (what, remedy) = advice.words();
+        format!(
+            "Route {route}: {times} brought {what}. Once rules are enforced it is refused with 401: {remedy}"
+        )
     };
     groups.into_iter().map(sentence).collect()
 }
@@ -160,13 +241,13 @@ fn client(by: &RefusedBy) -> String {
     if by.agent.is_empty() { by.client.clone() } else { format!("{} ({})", by.client, by.agent) }
 }
 
-fn value(by: &RefusedBy, tally: &Tally) -> Value {
+fn value(by: &RefusedBy, tally: &Tally, config: &Config) -> Value {
     json!({
         "route": by.route,
         "rule": (!by.rule.is_empty()).then_some(&by.rule),
         "code": by.code,
         "credential": by.credential,
-        "setting": setting(by),
+        "setting": Advice::of(by, config).and_then(Advice::setting),
         "client": by.client,
         "user_agent": by.agent,
         "method": by.method,
@@ -175,4 +256,53 @@ fn value(by: &RefusedBy, tally: &Tally) -> Value {
         "last_at": tally.last_at.rfc3339(),
         "example": tally.example,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Flags, Source};
+
+    #[test]
+    fn what_would_help_is_said_and_no_setting_that_would_not() {
+        let settings = "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n\
+                        [[upstreams]]\nname = \"filled\"\nurl = \"http://127.0.0.1:9\"\ntoken = \"s3cr3t-of-the-gateway-0123456789\"\n\
+                        [[routes]]\nname = \"plain\"\nupstream = \"app\"\n\
+                        [[routes]]\nname = \"filled\"\nupstream = \"filled\"\npath = \"/filled\"\n";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), settings).unwrap();
+        let source = Source { file: Some(file.path().to_owned()), environment: Vec::new() };
+        let config = config::load(&source, &Flags::default()).unwrap();
+        let leaves = "write `pass_authorization = true` for the route";
+        for (route, credential, code, setting, said) in [
+            ("plain", "nobody", "invalid-token", Some("pass_authorization"), leaves),
+            ("filled", "nobody", "invalid-token", None, "fills itself"),
+            ("filled", "nobody", "foreign-key", Some("pass_api_key"), "`pass_api_key = true`"),
+            ("plain", BESIDE_SESSION, "invalid-key", Some("pass_authorization"), leaves),
+            ("filled", BESIDE_SESSION, "invalid-key", None, "switch that login off"),
+            ("plain", AS_PASSWORD, "unsupported-scheme", Some("basic"), "`basic = true`"),
+            ("plain", MANGLED, "invalid-token", None, "have the key sent as"),
+            ("plain", MANGLED, "invalid-key", None, "have the key sent as"),
+            ("plain", BESIDE_FOREIGN, "invalid-token", Some("pass_authorization"), leaves),
+            ("filled", BESIDE_FOREIGN, "invalid-token", None, "have the key sent alone"),
+            ("plain", "nobody", "invalid-key", None, ""),
+            ("plain", "nobody", "sign-in-required", None, ""),
+        ] {
+            let by = RefusedBy {
+                route: route.into(),
+                credential: credential.into(),
+                code: code.into(),
+                ..RefusedBy::default()
+            };
+            assert_eq!(
+                Advice::of(&by, &config).and_then(Advice::setting),
+                setting,
+                "{route} {credential} {code}"
+            );
+            let all = advice(&[(by, Tally::once(Timestamp(0), "/".into()))], &config);
+            assert_eq!(all.len(), usize::from(!said.is_empty()), "{all:?}");
+            assert!(all.concat().contains(said), "{route} {credential} {code}: {all:?}");
+            assert!(setting.is_some() || !all.concat().contains("= true"), "{all:?}");
+        }
+    }
 }

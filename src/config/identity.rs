@@ -16,6 +16,7 @@ use super::set_headers;
 use super::set_headers::HeaderTemplates;
 use super::values::{AssertionAlgorithm, FromText, Span};
 use super::weakness::is_guessable;
+use super::{Config, RouteConfig};
 use crate::model::jwt::{JwtAlgorithm, JwtKey};
 use crate::model::principal::Principal;
 use crate::model::secret::Secret;
@@ -129,6 +130,14 @@ impl IdentityConfig {
     /// Whether what clients say in `Authorization` gives way to something of ours.
     pub fn fills_authorization(&self) -> bool {
         self.bearer.is_some() || self.credentials.iter().any(|(name, _)| *name == AUTHORIZATION)
+    }
+}
+
+impl Config {
+    /// What the application of a route is told of its callers.
+    pub fn identity_on(&self, route: &RouteConfig) -> &IdentityConfig {
+        let upstream = route.upstream.and_then(|at| self.upstreams.get(at));
+        upstream.map_or(&self.forward_auth.identity, |upstream| &upstream.identity)
     }
 }
 

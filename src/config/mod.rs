@@ -58,7 +58,7 @@ pub use self::reference::markdown as reference;
 pub use self::routes::CredentialConfig;
 pub use self::schema::schema;
 pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
-pub use self::tokens::TokenConfig;
+pub use self::tokens::{SHORTEST_KEY, TokenConfig};
 pub use self::upstream::{
     Addresses, ForeignCredentials, HeaderEncoding, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig,
     UpstreamProtocol, UpstreamTls,

@@ -18,7 +18,7 @@ use crate::policy::PathPattern;
 
 const SHORTEST_TOKEN: usize = 32;
 /// Keys of other systems are as long as those made them.
-const SHORTEST_KEY: usize = 16;
+pub const SHORTEST_KEY: usize = 16;
 const LONGEST: usize = 4096;
 const LONGEST_NAME: usize = 128;
 

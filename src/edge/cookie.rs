@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
-use crate::gate::credential::{cookie_names, cookies_named};
+use crate::gate::cookies::{cookie_names, cookies_named};
 use crate::model::secret::Secret;
 use crate::model::session_cookie;
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq as _;
 
 use super::authenticator::Identity;
-use super::credential::{pairs, split_pair};
+use super::cookies::{pairs, split_pair};
 use crate::config::{Config, RouteConfig};
 use crate::model::session_cookie::SessionCookie;
 use crate::model::token::SigningKey;

@@ -6,15 +6,16 @@ use std::rc::Rc;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::{Engine as _, alphabet};
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
 
+use super::cookies::{cookies_named, strip_cookies};
 use super::identity_headers::Managed;
 use super::permit::Grounds;
-use super::refusal::BadCredential;
+use super::refusal::{BadCredential, Misused};
 use super::tokens::OwnTokens;
-use crate::config::{Config, CredentialConfig, ForeignCredentials};
+use crate::config::{Config, CredentialConfig, ForeignCredentials, SHORTEST_KEY};
 use crate::model::token::KeyText;
 use crate::policy::Enforce;
 
@@ -139,36 +140,58 @@ impl CredentialNames {
     fn api_key<'h>(&self, value: &'h HeaderValue) -> Presented<'h> {
         match value.to_str().ok().and_then(|text| self.own(Cow::Borrowed(text.trim()))) {
             Some(own) => Presented::Own(own),
-            None if self.held_in(value.as_bytes()) != Held::Nothing => Presented::Mangled(BadCredential::Key),
+            None if self.hidden_in(value) != Held::Nothing => Presented::Mangled(BadCredential::Key),
             None => Presented::Foreign(BadCredential::ForeignKey),
         }
     }
 
-    /// What of ours, whole or mangled, stands anywhere in a value: under a scheme of its own, quoted, doubled.
+    /// What of ours, whole or mangled, stands anywhere in a value: under a scheme of its own, quoted, doubled, in brackets, in
+    /// a form or an address.
     fn held_in(&self, value: &[u8]) -> Held {
+        let is_between = |byte: &u8| byte.is_ascii_whitespace() || b",;:\"".contains(byte);
+        // Random keys have none of these, others may.
+        let is_around = |byte: &u8| b"'`<>()[]{}&?#@|\\".contains(byte);
+        let parts = value.split(is_between).flat_map(|word| {
+            let within = word.split(is_around).filter(|part| part.len() < word.len());
+            std::iter::once(word).chain(within)
+        });
+        parts.map(|part| self.held_as(part)).max().unwrap_or(Held::Nothing)
+    }
+
+    /// What one word is, by itself or behind a name, a user or an address.
+    fn held_as(&self, word: &[u8]) -> Held {
         let token = |word: &[u8]| match std::str::from_utf8(word).ok().and_then(|word| self.tokens.find(word))
         {
             None => Held::Nothing,
             Some(at) if self.tokens.is_imported(at) => Held::Imported,
             Some(_) => Held::Ours,
         };
-        let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b':' | b'"');
-        let held = value.split(is_between).map(|word| {
-            if word.split(|byte| *byte == b'=').any(KeyText::begins) {
-                return Held::Ours;
-            }
-            let after_sign = word.splitn(2, |byte| *byte == b'=').nth(1);
-            after_sign.map_or(Held::Nothing, token).max(token(word))
-        });
-        held.max().unwrap_or(Held::Nothing)
+        if word.split(|byte| *byte == b'=').any(KeyText::begins) {
+            return Held::Ours;
+        }
+        let after = |sign: u8| word.splitn(2, move |byte| *byte == sign).nth(1);
+        let below = after(b'/');
+        let last = below.and_then(|rest| rest.rsplit(|byte| *byte == b'/').next());
+        let all = [Some(word), after(b'='), below, last, word.strip_suffix(b".")];
+        all.into_iter().flatten().map(token).max().unwrap_or(Held::Nothing)
     }
 
-    /// The same, also where it is written in another way.
+    /// The same, also where it is written in another way: escaped or in base64, twice or one in the other.
     fn hidden_in(&self, value: &HeaderValue) -> Held {
-        let value = value.as_bytes();
-        let plain = Cow::from(percent_decode(value));
-        let written = self.held_in(value).max(self.held_in(&plain));
-        in_base64(value).map(|decoded| self.held_in(&decoded)).fold(written, Held::max)
+        self.hidden_below(value.as_bytes(), LAYERS)
+    }
+
+    fn hidden_below(&self, value: &[u8], layers: usize) -> Held {
+        let written = self.held_in(value);
+        if layers == 0 {
+            return written;
+        }
+        let plain = match Cow::from(percent_decode(value)) {
+            Cow::Borrowed(_) => Held::Nothing,
+            Cow::Owned(plain) => self.hidden_below(&plain, layers - 1),
+        };
+        let decoded = in_base64(value).map(|decoded| self.hidden_below(&decoded, layers - 1));
+        decoded.fold(written.max(plain), Held::max)
     }
 
     /// Whether a value holds a credential that counts here, in any form that is looked for, or speaks of our cookies: nothing
@@ -194,6 +217,9 @@ impl CredentialNames {
         !(shared && is_shared && self.hidden_in(value) != Held::Ours)
     }
 }
+
+/// How often one writing is looked for in another.
+const LAYERS: usize = 2;
 
 /// What a value holds of ours.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -226,7 +252,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Whatever could be base64 in a value, in either alphabet (RFC 4648, 4 and 5), decoded.
 fn in_base64(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let is_between = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_'));
-    value.split(is_between).filter_map(|word| {
+    // Shorter ones hold no credential: chance makes many of those where bytes are no text.
+    value.split(is_between).filter(|word| word.len() >= SHORTEST_KEY).filter_map(|word| {
         let standard = word.iter().map(|byte| match byte {
             b'-' => b'+',
             b'_' => b'/',
@@ -259,12 +286,7 @@ impl<'h> Credential<'h> {
         accepts: &Accepts,
     ) -> Result<Self, BadCredential> {
         let (mut own, mut foreign): (Option<Self>, Option<BadCredential>) = (None, None);
-        let authorization = headers.get_all(AUTHORIZATION).iter();
-        let api_key = accepts.key_headers.iter().flat_map(|name| headers.get_all(name));
-        let presented = authorization
-            .map(|value| (names.authorization(value), accepts.authorization))
-            .chain(api_key.map(|value| (names.api_key(value), accepts.api_key)));
-        for (presented, is_left) in presented {
+        for (presented, is_left) in presented(headers, names, accepts) {
             match presented {
                 // Ours in a form that is not taken here is still not somebody else's.
                 Presented::OwnAsBasic(_) if !accepts.basic => return Err(BadCredential::Basic),
@@ -299,6 +321,41 @@ impl<'h> Credential<'h> {
             _ => Err(BadCredential::Several),
         }
     }
+}
+
+/// What stands in each header that brings credentials, and whether it is left to the application where it is none of ours.
+fn presented<'h>(
+    headers: &'h HeaderMap,
+    names: &CredentialNames,
+    accepts: &Accepts,
+) -> impl Iterator<Item = (Presented<'h>, bool)> {
+    let authorization = headers.get_all(AUTHORIZATION).iter();
+    let api_key = accepts.key_headers.iter().flat_map(|name| headers.get_all(name));
+    authorization
+        .map(|value| (names.authorization(value), accepts.authorization))
+        .chain(api_key.map(|value| (names.api_key(value), accepts.api_key)))
+}
+
+/// How a credential of ours was presented, where that is why it is `refused`.
+pub fn misused(
+    headers: &HeaderMap,
+    names: &CredentialNames,
+    accepts: &Accepts,
+    refused: BadCredential,
+) -> Option<Misused> {
+    if !refused.is_foreign() && refused != BadCredential::Key {
+        return None;
+    }
+    let mut beside = None;
+    for (presented, _) in presented(headers, names, accepts) {
+        match presented {
+            Presented::OwnAsBasic(_) if !accepts.basic => return Some(Misused::AsPassword),
+            Presented::Mangled(_) => return Some(Misused::Mangled),
+            Presented::Own(_) | Presented::OwnAsBasic(_) => beside = Some(Misused::BesideForeign),
+            Presented::Foreign(_) => {}
+        }
+    }
+    beside
 }
 
 /// Whether a session of ours is presented, of whatever worth.
@@ -365,68 +422,4 @@ fn strip_values(headers: &mut HeaderMap, name: &HeaderName, is_ours: impl Fn(&He
             headers.append(name, value);
         }
     }
-}
-
-fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
-    let is_ours =
-        |pair: &[u8]| split_pair(pair).0.starts_with(names.cookie.as_bytes()) || KeyText::stands_in(pair);
-    if !headers.get_all(COOKIE).iter().flat_map(pairs).any(is_ours) {
-        return;
-    }
-    let kept: Vec<HeaderValue> = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| {
-            let kept: Vec<&[u8]> = pairs(value).filter(|pair| !is_ours(pair)).collect();
-            let joined = kept.join(&b';');
-            HeaderValue::from_bytes(joined.trim_ascii()).ok().filter(|value| !value.is_empty())
-        })
-        .collect();
-    headers.remove(COOKIE);
-    for value in kept {
-        headers.append(COOKIE, value);
-    }
-}
-
-/// Removes `Set-Cookie` of our names from an answer: no application signs people in or out here. A cookie
-/// without a name is sent back as its value alone, which then reads as name and value.
-pub fn strip_set_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
-    let is_ours = |value: &HeaderValue| {
-        let (name, rest) = split_pair(value.as_bytes());
-        let read = if name.is_empty() { rest } else { name };
-        read.starts_with(names.cookie.as_bytes())
-    };
-    if headers.get_all(SET_COOKIE).iter().any(is_ours) {
-        let kept: Vec<_> =
-            headers.get_all(SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
-        headers.remove(SET_COOKIE);
-        for value in kept {
-            headers.append(SET_COOKIE, value);
-        }
-    }
-}
-
-/// The names of every cookie.
-pub fn cookie_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).iter().flat_map(pairs).map(|pair| split_pair(pair).0)
-}
-
-/// The values of every cookie of a name. One without `=` counts as well: some servers read it as a name.
-pub fn cookies_named<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
-    headers.get_all(COOKIE).iter().flat_map(pairs).filter_map(move |pair| {
-        let (found, value) = split_pair(pair);
-        (found == name.as_bytes()).then_some(value)
-    })
-}
-
-/// The pairs of a Cookie header (RFC 6265, 4.2.1), as bytes: a neighbour's cookie may hold any byte and
-/// must not hide ours.
-pub(super) fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b';')
-}
-
-pub(super) fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
-    let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-    let (name, value) = pair.split_at_checked(at).unwrap_or((pair, &[]));
-    (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
 }

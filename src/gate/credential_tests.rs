@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Grounds;
+use super::cookies::*;
 use super::credential::*;
 use super::tokens::OwnTokens;
 use crate::config::ForeignCredentials;
@@ -281,4 +282,46 @@ fn a_route_has_key_headers_of_its_own_and_what_is_ours_passes_in_none_of_another
     let mut both: Vec<_> = general.or_stricter(&own).key_headers.to_vec();
     both.sort_by_key(HeaderName::to_string);
     assert_eq!(both, [X_API_KEY, X_TOKEN], "where both count, neither is passed over");
+}
+
+#[test]
+fn a_cookie_of_ours_is_removed_however_a_server_takes_the_header_apart() {
+    for (cookie, left) in [
+        ("b=2; a=1, __Host-doorward=abc", Some("b=2")),
+        ("b=2;a=1,__Host-doorward-device=abc;c=3", Some("b=2;c=3")),
+        ("__host-DOORWARD=abc; b=2", Some("b=2")),
+        (" __HOST-doorward", None),
+        ("a=1, b=__Host-doorward; x__Host-doorward=3", Some("a=1, b=__Host-doorward; x__Host-doorward=3")),
+    ] {
+        let mut map = headers(&[("cookie", cookie)]);
+        strip(&mut map, &names(), &names().accepts(), Grounds::default());
+        assert_eq!(map.get("cookie").map(|value| value.to_str().unwrap()), left, "{cookie}");
+    }
+}
+
+#[test]
+fn a_key_is_ours_in_a_header_for_keys_also_where_it_is_written_in_another_way() {
+    let key = KeyText::draw(KeyKind::System).text;
+    let key = key.expose();
+    let escaped = key.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
+    let coded = STANDARD.encode(key);
+    for value in [
+        format!("Basic {}", STANDARD.encode(format!("u:{key}"))),
+        format!("Basic {}", STANDARD.encode([b"\xfc:", escaped.as_bytes()].concat())),
+        STANDARD.encode(&coded),
+        escaped.replace('%', "%25"),
+        coded.replace('=', "%3D"),
+        coded,
+        escaped,
+        format!("<{key}>"),
+    ] {
+        for name in ["x-api-key", "x-token"] {
+            let mut map = headers(&[(name, &value)]);
+            strip(&mut map, &names(), &names().accepts(), Grounds::default());
+            assert!(map.is_empty(), "{name}: {value}");
+        }
+        assert_eq!(found(&[("x-api-key", &value)], &names().accepts()), "Key", "{value}");
+    }
+    let theirs = STANDARD.encode("somebody else's: another's");
+    assert_eq!(found(&[("x-api-key", &theirs)], &names().accepts()), "foreign ForeignKey");
 }

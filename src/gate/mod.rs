@@ -5,6 +5,7 @@
 
 pub mod app_sessions;
 pub mod authenticator;
+pub mod cookies;
 pub mod credential;
 pub mod effects;
 pub mod explain;
@@ -34,7 +35,7 @@ use self::explain::Notes;
 use self::graphql::Glance;
 use self::identity_headers::{HeaderPlan, Managed, Prepared};
 pub use self::permit::{Asked, Grounds, Permit};
-use self::refusal::{BadCredential, Foreign, Refusal};
+use self::refusal::{BadCredential, Foreign, Misused, Refusal};
 use self::route::Route;
 pub use self::rulebook::Rulebook;
 use crate::config::{Config, ForeignCredentials};
@@ -79,6 +80,8 @@ pub struct Trail {
     pub waived: Option<Refusal>,
     /// What it presented that is another system's, if it did.
     pub foreign: Option<Foreign>,
+    /// How it presented one of ours, if it is refused for that.
+    pub misused: Option<Misused>,
     /// Whether it looked like a request of GraphQL, on a route whose rules know nothing of that.
     pub resembles_graphql: bool,
     /// Where the rules that were tried are written down, for those who want to know.
@@ -198,9 +201,17 @@ impl Gate {
         let routed = self.rulebook.route(request, trail)?;
         let accepts = routed.accepts();
         let presented = Credential::extract(request.headers, &self.names, &accepts);
-        if let Ok(Credential::Foreign(wrong)) = presented {
-            let beside_session = credential::has_session(request.headers, &self.names);
-            trail.foreign = Some(Foreign { wrong, beside_session });
+        match presented {
+            Ok(Credential::Foreign(wrong)) => {
+                let beside_session = credential::has_session(request.headers, &self.names);
+                let is_filled = wrong != BadCredential::ForeignKey && routed.place.route.fills_authorization;
+                let setting = wrong.setting().filter(|_| !is_filled);
+                trail.foreign = Some(Foreign { wrong, beside_session, setting });
+            }
+            Err(wrong) => {
+                trail.misused = credential::misused(request.headers, &self.names, &accepts, wrong);
+            }
+            Ok(_) => {}
         }
         let known = self.known(request, presented, accepts.foreign).await;
         self.rulebook.admit(request, routed, known, trail)

@@ -115,8 +115,22 @@ impl Refusal {
 pub struct Foreign {
     /// What is wrong with it where only ours are taken.
     pub wrong: BadCredential,
-    /// Whether a session of ours was presented beside it: then it is most likely that of the application's own login.
+    /// Whether a session of ours was presented beside it, of whatever worth: then it is most likely that of the application's
+    /// own login.
     pub beside_session: bool,
+    /// The setting that would leave it to the application, where there is one.
+    pub setting: Option<&'static str>,
+}
+
+/// How a credential of ours was presented that is refused for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misused {
+    /// As the password of HTTP Basic, where that is not taken.
+    AsPassword,
+    /// In a form that is taken nowhere.
+    Mangled,
+    /// Beside a credential of another system.
+    BesideForeign,
 }
 
 /// What is wrong with a credential.

@@ -46,6 +46,8 @@ pub struct Route {
     pub accepts: Accepts,
     /// The upstream's session cookies, where it names any.
     pub app_sessions: Option<AppSessions>,
+    /// Whether `Authorization` is filled with what is the gateway's own, so that no setting leaves it to clients.
+    pub(super) fills_authorization: bool,
     /// Names of headers with odd characters that the upstream needs.
     pub odd_header_names: Vec<HeaderName>,
     /// Spellings of paths the upstream needs.
@@ -197,6 +199,7 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
         answers: answer(route.headers.unwrap_or(answers.headers)),
         compat_answers: answers.compat.iter().map(|product| answer(product.headers())).collect(),
         accepts: Accepts::of(&route.credentials),
+        fills_authorization: config.identity_on(route).fills_authorization(),
         app_sessions: AppSessions::of(route, config),
         odd_header_names: upstream.map(|upstream| upstream.odd_header_names.clone()).unwrap_or_default(),
         paths: route.paths,

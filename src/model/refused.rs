@@ -10,6 +10,12 @@ pub const OTHERS: &str = "others";
 
 /// Stands for whoever presented something of another system beside a session, which does not count then.
 pub const BESIDE_SESSION: &str = "nobody, beside a session";
+/// Stands for whoever presented a credential that counts here as the password of HTTP Basic, where that is not taken.
+pub const AS_PASSWORD: &str = "nobody, by a key as password";
+/// The same in a form that is taken nowhere.
+pub const MANGLED: &str = "nobody, by a key in another form";
+/// The same beside a credential of another system.
+pub const BESIDE_FOREIGN: &str = "nobody, by a key beside another credential";
 
 /// The code of requests that look like GraphQL where no rule tells its operations apart. They are no refusals, and are
 /// counted a few times for each path in a minute.
@@ -24,7 +30,7 @@ pub struct RefusedBy {
     pub rule: String,
     /// Why, by the name that answers use.
     pub code: String,
-    /// `key:NAME`, `user:NAME`, `nobody`, or [`BESIDE_SESSION`].
+    /// `key:NAME`, `user:NAME`, `nobody`, [`BESIDE_SESSION`], [`AS_PASSWORD`], [`MANGLED`] or [`BESIDE_FOREIGN`].
     pub credential: String,
     /// The client's address, or [`OTHERS`].
     pub client: String,

@@ -76,7 +76,7 @@ impl<'d> Account<'d> {
                 subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
                 key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
                 shadowed: trail.shadowed.as_ref().map(Refusal::code),
-                setting: trail.foreign_refused(code).and_then(|foreign| foreign.wrong.setting()),
+                setting: trail.foreign_refused(code).and_then(|foreign| foreign.setting),
                 status,
                 duration,
             });

@@ -6,8 +6,11 @@ use http::{HeaderValue, Method};
 
 use crate::gate::Trail;
 use crate::gate::credential::CredentialNames;
+use crate::gate::refusal::{Misused, Refusal};
 use crate::model::principal::{ClientAddress, PrincipalKind};
-use crate::model::refused::{BESIDE_SESSION, RESEMBLES_GRAPHQL, RefusedBy, Tallies, Tally};
+use crate::model::refused::{
+    AS_PASSWORD, BESIDE_FOREIGN, BESIDE_SESSION, MANGLED, RESEMBLES_GRAPHQL, RefusedBy, Tallies, Tally,
+};
 use crate::model::time::Timestamp;
 use crate::service::refused::{ROOM, Refusals};
 
@@ -100,8 +103,17 @@ fn program(agent: &HeaderValue, names: &CredentialNames) -> String {
 
 fn credential(trail: &Trail) -> String {
     let Some(identity) = &trail.identity else {
-        let passed_over = trail.foreign_refused(None).is_some_and(|foreign| foreign.beside_session);
-        return if passed_over { BESIDE_SESSION } else { "nobody" }.to_owned();
+        let by_credential = matches!(trail.shadowed, Some(Refusal::BadCredential(_)));
+        let word = match trail.misused.filter(|_| by_credential) {
+            Some(Misused::AsPassword) => AS_PASSWORD,
+            Some(Misused::Mangled) => MANGLED,
+            Some(Misused::BesideForeign) => BESIDE_FOREIGN,
+            None if trail.foreign_refused(None).is_some_and(|foreign| foreign.beside_session) => {
+                BESIDE_SESSION
+            }
+            None => "nobody",
+        };
+        return word.to_owned();
     };
     let name = &identity.principal.name;
     match &identity.principal.kind {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use doorward::model::refused::{RefusedBy, Tally};
 use doorward::model::role::Role;
 use doorward::model::time::Timestamp;
@@ -298,4 +300,37 @@ async fn while_the_store_is_down_requests_pass_as_nobody_where_rules_only_log_an
     })
     .await;
     assert!(upstream.last().header("x-auth-subject").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_tells_a_credential_that_counts_in_another_form_from_one_that_is_not_ours() {
+    let upstream = Upstream::spawn().await;
+    let old = "t6BnYVb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc";
+    let settings = format!(
+        "{}\n[[keys.imported]]\nname = \"app\"\nrole = \"viewer\"\nring = '[{{ \"name\": \"a\", \"key\": \"{old}\" }}]'\n",
+        app(&upstream).replacen("[[upstreams]]", "[server]\nlisten = [\"127.0.0.1:0\"]\n[[upstreams]]", 1)
+    );
+    let gateway = Gateway::configured(&settings).await;
+    let own = gateway.system_key("k", Role::Viewer).await;
+    let basic = |key: &str| format!("authorization: Basic {}\r\n", STANDARD.encode(format!("u:{key}")));
+    for (headers, code, credential) in [
+        (basic(old), "unsupported-scheme", "nobody, by a key as password"),
+        (basic(&own), "unsupported-scheme", "nobody, by a key as password"),
+        (format!("authorization: token {old}\r\n"), "unsupported-scheme", "nobody, by a key in another form"),
+        (format!("authorization: Bearer \"{old}\"\r\n"), "invalid-token", "nobody, by a key in another form"),
+        (
+            format!("x-api-key: {own}\r\nauthorization: Bearer theirs\r\n"),
+            "invalid-token",
+            "nobody, by a key beside another credential",
+        ),
+        ("authorization: Bearer theirs\r\n".to_owned(), "invalid-token", "nobody"),
+        (basic("theirs"), "unsupported-scheme", "nobody"),
+        (String::new(), "sign-in-required", "nobody"),
+    ] {
+        gateway.store.purge_refused(Timestamp(i64::MAX)).await.unwrap();
+        assert_eq!(gateway.get("/data", &headers).await.status, 200, "{headers}");
+        let counted = report(&gateway, 1).await;
+        let (by, _) = &counted[0];
+        assert_eq!((by.code.as_str(), by.credential.as_str()), (code, credential), "{headers}");
+    }
 }

@@ -153,6 +153,33 @@ fn brought(key: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Headers that bring one of ours in a way that counts nowhere, and that some program reads.
+fn disguised(key: &str) -> Vec<(&'static str, String)> {
+    let escaped = key.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
+    let twice = escaped.replace('%', "%25");
+    let coded = STANDARD.encode(key);
+    let all = [
+        format!("Basic {}", STANDARD.encode(format!("u:{key}"))),
+        format!("Basic {}", STANDARD.encode(format!("id:{escaped}"))),
+        format!("Basic {}", STANDARD.encode([b"\xfc:", escaped.as_bytes()].concat())),
+        format!("Bearer {coded}"),
+        format!("Bearer {}", STANDARD.encode(&coded)),
+        escaped,
+        twice,
+        coded.replace('=', "%3D"),
+        format!("Token key='{key}'"),
+        format!("<{key}>"),
+        format!("[{key}]"),
+        format!("({key})"),
+        format!("a=1&key={key}&b=2"),
+        format!("u/{key}"),
+        format!("{key}@app.example"),
+        format!("{key}."),
+    ];
+    let both = |value: String| [("authorization", value.clone()), ("x-api-key", value)];
+    all.into_iter().flat_map(both).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_an_application_knows_reach_it_in_every_form_until_refusals_are_kept_and_ours_never_do() {
     let upstream = Upstream::spawn().await;
@@ -184,6 +211,7 @@ async fn keys_that_an_application_knows_reach_it_in_every_form_until_refusals_ar
                 // Beside one that may pass it takes that along.
                 all.push(("authorization", format!("Basic {}", STANDARD.encode(format!("{ours}:{KEY}")))));
                 all.push(("authorization", format!("token {KEY}, token {ours}")));
+                all.extend(disguised(ours));
                 for (name, value) in all {
                     let header = format!("{name}: {value}\r\n");
                     if behind.is_none() && name == "x-old-key" && !route.starts_with("key") {

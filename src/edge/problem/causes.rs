@@ -159,7 +159,7 @@ impl Problem {
     pub fn beside_session(&mut self, foreign: Option<Foreign>) {
         let refused = foreign.filter(|foreign| foreign.beside_session && foreign.wrong.code() == self.code);
         let Some((wrong, setting)) =
-            refused.and_then(|Foreign { wrong, .. }| Some((wrong, wrong.setting()?)))
+            refused.and_then(|Foreign { wrong, setting, .. }| Some((wrong, setting?)))
         else {
             return;
         };
@@ -170,8 +170,8 @@ impl Problem {
         self.detail = Cow::Owned(format!(
             "The session in the cookie does not count, because {header} holds something beside it that is not this \
              gateway's. Most likely that is from the application's own login: its operator has to write {setting} = true \
-             for the route or upstream, and then it is the application's, and the session counts. For a route that lets \
-             anyone in there is foreign_credentials as well."
+             for the route or upstream, and then it is the application's, and the session counts, if it still \
+             stands. For a route that lets anyone in there is foreign_credentials as well."
         ));
     }
 }

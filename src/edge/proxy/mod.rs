@@ -57,6 +57,7 @@ use crate::gate::GateRequest;
 use crate::gate::Permit;
 use crate::gate::Trail;
 use crate::gate::authenticator::Identity;
+use crate::gate::cookies::strip_set_cookies;
 use crate::gate::credential;
 use crate::gate::graphql;
 use crate::gate::refusal::Refusal;
@@ -413,7 +414,7 @@ impl Proxy {
     fn clean_response(&self, headers: &mut HeaderMap, way_back: &WayBack<'_>) {
         hop_by_hop::strip(headers, self.gate.managed());
         self.gate.managed().strip_answer(headers);
-        credential::strip_set_cookies(headers, self.gate.credential_names());
+        strip_set_cookies(headers, self.gate.credential_names());
         self.gate.seal_app_sessions(way_back.route, headers, way_back.caller);
         headers.remove(ALT_SVC);
         reach::stay_off_our_pages(headers, &self.reserved);
