@@ -279,6 +279,12 @@ fn a_route_has_key_headers_of_its_own_and_what_is_ours_passes_in_none_of_another
             assert_eq!(left.len(), kept.len(), "{list:?} leaves {left:?}");
         }
     }
+    let lax = || Accepts { authorization: true, api_key: true, basic: true, ..Accepts::default() };
+    for both in [lax().or_stricter(&own), own.clone().or_stricter(&lax())] {
+        assert!(!both.authorization && !both.api_key && !both.basic, "what one keeps, both keep: {both:?}");
+    }
+    let both = lax().or_stricter(&lax());
+    assert!(both.authorization && both.api_key && both.basic);
     let mut both: Vec<_> = general.or_stricter(&own).key_headers.to_vec();
     both.sort_by_key(HeaderName::to_string);
     assert_eq!(both, [X_API_KEY, X_TOKEN], "where both count, neither is passed over");
