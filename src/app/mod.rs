@@ -30,6 +30,7 @@ pub use self::settings::load;
 use crate::config::{Config, Origin, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
 use crate::model::metrics::Registry;
+use crate::model::secret::Secret;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::token::{MasterKey, SigningKey};
 use crate::server::access_log;
@@ -40,7 +41,7 @@ use crate::server::tls::Tls;
 use crate::server::worker::{Parts, Worker};
 use crate::server::{Phase, listener};
 use crate::service::ServiceError;
-use crate::service::bootstrap::Bootstrap;
+use crate::service::bootstrap::{Bootstrap, FirstAdmin};
 use crate::service::refused;
 use crate::service::revocation::Revocations;
 use crate::store::{Store, StoreError};
@@ -353,19 +354,29 @@ impl Running {
             tracing::info!("metrics at http://{address}/metrics");
         }
         tracing::info!("ready: open {}/", public.url(""));
-        match &self.bootstrap {
-            Bootstrap::FirstAdmin { username } => {
+        for (admin, why) in &self.bootstrap.taken {
+            tracing::warn!("login.admins: {admin} is left as it is: {why}");
+        }
+        // The one kind of secret that is printed: each works once, within a day, and only for who has no password yet.
+        let link = |token: &Secret| public.url(&format!("/_doorward/setup?token={}", token.expose()));
+        let print = |text: String| {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        };
+        for (name, token) in &self.bootstrap.links {
+            print(format!(
+                "\n{name} is an admin without a password. Choose one here, once, within 24 hours:\n\n  {}\n\n",
+                link(token)
+            ));
+        }
+        match &self.bootstrap.first {
+            FirstAdmin::Made { username } => {
                 tracing::info!("sign in as `{username}` with the password you set; it must be changed first");
             }
-            Bootstrap::SetupToken(token) => {
-                // The one secret that is printed: it works once, within a day, and only while there is no user.
-                let link = public.url(&format!("/_doorward/setup?token={}", token.expose()));
-                let notice = format!(
-                    "\nNobody can sign in yet. Make the first admin here, once, within 24 hours:\n\n  {link}\n\n"
-                );
-                let _ = std::io::Write::write_all(&mut std::io::stderr(), notice.as_bytes());
-            }
-            Bootstrap::Ready => tracing::info!("sign in at {}", public.url("/_doorward/login")),
+            FirstAdmin::Link(token) => print(format!(
+                "\nNobody can sign in yet. Make the first admin here, once, within 24 hours:\n\n  {}\n\n",
+                link(token)
+            )),
+            FirstAdmin::Ready => tracing::info!("sign in at {}", public.url("/_doorward/login")),
         }
     }
 

@@ -251,7 +251,7 @@ pub struct LoginConfig {
     pub password: bool,
     /// Role of people who are added without one.
     pub default_role: Role,
-    /// Further admins made at start where neither name nor address exists: (name, e-mail).
+    /// Admins made at start where neither name nor address exists: (name, e-mail).
     pub admins: Vec<(String, String)>,
     /// Password of the first admin, used only while there is no user at all.
     pub admin_password: Option<Secret>,

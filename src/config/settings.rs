@@ -199,7 +199,8 @@ section! {
         password: bool = "true", "false";
         /// Role of people who are added without one.
         default_role: PersonRole = r#""viewer""#, r#""member""#;
-        /// Further admins, as `name=email`, made at start where neither the name nor the address exists.
+        /// Admins, as `name=email`, made at start. Until one has a password, each start prints a link to choose it. A name or
+        /// an address that somebody else has is left alone, and told.
         admins: Vec<Admin> = "[]", r#"["alice=alice@example.com"]"#;
         /// Password of the first admin, 12 to 128 characters; used only while there is no user at all.
         admin_password: Option<Secret>, r#""<at least 12 characters>""#;

@@ -259,9 +259,10 @@ impl Gate {
                 let found = self.names.tokens.identity(at);
                 let found = found.ok_or(Refusal::BadCredential(BadCredential::Bearer))?;
                 if matches!(found.principal.kind, PrincipalKind::BreakGlass { .. }) {
-                    warn_of(found, request);
+                    let allowed = rulebook::check_bounds(request, std::iter::empty(), found).is_ok();
+                    warn_of(found, request, allowed);
                     let (name, client) = (&found.principal.name, request.client.address.nearest());
-                    self.authenticator.audit_break_glass(name, client, request.request_id);
+                    self.authenticator.audit_break_glass(name, client, request.request_id, allowed);
                 }
                 Rc::clone(found)
             }
@@ -287,13 +288,14 @@ struct Known {
 }
 
 /// A break-glass token opens what rules close, so each use is told, allowed or not.
-fn warn_of(identity: &Identity, request: &GateRequest<'_>) {
+fn warn_of(identity: &Identity, request: &GateRequest<'_>, allowed: bool) {
     tracing::warn!(
         subject.id = identity.subject,
         client.ip = %request.client.address,
         http.method = %request.target.method(),
         http.host = request.target.host(),
         http.path = request.target.path(),
+        allowed,
         "a break-glass token was used"
     );
 }

@@ -165,7 +165,7 @@ events! {
     KeyCreate = "key.create",
     /// A key was revoked.
     KeyRevoke = "key.revoke",
-    /// The link that makes the first admin was tried and was not good.
+    /// A named admin chose a first password by a setup link, or such a link was tried and was not good.
     Setup = "setup",
     /// A configuration took effect, or was refused.
     ConfigLoad = "config.load",
@@ -173,6 +173,10 @@ events! {
     BreakGlass = "break-glass",
     /// Old rows were deleted. Names the last of them, so that the rest can be verified.
     AuditPrune = "audit.prune",
+    /// Rows at the end of the trail were gone when the next one was written.
+    AuditCut = "audit.cut",
+    /// What would have been refused, as it was counted, was forgotten.
+    RefusedClear = "refused.clear",
 }
 
 /// Something to be written down.
@@ -287,6 +291,11 @@ impl AuditRow {
     pub fn holds(&self, key: &SigningKey) -> bool {
         self.link_at(self.seq, key) == self.link
     }
+}
+
+/// The MAC of a trail's end, which stands beside the trail: whoever cuts rows off cannot make the one of an earlier end.
+pub fn mark_of_end(seq: i64, link: &Link, key: &SigningKey) -> Link {
+    key.mac(&[b"end of the trail".as_slice(), &seq.to_be_bytes(), link].concat())
 }
 
 /// Hexadecimal digits, as people compare links.

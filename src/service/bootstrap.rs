@@ -13,98 +13,130 @@ use crate::model::secret::Secret;
 use crate::model::token::TokenDigest;
 use crate::model::token::random_text;
 use crate::model::user::User;
+use crate::model::user::UserId;
+pub use crate::store::SetupLink;
 
 /// The name of the first admin where only a password was given.
 const FIRST_ADMIN: &str = "admin";
 /// How long a setup token can be used.
 pub(super) const SETUP_TOKEN_LIFE: Duration = Duration::from_hours(24);
 
-/// How somebody can get in for the first time.
+/// How people can get in for the first time.
 #[derive(Debug)]
-pub enum Bootstrap {
-    /// The first admin was made, with the password from the settings, which must be changed.
-    FirstAdmin {
+pub struct Bootstrap {
+    /// The first admin.
+    pub first: FirstAdmin,
+    /// Admins whom the settings name and who have no password yet, by username, each with a token that gives them one.
+    pub links: Vec<(String, Secret)>,
+    /// What the settings name as admins, and why it is not made so.
+    pub taken: Vec<(String, &'static str)>,
+}
+
+/// How the first admin gets in.
+#[derive(Debug)]
+pub enum FirstAdmin {
+    /// Made now, with the password from the settings, which must be changed.
+    Made {
         /// What to sign in as.
         username: String,
     },
-    /// Nobody is there yet: whoever holds this token within 24 hours makes the first admin.
-    SetupToken(Secret),
-    /// There are users.
+    /// No admin can sign in: whoever holds this token within 24 hours makes one.
+    Link(Secret),
+    /// There is one who can sign in, or who is given a link.
     Ready,
 }
 
 impl Accounts {
     /// Sees to it that somebody can get in. To be called at every start.
     ///
-    /// Admins named in the settings are added once there is a user at all: before that, one without a
-    /// password would make the setup link useless.
-    ///
     /// # Errors
     ///
     /// [`ServiceError::Invalid`] if the password or a name in the settings breaks the rules.
     pub async fn bootstrap(&self, login: &LoginConfig) -> Result<Bootstrap, ServiceError> {
-        let state = self.first_admin(login).await?;
-        if !matches!(state, Bootstrap::SetupToken(_)) {
-            for (name, email) in &login.admins {
-                self.add_admin(name, email).await?;
+        let made = self.given_admin(login).await?;
+        let (mut links, mut taken) = (Vec::new(), Vec::new());
+        for (name, email) in &login.admins {
+            match self.named_admin(name, email).await? {
+                Ok(user) if user.has_password => {}
+                Ok(user) => links.push((user.username, self.new_setup_link(Some(&user.id)).await?)),
+                Err(why) => taken.push((format!("{name}={email}"), why)),
             }
         }
-        Ok(state)
-    }
-
-    async fn first_admin(&self, login: &LoginConfig) -> Result<Bootstrap, ServiceError> {
-        if self.store.is_anybody().await? {
-            return Ok(Bootstrap::Ready);
-        }
-        if let Some(password) = &login.admin_password {
-            let (user, hash) =
-                self.prepare(admin(FIRST_ADMIN, password.clone(), true)).await.map_err(named)?;
-            let made = self.store.create_first_user(&user, &hash.unwrap_or_default()).await?;
-            // Another gateway may have been faster.
-            return Ok(if made {
-                Bootstrap::FirstAdmin { username: user.username }
-            } else {
-                Bootstrap::Ready
-            });
-        }
-        let token = random_text();
-        let expires = self.clock.now().after(SETUP_TOKEN_LIFE);
-        self.store.put_setup_token(TokenDigest::of(token.expose()), expires).await?;
-        Ok(Bootstrap::SetupToken(token))
-    }
-
-    async fn add_admin(&self, name: &str, email: &str) -> Result<(), ServiceError> {
-        if self.find(name).await?.is_some() || self.find(email).await?.is_some() {
-            return Ok(());
-        }
-        let new = NewUser {
-            username: name.to_owned(),
-            email: Some(email.to_owned()),
-            display_name: None,
-            role: Role::Admin,
-            groups: Vec::new(),
-            password: None,
+        let first = match made {
+            Some(username) => FirstAdmin::Made { username },
+            None if links.is_empty() && !self.store.is_administered().await? => {
+                FirstAdmin::Link(self.new_setup_link(None).await?)
+            }
+            None => FirstAdmin::Ready,
         };
-        match self.create(new).await {
-            Ok(_) | Err(ServiceError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(Bootstrap { first, links, taken })
     }
 
-    /// Whether a setup token could be used now.
+    /// Makes the admin whose password the settings give, if there is nobody at all.
+    async fn given_admin(&self, login: &LoginConfig) -> Result<Option<String>, ServiceError> {
+        let Some(password) = &login.admin_password else { return Ok(None) };
+        if self.store.is_anybody().await? {
+            return Ok(None);
+        }
+        let (user, hash) = self.prepare(admin(FIRST_ADMIN, password.clone(), true)).await.map_err(named)?;
+        let made = self.store.create_first_user(&user, &hash.unwrap_or_default()).await?;
+        // Another gateway may have been faster.
+        Ok(made.then_some(user.username))
+    }
+
+    /// The admin whom the settings name, made if need be; or why there is none.
+    async fn named_admin(&self, name: &str, email: &str) -> Result<Result<User, &'static str>, ServiceError> {
+        let (by_name, by_email) = (self.find(name).await?, self.find(email).await?);
+        Ok(match (by_name, by_email) {
+            (Some(user), Some(other)) if user.id == other.id => match user {
+                user if user.role != Role::Admin => Err("this user has another role"),
+                user if user.disabled => Err("this user is disabled"),
+                user => Ok(user),
+            },
+            (Some(_), Some(_)) => Err("the name is one user's and the address another's"),
+            (Some(_), None) => Err("a user of this name has another address"),
+            (None, Some(_)) => Err("a user with this address has another name"),
+            (None, None) => {
+                let new = NewUser {
+                    username: name.to_owned(),
+                    email: Some(email.to_owned()),
+                    display_name: None,
+                    role: Role::Admin,
+                    groups: Vec::new(),
+                    password: None,
+                };
+                match self.create(new).await {
+                    // Another gateway was faster, and shows a link of its own.
+                    Err(ServiceError::Conflict { .. }) => {
+                        self.find(name).await?.ok_or("it was taken just now")
+                    }
+                    made => Ok(made?),
+                }
+            }
+        })
+    }
+
+    async fn new_setup_link(&self, of: Option<&UserId>) -> Result<Secret, ServiceError> {
+        let (token, now) = (random_text(), self.clock.now());
+        let expires = now.after(SETUP_TOKEN_LIFE);
+        self.store.put_setup_link(TokenDigest::of(token.expose()), of, now, expires).await?;
+        Ok(token)
+    }
+
+    /// What a setup token could do now; none if nothing.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn check_setup_token(&self, token: &Secret) -> Result<bool, ServiceError> {
-        Ok(self.store.check_setup_token(TokenDigest::of(token.expose()), self.clock.now()).await?)
+    pub async fn setup_link(&self, token: &Secret) -> Result<Option<SetupLink>, ServiceError> {
+        Ok(self.store.setup_link(TokenDigest::of(token.expose()), self.clock.now()).await?)
     }
 
-    /// Makes the first admin and uses the token up.
+    /// Makes the first admin, of this name, or gives the user whose token it is a password; uses the token up.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Refused`] if the token is wrong, used, past its end, or there is a user already;
+    /// [`ServiceError::Refused`] if the token is wrong, used, past its end, or of no use any more;
     /// [`ServiceError::Invalid`] about name or password, after which the token still works.
     pub async fn complete_setup(
         &self,
@@ -112,20 +144,25 @@ impl Accounts {
         username: &str,
         password: Secret,
     ) -> Result<User, ServiceError> {
-        // Asked first, so that nobody makes us hash without one.
-        if !self.check_setup_token(&token).await? {
-            self.store.record_repeatable(Note::failed(Event::Setup, "invalid-link"), "").await?;
-            return Err(ServiceError::Refused);
-        }
-        let (user, hash) = self.prepare(admin(username, password, false)).await?;
         let digest = TokenDigest::of(token.expose());
-        let hash = hash.unwrap_or_default();
-        if self.store.redeem_setup_token(digest, self.clock.now(), &user, &hash).await? {
-            Ok(user)
-        } else {
+        // Asked first, so that nobody makes us hash without one.
+        let made = match self.setup_link(&token).await? {
+            None => None,
+            Some(SetupLink::FirstAdmin) => {
+                let (user, hash) = self.prepare(admin(username, password, false)).await?;
+                let hash = hash.unwrap_or_default();
+                let done = self.store.redeem_setup_link(digest, self.clock.now(), &user, &hash).await?;
+                done.then_some(user)
+            }
+            Some(SetupLink::Of(user)) => {
+                let hash = self.hash_for(&user, password).await?;
+                self.store.redeem_own_setup_link(digest, self.clock.now(), &hash).await?
+            }
+        };
+        if made.is_none() {
             self.store.record_repeatable(Note::failed(Event::Setup, "invalid-link"), "").await?;
-            Err(ServiceError::Refused)
         }
+        made.ok_or(ServiceError::Refused)
     }
 }
 
@@ -155,6 +192,7 @@ mod tests {
     use super::*;
     use crate::service::testing::PASSWORD;
     use crate::service::testing::World;
+    use crate::service::testing::new_user;
 
     fn settings(password: Option<&str>) -> LoginConfig {
         LoginConfig {
@@ -166,11 +204,19 @@ mod tests {
         }
     }
 
+    fn nobody_named() -> LoginConfig {
+        LoginConfig { admins: Vec::new(), ..settings(None) }
+    }
+
     async fn token(world: &World) -> Secret {
-        match world.accounts.bootstrap(&settings(None)).await.unwrap() {
-            Bootstrap::SetupToken(token) => token,
+        match world.accounts.bootstrap(&nobody_named()).await.unwrap() {
+            Bootstrap { first: FirstAdmin::Link(token), .. } => token,
             other => panic!("{other:?}"),
         }
+    }
+
+    async fn is_good(world: &World, token: &Secret) -> bool {
+        world.accounts.setup_link(token).await.unwrap().is_some()
     }
 
     async fn complete(world: &World, token: &Secret) -> Result<User, ServiceError> {
@@ -180,13 +226,13 @@ mod tests {
     #[tokio::test]
     async fn a_given_password_makes_the_first_admin_once() {
         let world = World::new().await;
-        let made = world.accounts.bootstrap(&settings(Some(PASSWORD))).await.unwrap();
-        assert!(matches!(made, Bootstrap::FirstAdmin { username } if username == "admin"));
+        let made = world.accounts.bootstrap(&settings(Some(PASSWORD))).await.unwrap().first;
+        assert!(matches!(made, FirstAdmin::Made { username } if username == "admin"));
         let signed_in = world.sign_in("admin", PASSWORD, "192.0.2.1", None).await.unwrap();
         assert_eq!((signed_in.user.role, signed_in.user.must_change_password), (Role::Admin, true));
         let other = "a password for later";
-        let again = world.accounts.bootstrap(&settings(Some(other))).await.unwrap();
-        assert!(matches!(again, Bootstrap::Ready));
+        let again = world.accounts.bootstrap(&settings(Some(other))).await.unwrap().first;
+        assert!(matches!(again, FirstAdmin::Ready));
         assert!(world.sign_in("admin", other, "192.0.2.1", None).await.is_err());
     }
 
@@ -202,46 +248,107 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn named_admins_are_added_without_a_password_where_nobody_has_the_name() {
+    async fn named_admins_get_in_by_a_link_each_until_they_have_a_password() {
         let world = World::new().await;
-        world.accounts.bootstrap(&settings(Some(PASSWORD))).await.unwrap();
-        let zelda = world.accounts.find("zelda@example.org").await.unwrap().unwrap();
-        assert_eq!((zelda.role, zelda.has_password), (Role::Admin, false));
-        world.accounts.set_role(&zelda.id, Role::Viewer).await.unwrap();
-        world.accounts.bootstrap(&settings(None)).await.unwrap();
-        let zelda = world.accounts.find("zelda").await.unwrap().unwrap();
-        assert_eq!(zelda.role, Role::Viewer, "an existing user is left alone");
+        for at in 0..2 {
+            // A start of a second gateway, or another one, does not spoil what was shown before.
+            let start = world.accounts.bootstrap(&settings(None)).await.unwrap();
+            assert!(matches!(start.first, FirstAdmin::Ready), "no link for just anybody: {at}");
+            assert_eq!((start.links.len(), start.links[0].0.as_str(), start.taken.len()), (1, "zelda", 0));
+        }
+        let general = world.accounts.bootstrap(&nobody_named()).await.unwrap();
+        assert!(matches!(general.first, FirstAdmin::Link(_)), "who is no longer named gets none");
+        let mut links = world.accounts.bootstrap(&settings(None)).await.unwrap().links;
+        let (_, token) = links.remove(0);
         assert!(world.sign_in("zelda", "", "192.0.2.1", None).await.is_err());
+        let weak = world.accounts.complete_setup(token.clone(), "mallory", Secret::new("zelda123456!")).await;
+        assert!(matches!(weak, Err(ServiceError::Invalid { .. })));
+        let zelda = complete(&world, &token).await.unwrap();
+        assert_eq!(
+            (zelda.username.as_str(), zelda.role, zelda.must_change_password),
+            ("zelda", Role::Admin, false)
+        );
+        assert_eq!(world.sign_in("zelda", PASSWORD, "192.0.2.1", None).await.unwrap().user, zelda);
+        assert!(matches!(complete(&world, &token).await, Err(ServiceError::Refused)));
+        let start = world.accounts.bootstrap(&settings(None)).await.unwrap();
+        assert!(matches!(start.first, FirstAdmin::Ready) && start.links.is_empty() && start.taken.is_empty());
+        assert_eq!(world.accounts.list().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_link_of_somebody_is_worth_nothing_once_there_is_a_password_or_a_stop() {
+        let world = World::new().await;
+        world.user_with_password("anybody").await;
+        let link = async || world.accounts.bootstrap(&settings(None)).await.unwrap().links.remove(0).1;
+        let (one, two) = (link().await, link().await);
+        assert!(is_good(&world, &one).await && is_good(&world, &two).await);
+        let zelda = world.accounts.find("zelda").await.unwrap().unwrap();
+        world.accounts.disable(&zelda.id).await.unwrap();
+        assert!(!is_good(&world, &one).await);
+        let told = world.accounts.bootstrap(&settings(None)).await.unwrap().taken;
+        assert_eq!(told, [("zelda=zelda@example.org".to_owned(), "this user is disabled")]);
+        world.accounts.enable(&zelda.id).await.unwrap();
+        assert!(is_good(&world, &one).await);
+        world.accounts.reset_password(&zelda.id).await.unwrap();
+        for link in [one, two] {
+            assert!(matches!(complete(&world, &link).await, Err(ServiceError::Refused)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_somebody_else_has_is_told_and_left_alone() {
+        let world = World::new().await;
+        let zelda = world.user("zelda").await;
+        let taken = async || world.accounts.bootstrap(&settings(None)).await.unwrap().taken.remove(0).1;
+        assert!(taken().await.contains("another role"));
+        world.accounts.delete(&zelda.id).await.unwrap();
+        let other = NewUser { email: Some("other@example.org".into()), ..new_user("zelda", Role::Admin) };
+        let other = world.accounts.create(other).await.unwrap();
+        assert!(taken().await.contains("another address"));
+        world
+            .accounts
+            .create(NewUser { email: Some("zelda@example.org".into()), ..new_user("link", Role::Viewer) })
+            .await
+            .unwrap();
+        assert!(taken().await.contains("another's"));
+        world.accounts.delete(&other.id).await.unwrap();
+        assert!(taken().await.contains("another name"));
     }
 
     #[tokio::test]
     async fn a_setup_token_makes_one_admin_and_no_second() {
         let world = World::new().await;
         let token = token(&world).await;
-        assert_eq!(world.accounts.list().await.unwrap(), [], "nobody may make the link useless");
-        assert!(world.accounts.check_setup_token(&token).await.unwrap());
+        assert!(is_good(&world, &token).await);
         assert!(matches!(complete(&world, &random_text()).await, Err(ServiceError::Refused)));
         let weak = world.accounts.complete_setup(token.clone(), "root", Secret::new("short")).await;
         assert!(matches!(weak, Err(ServiceError::Invalid { .. })));
         let admin = complete(&world, &token).await.unwrap();
         assert_eq!((admin.role, admin.must_change_password), (Role::Admin, false));
-        assert!(!world.accounts.check_setup_token(&token).await.unwrap());
+        assert!(!is_good(&world, &token).await);
         assert!(matches!(complete(&world, &token).await, Err(ServiceError::Refused)));
-        assert!(matches!(world.accounts.bootstrap(&settings(None)).await.unwrap(), Bootstrap::Ready));
-        assert_eq!(world.accounts.list().await.unwrap().len(), 2, "and the named admin");
+        let again = world.accounts.bootstrap(&nobody_named()).await.unwrap().first;
+        assert!(matches!(again, FirstAdmin::Ready));
+        assert_eq!(world.accounts.list().await.unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn an_old_token_and_one_beside_a_user_are_refused_without_hashing() {
+    async fn the_link_outlives_other_users_and_starts_but_not_an_admin_who_can_sign_in() {
         let world = World::new().await;
-        let first = token(&world).await;
-        let second = token(&world).await;
-        assert!(matches!(complete(&world, &first).await, Err(ServiceError::Refused)), "replaced");
+        let (first, second) = (token(&world).await, token(&world).await);
+        world.accounts.create(new_user("viewer", Role::Viewer)).await.unwrap();
+        world.accounts.create(new_user("no-password", Role::Admin)).await.unwrap();
+        for link in [&first, &second] {
+            assert!(is_good(&world, link).await);
+        }
         world.clock.advance(SETUP_TOKEN_LIFE);
         assert!(matches!(complete(&world, &second).await, Err(ServiceError::Refused)), "past its end");
         let third = token(&world).await;
-        world.user("anybody").await;
-        assert!(matches!(complete(&world, &third).await, Err(ServiceError::Refused)), "there is a user");
-        assert_eq!(world.passwords.computed(), 0);
+        let able =
+            NewUser { password: Some((Secret::new(PASSWORD), false)), ..new_user("boss", Role::Admin) };
+        world.accounts.create(able).await.unwrap();
+        let computed = world.passwords.computed();
+        assert!(matches!(complete(&world, &third).await, Err(ServiceError::Refused)), "there is an admin");
+        assert_eq!(world.passwords.computed(), computed, "refused without hashing");
     }
 }

@@ -123,6 +123,6 @@ impl RefusedReport {
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn clear(&self) -> Result<u64, ServiceError> {
-        Ok(self.store.purge_refused(Timestamp(i64::MAX)).await?)
+        Ok(self.store.clear_refused().await?)
     }
 }

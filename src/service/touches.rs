@@ -173,7 +173,7 @@ impl Upkeep {
         sessions.purge().await?;
         self.api_keys.purge(now.before(KEYS_KEPT)).await?;
         self.store.purge_handovers(now).await?;
-        self.store.purge_setup_token(now).await?;
+        self.store.purge_setup_links(now).await?;
         self.store.purge_probes(now).await?;
         self.store.purge_attempts(now.before(LONGEST_WINDOW)).await?;
         self.store.purge_gateways(now.before(GATEWAY_GONE)).await?;

@@ -31,7 +31,7 @@ impl Store {
         ];
         const BEGUN: &str = "UPDATE sessions SET expires_at = expires_at - (created_at - $1), created_at = $1
              WHERE id = (SELECT id FROM sessions WHERE created_at > $2 ORDER BY created_at DESC LIMIT 1) RETURNING user_id";
-        const SETUP: &str = "UPDATE setup_token SET expires_at = $1 WHERE expires_at > $2";
+        const SETUP: &str = "UPDATE setup_links SET expires_at = $1 WHERE expires_at > $2";
         const HANDOVERS: &str = "DELETE FROM handovers WHERE expires_at > $1";
         let latest = now.after(SKEW);
         let mut change = self.pool.change_in_turn().await?;

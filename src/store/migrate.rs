@@ -21,6 +21,8 @@ const SQLITE: &[Version] = &[
     (4, "acting", include_str!("migrations/sqlite/0004_acting.sql")),
     (5, "lost_rights", include_str!("migrations/sqlite/0005_lost_rights.sql")),
     (6, "indexes", include_str!("migrations/sqlite/0006_indexes.sql")),
+    (7, "mark", include_str!("migrations/sqlite/0007_mark.sql")),
+    (8, "setup_links", include_str!("migrations/sqlite/0008_setup_links.sql")),
 ];
 const POSTGRES: &[Version] = &[
     (1, "initial", include_str!("migrations/postgres/0001_initial.sql")),
@@ -29,6 +31,8 @@ const POSTGRES: &[Version] = &[
     (4, "acting", include_str!("migrations/postgres/0004_acting.sql")),
     (5, "lost_rights", include_str!("migrations/postgres/0005_lost_rights.sql")),
     (6, "indexes", include_str!("migrations/postgres/0006_indexes.sql")),
+    (7, "mark", include_str!("migrations/postgres/0007_mark.sql")),
+    (8, "setup_links", include_str!("migrations/postgres/0008_setup_links.sql")),
 ];
 
 /// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.

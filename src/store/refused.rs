@@ -2,6 +2,7 @@
 
 use super::pool::Row;
 use super::{Store, StoreError};
+use crate::model::audit::{Event, Note};
 use crate::model::refused::{OTHERS, RefusedBy, Tally};
 use crate::model::time::Timestamp;
 
@@ -64,6 +65,17 @@ impl Store {
              FROM refused WHERE last_at >= $1
              ORDER BY times DESC, route, rule, code, credential, method, client, agent LIMIT 10000";
         self.pool.rows(SQL, &[since.into()]).await?.iter().map(counted).collect()
+    }
+
+    /// Forgets everything; how many rows that were.
+    pub async fn clear_refused(&self) -> Result<u64, StoreError> {
+        let mut change = self.pool.change_in_turn().await?;
+        let gone = change.execute("DELETE FROM refused", &[]).await?;
+        if gone > 0 {
+            self.note(&mut change, Note::done(Event::RefusedClear).with("rows", gone)).await?;
+        }
+        change.commit().await?;
+        Ok(gone)
     }
 
     /// Forgets what was last counted before `before`; how many rows that were.

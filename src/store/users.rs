@@ -339,18 +339,25 @@ struct Standing {
     party: Party,
     role: Role,
     disabled: bool,
-    other_admins: i64,
+    has_password: bool,
+    /// Enabled ones, and those of them who can sign in.
+    other_admins: (i64, i64),
 }
 
 impl Standing {
+    /// Whether nobody would be left who can manage users: who cannot sign in does not count beside who can.
     fn is_last_admin(&self) -> bool {
-        self.role == Role::Admin && !self.disabled && self.other_admins == 0
+        let (enabled, able) = self.other_admins;
+        let left = if self.has_password { able } else { enabled };
+        self.role == Role::Admin && !self.disabled && left == 0
     }
 }
 
 async fn standing(change: &mut Change, id: &UserId) -> Result<Option<Standing>, StoreError> {
-    const SQL: &str = "SELECT username, role, disabled, (SELECT COUNT(*) FROM users
-             WHERE role = 'admin' AND NOT disabled AND id <> $1) AS other_admins
+    const SQL: &str = "SELECT username, role, disabled, password IS NOT NULL AS has_password,
+             (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND id <> $1) AS others,
+             (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND password IS NOT NULL
+                 AND id <> $1) AS able_others
          FROM users WHERE id = $1";
     let row = change.row(SQL, &[(&id.0).into()]).await?;
     row.map(|row| {
@@ -358,7 +365,8 @@ async fn standing(change: &mut Change, id: &UserId) -> Result<Option<Standing>, 
             party: Party::user(id, &row.text("username")?),
             role: role_of(&row.text("role")?)?,
             disabled: row.flag("disabled")?,
-            other_admins: row.number("other_admins")?,
+            has_password: row.flag("has_password")?,
+            other_admins: (row.number("others")?, row.number("able_others")?),
         })
     })
     .transpose()

@@ -256,3 +256,29 @@ async fn what_people_do_on_their_account_page_is_theirs() {
         from_here(&only(&gateway, event).await);
     }
 }
+
+/// A break-glass token from where it may not be used is a failure in the trail, and lets nobody in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_break_glass_token_from_a_forbidden_network_is_recorded_as_refused() {
+    const GLASS: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
+    let upstream = Upstream::spawn().await;
+    for (networks, status, success) in [("10.0.0.0/8", 403, false), ("127.0.0.0/8", 200, true)] {
+        let more = format!(
+            "[[break_glass]]\nname = \"on-call\"\ntoken = \"{GLASS}\"\nnetworks = [\"{networks}\"]\n{ROUTES}"
+        );
+        let gateway = Gateway::spawn(&upstream.url(), &more).await;
+        let answer = gateway.get("/", &format!("authorization: Bearer {GLASS}\r\n")).await;
+        assert_eq!(answer.status, status, "{networks}");
+        // It is written beside the request, which waits for no database.
+        let written = async {
+            while rows(&gateway, Event::BreakGlass).await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), written).await.unwrap();
+        let row = only(&gateway, Event::BreakGlass).await;
+        assert_eq!(row.success, success, "{row:?}");
+        assert_eq!(detail(&row)["token"], "on-call");
+        assert_eq!(detail(&row).get("reason").is_some(), !success);
+    }
+}

@@ -1,8 +1,8 @@
 //! The audit trail: one unbroken chain whatever writes it, and every way of tampering is found.
 
-use doorward::model::audit::{Actor, AuditRow, Note, Party};
+use doorward::model::audit::{Actor, AuditRow, Note, Party, hex};
 use doorward::service::audit::{Audit, Broken, Fault};
-use doorward::store::AuditFilter;
+use doorward::store::{AuditFilter, former_audit_key_id};
 use sqlx::SqliteConnection;
 
 use super::*;
@@ -311,16 +311,114 @@ async fn a_cut_end_is_found_with_the_head_cut_as_well(tampered: Tampered) {
              UPDATE audit_head SET seq = 8, link = (SELECT link FROM audit WHERE seq = 8)",
         )
         .await;
-    // Such a trail is whole in itself; only a link that was noted elsewhere tells.
-    assert_whole(&tampered.database.store, 1, 8).await;
+    // Nobody without the secret can mark an earlier end.
+    tampered.is(9, Fault::CutOff).await;
     let audit = audit(&tampered.database.store);
     let found = audit.verify(&[], Some(&noted)).await.unwrap();
     assert_eq!(found, Err(Broken { seq: 9, fault: Fault::Missing { to: 10 } }));
+    // Whoever writes next writes that down first, so that it is not forgotten.
     for name in ["x", "y"] {
         added(&tampered.database.store, name, Role::Member).await;
     }
-    let found = audit.verify(&[], Some(&noted)).await.unwrap();
-    assert_eq!(found, Err(Broken { seq: 10, fault: Fault::NotAsNoted }));
+    let rows = rows(&tampered.database.store).await;
+    let told: Vec<_> = rows.iter().skip(8).map(|row| (row.event.as_str(), row.success)).collect();
+    assert_eq!(told, [("audit.cut", false), ("user.create", true), ("user.create", true)]);
+    tampered.is(9, Fault::TellsOfCut).await;
+    let nothing = "UPDATE audit_head SET mark = ";
+    tampered.execute(&format!("{nothing}''"), &format!("{nothing}x''")).await.unwrap();
+    tampered.both("DELETE FROM audit WHERE seq >= 9; UPDATE audit_head SET seq = 8, link = (SELECT link FROM audit WHERE seq = 8)").await;
+    tampered.is(9, Fault::CutOff).await;
+}
+
+/// Marks included: the trail is whole in itself then.
+async fn an_older_state_that_is_put_back_is_found_by_who_runs_and_by_who_noted(tampered: Tampered) {
+    let store = &tampered.database.store;
+    assert!(store.watch_audit().await.unwrap());
+    tampered.both("CREATE TABLE kept AS SELECT * FROM audit_head").await;
+    for name in ["x", "y"] {
+        added(store, name, Role::Member).await;
+    }
+    assert!(store.watch_audit().await.unwrap());
+    let noted = audit(store).verify(&[], None).await.unwrap().unwrap();
+    let back =
+        "DELETE FROM audit WHERE seq > 10; DELETE FROM audit_head; INSERT INTO audit_head SELECT * FROM kept";
+    tampered.both(back).await;
+    assert_whole(store, 1, 10).await;
+    let found = audit(store).verify(&[], Some(&(noted.last, noted.link))).await.unwrap();
+    assert_eq!(found, Err(Broken { seq: 11, fault: Fault::Missing { to: 12 } }));
+    // One that has just started knows nothing of it.
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+    assert!(store.audited(audit_key(), clock).watch_audit().await.unwrap());
+    assert!(!store.watch_audit().await.unwrap());
+    tampered.is(11, Fault::TellsOfCut).await;
+    assert!(store.watch_audit().await.unwrap(), "it is told once");
+    assert_eq!(rows(store).await.len(), 11);
+    // As many rows as before, and others.
+    tampered.both(back).await;
+    for name in ["z1", "z2", "z3"] {
+        let replica = opened(&tampered.database.url).await;
+        added(&replica, name, Role::Member).await;
+    }
+    assert!(!store.watch_audit().await.unwrap());
+}
+
+/// A trail that a version without marks wrote is whole, and is marked from the next row on.
+async fn a_trail_from_before_there_were_marks_is_whole(tampered: Tampered) {
+    let store = &tampered.database.store;
+    let key = audit_key();
+    let mut previous = [0; 32];
+    let mut old = rows(store).await;
+    tampered.both("DELETE FROM audit").await;
+    for row in &mut old {
+        row.key_id = former_audit_key_id(&key);
+        row.previous = previous;
+        row.link = row.link_at(row.seq, &key);
+        previous = row.link;
+        let bytes = |postgres: bool, link: &[u8]| {
+            let digits = hex(link);
+            if postgres { format!("decode('{digits}', 'hex')") } else { format!("x'{digits}'") }
+        };
+        let insert = |postgres| {
+            format!(
+                "INSERT INTO audit VALUES ({}, {}, '{}', {}, '{}', NULL, NULL, NULL, '{}', '{}', '{}', '{}', {}, {})",
+                row.seq,
+                row.at.0,
+                row.event,
+                row.success,
+                row.actor.id,
+                row.target.as_ref().unwrap().id,
+                row.target.as_ref().unwrap().name.as_ref().unwrap(),
+                row.detail,
+                row.key_id,
+                bytes(postgres, &row.previous),
+                bytes(postgres, &row.link)
+            )
+        };
+        tampered.execute(&insert(true), &insert(false)).await.unwrap();
+    }
+    let end = "UPDATE audit_head SET link = (SELECT link FROM audit WHERE seq = 10), mark = ";
+    tampered.execute(&format!("{end}''"), &format!("{end}x''")).await.unwrap();
+    assert_whole(store, 1, 10).await;
+    added(store, "x", Role::Member).await;
+    assert_whole(store, 1, 11).await;
+    assert!(store.audit_head().await.unwrap().is_marked_by(&key));
+}
+
+/// Whoever changed a row may have changed the number of the last as well.
+async fn a_changed_row_is_named_at_once_whatever_the_end_is_said_to_be(tampered: Tampered) {
+    tampered.both("UPDATE audit_head SET seq = 9000000000000000000").await;
+    tampered.is(11, Fault::Missing { to: 9_000_000_000_000_000_000 }).await;
+    tampered.both("UPDATE audit SET actor = 'x' WHERE seq = 4").await;
+    let url = tampered.database.url.clone();
+    let (sender, found) = std::sync::mpsc::channel();
+    // On a thread of its own, since nothing could stop it.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(async { audit(&opened(&url).await).verify(&[], None).await.unwrap() });
+        sender.send(outcome)
+    });
+    let found = tokio::task::spawn_blocking(move || found.recv_timeout(Duration::from_secs(30)));
+    assert_eq!(found.await.unwrap(), Ok(Err(Broken { seq: 4, fault: Fault::Changed })));
 }
 
 async fn a_forged_pruning_does_not_excuse_missing_rows(tampered: Tampered) {
@@ -381,6 +479,9 @@ tampering![
     missing_rows_are_named,
     moved_rows_are_found_under_their_new_number,
     a_cut_end_is_found_with_the_head_cut_as_well,
+    an_older_state_that_is_put_back_is_found_by_who_runs_and_by_who_noted,
+    a_trail_from_before_there_were_marks_is_whole,
+    a_changed_row_is_named_at_once_whatever_the_end_is_said_to_be,
     a_forged_pruning_does_not_excuse_missing_rows,
     a_changed_secret_is_told_from_a_forgery,
 ];

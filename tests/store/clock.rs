@@ -26,10 +26,10 @@ async fn found(store: &Store, id: &str) -> Session {
 }
 
 async fn what_was_noted_later_than_now_counts_as_noted_now(store: &Store) {
-    let link = |at| store.check_setup_token(TokenDigest::of("link"), at);
-    store.put_setup_token(TokenDigest::of("link"), later(HOURS + 86_400)).await.unwrap();
+    let link = |at| store.setup_link(TokenDigest::of("link"), at);
+    store.put_setup_link(TokenDigest::of("link"), None, NOW, later(HOURS + 86_400)).await.unwrap();
     rein_in(store).await;
-    assert!(link(later(86_399)).await.unwrap() && !link(later(86_400)).await.unwrap());
+    assert!(link(later(86_399)).await.unwrap().is_some() && link(later(86_400)).await.unwrap().is_none());
 
     let user = added(store, "alice", Role::Member).await;
     let session = session(&user, "s", NOW);

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use doorward::model::audit::hex;
+use doorward::service::audit::Audit;
+use doorward::store::SetupLink;
 use sqlx::SqliteConnection;
 
 use super::*;
@@ -58,6 +61,29 @@ async fn is_made_once_in_parallel(url: &str) {
     assert_eq!(Store::open(url, 1).await.unwrap().users_page(None).await.unwrap().len(), 6);
 }
 
+/// As the version before setup links left it.
+fn as_before_setup_links(bytes: &str, link: &str) -> sqlx::AssertSqlSafe<String> {
+    let until = later(60).0;
+    sqlx::AssertSqlSafe(format!(
+        "DELETE FROM _sqlx_migrations WHERE version >= 7;
+         ALTER TABLE audit_head DROP COLUMN mark;
+         DROP TABLE setup_links;
+         CREATE TABLE setup_token (only_row BIGINT PRIMARY KEY, digest {bytes} NOT NULL, expires_at BIGINT NOT NULL);
+         INSERT INTO setup_token VALUES (1, {link}, {until})"
+    ))
+}
+
+/// The link that the former version printed makes the first admin after the update too, and the trail goes on.
+async fn a_setup_link_from_before_counts_on(url: &str) {
+    let store = opened(url).await;
+    let digest = || TokenDigest::of("link");
+    assert_eq!(store.setup_link(digest(), NOW).await.unwrap(), Some(SetupLink::FirstAdmin));
+    assert_eq!(store.setup_link(digest(), later(60)).await.unwrap(), None);
+    assert!(store.redeem_setup_link(digest(), NOW, &user("root", Role::Admin), "$hash").await.unwrap());
+    let trail = Audit::new(store, audit_key()).verify(&[], None).await.unwrap().unwrap();
+    assert_eq!(trail.last, 1);
+}
+
 mod sqlite_only {
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -72,6 +98,16 @@ mod sqlite_only {
     async fn a_fresh_database_opens_in_parallel() {
         let folder = tempfile::tempdir().unwrap();
         is_made_once_in_parallel(&format!("sqlite://{}", folder.path().join("new.db").display())).await;
+    }
+
+    #[tokio::test]
+    async fn an_update_keeps_the_setup_link() {
+        let own = Database::in_file().await;
+        own.store.close().await;
+        let mut connection = SqliteConnection::connect(&own.url).await.unwrap();
+        let link = format!("x'{}'", hex(&TokenDigest::of("link").0));
+        sqlx::raw_sql(as_before_setup_links("BLOB", &link)).execute(&mut connection).await.unwrap();
+        a_setup_link_from_before_counts_on(&own.url).await;
     }
 
     /// G13: a database of a newer version.
@@ -98,7 +134,7 @@ mod sqlite_only {
             .await
             .unwrap();
         store.add_key(&key("k", Some(&alice)), TokenDigest::of(text)).await.unwrap();
-        store.put_setup_token(TokenDigest::of(link), later(60)).await.unwrap();
+        store.put_setup_link(TokenDigest::of(link), None, NOW, later(60)).await.unwrap();
 
         let mut all = Vec::new();
         for name in ["own.db", "own.db-wal", "own.db-shm"] {
@@ -155,6 +191,16 @@ mod sqlite_only {
 
 mod postgres_only {
     use super::*;
+
+    #[tokio::test]
+    async fn an_update_keeps_the_setup_link() {
+        let own = Database::on_postgres().await;
+        own.store.close().await;
+        let mut connection = PgConnection::connect(&own.url).await.unwrap();
+        let link = format!("decode('{}', 'hex')", hex(&TokenDigest::of("link").0));
+        sqlx::raw_sql(as_before_setup_links("BYTEA", &link)).execute(&mut connection).await.unwrap();
+        a_setup_link_from_before_counts_on(&own.url).await;
+    }
 
     #[tokio::test]
     async fn an_existing_database_opens_in_parallel() {

@@ -45,6 +45,12 @@ async fn a_report_can_be_narrowed_and_forgotten(store: &Store) {
     assert_eq!(store.purge_refused(later(11)).await.unwrap(), 1);
     let left = store.list_refused(NOW).await.unwrap();
     assert_eq!(left.first().map(|(by, _)| by.rule.as_str()), Some("new"));
+    assert_eq!(store.clear_refused().await.unwrap(), 1);
+    assert_eq!(store.clear_refused().await.unwrap(), 0);
+    assert_eq!(store.list_refused(NOW).await.unwrap(), []);
+    let told = store.audit_page(0, None, 10).await.unwrap();
+    let told: Vec<_> = told.iter().map(|row| (row.event.as_str(), row.detail.as_str())).collect();
+    assert_eq!(told, [("refused.clear", r#"{"rows":1}"#)], "by whom it was told to, and only what it forgot");
 }
 
 async fn no_number_of_clients_makes_more_than_a_bounded_number_of_rows(store: &Store) {

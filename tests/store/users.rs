@@ -11,6 +11,7 @@ on_each_database![
     a_new_password_ends_the_sessions_of_that_user_only,
     a_hash_is_replaced_only_if_it_is_still_the_old_one,
     the_last_admin_stays,
+    who_cannot_sign_in_is_no_other_admin,
     parallel_callers_cannot_remove_the_last_admin,
     a_change_of_rights_ends_sessions_and_raises_the_revision,
     a_change_that_changes_nothing_leaves_the_revision,
@@ -149,6 +150,21 @@ async fn the_last_admin_stays(store: &Store) {
     assert_eq!(store.set_role(&unknown, Role::Admin).await.unwrap(), Changed::NotFound);
     assert_eq!(store.set_disabled(&unknown, true).await.unwrap(), Changed::NotFound);
     assert_eq!(store.delete_user(&unknown).await.unwrap(), Changed::NotFound);
+}
+
+async fn who_cannot_sign_in_is_no_other_admin(store: &Store) {
+    let able = user("able", Role::Admin);
+    store.create_user(&able, Some("$hash")).await.unwrap();
+    let named = added(store, "named", Role::Admin).await;
+    assert_eq!(store.set_role(&able.id, Role::Member).await.unwrap(), Changed::LastAdmin);
+    assert_eq!(store.set_disabled(&able.id, true).await.unwrap(), Changed::LastAdmin);
+    assert_eq!(store.delete_user(&able.id).await.unwrap(), Changed::LastAdmin);
+    // Who cannot sign in may go.
+    assert_eq!(store.set_disabled(&named.id, true).await.unwrap(), Changed::Done);
+    assert_eq!(store.set_disabled(&named.id, false).await.unwrap(), Changed::Done);
+    assert!(store.set_password(&named.id, "$hash", true, NOW).await.unwrap());
+    assert_eq!(store.delete_user(&able.id).await.unwrap(), Changed::Done);
+    assert_eq!(store.delete_user(&named.id).await.unwrap(), Changed::LastAdmin);
 }
 
 async fn parallel_callers_cannot_remove_the_last_admin(store: &Store) {

@@ -1,4 +1,4 @@
-//! Making the first admin, with the link that was printed at the first start.
+//! Making the first admin, or choosing the first password of a named one, with the link that was printed at a start.
 
 use askama::Template;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use crate::edge::page::Site;
 use crate::edge::problem::Problem;
 use crate::model::secret::Secret;
 use crate::service::ServiceError;
+use crate::service::bootstrap::SetupLink;
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -18,6 +19,8 @@ struct SetupPage<'a> {
     site: &'a Site,
     token: &'a str,
     username: &'a str,
+    /// Whether the link is for this user, and for no other.
+    is_own: bool,
     alert: Option<Alert>,
 }
 
@@ -31,20 +34,20 @@ impl SetupPage<'_> {
 /// Shows the form. Looking at it uses nothing up: mail scanners and previews look at every link.
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let token = Secret::new(form::parameter(request.query.as_deref(), "token").unwrap_or_default());
-    let usable = web.services.accounts.check_setup_token(&token).await.map_err(|error| failed(&error))?;
-    if !usable {
-        return Err(Problem::setup_over());
-    }
-    Ok(page(web, StatusCode::OK, &token, "", None))
+    let link = link(web, &token).await?.ok_or_else(Problem::setup_over)?;
+    Ok(page(web, StatusCode::OK, &token, (own_name(&link), ""), None))
 }
 
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [token, username, password, repeat] =
         form::fields(&request.headers, &request.body, ["token", "username", "password", "repeat"])?;
-    let name = username.expose().trim();
-    if password.expose() != repeat.expose() {
+    let link = link(web, &token).await?;
+    let own = link.as_ref().and_then(own_name);
+    let name = own.unwrap_or_else(|| username.expose().trim());
+    // Without a link all that follows is the row that tells of the attempt.
+    if link.is_some() && password.expose() != repeat.expose() {
         let alert = Alert { field: "repeat", text: "The two passwords are not the same.".to_owned() };
-        return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, &token, name, Some(alert)));
+        return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, &token, (own, name), Some(alert)));
     }
     let accounts = &web.services.accounts;
     match accounts.complete_setup(token.clone(), name, password).await {
@@ -64,10 +67,22 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
                 _ => "",
             };
             let alert = Alert { field, text: problem.advice() };
-            let mut response = page(web, problem.status, &token, name, Some(alert));
+            let mut response = page(web, problem.status, &token, (own, name), Some(alert));
             problem.add_fields(&mut response);
             Ok(response)
         }
+    }
+}
+
+async fn link(web: &Web, token: &Secret) -> Result<Option<SetupLink>, Problem> {
+    web.services.accounts.setup_link(token).await.map_err(|error| failed(&error))
+}
+
+/// Whose link it is; none if it makes the first admin.
+fn own_name(link: &SetupLink) -> Option<&str> {
+    match link {
+        SetupLink::FirstAdmin => None,
+        SetupLink::Of(user) => Some(&user.username),
     }
 }
 
@@ -76,10 +91,11 @@ fn page(
     web: &Web,
     status: StatusCode,
     token: &Secret,
-    username: &str,
+    (own, typed): (Option<&str>, &str),
     alert: Option<Alert>,
 ) -> Response<Bytes> {
-    let page = SetupPage { site: &web.site, token: token.expose(), username, alert };
+    let username = own.unwrap_or(typed);
+    let page = SetupPage { site: &web.site, token: token.expose(), username, is_own: own.is_some(), alert };
     let mut response = web.site.page(status, &page);
     response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response

@@ -23,7 +23,7 @@ use crate::model::token::MasterKey;
 use crate::model::user::User;
 use crate::service::accounts::NewUser;
 use crate::service::api_keys::ApiKeys;
-use crate::service::bootstrap::Bootstrap;
+use crate::service::bootstrap::FirstAdmin;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
 use crate::service::self_service::SelfService;
@@ -381,10 +381,8 @@ async fn signing_out_ends_the_session_and_takes_the_cookie_back() {
 #[tokio::test]
 async fn the_first_admin_is_made_once() {
     let world = World::new().await;
-    let Bootstrap::SetupToken(token) = world.web.services.accounts.bootstrap(&settings()).await.unwrap()
-    else {
-        panic!("nobody is there yet")
-    };
+    let start = world.web.services.accounts.bootstrap(&settings()).await.unwrap();
+    let FirstAdmin::Link(token) = start.first else { panic!("nobody is there yet") };
     let token = token.expose();
     let link = format!("/setup?token={token}");
     let page = world.get(&link, None).await;
@@ -407,6 +405,23 @@ async fn the_first_admin_is_made_once() {
     assert!(world.is_signed_in(&made.session_cookie()).await);
     assert_eq!(world.post("/setup", None, &body(token, PASSWORD, PASSWORD)).await.status, 404);
     assert_eq!(world.get(&link, None).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_named_admin_chooses_a_password_by_an_own_link() {
+    let world = World::new().await;
+    let named = LoginConfig { admins: vec![("zelda".into(), "zelda@example.org".into())], ..settings() };
+    let start = world.web.services.accounts.bootstrap(&named).await.unwrap();
+    let [(name, token)] = start.links.as_slice() else { panic!("{start:?}") };
+    let token = token.expose();
+    let page = world.get(&format!("/setup?token={token}"), None).await;
+    assert!(page.body.contains("value=\"zelda\"") && page.body.contains(" readonly"), "{}", page.body);
+    // Whatever else is posted as the name: it is hers.
+    let body = [("token", token), ("username", "mallory"), ("password", PASSWORD), ("repeat", PASSWORD)];
+    let made = world.send(Method::POST, "/setup", None, &[(ORIGIN, "null"), form()], &encode(&body)).await;
+    assert!(made.status == 303 && world.is_signed_in(&made.session_cookie()).await, "{}", made.status);
+    let find = |name| world.web.services.accounts.find(name);
+    assert!(find("mallory").await.unwrap().is_none() && find(name).await.unwrap().unwrap().has_password);
 }
 
 #[tokio::test]

@@ -164,12 +164,12 @@ impl Authenticator {
         self.identify(Kind::Key, text, client).await
     }
 
-    /// Has the use of a break-glass token put into the audit trail. It is for the day when the store is down,
+    /// Has the use of a break-glass token put into the audit trail, and whether it may be used so. It is for the day when the store is down,
     /// so it does not wait for that.
-    pub fn audit_break_glass(&self, name: &str, client: IpAddr, request_id: &str) {
+    pub fn audit_break_glass(&self, name: &str, client: IpAddr, request_id: &str, allowed: bool) {
         let (audit, name, request_id) = (self.shared.audit.clone(), name.to_owned(), request_id.to_owned());
         self.shared.control.spawn(async move {
-            if let Err(error) = audit.break_glass(&name, client, &request_id).await {
+            if let Err(error) = audit.break_glass(&name, client, &request_id, allowed).await {
                 tracing::error!(
                     error = &error as &dyn Error,
                     "the use of a break-glass token is not in the audit trail"

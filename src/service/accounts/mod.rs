@@ -103,10 +103,7 @@ impl Accounts {
     pub(super) async fn prepare(&self, new: NewUser) -> Result<(User, Option<String>), ServiceError> {
         let (user, password) = new.checked(self.clock.now())?;
         let hash = match password {
-            Some(password) => {
-                self.check_password_for(&user, &password).await?;
-                Some(self.passwords.hash(password).await?)
-            }
+            Some(password) => Some(self.hash_for(&user, password).await?),
             None => None,
         };
         Ok((user, hash))
@@ -241,6 +238,12 @@ impl Accounts {
             return Err(ServiceError::invalid("password", "is the one you have"));
         }
         self.set_password(id, new, false).await
+    }
+
+    /// The hash of a password that this user may choose.
+    pub(super) async fn hash_for(&self, user: &User, password: Secret) -> Result<String, ServiceError> {
+        self.check_password_for(user, &password).await?;
+        self.passwords.hash(password).await
     }
 
     async fn check_password_for(&self, user: &User, password: &Secret) -> Result<(), ServiceError> {

@@ -94,8 +94,7 @@ impl Audit {
         Ok(self.store.record_repeatable(note.with("problems", problems), "").await?)
     }
 
-    /// Notes that the emergency token, or one of several by its name, was shown. If that cannot be written,
-    /// it must not count. Uses from one network within a minute are one row and a count.
+    /// Notes that the emergency token, or one of several by its name, was shown, and whether it may be from there. Uses from one network within a minute are one row and a count.
     ///
     /// # Errors
     ///
@@ -105,10 +104,13 @@ impl Audit {
         name: &str,
         client: IpAddr,
         request_id: &str,
+        allowed: bool,
     ) -> Result<(), ServiceError> {
-        let note = Note::done(Event::BreakGlass).with("token", name);
+        let note =
+            if allowed { Note::done(Event::BreakGlass) } else { Note::failed(Event::BreakGlass, "network") };
         let store = self.store.by(&Actor::stranger(client, request_id));
-        Ok(store.record_repeatable(note, &format!("{name}@{}", throttle_bucket(client))).await?)
+        let source = format!("{name}@{} {allowed}", throttle_bucket(client));
+        Ok(store.record_repeatable(note.with("token", name), &source).await?)
     }
 
     /// Notes anything else that changes nothing in the store, in one row.
@@ -141,6 +143,11 @@ impl Audit {
     /// Writes down what was only counted so far; deletes what is older than `keep`, zero is nothing.
     pub(super) async fn tidy(&self, now: Timestamp, keep: Duration) -> Result<(), ServiceError> {
         self.store.flush_repeats(false).await?;
+        if !self.store.watch_audit().await? {
+            tracing::error!(
+                "rows of the audit trail are gone: it was cut off, or an older state was put back"
+            );
+        }
         if keep.is_zero() {
             return Ok(());
         }
@@ -200,10 +207,10 @@ mod tests {
         let world = World::new().await;
         let client = "192.0.2.1".parse().unwrap();
         for _ in 0..3 {
-            world.audit.break_glass("night", client, "r1").await.unwrap();
+            world.audit.break_glass("night", client, "r1", true).await.unwrap();
         }
         world.clock.advance(Duration::from_mins(1));
-        world.audit.break_glass("night", client, "r2").await.unwrap();
+        world.audit.break_glass("night", client, "r2", true).await.unwrap();
         let rows = world.audit.page(0, None).await.unwrap();
         let details: Vec<_> = rows.iter().map(|row| (row.event.as_str(), row.detail.clone())).collect();
         assert_eq!(details.len(), 3, "{details:?}");
@@ -212,7 +219,7 @@ mod tests {
         assert_eq!(rows[2].request_id.as_deref(), Some("r2"));
         world.store.close().await;
         world.clock.advance(Duration::from_mins(1));
-        assert!(world.audit.break_glass("night", client, "r3").await.is_err(), "no row, no entry");
+        assert!(world.audit.break_glass("night", client, "r3", true).await.is_err(), "no row, no entry");
     }
 
     #[tokio::test]

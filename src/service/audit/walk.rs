@@ -11,7 +11,9 @@ use crate::model::audit::hex;
 use crate::model::token::SigningKey;
 use crate::service::ServiceError;
 use crate::store::AuditFilter;
+use crate::store::AuditHead;
 use crate::store::audit_key_id;
+use crate::store::former_audit_key_id;
 
 /// Pruning can take rows away in front of a walk; then it begins again, so often.
 const ATTEMPTS: usize = 5;
@@ -62,6 +64,10 @@ pub enum Fault {
     NotAsNoted,
     /// It was noted elsewhere, and has been pruned since: nothing can be said of it.
     Pruned,
+    /// It may or may not have been there: the trail does not end where it was left.
+    CutOff,
+    /// It says itself that rows before it were gone when it was written.
+    TellsOfCut,
 }
 
 impl fmt::Display for Broken {
@@ -77,6 +83,8 @@ impl fmt::Display for Broken {
                 write!(f, "row {seq} was written under another secret, {key_id}: give it by --secret-file")
             }
             Fault::NotAsNoted => write!(f, "row {seq} is not the one whose link was noted"),
+            Fault::CutOff => write!(f, "the trail was cut off before row {seq}, or its end was changed"),
+            Fault::TellsOfCut => write!(f, "row {seq} tells that rows before it were cut off or put back"),
             Fault::Pruned => write!(f, "row {seq} was pruned: note the link of a newer one"),
         }
     }
@@ -87,10 +95,13 @@ type Outcome = Result<Verified, Broken>;
 
 /// A walk under way.
 struct Walk<'a> {
-    keys: Vec<(String, &'a SigningKey)>,
+    /// By the name that rows say, and whether such rows mark the end.
+    keys: Vec<(String, bool, &'a SigningKey)>,
     noted: Option<&'a (i64, String)>,
     /// Number and link of the row before; none before the first.
     before: Option<(i64, Link)>,
+    /// The key that marks the end, by the last row.
+    marked_by: Option<&'a SigningKey>,
     first: i64,
 }
 
@@ -124,8 +135,9 @@ impl Audit {
         older: &[SigningKey],
         noted: Option<&(i64, String)>,
     ) -> Result<Outcome, ServiceError> {
-        let keys = older.iter().chain([&self.key]).map(|key| (audit_key_id(key), key)).collect();
-        let mut walk = Walk { keys, noted, before: None, first: 0 };
+        let named = |key| [(audit_key_id(key), true, key), (former_audit_key_id(key), false, key)];
+        let keys = older.iter().chain([&self.key]).flat_map(named).collect();
+        let mut walk = Walk { keys, noted, before: None, marked_by: None, first: 0 };
         loop {
             // Read before the rows: whatever it names is there already.
             let head = self.store.audit_head().await?;
@@ -137,13 +149,17 @@ impl Audit {
                 return Ok(Err(broken));
             }
             for row in &rows {
-                if let Err(broken) = walk.step(row, head.seq) {
-                    return Ok(Err(broken));
+                match walk.step(row) {
+                    Err(Broken { fault: Fault::Changed, .. }) => {
+                        let rows = self.store.count_audit().await?;
+                        return Ok(Err(walk.changed(row, head.seq, rows)));
+                    }
+                    Err(broken) => return Ok(Err(broken)),
+                    Ok(()) => {}
                 }
             }
             if rows.is_empty() {
-                let (last, link) = walk.before.unwrap_or((0, [0; 32]));
-                return Ok(walk.end(last, link, head.seq, head.link));
+                return Ok(walk.end(&head));
             }
         }
     }
@@ -185,13 +201,13 @@ fn anchor_of(row: &AuditRow) -> Option<(i64, Link)> {
     Some((through, link))
 }
 
-impl Walk<'_> {
-    fn key_of(&self, row: &AuditRow) -> Option<&SigningKey> {
-        self.keys.iter().find(|(id, _)| *id == row.key_id).map(|(_, key)| *key)
+impl<'a> Walk<'a> {
+    fn key_of(&self, row: &AuditRow) -> Option<&'a SigningKey> {
+        self.keys.iter().find(|(id, ..)| *id == row.key_id).map(|(.., key)| *key)
     }
 
-    /// Checks one row against the one before it. `most` is how many rows there ever were, roughly.
-    fn step(&mut self, row: &AuditRow, most: i64) -> Result<(), Broken> {
+    /// Checks one row against the one before it.
+    fn step(&mut self, row: &AuditRow) -> Result<(), Broken> {
         let (before, link) = self.before.unwrap_or((0, [0; 32]));
         let broken = |fault| Err(Broken { seq: row.seq, fault });
         if row.seq != before + 1 {
@@ -201,8 +217,10 @@ impl Walk<'_> {
             return broken(Fault::OtherSecret { key_id: row.key_id.clone() });
         };
         if !row.holds(key) {
-            let origin = (1..=most.max(row.seq)).find(|seq| row.link_at(*seq, key) == row.link);
-            return broken(origin.map_or(Fault::Changed, |from| Fault::Moved { from }));
+            return broken(Fault::Changed);
+        }
+        if row.event == Event::AuditCut.as_str() {
+            return broken(Fault::TellsOfCut);
         }
         if row.previous != link {
             return broken(Fault::Unlinked);
@@ -211,18 +229,33 @@ impl Walk<'_> {
             return broken(Fault::NotAsNoted);
         }
         self.before = Some((row.seq, row.link));
+        self.marked_by =
+            self.keys.iter().find(|(id, marks, _)| *marks && *id == row.key_id).map(|(.., key)| *key);
         Ok(())
     }
 
-    /// The end is where the store says it is, and not before the row that was noted.
-    fn end(&self, last: i64, link: Link, head: i64, head_link: Link) -> Outcome {
+    /// Whether a row that does not hold would under another number: one that could be its own, going by how many `rows`
+    /// there are. What the database says of its end bounds nothing; whoever changed the row may have changed that.
+    fn changed(&self, row: &AuditRow, end: i64, rows: i64) -> Broken {
+        let most = end.min(self.first.saturating_add(rows.saturating_mul(2)));
+        let written_as = |key: &SigningKey| (1..=most).find(|seq| row.link_at(*seq, key) == row.link);
+        let origin = self.key_of(row).and_then(written_as);
+        Broken { seq: row.seq, fault: origin.map_or(Fault::Changed, |from| Fault::Moved { from }) }
+    }
+
+    /// The end is where the store says it is and its mark proves it, and not before the row that was noted.
+    fn end(&self, head: &AuditHead) -> Outcome {
+        let (last, link) = self.before.unwrap_or((0, [0; 32]));
         let noted = self.noted.map_or(0, |(seq, _)| *seq);
-        let end = head.max(noted);
+        let end = head.seq.max(noted);
         if last < end {
             return Err(Broken { seq: last + 1, fault: Fault::Missing { to: end } });
         }
-        if last == head && link != head_link {
+        if last == head.seq && link != head.link {
             return Err(Broken { seq: last, fault: Fault::Unlinked });
+        }
+        if self.marked_by.is_some_and(|key| last != head.seq || !head.is_marked_by(key)) {
+            return Err(Broken { seq: last + 1, fault: Fault::CutOff });
         }
         Ok(Verified { first: self.first, last, link: hex(&link) })
     }

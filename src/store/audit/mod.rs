@@ -5,15 +5,18 @@
 //! taken last in every change, so that no two can wait for each other.
 
 mod counts;
+mod end;
 mod repeats;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::counts::AuditCounts;
+pub use self::end::AuditHead;
+use self::end::{cut, head_of, is_cut};
 use self::repeats::{Counted, Repeats};
 use super::pool::{Change, Row, Value};
 use super::{Store, StoreError};
-use crate::model::audit::{Actor, AuditRow, Event, Link, Note, Party, hex};
+use crate::model::audit::{Actor, AuditRow, Event, Link, Note, Party, hex, mark_of_end};
 use crate::model::time::{Clock, SKEW, Timestamp};
 use crate::model::token::SigningKey;
 use crate::model::user::UserId;
@@ -27,6 +30,8 @@ pub(super) struct Ledger {
     clock: Arc<dyn Clock>,
     repeats: Mutex<Repeats>,
     counts: Mutex<AuditCounts>,
+    /// Where the trail ended when this process looked last.
+    seen: Mutex<Option<AuditHead>>,
 }
 
 impl Ledger {
@@ -37,15 +42,6 @@ impl Ledger {
     fn counts(&self) -> MutexGuard<'_, AuditCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The end of the trail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AuditHead {
-    /// Number of the last row; zero is none.
-    pub seq: i64,
-    /// Its link.
-    pub link: Link,
 }
 
 /// Which rows to list.
@@ -59,8 +55,13 @@ pub struct AuditFilter<'a> {
     pub about: Option<&'a str>,
 }
 
-/// The name by which rows say under which key they were written.
+/// The name by which rows say under which key they were written, and that the end was marked then.
 pub fn audit_key_id(key: &SigningKey) -> String {
+    hex(key.mac(b"name of this key, which marks the end").first_chunk::<4>().unwrap_or(&[0; 4]))
+}
+
+/// The same of rows from before the end was marked.
+pub fn former_audit_key_id(key: &SigningKey) -> String {
     hex(key.mac(b"name of this key").first_chunk::<4>().unwrap_or(&[0; 4]))
 }
 
@@ -100,7 +101,8 @@ impl Store {
     /// leave one is refused.
     #[must_use]
     pub fn audited(&self, key: SigningKey, clock: Arc<dyn Clock>) -> Self {
-        let ledger = Ledger { key, clock, repeats: Mutex::default(), counts: Mutex::default() };
+        let (repeats, counts, seen) = Default::default();
+        let ledger = Ledger { key, clock, repeats, counts, seen };
         Self { ledger: Some(Arc::new(ledger)), ..self.clone() }
     }
 
@@ -119,18 +121,37 @@ impl Store {
         self.ledger.as_deref().ok_or(StoreError::Unaudited)
     }
 
-    /// Adds a row as part of `change`: to be called last, since others wait for the trail's end.
+    /// Adds a row as part of `change`: to be called last, since others wait for the trail's end. Where the end is not as
+    /// it was left, a row before it says so.
     pub(super) async fn note(&self, change: &mut Change, note: Note) -> Result<(), StoreError> {
-        const NEXT: &str = "UPDATE audit_head SET seq = seq + 1 RETURNING seq, link";
+        const LOCK: &str = "UPDATE audit_head SET seq = seq RETURNING seq, link, mark";
+        const END: &str = "UPDATE audit_head SET seq = $1, link = $2, mark = $3";
+        let ledger = self.ledger()?;
+        ledger.count(&note);
+        let mut end = head_of(&change.row(LOCK, &[]).await?.ok_or(CORRUPT)?)?;
+        if is_cut(change, &end, &ledger.key).await? {
+            end = self.unasked().append(change, ledger, cut(), &end).await?;
+        }
+        let end = self.append(change, ledger, note, &end).await?;
+        let mark = mark_of_end(end.seq, &end.link, &ledger.key);
+        change.execute(END, &[end.seq.into(), Value::Bytes(&end.link), Value::Bytes(&mark)]).await?;
+        Ok(())
+    }
+
+    /// Adds a row behind `end`; the end that the trail has then.
+    async fn append(
+        &self,
+        change: &mut Change,
+        ledger: &Ledger,
+        note: Note,
+        end: &AuditHead,
+    ) -> Result<AuditHead, StoreError> {
         const INSERT: &str = concat!(
             "INSERT INTO audit (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
         );
-        let ledger = self.ledger()?;
-        ledger.count(&note);
-        let head = change.row(NEXT, &[]).await?.ok_or(CORRUPT)?;
-        let row = self.row(ledger, note, head.number("seq")?, link_of(&head, "link")?);
+        let row = self.row(ledger, note, end.seq.checked_add(1).ok_or(CORRUPT)?, end.link);
         let target = row.target.as_ref();
         let values = [
             row.seq.into(),
@@ -149,8 +170,7 @@ impl Store {
             Value::Bytes(&row.link),
         ];
         change.execute(INSERT, &values).await?;
-        change.execute("UPDATE audit_head SET link = $1", &[Value::Bytes(&row.link)]).await?;
-        Ok(())
+        Ok(AuditHead { seq: row.seq, link: row.link, mark: None })
     }
 
     fn row(&self, ledger: &Ledger, note: Note, seq: i64, previous: Link) -> AuditRow {
@@ -270,12 +290,6 @@ impl Store {
         self.by(&Actor::gateway())
     }
 
-    /// The end of the trail.
-    pub async fn audit_head(&self) -> Result<AuditHead, StoreError> {
-        let row = self.pool.row("SELECT seq, link FROM audit_head", &[]).await?.ok_or(CORRUPT)?;
-        Ok(AuditHead { seq: row.number("seq")?, link: link_of(&row, "link")? })
-    }
-
     /// Rows after a number, oldest first, written at `since` or later.
     pub async fn audit_page(
         &self,
@@ -364,7 +378,7 @@ impl Store {
         let Some(first) = first.optional_number("seq")? else { return Ok(0) };
         let latest = self.ledger()?.clock.now().after(SKEW);
         let kept = change.row(FIRST_KEPT, &[before.into(), latest.into()]).await?.ok_or(CORRUPT)?;
-        let kept = kept.optional_number("seq")?.unwrap_or(end + 1);
+        let kept = kept.optional_number("seq")?.unwrap_or(end.saturating_add(1));
         let old = change.row(LAST_OLD, &[before.into(), kept.into()]).await?.ok_or(CORRUPT)?;
         let Some(old) = old.optional_number("seq")? else { return Ok(0) };
         let last = old.min(first.saturating_add(i64::from(most) - 1));
@@ -384,6 +398,6 @@ impl Store {
     }
 }
 
-fn lock(repeats: &Mutex<Repeats>) -> MutexGuard<'_, Repeats> {
-    repeats.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
