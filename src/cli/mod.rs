@@ -15,6 +15,7 @@ mod services;
 mod session;
 mod snippet;
 mod span;
+mod store;
 mod test;
 mod user;
 
@@ -119,6 +120,13 @@ enum Command {
   doorward audit list --since 24h"
     )]
     Audit(audit::Command),
+    /// Move everything to another database, or write a backup
+    #[command(
+        subcommand,
+        after_help = "Example:
+  doorward store backup /var/backups/doorward.db"
+    )]
+    Store(store::Command),
     /// Ask a running gateway whether it is ready; exit code 1 if not
     #[command(after_help = "Examples:
   doorward healthcheck --config /etc/doorward.toml
@@ -201,6 +209,7 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
         Command::Key(command) => on_runtime(key::run(command, common, output)),
         Command::Session(command) => on_runtime(session::run(command, common, output)),
         Command::Audit(command) => on_runtime(audit::run(command, common, output)),
+        Command::Store(command) => on_runtime(store::run(command, common, output)),
         Command::Snippet(arguments) => snippet::run(&arguments, common, output),
         Command::Doctor(arguments) => on_runtime(doctor::run(arguments, common, output)),
         Command::Healthcheck(arguments) => on_runtime(healthcheck::run(arguments, common, output)),

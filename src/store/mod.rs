@@ -9,6 +9,7 @@ mod clock;
 mod doctor;
 mod handovers;
 mod migrate;
+mod moving;
 mod pool;
 mod refused;
 mod revision;
@@ -57,6 +58,12 @@ pub enum StoreError {
     /// The address names no database that we know how to open.
     #[error("the database address is not usable: {0}")]
     BadUrl(&'static str),
+    /// A store that was to be filled holds something already.
+    #[error("there is something in it already, in table {table}: name an empty database")]
+    NotEmpty {
+        /// Where.
+        table: &'static str,
+    },
     /// A stored value cannot be read back, or one to be stored could not be.
     #[error("a row of table {table} does not hold what it should")]
     Corrupt {

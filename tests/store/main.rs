@@ -100,6 +100,7 @@ mod audit;
 mod clock;
 mod doctor;
 mod handovers;
+mod moving;
 mod opening;
 mod plans;
 mod refused;

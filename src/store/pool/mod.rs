@@ -13,7 +13,7 @@ use sqlx::{Row as _, Sqlite, Transaction};
 
 pub(super) use self::postgres::Lanes;
 use self::postgres::{PgChange, ask, within};
-pub(super) use self::sqlite::File;
+pub(super) use self::sqlite::{File, create_private};
 pub(super) use self::turns::Turn;
 use self::turns::Turns;
 use super::StoreError;
@@ -78,6 +78,9 @@ macro_rules! bound {
         })
     };
 }
+
+mod whole;
+pub(super) use self::whole::Whole;
 
 /// Asks one thing of SQLite.
 macro_rules! ask_file {

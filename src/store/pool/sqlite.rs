@@ -62,6 +62,11 @@ impl File {
         })
     }
 
+    /// The one connection that writes.
+    pub(in crate::store) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
     pub(super) fn readers(&self, lane: Lane) -> &SqlitePool {
         match lane {
             Lane::Watch => &self.watch,
@@ -76,13 +81,13 @@ impl File {
     }
 }
 
-/// Makes the file, readable by its owner only, unless it is there. SQLite gives its side files the same mode.
-async fn create_private(path: &Path) -> Result<(), StoreError> {
+/// Makes the file, readable by its owner only, unless it is there: `false`. SQLite gives its side files the same mode.
+pub(in crate::store) async fn create_private(path: &Path) -> Result<bool, StoreError> {
     let made = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await;
     match made {
         Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
             Err(StoreError::CannotCreate { path: path.to_owned(), cause })
         }
-        _ => Ok(()),
+        made => Ok(made.is_ok()),
     }
 }

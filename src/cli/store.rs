@@ -1,0 +1,163 @@
+//! `doorward store`: moving everything to another database, and a backup of an SQLite one.
+
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Common;
+use super::failure::Failure;
+use super::load_beside;
+use super::output::Output;
+use crate::app;
+use crate::config::Config;
+use crate::model::secret::Secret;
+use crate::model::time::Clock;
+use crate::model::time::SystemClock;
+use crate::service::audit::Audit;
+use crate::store::Store;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Copy users, keys, sessions, the audit trail and all else into an empty database
+    #[command(after_help = "Examples:
+  doorward store copy --to-file /run/secrets/database-url
+  doorward store copy --from sqlite:/var/lib/doorward/doorward.db --to postgres://doorward@db.internal/doorward
+
+An address with a password is given by a file, or the password by PGPASSWORD or ~/.pgpass: arguments can be seen by
+everybody on the machine.")]
+    Copy(Copy),
+    /// Write an SQLite database into a new file, while gateways run
+    #[command(after_help = "Example:
+  doorward store backup /var/backups/doorward.db")]
+    Backup {
+        /// The file; it must not exist
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Copy {
+    /// Where from, as in `store.url` [default: what the settings say]
+    #[arg(long, value_name = "URL", conflicts_with = "from_file")]
+    from: Option<String>,
+    /// A file that holds the address to copy from
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    /// Where to, as in `store.url`
+    #[arg(long, value_name = "URL", conflicts_with = "to_file", required_unless_present = "to_file")]
+    to: Option<String>,
+    /// A file that holds the address to copy to
+    #[arg(long, value_name = "FILE")]
+    to_file: Option<PathBuf>,
+}
+
+pub(super) async fn run(command: Command, common: &Common, output: Output) -> Result<(), Failure> {
+    let config = load_beside(common)?;
+    match command {
+        Command::Copy(arguments) => copy(&arguments, config, output).await,
+        Command::Backup { file } => backup(&file, &config, output).await,
+    }
+}
+
+async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<(), Failure> {
+    let to = address("--to", arguments.to.as_deref(), arguments.to_file.as_deref())?;
+    let to = to.ok_or_else(|| Failure::Usage("say where to: --to or --to-file".to_owned()))?;
+    if let Some(from) = address("--from", arguments.from.as_deref(), arguments.from_file.as_deref())? {
+        config.store.url = from;
+    }
+    there(config.store.url.expose())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // With the key that its audit trail was written under.
+    let (from, key) = app::open_store(&config, 1, Arc::clone(&clock)).await?;
+    let to = Store::open(to.expose(), 1).await?.audited(app::audit_key(&key), clock);
+    let live = std::io::stderr().is_terminal();
+    let copied = from
+        .copy_to(&to, |table, rows| {
+            if live {
+                let _ = write!(std::io::stderr(), "\r\x1b[K{table}: {rows}");
+            }
+        })
+        .await;
+    if live {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+    let copied = copied?;
+    let trail = Audit::new(to.clone(), app::audit_key(&key)).verify(&[], None).await?;
+    from.close().await;
+    to.close().await;
+    let mut lines: Vec<String> = copied.iter().map(|(table, rows)| format!("{table}: {rows}")).collect();
+    let verified = match &trail {
+        Ok(verified) if verified.first == 0 => "The audit trail is empty".to_owned(),
+        Ok(verified) => {
+            format!("The audit trail is whole there: rows {} to {}", verified.first, verified.last)
+        }
+        Err(broken) => {
+            return Err(Failure::Refused(format!("everything is copied, but the trail is broken: {broken}")));
+        }
+    };
+    lines.push(verified);
+    lines.push(
+        "Nothing was changed where it came from. The gateway's secret is not in a database: give the new place the same, \
+         as `secret_file`"
+            .to_owned(),
+    );
+    let rows: serde_json::Map<String, _> =
+        copied.iter().map(|(table, rows)| ((*table).to_owned(), json!(rows))).collect();
+    output.show(&json!({ "copied": rows, "trail": "whole" }), &lines.join("\n"))
+}
+
+async fn backup(file: &Path, config: &Config, output: Output) -> Result<(), Failure> {
+    let url = config.store.url.expose();
+    if !url.starts_with("sqlite:") {
+        let why = "PostgreSQL has its own: pg_dump --format=custom, or a base backup";
+        return Err(Failure::Refused(why.to_owned()));
+    }
+    there(url)?;
+    let store = Store::open(url, 1).await?;
+    store.backup(file).await?;
+    store.close().await;
+    let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let text = format!(
+        "{} holds everything but the gateway's secret ({bytes} bytes). Keep the secret apart from it",
+        file.display()
+    );
+    output.show(&json!({ "file": file.display().to_string(), "bytes": bytes }), &text)
+}
+
+/// An address that was given as an argument or by a file.
+fn address(name: &str, given: Option<&str>, file: Option<&Path>) -> Result<Option<Secret>, Failure> {
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file).map_err(|error| Failure::Failed(error.into()))?;
+        return Ok(Some(Secret::new(text.trim())));
+    }
+    let Some(given) = given else { return Ok(None) };
+    let parsed = url::Url::parse(given).ok();
+    let holds_one =
+        |url: &url::Url| url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password");
+    if parsed.as_ref().is_some_and(holds_one) {
+        return Err(Failure::Usage(format!(
+            "{name} holds a password, which everybody on the machine can see: put the address into a file and give \
+             {name}-file, or the password by PGPASSWORD"
+        )));
+    }
+    Ok(Some(Secret::new(given)))
+}
+
+/// Nothing is made where there is nothing to copy.
+fn there(url: &str) -> Result<(), Failure> {
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
+    match path {
+        Some(path) if !Path::new(path).is_file() => {
+            let here = std::path::absolute(path).unwrap_or_else(|_| path.into());
+            Err(Failure::Refused(format!("there is no database at {}", here.display())))
+        }
+        _ => Ok(()),
+    }
+}
