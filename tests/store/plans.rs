@@ -26,14 +26,14 @@ const MANY: usize = 100_000;
 const USED: usize = 20_000;
 
 /// Tables that grow with people and their doings. The others have a bound of their own: one row each (`revision`,
-/// `audit_head`, `setup_token`), 32 (`doctor_probes`), one for each gateway, 4096 (`lost_rights`), 10 000 (`refused`).
+/// `audit_head`), 32 (`doctor_probes`), one for each gateway, 4096 (`lost_rights`), 10 000 (`refused`).
 const BIG: [&str; 8] =
     ["users", "login_names", "user_groups", "sessions", "api_keys", "audit", "attempts", "handovers"];
 
 /// Statements that may begin to read a big table without knowing where, by how they begin, and why.
 const ALLOWED: &[(&str, &str)] = &[
     ("SELECT id FROM users LIMIT 1", "the first row there is, whichever"),
-    ("SELECT only_row FROM setup_token", "whether there is any user: the first row there is"),
+    ("SELECT COUNT(*) AS total FROM audit", "a trail that is broken already, looked through by a command"),
     (
         "SELECT seq, happened_at, event, success, actor, actor_name, client, request_id, target, target_name, detail, key_id, previous, link FROM audit ORDER BY seq DESC LIMIT",
         "the newest rows, from the end on",
@@ -142,7 +142,12 @@ fn statements() -> Vec<String> {
                 _ => continue,
             };
             let verb = text.split(' ').next().unwrap();
-            if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&verb) && text.contains(' ') {
+            // A copy of the store reads whole tables, by texts that are made for each.
+            let is_whole = text.contains('{');
+            if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&verb)
+                && text.contains(' ')
+                && !is_whole
+            {
                 found.push(text);
             }
         }
