@@ -1,5 +1,7 @@
 //! A whole store elsewhere: copies between databases of both kinds, backups, and what they hold.
 
+use std::fmt::Write as _;
+
 use doorward::model::audit::{Actor, Note};
 use doorward::service::audit::Audit;
 use doorward::store::SetupLink;
@@ -48,11 +50,11 @@ async fn everybody(store: &Store) -> Vec<User> {
 async fn told(store: &Store, users: &[User]) -> String {
     let mut told = format!("{:?}", everybody(store).await);
     for user in users.iter().take(3) {
-        told += &format!("{:?}", store.find_user_by_login(&user.username).await.unwrap());
+        writeln!(told, "{:?}", store.find_user_by_login(&user.username).await.unwrap()).unwrap();
     }
-    told += &format!("{:?}", store.sessions_page(None).await.unwrap());
-    told += &format!("{:?}", store.keys_page(None).await.unwrap());
-    told += &format!("{:?}", store.audit_page(0, None, 10_000).await.unwrap());
+    writeln!(told, "{:?}", store.sessions_page(None).await.unwrap()).unwrap();
+    writeln!(told, "{:?}", store.keys_page(None).await.unwrap()).unwrap();
+    writeln!(told, "{:?}", store.audit_page(0, None, 10_000).await.unwrap()).unwrap();
     told + &format!("{:?}", store.audit_head().await.unwrap())
 }
 
