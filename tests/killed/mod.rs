@@ -258,6 +258,11 @@ enum State {
 }
 
 impl Right {
+    /// The header by which it is used, from a client of its own: one that tries many keys that are over is slowed down.
+    fn header_of_client(&self, index: usize) -> String {
+        format!("{}x-forwarded-for: 198.51.{}.{}\r\n", self.header, index / 250, index % 250)
+    }
+
     /// What is wrong with it, if its use now is answered with this.
     fn judge(&mut self, whose: &str, status: u16) -> Option<String> {
         let found = match status {

@@ -226,8 +226,9 @@ impl Person {
     pub(super) fn check(&mut self, address: SocketAddr) -> Vec<String> {
         let mut lost = Vec::new();
         for (what, rights) in [("key", &mut self.keys), ("session", &mut self.sessions)] {
-            for right in rights {
-                let status = ask(address, "GET", "/", &right.header, "").map_or(0, |answer| answer.status);
+            for (index, right) in rights.iter_mut().enumerate() {
+                let header = right.header_of_client(index);
+                let status = ask(address, "GET", "/", &header, "").map_or(0, |answer| answer.status);
                 lost.extend(right.judge(&format!("a {what} of {}", self.name), status));
             }
         }

@@ -67,9 +67,10 @@ impl Script {
 
     /// What is not as it was answered.
     pub(super) fn check(&mut self, address: SocketAddr) -> Vec<String> {
-        let keys = self.keys.iter_mut();
-        keys.filter_map(|key| {
-            let status = ask(address, "GET", "/", &key.header, "").map_or(0, |answer| answer.status);
+        let keys = self.keys.iter_mut().enumerate();
+        keys.filter_map(|(index, key)| {
+            let header = key.header_of_client(index);
+            let status = ask(address, "GET", "/", &header, "").map_or(0, |answer| answer.status);
             key.judge("a key of the command line", status)
         })
         .collect()
