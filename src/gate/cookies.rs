@@ -3,12 +3,11 @@
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 
-use super::credential::CredentialNames;
 use crate::model::token::KeyText;
 
-/// Removes our cookies, and those that hold a key of ours.
-pub(super) fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
-    let own = names.cookie.as_bytes();
+/// Removes our cookies, whose names all begin with `own`, and those that hold a key of ours.
+pub(super) fn strip_cookies(headers: &mut HeaderMap, own: &str) {
+    let own = own.as_bytes();
     let is_named = |text: &[u8]| {
         text.trim_ascii_start().get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own))
     };
@@ -34,11 +33,11 @@ pub(super) fn strip_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
 
 /// Removes `Set-Cookie` of our names from an answer: no application signs people in or out here. A cookie
 /// without a name is sent back as its value alone, which then reads as name and value.
-pub fn strip_set_cookies(headers: &mut HeaderMap, names: &CredentialNames) {
+pub fn strip_set_cookies(headers: &mut HeaderMap, own: &str) {
     let is_ours = |value: &HeaderValue| {
         let (name, rest) = split_pair(value.as_bytes());
         let read = if name.is_empty() { rest } else { name };
-        read.starts_with(names.cookie.as_bytes())
+        read.starts_with(own.as_bytes())
     };
     if headers.get_all(SET_COOKIE).iter().any(is_ours) {
         let kept: Vec<_> =

@@ -384,7 +384,7 @@ pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: &Accepts
     for name in &names.all_key_headers {
         strip_values(headers, name, |value| names.stays_here(value, &names.api_key(value), shared));
     }
-    strip_cookies(headers, names);
+    strip_cookies(headers, &names.cookie);
     for name in misplaced(headers) {
         headers.remove(name);
     }

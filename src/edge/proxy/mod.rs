@@ -414,7 +414,7 @@ impl Proxy {
     fn clean_response(&self, headers: &mut HeaderMap, way_back: &WayBack<'_>) {
         hop_by_hop::strip(headers, self.gate.managed());
         self.gate.managed().strip_answer(headers);
-        strip_set_cookies(headers, self.gate.credential_names());
+        strip_set_cookies(headers, &self.gate.credential_names().cookie);
         self.gate.seal_app_sessions(way_back.route, headers, way_back.caller);
         headers.remove(ALT_SVC);
         reach::stay_off_our_pages(headers, &self.reserved);
