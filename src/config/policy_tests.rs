@@ -7,7 +7,7 @@ use super::problem::Place;
 use super::reader::{Reader, Required};
 use super::section::{Section, section};
 use super::values::{Document, GroupName, HostName, McpMessage, Name, RequestLine, SecondPlace};
-use crate::model::principal::{ClientAddress, Principal, PrincipalKind};
+use crate::model::principal::{ClientAddress, Principal, PrincipalKind, Source};
 use crate::model::role::Role;
 use crate::model::target::RequestKind;
 use crate::model::user::UserId;
@@ -163,6 +163,6 @@ fn principal(caller: TestCaller) -> Option<Principal> {
     let mut groups: Vec<String> = caller.group.into_iter().map(|group| group.0).collect();
     groups.sort();
     groups.dedup();
-    let provider = caller.provider.0;
-    Some(Principal { groups, provider, ..Principal::example(kind, &name, caller.role.0?) })
+    let source = Source::named(&caller.provider.0);
+    Some(Principal { groups, source, ..Principal::example(kind, &name, caller.role.0?) })
 }

@@ -213,8 +213,8 @@ fn callers() -> Vec<Option<Principal>> {
         key("gets", Role::Admin, KeyScope { methods: vec![Method::GET], ..free() }),
         key("lan", Role::Admin, KeyScope { networks: vec!["10.0.0.0/8".parse().unwrap()], ..free() }),
         Principal::example(laptop, "vera", Role::Viewer),
-        Principal { provider: "imported".into(), ..Principal::example(reader, "reader", Role::Viewer) },
-        Principal { provider: "break-glass".into(), ..Principal::example(glass, "on-call", Role::Admin) },
+        Principal::example(reader, "reader", Role::Viewer),
+        Principal::example(glass, "on-call", Role::Admin),
     ];
     [None, None].into_iter().chain(known.into_iter().map(Some)).collect()
 }

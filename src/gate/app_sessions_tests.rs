@@ -6,7 +6,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use super::app_sessions::AppSessions;
 use super::tests::whole_config;
 use super::*;
-use crate::model::principal::Principal;
+use crate::model::principal::{Principal, Source};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::user::UserId;
@@ -97,7 +97,11 @@ fn a_change_of_what_the_application_knows_a_person_by_begins_anew() {
     let goes_on = |caller: Principal| !opened(&sessions, &[&set], Some(&one(caller))).is_empty();
     let ann = || person("ann");
     assert!(goes_on(ann()));
-    assert!(goes_on(Principal { display_name: Some("Ann".into()), provider: "x".into(), ..ann() }));
+    assert!(goes_on(Principal {
+        display_name: Some("Ann".into()),
+        source: Source::Provider("x".into()),
+        ..ann()
+    }));
     assert!(!goes_on(Principal { name: "ann2".into(), ..ann() }));
     assert!(!goes_on(Principal { email: None, ..ann() }));
     assert!(!goes_on(Principal { role: Role::Viewer, ..ann() }));

@@ -19,7 +19,7 @@ use super::rulebook::Rulebook;
 use super::told::Told;
 use super::{GateRequest, Known, Trail};
 use crate::model::origin::Origin;
-use crate::model::principal::{Client, ClientAddress, Principal, PrincipalKind};
+use crate::model::principal::{Client, ClientAddress, Principal};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
 use crate::policy::{Doubt, Rule, Step, Witness};
 
@@ -160,15 +160,12 @@ pub struct CallerView {
 impl CallerView {
     fn of(principal: &Principal) -> Self {
         Self {
-            credential: match &principal.kind {
-                PrincipalKind::User(_) => "session",
-                kind => kind.as_str(),
-            },
+            credential: principal.kind.credential().as_str(),
             subject: principal.subject(),
             name: principal.name.clone(),
             role: principal.role.as_str(),
             groups: principal.groups.clone(),
-            provider: principal.provider.clone(),
+            provider: principal.source.as_str().to_owned(),
         }
     }
 }

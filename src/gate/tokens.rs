@@ -65,24 +65,11 @@ impl OwnTokens {
 }
 
 fn principal(token: &TokenConfig) -> Principal {
-    let provider = match token.kind {
-        PrincipalKind::BreakGlass { .. } => "break-glass",
-        _ => "imported",
-    };
-    Principal {
-        kind: token.kind.clone(),
+    let proof = Proof::Key {
+        expires_at: None,
+        scope: token.scope.clone(),
         name: token.name.clone(),
-        email: None,
-        display_name: None,
-        role: token.role,
-        groups: Vec::new(),
-        provider: provider.to_owned(),
-        must_change_password: false,
-        proof: Proof::Key {
-            expires_at: None,
-            scope: token.scope.clone(),
-            name: token.name.clone(),
-            last_used_at: None,
-        },
-    }
+        last_used_at: None,
+    };
+    Principal { proof, ..Principal::example(token.kind.clone(), &token.name, token.role) }
 }

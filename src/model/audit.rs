@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
-use super::principal::{Principal, PrincipalKind};
+use super::principal::Principal;
 use super::time::Timestamp;
 use super::token::SigningKey;
 use super::user::{User, UserId};
@@ -47,12 +47,7 @@ impl From<&User> for Party {
 
 impl From<&Principal> for Party {
     fn from(principal: &Principal) -> Self {
-        let id = match &principal.kind {
-            PrincipalKind::User(user) => format!("user:{user}"),
-            PrincipalKind::UserKey { key, .. } | PrincipalKind::SystemKey { key } => format!("key:{key}"),
-            PrincipalKind::ImportedKey { .. } | PrincipalKind::BreakGlass { .. } => principal.subject(),
-        };
-        Self::named(id, &principal.name)
+        Self::named(principal.party_id(), &principal.name)
     }
 }
 

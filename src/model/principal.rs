@@ -26,9 +26,8 @@ pub struct Principal {
     pub role: Role,
     /// Sorted, without duplicates.
     pub groups: Vec<String>,
-    /// Which provider vouches for the subject: `local` for our own users and keys, `imported` and `break-glass`
-    /// for what the settings name.
-    pub provider: String,
+    /// Who vouches for the subject.
+    pub source: Source,
     /// Nothing but changing the password is allowed.
     pub must_change_password: bool,
     /// How the subject proved itself, and until when that proof holds.
@@ -67,14 +66,109 @@ pub enum PrincipalKind {
 }
 
 impl PrincipalKind {
-    /// The word for it in logs and headers.
+    /// The word for it in headers: a person in a browser is a `user`, everything else is what it presents.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::User(_) => "user",
-            Self::UserKey { .. } => "user-key",
-            Self::SystemKey { .. } => "system-key",
-            Self::ImportedKey { .. } => "imported-key",
-            Self::BreakGlass { .. } => "break-glass",
+            kind => kind.credential().as_str(),
+        }
+    }
+
+    /// By which kind of credential it is recognised.
+    pub fn credential(&self) -> CredentialKind {
+        match self {
+            Self::User(_) => CredentialKind::Session,
+            Self::UserKey { .. } => CredentialKind::UserKey,
+            Self::SystemKey { .. } => CredentialKind::SystemKey,
+            Self::ImportedKey { .. } => CredentialKind::ImportedKey,
+            Self::BreakGlass { .. } => CredentialKind::BreakGlass,
+        }
+    }
+
+    /// Whether a person stands behind it, whose name is a username.
+    pub fn is_person(&self) -> bool {
+        matches!(self, Self::User(_) | Self::UserKey { .. })
+    }
+
+    /// Whether it is a machine's key, whose name an administrator chose.
+    pub fn is_named_key(&self) -> bool {
+        matches!(self, Self::SystemKey { .. } | Self::ImportedKey { .. })
+    }
+}
+
+/// By what the sender of a request is recognised: the same word in logs, metrics and explanations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A session cookie.
+    Session,
+    /// A user's key.
+    UserKey,
+    /// A system key.
+    SystemKey,
+    /// A key of another system.
+    ImportedKey,
+    /// A token for emergencies.
+    BreakGlass,
+}
+
+impl CredentialKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: &'static [Self] =
+        &[Self::Session, Self::UserKey, Self::SystemKey, Self::ImportedKey, Self::BreakGlass];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::UserKey => "user-key",
+            Self::SystemKey => "system-key",
+            Self::ImportedKey => "imported-key",
+            Self::BreakGlass => "break-glass",
+        }
+    }
+}
+
+/// Who vouches for a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The store of the gateway: its own users and keys.
+    Local,
+    /// A ring of keys of another system, which the settings name.
+    Ring,
+    /// A token for emergencies, which the settings name.
+    BreakGlass,
+    /// A provider, by its id.
+    Provider(String),
+}
+
+impl Source {
+    /// Who vouches for a subject of this kind, where nobody else does.
+    fn of(kind: &PrincipalKind) -> Self {
+        match kind {
+            PrincipalKind::User(_) | PrincipalKind::UserKey { .. } | PrincipalKind::SystemKey { .. } => {
+                Self::Local
+            }
+            PrincipalKind::ImportedKey { .. } => Self::Ring,
+            PrincipalKind::BreakGlass { .. } => Self::BreakGlass,
+        }
+    }
+
+    /// The source that a word stands for, as rules and tests of rules name it.
+    pub fn named(word: &str) -> Self {
+        let known = [Self::Local, Self::Ring, Self::BreakGlass];
+        known
+            .into_iter()
+            .find(|source| source.as_str() == word)
+            .unwrap_or_else(|| Self::Provider(word.to_owned()))
+    }
+
+    /// The word for it, as in `provider:WORD`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Local => "local",
+            Self::Ring => "imported",
+            Self::BreakGlass => "break-glass",
+            Self::Provider(id) => id,
         }
     }
 }
@@ -107,7 +201,7 @@ pub enum Proof {
 }
 
 impl Principal {
-    /// Somebody of this kind, of whom a name and a role are known: for explanations and tests of rules.
+    /// Somebody of this kind, of whom no more than a name and a role is known.
     pub fn example(kind: PrincipalKind, name: &str, role: Role) -> Self {
         let forever = Timestamp(i64::MAX / 4);
         let proof = match &kind {
@@ -122,13 +216,13 @@ impl Principal {
             },
         };
         Self {
+            source: Source::of(&kind),
             kind,
             name: name.to_owned(),
             email: None,
             display_name: None,
             role,
             groups: Vec::new(),
-            provider: "local".to_owned(),
             must_change_password: false,
             proof,
         }
@@ -166,6 +260,26 @@ impl Principal {
     /// Whether its word counts on whose behalf it asks. Says nothing about what it may do.
     pub fn may_act_for_users(&self) -> bool {
         matches!(&self.proof, Proof::Key { scope, .. } if scope.may_act_for_users)
+    }
+
+    /// Who it is as the audit trail says it: keys by their own id, whoever owns them.
+    pub fn party_id(&self) -> String {
+        match self.key_id() {
+            Some(key) => format!("key:{key}"),
+            None => self.subject(),
+        }
+    }
+
+    /// Who it is to people who read reports: `user:NAME`, with a key perhaps `key:ID`, `key:NAME` or
+    /// `break-glass:NAME`.
+    pub fn reported(&self) -> String {
+        let name = &self.name;
+        match &self.kind {
+            PrincipalKind::User(_) => format!("user:{name}"),
+            PrincipalKind::UserKey { key, .. } => format!("user:{name} key:{key}"),
+            PrincipalKind::SystemKey { .. } | PrincipalKind::ImportedKey { .. } => format!("key:{name}"),
+            PrincipalKind::BreakGlass { .. } => format!("break-glass:{name}"),
+        }
     }
 
     /// The key that was presented, if it is one of the store's.
@@ -253,5 +367,22 @@ impl std::str::FromStr for ClientAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "unknown" { Ok(Self::unknown()) } else { text.parse().map(Self::at) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_credentials_and_sources_have_words_of_their_own() {
+        for (at, kind) in CredentialKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, at, "counters find it by its place");
+            let same = CredentialKind::ALL.iter().filter(|other| other.as_str() == kind.as_str());
+            assert_eq!(same.count(), 1, "{}", kind.as_str());
+        }
+        for source in [Source::Local, Source::Ring, Source::BreakGlass, Source::Provider("okta".to_owned())] {
+            assert_eq!(Source::named(source.as_str()), source);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Text with facts about a principal in it, such as `tenant-{group:0}`: parsed once, filled in per principal.
 
-use super::principal::{Principal, PrincipalKind, Proof};
+use super::principal::{Principal, Proof};
 use super::role::Role;
 
 /// Bytes of a template.
@@ -191,13 +191,11 @@ impl Fact {
                 words.iter().find(|(role, _)| *role == principal.role).map(|(_, word)| word.clone())
             }
             Self::Kind => Some(principal.kind.as_str().to_owned()),
-            Self::Provider => Some(plain(&principal.provider)),
+            Self::Provider => Some(plain(principal.source.as_str())),
             // People name their own keys as they like, so such a name says nothing.
-            Self::Key => match (&principal.kind, &principal.proof) {
-                (PrincipalKind::User(_) | PrincipalKind::UserKey { .. }, _) | (_, Proof::Session { .. }) => {
-                    None
-                }
-                (_, Proof::Key { name, .. }) => Some(plain(name)),
+            Self::Key => match &principal.proof {
+                Proof::Key { name, .. } if !principal.kind.is_person() => Some(plain(name)),
+                Proof::Key { .. } | Proof::Session { .. } => None,
             },
             Self::Groups(separator) => {
                 let groups: Vec<String> =
@@ -239,6 +237,7 @@ fn words_for_roles(text: &str) -> Result<Vec<(Role, String)>, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::principal::PrincipalKind;
     use super::*;
     use crate::model::role::Role;
     use crate::model::user::UserId;

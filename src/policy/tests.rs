@@ -7,7 +7,7 @@ use http::Method;
 use super::*;
 use crate::model::api_key::KeyScope;
 use crate::model::graphql::OperationType;
-use crate::model::principal::{Principal, PrincipalKind, Proof};
+use crate::model::principal::{Principal, PrincipalKind, Proof, Source};
 use crate::model::target::RequestKind;
 use crate::model::target::RequestKind::Plain;
 use crate::model::time::Timestamp;
@@ -25,7 +25,7 @@ pub(super) fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
         display_name: None,
         role,
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-        provider: "local".into(),
+        source: Source::Local,
         must_change_password: false,
         proof: Proof::Session {
             id: "s".into(),
@@ -276,14 +276,8 @@ fn deny_takes_every_word_that_allow_takes() {
         ("ci", key("ci", Role::Member, None)),
         ("agent", key("agent", Role::Agent, None)),
         ("laptop", key("laptop", Role::Viewer, Some("vera"))),
-        (
-            "reader",
-            Principal { provider: "imported".into(), ..Principal::example(imported, "reader", Role::Viewer) },
-        ),
-        (
-            "on-call",
-            Principal { provider: "break-glass".into(), ..Principal::example(glass, "on-call", Role::Admin) },
-        ),
+        ("reader", Principal::example(imported, "reader", Role::Viewer)),
+        ("on-call", Principal::example(glass, "on-call", Role::Admin)),
     ];
     for (word, refused) in [
         ("anyone", &["nobody", "vera", "mel", "root", "ci", "agent", "laptop", "reader", "on-call"][..]),

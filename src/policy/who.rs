@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::principal::{Caller, Principal, PrincipalKind, Proof};
+use crate::model::principal::{Caller, Principal, Proof};
 use crate::model::role::Role;
 use crate::model::user::name_key;
 
@@ -76,18 +76,13 @@ impl Who {
             Self::SignedIn => principal.role != Role::Agent,
             Self::Role(role) => principal.role.includes(*role),
             Self::Group(group) => principal.groups.contains(group),
-            Self::User(user) => {
-                matches!(principal.kind, PrincipalKind::User(_) | PrincipalKind::UserKey { .. })
-                    && name_key(&principal.name) == *user
-            }
+            Self::User(user) => principal.kind.is_person() && name_key(&principal.name) == *user,
             Self::Key(wanted) => {
                 principal.key_id() == Some(wanted)
-                    || (matches!(
-                        principal.kind,
-                        PrincipalKind::SystemKey { .. } | PrincipalKind::ImportedKey { .. }
-                    ) && matches!(&principal.proof, Proof::Key { name, .. } if name == wanted))
+                    || (principal.kind.is_named_key()
+                        && matches!(&principal.proof, Proof::Key { name, .. } if name == wanted))
             }
-            Self::Provider(provider) => principal.provider == *provider,
+            Self::Provider(provider) => principal.source.as_str() == provider,
         }
     }
 }

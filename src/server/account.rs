@@ -10,7 +10,7 @@ use super::refused_log::Shadowed;
 use super::seen::Seen;
 use crate::gate::Trail;
 use crate::gate::refusal::Refusal;
-use crate::model::metrics::{CredentialKind, Served};
+use crate::model::metrics::Served;
 use crate::model::token::KeyText;
 
 /// Stands in the log where an answer would: the client went away before there was one. No client is sent it.
@@ -57,7 +57,7 @@ impl<'d> Account<'d> {
             route: trail.route.as_ref().map(|route| route.number),
             decision: if trail.shadowed.is_some() { "shadow_refused" } else { decision },
             status,
-            credential: credential_of(trail),
+            credential: trail.identity.as_ref().map(|identity| identity.principal.kind.credential()),
             code,
             duration,
         });
@@ -95,16 +95,5 @@ impl Drop for Account<'_> {
             _ => "allow",
         };
         self.tell(NOBODY_WAITS, decision, None);
-    }
-}
-
-/// By what a request's sender was recognised, as it is counted.
-fn credential_of(trail: &Trail) -> CredentialKind {
-    let Some(identity) = &trail.identity else { return CredentialKind::None };
-    match (identity.principal.key_id().is_some(), identity.subject.split(':').next()) {
-        (false, Some("user")) => CredentialKind::Session,
-        (true, Some("user")) => CredentialKind::UserKey,
-        (true, Some("key")) => CredentialKind::SystemKey,
-        _ => CredentialKind::Other,
     }
 }

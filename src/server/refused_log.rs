@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 use crate::gate::Trail;
 use crate::gate::credential::CredentialNames;
 use crate::gate::refusal::{Misused, Refusal};
-use crate::model::principal::{ClientAddress, PrincipalKind};
+use crate::model::principal::ClientAddress;
 use crate::model::refused::{
     AS_PASSWORD, BESIDE_FOREIGN, BESIDE_SESSION, MANGLED, RESEMBLES_GRAPHQL, RefusedBy, Tallies, Tally,
 };
@@ -115,13 +115,7 @@ fn credential(trail: &Trail) -> String {
         };
         return word.to_owned();
     };
-    let name = &identity.principal.name;
-    match &identity.principal.kind {
-        PrincipalKind::User(_) => format!("user:{name}"),
-        PrincipalKind::UserKey { key, .. } => format!("user:{name} key:{key}"),
-        PrincipalKind::SystemKey { .. } | PrincipalKind::ImportedKey { .. } => format!("key:{name}"),
-        PrincipalKind::BreakGlass { .. } => format!("break-glass:{name}"),
-    }
+    identity.principal.reported()
 }
 
 /// The method, where it is one of those that are as few as this.

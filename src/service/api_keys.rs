@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::LOCAL;
 use super::ServiceError;
 use super::revocation::Revocations;
 use crate::model::api_key::ApiKey;
@@ -11,6 +10,7 @@ use crate::model::audit::Actor;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
+use crate::model::principal::Source;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -219,7 +219,6 @@ fn principal(key: ApiKey, owner: Option<User>) -> Option<Principal> {
         name: key.name.clone(),
         last_used_at: key.last_used_at,
     };
-    let provider = LOCAL.to_owned();
     match (key.owner, owner) {
         (None, _) => Some(Principal {
             kind: PrincipalKind::SystemKey { key: key.id },
@@ -228,7 +227,7 @@ fn principal(key: ApiKey, owner: Option<User>) -> Option<Principal> {
             display_name: None,
             role: key.role,
             groups: Vec::new(),
-            provider,
+            source: Source::Local,
             must_change_password: false,
             proof,
         }),
@@ -239,7 +238,7 @@ fn principal(key: ApiKey, owner: Option<User>) -> Option<Principal> {
             display_name: owner.display_name,
             role: key.role.weaker(owner.role)?,
             groups: owner.groups,
-            provider,
+            source: Source::Local,
             must_change_password: owner.must_change_password,
             proof,
         }),

@@ -34,9 +34,6 @@ use std::time::Duration;
 use crate::store::Changed;
 use crate::store::StoreError;
 
-/// What vouches for our own users and keys, as principals and headers say it.
-const LOCAL: &str = "local";
-
 /// Why a use case did not happen, in words a person may read.
 ///
 /// "Not found" on a lookup is `Ok(None)`; it is an error only where the thing had to exist.

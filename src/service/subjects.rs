@@ -1,6 +1,5 @@
 //! Whom a name stands for: the principal that a credential of theirs would give, without the credential.
 
-use super::LOCAL;
 use super::ServiceError;
 use super::accounts::Accounts;
 use super::api_keys::ApiKeys;
@@ -64,7 +63,6 @@ impl Subjects {
             email: user.email,
             display_name: user.display_name,
             groups: user.groups,
-            provider: LOCAL.to_owned(),
             must_change_password: user.must_change_password,
             ..Principal::example(kind, &user.username, user.role)
         })

@@ -1,10 +1,12 @@
 //! The counters of one thread in memory: plain arrays, apart from everything that other threads write.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::snapshot::Snapshot;
-use super::words::{BUCKETS, CLASSES, CODES, Connect, CredentialKind, DECISIONS, Memory};
+use super::words::{BUCKETS, CLASSES, CODES, Connect, DECISIONS, Memory};
 use super::{Gauge, Served};
+use crate::model::principal::CredentialKind;
 
 /// The route of requests that found none.
 const NO_ROUTE: &str = "(none)";
@@ -70,7 +72,7 @@ impl Block {
             requests: Counters::new(routes.len() * DECISIONS.len() * CLASSES.len()),
             durations: Counters::new(routes.len() * SLOTS),
             refusals: Counters::new(CODES.len()),
-            credentials: Counters::new(CredentialKind::WORDS.len()),
+            credentials: Counters::new(1 + CredentialKind::ALL.len()),
             memory: Counters::new(Memory::WORDS.len()),
             connects: Counters::new(upstreams.len() * Connect::WORDS.len()),
             open: Counters::new(upstreams.len() + 2),
@@ -89,7 +91,7 @@ impl Block {
         let bucket = BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS.len());
         self.durations.add(route * SLOTS + bucket);
         self.durations.change(route * SLOTS + SLOTS - 1, |sum| sum.wrapping_add(micros));
-        self.credentials.add(served.credential as usize);
+        self.credentials.add(served.credential.map_or(0, |kind| 1 + kind as usize));
         if let Some(code) = served.code {
             self.refusals.add(place_of(code, CODES));
         }
@@ -134,15 +136,17 @@ impl Block {
             }
             histogram.micros = histogram.micros.wrapping_add(self.durations.get(number * SLOTS + SLOTS - 1));
         }
-        let each =
-            |words: &[&'static str], counters: &Counters, sums: &mut std::collections::BTreeMap<_, u64>| {
-                for (at, word) in words.iter().enumerate() {
-                    *sums.entry(*word).or_default() += counters.get(at);
-                }
-            };
-        each(CODES, &self.refusals, &mut sums.refusals);
-        each(CredentialKind::WORDS, &self.credentials, &mut sums.credentials);
-        each(Memory::WORDS, &self.memory, &mut sums.memory);
+        let each = |words: &mut dyn Iterator<Item = &'static str>,
+                    counters: &Counters,
+                    sums: &mut BTreeMap<_, u64>| {
+            for (at, word) in words.enumerate() {
+                *sums.entry(word).or_default() += counters.get(at);
+            }
+        };
+        each(&mut CODES.iter().copied(), &self.refusals, &mut sums.refusals);
+        let kinds = CredentialKind::ALL.iter().map(|kind| kind.as_str());
+        each(&mut ["none"].into_iter().chain(kinds), &self.credentials, &mut sums.credentials);
+        each(&mut Memory::WORDS.iter().copied(), &self.memory, &mut sums.memory);
         for (number, upstream) in self.upstreams.iter().enumerate() {
             for (at, word) in Connect::WORDS.iter().enumerate() {
                 let count = self.connects.get(number * Connect::WORDS.len() + at);

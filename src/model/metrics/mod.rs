@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use self::block::Block;
 pub use self::snapshot::{Histogram, Snapshot};
-pub use self::words::{BUCKETS, CODES, Connect, CredentialKind, DECISIONS, Memory};
+pub use self::words::{BUCKETS, CODES, Connect, DECISIONS, Memory};
+use crate::model::principal::CredentialKind;
 
 /// Every thread's counters.
 #[derive(Debug, Default)]
@@ -81,8 +82,8 @@ pub struct Served {
     pub decision: &'static str,
     /// Status of the answer.
     pub status: u16,
-    /// By what its sender was recognised.
-    pub credential: CredentialKind,
+    /// By what its sender was recognised, if it was.
+    pub credential: Option<CredentialKind>,
     /// A word of [`CODES`], if it was refused.
     pub code: Option<&'static str>,
     /// From the request head to the response head.
@@ -163,7 +164,7 @@ mod tests {
             route,
             decision: "allow",
             status,
-            credential: CredentialKind::None,
+            credential: None,
             code: None,
             duration: Duration::from_millis(3),
         }

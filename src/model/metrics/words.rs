@@ -89,20 +89,6 @@ macro_rules! words {
 }
 
 words! {
-    /// By what the sender of a request was recognised.
-    CredentialKind {
-        /// By nothing.
-        None = "none",
-        /// A session cookie.
-        Session = "session",
-        /// A user's key.
-        UserKey = "user-key",
-        /// A system key.
-        SystemKey = "system-key",
-        /// Something else.
-        Other = "other",
-    }
-
     /// What became of a look at the credentials that a thread remembers.
     Memory {
         /// The session was there.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::LOCAL;
 use super::ServiceError;
 use super::revocation::Revocations;
 use crate::config::SessionConfig;
@@ -14,6 +13,7 @@ use crate::model::audit::Event;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
+use crate::model::principal::Source;
 use crate::model::secret::Secret;
 use crate::model::session::Session;
 use crate::model::time::Clock;
@@ -298,7 +298,7 @@ fn principal(session: Session, user: User) -> Principal {
         display_name: user.display_name,
         role: user.role,
         groups: user.groups,
-        provider: LOCAL.to_owned(),
+        source: Source::Local,
         must_change_password: user.must_change_password,
         proof: Proof::Session {
             id: session.id,
