@@ -3,37 +3,34 @@
 //! [`load`] reads defaults, file, environment and flags, in that order, and returns a [`Config`] or
 //! *every* problem found, each with its TOML path, line, cause and remedy.
 
-mod acme;
-mod breach_list;
-mod file;
+mod documents;
 mod fixed;
-mod flavour;
-mod header_name;
-mod identity;
-mod layers;
-mod listen;
+mod load;
 mod origin;
-mod own_credentials;
-mod pages;
-mod pem;
-mod policy_tests;
-mod presets;
-mod problem;
-mod public_url;
-mod reader;
-mod reference;
-mod routes;
-mod rules;
-mod schema;
-mod section;
-mod servers;
-mod set_headers;
-mod settings;
-mod tokens;
-mod upstream;
-mod values;
-mod warnings;
-mod weakness;
+mod reading;
+
+/// One file for each section: its description, its check and its typed form.
+mod sections {
+    pub(super) mod acme;
+    pub(super) mod breach_list;
+    pub(super) mod flavour;
+    pub(super) mod header_name;
+    pub(super) mod identity;
+    pub(super) mod listen;
+    pub(super) mod own_credentials;
+    pub(super) mod pages;
+    pub(super) mod policy_tests;
+    pub(super) mod presets;
+    pub(super) mod public_url;
+    pub(super) mod routes;
+    pub(super) mod rules;
+    pub(super) mod servers;
+    pub(super) mod set_headers;
+    pub(super) mod settings;
+    pub(super) mod tokens;
+    pub(super) mod upstream;
+    pub(super) mod warnings;
+}
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,28 +39,30 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
-pub use self::acme::{AcmeChallenge, AcmeConfig};
-pub use self::breach_list::BreachList;
-pub use self::file::{Flags, Source, load};
-pub use self::flavour::{Compat, Flavour};
-pub use self::identity::{AssertionConfig, AttributionConfig, BearerConfig, ClaimValue, IdentityConfig};
-pub use self::listen::{ListenAddress, ListenerConfig};
+pub use self::documents::reference::markdown as reference;
+pub use self::documents::schema::schema;
+pub use self::load::{Flags, Source, load};
 pub use self::origin::Origin;
-pub use self::pages::{DARK_PAGE, LIGHT_PAGE, Logo, LogoFormat, PagesConfig};
-pub use self::policy_tests::{Expect, PolicyTest};
-pub use self::presets::{Assumption, Preset, Reliance};
-pub use self::problem::{ConfigError, Place, Problem};
-pub use self::public_url::PublicUrl;
-pub use self::reference::markdown as reference;
-pub use self::routes::CredentialConfig;
-pub use self::schema::schema;
-pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
-pub use self::tokens::{SHORTEST_KEY, TokenConfig};
-pub use self::upstream::{
+pub use self::reading::problem::{ConfigError, Place, Problem};
+pub use self::sections::acme::{AcmeChallenge, AcmeConfig};
+pub use self::sections::breach_list::BreachList;
+pub use self::sections::flavour::{Compat, Flavour};
+pub use self::sections::identity::{
+    AssertionConfig, AttributionConfig, BearerConfig, ClaimValue, IdentityConfig,
+};
+pub use self::sections::listen::{ListenAddress, ListenerConfig};
+pub use self::sections::pages::{DARK_PAGE, LIGHT_PAGE, Logo, LogoFormat, PagesConfig};
+pub use self::sections::policy_tests::{Expect, PolicyTest};
+pub use self::sections::presets::{Assumption, Preset, Reliance};
+pub use self::sections::public_url::PublicUrl;
+pub use self::sections::routes::CredentialConfig;
+pub use self::sections::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
+pub use self::sections::tokens::{SHORTEST_KEY, TokenConfig};
+pub use self::sections::upstream::{
     Addresses, ForeignCredentials, HeaderEncoding, HeaderPreset, RouteTimeouts, Timeouts, UpstreamConfig,
     UpstreamProtocol, UpstreamTls,
 };
-pub use self::warnings::body_rules;
+pub use self::sections::warnings::body_rules;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::session_cookie::SessionCookie;
@@ -141,7 +140,7 @@ impl Config {
 
     /// Every header that may carry a key somewhere, beside `Authorization`.
     pub fn key_headers(&self) -> Vec<HeaderName> {
-        routes::key_headers(&self.keys, &self.routes)
+        sections::routes::key_headers(&self.keys, &self.routes)
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::Config;
-use super::file::{self, Flags, Source};
-use super::problem::ConfigError;
+use super::load::{self, Flags, Source};
+use super::reading::problem::ConfigError;
 
 /// No file that settings name is longer.
 const LONGEST: u64 = 1024 * 1024;
@@ -69,7 +69,7 @@ impl Origin {
     /// [`ConfigError`] with every problem.
     pub fn read(&mut self) -> Result<Config, ConfigError> {
         let mut files = Vec::new();
-        let config = file::read(&self.source, &self.flags, &mut files);
+        let config = load::read(&self.source, &self.flags, &mut files);
         self.files = files;
         config
     }

@@ -1,10 +1,11 @@
 //! The shipped example and the reference page say what the settings are.
 
-use super::super::reference::sections;
-use super::super::section::{Kind, Section, Setting};
-use super::super::settings::Root;
-use super::super::{layers, reference};
 use super::*;
+use crate::config::documents::reference;
+use crate::config::documents::reference::sections;
+use crate::config::reading::layers;
+use crate::config::reading::section::{Kind, Section, Setting};
+use crate::config::sections::settings::Root;
 
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 

@@ -52,7 +52,7 @@ fn what_the_gateway_fills_itself_no_route_leaves_to_clients() {
 fn no_rule_of_a_preset_and_no_word_of_one_is_dead() {
     for preset in Preset::ALL {
         let name = preset.as_str();
-        let file = preset.file(&mut crate::config::presets::reader());
+        let file = preset.file(&mut sections::presets::reader());
         let relied =
             file.reliances.iter().map(|it| format!("relies_on = \"{}\"", it.name.0.as_ref().unwrap().0));
         for more in relied.chain([String::new()]) {

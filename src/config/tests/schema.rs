@@ -3,11 +3,11 @@
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
 
-use super::super::reference::sections;
-use super::super::schema::schema;
-use super::super::section::Setting;
 use super::example::{EXAMPLE, uncommented};
 use super::*;
+use crate::config::documents::reference::sections;
+use crate::config::documents::schema::schema;
+use crate::config::reading::section::Setting;
 
 /// The schema as a validator that is not ours understands it; one that is no schema does not compile.
 struct Validator(Schemas, SchemaIndex);

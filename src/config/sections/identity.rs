@@ -7,22 +7,22 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::Value as Json;
 
-use super::HeaderEncoding;
-use super::header_name;
-use super::layers;
-use super::reader::{Fault, Read, Reader, Required, join, set_as};
-use super::section::{Kind, Section, section};
-use super::set_headers;
-use super::set_headers::HeaderTemplates;
-use super::values::{AssertionAlgorithm, FromText, Span};
-use super::weakness::is_guessable;
-use super::{Config, RouteConfig};
+use crate::config::HeaderEncoding;
+use crate::config::reading::layers;
+use crate::config::reading::reader::{Fault, Read, Reader, Required, join, set_as};
+use crate::config::reading::section::{Kind, Section, section};
+use crate::config::reading::values::{AssertionAlgorithm, FromText, Span};
+use crate::config::reading::weakness::is_guessable;
+use crate::config::sections::header_name;
+use crate::config::sections::set_headers;
+use crate::config::sections::set_headers::HeaderTemplates;
+use crate::config::{Config, RouteConfig};
 use crate::model::jwt::{JwtAlgorithm, JwtKey};
 use crate::model::principal::Principal;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
 
-pub(super) const A_TEMPLATE: &str = "text with facts in braces such as \"{user}\"";
+pub(in crate::config) const A_TEMPLATE: &str = "text with facts in braces such as \"{user}\"";
 
 /// What applications are told of their callers, beside the preset.
 #[derive(Clone, Debug, Default)]
@@ -143,7 +143,7 @@ impl Config {
 
 /// A header's name, chosen by the operator.
 #[derive(Clone, Debug)]
-pub(super) struct SetName(HeaderName);
+pub(in crate::config) struct SetName(HeaderName);
 
 impl FromText for SetName {
     const WHAT: &'static Kind = &Kind::Text("the name of a header");
@@ -155,7 +155,7 @@ impl FromText for SetName {
 
 /// A header's name with odd characters, that an application needs.
 #[derive(Clone, Debug)]
-pub(super) struct OddName(pub(super) HeaderName);
+pub(in crate::config) struct OddName(pub(in crate::config) HeaderName);
 
 impl FromText for OddName {
     const WHAT: &'static Kind = &Kind::Text("the name of a header with odd characters");
@@ -167,7 +167,7 @@ impl FromText for OddName {
 
 /// A word that stands in tokens.
 #[derive(Clone, Debug)]
-pub(super) struct Word(String);
+pub(in crate::config) struct Word(String);
 
 impl FromText for Word {
     const WHAT: &'static Kind = &Kind::Text("a name or URL");
@@ -239,7 +239,7 @@ const RESERVED_CLAIMS: [&str; 5] = ["iss", "aud", "iat", "nbf", "exp"];
 
 /// Claims by name.
 #[derive(Debug)]
-pub(super) struct Claims(Vec<(String, ClaimValue)>);
+pub(in crate::config) struct Claims(Vec<(String, ClaimValue)>);
 
 impl Read for Claims {
     const KIND: &'static Kind = &Kind::Map(&Kind::Any("text with facts, a number, true, false, or a list"));
@@ -291,7 +291,7 @@ fn claim(value: &Value, path: &str, reader: &mut Reader) -> Option<ClaimValue> {
 }
 
 /// What a section says of identity, checked as a whole. `place` is the section's.
-pub(super) fn identity(
+pub(in crate::config) fn identity(
     encoding: Option<HeaderEncoding>,
     templates: HeaderTemplates,
     assertion: Option<Assertion>,
@@ -363,7 +363,7 @@ fn bearer_config(written: Bearer, reader: &mut Reader) -> Option<BearerConfig> {
 }
 
 /// Notes where a header is set that brings us keys, on whichever route.
-pub(super) fn check_names(
+pub(in crate::config) fn check_names(
     identity: &IdentityConfig,
     key_headers: &[HeaderName],
     place: &str,

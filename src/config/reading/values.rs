@@ -10,13 +10,13 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Host;
 
-use super::header_name;
-use super::layers;
-use super::listen::{self, ListenAddress};
-use super::public_url::PublicUrl;
-use super::reader::{Fault, Read, Reader};
-use super::section::{Kind, brief};
-use super::{
+use crate::config::reading::layers;
+use crate::config::reading::reader::{Fault, Read, Reader};
+use crate::config::reading::section::{Kind, brief};
+use crate::config::sections::header_name;
+use crate::config::sections::listen::{self, ListenAddress};
+use crate::config::sections::public_url::PublicUrl;
+use crate::config::{
     Addresses, Balance, Compat, Expect, Flavour, ForeignCredentials, HeaderEncoding, HeaderPreset, LogFormat,
     SameSite, UpstreamProtocol,
 };
@@ -47,14 +47,14 @@ impl Read for bool {
 
 /// A whole number within bounds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Number<const LEAST: u64, const MOST: u64>(pub(super) u64);
+pub(in crate::config) struct Number<const LEAST: u64, const MOST: u64>(pub(in crate::config) u64);
 
 impl<const LEAST: u64, const MOST: u64> Number<LEAST, MOST> {
-    pub(super) fn size(self) -> usize {
+    pub(in crate::config) fn size(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn count(self) -> u32 {
+    pub(in crate::config) fn count(self) -> u32 {
         u32::try_from(self.0).unwrap_or(u32::MAX)
     }
 }
@@ -77,7 +77,7 @@ impl<const LEAST: u64, const MOST: u64> Read for Number<LEAST, MOST> {
 
 /// A duration within bounds, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span<const LEAST: u64, const MOST: u64>(pub(super) Duration);
+pub(in crate::config) struct Span<const LEAST: u64, const MOST: u64>(pub(in crate::config) Duration);
 
 impl<const LEAST: u64, const MOST: u64> Read for Span<LEAST, MOST> {
     const KIND: &'static Kind = &Kind::Duration { least: LEAST, most: MOST };
@@ -122,7 +122,7 @@ impl Read for Secret {
 }
 
 /// A type that is text in the file.
-pub(super) trait FromText: Sized {
+pub(in crate::config) trait FromText: Sized {
     /// What it is, in words that fit after "should be".
     const WHAT: &'static Kind;
 
@@ -169,11 +169,11 @@ macro_rules! choice {
 
 /// How logs look, or that the terminal decides.
 #[derive(Debug)]
-pub(super) struct LogStyle(pub(super) Option<LogFormat>);
+pub(in crate::config) struct LogStyle(pub(in crate::config) Option<LogFormat>);
 
 /// A path spelling an application needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PathOptIn {
+pub(in crate::config) enum PathOptIn {
     EncodedSlash,
     Semicolon,
     EmptySegment,
@@ -182,15 +182,15 @@ pub(super) enum PathOptIn {
 
 /// How assertions are signed: so that whoever checks them cannot make them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AssertionAlgorithm(pub(super) JwtAlgorithm);
+pub(in crate::config) struct AssertionAlgorithm(pub(in crate::config) JwtAlgorithm);
 
 /// Any role.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AnyRole(pub(super) Role);
+pub(in crate::config) struct AnyRole(pub(in crate::config) Role);
 
 /// The role of people who are added without one; machines' `agent` is none.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PersonRole(pub(super) Role);
+pub(in crate::config) struct PersonRole(pub(in crate::config) Role);
 
 choice! {
     Enforce { "on" => Self::On, "log" => Self::Log, "off" => Self::Off }
@@ -272,59 +272,59 @@ choice! {
 
 /// A method and a path.
 #[derive(Clone, Debug)]
-pub(super) struct RequestLine(pub(super) Method, pub(super) PathAndQuery);
+pub(in crate::config) struct RequestLine(pub(in crate::config) Method, pub(in crate::config) PathAndQuery);
 
 /// A GraphQL document; what cannot be parsed counts as a mutation, as it would in a request.
 #[derive(Clone, Debug)]
-pub(super) struct Document(pub(super) String);
+pub(in crate::config) struct Document(pub(in crate::config) String);
 
 /// What stands in `Destination`; one that cannot be read is refused, as it would be in a request.
 #[derive(Clone, Debug)]
-pub(super) struct SecondPlace(pub(super) String);
+pub(in crate::config) struct SecondPlace(pub(in crate::config) String);
 
 /// A group, as users are in one.
 #[derive(Clone, Debug)]
-pub(super) struct GroupName(pub(super) String);
+pub(in crate::config) struct GroupName(pub(in crate::config) String);
 
 /// A name for logs and references.
 #[derive(Clone, Debug)]
-pub(super) struct Name(pub(super) String);
+pub(in crate::config) struct Name(pub(in crate::config) String);
 
 /// Host name, lower-case, without port.
 #[derive(Clone, Debug)]
-pub(super) struct HostName(pub(super) String);
+pub(in crate::config) struct HostName(pub(in crate::config) String);
 
 /// A path prefix in canonical form.
 #[derive(Clone, Debug)]
-pub(super) struct Prefix(pub(super) String);
+pub(in crate::config) struct Prefix(pub(in crate::config) String);
 
 /// A network whose peers are believed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TrustedNetwork(pub(super) IpNet);
+pub(in crate::config) struct TrustedNetwork(pub(in crate::config) IpNet);
 
 /// `https://host[:port]` as browsers send it.
 #[derive(Clone, Debug)]
-pub(super) struct Origin(pub(super) String);
+pub(in crate::config) struct Origin(pub(in crate::config) String);
 
 /// `name=email`.
 #[derive(Clone, Debug)]
-pub(super) struct Admin(pub(super) String, pub(super) String);
+pub(in crate::config) struct Admin(pub(in crate::config) String, pub(in crate::config) String);
 
 /// A filter for logs.
 #[derive(Clone, Debug)]
-pub(super) struct Level(pub(super) String);
+pub(in crate::config) struct Level(pub(in crate::config) String);
 
 /// A root field of GraphQL.
 #[derive(Clone, Debug)]
-pub(super) struct FieldName(pub(super) String);
+pub(in crate::config) struct FieldName(pub(in crate::config) String);
 
 /// The name of a tool of the Model Context Protocol.
 #[derive(Clone, Debug)]
-pub(super) struct ToolName(pub(super) String);
+pub(in crate::config) struct ToolName(pub(in crate::config) String);
 
 /// A message of the Model Context Protocol: a method, and after a blank the tool that it calls.
 #[derive(Clone, Debug)]
-pub(super) struct McpMessage(pub(super) String);
+pub(in crate::config) struct McpMessage(pub(in crate::config) String);
 
 text! {
     ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(Fault::from);

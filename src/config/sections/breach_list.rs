@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use aws_lc_rs::digest;
 use figment::value::Value;
 
-use super::reader::{Fault, Read, Reader};
-use super::section::Kind;
+use crate::config::reading::reader::{Fault, Read, Reader};
+use crate::config::reading::section::Kind;
 use crate::model::audit::hex;
 
 /// Hexadecimal digits of a SHA-1.

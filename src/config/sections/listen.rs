@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::reader::{Fault, Reader};
-use super::section::{Kind, Section};
-use super::settings::{Listener, Server};
-use super::values::{FromText, TrustedNetwork};
+use crate::config::reading::reader::{Fault, Reader};
+use crate::config::reading::section::{Kind, Section};
+use crate::config::reading::values::{FromText, TrustedNetwork};
+use crate::config::sections::settings::{Listener, Server};
 use crate::model::network;
 
 /// What a socket file's name may have, without the NUL that ends it (`sun_path`, unix(7)).
@@ -48,7 +48,7 @@ pub enum ListenAddress {
 
 impl ListenAddress {
     /// Reads `127.0.0.1:8080`, `unix:/run/doorward.sock`, `systemd` or `systemd:NAME`.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(path) = text.strip_prefix("unix:") {
             let is_name = !path.is_empty() && !path.ends_with('/') && !path.contains('\0');
             return is_name.then(|| Self::Unix(path.into())).ok_or(
@@ -76,7 +76,7 @@ impl ListenAddress {
     }
 
     /// Whether two listeners would be one.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(in crate::config) fn is_same(&self, other: &Self) -> bool {
         self == other && !matches!(self, Self::Tcp(address) if address.port() == 0)
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// Every listener, those of the short list first.
-pub(super) fn listeners(server: &Server, reader: &mut Reader) -> Vec<ListenerConfig> {
+pub(in crate::config) fn listeners(server: &Server, reader: &mut Reader) -> Vec<ListenerConfig> {
     let list = server.at("listen");
     // The built-in address is for those who name no listener at all.
     let short = if server.listeners.is_empty() || reader.is_set(&list) { &*server.listen } else { &[] };
@@ -161,7 +161,7 @@ fn speaks_tls(server: &Server) -> bool {
 }
 
 /// The address with its file name made relative to the configuration file's directory.
-pub(super) fn placed(address: &ListenAddress, path: &str, reader: &mut Reader) -> ListenAddress {
+pub(in crate::config) fn placed(address: &ListenAddress, path: &str, reader: &mut Reader) -> ListenAddress {
     let ListenAddress::Unix(file) = address else { return address.clone() };
     let file = resolved(file, reader);
     if file.as_os_str().len() > LONGEST_PATH {
@@ -176,7 +176,7 @@ fn resolved(file: &Path, reader: &Reader) -> PathBuf {
 }
 
 /// What `server.ops_listen` means.
-pub(super) fn ops(server: &Server, reader: &Reader) -> Option<ListenAddress> {
+pub(in crate::config) fn ops(server: &Server, reader: &Reader) -> Option<ListenAddress> {
     server.ops_listen.as_ref().map(|address| match address {
         ListenAddress::Unix(file) => ListenAddress::Unix(resolved(file, reader)),
         other => other.clone(),
@@ -184,7 +184,9 @@ pub(super) fn ops(server: &Server, reader: &Reader) -> Option<ListenAddress> {
 }
 
 /// Addresses that other machines may reach, if any: (with TLS, without).
-pub(super) fn open(listeners: &[ListenerConfig]) -> (Option<&ListenAddress>, Option<&ListenAddress>) {
+pub(in crate::config) fn open(
+    listeners: &[ListenerConfig],
+) -> (Option<&ListenAddress>, Option<&ListenAddress>) {
     let first = |tls: bool| {
         let mut open = listeners.iter().filter(|listener| listener.tls == tls && listener.address.is_open());
         open.next().map(|listener| &listener.address)
@@ -193,7 +195,7 @@ pub(super) fn open(listeners: &[ListenerConfig]) -> (Option<&ListenAddress>, Opt
 }
 
 /// A network whose peers are believed; `unix` stands for those on socket files.
-pub(super) fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
+pub(in crate::config) fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
     const ADVICE: &str = "write the addresses of your own proxies, such as \"10.1.2.3\" or \"10.1.0.0/16\"";
     if text == "unix" {
         return Ok(TrustedNetwork(network::UNIX_PEER.into()));
@@ -222,7 +224,7 @@ pub(super) fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
 
 /// Whether connections begin with a PROXY protocol header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProxyProtocol(pub(super) bool);
+pub(in crate::config) struct ProxyProtocol(pub(in crate::config) bool);
 
 impl FromText for ProxyProtocol {
     const WHAT: &'static Kind = &Kind::Choice(&["off", "required"]);
@@ -238,7 +240,7 @@ impl FromText for ProxyProtocol {
 
 /// Permission bits of a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FileMode(pub(super) u32);
+pub(in crate::config) struct FileMode(pub(in crate::config) u32);
 
 impl FromText for FileMode {
     const WHAT: &'static Kind = &Kind::Text("permissions such as \"0660\"");

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::presets;
-use super::presets::{Preset, PresetFile};
-use super::reader::{Reader, join, nearest};
-use super::rules::{WrittenRule, policy};
-use super::section::{Section, section};
-use super::upstream::Named;
-use super::values::{HostName, Name, Prefix, Span};
-use super::warnings::{warn_of_graphql, warn_of_leniency};
-use super::{
+use crate::config::reading::reader::{Reader, join, nearest};
+use crate::config::reading::section::{Section, section};
+use crate::config::reading::values::{HostName, Name, Prefix, Span};
+use crate::config::sections::presets;
+use crate::config::sections::presets::{Preset, PresetFile};
+use crate::config::sections::rules::{WrittenRule, policy};
+use crate::config::sections::upstream::Named;
+use crate::config::sections::warnings::{warn_of_graphql, warn_of_leniency};
+use crate::config::{
     ForeignCredentials, ForwardAuthConfig, HeaderPreset, KeyConfig, PublicUrl, RouteConfig, RouteTimeouts,
     UpstreamConfig,
 };
@@ -109,7 +109,7 @@ pub struct CredentialConfig {
 }
 
 /// Every header that may carry a key somewhere, beside `Authorization`.
-pub(super) fn key_headers(keys: &KeyConfig, routes: &[RouteConfig]) -> Vec<HeaderName> {
+pub(in crate::config) fn key_headers(keys: &KeyConfig, routes: &[RouteConfig]) -> Vec<HeaderName> {
     let mut all = keys.headers.clone();
     for name in routes.iter().flat_map(|route| &route.credentials.key_headers) {
         if !all.contains(name) {
@@ -121,14 +121,14 @@ pub(super) fn key_headers(keys: &KeyConfig, routes: &[RouteConfig]) -> Vec<Heade
 
 /// What holds for routes that say nothing else.
 #[derive(Clone, Copy)]
-pub(super) struct General<'c> {
-    pub(super) forward_auth: &'c ForwardAuthConfig,
-    pub(super) keys: &'c KeyConfig,
-    pub(super) enforce: Enforce,
+pub(in crate::config) struct General<'c> {
+    pub(in crate::config) forward_auth: &'c ForwardAuthConfig,
+    pub(in crate::config) keys: &'c KeyConfig,
+    pub(in crate::config) enforce: Enforce,
 }
 
 /// The routes as written, checked against each other and their upstreams.
-pub(super) fn routes(
+pub(in crate::config) fn routes(
     written: Vec<Route>,
     upstreams: &mut [Named],
     general: General<'_>,
@@ -374,7 +374,7 @@ fn check_foreign(config: &RouteConfig, route: &Route, reader: &mut Reader) {
 
 /// Warns where a route for any host would be, or once was, taken by surprise: it hands on whatever `Host` a client
 /// writes, or its path is longer than that of a route which names the host and comes first.
-pub(super) fn warn_of_hosts(routes: &[RouteConfig], public_url: &PublicUrl, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_hosts(routes: &[RouteConfig], public_url: &PublicUrl, reader: &mut Reader) {
     let none_named = routes.iter().all(|route| route.hosts.is_empty());
     for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
         let place = format!("routes[{index}]");

@@ -6,24 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
 
-use super::acme;
-use super::identity;
-use super::layers;
-use super::listen;
 use super::origin::SourceFile;
-use super::pages;
-use super::problem::{ConfigError, Place};
-use super::public_url::PublicUrl;
-use super::reader::{LOOSE, Reader, Table, set_as};
-use super::section::{Section, brief};
-use super::settings::{self, Root};
-use super::upstream;
-use super::values::Number;
-use super::weakness::{distinct, is_guessable, repeats};
+use super::reading::layers;
+use super::reading::problem::{ConfigError, Place};
+use super::reading::reader::{LOOSE, Reader, Table, set_as};
+use super::reading::section::{Section, brief};
+use super::reading::values::Number;
+use super::reading::weakness::{distinct, is_guessable, repeats};
+use super::sections::acme;
+use super::sections::identity;
+use super::sections::listen;
+use super::sections::pages;
+use super::sections::public_url::PublicUrl;
+use super::sections::settings::{self, Root};
+use super::sections::{policy_tests, routes, tokens, upstream};
 use super::{
     AuditConfig, BodyPace, Config, ForwardAuthConfig, KeyConfig, LimitConfig, ListenAddress, ListenerConfig,
     LogConfig, LogFormat, LoginConfig, MetricsConfig, ServerConfig, SessionConfig, StoreConfig, TlsFiles,
-    policy_tests, routes, tokens,
 };
 use crate::model::role::Role;
 use crate::model::secret::Secret;

@@ -6,8 +6,8 @@ use figment::value::Value;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::reader::{Fault, Read, Reader};
-use super::section::Kind;
+use crate::config::reading::reader::{Fault, Read, Reader};
+use crate::config::reading::section::Kind;
 
 /// Reads and checks a file, then keeps its name.
 fn checked_file(
@@ -32,7 +32,7 @@ fn checked_file(
 
 /// A PEM file of certificates that exists and parses.
 #[derive(Debug)]
-pub(super) struct CertificateFile(pub(super) PathBuf);
+pub(in crate::config) struct CertificateFile(pub(in crate::config) PathBuf);
 
 impl Read for CertificateFile {
     const KIND: &'static Kind = &Kind::Text("the name of a PEM file of certificates");
@@ -51,7 +51,7 @@ impl Read for CertificateFile {
 
 /// A PEM file of a private key that exists and parses.
 #[derive(Debug)]
-pub(super) struct KeyFile(pub(super) PathBuf);
+pub(in crate::config) struct KeyFile(pub(in crate::config) PathBuf);
 
 impl Read for KeyFile {
     const KIND: &'static Kind = &Kind::Text("the name of a PEM file of a private key");

@@ -7,12 +7,12 @@ use figment::{Figment, Metadata, Profile, Provider};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::{Flags, Source};
-use super::origin::SourceFile;
-use super::problem::{Place, Problem};
-use super::reader::{Places, join, nearest};
-use super::reference;
-use super::section::Kind;
+use crate::config::documents::reference;
+use crate::config::load::{Flags, Source};
+use crate::config::origin::SourceFile;
+use crate::config::reading::problem::{Place, Problem};
+use crate::config::reading::reader::{Places, join, nearest};
+use crate::config::reading::section::Kind;
 
 /// What the environment may set beside the settings by their own names.
 const ALIASES: [(&str, [&str; 2]); 2] = [
@@ -21,10 +21,10 @@ const ALIASES: [(&str, [&str; 2]); 2] = [
 ];
 
 /// The layers as one.
-pub(super) struct Merged {
-    pub(super) values: Dict,
-    pub(super) places: Places,
-    pub(super) problems: Vec<Problem>,
+pub(in crate::config) struct Merged {
+    pub(in crate::config) values: Dict,
+    pub(in crate::config) places: Places,
+    pub(in crate::config) problems: Vec<Problem>,
 }
 
 /// A layer: where it comes from and what it says.
@@ -46,7 +46,7 @@ impl Provider for Layer {
 }
 
 /// Merges what was said, later layers over earlier ones. Built-in defaults fill in where the result is read.
-pub(super) fn merge(
+pub(in crate::config) fn merge(
     source: &Source,
     flags: &Flags,
     files: &mut Vec<SourceFile>,
@@ -194,11 +194,11 @@ fn convert(value: &Spanned<DeValue<'_>>, path: &str, found: &mut dyn FnMut(&str,
 
 /// A value written as TOML, as in an environment variable.
 /// A whole document; `None` if it is not TOML.
-pub(super) fn toml_table(text: &str) -> Option<Dict> {
+pub(in crate::config) fn toml_table(text: &str) -> Option<Dict> {
     DeTable::parse(text).ok().map(|table| convert_table(table.get_ref(), "", &mut |_, _| {}))
 }
 
-pub(super) fn toml_value(text: &str) -> Option<Value> {
+pub(in crate::config) fn toml_value(text: &str) -> Option<Value> {
     DeValue::parse(text).ok().map(|value| convert(&value, "", &mut |_, _| {}))
 }
 
@@ -310,7 +310,7 @@ fn flag_layers(flags: &Flags, before: &Figment, problems: &mut Vec<Problem>) -> 
 }
 
 /// A whole number that is not negative.
-pub(super) fn number(value: &Value) -> Option<u64> {
+pub(in crate::config) fn number(value: &Value) -> Option<u64> {
     let Value::Num(_, number) = value else { return None };
     number.to_u128_lossy().and_then(|number| u64::try_from(number).ok())
 }

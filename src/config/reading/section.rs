@@ -3,33 +3,33 @@
 //! A description holds each setting's name, type, default, meaning and example. Reading, the search for unknown
 //! keys, the names of environment variables and the reference page all come from it.
 
-use super::reader::{Reader, Table, join};
+use crate::config::reading::reader::{Reader, Table, join};
 
 /// What a section is for and which settings it has.
 #[derive(Debug)]
-pub(super) struct SectionInfo {
-    pub(super) about: &'static str,
-    pub(super) settings: &'static [Setting],
+pub(in crate::config) struct SectionInfo {
+    pub(in crate::config) about: &'static str,
+    pub(in crate::config) settings: &'static [Setting],
 }
 
 /// One setting.
 #[derive(Debug)]
-pub(super) struct Setting {
-    pub(super) name: &'static str,
+pub(in crate::config) struct Setting {
+    pub(in crate::config) name: &'static str,
     /// A second name for the same, where one value and several both read well.
-    pub(super) also: Option<&'static str>,
-    pub(super) kind: &'static Kind,
-    pub(super) required: bool,
+    pub(in crate::config) also: Option<&'static str>,
+    pub(in crate::config) kind: &'static Kind,
+    pub(in crate::config) required: bool,
     /// As TOML.
-    pub(super) default: Option<&'static str>,
-    pub(super) about: &'static str,
+    pub(in crate::config) default: Option<&'static str>,
+    pub(in crate::config) about: &'static str,
     /// As TOML.
-    pub(super) example: &'static str,
+    pub(in crate::config) example: &'static str,
 }
 
 impl Setting {
     /// Every key under which the setting may stand.
-    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+    pub(in crate::config) fn keys(&self) -> impl Iterator<Item = String> {
         let file = matches!(self.kind, Kind::Secret).then(|| format!("{}_file", self.name));
         [Some(self.name.to_owned()), self.also.map(str::to_owned), file].into_iter().flatten()
     }
@@ -37,7 +37,7 @@ impl Setting {
 
 /// The type of a setting.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(in crate::config) enum Kind {
     Flag,
     Number {
         least: u64,
@@ -65,7 +65,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// The type in a few words that fit after "should be".
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::config) fn describe(&self) -> String {
         match self {
             Self::Flag => "true or false".into(),
             Self::Number { least, most } => format!("a whole number from {least} to {most}"),
@@ -90,7 +90,7 @@ impl Kind {
 }
 
 /// Seconds in the largest unit that fits without rest.
-pub(super) fn brief(seconds: u64) -> String {
+pub(in crate::config) fn brief(seconds: u64) -> String {
     for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
         if seconds >= size && seconds.is_multiple_of(size) {
             return format!("{}{unit}", seconds / size);
@@ -100,7 +100,7 @@ pub(super) fn brief(seconds: u64) -> String {
 }
 
 /// A section as read; made by [`section!`].
-pub(super) trait Section: Sized {
+pub(in crate::config) trait Section: Sized {
     const INFO: &'static SectionInfo;
 
     /// The section's path, such as `upstreams[0].tls`.
@@ -128,21 +128,21 @@ macro_rules! section {
     ) => {
         $(#[doc = $about])*
         #[derive(Debug)]
-        pub(super) struct $section {
+        pub(in crate::config) struct $section {
             place: String,
-            $($(#[doc = $doc])* pub(super) $name: $type,)*
+            $($(#[doc = $doc])* pub(in crate::config) $name: $type,)*
         }
 
-        impl $crate::config::section::Section for $section {
-            const INFO: &'static $crate::config::section::SectionInfo =
-                &$crate::config::section::SectionInfo {
+        impl $crate::config::reading::section::Section for $section {
+            const INFO: &'static $crate::config::reading::section::SectionInfo =
+                &$crate::config::reading::section::SectionInfo {
                     about: concat!($($about, "\n"),*),
-                    settings: &[$($crate::config::section::Setting {
+                    settings: &[$($crate::config::reading::section::Setting {
                         name: stringify!($name),
-                        also: $crate::config::section::first([$(Some(stringify!($also)),)? None]),
-                        kind: <$type as $crate::config::reader::Field>::KIND,
-                        required: <$type as $crate::config::reader::Field>::REQUIRED,
-                        default: $crate::config::section::first([$(Some($default),)? None]),
+                        also: $crate::config::reading::section::first([$(Some(stringify!($also)),)? None]),
+                        kind: <$type as $crate::config::reading::reader::Field>::KIND,
+                        required: <$type as $crate::config::reading::reader::Field>::REQUIRED,
+                        default: $crate::config::reading::section::first([$(Some($default),)? None]),
                         about: concat!($($doc, "\n"),*),
                         example: $example,
                     }),*],
@@ -153,14 +153,14 @@ macro_rules! section {
             }
 
             fn of(
-                table: $crate::config::reader::Table<'_>,
-                reader: &mut $crate::config::reader::Reader,
+                table: $crate::config::reading::reader::Table<'_>,
+                reader: &mut $crate::config::reading::reader::Reader,
             ) -> Self {
                 table.refuse_unknown(Self::INFO, reader);
                 let mut settings = Self::INFO.settings.iter();
                 Self {
                     place: table.path.to_owned(),
-                    $($name: <$type as $crate::config::reader::Field>::take(
+                    $($name: <$type as $crate::config::reading::reader::Field>::take(
                         table,
                         settings.next().expect("fields and settings come from one list"),
                         reader,
@@ -169,28 +169,30 @@ macro_rules! section {
             }
         }
 
-        impl $crate::config::reader::Read for $section {
-            const KIND: &'static $crate::config::section::Kind =
-                &$crate::config::section::Kind::Table(<Self as $crate::config::section::Section>::INFO);
+        impl $crate::config::reading::reader::Read for $section {
+            const KIND: &'static $crate::config::reading::section::Kind =
+                &$crate::config::reading::section::Kind::Table(<Self as $crate::config::reading::section::Section>::INFO);
 
             fn read(
                 value: &figment::value::Value,
                 path: &str,
-                reader: &mut $crate::config::reader::Reader,
+                reader: &mut $crate::config::reading::reader::Reader,
             ) -> Option<Self> {
                 let figment::value::Value::Dict(_, values) = value else {
                     reader.mismatch(value, path, Self::KIND);
                     return None;
                 };
-                Some($crate::config::section::Section::of($crate::config::reader::Table { path, values }, reader))
+                Some($crate::config::reading::section::Section::of($crate::config::reading::reader::Table { path, values }, reader))
             }
         }
     };
 }
-pub(super) use section;
+pub(in crate::config) use section;
 
 /// The first of one or two; lets [`section!`] leave out what is optional.
-pub(super) const fn first<const N: usize>(texts: [Option<&'static str>; N]) -> Option<&'static str> {
+pub(in crate::config) const fn first<const N: usize>(
+    texts: [Option<&'static str>; N],
+) -> Option<&'static str> {
     let [first, ..] = texts.as_slice() else { return None };
     *first
 }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Value};
 
-use super::layers;
-use super::origin::SourceFile;
-use super::problem::{Place, Problem};
-use super::section::{Kind, SectionInfo, Setting};
+use crate::config::origin::SourceFile;
+use crate::config::reading::layers;
+use crate::config::reading::problem::{Place, Problem};
+use crate::config::reading::section::{Kind, SectionInfo, Setting};
 
 /// A type that can be read from a value.
-pub(super) trait Read: Sized {
+pub(in crate::config) trait Read: Sized {
     const KIND: &'static Kind;
 
     /// `None` after noting at least one problem.
@@ -21,7 +21,7 @@ pub(super) trait Read: Sized {
 }
 
 /// What a section's field can be: a type with a default, an `Option`, or [`Required`].
-pub(super) trait Field: Sized {
+pub(in crate::config) trait Field: Sized {
     const KIND: &'static Kind;
     const REQUIRED: bool = false;
 
@@ -30,7 +30,7 @@ pub(super) trait Field: Sized {
 
 /// A setting without which nothing works. `None` only after a problem was noted.
 #[derive(Debug)]
-pub(super) struct Required<T>(pub(super) Option<T>);
+pub(in crate::config) struct Required<T>(pub(in crate::config) Option<T>);
 
 impl<T: Read> Field for T {
     const KIND: &'static Kind = T::KIND;
@@ -86,9 +86,9 @@ impl<T: Read> Read for Vec<T> {
 
 /// The values of one section.
 #[derive(Clone, Copy)]
-pub(super) struct Table<'v> {
-    pub(super) path: &'v str,
-    pub(super) values: &'v Dict,
+pub(in crate::config) struct Table<'v> {
+    pub(in crate::config) path: &'v str,
+    pub(in crate::config) values: &'v Dict,
 }
 
 impl Table<'_> {
@@ -110,12 +110,12 @@ impl Table<'_> {
     }
 
     /// Notes every key that is no setting of the section.
-    pub(super) fn refuse_unknown(self, info: &SectionInfo, reader: &mut Reader) {
+    pub(in crate::config) fn refuse_unknown(self, info: &SectionInfo, reader: &mut Reader) {
         let known: Vec<String> = info.settings.iter().flat_map(Setting::keys).collect();
         for key in self.values.keys().filter(|key| !known.contains(key)) {
             let remedy = if let Some(near) = nearest(key, known.iter().map(String::as_str)) {
                 format!("did you mean `{near}`?")
-            } else if let homes @ [_, ..] = super::reference::homes(key).as_slice() {
+            } else if let homes @ [_, ..] = crate::config::documents::reference::homes(key).as_slice() {
                 format!("`{key}` belongs {}", homes.join(" or "))
             } else {
                 format!("the settings here are {}", known.join(", "))
@@ -126,18 +126,21 @@ impl Table<'_> {
 }
 
 /// The path under which a secret was set.
-pub(super) fn set_as(path: &str, reader: &Reader) -> String {
+pub(in crate::config) fn set_as(path: &str, reader: &Reader) -> String {
     let file = format!("{path}_file");
     if reader.is_set(&file) { file } else { path.to_owned() }
 }
 
 /// `path.key`, or `key` alone at the top.
-pub(super) fn join(path: &str, key: &str) -> String {
+pub(in crate::config) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The candidate that `name` was probably meant to be.
-pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+pub(in crate::config) fn nearest<'c>(
+    name: &str,
+    candidates: impl Iterator<Item = &'c str>,
+) -> Option<&'c str> {
     let reach = (name.chars().count() / 3).max(1);
     candidates
         .map(|candidate| {
@@ -151,23 +154,23 @@ pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>)
 }
 
 /// Where each value was written, by path.
-pub(super) type Places = HashMap<String, Place>;
+pub(in crate::config) type Places = HashMap<String, Place>;
 
 /// Collects problems; knows where values were written and which directory file names are relative to.
-pub(super) struct Reader {
+pub(in crate::config) struct Reader {
     places: Places,
     /// Where what is missing should be added.
     home: Place,
     directory: PathBuf,
     example: &'static str,
-    pub(super) problems: Vec<Problem>,
-    pub(super) warnings: Vec<String>,
+    pub(in crate::config) problems: Vec<Problem>,
+    pub(in crate::config) warnings: Vec<String>,
     /// What the settings name, as it was just before it was read.
-    pub(super) files: Vec<SourceFile>,
+    pub(in crate::config) files: Vec<SourceFile>,
 }
 
 impl Reader {
-    pub(super) fn new(places: Places, home: Place, directory: PathBuf) -> Self {
+    pub(in crate::config) fn new(places: Places, home: Place, directory: PathBuf) -> Self {
         Self {
             places,
             home,
@@ -180,7 +183,12 @@ impl Reader {
     }
 
     /// Notes a problem.
-    pub(super) fn problem(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(in crate::config) fn problem(
+        &mut self,
+        path: &str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let place = self.place(path);
         self.problems.push(Problem {
             path: path.to_owned(),
@@ -191,7 +199,7 @@ impl Reader {
     }
 
     /// Notes something that is allowed but unwise.
-    pub(super) fn warn(&mut self, path: &str, what: impl Display) {
+    pub(in crate::config) fn warn(&mut self, path: &str, what: impl Display) {
         let place = match self.place(path) {
             place @ Place::Line(..) => format!(" ({place})"),
             _ => String::new(),
@@ -200,7 +208,7 @@ impl Reader {
     }
 
     /// Where a setting was written, or else the section around it.
-    pub(super) fn place(&self, path: &str) -> Place {
+    pub(in crate::config) fn place(&self, path: &str) -> Place {
         let mut path = path;
         while !path.is_empty() {
             if let Some(place) = self.places.get(path) {
@@ -212,22 +220,22 @@ impl Reader {
     }
 
     /// Whether this very setting was written anywhere.
-    pub(super) fn is_set(&self, path: &str) -> bool {
+    pub(in crate::config) fn is_set(&self, path: &str) -> bool {
         self.places.contains_key(path)
     }
 
     /// Whether a problem was noted at this setting or inside it; what it lacks then says nothing more.
-    pub(super) fn is_broken(&self, path: &str) -> bool {
+    pub(in crate::config) fn is_broken(&self, path: &str) -> bool {
         self.problems.iter().any(|problem| problem.path.starts_with(path))
     }
 
     /// A file name as written, made relative to the configuration file's directory.
-    pub(super) fn resolve(&self, file: &str) -> PathBuf {
+    pub(in crate::config) fn resolve(&self, file: &str) -> PathBuf {
         self.directory.join(file)
     }
 
     /// The same, for a file that is about to be read: a change from now on is noticed.
-    pub(super) fn source(&mut self, file: &str) -> PathBuf {
+    pub(in crate::config) fn source(&mut self, file: &str) -> PathBuf {
         let file = self.resolve(file);
         self.files.push(SourceFile::look(&file));
         file
@@ -235,7 +243,7 @@ impl Reader {
 
     /// What is said where a file cannot be read: where a relative name counts from, and never the name, as it may be
     /// the secret itself.
-    pub(super) fn unreadable(&self, name: &str) -> impl Fn(std::io::Error) -> Fault + use<> {
+    pub(in crate::config) fn unreadable(&self, name: &str) -> impl Fn(std::io::Error) -> Fault + use<> {
         let directory = if Path::new(name).is_absolute() {
             None
         } else {
@@ -247,7 +255,7 @@ impl Reader {
     }
 
     /// Notes that a value has the wrong type.
-    pub(super) fn mismatch(&mut self, value: &Value, path: &str, kind: &Kind) {
+    pub(in crate::config) fn mismatch(&mut self, value: &Value, path: &str, kind: &Kind) {
         let found = match value {
             Value::String(..) | Value::Char(..) => "text",
             Value::Bool(..) => "true or false",
@@ -261,12 +269,12 @@ impl Reader {
     }
 
     /// The remedy where nothing better is known.
-    pub(super) fn for_example(&self) -> String {
+    pub(in crate::config) fn for_example(&self) -> String {
         format!("write for example {}", self.example)
     }
 
     /// Reads text and parses it; a failure is a phrase or sentence, with its own remedy or the example.
-    pub(super) fn parse<T>(
+    pub(in crate::config) fn parse<T>(
         &mut self,
         value: &Value,
         path: &str,
@@ -281,7 +289,7 @@ impl Reader {
     }
 
     /// Notes why a text is refused.
-    pub(super) fn fault(&mut self, path: &str, fault: Fault) {
+    pub(in crate::config) fn fault(&mut self, path: &str, fault: Fault) {
         let remedy = fault.remedy.unwrap_or_else(|| self.for_example());
         self.problem(path, fault.what, remedy);
     }
@@ -289,7 +297,7 @@ impl Reader {
     /// The content of the file that holds a secret, without the newline at its end.
     ///
     /// Neither the content nor the name is ever shown: people write the secret itself there by mistake.
-    pub(super) fn secret_file(&mut self, value: &Value, path: &str) -> Option<String> {
+    pub(in crate::config) fn secret_file(&mut self, value: &Value, path: &str) -> Option<String> {
         let Value::String(_, name) = value else {
             self.mismatch(value, path, &Kind::Text("the name of a file"));
             return None;
@@ -306,13 +314,13 @@ impl Reader {
 }
 
 /// Why a text is refused.
-pub(super) struct Fault {
+pub(in crate::config) struct Fault {
     what: String,
     remedy: Option<String>,
 }
 
 impl Fault {
-    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(in crate::config) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), remedy: Some(remedy.into()) }
     }
 }
@@ -334,7 +342,7 @@ impl From<&str> for Fault {
 }
 
 /// Permission bits beyond 0640: the group may not write, others may nothing.
-pub(super) const LOOSE: u32 = 0o027;
+pub(in crate::config) const LOOSE: u32 = 0o027;
 
 /// Permission bits that let anyone but the owner write.
 const WRITABLE: u32 = 0o022;

@@ -3,17 +3,18 @@
 use http::Method;
 use http::uri::PathAndQuery;
 
-use super::layers;
-use super::policy_tests::Test;
-use super::policy_tests::{PolicyTest, policy_tests};
-use super::problem::Place;
-use super::reader::{Fault, Reader, Required, Table};
-use super::routes::Route;
-use super::rules::WrittenRule;
-use super::section::{Kind, Section, section};
-use super::upstream::Named;
-use super::values::{FromText, Name, PathOptIn, Prefix, RequestLine};
-use super::{HeaderPreset, upstream};
+use crate::config::HeaderPreset;
+use crate::config::reading::layers;
+use crate::config::reading::problem::Place;
+use crate::config::reading::reader::{Fault, Reader, Required, Table};
+use crate::config::reading::section::{Kind, Section, section};
+use crate::config::reading::values::{FromText, Name, PathOptIn, Prefix, RequestLine};
+use crate::config::sections::policy_tests::Test;
+use crate::config::sections::policy_tests::{PolicyTest, policy_tests};
+use crate::config::sections::routes::Route;
+use crate::config::sections::rules::WrittenRule;
+use crate::config::sections::upstream;
+use crate::config::sections::upstream::Named;
 use crate::model::session_cookie::SessionCookie;
 use crate::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
 use crate::policy::{GrpcPattern, PathPattern, Rule};
@@ -40,7 +41,7 @@ macro_rules! presets {
             /// The file, as shipped.
             pub fn text(self) -> &'static str {
                 match self {
-                    $(Self::$variant => include_str!(concat!("../../presets/", $name, ".toml")),)*
+                    $(Self::$variant => include_str!(concat!("../../../presets/", $name, ".toml")),)*
                 }
             }
         }
@@ -118,15 +119,15 @@ impl Preset {
         policy_tests(file.tests, &reader)
     }
 
-    pub(super) fn file(self, reader: &mut Reader) -> PresetFile {
+    pub(in crate::config) fn file(self, reader: &mut Reader) -> PresetFile {
         let values = layers::toml_table(self.text()).unwrap_or_default();
         PresetFile::of(Table { path: "", values: &values }, reader)
     }
 }
 
 /// A reader of what is shipped, whose problems are found by tests.
-pub(super) fn reader() -> Reader {
-    Reader::new(super::reader::Places::new(), Place::Nowhere, std::path::PathBuf::new())
+pub(in crate::config) fn reader() -> Reader {
+    Reader::new(crate::config::reading::reader::Places::new(), Place::Nowhere, std::path::PathBuf::new())
 }
 
 section! {
@@ -183,7 +184,7 @@ section! {
 
 /// Any text.
 #[derive(Debug)]
-pub(super) struct Words(String);
+pub(in crate::config) struct Words(String);
 
 impl FromText for Words {
     const WHAT: &'static Kind = &Kind::Text("text");
@@ -223,12 +224,12 @@ pub struct Assumption {
 
 impl PresetFile {
     /// Spellings of paths that the application needs.
-    pub(super) fn path_opt_ins(&self) -> PathOptIns {
+    pub(in crate::config) fn path_opt_ins(&self) -> PathOptIns {
         upstream::spellings(&self.paths)
     }
 
     /// The rules that are in effect with these settings of the application.
-    pub(super) fn rules_with(&self, relies_on: &[Name]) -> impl Iterator<Item = &WrittenRule> {
+    pub(in crate::config) fn rules_with(&self, relies_on: &[Name]) -> impl Iterator<Item = &WrittenRule> {
         let relied = self.reliances.iter().filter(move |reliance| reliance.is_in(relies_on));
         relied.flat_map(|reliance| &reliance.rules).chain(&self.rules)
     }
@@ -269,7 +270,7 @@ fn sent(line: &RequestLine, root: &str, prefixes: Option<&Prefixes>) -> Option<(
 }
 
 /// How the application of a route is set, as far as it can be asked. Notes what nothing tells.
-pub(super) fn assumptions(
+pub(in crate::config) fn assumptions(
     route: &Route,
     file: Option<&PresetFile>,
     prefixes: Option<&Prefixes>,
@@ -300,7 +301,7 @@ pub(super) fn assumptions(
 }
 
 /// What a route relies on. Notes what its preset does not know, and that what it knows cannot be seen from here.
-pub(super) fn reliances(
+pub(in crate::config) fn reliances(
     route: &Route,
     file: Option<&PresetFile>,
     prefixes: Option<&Prefixes>,
@@ -332,7 +333,7 @@ pub(super) fn reliances(
 }
 
 /// Where the application begins that a route's preset is for. Notes a root that the route does not lie below.
-pub(super) fn check_root(route: &Route, reader: &mut Reader) {
+pub(in crate::config) fn check_root(route: &Route, reader: &mut Reader) {
     let Some(Prefix(root)) = &route.preset_root else { return };
     let place = route.at("preset_root");
     let path = &route.path.0;
@@ -352,7 +353,12 @@ fn root(route: &Route) -> &str {
 }
 
 /// Notes where a preset would protect nothing, since the application is told of callers under other names.
-pub(super) fn check_headers(route: &Route, file: &PresetFile, sent: HeaderPreset, reader: &mut Reader) {
+pub(in crate::config) fn check_headers(
+    route: &Route,
+    file: &PresetFile,
+    sent: HeaderPreset,
+    reader: &mut Reader,
+) {
     if file.headers_needed && file.headers.is_some_and(|needed| needed != sent) {
         let what = "protects nothing with these `headers`: where its own names are missing, the application takes \
                     everybody for an admin";
@@ -361,7 +367,7 @@ pub(super) fn check_headers(route: &Route, file: &PresetFile, sent: HeaderPreset
 }
 
 /// A preset's rule where the application is that a route leads to.
-pub(super) fn moved(rule: Rule, route: &Route) -> Rule {
+pub(in crate::config) fn moved(rule: Rule, route: &Route) -> Rule {
     let path = root(route);
     let mut rule = rule;
     if path != "/" {
@@ -376,7 +382,7 @@ pub(super) fn moved(rule: Rule, route: &Route) -> Rule {
 }
 
 /// Gives an upstream what a preset of its routes says about it, where its own settings do not.
-pub(super) fn complete(named: &mut Named, file: &PresetFile, reader: &Reader) {
+pub(in crate::config) fn complete(named: &mut Named, file: &PresetFile, reader: &Reader) {
     let Some(config) = &mut named.config else { return };
     if let Some(headers) = file.headers
         && !reader.is_set(&format!("{}.headers", named.path))

@@ -2,19 +2,19 @@
 
 use std::fmt::Write;
 
-use super::reader::join;
-use super::section::{Kind, Section, SectionInfo, Setting};
-use super::settings::Root;
+use crate::config::reading::reader::join;
+use crate::config::reading::section::{Kind, Section, SectionInfo, Setting};
+use crate::config::sections::settings::Root;
 
 /// A variable that sets a setting.
-pub(super) struct Variable {
-    pub(super) name: String,
-    pub(super) path: Vec<String>,
-    pub(super) kind: &'static Kind,
+pub(in crate::config) struct Variable {
+    pub(in crate::config) name: String,
+    pub(in crate::config) path: Vec<String>,
+    pub(in crate::config) kind: &'static Kind,
 }
 
 /// Every variable that means something, sections included.
-pub(super) fn variables() -> Vec<Variable> {
+pub(in crate::config) fn variables() -> Vec<Variable> {
     fn collect(info: &'static SectionInfo, path: &[String], found: &mut Vec<Variable>) {
         for setting in info.settings {
             for key in setting.keys() {
@@ -33,7 +33,7 @@ pub(super) fn variables() -> Vec<Variable> {
 }
 
 /// Visits every section, outer ones first, with its path and whether it is one of a list.
-pub(super) fn sections() -> Vec<(String, bool, &'static SectionInfo)> {
+pub(in crate::config) fn sections() -> Vec<(String, bool, &'static SectionInfo)> {
     fn collect(
         path: &str,
         list: bool,
@@ -56,7 +56,7 @@ pub(super) fn sections() -> Vec<(String, bool, &'static SectionInfo)> {
 }
 
 /// Where settings of this name live, said as a place.
-pub(super) fn homes(key: &str) -> Vec<String> {
+pub(in crate::config) fn homes(key: &str) -> Vec<String> {
     sections()
         .iter()
         .filter(|(_, _, info)| info.settings.iter().flat_map(Setting::keys).any(|known| known == key))
@@ -111,7 +111,7 @@ fn describe(path: &str, setting: &Setting, page: &mut String) {
 }
 
 /// Doc comments without the blank that follows their slashes.
-pub(super) fn paragraph(about: &str) -> String {
+pub(in crate::config) fn paragraph(about: &str) -> String {
     let lines: Vec<&str> = about.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     lines.join("\n") + "\n"
 }

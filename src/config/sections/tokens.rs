@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::reader::{Reader, Required, set_as};
-use super::section::{Section, section};
-use super::values::{AnyRole, Name};
-use super::weakness::is_guessable;
+use crate::config::reading::reader::{Reader, Required, set_as};
+use crate::config::reading::section::{Section, section};
+use crate::config::reading::values::{AnyRole, Name};
+use crate::config::reading::weakness::is_guessable;
 use crate::model::api_key::KeyScope;
 use crate::model::principal::PrincipalKind;
 use crate::model::role::Role;
@@ -78,7 +78,7 @@ struct RingKey {
     key: Secret,
 }
 
-pub(super) fn tokens(
+pub(in crate::config) fn tokens(
     break_glass: Vec<BreakGlass>,
     imported: Vec<ImportedKeys>,
     reader: &mut Reader,

@@ -6,9 +6,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::reference::paragraph;
-use super::section::{Kind, Section, SectionInfo, Setting};
-use super::settings::Root;
+use crate::config::documents::reference::paragraph;
+use crate::config::reading::section::{Kind, Section, SectionInfo, Setting};
+use crate::config::sections::settings::Root;
 
 /// What a whole configuration file looks like.
 pub fn schema() -> Value {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use figment::value::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::reader::{Fault, Read, Reader};
-use super::section::{Kind, Section, section};
-use super::values::FromText;
+use crate::config::reading::reader::{Fault, Read, Reader};
+use crate::config::reading::section::{Kind, Section, section};
+use crate::config::reading::values::FromText;
 use crate::model::color::Color;
 use crate::model::color::READABLE;
 
@@ -82,7 +82,7 @@ pub enum LogoFormat {
 }
 
 /// Checks what was written.
-pub(super) fn pages(pages: Pages, reader: &mut Reader) -> PagesConfig {
+pub(in crate::config) fn pages(pages: Pages, reader: &mut Reader) -> PagesConfig {
     let given = pages.color;
     let color = given.filter(|color| is_readable(*color, "color", &pages, reader));
     let color_dark = match pages.color_dark {
@@ -114,7 +114,7 @@ fn is_readable(color: Color, setting: &str, pages: &Pages, reader: &mut Reader) 
 
 /// The name on every page.
 #[derive(Debug)]
-pub(super) struct PageName(String);
+pub(in crate::config) struct PageName(String);
 
 impl FromText for PageName {
     const WHAT: &'static Kind = &Kind::Text("1 to 64 visible characters");

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::listen;
-use super::pem::CertificateFile;
-use super::public_url::PublicUrl;
-use super::reader::{Fault, Reader, Required};
-use super::section::{Kind, Section, section};
-use super::values::{FromText, HostName};
-use super::{ListenAddress, ListenerConfig};
+use crate::config::reading::pem::CertificateFile;
+use crate::config::reading::reader::{Fault, Reader, Required};
+use crate::config::reading::section::{Kind, Section, section};
+use crate::config::reading::values::{FromText, HostName};
+use crate::config::sections::listen;
+use crate::config::sections::public_url::PublicUrl;
+use crate::config::{ListenAddress, ListenerConfig};
 use crate::model::user;
 
 section! {
@@ -56,7 +56,7 @@ pub struct AcmeConfig {
 }
 
 /// Checks what was written.
-pub(super) fn acme(
+pub(in crate::config) fn acme(
     acme: Acme,
     listeners: &[ListenerConfig],
     public_url: &PublicUrl,
@@ -130,7 +130,7 @@ impl FromText for AcmeChallenge {
 
 /// An e-mail address.
 #[derive(Clone, Debug)]
-pub(super) struct Email(String);
+pub(in crate::config) struct Email(String);
 
 impl FromText for Email {
     const WHAT: &'static Kind = &Kind::Text("an e-mail address");
@@ -145,7 +145,7 @@ impl FromText for Email {
 
 /// The name of a folder.
 #[derive(Clone, Debug)]
-pub(super) struct FolderName(String);
+pub(in crate::config) struct FolderName(String);
 
 impl FromText for FolderName {
     const WHAT: &'static Kind = &Kind::Text("the name of a folder");
@@ -160,7 +160,7 @@ impl FromText for FolderName {
 
 /// A URL that begins with `https://`.
 #[derive(Clone, Debug)]
-pub(super) struct SecureUrl(String);
+pub(in crate::config) struct SecureUrl(String);
 
 impl FromText for SecureUrl {
     const WHAT: &'static Kind = &Kind::Text("a URL such as \"https://ca.example.com/directory\"");

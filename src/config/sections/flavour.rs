@@ -1,6 +1,6 @@
 //! Other proxies that ask: how each does, and the products whose paths and headers they may be set up for.
 
-use super::HeaderPreset;
+use crate::config::HeaderPreset;
 
 /// A proxy that asks, each in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

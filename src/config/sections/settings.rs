@@ -4,25 +4,27 @@ use std::net::SocketAddr;
 
 use http::HeaderName;
 
-use super::acme::Acme;
-use super::breach_list::BreachList;
-use super::identity::{Assertion, Attribution, Bearer, OddName};
-use super::listen::{FileMode, ListenAddress, ProxyProtocol};
-use super::own_credentials::UpstreamBasic;
-use super::pages::Pages;
-use super::pem::{CertificateFile, KeyFile};
-use super::policy_tests::Test;
-use super::public_url::PublicUrl;
-use super::reader::Required;
-use super::routes::Route;
-use super::section::section;
-use super::servers::{Health, UpstreamUrl};
-use super::set_headers::HeaderTemplates;
-use super::tokens::{BreakGlass, ImportedKeys};
-use super::values::{
+use crate::config::reading::pem::{CertificateFile, KeyFile};
+use crate::config::reading::reader::Required;
+use crate::config::reading::section::section;
+use crate::config::reading::values::{
     Admin, HostName, Level, LogStyle, Name, Number, Origin, PathOptIn, PersonRole, Span, TrustedNetwork,
 };
-use super::{Addresses, Balance, Compat, Flavour, HeaderEncoding, HeaderPreset, SameSite, UpstreamProtocol};
+use crate::config::sections::acme::Acme;
+use crate::config::sections::breach_list::BreachList;
+use crate::config::sections::identity::{Assertion, Attribution, Bearer, OddName};
+use crate::config::sections::listen::{FileMode, ListenAddress, ProxyProtocol};
+use crate::config::sections::own_credentials::UpstreamBasic;
+use crate::config::sections::pages::Pages;
+use crate::config::sections::policy_tests::Test;
+use crate::config::sections::public_url::PublicUrl;
+use crate::config::sections::routes::Route;
+use crate::config::sections::servers::{Health, UpstreamUrl};
+use crate::config::sections::set_headers::HeaderTemplates;
+use crate::config::sections::tokens::{BreakGlass, ImportedKeys};
+use crate::config::{
+    Addresses, Balance, Compat, Flavour, HeaderEncoding, HeaderPreset, SameSite, UpstreamProtocol,
+};
 use crate::model::secret::Secret;
 use crate::model::session_cookie::SessionCookie;
 use crate::policy::Enforce;

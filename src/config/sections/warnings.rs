@@ -1,11 +1,11 @@
 //! Warnings about rules that can be meant, but seldom are.
 
-use super::reader::{Reader, join};
-use super::{HeaderPreset, RouteConfig};
+use crate::config::reading::reader::{Reader, join};
+use crate::config::{HeaderPreset, RouteConfig};
 use crate::policy::{Enforce, MethodMatch, PathPattern, Rule, Shadowed, When, Who, loopholes, shadowed};
 
 /// Warns, at every start, of what lets requests through that are refused; the application is told in the words of `sent`.
-pub(super) fn warn_of_leniency(
+pub(in crate::config) fn warn_of_leniency(
     route: &RouteConfig,
     sent: Option<HeaderPreset>,
     place: &str,
@@ -46,7 +46,7 @@ pub(super) fn warn_of_leniency(
 
 /// Warns where rules do not tell operations of GraphQL apart that seem to be spoken, or cannot, since the body that would
 /// tell stays with another proxy.
-pub(super) fn warn_of_graphql(route: &RouteConfig, place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_graphql(route: &RouteConfig, place: &str, reader: &mut Reader) {
     let name = &route.name;
     if !route.policy.knows_graphql() {
         let says = |path: &str| path.split('/').any(|segment| segment.eq_ignore_ascii_case("graphql"));
@@ -87,7 +87,7 @@ pub fn body_rules(rules: &[Rule]) -> String {
 }
 
 /// Warns of a rule that names switches of protocol and fits none.
-pub(super) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut Reader) {
     let names_switches = rule.when.methods.contains(&MethodMatch::WebSocket);
     let Some(condition) = rule.when.misses_switches().filter(|_| names_switches) else { return };
     let name = &rule.name;
@@ -108,7 +108,7 @@ pub(super) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut Reader) {
 }
 
 /// Warns of a rule or a word that never decides.
-pub(super) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader: &mut Reader) {
     let (deciding, verb) = deciding(&found.by);
     let name = &rule.name;
     let what = match &found.word {
@@ -130,7 +130,7 @@ pub(super) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader:
 }
 
 /// Warns of what of a preset never decides, because the route's own rules come before all of it.
-pub(super) fn warn_of_hidden(own: &[Rule], shipped: &[Rule], place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_hidden(own: &[Rule], shipped: &[Rule], place: &str, reader: &mut Reader) {
     let mut hidden: Vec<(Vec<String>, Vec<String>)> = Vec::new();
     for rule in shipped {
         // What has no methods can be hidden for some of them.
@@ -174,7 +174,7 @@ fn deciding(names: &[String]) -> (String, &'static str) {
 
 /// Warns where the newest rule lets everyone through whom this or an earlier rule refuses by name: the refused
 /// need only sign out.
-pub(super) fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut Reader) {
     let Some(newest) = rules.last().filter(|rule| rule.allow.contains(&Who::Anyone)) else { return };
     let names_people = |rule: &&Rule| {
         !rule.deny.is_empty()
@@ -193,7 +193,7 @@ pub(super) fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut Read
 }
 
 /// Warns where requests for what an earlier rule keeps back pass by the newest, if they ask for more beside.
-pub(super) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: &mut Reader) {
     let Some((newest, earlier)) = rules.split_last() else { return };
     for by in loopholes(earlier, newest) {
         let what = format!(

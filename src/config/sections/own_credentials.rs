@@ -3,10 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::reader::{Fault, Reader, Required, set_as};
-use super::section::{Kind, Section, section};
-use super::settings::Upstream;
-use super::values::FromText;
+use crate::config::reading::reader::{Fault, Reader, Required, set_as};
+use crate::config::reading::section::{Kind, Section, section};
+use crate::config::reading::values::FromText;
+use crate::config::sections::settings::Upstream;
 use crate::model::secret::Secret;
 
 section! {
@@ -22,7 +22,7 @@ section! {
 
 /// A username of HTTP Basic.
 #[derive(Clone, Debug)]
-pub(super) struct BasicUser(String);
+pub(in crate::config) struct BasicUser(String);
 
 impl FromText for BasicUser {
     const WHAT: &'static Kind = &Kind::Text("a username");
@@ -38,7 +38,7 @@ impl FromText for BasicUser {
 }
 
 /// The value of `Authorization` by which the gateway gets in, if it has to.
-pub(super) fn authorization(upstream: &mut Upstream, reader: &mut Reader) -> Option<Secret> {
+pub(in crate::config) fn authorization(upstream: &mut Upstream, reader: &mut Reader) -> Option<Secret> {
     let (basic, token) = (upstream.basic.take(), upstream.token.take());
     let place = match (&basic, &token) {
         (Some(basic), _) => basic.place().to_owned(),

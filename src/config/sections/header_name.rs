@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::reader::Fault;
+use crate::config::reading::reader::Fault;
 use crate::model::header_names;
 
 /// Bytes of a header's name.
@@ -23,7 +23,7 @@ const NOT_FOR_TEMPLATES: [&str; 10] = [
 ];
 
 /// Any name that means nothing else to us.
-pub(super) fn any(text: &str) -> Result<HeaderName, Fault> {
+pub(in crate::config) fn any(text: &str) -> Result<HeaderName, Fault> {
     const TAKEN: [&str; 13] = [
         "authorization",
         "proxy-authorization",
@@ -49,7 +49,7 @@ pub(super) fn any(text: &str) -> Result<HeaderName, Fault> {
 }
 
 /// The name of a header that we set ourselves.
-pub(super) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
+pub(in crate::config) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
     if text.eq_ignore_ascii_case("authorization") {
         return Err("carries a credential: write `basic`, `token` or `bearer` of an upstream instead".into());
     }
@@ -65,7 +65,7 @@ pub(super) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
 }
 
 /// A name that some servers read as another one, for an application that needs it all the same.
-pub(super) fn odd(text: &str) -> Result<HeaderName, Fault> {
+pub(in crate::config) fn odd(text: &str) -> Result<HeaderName, Fault> {
     let name = HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Fault::from("is no header name: write one such as \"X_Tenant\""))?;
     if !header_names::is_odd(name.as_str().as_bytes()) {

@@ -7,15 +7,15 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use super::identity;
-use super::own_credentials;
-use super::reader::{Reader, join};
-use super::section::Section;
-use super::servers;
-use super::settings::Paths;
-use super::settings::Upstream;
-use super::values::PathOptIn;
-use super::{
+use crate::config::reading::reader::{Reader, join};
+use crate::config::reading::section::Section;
+use crate::config::reading::values::PathOptIn;
+use crate::config::sections::identity;
+use crate::config::sections::own_credentials;
+use crate::config::sections::servers;
+use crate::config::sections::settings::Paths;
+use crate::config::sections::settings::Upstream;
+use crate::config::{
     Balance, HealthConfig, IdentityConfig, ListenAddress, ListenerConfig, TlsFiles, UpstreamAddress,
 };
 use crate::model::session_cookie::SessionCookie;
@@ -188,13 +188,13 @@ impl HeaderPreset {
 }
 
 /// An upstream that routes may name; without `config` only if a problem was noted.
-pub(super) struct Named {
-    pub(super) name: String,
-    pub(super) path: String,
-    pub(super) config: Option<UpstreamConfig>,
+pub(in crate::config) struct Named {
+    pub(in crate::config) name: String,
+    pub(in crate::config) path: String,
+    pub(in crate::config) config: Option<UpstreamConfig>,
 }
 
-pub(super) fn upstreams(
+pub(in crate::config) fn upstreams(
     written: Vec<Upstream>,
     listeners: &[ListenerConfig],
     forward_auth: bool,
@@ -334,11 +334,11 @@ fn reaches(host: &str, own: IpAddr) -> bool {
 }
 
 /// Spellings of paths, as the rest of the code asks for them.
-pub(super) fn opt_ins(paths: &Paths) -> PathOptIns {
+pub(in crate::config) fn opt_ins(paths: &Paths) -> PathOptIns {
     spellings(&paths.allow)
 }
 
-pub(super) fn spellings(allowed: &[PathOptIn]) -> PathOptIns {
+pub(in crate::config) fn spellings(allowed: &[PathOptIn]) -> PathOptIns {
     PathOptIns {
         encoded_slash: allowed.contains(&PathOptIn::EncodedSlash),
         semicolon: allowed.contains(&PathOptIn::Semicolon),

@@ -3,10 +3,10 @@
 use figment::value::Value;
 use http::HeaderName;
 
-use super::header_name;
-use super::identity::A_TEMPLATE;
-use super::reader::{Fault, Read, Reader, join};
-use super::section::Kind;
+use crate::config::reading::reader::{Fault, Read, Reader, join};
+use crate::config::reading::section::Kind;
+use crate::config::sections::header_name;
+use crate::config::sections::identity::A_TEMPLATE;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
@@ -16,14 +16,14 @@ const FILE: &str = "_file";
 
 /// Headers, and the templates of their values or the values themselves.
 #[derive(Debug)]
-pub(super) struct HeaderTemplates {
-    pub(super) templates: Vec<(HeaderName, Template)>,
-    pub(super) secrets: Vec<(HeaderName, Secret)>,
+pub(in crate::config) struct HeaderTemplates {
+    pub(in crate::config) templates: Vec<(HeaderName, Template)>,
+    pub(in crate::config) secrets: Vec<(HeaderName, Secret)>,
 }
 
 impl HeaderTemplates {
     /// Every header it names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+    pub(in crate::config) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         let templates = self.templates.iter().map(|(name, _)| name);
         templates.chain(self.secrets.iter().map(|(name, _)| name))
     }
@@ -91,7 +91,7 @@ fn header_template(text: &str) -> Result<Template, Fault> {
 }
 
 /// Warns of people of whom a template says nothing because it has no word for their role.
-pub(super) fn warn_of_roles(template: &Template, path: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_roles(template: &Template, path: &str, reader: &mut Reader) {
     let lacking: Vec<&str> = template.roles_without_word().map(Role::as_str).collect();
     if !lacking.is_empty() {
         let roles = lacking.join(" and ");

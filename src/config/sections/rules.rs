@@ -2,13 +2,13 @@
 
 use ipnet::IpNet;
 
-use super::presets;
-use super::presets::PresetFile;
-use super::reader::Reader;
-use super::routes::Route;
-use super::section::{Section, section};
-use super::values::{FieldName, HostName, Name, ToolName};
-use super::warnings::{
+use crate::config::reading::reader::Reader;
+use crate::config::reading::section::{Section, section};
+use crate::config::reading::values::{FieldName, HostName, Name, ToolName};
+use crate::config::sections::presets;
+use crate::config::sections::presets::PresetFile;
+use crate::config::sections::routes::Route;
+use crate::config::sections::warnings::{
     warn_of_hidden, warn_of_loopholes, warn_of_shadow, warn_of_signing_out, warn_of_switches,
 };
 use crate::model::graphql::OperationType;
@@ -86,7 +86,7 @@ section! {
 }
 
 /// Who may do what on a route: its own rules, then those of its preset.
-pub(super) fn policy(
+pub(in crate::config) fn policy(
     route: &Route,
     preset: Option<&PresetFile>,
     enforce: Enforce,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::StatusCode;
 use http::uri::PathAndQuery;
 
-use super::public_url::PublicUrl;
-use super::reader::{Fault, Reader, join};
-use super::section::{Kind, Section, section};
-use super::settings::Upstream;
-use super::values::{FromText, Number, Span};
-use super::{UpstreamConfig, UpstreamProtocol};
+use crate::config::reading::reader::{Fault, Reader, join};
+use crate::config::reading::section::{Kind, Section, section};
+use crate::config::reading::values::{FromText, Number, Span};
+use crate::config::sections::public_url::PublicUrl;
+use crate::config::sections::settings::Upstream;
+use crate::config::{UpstreamConfig, UpstreamProtocol};
 
 /// Most servers of one upstream.
 const MOST: usize = 64;
@@ -145,25 +145,28 @@ impl HealthCheck {
 
 /// Path and query of a health check.
 #[derive(Clone, Debug)]
-pub(super) struct CheckPath(pub(super) PathAndQuery);
+pub(in crate::config) struct CheckPath(pub(in crate::config) PathAndQuery);
 
 /// Status codes, both ends included.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StatusRange(pub(super) u16, pub(super) u16);
+pub(in crate::config) struct StatusRange(pub(in crate::config) u16, pub(in crate::config) u16);
 
 /// Where an upstream is and whether it speaks HTTP/2 without TLS.
 #[derive(Clone, Debug)]
-pub(super) struct UpstreamUrl {
-    pub(super) address: UpstreamAddress,
-    pub(super) cleartext_http2: bool,
+pub(in crate::config) struct UpstreamUrl {
+    pub(in crate::config) address: UpstreamAddress,
+    pub(in crate::config) cleartext_http2: bool,
 }
 /// Under which of its two names the setting was written.
-pub(super) fn place(upstream: &Upstream, reader: &Reader) -> String {
+pub(in crate::config) fn place(upstream: &Upstream, reader: &Reader) -> String {
     upstream.at(if reader.is_set(&upstream.at("servers")) { "servers" } else { "url" })
 }
 
 /// The servers as written, checked against each other.
-pub(super) fn servers(upstream: &Upstream, reader: &mut Reader) -> Option<(Vec<UpstreamAddress>, bool)> {
+pub(in crate::config) fn servers(
+    upstream: &Upstream,
+    reader: &mut Reader,
+) -> Option<(Vec<UpstreamAddress>, bool)> {
     let urls = upstream.url.0.as_deref()?;
     let place = place(upstream, reader);
     let first = match urls {
@@ -198,7 +201,7 @@ pub(super) fn servers(upstream: &Upstream, reader: &mut Reader) -> Option<(Vec<U
 }
 
 /// When servers are left out.
-pub(super) fn health(written: Health, reader: &mut Reader) -> HealthConfig {
+pub(in crate::config) fn health(written: Health, reader: &mut Reader) -> HealthConfig {
     for name in ["interval", "timeout", "status"] {
         let place = join(written.place(), name);
         if written.path.is_none() && reader.is_set(&place) && !reader.is_broken(&written.at("path")) {

@@ -3,10 +3,12 @@
 use http::Method;
 use http::uri::PathAndQuery;
 
-use super::problem::Place;
-use super::reader::{Reader, Required};
-use super::section::{Section, section};
-use super::values::{Document, GroupName, HostName, McpMessage, Name, RequestLine, SecondPlace};
+use crate::config::reading::problem::Place;
+use crate::config::reading::reader::{Reader, Required};
+use crate::config::reading::section::{Section, section};
+use crate::config::reading::values::{
+    Document, GroupName, HostName, McpMessage, Name, RequestLine, SecondPlace,
+};
 use crate::model::principal::{ClientAddress, Principal, PrincipalKind, Source};
 use crate::model::role::Role;
 use crate::model::target::RequestKind;
@@ -124,7 +126,7 @@ impl PolicyTest {
     }
 }
 
-pub(super) fn policy_tests(written: Vec<Test>, reader: &Reader) -> Vec<PolicyTest> {
+pub(in crate::config) fn policy_tests(written: Vec<Test>, reader: &Reader) -> Vec<PolicyTest> {
     written.into_iter().filter_map(|test| policy_test(test, reader)).collect()
 }
 
