@@ -11,7 +11,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::sample::Sample;
 use super::{StartError, audit_key, open_store};
 use crate::config::Config;
-use crate::edge::page::Site;
+use crate::edge::pages::site::Site;
 use crate::edge::proxy::health;
 use crate::edge::proxy::read_ahead::Rooms;
 use crate::edge::proxy::servers::UpstreamParts;

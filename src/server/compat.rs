@@ -14,7 +14,7 @@ use crate::edge::forward_auth::compat::{Action, Place};
 use crate::edge::forward_auth::original::Question;
 use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::Trail;
 use crate::model::target::RequestTarget;

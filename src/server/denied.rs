@@ -1,7 +1,7 @@
 //! A problem on its way to an answer, with what the access event and the connection need to know of it.
 
 use super::wire::head::Fault;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
 

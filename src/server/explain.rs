@@ -9,7 +9,7 @@ use super::dispatch::Dispatch;
 use super::seen::Seen;
 use crate::edge::body::ResponseBody;
 use crate::edge::client_body::ClientBody;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::explain::Question;
 use crate::gate::refusal::Refusal;

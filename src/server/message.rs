@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Version};
 
 use super::wire::head::{Bounds, Fault};
 use crate::edge::client_body::ClientBody;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::edge::proxy::handshake;
 use crate::model::target::{RequestKind, TargetError};
 

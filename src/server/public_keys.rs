@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Response};
 use super::denied::Denied;
 use super::dispatch::Dispatch;
 use crate::edge::body::ResponseBody;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 
 /// Where they are, below the reserved prefix.
 pub(super) const PAGE: &str = "/jwks.json";

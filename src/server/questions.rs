@@ -12,7 +12,7 @@ use crate::edge::forward_auth::original::{Question, Unclear};
 use crate::edge::forward_auth::{Answer, Endpoint, Style, ext_authz, told_of};
 use crate::edge::forwarded;
 use crate::edge::forwarded::Peer;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::edge::proxy::read_ahead;
 use crate::edge::proxy::read_ahead::{Bounds, Share};
 use crate::gate::Trail;

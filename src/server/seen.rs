@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, Version};
 
 use crate::edge::audience::Audience;
-use crate::edge::problem::Speaks;
+use crate::edge::pages::problem::Speaks;
 use crate::model::principal::Client;
 use crate::model::target::RequestTarget;
 

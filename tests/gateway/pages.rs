@@ -6,8 +6,8 @@ const APP: &str =
     "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n[[routes]]\nupstream = \"app\"\n";
 const LOGIN: &str = "/_doorward/login";
 const STYLE: &str = "/_doorward/static/doorward.css";
-const SHIPPED_STYLE: &str = include_str!("../../src/edge/web/static/doorward.css");
-const SHIPPED_LOGO: &str = include_str!("../../src/edge/web/static/logo.svg");
+const SHIPPED_STYLE: &str = include_str!("../../src/edge/pages/static/doorward.css");
+const SHIPPED_LOGO: &str = include_str!("../../src/edge/pages/static/logo.svg");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; sandbox";
 const SVG: &str = "<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1 1\"><script>alert(1)</script></svg>";

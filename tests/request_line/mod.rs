@@ -102,7 +102,7 @@ const RULES: &[(&str, &str, &str)] = &[
     ("answer: programs and scripts are never redirected", "src/edge/audience.rs", "programs_and_scripts_never_get_redirected"),
     ("answer: a request with Authorization is never redirected", "src/edge/audience.rs", "a_request_with_authorization_is_never_redirected"),
     ("answer: the whole target is come back to", "tests/gateway/behind_proxy.rs", "a_deep_link_is_kept_through_the_sign_in"),
-    ("answer: each refusal has its status, code and gRPC status", "src/edge/problem/tests.rs", "every_refusal_has_its_status_and_grpc_code"),
+    ("answer: each refusal has its status, code and gRPC status", "src/edge/pages/problem/tests.rs", "every_refusal_has_its_status_and_grpc_code"),
     ("answer: gRPC is refused by trailers alone", "tests/gateway/grpc.rs", "grpc_passes_with_its_trailers_and_is_refused_in_its_own_words"),
     ("answer: gRPC is 14 while the store is down", "tests/gateway/grpc.rs", "grpc_while_the_store_is_down_is_unavailable_and_reaches_nobody"),
     ("answer: a store that is down is 503, never 401 nor an allow", "tests/gateway/failure.rs", "a_store_that_fails_is_503_for_all_but_open_paths_and_never_an_allow"),

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::Check;
 use super::original::Unclear;
 use crate::config::Flavour;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
 

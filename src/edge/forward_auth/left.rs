@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::answer::size_of;
 use super::{Check, Style};
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::gate::Grounds;
 use crate::gate::credential;
 use crate::gate::credential::{Accepts, CredentialNames};

@@ -25,8 +25,8 @@ use self::ext_authz::CheckResponse;
 use self::original::{Original, Question, Unclear};
 use super::audience::Audience;
 use super::cors;
-use super::page::Site;
-use super::problem::{Look, Problem, Speaks};
+use super::pages::problem::{Look, Problem, Speaks};
+use super::pages::site::Site;
 use crate::config::{Compat, Config, Flavour, HeaderPreset};
 use crate::gate::Gate;
 use crate::gate::GateRequest;
@@ -396,11 +396,11 @@ impl ForwardAuth {
         };
         let query: String =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("rd", &back).finish();
-        public.url(&format!("{}{page}?{query}", super::page::RESERVED))
+        public.url(&format!("{}{page}?{query}", super::pages::site::RESERVED))
     }
 
     /// The same without a way back.
     fn bare_address(&self, page: &str) -> String {
-        self.site.public_url().url(&format!("{}{page}", super::page::RESERVED))
+        self.site.public_url().url(&format!("{}{page}", super::pages::site::RESERVED))
     }
 }

@@ -10,7 +10,7 @@ use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBS
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::hop_by_hop::connection_has;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 
 /// The protocol of RFC 6455.
 const WEBSOCKET: &str = "websocket";

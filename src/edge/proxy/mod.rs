@@ -49,7 +49,7 @@ use self::way_there::WayThere;
 use super::body::{ResponseBody, UpstreamBody};
 use super::client_body::ClientBody;
 use super::forwarded;
-use super::page::RESERVED;
+use super::pages::site::RESERVED;
 use crate::config::{BodyPace, Config, RouteTimeouts, UpstreamProtocol};
 use crate::gate::Asked;
 use crate::gate::Gate;

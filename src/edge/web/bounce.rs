@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::return_target::{Obstacle, ReturnTarget};
 use crate::config::PublicUrl;
-use crate::edge::page::{RESERVED, Site};
+use crate::edge::pages::site::{RESERVED, Site};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::{SigningKey, TokenDigest};
 

@@ -12,8 +12,8 @@ use url::form_urlencoded;
 
 use super::bounce::{explain_lost_cookie, explain_other_address};
 use super::{Place, Web, WebRequest, account, form, origin};
-use crate::edge::page::RESERVED;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
+use crate::edge::pages::site::RESERVED;
 use crate::model::origin::Origin;
 
 /// Says that a browser was sent here. A proxy that asks us for another host than the browser did would send it round

@@ -13,8 +13,8 @@ use url::form_urlencoded;
 
 use super::return_target::Away;
 use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
-use crate::edge::page::{RESERVED, Site};
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
+use crate::edge::pages::site::{RESERVED, Site};
 use crate::model::principal::Proof;
 use crate::model::token::TokenDigest;
 use crate::model::token::random_text;

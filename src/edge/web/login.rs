@@ -7,8 +7,8 @@ use http::{Response, StatusCode};
 
 use super::bounce::{explain_loop, explain_lost_cookie, explain_obstacle};
 use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, origin, user_agent};
-use crate::edge::page::Site;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
+use crate::edge::pages::site::Site;
 use crate::service::login::SignIn;
 use crate::service::login::SignedIn;
 

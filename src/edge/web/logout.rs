@@ -6,8 +6,8 @@ use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{Visitor, Web, WebRequest, failed, form};
-use crate::edge::page::Site;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
+use crate::edge::pages::site::Site;
 use crate::model::principal::Principal;
 use crate::model::principal::Proof;
 

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 
-use super::form::Alert;
 use super::{ReturnTarget, Visitor, Web, WebRequest, account, failed, form, user_agent};
-use crate::edge::page::Site;
-use crate::edge::problem::Problem;
+use crate::edge::pages::form::Alert;
+use crate::edge::pages::problem::Problem;
+use crate::edge::pages::site::Site;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use http::header::REFERRER_POLICY;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::form::Alert;
 use super::{ReturnTarget, Web, WebRequest, failed, form, login, user_agent};
-use crate::edge::page::Site;
-use crate::edge::problem::Problem;
+use crate::edge::pages::form::Alert;
+use crate::edge::pages::problem::Problem;
+use crate::edge::pages::site::Site;
 use crate::model::secret::Secret;
 use crate::service::ServiceError;
 use crate::service::bootstrap::SetupLink;

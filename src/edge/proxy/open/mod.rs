@@ -24,7 +24,7 @@ use super::pool::Lease;
 use super::upgrade::Hold;
 use super::{Failure, ForwardError};
 use crate::config::BodyPace;
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::gate::Gate;
 use crate::gate::Trail;
 use crate::gate::authenticator::Look;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
 use super::{Caller, Moment, Person, Purpose, caller, done};
-use crate::edge::page::Site;
-use crate::edge::problem::Problem;
-use crate::edge::web::form::Alert;
+use crate::edge::pages::form::Alert;
+use crate::edge::pages::problem::Problem;
+use crate::edge::pages::site::Site;
 use crate::edge::web::{Web, WebRequest, failed, form};
 use crate::model::api_key::ApiKey;
 use crate::model::api_key::KeyScope;

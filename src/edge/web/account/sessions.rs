@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::{Caller, Moment, Person, Purpose, caller, done};
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::edge::web::{Web, WebRequest, failed, form};
 use crate::model::session::Session;
 

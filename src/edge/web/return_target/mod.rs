@@ -3,7 +3,7 @@
 use url::{Host, Position, Url};
 
 use crate::config::PublicUrl;
-use crate::edge::page::RESERVED;
+use crate::edge::pages::site::RESERVED;
 
 /// The longest target that settings can allow, at a host of any length.
 const LONGEST: usize = 65536 + 512;

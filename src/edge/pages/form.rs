@@ -4,12 +4,12 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use url::form_urlencoded;
 
-use crate::edge::problem::Problem;
+use crate::edge::pages::problem::Problem;
 use crate::model::secret::Secret;
 
 /// What a form says when it comes back: what is wrong, and with which field.
 #[derive(Debug)]
-pub(super) struct Alert {
+pub struct Alert {
     /// The field's name; empty if it is none of them.
     pub field: &'static str,
     /// What is wrong, and what to do.
@@ -20,7 +20,7 @@ pub(super) struct Alert {
 ///
 /// Only `application/x-www-form-urlencoded` is read: what a page of another site can send unasked in other
 /// types is not even looked at. Every field is there exactly once, and is text; other fields are ignored.
-pub(super) fn fields<const N: usize>(
+pub fn fields<const N: usize>(
     headers: &HeaderMap,
     body: &[u8],
     names: [&'static str; N],
@@ -50,7 +50,7 @@ pub(super) fn fields<const N: usize>(
 }
 
 /// The value of a field that need not be there, but never twice.
-pub(super) fn field_if_there(body: &[u8], name: &str) -> Result<Option<String>, Problem> {
+pub fn field_if_there(body: &[u8], name: &str) -> Result<Option<String>, Problem> {
     let mut values = form_urlencoded::parse(body).filter(|(key, _)| key == name);
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(Problem::bad_request("A field of the form is there more than once.")),
@@ -59,7 +59,7 @@ pub(super) fn field_if_there(body: &[u8], name: &str) -> Result<Option<String>, 
 }
 
 /// The value of a query parameter, if it is there exactly once.
-pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let mut values = form_urlencoded::parse(query?.as_bytes()).filter(|(key, _)| key == name);
     let first = values.next()?.1.into_owned();
     values.next().is_none().then_some(first)

@@ -11,9 +11,9 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use url::form_urlencoded;
 
-use super::cookie::Cookies;
 use super::theme::Theme;
 use crate::config::{PagesConfig, PublicUrl, SessionConfig};
+use crate::edge::cookie::Cookies;
 
 /// Everything of ours lives below this path; no route can cover it.
 pub const RESERVED: &str = "/_doorward";

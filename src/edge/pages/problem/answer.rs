@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Problem, Remedy};
 use crate::edge::audience::Audience;
-use crate::edge::page::{Site, fit_to_method};
+use crate::edge::pages::site::{Site, fit_to_method};
 
 /// What an answer needs to know besides the problem.
 #[derive(Clone, Copy, Debug)]

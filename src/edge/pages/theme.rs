@@ -11,9 +11,9 @@ use crate::config::{LogoFormat, PagesConfig};
 use crate::model::color::Color;
 
 /// The style sheet, but for colours of one's own.
-const STYLE: &[u8] = include_bytes!("web/static/doorward.css");
+const STYLE: &[u8] = include_bytes!("static/doorward.css");
 /// The door, which pages hold themselves; here as the icon of every page.
-const LOGO: &[u8] = include_bytes!("web/static/logo.svg");
+const LOGO: &[u8] = include_bytes!("static/logo.svg");
 
 /// Parts of 255 of black or white in an accent that is pointed at.
 const STRONG: u8 = 64;

@@ -12,7 +12,7 @@ use crate::config::PublicUrl;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
 use crate::edge::audience::Audience;
-use crate::edge::page::Site;
+use crate::edge::pages::site::Site;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
 use crate::model::metrics::CODES;
@@ -245,7 +245,7 @@ fn a_page_about_the_application_offers_the_same_again() {
 #[test]
 fn every_code_has_a_counter() {
     let text =
-        concat!(include_str!("mod.rs"), include_str!("causes.rs"), include_str!("../../gate/refusal.rs"));
+        concat!(include_str!("mod.rs"), include_str!("causes.rs"), include_str!("../../../gate/refusal.rs"));
     let codes: Vec<&str> = text
         .split('"')
         .skip(1)
