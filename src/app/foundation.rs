@@ -20,8 +20,9 @@ use crate::edge::web::{AppSessions, Bounces, Services, Web};
 use crate::gate::GateKeys;
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
 use crate::gate::public_keys::PublicKeys;
+use crate::model::audit::Load;
 use crate::model::time::Clock;
-use crate::model::token::MasterKey;
+use crate::model::token::{KeyPurpose, MasterKey};
 use crate::server;
 use crate::server::acme::Held;
 use crate::server::dispatch::Shared;
@@ -29,7 +30,7 @@ use crate::server::generation::Generation;
 use crate::server::page_turns::PageTurns;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
-use crate::service::audit::{Audit, Load};
+use crate::service::audit::Audit;
 use crate::service::doctor;
 use crate::service::doctor::Reports;
 use crate::service::handovers::Handovers;
@@ -115,7 +116,7 @@ impl Foundation {
         let first = Sessions::new(
             config.session.clone(),
             store.clone(),
-            key.derive("session cookie"),
+            key.derive(KeyPurpose::Session),
             revocations.clone(),
             Arc::clone(&clock),
         );
@@ -189,7 +190,7 @@ impl Foundation {
         let sessions = Sessions::new(
             config.session.clone(),
             store.clone(),
-            self.key.derive("session cookie"),
+            self.key.derive(KeyPurpose::Session),
             self.revocations.clone(),
             Arc::clone(clock),
         );
@@ -197,7 +198,7 @@ impl Foundation {
             store.clone(),
             self.passwords.clone(),
             sessions.clone(),
-            self.key.derive("device cookie"),
+            self.key.derive(KeyPurpose::Device),
             Arc::clone(clock),
         );
         let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(clock));
@@ -214,7 +215,7 @@ impl Foundation {
         };
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
-        let bounces = Bounces::new(self.key.derive("bounce cookie"), Arc::clone(clock));
+        let bounces = Bounces::new(self.key.derive(KeyPurpose::Bounce), Arc::clone(clock));
         let web = Web::new(site.clone(), &config.login, services, hosts, bounces, AppSessions::new(&config));
         let generation = Generation {
             number,

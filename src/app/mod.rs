@@ -32,7 +32,7 @@ use crate::edge::proxy::tls::TlsError;
 use crate::model::metrics::Registry;
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, SystemClock};
-use crate::model::token::{MasterKey, SigningKey};
+use crate::model::token::{KeyPurpose, MasterKey, SigningKey};
 use crate::server::access_log;
 use crate::server::access_log::Outlet;
 use crate::server::acme::SetupError;
@@ -132,7 +132,7 @@ pub async fn open_store(
 
 /// The key of the audit trail.
 pub fn audit_key(key: &MasterKey) -> SigningKey {
-    key.derive("audit trail")
+    key.derive(KeyPurpose::Audit)
 }
 
 /// The key in a file, such as one that was in use before.

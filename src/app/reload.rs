@@ -14,12 +14,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::foundation::{Certificates, Foundation};
 use super::{StartError, settings};
 use crate::config::{Config, ConfigError, Origin, Place};
+use crate::model::audit::Load;
 use crate::server::acme::Held;
 use crate::server::admission::{Admission, Bounds};
 use crate::server::generation::Generation;
 use crate::server::tls::Tls;
 use crate::server::worker::Worker;
-use crate::service::audit::Load;
 
 /// How often the files are looked at. A change counts once two looks in a row saw the same: a file that is
 /// being written is left alone, since half of it may well be a configuration.

@@ -56,7 +56,7 @@ pub(super) struct List {
     since: Option<When>,
     /// Only this event, such as login or key.create
     #[arg(long, value_name = "EVENT", value_parser = event)]
-    event: Option<&'static str>,
+    event: Option<Event>,
     /// Only what this user or key did or what was done to it: name, or id such as user:ID
     #[arg(long, value_name = "WHO")]
     about: Option<String>,
@@ -102,9 +102,8 @@ fn when(text: &str) -> Result<When, String> {
         .map_err(|wrong| format!("{wrong}; or a time such as 2030-01-31T12:00:00Z"))
 }
 
-fn event(text: &str) -> Result<&'static str, String> {
-    let mut words = Event::ALL.iter().map(|event| event.as_str());
-    words.find(|word| *word == text).ok_or_else(|| {
+fn event(text: &str) -> Result<Event, String> {
+    Event::named(text).ok_or_else(|| {
         let words: Vec<_> = Event::ALL.iter().map(|event| event.as_str()).collect();
         format!("write one of {}", words.join(", "))
     })
@@ -130,7 +129,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
 async fn list(arguments: &List, services: &Services, output: Output) -> Result<(), Failure> {
     let filter = AuditFilter {
         since: arguments.since.map(|since| since.from(services.clock.now())),
-        event: arguments.event,
+        event: arguments.event.map(Event::as_str),
         about: arguments.about.as_deref(),
     };
     let mut rows = services.audit.recent(&filter, arguments.limit).await?;
@@ -270,7 +269,7 @@ mod tests {
         for wrong in ["", "12", "12:5f", &format!("0:{link}"), &format!("x:{link}")] {
             assert!(noted(wrong).is_err(), "{wrong:?}");
         }
-        assert_eq!(event("key.create"), Ok("key.create"));
+        assert_eq!(event("key.create"), Ok(Event::KeyCreate));
         assert!(event("key").is_err());
     }
 }

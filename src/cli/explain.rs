@@ -11,8 +11,9 @@ use crate::config::Config;
 use crate::gate::Rulebook;
 use crate::gate::explain::Explanation;
 use crate::gate::explain::Question;
-use crate::gate::explain::Tried;
+use crate::gate::explain::{Trial, Tried};
 use crate::model::principal::{ClientAddress, Principal};
+use crate::model::verdict::{Code, Verdict};
 use crate::service::subjects::Subjects;
 
 /// What `explain` takes.
@@ -77,7 +78,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     let explanation = explain(&config, question, caller)?;
     let value = to_value(&explanation).map_err(|error| Failure::Failed(error.into()))?;
     let mut told = lines(&explanation);
-    if explanation.code == Some("bad-destination") && !says_where {
+    if explanation.code == Some(Code::BadDestination) && !says_where {
         told.push("to a second place: none is named; add --destination PATH".to_owned());
     }
     output.show(&value, &told.join("\n"))?;
@@ -141,25 +142,25 @@ pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
 fn verdict(explanation: &Explanation) -> String {
     let by = explanation.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule `{rule}`"));
     let why = explanation.code.map_or_else(String::new, |code| format!(" ({code})"));
-    let passes = match (explanation.decision, explanation.passes) {
-        ("allow", _) | (_, false) => "",
+    let passes = match (explanation.verdict, explanation.passes) {
+        (Verdict::Allow, _) | (_, false) => "",
         (_, true) => "; it passes all the same, because that is not enforced here",
     };
-    format!("{}{by}{why}{passes}", explanation.decision)
+    format!("{}{by}{why}{passes}", explanation.verdict)
 }
 
 fn sentence(tried: &Tried) -> String {
     let why = tried.why.as_deref().unwrap_or_default();
     let what = match tried.result {
-        "skipped" => {
+        Trial::Skipped => {
             let advice = tried.advice.map_or_else(String::new, |advice| format!(": {advice}"));
             format!("skipped: `{why}` does not fit{advice}")
         }
-        "passed-over" => "denies others only".to_owned(),
-        "denies" => format!("denies {why}"),
-        "allows" => format!("allows {why}"),
-        "none-fits" => return "no rule fits: refused".to_owned(),
-        _ => "allows others only".to_owned(),
+        Trial::PassedOver => "denies others only".to_owned(),
+        Trial::Denies => format!("denies {why}"),
+        Trial::Allows => format!("allows {why}"),
+        Trial::NoneFits => return "no rule fits: refused".to_owned(),
+        Trial::AllowsOthers => "allows others only".to_owned(),
     };
     format!("{}: {what}", tried.rule)
 }

@@ -13,11 +13,13 @@ use super::output::Table;
 use super::services::Services;
 use super::span;
 use crate::config::Config;
+use crate::gate::refusal::PassSetting;
 use crate::model::refused::Tally;
 use crate::model::refused::{
     AS_PASSWORD, BESIDE_FOREIGN, BESIDE_SESSION, MANGLED, RESEMBLES_GRAPHQL, RefusedBy,
 };
 use crate::model::time::Timestamp;
+use crate::model::verdict::Code;
 
 /// Clients that are named in one row.
 const NAMED: usize = 3;
@@ -88,31 +90,31 @@ fn sightings(seen: &[(RefusedBy, Tally)]) -> Vec<String> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Advice {
     /// It is another system's, and nothing else was presented.
-    Foreign(Option<&'static str>),
+    Foreign(Option<PassSetting>),
     /// It stands beside a session.
-    BesideSession(Option<&'static str>),
+    BesideSession(Option<PassSetting>),
     /// One that counts is a password of HTTP Basic.
     AsPassword,
     /// One that counts is in a form that is taken nowhere.
     Mangled,
     /// One that counts stands beside another system's.
-    BesideForeign(Option<&'static str>),
+    BesideForeign(Option<PassSetting>),
 }
 
 impl Advice {
     fn of(by: &RefusedBy, config: &Config) -> Option<Self> {
-        let foreign = match by.code.as_str() {
-            "invalid-token" | "unsupported-scheme" => Some("pass_authorization"),
+        let foreign = match Code::named(&by.code) {
+            Some(Code::InvalidToken | Code::UnsupportedScheme) => Some(PassSetting::Authorization),
             // A password of HTTP Basic, or a key of ours that is wrong.
-            "invalid-key" if [BESIDE_SESSION, BESIDE_FOREIGN].contains(&&*by.credential) => {
-                Some("pass_authorization")
+            Some(Code::InvalidKey) if [BESIDE_SESSION, BESIDE_FOREIGN].contains(&&*by.credential) => {
+                Some(PassSetting::Authorization)
             }
-            "foreign-key" => Some("pass_api_key"),
+            Some(Code::ForeignKey) => Some(PassSetting::ApiKey),
             _ => None,
         };
         let route = config.routes.iter().find(|route| route.name == by.route);
         let is_filled = route.is_some_and(|route| config.identity_on(route).fills_authorization());
-        let setting = foreign.filter(|setting| *setting != "pass_authorization" || !is_filled);
+        let setting = foreign.filter(|setting| *setting != PassSetting::Authorization || !is_filled);
         match by.credential.as_str() {
             AS_PASSWORD => Some(Self::AsPassword),
             MANGLED => Some(Self::Mangled),
@@ -126,7 +128,9 @@ impl Advice {
     /// The setting by which it would pass.
     fn setting(self) -> Option<&'static str> {
         match self {
-            Self::Foreign(setting) | Self::BesideSession(setting) | Self::BesideForeign(setting) => setting,
+            Self::Foreign(setting) | Self::BesideSession(setting) | Self::BesideForeign(setting) => {
+                setting.map(PassSetting::as_str)
+            }
             Self::AsPassword => Some("basic"),
             Self::Mangled => None,
         }

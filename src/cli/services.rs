@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::model::audit::Actor;
 use crate::model::time::Clock;
 use crate::model::time::SystemClock;
-use crate::model::token::MasterKey;
 use crate::model::token::random_text;
+use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
@@ -56,7 +56,7 @@ impl Services {
             store.by(&Actor::command_line(std::fs::metadata("/proc/self").map_or(0, |own| own.uid())));
         let revocations = Revocations::new(store.clone(), clock.clone());
         // No cookie is made or read here, so the key that signs them is not needed.
-        let no_key = MasterKey::new(random_text()).derive("none");
+        let no_key = MasterKey::new(random_text()).derive(KeyPurpose::Session);
         let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone())
             .refusing(config.login.breach_list.as_ref());
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());

@@ -10,25 +10,25 @@ use super::failure::Failure;
 use super::load;
 use super::output::Output;
 use crate::gate::policy_tests;
-use crate::gate::policy_tests::Verdict;
+use crate::gate::policy_tests::Outcome;
 
 /// Exit code 1 where a claim fails.
 pub(super) fn run(overrides: &Overrides, common: &Common, output: Output) -> Result<(), Failure> {
     let config = load(common, overrides)?;
-    let verdicts = policy_tests::run(&config);
-    let failed = verdicts.iter().filter(|verdict| verdict.wrong.is_some()).count();
+    let outcomes = policy_tests::run(&config);
+    let failed = outcomes.iter().filter(|outcome| outcome.wrong.is_some()).count();
     let value = json!({
-        "passed": verdicts.len() - failed,
+        "passed": outcomes.len() - failed,
         "failed": failed,
-        "tests": verdicts.iter().map(value).collect::<Vec<_>>(),
+        "tests": outcomes.iter().map(value).collect::<Vec<_>>(),
     });
     let mut lines = Vec::new();
-    for verdict in verdicts.iter().filter(|verdict| verdict.wrong.is_some()) {
-        lines.push(format!("{}  {}", verdict.test.place, verdict.test.path));
-        lines.extend(verdict.wrong.iter().map(|wrong| format!("  {wrong}")));
-        lines.extend(verdict.explanation.iter().flat_map(explain::lines).map(|line| format!("    {line}")));
+    for outcome in outcomes.iter().filter(|outcome| outcome.wrong.is_some()) {
+        lines.push(format!("{}  {}", outcome.test.place, outcome.test.path));
+        lines.extend(outcome.wrong.iter().map(|wrong| format!("  {wrong}")));
+        lines.extend(outcome.explanation.iter().flat_map(explain::lines).map(|line| format!("    {line}")));
     }
-    lines.push(match (verdicts.len(), failed) {
+    lines.push(match (outcomes.len(), failed) {
         (0, _) => "There are no tests. Add [[tests]] to the settings to keep the rules as they are meant."
             .to_owned(),
         (1, 0) => "The one test passes.".to_owned(),
@@ -43,14 +43,14 @@ pub(super) fn run(overrides: &Overrides, common: &Common, output: Output) -> Res
     }
 }
 
-fn value(verdict: &Verdict<'_>) -> Value {
+fn value(outcome: &Outcome<'_>) -> Value {
     json!({
-        "path": verdict.test.path,
-        "line": verdict.test.place.line(),
-        "request": verdict.test.subject(),
-        "expect": verdict.test.expect.as_str(),
-        "ok": verdict.wrong.is_none(),
-        "problem": verdict.wrong,
-        "explanation": verdict.explanation,
+        "path": outcome.test.path,
+        "line": outcome.test.place.line(),
+        "request": outcome.test.subject(),
+        "expect": outcome.test.expect.as_str(),
+        "ok": outcome.wrong.is_none(),
+        "problem": outcome.wrong,
+        "explanation": outcome.explanation,
     })
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 
-use super::explain::{Explanation, Hypothetical, HypotheticalBody};
+use super::explain::{Explanation, Hypothetical, HypotheticalBody, Trial};
 use super::testing::World;
 use super::tests::config;
 use super::told::Told;
@@ -221,13 +221,16 @@ fn callers() -> Vec<Option<Principal>> {
 
 /// Whether the notes, read by themselves, lead to what is said of the decision.
 fn notes_agree(explanation: &Explanation) -> bool {
-    let decided: Vec<_> =
-        explanation.rules.iter().filter(|t| !matches!(t.result, "skipped" | "passed-over")).collect();
+    let decided: Vec<_> = explanation
+        .rules
+        .iter()
+        .filter(|t| !matches!(t.result, Trial::Skipped | Trial::PassedOver))
+        .collect();
     let rule = explanation.rule.as_deref().unwrap_or_default();
-    let refusals: Vec<_> = decided.iter().filter(|tried| tried.result != "allows").collect();
-    match explanation.decision {
-        "allow" if rule == "cors-preflight" => !refusals.is_empty(),
-        "allow" => refusals.is_empty() && decided.iter().any(|tried| tried.rule == rule),
+    let refusals: Vec<_> = decided.iter().filter(|tried| tried.result != Trial::Allows).collect();
+    match explanation.verdict {
+        Verdict::Allow if rule == "cors-preflight" => !refusals.is_empty(),
+        Verdict::Allow => refusals.is_empty() && decided.iter().any(|tried| tried.rule == rule),
         _ => refusals.iter().any(|tried| tried.rule == rule),
     }
 }
@@ -238,11 +241,11 @@ struct Fared {
     allowed: usize,
     passed: usize,
     refused: usize,
-    codes: std::collections::BTreeMap<&'static str, usize>,
+    codes: std::collections::BTreeMap<Code, usize>,
 }
 
 impl Fared {
-    fn add(&mut self, passes: bool, code: Option<&'static str>) {
+    fn add(&mut self, passes: bool, code: Option<Code>) {
         let place = match (passes, code) {
             (true, None) => &mut self.allowed,
             (true, Some(_)) => &mut self.passed,
@@ -255,7 +258,7 @@ impl Fared {
     }
 
     #[track_caller]
-    fn check(&self, all: usize, codes: &[&str]) {
+    fn check(&self, all: usize, codes: &[Code]) {
         assert_eq!(self.allowed + self.passed + self.refused, all);
         for share in [self.allowed, self.passed, self.refused] {
             assert!(share > all / 25, "{self:?}");
@@ -267,7 +270,7 @@ impl Fared {
 }
 
 /// Why it was refused, or would have been.
-fn code_of<T>(outcome: &Result<T, Refusal>, trail: &Trail) -> Option<&'static str> {
+fn code_of<T>(outcome: &Result<T, Refusal>, trail: &Trail) -> Option<Code> {
     outcome.as_ref().err().or(trail.shadowed.as_ref()).or(trail.waived.as_ref()).map(Refusal::code)
 }
 
@@ -290,23 +293,23 @@ fn explanation_and_decision_agree_on_a_hundred_thousand_random_requests() {
             assert_eq!(told, (outcome.is_ok(), code, &trail.rule), "{text}\n{question:?}");
             assert_eq!(explanation.route, trail.route.as_ref().map(|route| route.name.clone()));
             let subject = |principal: &Principal| principal.subject();
-            let early = matches!(code, Some("odd-path" | "no-route"));
+            let early = matches!(code, Some(Code::OddPath | Code::NoRoute));
             let caller = explanation.caller.as_ref().map(|caller| caller.subject.clone());
             assert!(early || caller == question.caller.as_ref().map(subject), "{explanation:?}");
             // Beyond the code path they share: the notes must lead to the same end by themselves.
-            let early =
-                early || matches!(code, Some("key-scope" | "password-change-required" | "foreign-origin"));
+            let early = early
+                || matches!(code, Some(Code::KeyScope | Code::PasswordChangeRequired | Code::ForeignOrigin));
             assert!(early || notes_agree(&explanation), "{text}\n{question:?}\n{explanation:?}");
             fared.add(explanation.passes, code);
         }
     }
     let codes = [
-        "sign-in-required",
-        "forbidden",
-        "key-scope",
-        "password-change-required",
-        "odd-path",
-        "foreign-origin",
+        Code::SignInRequired,
+        Code::Forbidden,
+        Code::KeyScope,
+        Code::PasswordChangeRequired,
+        Code::OddPath,
+        Code::ForeignOrigin,
     ];
     fared.check(100_000, &codes);
 }
@@ -432,8 +435,8 @@ async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
                 Worth::Wrong(wrong) => {
                     // Final: never more than nobody gets, and refused as what it is, unless something was
                     // wrong before anybody looked at it.
-                    let before = matches!(code, Some("no-route" | "odd-path"));
-                    assert!(before || code == Some(wrong), "{code:?} {case}");
+                    let before = matches!(code, Some(Code::NoRoute | Code::OddPath));
+                    assert!(before || code.map(Code::as_str) == Some(wrong), "{code:?} {case}");
                     assert!(outcome.is_err() || explanation.passes, "{case}");
                     assert!(
                         outcome.as_ref().is_ok_and(|permit| permit.identity().is_none()) || outcome.is_err(),
@@ -442,7 +445,7 @@ async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
                 }
                 Worth::Good | Worth::Stale => {
                     let expected = match (presented.worth, explanation.code) {
-                        (Worth::Stale, Some("sign-in-required")) => Some("session-ended"),
+                        (Worth::Stale, Some(Code::SignInRequired)) => Some(Code::SessionEnded),
                         (_, code) => code,
                     };
                     assert_eq!((outcome.is_ok(), code), (explanation.passes, expected), "{case}");
@@ -466,18 +469,18 @@ async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
         }
     }
     let codes = [
-        "sign-in-required",
-        "session-ended",
-        "forbidden",
-        "key-scope",
-        "password-change-required",
-        "odd-path",
-        "foreign-origin",
-        "invalid-key",
-        "foreign-key",
-        "invalid-token",
-        "unsupported-scheme",
-        "several-credentials",
+        Code::SignInRequired,
+        Code::SessionEnded,
+        Code::Forbidden,
+        Code::KeyScope,
+        Code::PasswordChangeRequired,
+        Code::OddPath,
+        Code::ForeignOrigin,
+        Code::InvalidKey,
+        Code::ForeignKey,
+        Code::InvalidToken,
+        Code::UnsupportedScheme,
+        Code::SeveralCredentials,
     ];
     fared.check(12_000, &codes);
 }

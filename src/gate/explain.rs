@@ -19,8 +19,10 @@ use super::rulebook::Rulebook;
 use super::told::Told;
 use super::{GateRequest, Known, Trail};
 use crate::model::origin::Origin;
-use crate::model::principal::{Client, ClientAddress, Principal};
+use crate::model::principal::{Client, ClientAddress, CredentialKind, Principal};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
+use crate::model::verdict::{Code, Verdict};
+use crate::model::words::words;
 use crate::policy::{Doubt, Rule, Step, Witness};
 
 /// Rules of which notes are taken; those after them are tried all the same.
@@ -37,13 +39,31 @@ pub struct Notes {
     rules: Vec<Tried>,
 }
 
+words! {
+    /// What became of a rule that was tried.
+    Trial {
+        /// It speaks for other requests.
+        Skipped = "skipped",
+        /// It denies others only.
+        PassedOver = "passed-over",
+        /// It allows this caller.
+        Allows = "allows",
+        /// It denies this caller.
+        Denies = "denies",
+        /// It allows others only.
+        AllowsOthers = "allows-others",
+        /// No rule was left.
+        NoneFits = "none-fits",
+    }
+}
+
 /// One rule that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tried {
     /// Its name; empty where none was left, so that the answer is no.
     pub rule: String,
-    /// `skipped`, `passed-over`, `allows`, `denies`, `allows-others` or `none-fits`.
-    pub result: &'static str,
+    /// What became of it.
+    pub result: Trial,
     /// The first condition that does not fit, or the entry of `allow` or `deny` that does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -65,12 +85,12 @@ impl Witness for Notes {
         let (result, why) = match step {
             Step::Skipped(mismatch) => {
                 self.advice = mismatch.advice();
-                ("skipped", Some(mismatch.as_str().to_owned()))
+                (Trial::Skipped, Some(mismatch.as_str().to_owned()))
             }
-            Step::PassedOver => ("passed-over", None),
-            Step::Denies(who) => ("denies", Some(who.to_string())),
-            Step::Allows(who) => ("allows", Some(who.to_string())),
-            Step::AllowsOthers => ("allows-others", None),
+            Step::PassedOver => (Trial::PassedOver, None),
+            Step::Denies(who) => (Trial::Denies, Some(who.to_string())),
+            Step::Allows(who) => (Trial::Allows, Some(who.to_string())),
+            Step::AllowsOthers => (Trial::AllowsOthers, None),
         };
         self.note(rule.name.clone(), result, why);
     }
@@ -80,7 +100,7 @@ impl Witness for Notes {
     }
 
     fn exhausted(&mut self) {
-        self.note(String::new(), "none-fits", None);
+        self.note(String::new(), Trial::NoneFits, None);
     }
 }
 
@@ -97,7 +117,7 @@ fn told(doubt: Doubt) -> &'static str {
 }
 
 impl Notes {
-    fn note(&mut self, rule: String, result: &'static str, why: Option<String>) {
+    fn note(&mut self, rule: String, result: Trial, why: Option<String>) {
         let doubt = self.doubt.take().map(told);
         if self.rules.len() < MOST_NOTES {
             let reading = match (&self.reading, doubt) {
@@ -113,13 +133,14 @@ impl Notes {
 /// What was decided of a request, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// `allow`, `challenge`, `deny` or `error`: what the rules say.
-    pub decision: &'static str,
+    /// What the rules say: `Allow`, `Challenge`, `Deny` or `Error`.
+    #[serde(rename = "decision")]
+    pub verdict: Verdict,
     /// Whether it goes on: it does where it is allowed, and where a refusal is only logged.
     pub passes: bool,
     /// Why not, by the name that answers use.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<&'static str>,
+    pub code: Option<Code>,
     /// The route it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
@@ -143,8 +164,8 @@ pub struct Explanation {
 /// A caller, as explanations tell of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CallerView {
-    /// `session`, `user-key`, `system-key`, `imported-key` or `break-glass`.
-    pub credential: &'static str,
+    /// By what it is recognised.
+    pub credential: CredentialKind,
     /// Stable identifier.
     pub subject: String,
     /// Username, or the key's name.
@@ -160,7 +181,7 @@ pub struct CallerView {
 impl CallerView {
     fn of(principal: &Principal) -> Self {
         Self {
-            credential: principal.kind.credential().as_str(),
+            credential: principal.kind.credential(),
             subject: principal.subject(),
             name: principal.name.clone(),
             role: principal.role.as_str(),
@@ -171,18 +192,18 @@ impl CallerView {
 }
 
 impl Explanation {
-    /// What a trail tells, once it has come to its end: leave to go on, or the code and decision of a refusal.
-    pub fn of(trail: &Trail, outcome: Result<(), (&'static str, &'static str)>) -> Self {
+    /// What a trail tells, once it has come to its end: leave to go on, or the verdict and code of a refusal.
+    pub fn of(trail: &Trail, outcome: Result<(), (Verdict, Code)>) -> Self {
         let passed = trail.shadowed.as_ref().or(trail.waived.as_ref());
-        let refused = outcome.err().or(passed.map(|refusal| (refusal.code(), refusal.decision())));
+        let refused = outcome.err().or(passed.map(|refusal| (refusal.verdict(), refusal.code())));
         let told = trail.route.as_ref().zip(trail.identity.as_ref());
         Self {
             without_value: told
                 .map(|(route, identity)| route.without_value(&identity.principal))
                 .unwrap_or_default(),
-            decision: refused.map_or("allow", |(_, decision)| decision),
+            verdict: refused.map_or(Verdict::Allow, |(verdict, _)| verdict),
             passes: outcome.is_ok(),
-            code: refused.map(|(code, _)| code),
+            code: refused.map(|(_, code)| code),
             route: trail.route.as_ref().map(|route| route.name.clone()),
             upstream: trail.route.as_ref().and_then(|route| route.upstream_name.clone()),
             rule: trail.rule.clone(),
@@ -198,7 +219,8 @@ impl Explanation {
         if whole.len() <= MOST {
             return HeaderValue::try_from(whole).ok();
         }
-        let rules = self.rules.iter().filter(|tried| tried.result != "skipped").take(8).cloned().collect();
+        let rules =
+            self.rules.iter().filter(|tried| tried.result != Trial::Skipped).take(8).cloned().collect();
         let mut short = Self { rules, ..self.clone() };
         if let Some(caller) = &mut short.caller {
             caller.groups.clear();
@@ -352,7 +374,7 @@ impl Rulebook {
     pub fn explain(&self, asked: &Hypothetical) -> Explanation {
         let mut trail = Trail { notes: Some(Box::default()), ..Trail::default() };
         let outcome = self.decide(asked, &mut trail);
-        Explanation::of(&trail, outcome.map_err(|refusal| (refusal.code(), refusal.decision())))
+        Explanation::of(&trail, outcome.map_err(|refusal| (refusal.verdict(), refusal.code())))
     }
 
     pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut Trail) -> Result<(), Refusal> {

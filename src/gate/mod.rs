@@ -43,7 +43,8 @@ use crate::model::jwt::RotatingKeys;
 use crate::model::origin::Origin;
 use crate::model::principal::{Client, PrincipalKind};
 use crate::model::target::RequestTarget;
-use crate::model::token::{MasterKey, SigningKey};
+use crate::model::token::{KeyPurpose, MasterKey, SigningKey};
+use crate::model::verdict::{Code, Verdict};
 use crate::policy::PathPattern;
 
 /// Everything a decision looks at, beside a GraphQL body.
@@ -89,6 +90,11 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// What was decided of a request that goes on: it was allowed, or would have been refused.
+    pub fn passed(&self) -> Verdict {
+        if self.shadowed.is_some() { Verdict::Shadow } else { Verdict::Allow }
+    }
+
     /// Notes what a glance at a request has shown.
     pub fn note_glance(&mut self, glance: Glance, path: &str) {
         self.resembles_graphql = glance == Glance::Yes;
@@ -98,7 +104,7 @@ impl Trail {
     }
 
     /// The credential of another system that it is refused for with `code`, or would be.
-    pub fn foreign_refused(&self, code: Option<&str>) -> Option<Foreign> {
+    pub fn foreign_refused(&self, code: Option<Code>) -> Option<Foreign> {
         let code = code.or(self.shadowed.as_ref().map(Refusal::code))?;
         self.foreign.filter(|foreign| foreign.wrong.code() == code)
     }
@@ -126,8 +132,8 @@ impl GateKeys {
     /// Those of the gateway's own key.
     pub fn of(key: &MasterKey) -> Self {
         Self {
-            assertion: RotatingKeys::new(key.derive("assertion")),
-            app_sessions: key.derive("application session"),
+            assertion: RotatingKeys::new(key.derive(KeyPurpose::Assertion)),
+            app_sessions: key.derive(KeyPurpose::AppSession),
         }
     }
 }

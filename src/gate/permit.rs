@@ -188,8 +188,7 @@ impl Asked {
             None => self.evaluate(&facts, &mut ()),
             Some(notes) => self.evaluate(&facts, notes.as_mut()),
         };
-        let rule = decision.rule.map(str::to_owned);
-        trail.rule.clone_from(&rule);
+        trail.rule = decision.rule.map(str::to_owned);
         let (outcome, enforce) = (decision.outcome, decision.enforce);
         let kept =
             if self.refused.is_none() && enforce == Enforce::On { enforce } else { self.enforcement(&facts) };
@@ -209,12 +208,12 @@ impl Asked {
                 return Ok(permit(None, grounds));
             }
             Outcome::Challenge => {
-                let refusal = unproven.map_or(Refusal::Challenge { rule }, Refusal::BadCredential);
+                let refusal = unproven.map_or(Refusal::Challenge, Refusal::BadCredential);
                 let_pass(refusal, enforce, trail)?;
                 grounds.allowed = false;
             }
             Outcome::Deny => {
-                let_pass(Refusal::Forbidden { rule }, enforce, trail)?;
+                let_pass(Refusal::Forbidden, enforce, trail)?;
                 grounds.allowed = false;
             }
         }

@@ -4,10 +4,11 @@ use super::explain::{Explanation, Hypothetical, HypotheticalBody};
 use super::rulebook::Rulebook;
 use crate::config::{Config, ConfigError, Expect, PolicyTest, Problem};
 use crate::model::target::RequestTarget;
+use crate::model::verdict::{Code, Verdict};
 
 /// What became of one claim.
 #[derive(Debug)]
-pub struct Verdict<'c> {
+pub struct Outcome<'c> {
     /// The claim.
     pub test: &'c PolicyTest,
     /// What is decided, and why. `None` where the target is refused before anything is decided.
@@ -17,7 +18,7 @@ pub struct Verdict<'c> {
 }
 
 /// Checks every claim.
-pub fn run(config: &Config) -> Vec<Verdict<'_>> {
+pub fn run(config: &Config) -> Vec<Outcome<'_>> {
     let rulebook = Rulebook::new(config);
     let own = config.public_url.authority();
     config.tests.iter().map(|test| check(test, &rulebook, &own)).collect()
@@ -33,11 +34,11 @@ pub fn passed(config: Config) -> Result<Config, ConfigError> {
     if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
 }
 
-fn problem(verdict: &Verdict<'_>) -> Option<Problem> {
-    let wrong = verdict.wrong.as_ref()?;
+fn problem(outcome: &Outcome<'_>) -> Option<Problem> {
+    let wrong = outcome.wrong.as_ref()?;
     Some(Problem {
-        path: verdict.test.path.clone(),
-        place: verdict.test.place.clone(),
+        path: outcome.test.path.clone(),
+        place: outcome.test.place.clone(),
         what: format!("fails: {wrong}"),
         remedy:
             "change the rules, or the test if it is wrong; `doorward test` tells every rule that was tried"
@@ -45,7 +46,7 @@ fn problem(verdict: &Verdict<'_>) -> Option<Problem> {
     })
 }
 
-fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c> {
+fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Outcome<'c> {
     let authority = test.host.as_deref().unwrap_or(own);
     let subject = test.subject();
     let target = match RequestTarget::parse(&test.method, authority, &test.target, test.kind) {
@@ -53,7 +54,7 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c
         Err(error) => {
             let wrong = (test.expect != Expect::Deny || test.rule.is_some())
                 .then(|| format!("{subject} is refused before any rule is tried, because {error}"));
-            return Verdict { test, explanation: None, wrong };
+            return Outcome { test, explanation: None, wrong };
         }
     };
     let explanation = rulebook.explain(&Hypothetical {
@@ -66,18 +67,18 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c
         destination: test.destination.clone(),
     });
     let holds = match test.expect {
-        Expect::Allow => explanation.decision == "allow",
-        Expect::Deny => explanation.decision != "allow",
-        Expect::SignIn => explanation.decision == "challenge",
+        Expect::Allow => explanation.verdict == Verdict::Allow,
+        Expect::Deny => explanation.verdict != Verdict::Allow,
+        Expect::SignIn => explanation.verdict == Verdict::Challenge,
     };
     let right_rule = test.rule.is_none() || explanation.rule == test.rule;
     let by = match (&explanation.rule, explanation.code) {
         (Some(rule), _) => format!(" by rule `{rule}`"),
-        (None, Some("no-route")) => ", because no route takes it".to_owned(),
-        (None, Some(code)) if code != "forbidden" && code != "sign-in-required" => format!(" ({code})"),
-        (None, _) => ", because no rule fits".to_owned(),
+        (None, Some(Code::NoRoute)) => ", because no route takes it".to_owned(),
+        (None, Some(Code::Forbidden | Code::SignInRequired) | None) => ", because no rule fits".to_owned(),
+        (None, Some(code)) => format!(" ({code})"),
     };
-    let found = format!("{subject} gets `{}`{by}", explanation.decision);
+    let found = format!("{subject} gets `{}`{by}", explanation.verdict);
     let wrong = match (holds, right_rule, &test.rule) {
         (true, true, _) => None,
         (false, _, _) => Some(format!("{found}, but `{}` is expected", test.expect.as_str())),
@@ -85,5 +86,5 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Verdict<'c
             Some(format!("{found}, but by rule `{}` is expected", rule.as_deref().unwrap_or_default()))
         }
     };
-    Verdict { test, explanation: Some(explanation), wrong }
+    Outcome { test, explanation: Some(explanation), wrong }
 }

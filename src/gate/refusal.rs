@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::effects::BadAddress;
 use crate::model::target::TargetError;
+use crate::model::verdict::{Code, Verdict};
+use crate::model::words::words;
 
 /// Why a request goes no further. The edge turns it into a response; there is no other way around a permit.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +28,7 @@ pub enum Refusal {
     NoRoute,
     /// No credential, and somebody is wanted.
     #[error("sign-in required")]
-    Challenge {
-        /// The rule that wants somebody; `None` where no rule matched.
-        rule: Option<String>,
-    },
+    Challenge,
     /// A credential that is wrong, expired or revoked, or two of them. Says which kind was looked at, never its value.
     #[error("{0}")]
     BadCredential(BadCredential),
@@ -41,10 +40,7 @@ pub enum Refusal {
     },
     /// Known, and not allowed.
     #[error("not allowed")]
-    Forbidden {
-        /// The rule that says so; `None` where no rule matched.
-        rule: Option<String>,
-    },
+    Forbidden,
     /// Known, but the key is limited to other paths, methods or networks.
     #[error("this key is not for this path, method or network")]
     KeyScope,
@@ -75,37 +71,37 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The machine-readable name of the reason, as answers and reports say it.
-    pub fn code(&self) -> &'static str {
+    /// Why, as answers, metrics and reports say it.
+    pub fn code(&self) -> Code {
         match self {
-            Self::BadTarget(_) => "bad-target",
-            Self::OddPath(_) => "odd-path",
-            Self::BadAddress(BadAddress::Foreign(_)) => "foreign-destination",
-            Self::BadAddress(_) => "bad-destination",
-            Self::Disguised => "odd-header",
-            Self::NoRoute => "no-route",
-            Self::Challenge { .. } => "sign-in-required",
+            Self::BadTarget(_) => Code::BadTarget,
+            Self::OddPath(_) => Code::OddPath,
+            Self::BadAddress(BadAddress::Foreign(_)) => Code::ForeignDestination,
+            Self::BadAddress(_) => Code::BadDestination,
+            Self::Disguised => Code::OddHeader,
+            Self::NoRoute => Code::NoRoute,
+            Self::Challenge => Code::SignInRequired,
             Self::BadCredential(bad) => bad.code(),
-            Self::TooManyAttempts { .. } => "too-many-attempts",
-            Self::Forbidden { .. } => "forbidden",
-            Self::KeyScope => "key-scope",
-            Self::ForeignOrigin => "foreign-origin",
-            Self::PasswordChange => "password-change-required",
-            Self::TooLarge => "body-too-large",
-            Self::TooManyBodies => "too-many-bodies",
-            Self::NoRoom => "no-room",
-            Self::BodyLost => "body-incomplete",
-            Self::BodyLate => "request-timeout",
-            Self::Unavailable(_) => "unavailable",
+            Self::TooManyAttempts { .. } => Code::TooManyAttempts,
+            Self::Forbidden => Code::Forbidden,
+            Self::KeyScope => Code::KeyScope,
+            Self::ForeignOrigin => Code::ForeignOrigin,
+            Self::PasswordChange => Code::PasswordChangeRequired,
+            Self::TooLarge => Code::BodyTooLarge,
+            Self::TooManyBodies => Code::TooManyBodies,
+            Self::NoRoom => Code::NoRoom,
+            Self::BodyLost => Code::BodyIncomplete,
+            Self::BodyLate => Code::RequestTimeout,
+            Self::Unavailable(_) => Code::Unavailable,
         }
     }
 
-    /// What it is to whoever reads logs: `challenge`, `error` or `deny`.
-    pub fn decision(&self) -> &'static str {
+    /// What was decided with it: `Challenge`, `Error` or `Deny`.
+    pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Challenge { .. } | Self::BadCredential(_) => "challenge",
-            Self::Unavailable(_) | Self::NoRoom => "error",
-            _ => "deny",
+            Self::Challenge | Self::BadCredential(_) => Verdict::Challenge,
+            Self::Unavailable(_) | Self::NoRoom => Verdict::Error,
+            _ => Verdict::Deny,
         }
     }
 }
@@ -119,7 +115,17 @@ pub struct Foreign {
     /// own login.
     pub beside_session: bool,
     /// The setting that would leave it to the application, where there is one.
-    pub setting: Option<&'static str>,
+    pub setting: Option<PassSetting>,
+}
+
+words! {
+    /// A setting of a route or upstream that leaves credentials of another system to the application.
+    PassSetting {
+        /// For `Authorization`.
+        Authorization = "pass_authorization",
+        /// For the headers that bring keys.
+        ApiKey = "pass_api_key",
+    }
 }
 
 /// How a credential of ours was presented that is refused for that.
@@ -172,24 +178,24 @@ impl BadCredential {
     }
 
     /// The setting of a route or upstream that would leave it to the application, where it is another system's.
-    pub fn setting(self) -> Option<&'static str> {
+    pub fn setting(self) -> Option<PassSetting> {
         match self {
-            Self::Password | Self::Basic | Self::Bearer | Self::Scheme => Some("pass_authorization"),
-            Self::ForeignKey => Some("pass_api_key"),
+            Self::Password | Self::Basic | Self::Bearer | Self::Scheme => Some(PassSetting::Authorization),
+            Self::ForeignKey => Some(PassSetting::ApiKey),
             _ => None,
         }
     }
 
-    /// The machine-readable name, as answers and reports say it.
-    pub fn code(self) -> &'static str {
+    /// Why, as answers, metrics and reports say it.
+    pub fn code(self) -> Code {
         match self {
-            Self::Several => "several-credentials",
-            Self::Key | Self::Password => "invalid-key",
-            Self::ForeignKey => "foreign-key",
-            Self::Bearer => "invalid-token",
-            Self::Basic | Self::Scheme => "unsupported-scheme",
-            Self::Misplaced => "misplaced-key",
-            Self::Session => "session-ended",
+            Self::Several => Code::SeveralCredentials,
+            Self::Key | Self::Password => Code::InvalidKey,
+            Self::ForeignKey => Code::ForeignKey,
+            Self::Bearer => Code::InvalidToken,
+            Self::Basic | Self::Scheme => Code::UnsupportedScheme,
+            Self::Misplaced => Code::MisplacedKey,
+            Self::Session => Code::SessionEnded,
         }
     }
 }

@@ -188,7 +188,7 @@ impl Gate {
         let mut asked = self.rulebook.route_with(&request, effects, trail)?.asked(used)?;
         if !standing.told.answers(asked.wants(&request)) {
             // The body that would tell has gone by.
-            asked.refuse(Refusal::Forbidden { rule: None })?;
+            asked.refuse(Refusal::Forbidden)?;
         }
         let permit = asked.decide(&request, &standing.told, trail)?;
         // What it presented beside its credential is what it was.

@@ -16,7 +16,7 @@ use crate::model::metrics::{Registry, WorkerMetrics};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, ManualClock, Timestamp};
-use crate::model::token::{KeyText, MasterKey};
+use crate::model::token::{KeyPurpose, KeyText, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::{Accounts, NewUser};
 use crate::service::api_keys::{ApiKeys, NewKey};
@@ -51,7 +51,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
-        let store = store.audited(master.derive("audit"), clock.clone());
+        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone());
         let revocations = Revocations::new(store.clone(), clock.clone());
         let config = SessionConfig {
             idle: Duration::from_hours(1),
@@ -62,13 +62,13 @@ impl World {
         let sessions = Sessions::new(
             config,
             store.clone(),
-            master.derive("session"),
+            master.derive(KeyPurpose::Session),
             revocations.clone(),
             clock.clone(),
         );
         let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone());
-        let audit = Audit::new(store.clone(), master.derive("audit"));
+        let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
         let (touches, _) = touches::channel(
             watch::channel(sessions.clone()).1,
             keys.clone(),

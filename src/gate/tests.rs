@@ -5,11 +5,11 @@ use std::io::Write as _;
 use http::Method;
 use http::header::AUTHORIZATION;
 
-use super::explain::{Hypothetical, HypotheticalBody};
+use super::explain::{Hypothetical, HypotheticalBody, Trial};
 use super::told::Told;
 use super::*;
 use crate::config::{self, Flags, Source};
-use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::principal::{CredentialKind, Principal, PrincipalKind};
 use crate::model::role::Role;
 use crate::model::target::{RequestKind, request_line};
 use crate::model::user::UserId;
@@ -49,7 +49,7 @@ fn asked(request: &str, caller: Option<Principal>) -> Hypothetical {
 fn told(rulebook: &Rulebook, request: &str, caller: Option<Principal>) -> String {
     let explanation = rulebook.explain(&asked(request, caller));
     let rule = explanation.rule.as_deref().unwrap_or("-");
-    format!("{} {} {rule}", explanation.decision, if explanation.passes { "passes" } else { "stops" })
+    format!("{} {} {rule}", explanation.verdict, if explanation.passes { "passes" } else { "stops" })
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn what_is_only_logged_passes_and_the_narrowest_word_counts() {
     assert!(trail.shadowed.is_none(), "nobody is told");
     assert_eq!(told("GET /quiet", None), "challenge passes quiet", "whoever asks is told what the rules say");
     decide(&rulebook, "GET /x", None, Ok(()), &mut trail).unwrap();
-    assert_eq!(trail.shadowed.unwrap().code(), "sign-in-required");
+    assert_eq!(trail.shadowed.unwrap().code(), Code::SignInRequired);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn everything_that_a_copy_does_is_decided_and_told() {
     let told = |request, destination, role| {
         let told = copy(request, destination, role);
         let rule = told.rule.as_deref().unwrap_or("-");
-        format!("{} {} {rule}", told.decision, if told.passes { "passes" } else { "stops" })
+        format!("{} {} {rule}", told.verdict, if told.passes { "passes" } else { "stops" })
     };
     for (request, destination, role, expected) in [
         ("COPY /a", Some("/b"), Role::Member, "allow passes all"),
@@ -125,7 +125,7 @@ fn everything_that_a_copy_does_is_decided_and_told() {
     }
     let why = copy("COPY /a", Some("/kept/x"), Role::Member);
     let last = why.rules.last().unwrap();
-    assert_eq!((last.result, last.reading.as_deref()), ("allows-others", Some("COPY /kept/x")));
+    assert_eq!((last.result, last.reading.as_deref()), (Trial::AllowsOthers, Some("COPY /kept/x")));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_wrong_credential_passes_as_nobody_where_every_rule_that_speaks_only_logs() 
     let mut trail = Trail::default();
     let permit = decide(&rulebook, "GET /x", Some(principal(Role::Admin)), wrong(), &mut trail).unwrap();
     assert!(permit.identity().is_none());
-    assert_eq!(trail.shadowed.unwrap().code(), "invalid-key");
+    assert_eq!(trail.shadowed.unwrap().code(), Code::InvalidKey);
     for request in ["GET /admin", "GET /ADMIN", "POST /admin/x"] {
         let refused = decide(&rulebook, request, None, wrong(), &mut Trail::default());
         assert!(matches!(refused, Err(Refusal::BadCredential(BadCredential::Key))), "{request}");
@@ -212,7 +212,7 @@ fn a_wrong_credential_passes_as_nobody_where_every_rule_that_speaks_only_logs() 
     let down = || Err(Refusal::Unavailable("down".into()));
     let mut trail = Trail::default();
     assert!(decide(&rulebook, "GET /x", None, down(), &mut trail).unwrap().identity().is_none());
-    assert_eq!(trail.shadowed.unwrap().code(), "unavailable");
+    assert_eq!(trail.shadowed.unwrap().code(), Code::Unavailable);
     assert!(decide(&rulebook, "GET /admin", None, down(), &mut Trail::default()).is_err());
 }
 
@@ -241,21 +241,27 @@ fn an_explanation_tells_every_rule_that_was_tried_and_why() {
     assert_eq!(
         tried,
         [
-            ("health", "skipped", Some("path")),
-            ("lan", "skipped", Some("networks")),
-            ("no-guests", "passed-over", None),
-            ("writes", "skipped", Some("methods")),
-            ("rest", "allows", Some("viewer")),
+            ("health", Trial::Skipped, Some("path")),
+            ("lan", Trial::Skipped, Some("networks")),
+            ("no-guests", Trial::PassedOver, None),
+            ("writes", Trial::Skipped, Some("methods")),
+            ("rest", Trial::Allows, Some("viewer")),
         ]
     );
-    assert_eq!((explanation.decision, explanation.route.as_deref()), ("allow", Some("main")));
+    assert_eq!((explanation.verdict, explanation.route.as_deref()), (Verdict::Allow, Some("main")));
     assert_eq!(explanation.upstream.as_deref(), Some("app"));
     let caller = explanation.caller.as_ref().unwrap();
-    assert_eq!((caller.credential, caller.role, caller.name.as_str()), ("session", "viewer", "ann"));
+    assert_eq!(
+        (caller.credential, caller.role, caller.name.as_str()),
+        (CredentialKind::Session, "viewer", "ann")
+    );
     let nobody = rulebook.explain(&asked("POST /x", None));
-    assert_eq!((nobody.decision, nobody.code, nobody.caller), ("challenge", Some("sign-in-required"), None));
+    assert_eq!(
+        (nobody.verdict, nobody.code, nobody.caller),
+        (Verdict::Challenge, Some(Code::SignInRequired), None)
+    );
     let last = nobody.rules.last().unwrap();
-    assert_eq!((last.rule.as_str(), last.result), ("writes", "allows-others"));
+    assert_eq!((last.rule.as_str(), last.result), ("writes", Trial::AllowsOthers));
 }
 
 #[test]

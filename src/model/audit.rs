@@ -12,6 +12,7 @@ use super::principal::Principal;
 use super::time::Timestamp;
 use super::token::SigningKey;
 use super::user::{User, UserId};
+use super::words::words;
 
 /// Somebody or something, as rows name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,73 +106,88 @@ impl Actor {
     }
 }
 
-macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident = $word:literal,)+) => {
-        /// What happened.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Event {
-            $($(#[$doc])* $name,)+
-        }
+words! {
+    /// What happened, in the order of the documentation.
+    Event {
+        /// Somebody signed in, or tried to.
+        Login = "login",
+        /// Somebody signed out.
+        Logout = "logout",
+        /// A session was opened otherwise: after a password change, or at another host.
+        SessionOpen = "session.open",
+        /// Sessions were ended by someone.
+        SessionRevoke = "session.revoke",
+        /// Somebody who is signed in had to show the password again, and it was wrong.
+        PasswordCheck = "password.check",
+        /// A user changed the own password, or tried to.
+        PasswordChange = "password.change",
+        /// Somebody else gave a user another password.
+        PasswordReset = "password.reset",
+        /// A user was added.
+        UserCreate = "user.create",
+        /// A user's role was changed.
+        UserRole = "user.role",
+        /// A user was put into a group or taken out of one.
+        UserGroup = "user.group",
+        /// The name that is shown of a user was changed.
+        UserProfile = "user.profile",
+        /// A user was stopped.
+        UserDisable = "user.disable",
+        /// A stopped user was let in again.
+        UserEnable = "user.enable",
+        /// A user was deleted.
+        UserDelete = "user.delete",
+        /// A key was issued.
+        KeyCreate = "key.create",
+        /// A key was revoked.
+        KeyRevoke = "key.revoke",
+        /// A named admin chose a first password by a setup link, or such a link was tried and was not good.
+        Setup = "setup",
+        /// A configuration took effect, or was refused.
+        ConfigLoad = "config.load",
+        /// The emergency token was used.
+        BreakGlass = "break-glass",
+        /// Old rows were deleted. Names the last of them, so that the rest can be verified.
+        AuditPrune = "audit.prune",
+        /// Rows at the end of the trail were gone when the next one was written.
+        AuditCut = "audit.cut",
+        /// What would have been refused, as it was counted, was forgotten.
+        RefusedClear = "refused.clear",
+    }
 
-        impl Event {
-            /// Every event, in the order of the documentation.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+    /// Why something was refused or failed.
+    Reason {
+        /// Too many passwords were being looked at.
+        Busy = "busy",
+        /// The account is stopped.
+        Disabled = "disabled",
+        /// A configuration that cannot take effect.
+        Invalid = "invalid",
+        /// A setup link that is not good.
+        InvalidLink = "invalid-link",
+        /// Nobody would be left who is an admin.
+        LastAdmin = "last-admin",
+        /// The network is not one it may be used from.
+        Network = "network",
+        /// The account has no password.
+        NoPassword = "no-password",
+        /// Too many attempts had failed before.
+        Throttled = "throttled",
+        /// Rows at the end of the trail are gone.
+        TrailCut = "the trail does not end where it was left",
+        /// There is nobody of that name.
+        Unknown = "unknown",
+        /// The password is another.
+        WrongPassword = "wrong-password",
+    }
 
-            /// The word in rows.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $word,)+
-                }
-            }
-        }
-    };
-}
-
-events! {
-    /// Somebody signed in, or tried to.
-    Login = "login",
-    /// Somebody signed out.
-    Logout = "logout",
-    /// A session was opened otherwise: after a password change, or at another host.
-    SessionOpen = "session.open",
-    /// Sessions were ended by someone.
-    SessionRevoke = "session.revoke",
-    /// Somebody who is signed in had to show the password again, and it was wrong.
-    PasswordCheck = "password.check",
-    /// A user changed the own password, or tried to.
-    PasswordChange = "password.change",
-    /// Somebody else gave a user another password.
-    PasswordReset = "password.reset",
-    /// A user was added.
-    UserCreate = "user.create",
-    /// A user's role was changed.
-    UserRole = "user.role",
-    /// A user was put into a group or taken out of one.
-    UserGroup = "user.group",
-    /// The name that is shown of a user was changed.
-    UserProfile = "user.profile",
-    /// A user was stopped.
-    UserDisable = "user.disable",
-    /// A stopped user was let in again.
-    UserEnable = "user.enable",
-    /// A user was deleted.
-    UserDelete = "user.delete",
-    /// A key was issued.
-    KeyCreate = "key.create",
-    /// A key was revoked.
-    KeyRevoke = "key.revoke",
-    /// A named admin chose a first password by a setup link, or such a link was tried and was not good.
-    Setup = "setup",
-    /// A configuration took effect, or was refused.
-    ConfigLoad = "config.load",
-    /// The emergency token was used.
-    BreakGlass = "break-glass",
-    /// Old rows were deleted. Names the last of them, so that the rest can be verified.
-    AuditPrune = "audit.prune",
-    /// Rows at the end of the trail were gone when the next one was written.
-    AuditCut = "audit.cut",
-    /// What would have been refused, as it was counted, was forgotten.
-    RefusedClear = "refused.clear",
+    /// Why the configuration is read.
+    Load {
+        /// The gateway starts.
+        Start = "start",
+        /// It was changed meanwhile.
+        Reload = "reload",
+    }
 }
 
 /// Something to be written down.
@@ -179,8 +195,8 @@ events! {
 pub struct Note {
     /// What.
     pub event: Event,
-    /// Whether it was done; if not, `detail` has a `reason`.
-    pub success: bool,
+    /// Why not, if it was not done; `detail` has it as `reason` too.
+    pub failure: Option<Reason>,
     /// Whom or what it concerned.
     pub target: Option<Party>,
     /// Who did it, where that is not the actor at hand.
@@ -194,12 +210,12 @@ pub struct Note {
 impl Note {
     /// Something that was done.
     pub fn done(event: Event) -> Self {
-        Self { event, success: true, target: None, actor: None, client: None, detail: Map::new() }
+        Self { event, failure: None, target: None, actor: None, client: None, detail: Map::new() }
     }
 
     /// Something that was refused or failed.
-    pub fn failed(event: Event, reason: &str) -> Self {
-        Self { success: false, ..Self::done(event) }.with("reason", reason)
+    pub fn failed(event: Event, reason: Reason) -> Self {
+        Self { failure: Some(reason), ..Self::done(event) }.with("reason", reason.as_str())
     }
 
     /// Concerning this.
@@ -306,10 +322,10 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::model::secret::Secret;
-    use crate::model::token::MasterKey;
+    use crate::model::token::{KeyPurpose, MasterKey};
 
     fn key(text: &str) -> SigningKey {
-        MasterKey::new(Secret::new(text.repeat(32))).derive("audit")
+        MasterKey::new(Secret::new(text.repeat(32))).derive(KeyPurpose::Audit)
     }
 
     fn row() -> AuditRow {

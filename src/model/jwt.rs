@@ -185,10 +185,10 @@ mod tests {
     use jsonwebtoken::{DecodingKey, Validation, decode};
 
     use super::*;
-    use crate::model::token::MasterKey;
+    use crate::model::token::{KeyPurpose, MasterKey};
 
     fn keys(secret: &str) -> RotatingKeys {
-        RotatingKeys::new(MasterKey::new(Secret::new(secret.repeat(32))).derive("assertion"))
+        RotatingKeys::new(MasterKey::new(Secret::new(secret.repeat(32))).derive(KeyPurpose::Assertion))
     }
 
     fn kid(key: &Value) -> &str {

@@ -23,3 +23,5 @@ pub mod template;
 pub mod time;
 pub mod token;
 pub mod user;
+pub mod verdict;
+pub(crate) mod words;

@@ -10,6 +10,7 @@ use super::network;
 use super::role::Role;
 use super::time::Timestamp;
 use super::user::UserId;
+use super::words::words;
 
 /// An authenticated subject with its rights, as of the last look at the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,35 +97,19 @@ impl PrincipalKind {
     }
 }
 
-/// By what the sender of a request is recognised: the same word in logs, metrics and explanations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialKind {
-    /// A session cookie.
-    Session,
-    /// A user's key.
-    UserKey,
-    /// A system key.
-    SystemKey,
-    /// A key of another system.
-    ImportedKey,
-    /// A token for emergencies.
-    BreakGlass,
-}
-
-impl CredentialKind {
-    /// Every kind, in the order of the declaration.
-    pub const ALL: &'static [Self] =
-        &[Self::Session, Self::UserKey, Self::SystemKey, Self::ImportedKey, Self::BreakGlass];
-
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::UserKey => "user-key",
-            Self::SystemKey => "system-key",
-            Self::ImportedKey => "imported-key",
-            Self::BreakGlass => "break-glass",
-        }
+words! {
+    /// By what the sender of a request is recognised: the same word in logs, metrics and explanations.
+    CredentialKind {
+        /// A session cookie.
+        Session = "session",
+        /// A user's key.
+        UserKey = "user-key",
+        /// A system key.
+        SystemKey = "system-key",
+        /// A key of another system.
+        ImportedKey = "imported-key",
+        /// A token for emergencies.
+        BreakGlass = "break-glass",
     }
 }
 
@@ -375,12 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_of_credentials_and_sources_have_words_of_their_own() {
-        for (at, kind) in CredentialKind::ALL.iter().enumerate() {
-            assert_eq!(*kind as usize, at, "counters find it by its place");
-            let same = CredentialKind::ALL.iter().filter(|other| other.as_str() == kind.as_str());
-            assert_eq!(same.count(), 1, "{}", kind.as_str());
-        }
+    fn sources_have_words_of_their_own() {
         for source in [Source::Local, Source::Ring, Source::BreakGlass, Source::Provider("okta".to_owned())] {
             assert_eq!(Source::named(source.as_str()), source);
         }

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
+use super::words::words;
 
 /// SHA-256 of a token; the only form that is stored or looked up.
 ///
@@ -89,8 +90,26 @@ impl MasterKey {
     }
 
     /// A key for one purpose. Different purposes give unrelated keys.
-    pub fn derive(&self, purpose: &str) -> SigningKey {
-        SigningKey(mac(self.0.expose().as_bytes(), purpose.as_bytes()))
+    pub fn derive(&self, purpose: KeyPurpose) -> SigningKey {
+        SigningKey(mac(self.0.expose().as_bytes(), purpose.as_str().as_bytes()))
+    }
+}
+
+words! {
+    /// What a key is derived for. A word that changed would be another key: what was signed before would be worth nothing.
+    KeyPurpose {
+        /// Applications' session cookies.
+        AppSession = "application session",
+        /// What upstreams are told of callers.
+        Assertion = "assertion",
+        /// The audit trail.
+        Audit = "audit trail",
+        /// Cookies that count how often a browser was sent on.
+        Bounce = "bounce cookie",
+        /// Cookies of browsers that have signed in before.
+        Device = "device cookie",
+        /// Session cookies.
+        Session = "session cookie",
     }
 }
 
@@ -341,8 +360,8 @@ mod tests {
 
     #[test]
     fn only_our_own_signature_verifies() {
-        let key = MasterKey::new(Secret::new("k".repeat(32))).derive("session");
-        let other = MasterKey::new(Secret::new("k".repeat(32))).derive("device");
+        let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Session);
+        let other = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Device);
         let signed = key.sign("abc");
         assert_eq!(key.verify(&signed), Some("abc"));
         assert_eq!(other.verify(&signed), None);

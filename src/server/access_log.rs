@@ -15,6 +15,7 @@ use crate::config::LogFormat;
 use crate::model::network;
 use crate::model::principal::ClientAddress;
 use crate::model::time::Timestamp;
+use crate::model::verdict::Verdict;
 
 /// A buffer is handed over when it holds this much, and on each tick.
 const FLUSH_AT: usize = 32 * 1024;
@@ -40,8 +41,8 @@ pub struct AccessEvent<'a> {
     pub route: Option<&'a str>,
     /// Upstream, if a route was found.
     pub upstream: Option<&'a str>,
-    /// `allow`, `shadow`, `challenge`, `deny`, `error`, `own`, or `none` where the client left before it was made.
-    pub decision: &'static str,
+    /// What was decided.
+    pub verdict: Verdict,
     /// The rule that decided, or the code of the problem.
     pub rule: Option<&'a str>,
     /// `user:<id>` or `key:<id>`.
@@ -155,7 +156,7 @@ fn write_json(out: &mut String, event: &AccessEvent<'_>) {
             json_text(out, name, value);
         }
     }
-    json_text(out, ",decision", event.decision);
+    json_text(out, ",decision", event.verdict.as_str());
     _ = writeln!(
         out,
         ",\"http.status\":{},\"duration_ms\":{:.3}}}",
@@ -209,7 +210,7 @@ fn write_text(out: &mut String, event: &AccessEvent<'_>) {
         event.method,
         event.host,
         printable(event.path),
-        event.decision,
+        event.verdict,
         event.request_id,
     );
     if let Some(peer) = beyond(event) {
@@ -242,7 +243,7 @@ mod tests {
             path: "/a\"b\n",
             route: Some("r"),
             upstream: None,
-            decision: "deny",
+            verdict: Verdict::Deny,
             rule: Some("admin"),
             subject: Some("user:1"),
             key: None,

@@ -9,9 +9,10 @@ use super::dispatch::Dispatch;
 use super::refused_log::Shadowed;
 use super::seen::Seen;
 use crate::gate::Trail;
-use crate::gate::refusal::Refusal;
+use crate::gate::refusal::PassSetting;
 use crate::model::metrics::Served;
 use crate::model::token::KeyText;
+use crate::model::verdict::{Code, Verdict};
 
 /// Stands in the log where an answer would: the client went away before there was one. No client is sent it.
 const NOBODY_WAITS: u16 = 499;
@@ -32,12 +33,12 @@ impl<'d> Account<'d> {
     }
 
     /// Tells how it was answered.
-    pub(super) fn close(mut self, status: StatusCode, decision: &'static str, code: Option<&'static str>) {
+    pub(super) fn close(mut self, status: StatusCode, verdict: Verdict, code: Option<Code>) {
         self.closed = true;
-        self.tell(status.as_u16(), decision, code);
+        self.tell(status.as_u16(), verdict, code);
     }
 
-    fn tell(&self, status: u16, decision: &'static str, code: Option<&'static str>) {
+    fn tell(&self, status: u16, verdict: Verdict, code: Option<Code>) {
         let Self { dispatch, seen, trail, .. } = self;
         let time = dispatch.shared.clock.now();
         let path = KeyText::masked(&seen.path);
@@ -55,7 +56,7 @@ impl<'d> Account<'d> {
         let duration = self.started.elapsed();
         dispatch.metrics.served(&Served {
             route: trail.route.as_ref().map(|route| route.number),
-            decision: if trail.shadowed.is_some() { "shadow_refused" } else { decision },
+            verdict,
             status,
             credential: trail.identity.as_ref().map(|identity| identity.principal.kind.credential()),
             code,
@@ -71,12 +72,20 @@ impl<'d> Account<'d> {
                 path: &path,
                 route: trail.route.as_ref().map(|route| route.name.as_str()),
                 upstream: trail.route.as_ref().and_then(|route| route.upstream_name.as_deref()),
-                decision,
-                rule: trail.waived.as_ref().map(|_| "enforce-off").or(trail.rule.as_deref()).or(code),
+                verdict,
+                rule: trail
+                    .waived
+                    .as_ref()
+                    .map(|_| "enforce-off")
+                    .or(trail.rule.as_deref())
+                    .or(code.map(Code::as_str)),
                 subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
                 key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),
-                shadowed: trail.shadowed.as_ref().map(Refusal::code),
-                setting: trail.foreign_refused(code).and_then(|foreign| foreign.setting),
+                shadowed: trail.shadowed.as_ref().map(|refusal| refusal.code().as_str()),
+                setting: trail
+                    .foreign_refused(code)
+                    .and_then(|foreign| foreign.setting)
+                    .map(PassSetting::as_str),
                 status,
                 duration,
             });
@@ -89,11 +98,7 @@ impl Drop for Account<'_> {
         if self.closed {
             return;
         }
-        let decision = match &self.trail {
-            Trail { permitted: false, .. } => "none",
-            Trail { shadowed: Some(_), .. } => "shadow",
-            _ => "allow",
-        };
-        self.tell(NOBODY_WAITS, decision, None);
+        let verdict = if self.trail.permitted { self.trail.passed() } else { Verdict::None };
+        self.tell(NOBODY_WAITS, verdict, None);
     }
 }

@@ -18,6 +18,7 @@ use crate::edge::pages::problem::Problem;
 use crate::gate::GateRequest;
 use crate::gate::Trail;
 use crate::model::target::RequestTarget;
+use crate::model::verdict::Verdict;
 
 impl Dispatch {
     /// What a request is for, where a product is switched on whose paths we answer.
@@ -75,7 +76,7 @@ impl Dispatch {
         };
         match answered {
             Ok(response) => Ok(Answer::own(response)),
-            Err(problem) => Err(Denied { problem: Box::new(problem), decision: "own", close: false }),
+            Err(problem) => Err(Denied { problem: Box::new(problem), verdict: Verdict::Own, close: false }),
         }
     }
 

@@ -4,22 +4,23 @@ use super::wire::head::Fault;
 use crate::edge::pages::problem::Problem;
 use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
+use crate::model::verdict::Verdict;
 
 /// A problem on its way to an answer.
 pub(super) struct Denied {
     pub(super) problem: Box<Problem>,
-    pub(super) decision: &'static str,
+    pub(super) verdict: Verdict,
     /// Whether the connection must end: what follows on it cannot be trusted.
     pub(super) close: bool,
 }
 
 impl Denied {
-    pub(super) fn open(problem: Problem, decision: &'static str) -> Self {
-        Self { problem: Box::new(problem), decision, close: false }
+    pub(super) fn open(problem: Problem, verdict: Verdict) -> Self {
+        Self { problem: Box::new(problem), verdict, close: false }
     }
 
     pub(super) fn closing(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), decision: "deny", close: true }
+        Self { problem: Box::new(problem), verdict: Verdict::Deny, close: true }
     }
 }
 
@@ -66,18 +67,19 @@ impl From<Fault> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::verdict::Code;
 
     #[test]
     fn what_cannot_be_served_is_told_by_its_part_or_by_the_setting_that_bounds_it() {
         for (fault, code, told) in [
-            (Fault::TooLarge, "header-too-large", "server.limits.header_bytes"),
-            (Fault::TooManyFields, "header-too-large", "server.limits.header_count"),
-            (Fault::TargetTooLong, "uri-too-long", "server.limits.uri_bytes"),
-            (Fault::Length, "bad-framing", "Content-Length is no plain number"),
-            (Fault::TwoLengths, "bad-framing", "send it once"),
-            (Fault::Coding, "bad-framing", "Transfer-Encoding is not `chunked` alone"),
-            (Fault::LengthBesideCoding, "bad-framing", "beside Transfer-Encoding: send one of them, once"),
-            (Fault::UpgradeWithBody, "bad-framing", "send it without one"),
+            (Fault::TooLarge, Code::HeaderTooLarge, "server.limits.header_bytes"),
+            (Fault::TooManyFields, Code::HeaderTooLarge, "server.limits.header_count"),
+            (Fault::TargetTooLong, Code::UriTooLong, "server.limits.uri_bytes"),
+            (Fault::Length, Code::BadFraming, "Content-Length is no plain number"),
+            (Fault::TwoLengths, Code::BadFraming, "send it once"),
+            (Fault::Coding, Code::BadFraming, "Transfer-Encoding is not `chunked` alone"),
+            (Fault::LengthBesideCoding, Code::BadFraming, "beside Transfer-Encoding: send one of them, once"),
+            (Fault::UpgradeWithBody, Code::BadFraming, "send it without one"),
         ] {
             let problem = Problem::from(fault);
             assert_eq!(problem.code, code, "{fault:?}");

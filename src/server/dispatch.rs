@@ -47,6 +47,7 @@ use crate::model::principal::Client;
 use crate::model::role::Role;
 use crate::model::target::{RequestTarget, TargetError};
 use crate::model::time::Clock;
+use crate::model::verdict::{Code, Verdict};
 use crate::service::doctor;
 use crate::service::revocation::Revocations;
 use crate::service::subjects::Subjects;
@@ -156,23 +157,23 @@ impl Dispatch {
         let by_grpc = seen.audience == Audience::Grpc && self.is_ext_authz(&seen.path);
         let mut account = Account::open(self, seen, trail);
         let Account { seen, trail, .. } = &mut account;
-        let (mut response, decision, code) = match self.route(request, peer, seen, trail).await {
-            Ok(Answer { response, decision, code }) => (response, decision, code),
+        let (mut response, verdict, code) = match self.route(request, peer, seen, trail).await {
+            Ok(Answer { response, verdict, code }) => (response, verdict, code),
             // Envoy may be told to make an allow of an error of gRPC.
-            Err(Denied { problem, decision, .. }) if by_grpc => {
-                (self.refused_by_grpc(&problem, seen), decision, Some(problem.code))
+            Err(Denied { problem, verdict, .. }) if by_grpc => {
+                (self.refused_by_grpc(&problem, seen), verdict, Some(problem.code))
             }
             Err(mut denied) => {
                 denied.problem.beside_session(trail.foreign);
                 denied.problem.basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
                 denied.problem.speaks = seen.speaks;
-                (self.deny(&denied, seen, trail), denied.decision, Some(denied.problem.code))
+                (self.deny(&denied, seen, trail), denied.verdict, Some(denied.problem.code))
             }
         };
-        if let Some(explanation) = explained(trail, decision, code) {
+        if let Some(explanation) = explained(trail, verdict, code) {
             response.headers_mut().insert(EXPLAIN, explanation);
         }
-        account.close(response.status(), decision, code);
+        account.close(response.status(), verdict, code);
         response
     }
 
@@ -196,7 +197,7 @@ impl Dispatch {
         let account = Account::open(self, seen, Trail::default());
         let denied = Denied::closing(broken.fault.into());
         let response = self.deny(&denied, &account.seen, &account.trail);
-        account.close(response.status(), denied.decision, Some(denied.problem.code));
+        account.close(response.status(), denied.verdict, Some(denied.problem.code));
         response
     }
 
@@ -288,13 +289,10 @@ impl Dispatch {
             request.headers_mut().insert(X_REQUEST_ID, id);
         }
         match self.proxy.forward(request, arrival, trail).await {
-            Ok(response) => {
-                let decision = if trail.shadowed.is_some() { "shadow" } else { "allow" };
-                Ok(Answer { response, decision, code: None })
-            }
+            Ok(response) => Ok(Answer { response, verdict: trail.passed(), code: None }),
             Err(failure) => {
                 let upstream = trail.route.as_ref().and_then(|route| route.upstream_name.as_deref());
-                Err(Self::denied(&failure, upstream, &seen.request_id))
+                Err(Self::denied(&failure, trail.passed(), upstream, &seen.request_id))
             }
         }
     }
@@ -342,7 +340,7 @@ impl Dispatch {
         })?;
         let web = Arc::clone(&self.shared.web);
         let turn = self.shared.page_turns.take(client.address.nearest(), web.knows(&headers)).await;
-        let turn = turn.map_err(|busy| Denied::open(Problem::from(&busy), "own"))?;
+        let turn = turn.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
         let query = target.query().map(str::to_owned);
         let host = target.host().to_owned();
         let request = WebRequest { method, host, path: page, query, headers, body, client, request_id };
@@ -357,7 +355,7 @@ impl Dispatch {
             Ok(response) => Ok(response.map(ResponseBody::of)),
             Err(error) => {
                 tracing::error!(%error, "a page failed");
-                Err(Denied { problem: Box::new(Problem::internal()), decision: "error", close: false })
+                Err(Denied { problem: Box::new(Problem::internal()), verdict: Verdict::Error, close: false })
             }
         }
     }
@@ -382,7 +380,7 @@ impl Dispatch {
     }
 
     /// Logs what an operator must know, and words the rest for the caller.
-    fn denied(failure: &Failure, upstream: Option<&str>, request_id: &str) -> Denied {
+    fn denied(failure: &Failure, passed: Verdict, upstream: Option<&str>, request_id: &str) -> Denied {
         match failure {
             Failure::Refused(refusal) | Failure::Ended(refusal) | Failure::Withheld(refusal) => {
                 if matches!(failure, Failure::Withheld(_)) {
@@ -396,7 +394,7 @@ impl Dispatch {
                         refusal,
                         Refusal::TooLarge | Refusal::BodyLost | Refusal::BodyLate | Refusal::BadTarget(_)
                     );
-                Denied { problem: Box::new(Problem::from(refusal)), decision: refusal.decision(), close }
+                Denied { problem: Box::new(Problem::from(refusal)), verdict: refusal.verdict(), close }
             }
             Failure::Forward(error) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -417,7 +415,7 @@ impl Dispatch {
                     ForwardError::ClientStalled => (Problem::request_timeout(), true),
                     ForwardError::ClientBroke => (Problem::body_broken(), true),
                 };
-                Denied { problem: Box::new(problem), decision: "allow", close }
+                Denied { problem: Box::new(problem), verdict: passed, close }
             }
         }
     }
@@ -430,11 +428,11 @@ impl Dispatch {
 }
 
 /// Why it was decided so, for an admin who asked.
-fn explained(trail: &Trail, decision: &'static str, code: Option<&'static str>) -> Option<HeaderValue> {
+fn explained(trail: &Trail, verdict: Verdict, code: Option<Code>) -> Option<HeaderValue> {
     let wanted = trail.notes.is_some() && trail.route.is_some();
     let admin = trail.identity.as_ref().is_some_and(|identity| identity.principal.role == Role::Admin);
     (wanted && admin).then(|| match code {
-        Some(code) if decision != "allow" => Explanation::of(trail, Err((code, decision))).header(),
+        Some(code) if !verdict.passes() => Explanation::of(trail, Err((verdict, code))).header(),
         _ => Explanation::of(trail, Ok(())).header(),
     })?
 }

@@ -16,6 +16,7 @@ use crate::gate::refusal::Refusal;
 use crate::model::principal::PrincipalKind;
 use crate::model::role::Role;
 use crate::model::target::RequestTarget;
+use crate::model::verdict::Verdict;
 use crate::service::ServiceError;
 
 /// Below the reserved prefix.
@@ -38,23 +39,23 @@ impl Dispatch {
             client: seen.client,
             request_id: &seen.request_id,
         };
-        let refused = |refusal: Refusal| Denied::open(Problem::from(&refusal), refusal.decision());
+        let refused = |refusal: Refusal| Denied::open(Problem::from(&refusal), refusal.verdict());
         let caller = gate.caller(&asking).await.map_err(refused)?;
         match caller.as_ref().map(|identity| &identity.principal) {
-            None => return Err(refused(Refusal::Challenge { rule: None })),
+            None => return Err(refused(Refusal::Challenge)),
             Some(caller) if caller.role != Role::Admin => {
-                return Err(refused(Refusal::Forbidden { rule: None }));
+                return Err(refused(Refusal::Forbidden));
             }
             // Scripts of every application on this host send their users' cookies along.
             Some(caller) if matches!(caller.kind, PrincipalKind::User(_)) => {
-                return Err(Denied::open(Problem::key_required(), "deny"));
+                return Err(Denied::open(Problem::key_required(), Verdict::Deny));
             }
             Some(_) => {}
         }
         if !matches!(*target.method(), Method::GET | Method::HEAD) {
-            return Err(Denied::open(Problem::method_not_allowed("GET, HEAD"), "deny"));
+            return Err(Denied::open(Problem::method_not_allowed("GET, HEAD"), Verdict::Deny));
         }
-        let failed = |error: ServiceError| Denied::open(Problem::from(&error), "own");
+        let failed = |error: ServiceError| Denied::open(Problem::from(&error), Verdict::Own);
         let (question, who) = read(target.query().unwrap_or_default()).map_err(failed)?;
         let subjects = self.shared.subjects.clone();
         // A panic there ends its own task only, and is an error here.
@@ -63,7 +64,7 @@ impl Dispatch {
             Ok(found) => found.map_err(failed)?,
             Err(error) => {
                 tracing::error!(%error, "an explanation failed");
-                return Err(Denied::open(Problem::internal(), "error"));
+                return Err(Denied::open(Problem::internal(), Verdict::Error));
             }
         };
         let own = self.shared.site.public_url().authority();

@@ -18,6 +18,7 @@ use crate::edge::proxy::read_ahead::{Bounds, Share};
 use crate::gate::Trail;
 use crate::gate::refusal::Refusal;
 use crate::model::target::RequestTarget;
+use crate::model::verdict::Verdict;
 
 /// Proxies ask for all of their clients, and are few.
 const QUESTIONS: Bounds = Bounds { body: ext_authz::LARGEST_REQUEST, client: 64 << 20, total: 64 << 20 };
@@ -105,12 +106,12 @@ impl Dispatch {
             flavour = flavour.as_str(),
             "a proxy's question is not answered: add its flavour to forward_auth.flavours"
         );
-        Err(Denied::open(Problem::flavour_off(flavour), "own"))
+        Err(Denied::open(Problem::flavour_off(flavour), Verdict::Own))
     }
 
     pub(super) fn unclear(unclear: &Unclear, problem: Problem, peer: Peer) -> Denied {
         tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
-        Denied { problem: Box::new(problem), decision: "deny", close: false }
+        Denied { problem: Box::new(problem), verdict: Verdict::Deny, close: false }
     }
 }
 

@@ -38,7 +38,7 @@ impl RefusedLog {
     /// Counts a request, if it would have been refused, or is of a kind of which the rules know nothing.
     pub fn record(&self, trail: &Trail, request: &Shadowed<'_>, names: &CredentialNames) {
         if let Some(refusal) = &trail.shadowed {
-            self.count(trail, request, refusal.code(), names);
+            self.count(trail, request, refusal.code().as_str(), names);
         }
         if trail.resembles_graphql {
             self.count(trail, request, RESEMBLES_GRAPHQL, names);

@@ -9,9 +9,9 @@ use super::password::For;
 use super::password::Passwords;
 use super::password::Verdict;
 use crate::model::audit::Actor;
-use crate::model::audit::Event;
 use crate::model::audit::Note;
 use crate::model::audit::Party;
+use crate::model::audit::{Event, Reason};
 use crate::model::network::throttle_bucket;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -53,12 +53,12 @@ pub(super) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Why a password that was looked at was not accepted.
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> Reason {
         match self.found {
-            None => "unknown",
-            Some((user, _)) if user.disabled => "disabled",
-            Some((_, None)) => "no-password",
-            Some((_, Some(_))) => "wrong-password",
+            None => Reason::Unknown,
+            Some((user, _)) if user.disabled => Reason::Disabled,
+            Some((_, None)) => Reason::NoPassword,
+            Some((_, Some(_))) => Reason::WrongPassword,
         }
     }
 }
@@ -92,15 +92,15 @@ impl Attempts {
         let outcome = self.try_one(attempt, password).await;
         let reason = match &outcome {
             Ok(_) | Err(ServiceError::Unavailable(_)) => return outcome,
-            Err(ServiceError::Throttled { .. }) => "throttled",
-            Err(ServiceError::Busy { .. }) => "busy",
+            Err(ServiceError::Throttled { .. }) => Reason::Throttled,
+            Err(ServiceError::Busy { .. }) => Reason::Busy,
             Err(_) => attempt.reason(),
         };
         self.note_failure(attempt, reason).await?;
         outcome
     }
 
-    async fn note_failure(&self, attempt: &Attempt<'_>, reason: &str) -> Result<(), ServiceError> {
+    async fn note_failure(&self, attempt: &Attempt<'_>, reason: Reason) -> Result<(), ServiceError> {
         let mut note = Note::failed(attempt.event, reason);
         note.target = attempt.found.map(|(user, _)| Party::from(user));
         note.client = Some(attempt.client.to_canonical().to_string());

@@ -6,8 +6,8 @@ use super::ServiceError;
 use super::accounts::Accounts;
 use super::accounts::NewUser;
 use crate::config::LoginConfig;
-use crate::model::audit::Event;
 use crate::model::audit::Note;
+use crate::model::audit::{Event, Reason};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::token::TokenDigest;
@@ -160,7 +160,7 @@ impl Accounts {
             }
         };
         if made.is_none() {
-            self.store.record_repeatable(Note::failed(Event::Setup, "invalid-link"), "").await?;
+            self.store.record_repeatable(Note::failed(Event::Setup, Reason::InvalidLink), "").await?;
         }
         made.ok_or(ServiceError::Refused)
     }

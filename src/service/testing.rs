@@ -22,7 +22,7 @@ use crate::model::secret::Secret;
 use crate::model::time::Clock;
 use crate::model::time::ManualClock;
 use crate::model::time::Timestamp;
-use crate::model::token::MasterKey;
+use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::ServiceError;
 use crate::store::Store;
@@ -52,7 +52,7 @@ impl World {
         let clock: Arc<dyn Clock> = manual.clone();
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
-        let store = store.audited(master.derive("audit"), clock.clone());
+        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone());
         let passwords = Passwords::new();
         let revocations = Revocations::new(store.clone(), clock.clone());
         let config = SessionConfig {
@@ -64,7 +64,7 @@ impl World {
         let sessions = Sessions::new(
             config,
             store.clone(),
-            master.derive("session"),
+            master.derive(KeyPurpose::Session),
             revocations.clone(),
             clock.clone(),
         );
@@ -73,12 +73,12 @@ impl World {
             store.clone(),
             passwords.clone(),
             sessions.clone(),
-            master.derive("device"),
+            master.derive(KeyPurpose::Device),
             clock.clone(),
         );
         let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), clock.clone());
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
-        let audit = Audit::new(store.clone(), master.derive("audit"));
+        let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
         Self {
             store,
             clock: manual,

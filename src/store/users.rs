@@ -3,7 +3,7 @@
 use super::pool::{Change, Row};
 use super::revision;
 use super::{Store, StoreError};
-use crate::model::audit::{Event, Note, Party};
+use crate::model::audit::{Event, Note, Party, Reason};
 use crate::model::role::Role;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
@@ -274,7 +274,7 @@ impl Store {
 
     /// Leaves a row that tells why nothing was changed.
     async fn refuse(&self, mut change: Change, event: Event, of: Standing) -> Result<Changed, StoreError> {
-        self.note(&mut change, Note::failed(event, "last-admin").on(of.party)).await?;
+        self.note(&mut change, Note::failed(event, Reason::LastAdmin).on(of.party)).await?;
         change.commit().await?;
         Ok(Changed::LastAdmin)
     }

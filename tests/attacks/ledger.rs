@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use doorward::model::metrics::StatusClass;
 use doorward::model::role::Role;
+use doorward::model::verdict::Verdict;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -138,5 +140,9 @@ async fn a_request_whose_client_hangs_up_is_logged_and_counted() {
     assert_eq!((&event["decision"], &event["http.status"]), (&"allow".into(), &499.into()), "{event}");
     assert_eq!((&event["http.path"], &event["rule"]), (&"/public/left".into(), &"public".into()), "{event}");
     let counted = gateway.ledger.running.as_ref().unwrap().registry().snapshot();
-    assert_eq!(counted.requests.get(&("/".to_owned(), "allow", "4xx")), Some(&1), "{counted:?}");
+    assert_eq!(
+        counted.requests.get(&("/".to_owned(), Verdict::Allow, StatusClass::ClientError)),
+        Some(&1),
+        "{counted:?}"
+    );
 }

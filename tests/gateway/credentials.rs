@@ -5,7 +5,7 @@ use std::time::Duration;
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
-use doorward::model::token::{KeyText, MasterKey};
+use doorward::model::token::{KeyPurpose, KeyText, MasterKey};
 
 pub use crate::support::gateway::ROUTES;
 use crate::support::gateway::bearer;
@@ -188,7 +188,7 @@ async fn a_warm_cache_answers_only_for_the_whole_credential() {
     }
     // Signed with the right key, as if that had leaked.
     let file = std::fs::read_to_string(gateway.folder.path().join("doorward.db.secret")).unwrap();
-    let signing = MasterKey::new(Secret::new(file.trim())).derive("session cookie");
+    let signing = MasterKey::new(Secret::new(file.trim())).derive(KeyPurpose::Session);
     let (token, _) = cookie.strip_prefix("doorward=").unwrap().rsplit_once('.').unwrap();
     assert_eq!(format!("doorward={}", signing.sign(token)), cookie, "cookies are signed as they are checked");
     let (kept, last) = token.split_at(token.len() - 1);

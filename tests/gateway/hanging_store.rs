@@ -7,7 +7,7 @@ use std::time::Duration;
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
 use doorward::model::time::{Clock, SystemClock, Timestamp};
-use doorward::model::token::MasterKey;
+use doorward::model::token::{KeyPurpose, MasterKey};
 use doorward::model::user::{User, UserId};
 use doorward::store::{Lane, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
@@ -192,7 +192,7 @@ fn somebody(name: &str) -> User {
 
 async fn store_by_relay() -> (Relay, Store) {
     let (relay, url) = database().await;
-    let key = MasterKey::new(Secret::new("k".repeat(32))).derive("audit");
+    let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     (relay, Store::open(&url, 4).await.unwrap().audited(key, clock))
 }
@@ -242,7 +242,7 @@ async fn a_server_that_takes_no_changes_is_no_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_turn_keeps_no_connection_from_others() {
     let (_relay, url) = database().await;
-    let key = MasterKey::new(Secret::new("k".repeat(32))).derive("audit");
+    let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&url, 5).await.unwrap().audited(key, clock);
     // Another gateway is in the middle of a change.

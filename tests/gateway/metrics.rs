@@ -128,7 +128,7 @@ async fn what_would_be_refused_is_counted_apart() {
         [("main", 9.0, 5.0, 0.0), ("strict", 0.0, 0.0, 6.0), ("off", 7.0, 0.0, 0.0)]
     {
         assert_eq!(requests(route, "allow"), allowed, "{route} {found:?}");
-        assert_eq!(requests(route, "shadow_refused"), shadowed, "{route} {found:?}");
+        assert_eq!(requests(route, "shadow"), shadowed, "{route} {found:?}");
         assert_eq!(requests(route, "challenge"), challenged, "{route} {found:?}");
     }
 }

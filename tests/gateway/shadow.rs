@@ -284,7 +284,7 @@ async fn while_the_store_is_down_requests_pass_as_nobody_where_rules_only_log_an
     )
     .await
     .text();
-    let shadowed = "doorward_requests_total{route=\"live\",decision=\"shadow_refused\",status=\"2xx\"} 2";
+    let shadowed = "doorward_requests_total{route=\"live\",decision=\"shadow\",status=\"2xx\"} 2";
     assert!(metrics.lines().any(|line| line == shadowed), "{metrics}");
 
     mend_database(&database);

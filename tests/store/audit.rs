@@ -1,6 +1,6 @@
 //! The audit trail: one unbroken chain whatever writes it, and every way of tampering is found.
 
-use doorward::model::audit::{Actor, AuditRow, Note, Party, hex};
+use doorward::model::audit::{Actor, AuditRow, Note, Party, Reason, hex};
 use doorward::service::audit::{Audit, Broken, Fault};
 use doorward::store::{AuditFilter, former_audit_key_id};
 use sqlx::SqliteConnection;
@@ -141,7 +141,7 @@ async fn rows_are_listed_by_time_event_and_person(store: &Store) {
 }
 
 async fn repeats_are_one_row_and_a_count(store: &Store) {
-    let wrong = || Note::failed(Event::Login, "wrong-password").on(Party::new("user:1"));
+    let wrong = || Note::failed(Event::Login, Reason::WrongPassword).on(Party::new("user:1"));
     for source in ["a", "b", "a", "a"] {
         store.record_repeatable(wrong(), source).await.unwrap();
     }
@@ -434,7 +434,7 @@ async fn a_forged_pruning_does_not_excuse_missing_rows(tampered: Tampered) {
 /// Rows that another secret wrote hold once that secret is given, and not before.
 async fn a_changed_secret_is_told_from_a_forgery(tampered: Tampered) {
     let store = &tampered.database.store;
-    let other = MasterKey::new(Secret::new("n".repeat(32))).derive("audit");
+    let other = MasterKey::new(Secret::new("n".repeat(32))).derive(KeyPurpose::Audit);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
     let renewed = store.audited(other.clone(), clock);
     added(&renewed, "later", Role::Member).await;
@@ -496,7 +496,8 @@ async fn replicas_make_one_chain(database: Database) {
             for n in 0..15 {
                 let name = format!("user{replica}-{n}");
                 done &= store.create_user(&user(&name, Role::Member), None).await.is_ok();
-                done &= store.record_repeatable(Note::failed(Event::Login, "unknown"), &name).await.is_ok();
+                done &=
+                    store.record_repeatable(Note::failed(Event::Login, Reason::Unknown), &name).await.is_ok();
             }
             done
         }
@@ -529,8 +530,8 @@ async fn a_change_whose_row_cannot_be_written_does_not_happen() {
             .unwrap();
         let store = &tampered.database.store;
         assert!(store.create_user(&user("alice", Role::Member), None).await.is_err());
-        assert!(store.record_repeatable(Note::failed(Event::Login, "unknown"), "a").await.is_err());
-        assert!(store.record_repeatable(Note::failed(Event::Login, "unknown"), "a").await.is_err());
+        assert!(store.record_repeatable(Note::failed(Event::Login, Reason::Unknown), "a").await.is_err());
+        assert!(store.record_repeatable(Note::failed(Event::Login, Reason::Unknown), "a").await.is_err());
         assert_eq!(store.users_page(None).await.unwrap().len(), 0);
         assert_eq!(store.audit_head().await.unwrap().seq, 0);
     }

@@ -19,7 +19,7 @@ use doorward::model::role::Role;
 use doorward::model::secret::Secret;
 use doorward::model::session::Session;
 use doorward::model::time::{Clock, ManualClock, Timestamp};
-use doorward::model::token::{MasterKey, SigningKey, TokenDigest};
+use doorward::model::token::{KeyPurpose, MasterKey, SigningKey, TokenDigest};
 use doorward::model::user::{User, UserId};
 use doorward::store::{Attempted, Bucket, Changed, Counted, Handover, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
@@ -51,7 +51,7 @@ impl Database {
 
 /// The key of the trail in every test.
 fn audit_key() -> SigningKey {
-    MasterKey::new(Secret::new("k".repeat(32))).derive("audit")
+    MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit)
 }
 
 /// A store whose clock stands still at [`NOW`].

@@ -8,6 +8,7 @@ use crate::config::Flavour;
 use crate::edge::pages::problem::Problem;
 use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
+use crate::model::verdict::{Code, Verdict};
 
 /// nginx holds an answer's head in 4 KiB, unless it is told otherwise; some others do so too.
 pub(super) const LARGEST_ANSWER: usize = 3800;
@@ -69,22 +70,22 @@ impl Style {
 pub struct Answer<R> {
     /// What the proxy is sent.
     pub response: R,
-    /// `allow`, `shadow`, `own`, or what the refusal is to whoever reads logs.
-    pub decision: &'static str,
-    /// The reason, where it is refused.
-    pub code: Option<&'static str>,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// Why, where it is refused.
+    pub code: Option<Code>,
 }
 
 impl<R> Answer<R> {
     /// A page of our own.
     pub fn own(response: R) -> Self {
-        Self { response, decision: "own", code: None }
+        Self { response, verdict: Verdict::Own, code: None }
     }
 
     /// The same in another form.
     pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Answer<T> {
-        let Self { response, decision, code } = self;
-        Answer { response: change(response), decision, code }
+        let Self { response, verdict, code } = self;
+        Answer { response: change(response), verdict, code }
     }
 }
 

@@ -25,7 +25,7 @@ use self::ext_authz::CheckResponse;
 use self::original::{Original, Question, Unclear};
 use super::audience::Audience;
 use super::cors;
-use super::pages::problem::{Look, Problem, Speaks};
+use super::pages::problem::{Look, Problem, Remedy, Speaks};
 use super::pages::site::Site;
 use crate::config::{Compat, Config, Flavour, HeaderPreset};
 use crate::gate::Gate;
@@ -40,6 +40,7 @@ use crate::gate::refusal::Refusal;
 use crate::gate::told::Told;
 use crate::model::origin::Origin;
 use crate::model::principal::Client;
+use crate::model::verdict::Verdict;
 use crate::policy::Enforce;
 
 /// Below the reserved prefix: `/auth/<flavour>`, and `/auth-route/<route>/<flavour>`.
@@ -145,10 +146,10 @@ impl ForwardAuth {
         trail: &mut Trail,
     ) -> Answer<Bytes> {
         let answer = self.answer_in_place(check, headers, None, request_id, trail).await;
-        let allowed = matches!(answer.decision, "allow" | "shadow");
         let (names, managed) = (self.gate.credential_names(), self.gate.managed());
+        let passes = answer.verdict.passes();
         answer.map(|response| {
-            ext_authz::encode(&if allowed {
+            ext_authz::encode(&if passes {
                 CheckResponse::allow(&response, headers, names, managed)
             } else {
                 CheckResponse::deny(&response)
@@ -217,27 +218,24 @@ impl ForwardAuth {
         request_id: &str,
         trail: &mut Trail,
     ) -> Answer<Response<Bytes>> {
-        let (problem, decision) = match self.own_page_in_question(check) {
+        let (problem, verdict) = match self.own_page_in_question(check) {
             Some(Ok(response)) => return Answer::own(response),
-            Some(Err(problem)) => (problem, "deny"),
+            Some(Err(problem)) => (problem, Verdict::Deny),
             None => match self.ask(check, headers, unsendable, request_id, trail).await {
                 Ok(permit) => match self.allow(check, headers, permit) {
-                    Ok(response) => {
-                        let decision = if trail.shadowed.is_some() { "shadow" } else { "allow" };
-                        return Answer { response, decision, code: None };
-                    }
-                    Err(problem) => (problem, "deny"),
+                    Ok(response) => return Answer { response, verdict: trail.passed(), code: None },
+                    Err(problem) => (problem, Verdict::Deny),
                 },
                 Err(refusal) => {
                     if let Refusal::Unavailable(cause) = &refusal {
                         tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
                     }
-                    (Problem::from(&refusal), refusal.decision())
+                    (Problem::from(&refusal), refusal.verdict())
                 }
             },
         };
         let response = self.deny(check, headers, &problem, request_id, trail);
-        Answer { response, decision, code: Some(problem.code) }
+        Answer { response, verdict, code: Some(problem.code) }
     }
 
     /// The one line, as the proxy takes it.
@@ -345,7 +343,7 @@ impl ForwardAuth {
         response.headers_mut().remove(CONTENT_LENGTH);
         let always = check.terms.always_names_sign_in() && response.status() == StatusCode::UNAUTHORIZED;
         if response.status().is_redirection() || (always && check.style == Style::StatusOnly) {
-            let page = if problem.code == "password-change-required" { "/password" } else { "/login" };
+            let page = if problem.remedy == Remedy::NewPassword { "/password" } else { "/login" };
             self.send_to(page, check, &mut response);
         } else {
             *response.status_mut() = check.style.refusal(response.status());

@@ -169,11 +169,11 @@ mod tests {
     use crate::edge::web::return_target::Destinations;
     use crate::model::secret::Secret;
     use crate::model::time::ManualClock;
-    use crate::model::token::MasterKey;
+    use crate::model::token::{KeyPurpose, MasterKey};
 
     fn bounces() -> (Bounces, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
-        let key = MasterKey::new(Secret::new("m".repeat(32))).derive("bounces");
+        let key = MasterKey::new(Secret::new("m".repeat(32))).derive(KeyPurpose::Bounce);
         (Bounces::new(key, clock.clone()), clock)
     }
 

@@ -19,7 +19,7 @@ use crate::model::secret::Secret;
 use crate::model::time::Clock;
 use crate::model::time::ManualClock;
 use crate::model::time::Timestamp;
-use crate::model::token::MasterKey;
+use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::NewUser;
 use crate::service::api_keys::ApiKeys;
@@ -60,7 +60,7 @@ impl World {
         let clock: Arc<dyn Clock> = manual.clone();
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
-        let store = store.audited(master.derive("audit"), clock.clone());
+        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone());
         let revocations = Revocations::new(store.clone(), clock.clone());
         let passwords = Passwords::new();
         let config = SessionConfig {
@@ -72,11 +72,11 @@ impl World {
         let sessions = Sessions::new(
             config.clone(),
             store.clone(),
-            master.derive("session"),
+            master.derive(KeyPurpose::Session),
             revocations.clone(),
             clock.clone(),
         );
-        let device_key = master.derive("device");
+        let device_key = master.derive(KeyPurpose::Device);
         let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), device_key, clock.clone());
         let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         let own_keys = OwnKeys::new(login.clone(), keys, clock.clone());
@@ -85,7 +85,7 @@ impl World {
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config, &PagesConfig::default());
         let self_service = SelfService::default();
         let services = Services { login, sessions, handovers, accounts, own_keys, self_service };
-        let bounces = Bounces::new(master.derive("bounces"), clock);
+        let bounces = Bounces::new(master.derive(KeyPurpose::Bounce), clock);
         let web = Web::new(
             site,
             &settings(),

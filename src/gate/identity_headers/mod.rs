@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::model::principal::PrincipalKind;
     use crate::model::role::Role;
-    use crate::model::token::MasterKey;
+    use crate::model::token::{KeyPurpose, MasterKey};
     use crate::model::user::UserId;
 
     fn principal() -> Principal {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn keys() -> RotatingKeys {
-        RotatingKeys::new(MasterKey::new(Secret::new("k".repeat(32))).derive("assertion"))
+        RotatingKeys::new(MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Assertion))
     }
 
     fn told(plan: &HeaderPlan, principal: Option<&Principal>) -> Vec<(String, String)> {

@@ -1,12 +1,12 @@
 //! The counters of one thread in memory: plain arrays, apart from everything that other threads write.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::snapshot::Snapshot;
-use super::words::{BUCKETS, CLASSES, CODES, Connect, DECISIONS, Memory};
+use super::words::{BUCKETS, Connect, Memory, StatusClass};
 use super::{Gauge, Served};
 use crate::model::principal::CredentialKind;
+use crate::model::verdict::{Code, Verdict};
 
 /// The route of requests that found none.
 const NO_ROUTE: &str = "(none)";
@@ -69,12 +69,12 @@ impl Block {
     pub(super) fn new(routes: &[String], upstreams: &[String]) -> Self {
         let routes: Vec<String> = routes.iter().cloned().chain([NO_ROUTE.to_owned()]).collect();
         Self {
-            requests: Counters::new(routes.len() * DECISIONS.len() * CLASSES.len()),
+            requests: Counters::new(routes.len() * Verdict::ALL.len() * StatusClass::ALL.len()),
             durations: Counters::new(routes.len() * SLOTS),
-            refusals: Counters::new(CODES.len()),
+            refusals: Counters::new(Code::ALL.len()),
             credentials: Counters::new(1 + CredentialKind::ALL.len()),
-            memory: Counters::new(Memory::WORDS.len()),
-            connects: Counters::new(upstreams.len() * Connect::WORDS.len()),
+            memory: Counters::new(Memory::ALL.len()),
+            connects: Counters::new(upstreams.len() * Connect::ALL.len()),
             open: Counters::new(upstreams.len() + 2),
             upstreams: upstreams.to_vec(),
             routes,
@@ -84,22 +84,20 @@ impl Block {
     pub(super) fn served(&self, served: &Served) {
         let none = self.routes.len() - 1;
         let route = served.route.map_or(none, |route| route.min(none));
-        let decision = place_of(served.decision, DECISIONS);
-        let class = usize::from(served.status / 100).clamp(1, CLASSES.len()) - 1;
-        self.requests.add((route * DECISIONS.len() + decision) * CLASSES.len() + class);
+        self.requests.add(request(route, served.verdict, StatusClass::of(served.status)));
         let micros = u64::try_from(served.duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS.len());
         self.durations.add(route * SLOTS + bucket);
         self.durations.change(route * SLOTS + SLOTS - 1, |sum| sum.wrapping_add(micros));
-        self.credentials.add(served.credential.map_or(0, |kind| 1 + kind as usize));
+        self.credentials.add(credential(served.credential));
         if let Some(code) = served.code {
-            self.refusals.add(place_of(code, CODES));
+            self.refusals.add(code as usize);
         }
     }
 
     pub(super) fn connected(&self, upstream: usize, how: Connect) {
         if upstream < self.upstreams.len() {
-            self.connects.add(upstream * Connect::WORDS.len() + how as usize);
+            self.connects.add(upstream * Connect::ALL.len() + how as usize);
         }
     }
 
@@ -122,11 +120,11 @@ impl Block {
 
     pub(super) fn add_to(&self, sums: &mut Snapshot) {
         for (number, route) in self.routes.iter().enumerate() {
-            for (d, decision) in DECISIONS.iter().enumerate() {
-                for (c, class) in CLASSES.iter().enumerate() {
-                    let count = self.requests.get((number * DECISIONS.len() + d) * CLASSES.len() + c);
+            for verdict in Verdict::ALL.iter().copied() {
+                for class in StatusClass::ALL.iter().copied() {
+                    let count = self.requests.get(request(number, verdict, class));
                     if count > 0 {
-                        *sums.requests.entry((route.clone(), decision, class)).or_default() += count;
+                        *sums.requests.entry((route.clone(), verdict, class)).or_default() += count;
                     }
                 }
             }
@@ -136,21 +134,19 @@ impl Block {
             }
             histogram.micros = histogram.micros.wrapping_add(self.durations.get(number * SLOTS + SLOTS - 1));
         }
-        let each = |words: &mut dyn Iterator<Item = &'static str>,
-                    counters: &Counters,
-                    sums: &mut BTreeMap<_, u64>| {
-            for (at, word) in words.enumerate() {
-                *sums.entry(word).or_default() += counters.get(at);
-            }
-        };
-        each(&mut CODES.iter().copied(), &self.refusals, &mut sums.refusals);
-        let kinds = CredentialKind::ALL.iter().map(|kind| kind.as_str());
-        each(&mut ["none"].into_iter().chain(kinds), &self.credentials, &mut sums.credentials);
-        each(&mut Memory::WORDS.iter().copied(), &self.memory, &mut sums.memory);
+        for code in Code::ALL.iter().copied() {
+            *sums.refusals.entry(code).or_default() += self.refusals.get(code as usize);
+        }
+        for kind in std::iter::once(None).chain(CredentialKind::ALL.iter().copied().map(Some)) {
+            *sums.credentials.entry(kind).or_default() += self.credentials.get(credential(kind));
+        }
+        for memory in Memory::ALL {
+            *sums.memory.entry(memory).or_default() += self.memory.get(memory as usize);
+        }
         for (number, upstream) in self.upstreams.iter().enumerate() {
-            for (at, word) in Connect::WORDS.iter().enumerate() {
-                let count = self.connects.get(number * Connect::WORDS.len() + at);
-                *sums.connects.entry((upstream.clone(), word)).or_default() += count;
+            for how in Connect::ALL.iter().copied() {
+                let count = self.connects.get(number * Connect::ALL.len() + how as usize);
+                *sums.connects.entry((upstream.clone(), how)).or_default() += count;
             }
             let open = self.open.gauge(self.place(Gauge::Upstream(number)));
             *sums.upstream_connections.entry(upstream.clone()).or_default() += open;
@@ -160,7 +156,12 @@ impl Block {
     }
 }
 
-/// Where a word is; the last place is for all that are not there.
-fn place_of(word: &str, words: &[&str]) -> usize {
-    words.iter().position(|other| *other == word).unwrap_or(words.len() - 1)
+/// Where a request is counted by what its sender was recognised by.
+fn credential(kind: Option<CredentialKind>) -> usize {
+    kind.map_or(0, |kind| 1 + kind as usize)
+}
+
+/// Where a request is counted.
+fn request(route: usize, verdict: Verdict, class: StatusClass) -> usize {
+    (route * Verdict::ALL.len() + verdict as usize) * StatusClass::ALL.len() + class as usize
 }

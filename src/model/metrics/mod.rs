@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use self::block::Block;
 pub use self::snapshot::{Histogram, Snapshot};
-pub use self::words::{BUCKETS, CODES, Connect, DECISIONS, Memory};
+pub use self::words::{BUCKETS, Connect, Memory, StatusClass};
+use super::verdict::{Code, Verdict};
 use crate::model::principal::CredentialKind;
 
 /// Every thread's counters.
@@ -78,14 +79,14 @@ impl Registry {
 pub struct Served {
     /// Place of its route in the configuration, if one was found.
     pub route: Option<usize>,
-    /// A word of [`DECISIONS`].
-    pub decision: &'static str,
+    /// What was decided.
+    pub verdict: Verdict,
     /// Status of the answer.
     pub status: u16,
     /// By what its sender was recognised, if it was.
     pub credential: Option<CredentialKind>,
-    /// A word of [`CODES`], if it was refused.
-    pub code: Option<&'static str>,
+    /// Why, if it was refused.
+    pub code: Option<Code>,
     /// From the request head to the response head.
     pub duration: Duration,
 }
@@ -162,7 +163,7 @@ mod tests {
     fn served(route: Option<usize>, status: u16) -> Served {
         Served {
             route,
-            decision: "allow",
+            verdict: Verdict::Allow,
             status,
             credential: None,
             code: None,
@@ -200,10 +201,10 @@ mod tests {
         }
         for _ in 0..2 {
             let sums = registry.snapshot();
-            assert_eq!(sums.requests[&("a".to_owned(), "allow", "2xx")], 20_000);
-            assert_eq!(sums.requests[&("b".to_owned(), "allow", "2xx")], 20_000);
+            assert_eq!(sums.requests[&("a".to_owned(), Verdict::Allow, StatusClass::Success)], 20_000);
+            assert_eq!(sums.requests[&("b".to_owned(), Verdict::Allow, StatusClass::Success)], 20_000);
             assert_eq!(sums.durations["a"].count(), 20_000);
-            assert_eq!(sums.connects[&("app".to_owned(), "opened")], 4);
+            assert_eq!(sums.connects[&("app".to_owned(), Connect::Opened)], 4);
         }
         assert_eq!(registry.lock().current.len(), 0, "threads that are gone are kept as sums only");
     }
@@ -218,7 +219,7 @@ mod tests {
         let second = registry.worker(&names(&["b", "c"]), &[]);
         second.served(&served(Some(0), 200));
         let sums = registry.snapshot();
-        let of = |route: &str| sums.requests[&(route.to_owned(), "allow", "2xx")];
+        let of = |route: &str| sums.requests[&(route.to_owned(), Verdict::Allow, StatusClass::Success)];
         assert_eq!((of("a"), of("b")), (1, 2));
     }
 
@@ -231,21 +232,27 @@ mod tests {
         }
         lasting.served(&served(Some(0), 200));
         assert_eq!(registry.lock().current.len(), 2, "who still counts, and the last");
-        assert_eq!(registry.snapshot().requests[&("a".to_owned(), "allow", "2xx")], 101, "none is lost");
+        assert_eq!(
+            registry.snapshot().requests[&("a".to_owned(), Verdict::Allow, StatusClass::Success)],
+            101,
+            "none is lost"
+        );
     }
 
     #[test]
-    fn what_is_unknown_is_counted_apart_and_nothing_is_out_of_bounds() {
+    fn what_is_out_of_bounds_is_counted_at_the_nearest_place() {
         let registry = Registry::default();
         let metrics = registry.worker(&names(&["a"]), &names(&["app"]));
-        metrics.served(&Served { decision: "surprise", code: Some("surprise"), ..served(Some(99), 999) });
+        let refused = Served { verdict: Verdict::Deny, code: Some(Code::Forbidden), ..served(Some(99), 999) };
+        metrics.served(&refused);
         metrics.served(&served(None, 0));
         metrics.connected(99, Connect::Failed);
         drop(metrics.open_upstream(99));
         let sums = registry.snapshot();
-        assert_eq!(sums.requests[&("(none)".to_owned(), "other", "5xx")], 1);
-        assert_eq!(sums.requests[&("(none)".to_owned(), "allow", "1xx")], 1);
-        assert_eq!(sums.refusals["other"], 1);
+        let of = |verdict, class| sums.requests[&("(none)".to_owned(), verdict, class)];
+        assert_eq!(of(Verdict::Deny, StatusClass::ServerError), 1);
+        assert_eq!(of(Verdict::Allow, StatusClass::Informational), 1);
+        assert_eq!(sums.refusals[&Code::Forbidden], 1);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::words::BUCKETS;
+use super::words::{BUCKETS, Connect, Memory, StatusClass};
+use crate::model::principal::CredentialKind;
+use crate::model::verdict::{Code, Verdict};
 
 /// Durations by bucket.
 #[derive(Clone, Debug)]
@@ -29,18 +31,18 @@ impl Histogram {
 /// What all threads have counted.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// By route, decision and class of status.
-    pub requests: BTreeMap<(String, &'static str, &'static str), u64>,
+    /// By route, verdict and class of status.
+    pub requests: BTreeMap<(String, Verdict, StatusClass), u64>,
     /// By route.
     pub durations: BTreeMap<String, Histogram>,
     /// By code.
-    pub refusals: BTreeMap<&'static str, u64>,
-    /// By kind of credential.
-    pub credentials: BTreeMap<&'static str, u64>,
-    /// By kind and outcome, two words.
-    pub memory: BTreeMap<&'static str, u64>,
+    pub refusals: BTreeMap<Code, u64>,
+    /// By kind of credential; by none first.
+    pub credentials: BTreeMap<Option<CredentialKind>, u64>,
+    /// By what was looked for, and whether it was there.
+    pub memory: BTreeMap<Memory, u64>,
     /// By upstream and outcome.
-    pub connects: BTreeMap<(String, &'static str), u64>,
+    pub connects: BTreeMap<(String, Connect), u64>,
     /// By upstream.
     pub upstream_connections: BTreeMap<String, i64>,
     /// Whose answer is not over.

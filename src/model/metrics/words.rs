@@ -1,71 +1,6 @@
-//! The closed sets of words that are labels.
+//! The closed sets that are labels here alone, beside verdicts and codes.
 
-/// What was decided; the last stands for what is not among them.
-pub const DECISIONS: &[&str] =
-    &["allow", "challenge", "deny", "error", "none", "own", "shadow_refused", "other"];
-
-/// Classes of statuses.
-pub(super) const CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// Codes of problems; the last stands for what is not among them.
-pub const CODES: &[&str] = &[
-    "bad-destination",
-    "bad-framing",
-    "bad-request",
-    "bad-target",
-    "body-incomplete",
-    "body-too-large",
-    "busy",
-    "conflict",
-    "draining",
-    "forbidden",
-    "foreign-destination",
-    "foreign-key",
-    "foreign-origin",
-    "header-too-large",
-    "identity-too-large",
-    "internal",
-    "invalid",
-    "invalid-key",
-    "invalid-token",
-    "key-required",
-    "key-scope",
-    "last-admin",
-    "method-not-allowed",
-    "misplaced-key",
-    "no-room",
-    "no-route",
-    "not-found",
-    "not-taken-over",
-    "odd-header",
-    "odd-path",
-    "odd-upgrade",
-    "opened-by-script",
-    "password-change-required",
-    "password-login-off",
-    "people-only",
-    "request-timeout",
-    "session-ended",
-    "setup-link-invalid",
-    "several-credentials",
-    "sign-in-loop",
-    "sign-in-required",
-    "too-many-attempts",
-    "too-many-bodies",
-    "unavailable",
-    "unclear-question",
-    "unreadable-request",
-    "unsupported-media-type",
-    "unsupported-scheme",
-    "untrusted-proxy",
-    "upstream-protocol",
-    "upstream-timeout",
-    "upstream-unreachable",
-    "uri-too-long",
-    "websocket-version",
-    "wrong-credentials",
-    "other",
-];
+use crate::model::words::words;
 
 /// Upper bounds of a duration's buckets, in microseconds.
 pub const BUCKETS: &[u64] = &[
@@ -73,42 +8,70 @@ pub const BUCKETS: &[u64] = &[
     5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal,)+ })+) => {
-        $($(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$word_doc])* $word,)+
-        }
-
-        impl $name {
-            /// The words, in order.
-            pub const WORDS: &'static [&'static str] = &[$($text,)+];
-        })+
-    };
-}
-
 words! {
-    /// What became of a look at the credentials that a thread remembers.
-    Memory {
-        /// The session was there.
-        SessionHit = "session hit",
-        /// It was not.
-        SessionMiss = "session miss",
-        /// The key was there.
-        KeyHit = "key hit",
-        /// It was not.
-        KeyMiss = "key miss",
+    /// The class of a status (RFC 9110, 15).
+    StatusClass {
+        /// Something comes before the answer, or another protocol.
+        Informational = "1xx",
+        /// It was done.
+        Success = "2xx",
+        /// The client has to go elsewhere.
+        Redirection = "3xx",
+        /// The client is to blame, or has left.
+        ClientError = "4xx",
+        /// We are, or the application is.
+        ServerError = "5xx",
     }
 
     /// What became of an attempt to get a connection to an upstream.
     Connect {
+        /// None could be opened.
+        Failed = "failed",
         /// A new one was opened.
         Opened = "opened",
         /// One that served before is used again.
         Reused = "reused",
-        /// None could be opened.
-        Failed = "failed",
+    }
+}
+
+/// What became of a look at the credentials that a thread remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Memory {
+    /// The key was there.
+    KeyHit,
+    /// It was not.
+    KeyMiss,
+    /// The session was there.
+    SessionHit,
+    /// It was not.
+    SessionMiss,
+}
+
+impl Memory {
+    /// Every one, in order.
+    pub(super) const ALL: [Self; 4] = [Self::KeyHit, Self::KeyMiss, Self::SessionHit, Self::SessionMiss];
+
+    /// What was looked for, and what came of it, as labels.
+    pub fn labels(self) -> (&'static str, &'static str) {
+        match self {
+            Self::KeyHit => ("key", "hit"),
+            Self::KeyMiss => ("key", "miss"),
+            Self::SessionHit => ("session", "hit"),
+            Self::SessionMiss => ("session", "miss"),
+        }
+    }
+}
+
+impl StatusClass {
+    /// The class of a status; what has none counts as the nearest.
+    pub(super) fn of(status: u16) -> Self {
+        match status / 100 {
+            0 | 1 => Self::Informational,
+            2 => Self::Success,
+            3 => Self::Redirection,
+            4 => Self::ClientError,
+            _ => Self::ServerError,
+        }
     }
 }
 
@@ -117,11 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_rise_and_words_differ() {
+    fn bounds_of_buckets_rise() {
         assert!(BUCKETS.is_sorted());
-        let mut codes = CODES.to_vec();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), CODES.len());
     }
 }

@@ -5,18 +5,24 @@ use std::sync::Arc;
 
 use super::text::Page;
 use crate::edge::proxy::read_ahead::Rooms;
+use crate::model::audit::{Event, Load, Reason};
 use crate::model::metrics::{Registry, Snapshot};
+use crate::model::principal::CredentialKind;
 use crate::model::time::Timestamp;
 use crate::server::admission::Admission;
 use crate::service::revocation::Revocations;
 use crate::store::{Store, store_errors};
 
 /// Results of sign-ins, shown also before they happen.
-const LOGINS: [&str; 7] =
-    ["success", "unknown", "wrong-password", "disabled", "no-password", "throttled", "busy"];
-/// Outcomes of reading the configuration, shown also before they happen.
-const LOADS: [(&str, &str); 4] =
-    [("start", "success"), ("start", "failure"), ("reload", "success"), ("reload", "failure")];
+const LOGINS: [Option<Reason>; 7] = [
+    None,
+    Some(Reason::Unknown),
+    Some(Reason::WrongPassword),
+    Some(Reason::Disabled),
+    Some(Reason::NoPassword),
+    Some(Reason::Throttled),
+    Some(Reason::Busy),
+];
 /// Ticks of a second in which `/proc` counts processor time, on every architecture.
 const TICKS: f64 = 100.0;
 /// Bytes of a page of memory.
@@ -116,24 +122,25 @@ impl Sources {
 
     fn control(&self, page: &mut Page) {
         let events = self.store.audit_counts();
-        let of = |event: &str, result: &str| {
-            events.counts.get(&(event.to_owned(), result.to_owned())).copied().unwrap_or(0)
-        };
+        let result = |failure: Option<Reason>| failure.map_or("success", Reason::as_str);
         let mut logins =
             page.family("doorward_logins_total", "counter", "Sign-ins by password, by what came of them.");
-        for result in LOGINS {
-            logins.sample(&[("result", result)], of("login", result));
+        for failure in LOGINS {
+            let count = events.counts.get(&(Event::Login, failure)).copied().unwrap_or(0);
+            logins.sample(&[("result", result(failure))], count);
         }
         let help =
             "Events of the audit trail that this process was asked to note; those of logins have reasons.";
         let mut family = page.family("doorward_audit_events_total", "counter", help);
-        for ((event, result), count) in &events.counts {
-            family.sample(&[("event", event), ("result", result)], *count);
+        for ((event, failure), count) in &events.counts {
+            family.sample(&[("event", event.as_str()), ("result", result(*failure))], *count);
         }
         let help = "Configurations that took effect, or were refused.";
         let mut loads = page.family("doorward_config_loads_total", "counter", help);
-        for (cause, result) in LOADS {
-            loads.sample(&[("cause", cause), ("result", result)], events.loads(cause, result));
+        for cause in Load::ALL.iter().copied() {
+            for (result, done) in [("success", true), ("failure", false)] {
+                loads.sample(&[("cause", cause.as_str()), ("result", result)], events.loads(cause, done));
+            }
         }
         if let Some(last) = events.last_load {
             let help = "When a configuration last took effect.";
@@ -145,8 +152,9 @@ impl Sources {
 fn requests(page: &mut Page, sums: &Snapshot) {
     let help = "Requests that were answered, by route, decision and class of status.";
     let mut family = page.family("doorward_requests_total", "counter", help);
-    for ((route, decision, status), count) in &sums.requests {
-        family.sample(&[("route", route), ("decision", decision), ("status", status)], *count);
+    for ((route, verdict, class), count) in &sums.requests {
+        let labels = [("route", &**route), ("decision", verdict.as_str()), ("status", class.as_str())];
+        family.sample(&labels, *count);
     }
     let help = "From the head of a request to the head of its answer.";
     let mut family = page.family("doorward_request_duration_seconds", "histogram", help);
@@ -156,12 +164,12 @@ fn requests(page: &mut Page, sums: &Snapshot) {
     let help = "Requests that were not answered as wanted, by the code of the problem.";
     let mut family = page.family("doorward_refusals_total", "counter", help);
     for (code, count) in &sums.refusals {
-        family.sample(&[("code", code)], *count);
+        family.sample(&[("code", code.as_str())], *count);
     }
     let help = "Requests by what their sender was recognised by.";
     let mut family = page.family("doorward_requests_by_credential_total", "counter", help);
     for (credential, count) in &sums.credentials {
-        family.sample(&[("credential", credential)], *count);
+        family.sample(&[("credential", credential.map_or("none", CredentialKind::as_str))], *count);
     }
     let help = "Requests whose answer is not over.";
     page.single("doorward_requests_open", "gauge", help, sums.open_requests);
@@ -169,14 +177,14 @@ fn requests(page: &mut Page, sums: &Snapshot) {
     page.single("doorward_tunnels_open", "gauge", help, sums.open_tunnels);
     let help = "Looks at the credentials that threads remember.";
     let mut family = page.family("doorward_credential_cache_total", "counter", help);
-    for (words, count) in &sums.memory {
-        let (kind, result) = words.split_once(' ').unwrap_or((words, ""));
+    for (memory, count) in &sums.memory {
+        let (kind, result) = memory.labels();
         family.sample(&[("kind", kind), ("result", result)], *count);
     }
     let help = "Connections wanted to upstreams: opened, used again, or failed.";
     let mut family = page.family("doorward_upstream_connects_total", "counter", help);
     for ((upstream, result), count) in &sums.connects {
-        family.sample(&[("upstream", upstream), ("result", result)], *count);
+        family.sample(&[("upstream", upstream), ("result", result.as_str())], *count);
     }
     let help = "Connections to upstreams that are open.";
     let mut family = page.family("doorward_upstream_connections_open", "gauge", help);

@@ -11,9 +11,9 @@ use super::ServiceError;
 use crate::config::Config;
 use crate::model::audit::Actor;
 use crate::model::audit::AuditRow;
-use crate::model::audit::Event;
 use crate::model::audit::Note;
 use crate::model::audit::hex;
+use crate::model::audit::{Event, Load, Reason};
 use crate::model::network::throttle_bucket;
 use crate::model::time::Timestamp;
 use crate::model::token::SigningKey;
@@ -32,24 +32,6 @@ const PAGE: u32 = 1000;
 const PRUNED_AT_ONCE: u32 = 5000;
 /// Old rows are deleted when a day's worth has come together, so that deleting leaves few rows of its own.
 const SLACK: Duration = Duration::from_hours(24);
-
-/// Why the configuration is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Load {
-    /// The gateway starts.
-    Start,
-    /// It was changed meanwhile.
-    Reload,
-}
-
-impl Load {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Reload => "reload",
-        }
-    }
-}
 
 /// The trail of one store.
 #[derive(Clone, Debug)]
@@ -90,7 +72,7 @@ impl Audit {
     ///
     /// [`ServiceError::Unavailable`] if the row was not written.
     pub async fn configuration_refused(&self, load: Load, problems: usize) -> Result<(), ServiceError> {
-        let note = Note::failed(Event::ConfigLoad, "invalid").with("cause", load.as_str());
+        let note = Note::failed(Event::ConfigLoad, Reason::Invalid).with("cause", load.as_str());
         Ok(self.store.record_repeatable(note.with("problems", problems), "").await?)
     }
 
@@ -106,8 +88,11 @@ impl Audit {
         request_id: &str,
         allowed: bool,
     ) -> Result<(), ServiceError> {
-        let note =
-            if allowed { Note::done(Event::BreakGlass) } else { Note::failed(Event::BreakGlass, "network") };
+        let note = if allowed {
+            Note::done(Event::BreakGlass)
+        } else {
+            Note::failed(Event::BreakGlass, Reason::Network)
+        };
         let store = self.store.by(&Actor::stranger(client, request_id));
         let source = format!("{name}@{} {allowed}", throttle_bucket(client));
         Ok(store.record_repeatable(note.with("token", name), &source).await?)

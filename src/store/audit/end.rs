@@ -1,7 +1,7 @@
 //! Where the trail ends, signed, and whether that is where it was left.
 
 use super::{CORRUPT, audit_key_id, link_of, lock};
-use crate::model::audit::{Event, Link, Note, mark_of_end};
+use crate::model::audit::{Event, Link, Note, Reason, mark_of_end};
 use crate::model::token::SigningKey;
 use crate::store::pool::{Change, Row};
 use crate::store::{Store, StoreError};
@@ -80,5 +80,5 @@ pub(super) async fn is_cut(
 }
 
 pub(super) fn cut() -> Note {
-    Note::failed(Event::AuditCut, "the trail does not end where it was left")
+    Note::failed(Event::AuditCut, Reason::TrailCut)
 }

@@ -179,7 +179,7 @@ impl Store {
             seq,
             at: ledger.clock.now(),
             event: note.event.as_str().to_owned(),
-            success: note.success,
+            success: note.failure.is_none(),
             actor: note.actor.unwrap_or_else(|| actor.who().clone()),
             client: note.client.or_else(|| Some(actor.client()?.to_canonical().to_string())),
             request_id: actor.request_id().map(str::to_owned),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::model::audit::{Note, Party};
+use crate::model::audit::{Note, Party, Reason};
 use crate::model::time::Timestamp;
 
 /// Within this after its first row a source is only counted.
@@ -105,7 +105,7 @@ impl Repeats {
         let names = [
             format!("{event} {source}"),
             format!("{event} {account} {detail}"),
-            format!("{event} {}", reason(note)),
+            format!("{event} {}", note.failure.map_or("", Reason::as_str)),
         ];
         for (tier, name) in names.into_iter().enumerate() {
             let last = tier + 1 == self.0.len();
@@ -174,10 +174,6 @@ fn add_account(accounts: &mut BTreeMap<String, u64>, account: String, times: u64
     *accounts.entry(if known { account } else { FURTHER.to_owned() }).or_default() += times;
 }
 
-fn reason(note: &Note) -> &str {
-    note.detail.get("reason").and_then(Value::as_str).unwrap_or_default()
-}
-
 /// What many sources do to one account, or for one reason.
 fn of_many(note: Note) -> Note {
     Note { actor: Some(Party::new("nobody")), client: Some("many".to_owned()), ..note }
@@ -185,7 +181,7 @@ fn of_many(note: Note) -> Note {
 
 /// What many sources do to many accounts for one reason; the first of them is named.
 fn of_reason(note: &Note, account: Option<&str>) -> Note {
-    let bare = Note { success: note.success, ..Note::failed(note.event, reason(note)) };
+    let bare = note.failure.map_or_else(|| Note::done(note.event), |reason| Note::failed(note.event, reason));
     of_many(if let Some(account) = account { bare.with("account", account) } else { bare })
 }
 
@@ -197,7 +193,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_900_000_000);
 
     fn count(repeats: &mut Repeats, source: &str, at: i64) -> Counted {
-        let note = Note::failed(Event::Login, "wrong-password");
+        let note = Note::failed(Event::Login, Reason::WrongPassword);
         let counted = repeats.count(source, &note, Timestamp(NOW.0 + at));
         if let Counted::First { place, .. } = &counted {
             repeats.written(place);
@@ -236,7 +232,7 @@ mod tests {
     #[test]
     fn nothing_is_only_counted_before_the_first_is_written() {
         let mut repeats = Repeats::default();
-        let note = Note::failed(Event::Login, "wrong-password");
+        let note = Note::failed(Event::Login, Reason::WrongPassword);
         for _ in 0..3 {
             assert!(matches!(repeats.count("a", &note, NOW), Counted::First { .. }));
         }
@@ -250,7 +246,7 @@ mod tests {
     #[test]
     fn account_and_reason_stay_at_any_rate_and_space_is_bounded() {
         let mut repeats = Repeats::default();
-        let tried = |repeats: &mut Repeats, account: usize, source: usize, reason: &str| {
+        let tried = |repeats: &mut Repeats, account: usize, source: usize, reason: Reason| {
             let target = Party::named(format!("user:{account}"), &format!("name{account}"));
             let note = Note::failed(Event::Login, reason).on(target);
             match repeats.count(&format!("user:{account}@{source} {reason}"), &note, NOW) {
@@ -264,12 +260,12 @@ mod tests {
         let mut written = 0;
         // Two accounts from thousands of places.
         for source in 0..10 * MOST {
-            written += usize::from(tried(&mut repeats, source % 2, source, "wrong-password"));
+            written += usize::from(tried(&mut repeats, source % 2, source, Reason::WrongPassword));
         }
         assert_eq!((written, kept(&repeats)), (MOST + 2, MOST + 2));
         // Thousands of accounts.
         for account in 0..10 * MOST {
-            written += usize::from(tried(&mut repeats, account, 0, "throttled"));
+            written += usize::from(tried(&mut repeats, account, 0, Reason::Throttled));
         }
         assert_eq!((written, kept(&repeats)), (2 * MOST + 1, 2 * MOST + 1));
         let due = repeats.take_due(NOW, true);

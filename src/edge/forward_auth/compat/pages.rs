@@ -132,7 +132,7 @@ impl ForwardAuth {
         let principal = identity.as_ref().map(|identity| &*identity.principal);
         match (shape, principal) {
             (Shape::AutheliaState, principal) => Ok(state(principal)),
-            (_, None) => Err(refused(&Refusal::Challenge { rule: None })),
+            (_, None) => Err(refused(&Refusal::Challenge)),
             (Shape::Oauth2Proxy, Some(person)) => Ok(json!({
                 "user": person.name,
                 "email": person.email.as_deref().unwrap_or_default(),

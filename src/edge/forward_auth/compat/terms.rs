@@ -35,12 +35,11 @@ impl Terms {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] that names the parameter.
+    /// [`Refusal`] if a list does not name the caller.
     pub fn admit(&self, identity: Option<&Identity>) -> Result<(), Refusal> {
-        for (index, (name, list)) in CIRCLE.iter().zip(&self.circle).enumerate() {
+        for (index, list) in self.circle.iter().enumerate() {
             let Some(list) = list else { continue };
-            let rule = Some((*name).to_owned());
-            let Some(identity) = identity else { return Err(Refusal::Challenge { rule }) };
+            let Some(identity) = identity else { return Err(Refusal::Challenge) };
             let principal = &identity.principal;
             let email = principal.email.as_deref();
             let named = match index {
@@ -51,7 +50,7 @@ impl Terms {
                     .is_some_and(|domain| list.iter().any(|entry| entry.eq_ignore_ascii_case(domain))),
             };
             if !named {
-                return Err(Refusal::Forbidden { rule });
+                return Err(Refusal::Forbidden);
             }
         }
         Ok(())

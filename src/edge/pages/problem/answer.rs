@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{Problem, Remedy};
 use crate::edge::audience::Audience;
 use crate::edge::pages::site::{Site, fit_to_method};
+use crate::model::verdict::Code;
 
 /// What an answer needs to know besides the problem.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +89,7 @@ impl Problem {
             return Cow::Borrowed(&self.detail);
         }
         match (self.code, self.detail.split_once("KEY`. ")) {
-            ("unsupported-scheme", Some((send, rest))) => {
+            (Code::UnsupportedScheme, Some((send, rest))) => {
                 Cow::Owned(format!("{send}KEY`. {SENTENCE} {rest}"))
             }
             _ if self.remedy == Remedy::SignIn => Cow::Owned(format!("{} {SENTENCE}", self.detail)),
@@ -155,7 +156,7 @@ struct Body<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
-    code: &'a str,
+    code: Code,
     #[serde(skip_serializing_if = "Option::is_none")]
     login_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ use super::Remedy;
 use crate::gate::refusal::Refusal;
 use crate::gate::refusal::{BadCredential, Foreign};
 use crate::model::target::TargetError;
+use crate::model::verdict::Code;
 use crate::service::ServiceError;
 
 /// After so long there may well be room for a body.
@@ -75,7 +76,7 @@ impl From<&Refusal> for Problem {
                 "No application is configured for this host and path. If the address is right, its operator has \
                  to add a route for it: `doorward check` lists those there are.",
             ),
-            Refusal::Challenge { .. } => Self::new(
+            Refusal::Challenge => Self::new(
                 StatusCode::UNAUTHORIZED,
                 refusal.code(),
                 "Sign-in required",
@@ -90,7 +91,7 @@ impl From<&Refusal> for Problem {
                 "Many keys that are nobody's came from this address, so this one was not looked at.",
             )
             .after(*retry_after),
-            Refusal::Forbidden { .. } => Self::new(
+            Refusal::Forbidden => Self::new(
                 StatusCode::FORBIDDEN,
                 refusal.code(),
                 "You do not have access to this",
@@ -240,44 +241,43 @@ impl From<&ServiceError> for Problem {
     fn from(error: &ServiceError) -> Self {
         match error {
             ServiceError::Conflict { .. } => {
-                Self::new(StatusCode::CONFLICT, "conflict", "This exists already", "")
+                Self::new(StatusCode::CONFLICT, Code::Conflict, "This exists already", "")
                     .because(format!("The {error}."))
             }
             ServiceError::Invalid { field, reason } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not accepted", "").because(
-                    if reason.starts_with("is ") {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::Invalid, "A value is not accepted", "")
+                    .because(if reason.starts_with("is ") {
                         format!("The {field} {reason}.")
                     } else {
                         format!("The {field} is not accepted: {reason}.")
-                    },
-                )
+                    })
             }
             ServiceError::NotFound { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", "")
+                Self::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing here", "")
                     .because(format!("The {error}."))
             }
             ServiceError::LastAdmin => Self::new(
                 StatusCode::CONFLICT,
-                "last-admin",
+                Code::LastAdmin,
                 "Somebody has to be admin",
                 "This is the last admin who can sign in. Make somebody else an admin first.",
             ),
             ServiceError::Refused => Self::new(
                 StatusCode::UNAUTHORIZED,
-                "wrong-credentials",
+                Code::WrongCredentials,
                 "Sign-in failed",
                 "The name or the password is wrong.",
             ),
             ServiceError::Throttled { retry_after } => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too-many-attempts",
+                Code::TooManyAttempts,
                 "Too many attempts",
                 "Too many attempts have failed, so nothing was checked.",
             )
             .after(*retry_after),
             ServiceError::Busy { retry_after } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
+                Code::Busy,
                 "A lot is going on",
                 "Many people are signing in or at their accounts at this moment, so nothing was checked or \
                  changed. This is nothing you did: it was not your password.",

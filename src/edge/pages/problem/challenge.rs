@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{Problem, Remedy};
 use crate::edge::audience::Audience;
+use crate::model::verdict::Code;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -59,7 +60,7 @@ impl Problem {
             }
             StatusCode::UNAUTHORIZED => r#"Bearer realm="doorward""#,
             StatusCode::FORBIDDEN
-                if self.speaks == Speaks::Bearer && matches!(self.code, "forbidden" | "key-scope") =>
+                if self.speaks == Speaks::Bearer && matches!(self.code, Code::Forbidden | Code::KeyScope) =>
             {
                 r#"Bearer realm="doorward", error="insufficient_scope""#
             }
@@ -104,7 +105,7 @@ mod tests {
             (format!("{bearer}, error=\"invalid_token\""), format!("{bearer}, error=\"insufficient_scope\""));
         let basic = r#"Basic realm="doorward", charset="UTF-8""#;
         let bad = |bad| Refusal::BadCredential(bad);
-        let challenge = || Refusal::Challenge { rule: None };
+        let challenge = || Refusal::Challenge;
         let (plain, offered) = (false, true);
         for (refusal, takes_basic, speaks, expected) in [
             (challenge(), plain, Speaks::Unknown, Some(bearer)),
@@ -119,8 +120,8 @@ mod tests {
             (bad(BadCredential::Bearer), offered, Speaks::Bearer, Some(&*invalid)),
             (bad(BadCredential::Session), offered, Speaks::Browser, Some(bearer)),
             (Refusal::KeyScope, offered, Speaks::Bearer, Some(&*narrow)),
-            (Refusal::Forbidden { rule: None }, plain, Speaks::Bearer, Some(&*narrow)),
-            (Refusal::Forbidden { rule: None }, offered, Speaks::Unknown, None),
+            (Refusal::Forbidden, plain, Speaks::Bearer, Some(&*narrow)),
+            (Refusal::Forbidden, offered, Speaks::Unknown, None),
             (Refusal::ForeignOrigin, plain, Speaks::Bearer, None),
             (Refusal::NoRoute, offered, Speaks::Unknown, None),
         ] {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config::Flavour;
+use crate::model::verdict::Code;
 
 pub use self::answer::Look;
 pub use self::challenge::Speaks;
@@ -21,8 +22,8 @@ pub use self::challenge::Speaks;
 pub struct Problem {
     /// The HTTP status.
     pub status: StatusCode,
-    /// Stable, for programs: `urn:doorward:problem:<code>`.
-    pub code: &'static str,
+    /// Why, for programs.
+    pub code: Code,
     /// What happened, the same for every problem of this code.
     pub title: &'static str,
     /// What to do about it, a sentence or two.
@@ -65,7 +66,7 @@ pub enum Remedy {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: &'static str) -> Self {
+    fn new(status: StatusCode, code: Code, title: &'static str, detail: &'static str) -> Self {
         Self {
             status,
             code,
@@ -96,14 +97,14 @@ impl Problem {
 
     /// A form or request that we cannot make sense of.
     pub fn bad_request(detail: &'static str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is not complete", detail)
+        Self::new(StatusCode::BAD_REQUEST, Code::BadRequest, "The request is not complete", detail)
     }
 
     /// A form from a page that is not ours: one at `origin`, where the browser says so, instead of `ours`.
     pub fn foreign_form(origin: Option<&str>, ours: &str) -> Self {
         let problem = Self::new(
             StatusCode::FORBIDDEN,
-            "foreign-origin",
+            Code::ForeignOrigin,
             "This form did not come from here",
             "The form was sent by a page of another site, or by a browser that hides where it comes from. \
              Open the page again here and send it once more.",
@@ -122,7 +123,7 @@ impl Problem {
     pub fn opened_by_script() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "opened-by-script",
+            Code::OpenedByScript,
             "This page opens by itself only",
             "Scripts and frames of applications on this host may not use it. Open it in a tab of its own.",
         )
@@ -132,7 +133,7 @@ impl Problem {
     pub fn key_required() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "key-required",
+            Code::KeyRequired,
             "A session is not enough here",
             "Scripts of applications on this host could use it. Send the key of an admin instead.",
         )
@@ -142,7 +143,7 @@ impl Problem {
     pub fn people_only() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "people-only",
+            Code::PeopleOnly,
             "This page is for people",
             "Keys and tokens do not work here. Sign in with a browser.",
         )
@@ -153,7 +154,7 @@ impl Problem {
     pub fn password_login_off() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "password-login-off",
+            Code::PasswordLoginOff,
             "Passwords are not accepted here",
             "Signing in with a password is switched off.",
         )
@@ -163,7 +164,7 @@ impl Problem {
     pub fn setup_over() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "setup-link-invalid",
+            Code::SetupLinkInvalid,
             "This link does not work",
             "A set-up link works once, within a day, and only while nobody has an account yet. Restart the \
              gateway to get a new one in its log, or sign in if the first account was made already.",
@@ -173,7 +174,7 @@ impl Problem {
 
     /// A browser that would be sent to and fro for ever, because the set-up is wrong.
     pub fn sign_in_loop(detail: String) -> Self {
-        Self::new(StatusCode::CONFLICT, "sign-in-loop", "Signing in does not lead on", "")
+        Self::new(StatusCode::CONFLICT, Code::SignInLoop, "Signing in does not lead on", "")
             .because(detail)
             .with(Remedy::Retry)
     }
@@ -182,7 +183,7 @@ impl Problem {
     pub fn unsupported_media_type() -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-media-type",
+            Code::UnsupportedMediaType,
             "The form is in the wrong format",
             "Forms are read as application/x-www-form-urlencoded only.",
         )
@@ -192,7 +193,7 @@ impl Problem {
     pub fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "not-found",
+            Code::NotFound,
             "There is nothing here",
             "The address may be mistyped, or what was here has moved.",
         )
@@ -200,14 +201,14 @@ impl Problem {
 
     /// An address of another product that is not taken over, and why.
     pub fn not_taken_over(why: &'static str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-taken-over", "There is nothing here any more", why)
+        Self::new(StatusCode::NOT_FOUND, Code::NotTakenOver, "There is nothing here any more", why)
     }
 
     /// A method that this address does not have; `allow` lists those it has.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
+            Code::MethodNotAllowed,
             "This is not possible here",
             "The address exists, but not for this request method.",
         )
@@ -221,20 +222,20 @@ impl Problem {
 
     /// A message whose framing two parsers could read differently; `what` is wrong with it.
     pub fn bad_framing(what: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-framing", "The request cannot be read safely", "").because(format!(
+        Self::new(StatusCode::BAD_REQUEST, Code::BadFraming, "The request cannot be read safely", "").because(format!(
             "Where the request ends can be understood in more than one way, so it is not passed on: {what}."
         ))
     }
 
     /// A head that no two programs would read alike; `what` is wrong with it.
     pub fn unreadable_head(what: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "unreadable-request", "The request cannot be read", "")
+        Self::new(StatusCode::BAD_REQUEST, Code::UnreadableRequest, "The request cannot be read", "")
             .because(format!("The request was not looked at: {what}."))
     }
 
     /// A switch of protocol that two servers could read differently.
     pub fn odd_upgrade(cause: &impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "odd-upgrade", "The switch of protocol cannot be understood", "")
+        Self::new(StatusCode::BAD_REQUEST, Code::OddUpgrade, "The switch of protocol cannot be understood", "")
             .because(format!(
                 "What the connection is to become can be read in more than one way, so it is not passed on: {cause}."
             ))
@@ -244,7 +245,7 @@ impl Problem {
     pub fn websocket_version() -> Self {
         Self::new(
             StatusCode::UPGRADE_REQUIRED,
-            "websocket-version",
+            Code::WebsocketVersion,
             "This version of WebSockets is not spoken",
             "Send Sec-WebSocket-Version: 13, and send it once.",
         )
@@ -255,7 +256,7 @@ impl Problem {
     pub fn body_broken() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "body-incomplete",
+            Code::BodyIncomplete,
             "The request is not complete",
             "Its body broke off, or cannot be read.",
         )
@@ -265,7 +266,7 @@ impl Problem {
     pub fn uri_too_long() -> Self {
         Self::new(
             StatusCode::URI_TOO_LONG,
-            "uri-too-long",
+            Code::UriTooLong,
             "The address is too long",
             "The address is longer than this gateway accepts, which is server.limits.uri_bytes.",
         )
@@ -289,7 +290,7 @@ impl Problem {
     fn large_header(detail: &'static str) -> Self {
         Self::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "header-too-large",
+            Code::HeaderTooLarge,
             "The request header is too large",
             detail,
         )
@@ -299,7 +300,7 @@ impl Problem {
     pub fn request_timeout() -> Self {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,
-            "request-timeout",
+            Code::RequestTimeout,
             "The request did not arrive in time",
             "The connection stalled while the request was being sent. Send it again.",
         )
@@ -310,7 +311,7 @@ impl Problem {
     pub fn untrusted_proxy() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "untrusted-proxy",
+            Code::UntrustedProxy,
             "This address is for proxies",
             "Only the proxies named in server.trusted_proxies may ask here.",
         )
@@ -326,7 +327,7 @@ impl Problem {
 
     /// A question that leaves open what is asked for.
     pub fn unclear_question(detail: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "unclear-question", "The question is not clear", "")
+        Self::new(StatusCode::BAD_REQUEST, Code::UnclearQuestion, "The question is not clear", "")
             .because(detail)
     }
 
@@ -334,7 +335,7 @@ impl Problem {
     pub fn identity_too_large() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "identity-too-large",
+            Code::IdentityTooLarge,
             "You are in too many groups",
             "The headers that tell the application who you are would be too large for the proxy in front of it. \
              Ask the operator to take you out of some groups.",
@@ -345,7 +346,7 @@ impl Problem {
     pub fn body_too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
+            Code::BodyTooLarge,
             "The request is too large",
             "The body is larger than what is accepted at this address.",
         )
@@ -355,7 +356,7 @@ impl Problem {
     pub fn upstream_connect() -> Self {
         Self::new(
             StatusCode::BAD_GATEWAY,
-            "upstream-unreachable",
+            Code::UpstreamUnreachable,
             "The application is not reachable",
             "The gateway is up and so is your sign-in, but the application behind it does not answer. \
              This is nothing you did: try again in a moment, and tell its operator if it lasts.",
@@ -367,7 +368,7 @@ impl Problem {
     pub fn upstream_timeout() -> Self {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
-            "upstream-timeout",
+            Code::UpstreamTimeout,
             "The application took too long",
             "The application behind the gateway did not answer in time. This is nothing you did: \
              try again in a moment, and tell its operator if it lasts.",
@@ -379,7 +380,7 @@ impl Problem {
     pub fn upstream_protocol() -> Self {
         Self::new(
             StatusCode::BAD_GATEWAY,
-            "upstream-protocol",
+            Code::UpstreamProtocol,
             "The application gave an unusable answer",
             "What the application behind the gateway answered cannot be passed on safely. This is nothing \
              you did: try again, and tell its operator if it lasts.",
@@ -391,7 +392,7 @@ impl Problem {
     pub fn draining() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
+            Code::Draining,
             "Restarting",
             "The gateway is being restarted. Try again in a few seconds.",
         )
@@ -402,7 +403,7 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            Code::Internal,
             "Something went wrong here",
             "This is a fault of the gateway and nothing you did. Try again, and tell the operator \
              if it lasts.",
@@ -413,7 +414,7 @@ impl Problem {
     fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
+            Code::Unavailable,
             "Cannot check your access right now",
             "The gateway cannot look up who may do what, so it lets nobody through. This is nothing you \
              did, and nobody was signed out: try again in a moment.",

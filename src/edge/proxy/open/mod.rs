@@ -66,7 +66,7 @@ impl End {
             Self::Credential(bad) => Refusal::BadCredential(bad),
             Self::KeyScope => Refusal::KeyScope,
             Self::PasswordChange => Refusal::PasswordChange,
-            Self::Forbidden => Refusal::Forbidden { rule: None },
+            Self::Forbidden => Refusal::Forbidden,
             Self::Unavailable => Refusal::Unavailable("an open exchange could not be decided again".into()),
             Self::Stalled => Refusal::BodyLate,
         }

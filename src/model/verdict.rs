@@ -1,0 +1,147 @@
+//! What becomes of a request, and why: the words by which logs, metrics, answers and reports say the same thing.
+
+use super::words::words;
+
+words! {
+    /// What was decided of a request.
+    Verdict {
+        /// It goes on.
+        Allow = "allow",
+        /// It is refused, and signing in may help: nobody is signed in, or the credential is wrong.
+        Challenge = "challenge",
+        /// It is refused.
+        Deny = "deny",
+        /// It is refused because it could not be decided.
+        Error = "error",
+        /// Its client left before there was one.
+        None = "none",
+        /// It is for a page or address of the gateway itself.
+        Own = "own",
+        /// It goes on, and would be refused if its rules were enforced.
+        Shadow = "shadow",
+    }
+
+    /// Why a request was not answered as wanted; stable, for programs: `urn:doorward:problem:<code>`.
+    Code {
+        /// The second address that the request names cannot be read in one way only.
+        BadDestination = "bad-destination",
+        /// Where the message ends can be understood in more than one way.
+        BadFraming = "bad-framing",
+        /// A form or request that makes no sense.
+        BadRequest = "bad-request",
+        /// The target can be read in more than one way.
+        BadTarget = "bad-target",
+        /// The body broke off or cannot be read.
+        BodyIncomplete = "body-incomplete",
+        /// The body is larger than what is read here.
+        BodyTooLarge = "body-too-large",
+        /// Too many people are at our own pages.
+        Busy = "busy",
+        /// What was to be made exists already.
+        Conflict = "conflict",
+        /// The gateway is stopping.
+        Draining = "draining",
+        /// The rules do not allow it to this caller.
+        Forbidden = "forbidden",
+        /// The second address leads to another application.
+        ForeignDestination = "foreign-destination",
+        /// A header for API keys holds something that is none of ours.
+        ForeignKey = "foreign-key",
+        /// It was sent by a page of another origin.
+        ForeignOrigin = "foreign-origin",
+        /// The head is too large.
+        HeaderTooLarge = "header-too-large",
+        /// What the application would be told of the caller is too large for the proxy that asks.
+        IdentityTooLarge = "identity-too-large",
+        /// A fault of the gateway.
+        Internal = "internal",
+        /// A value is not accepted.
+        Invalid = "invalid",
+        /// The API key is not valid.
+        InvalidKey = "invalid-key",
+        /// The bearer token is not valid.
+        InvalidToken = "invalid-token",
+        /// Only a key counts here, and a session was presented.
+        KeyRequired = "key-required",
+        /// The key is limited to other paths, methods or networks.
+        KeyScope = "key-scope",
+        /// It would leave nobody who is an admin.
+        LastAdmin = "last-admin",
+        /// The address does not have this method.
+        MethodNotAllowed = "method-not-allowed",
+        /// A key stands in a header that is not for it.
+        MisplacedKey = "misplaced-key",
+        /// Too many bodies are being read to decide.
+        NoRoom = "no-room",
+        /// No route leads there.
+        NoRoute = "no-route",
+        /// There is nothing at this address of ours.
+        NotFound = "not-found",
+        /// An address of another product that is not served.
+        NotTakenOver = "not-taken-over",
+        /// The name of a header may be read as another one.
+        OddHeader = "odd-header",
+        /// The path has a spelling that the route does not allow.
+        OddPath = "odd-path",
+        /// What the connection is to become can be read in more than one way.
+        OddUpgrade = "odd-upgrade",
+        /// A page for people that a script or frame has asked for.
+        OpenedByScript = "opened-by-script",
+        /// The password is temporary and must be changed first.
+        PasswordChangeRequired = "password-change-required",
+        /// Passwords are not accepted.
+        PasswordLoginOff = "password-login-off",
+        /// A key or token at a page for people.
+        PeopleOnly = "people-only",
+        /// The request did not arrive in time.
+        RequestTimeout = "request-timeout",
+        /// The session has ended.
+        SessionEnded = "session-ended",
+        /// The set-up link does not work.
+        SetupLinkInvalid = "setup-link-invalid",
+        /// More than one credential was presented.
+        SeveralCredentials = "several-credentials",
+        /// Signing in would lead round in circles.
+        SignInLoop = "sign-in-loop",
+        /// Nobody is signed in, and the rules want somebody.
+        SignInRequired = "sign-in-required",
+        /// Too many attempts have failed.
+        TooManyAttempts = "too-many-attempts",
+        /// Too many bodies of this client are being read to decide.
+        TooManyBodies = "too-many-bodies",
+        /// It cannot be looked up now who may do what.
+        Unavailable = "unavailable",
+        /// Another proxy's question leaves open what is asked for.
+        UnclearQuestion = "unclear-question",
+        /// The head cannot be read.
+        UnreadableRequest = "unreadable-request",
+        /// A form in a media type that forms do not have.
+        UnsupportedMediaType = "unsupported-media-type",
+        /// The authentication scheme is not accepted.
+        UnsupportedScheme = "unsupported-scheme",
+        /// A question from a peer that is none of our proxies.
+        UntrustedProxy = "untrusted-proxy",
+        /// What the application answered is not HTTP as it should be.
+        UpstreamProtocol = "upstream-protocol",
+        /// The application took too long.
+        UpstreamTimeout = "upstream-timeout",
+        /// The application cannot be reached.
+        UpstreamUnreachable = "upstream-unreachable",
+        /// The target is too long.
+        UriTooLong = "uri-too-long",
+        /// A version of `WebSocket` that is not spoken.
+        WebsocketVersion = "websocket-version",
+        /// Name or password is wrong.
+        WrongCredentials = "wrong-credentials",
+    }
+}
+
+impl Verdict {
+    /// Whether the request goes on to its application. Only what is named here does.
+    pub fn passes(self) -> bool {
+        match self {
+            Self::Allow | Self::Shadow => true,
+            Self::Challenge | Self::Deny | Self::Error | Self::None | Self::Own => false,
+        }
+    }
+}
