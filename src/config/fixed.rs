@@ -1,7 +1,7 @@
 //! Settings that a running gateway cannot change: sockets, threads, the store and what sessions are signed by.
 
 use super::Config;
-use super::reading::problem::{ConfigError, Place, Problem};
+use super::reading::{ConfigError, Place, Problem};
 
 impl Config {
     /// Whether a running gateway can go over from these settings to `next`, which was read from `place`.
@@ -50,7 +50,7 @@ fn expose(config: &Config) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load::{Flags, Source, load};
+    use super::super::{Flags, Source, load};
     use super::*;
 
     fn config(more: &str) -> Config {

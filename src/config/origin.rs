@@ -1,48 +1,10 @@
 //! Where settings come from, and how every file among that was when it was read: what tells a change.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
-use super::Config;
-use super::load::{self, Flags, Source};
-use super::reading::problem::ConfigError;
-
-/// No file that settings name is longer.
-const LONGEST: u64 = 1024 * 1024;
-
-/// A file as it was at one moment. Two are equal if they say and allow the same.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct SourceFile {
-    path: PathBuf,
-    /// Who may read it decides whether a secret in it is accepted.
-    mode: u32,
-    /// Of its content; `None` where it could not be read.
-    sha256: Option<[u8; 32]>,
-}
-
-impl SourceFile {
-    /// As it is now. Follows links, so that one that is pointed elsewhere is a change.
-    pub(super) fn look(path: &Path) -> Self {
-        let metadata = std::fs::metadata(path).ok();
-        let mode = metadata.as_ref().map_or(0, |metadata| metadata.permissions().mode());
-        let read = || {
-            let mut bytes = Vec::new();
-            std::fs::File::open(path).ok()?.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
-            Some(Sha256::digest(&bytes).into())
-        };
-        let sha256 = metadata.filter(std::fs::Metadata::is_file).and_then(|_| read());
-        Self { path: path.to_owned(), mode, sha256 }
-    }
-
-    /// What was read of it is this.
-    pub(super) fn held(&mut self, bytes: &[u8]) {
-        self.sha256 = Some(Sha256::digest(bytes).into());
-    }
-}
+use super::reading::{ConfigError, Source, SourceFile};
+use super::{Config, Flags, load};
 
 /// Where the settings of a process come from, for as long as it runs.
 pub struct Origin {
@@ -107,7 +69,7 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 

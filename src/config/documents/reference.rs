@@ -1,77 +1,14 @@
-//! The reference page and the names of environment variables, both made from the sections' descriptions.
+//! The reference page, made from the sections' descriptions.
 
 use std::fmt::Write;
 
-use crate::config::reading::reader::join;
-use crate::config::reading::section::{Kind, Section, SectionInfo, Setting};
-use crate::config::sections::settings::Root;
-
-/// A variable that sets a setting.
-pub(in crate::config) struct Variable {
-    pub(in crate::config) name: String,
-    pub(in crate::config) path: Vec<String>,
-    pub(in crate::config) kind: &'static Kind,
-}
-
-/// Every variable that means something, sections included.
-pub(in crate::config) fn variables() -> Vec<Variable> {
-    fn collect(info: &'static SectionInfo, path: &[String], found: &mut Vec<Variable>) {
-        for setting in info.settings {
-            for key in setting.keys() {
-                let path: Vec<String> = path.iter().cloned().chain([key]).collect();
-                if let Kind::Table(inner) = setting.kind {
-                    collect(inner, &path, found);
-                }
-                let name = format!("DOORWARD_{}", path.join("__").to_uppercase());
-                found.push(Variable { name, path, kind: setting.kind });
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(Root::INFO, &[], &mut found);
-    found
-}
-
-/// Visits every section, outer ones first, with its path and whether it is one of a list.
-pub(in crate::config) fn sections() -> Vec<(String, bool, &'static SectionInfo)> {
-    fn collect(
-        path: &str,
-        list: bool,
-        info: &'static SectionInfo,
-        found: &mut Vec<(String, bool, &'static SectionInfo)>,
-    ) {
-        found.push((path.to_owned(), list, info));
-        for setting in info.settings {
-            let path = join(path, setting.name);
-            match setting.kind {
-                Kind::Table(inner) => collect(&path, false, inner, found),
-                Kind::List(Kind::Table(inner)) => collect(&path, true, inner, found),
-                _ => {}
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect("", false, Root::INFO, &mut found);
-    found
-}
-
-/// Where settings of this name live, said as a place.
-pub(in crate::config) fn homes(key: &str) -> Vec<String> {
-    sections()
-        .iter()
-        .filter(|(_, _, info)| info.settings.iter().flat_map(Setting::keys).any(|known| known == key))
-        .map(|(path, list, _)| match (path.as_str(), list) {
-            ("", _) => "at the top, above the first [section]".to_owned(),
-            (path, false) => format!("in [{path}]"),
-            (path, true) => format!("in [[{path}]]"),
-        })
-        .collect()
-}
+use crate::config::Root;
+use crate::config::reading::{Kind, Section, Setting, join};
 
 /// The reference page of all settings, in Markdown.
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);
-    for (path, list, info) in sections() {
+    for (path, list, info) in Root::INFO.sections() {
         let heading = match (path.as_str(), list) {
             ("", _) => "Top of the file".to_owned(),
             (path, false) => format!("`[{path}]`"),
@@ -90,7 +27,7 @@ fn describe(path: &str, setting: &Setting, page: &mut String) {
         .into_iter()
         .flatten()
         .map(str::to_owned)
-        .chain(matches!(setting.kind, Kind::Secret).then(|| format!("{}_file", setting.name)))
+        .chain(setting.is_secret().then(|| format!("{}_file", setting.name)))
         .map(|name| format!("`{name}`"))
         .collect();
     let _ = write!(page, "\n### {}\n\n{}\n", names.join(" or "), paragraph(setting.about));
@@ -105,7 +42,7 @@ fn describe(path: &str, setting: &Setting, page: &mut String) {
     };
     let _ = writeln!(page, "- Example: `{} = {}`", setting.also.unwrap_or(setting.name), setting.example);
     let variable = format!("DOORWARD_{}", join(path, setting.name).replace('.', "__").to_uppercase());
-    if variables().iter().any(|known| known.name == variable) {
+    if Root::INFO.variables().iter().any(|known| known.name == variable) {
         let _ = writeln!(page, "- Environment: `{variable}`");
     }
 }

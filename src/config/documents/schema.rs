@@ -6,9 +6,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::documents::reference::paragraph;
-use crate::config::reading::section::{Kind, Section, SectionInfo, Setting};
-use crate::config::sections::settings::Root;
+use super::reference::paragraph;
+use crate::config::Root;
+use crate::config::reading::{Kind, Section, SectionInfo, Setting};
 
 /// What a whole configuration file looks like.
 pub fn schema() -> Value {
@@ -60,7 +60,7 @@ fn table(info: &SectionInfo, pointer: &str) -> Map<String, Value> {
 
 /// A setting under one of its keys.
 fn property(setting: &Setting, key: &str, pointer: &str) -> Value {
-    let named_file = matches!(setting.kind, Kind::Secret) && key != setting.name;
+    let named_file = setting.is_secret() && key != setting.name;
     let mut property = if named_file { words("string") } else { of_kind(setting.kind, pointer) };
     let about = text(setting.about);
     let about = match setting.kind {
@@ -84,7 +84,7 @@ fn of_kind(kind: &Kind, pointer: &str) -> Map<String, Value> {
     let mut schema = match kind {
         Kind::Flag => words("boolean"),
         Kind::Number { .. } => words("integer"),
-        Kind::Text(_) | Kind::Secret | Kind::Choice(_) | Kind::Duration { .. } => words("string"),
+        Kind::Text(_) | Kind::Secret { .. } | Kind::Choice(_) | Kind::Duration { .. } => words("string"),
         Kind::Table(info) => return table(info, pointer),
         Kind::Map(_) => words("object"),
         Kind::List(_) | Kind::Any(_) => Map::new(),

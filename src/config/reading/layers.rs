@@ -4,21 +4,16 @@ use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use crate::config::documents::reference;
-use crate::config::load::{Flags, Source};
-use crate::config::origin::SourceFile;
-use crate::config::reading::problem::{Place, Problem};
-use crate::config::reading::reader::{Places, join, nearest};
-use crate::config::reading::section::Kind;
+use super::description::{Kind, SectionInfo, join};
+use super::nearest::nearest;
+use super::problem::{Place, Places, Problem};
+use super::source::{Source, SourceFile};
+use super::toml_values;
 
-/// What the environment may set beside the settings by their own names.
-const ALIASES: [(&str, [&str; 2]); 2] = [
-    ("DOORWARD_ADMIN_PASSWORD", ["login", "admin_password"]),
-    ("DOORWARD_ADMIN_PASSWORD_FILE", ["login", "admin_password_file"]),
-];
+/// What the environment may set beside the settings by their own names: a variable and the path that it sets.
+pub(in crate::config) type Alias = (&'static str, &'static [&'static str]);
 
 /// The layers as one.
 pub(in crate::config) struct Merged {
@@ -28,9 +23,16 @@ pub(in crate::config) struct Merged {
 }
 
 /// A layer: where it comes from and what it says.
-struct Layer {
+pub(in crate::config) struct Layer {
     name: String,
     values: Dict,
+}
+
+impl Layer {
+    /// One setting, as a flag or variable of this name says it.
+    pub(in crate::config) fn new(name: &str, path: &[&str], value: Value) -> Self {
+        Self { name: name.to_owned(), values: nest(path, value) }
+    }
 }
 
 const FILE: &str = "file";
@@ -45,10 +47,12 @@ impl Provider for Layer {
     }
 }
 
-/// Merges what was said, later layers over earlier ones. Built-in defaults fill in where the result is read.
+/// Merges what was said, later layers over earlier ones, `flags` last: they are told what was said before. Built-in
+/// defaults fill in where the result is read.
 pub(in crate::config) fn merge(
     source: &Source,
-    flags: &Flags,
+    (root, aliases): (&'static SectionInfo, &[Alias]),
+    flags: impl FnOnce(&Figment, &mut Vec<Problem>) -> Vec<Layer>,
     files: &mut Vec<SourceFile>,
 ) -> Result<Merged, Vec<Problem>> {
     let mut lines = Places::new();
@@ -61,10 +65,10 @@ pub(in crate::config) fn merge(
         let values = values?;
         figment = figment.merge(Layer { name: FILE.to_owned(), values });
     }
-    for layer in environment(&source.environment, &mut problems) {
+    for layer in environment(&source.environment, root, aliases, &mut problems) {
         figment = figment.merge(layer);
     }
-    for layer in flag_layers(flags, &figment, &mut problems) {
+    for layer in flags(&figment, &mut problems) {
         figment = figment.merge(layer);
     }
     let values = figment.data().ok().and_then(|mut data| data.remove(&Profile::Default)).unwrap_or_default();
@@ -123,7 +127,7 @@ fn read_file(file: &Path, seen: &mut SourceFile, lines: &mut Places) -> Result<D
     let starts = Lines::of(&text, file);
     let (table, errors) = DeTable::parse_recoverable(&text);
     if errors.is_empty() {
-        return Ok(convert_table(table.get_ref(), "", &mut |path, offset| {
+        return Ok(toml_values::convert_table(table.get_ref(), "", &mut |path, offset| {
             lines.insert(path.to_owned(), starts.place(offset));
         }));
     }
@@ -156,64 +160,23 @@ impl Lines {
     }
 }
 
-/// A TOML table as figment's; `found` is told where each value inside it stands.
-fn convert_table(table: &DeTable<'_>, path: &str, found: &mut dyn FnMut(&str, usize)) -> Dict {
-    let mut values = Dict::new();
-    for (key, value) in table {
-        let path = join(path, key.get_ref());
-        found(&path, key.span().start);
-        values.insert(key.get_ref().to_string(), convert(value, &path, found));
-    }
-    values
-}
-
-/// A TOML value as figment's; `found` is told where each value inside it stands.
-fn convert(value: &Spanned<DeValue<'_>>, path: &str, found: &mut dyn FnMut(&str, usize)) -> Value {
-    match value.get_ref() {
-        DeValue::String(text) => Value::from(text.as_ref()),
-        DeValue::Integer(number) => {
-            let number = i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX);
-            i64::try_from(number).map_or(Value::from(number), Value::from)
-        }
-        DeValue::Float(number) => Value::from(number.as_str().parse::<f64>().unwrap_or(f64::NAN)),
-        DeValue::Boolean(flag) => Value::from(*flag),
-        DeValue::Datetime(time) => Value::from(time.to_string()),
-        DeValue::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| {
-                let path = format!("{path}[{index}]");
-                found(&path, item.span().start);
-                convert(item, &path, found)
-            })
-            .collect::<Vec<_>>()
-            .into(),
-        DeValue::Table(table) => convert_table(table, path, found).into(),
-    }
-}
-
-/// A value written as TOML, as in an environment variable.
-/// A whole document; `None` if it is not TOML.
-pub(in crate::config) fn toml_table(text: &str) -> Option<Dict> {
-    DeTable::parse(text).ok().map(|table| convert_table(table.get_ref(), "", &mut |_, _| {}))
-}
-
-pub(in crate::config) fn toml_value(text: &str) -> Option<Value> {
-    DeValue::parse(text).ok().map(|value| convert(&value, "", &mut |_, _| {}))
-}
-
-fn environment(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Vec<Layer> {
-    let settings = reference::variables();
+fn environment(
+    variables: &[(String, String)],
+    root: &'static SectionInfo,
+    aliases: &[Alias],
+    problems: &mut Vec<Problem>,
+) -> Vec<Layer> {
+    let settings = root.variables();
     let mut layers = Vec::new();
     for (name, text) in variables.iter().filter(|(name, _)| name.starts_with("DOORWARD_")) {
-        let alias = ALIASES.iter().find(|(alias, _)| alias == name);
+        let alias = aliases.iter().find(|(alias, _)| alias == name);
         if let Some((_, path)) = alias {
-            layers.push(Layer { name: name.clone(), values: nest(path, Value::from(text.as_str())) });
+            layers.push(Layer::new(name, path, Value::from(text.as_str())));
         } else if let Some(variable) = settings.iter().find(|variable| variable.name == *name) {
             let path: Vec<&str> = variable.path.iter().map(String::as_str).collect();
-            layers.push(Layer { name: name.clone(), values: nest(&path, from_text(text, variable.kind)) });
+            layers.push(Layer::new(name, &path, from_text(text, variable.kind)));
         } else if !is_service_link(name) {
-            let names = settings.iter().map(|v| v.name.as_str()).chain(ALIASES.iter().map(|(name, _)| *name));
+            let names = settings.iter().map(|v| v.name.as_str()).chain(aliases.iter().map(|(name, _)| *name));
             let remedy = match nearest(name, names) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
@@ -248,12 +211,14 @@ fn from_text(text: &str, kind: &Kind) -> Value {
     match kind {
         Kind::Flag => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
         Kind::Number { .. } => text.parse::<u64>().map_or_else(|_| as_text(), Value::from),
-        Kind::List(_) | Kind::Table(_) | Kind::Map(_) if text.starts_with(['[', '{']) => toml_value(text)
-            .or_else(|| {
-                let json = serde_json::from_str::<serde_json::Value>(text).ok()?;
-                Value::serialize(json).ok()
-            })
-            .unwrap_or_else(as_text),
+        Kind::List(_) | Kind::Table(_) | Kind::Map(_) if text.starts_with(['[', '{']) => {
+            toml_values::value(text)
+                .or_else(|| {
+                    let json = serde_json::from_str::<serde_json::Value>(text).ok()?;
+                    Value::serialize(json).ok()
+                })
+                .unwrap_or_else(as_text)
+        }
         _ => as_text(),
     }
 }
@@ -264,53 +229,4 @@ fn nest(path: &[&str], value: Value) -> Dict {
         [key] => Dict::from([((*key).to_owned(), value)]),
         [key, rest @ ..] => Dict::from([((*key).to_owned(), nest(rest, value).into())]),
     }
-}
-
-fn flag_layers(flags: &Flags, before: &Figment, problems: &mut Vec<Problem>) -> Vec<Layer> {
-    let layer = |name: &str, path: &[&str], value| Layer { name: name.to_owned(), values: nest(path, value) };
-    let mut layers = Vec::new();
-    if let Some(url) = &flags.public_url {
-        layers.push(layer("--public-url", &["public_url"], url.as_str().into()));
-    }
-    if flags.insecure {
-        layers.push(layer("--insecure", &["insecure"], true.into()));
-    }
-    if !flags.listen.is_empty() {
-        layers.push(layer("--listen", &["server", "listen"], flags.listen.clone().into()));
-    }
-    if let Some(url) = &flags.upstream {
-        let table = |entries: &[(&str, &str)]| -> Value {
-            entries.iter().map(|(k, v)| ((*k).to_owned(), Value::from(*v))).collect::<Dict>().into()
-        };
-        let upstreams = before.find_value("upstreams").ok();
-        match upstreams.as_ref().map(|value| value.as_array().unwrap_or_default()) {
-            None | Some([]) => {
-                let upstream = table(&[("name", "default"), ("url", url)]);
-                layers.push(layer("--upstream", &["upstreams"], vec![upstream].into()));
-                if !before.contains("routes") {
-                    let route = table(&[("upstream", "default")]);
-                    layers.push(layer("--upstream", &["routes"], vec![route].into()));
-                }
-            }
-            Some([Value::Dict(tag, only)]) => {
-                let mut only = only.clone();
-                only.remove("servers");
-                only.insert("url".into(), url.as_str().into());
-                layers.push(layer("--upstream", &["upstreams"], vec![Value::Dict(*tag, only)].into()));
-            }
-            Some(_) => problems.push(Problem {
-                path: "upstreams".into(),
-                place: Place::Flag("--upstream".into()),
-                what: "there is more than one upstream whose url the flag could replace".into(),
-                remedy: "leave the flag out and set the url of one of them in the file".into(),
-            }),
-        }
-    }
-    layers
-}
-
-/// A whole number that is not negative.
-pub(in crate::config) fn number(value: &Value) -> Option<u64> {
-    let Value::Num(_, number) = value else { return None };
-    number.to_u128_lossy().and_then(|number| u64::try_from(number).ok())
 }

@@ -6,8 +6,10 @@ use figment::value::Value;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::reading::reader::{Fault, Read, Reader};
-use crate::config::reading::section::Kind;
+use super::description::Kind;
+use super::fault::Fault;
+use super::field::Read;
+use super::reader::Reader;
 
 /// Reads and checks a file, then keeps its name.
 fn checked_file(
@@ -31,7 +33,7 @@ fn checked_file(
 }
 
 /// A PEM file of certificates that exists and parses.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct CertificateFile(pub(in crate::config) PathBuf);
 
 impl Read for CertificateFile {
@@ -50,7 +52,7 @@ impl Read for CertificateFile {
 }
 
 /// A PEM file of a private key that exists and parses.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct KeyFile(pub(in crate::config) PathBuf);
 
 impl Read for KeyFile {

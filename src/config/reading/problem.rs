@@ -1,5 +1,6 @@
 //! What is wrong with the settings, said so that it can be put right.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -30,6 +31,9 @@ pub enum Place {
     /// Nowhere: it is the absence that matters.
     Nowhere,
 }
+
+/// Where each value was written, by path.
+pub(in crate::config) type Places = HashMap<String, Place>;
 
 impl Place {
     /// The line, where there is one.

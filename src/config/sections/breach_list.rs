@@ -10,8 +10,7 @@ use std::path::PathBuf;
 use aws_lc_rs::digest;
 use figment::value::Value;
 
-use crate::config::reading::reader::{Fault, Read, Reader};
-use crate::config::reading::section::Kind;
+use crate::config::reading::{Fault, Kind, Read, Reader};
 use crate::model::audit::hex;
 
 /// Hexadecimal digits of a SHA-1.

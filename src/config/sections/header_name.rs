@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::config::reading::reader::Fault;
+use crate::config::reading::{Fault, text};
 use crate::model::header_names;
 
 /// Bytes of a header's name.
@@ -75,4 +75,8 @@ pub(in crate::config) fn odd(text: &str) -> Result<HeaderName, Fault> {
         return Err("may be read as a header that the gateway decides on or sets itself: leave it out".into());
     }
     Ok(name)
+}
+
+text! {
+    HeaderName, "the name of a header", any;
 }

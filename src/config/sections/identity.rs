@@ -7,22 +7,17 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::Value as Json;
 
-use crate::config::HeaderEncoding;
-use crate::config::reading::layers;
-use crate::config::reading::reader::{Fault, Read, Reader, Required, join, set_as};
-use crate::config::reading::section::{Kind, Section, section};
-use crate::config::reading::values::{AssertionAlgorithm, FromText, Span};
-use crate::config::reading::weakness::is_guessable;
+use crate::config::reading::{
+    Fault, FromText, Kind, Read, Reader, Required, Section, Span, choice, is_guessable, join, section,
+    toml_values,
+};
 use crate::config::sections::header_name;
-use crate::config::sections::set_headers;
-use crate::config::sections::set_headers::HeaderTemplates;
-use crate::config::{Config, RouteConfig};
+use crate::config::sections::header_preset::HeaderEncoding;
+use crate::config::sections::set_headers::{A_TEMPLATE, HeaderTemplates, warn_of_roles};
 use crate::model::jwt::{JwtAlgorithm, JwtKey};
 use crate::model::principal::Principal;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
-
-pub(in crate::config) const A_TEMPLATE: &str = "text with facts in braces such as \"{user}\"";
 
 /// What applications are told of their callers, beside the preset.
 #[derive(Clone, Debug, Default)]
@@ -133,14 +128,6 @@ impl IdentityConfig {
     }
 }
 
-impl Config {
-    /// What the application of a route is told of its callers.
-    pub fn identity_on(&self, route: &RouteConfig) -> &IdentityConfig {
-        let upstream = route.upstream.and_then(|at| self.upstreams.get(at));
-        upstream.map_or(&self.forward_auth.identity, |upstream| &upstream.identity)
-    }
-}
-
 /// A header's name, chosen by the operator.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct SetName(HeaderName);
@@ -238,7 +225,7 @@ section! {
 const RESERVED_CLAIMS: [&str; 5] = ["iss", "aud", "iat", "nbf", "exp"];
 
 /// Claims by name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct Claims(Vec<(String, ClaimValue)>);
 
 impl Read for Claims {
@@ -270,12 +257,12 @@ fn claim(value: &Value, path: &str, reader: &mut Reader) -> Option<ClaimValue> {
         Value::String(..) => {
             let parse = |text: &str| Template::parse(text).map_err(Fault::from);
             let template = reader.parse(value, path, &Kind::Text(A_TEMPLATE), parse)?;
-            set_headers::warn_of_roles(&template, path, reader);
+            warn_of_roles(&template, path, reader);
             Some(ClaimValue::Template(template))
         }
         Value::Bool(_, flag) => Some(ClaimValue::Fixed((*flag).into())),
-        Value::Num(..) if layers::number(value).is_some() => {
-            layers::number(value).map(|number| ClaimValue::Fixed(number.into()))
+        Value::Num(..) if toml_values::number(value).is_some() => {
+            toml_values::number(value).map(|number| ClaimValue::Fixed(number.into()))
         }
         Value::Array(_, items) => {
             let items = items.iter().enumerate();
@@ -333,7 +320,7 @@ pub(in crate::config) fn identity(
 }
 
 fn bearer_config(written: Bearer, reader: &mut Reader) -> Option<BearerConfig> {
-    let path = set_as(&written.at("key"), reader);
+    let path = reader.set_as(&written.at("key"));
     let (algorithm, text) = (written.algorithm.0?, written.key.0?);
     let remedy = match algorithm {
         JwtAlgorithm::Hs256 => "write the output of: openssl rand -base64 32",
@@ -376,5 +363,19 @@ pub(in crate::config) fn check_names(
             what,
             "choose another name there, or in keys.headers and key_headers of routes",
         );
+    }
+}
+
+/// How assertions are signed: so that whoever checks them cannot make them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct AssertionAlgorithm(pub(in crate::config) JwtAlgorithm);
+
+choice! {
+    AssertionAlgorithm { "es256" => Self(JwtAlgorithm::Es256), "eddsa" => Self(JwtAlgorithm::EdDsa) }
+    JwtAlgorithm {
+        "hs256" => Self::Hs256,
+        "rs256" => Self::Rs256,
+        "es256" => Self::Es256,
+        "eddsa" => Self::EdDsa,
     }
 }

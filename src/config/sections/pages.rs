@@ -8,9 +8,8 @@ use bytes::Bytes;
 use figment::value::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::reading::reader::{Fault, Read, Reader};
-use crate::config::reading::section::{Kind, Section, section};
-use crate::config::reading::values::FromText;
+use crate::config::reading::{Fault, FromText, Kind, Read, Reader, Section, section};
+use crate::config::sections::general::{Check, General};
 use crate::model::color::Color;
 use crate::model::color::READABLE;
 
@@ -81,15 +80,18 @@ pub enum LogoFormat {
     Png,
 }
 
-/// Checks what was written.
-pub(in crate::config) fn pages(pages: Pages, reader: &mut Reader) -> PagesConfig {
-    let given = pages.color;
-    let color = given.filter(|color| is_readable(*color, "color", &pages, reader));
-    let color_dark = match pages.color_dark {
-        Some(dark) => Some(dark).filter(|dark| is_readable(*dark, "color_dark", &pages, reader)),
-        None => color.map(|color| color.readable_on(DARK_PAGE, Color::WHITE)),
-    };
-    PagesConfig { name: pages.name.0, logo: pages.logo, color, color_dark }
+impl Check for Pages {
+    type Typed = PagesConfig;
+
+    fn check(self, _: &General, reader: &mut Reader) -> PagesConfig {
+        let given = self.color;
+        let color = given.filter(|color| is_readable(*color, "color", &self, reader));
+        let color_dark = match self.color_dark {
+            Some(dark) => Some(dark).filter(|dark| is_readable(*dark, "color_dark", &self, reader)),
+            None => color.map(|color| color.readable_on(DARK_PAGE, Color::WHITE)),
+        };
+        PagesConfig { name: self.name.0, logo: self.logo, color, color_dark }
+    }
 }
 
 /// Whether links of a colour can be read; says what is lacking.
@@ -113,7 +115,7 @@ fn is_readable(color: Color, setting: &str, pages: &Pages, reader: &mut Reader) 
 }
 
 /// The name on every page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct PageName(String);
 
 impl FromText for PageName {

@@ -3,15 +3,14 @@
 use http::Method;
 use http::uri::PathAndQuery;
 
-use crate::config::reading::problem::Place;
-use crate::config::reading::reader::{Reader, Required};
-use crate::config::reading::section::{Section, section};
-use crate::config::reading::values::{
-    Document, GroupName, HostName, McpMessage, Name, RequestLine, SecondPlace,
+use crate::config::reading::{
+    Fault, HostName, Name, Place, Reader, Required, Section, choice, section, text,
 };
 use crate::model::principal::{ClientAddress, Principal, PrincipalKind, Source};
 use crate::model::role::Role;
+use crate::model::target;
 use crate::model::target::RequestKind;
+use crate::model::user;
 use crate::model::user::UserId;
 
 section! {
@@ -167,4 +166,56 @@ fn principal(caller: TestCaller) -> Option<Principal> {
     groups.dedup();
     let source = Source::named(&caller.provider.0);
     Some(Principal { groups, source, ..Principal::example(kind, &name, caller.role.0?) })
+}
+
+/// A method and a path.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct RequestLine(pub(in crate::config) Method, pub(in crate::config) PathAndQuery);
+
+/// A GraphQL document; what cannot be parsed counts as a mutation, as it would in a request.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct Document(pub(in crate::config) String);
+
+/// What stands in `Destination`; one that cannot be read is refused, as it would be in a request.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct SecondPlace(pub(in crate::config) String);
+
+/// A group, as users are in one.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct GroupName(pub(in crate::config) String);
+
+/// A message of the Model Context Protocol: a method, and after a blank the tool that it calls.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct McpMessage(pub(in crate::config) String);
+
+choice! {
+    Role {
+        "admin" => Self::Admin,
+        "member" => Self::Member,
+        "viewer" => Self::Viewer,
+        "agent" => Self::Agent,
+    }
+    RequestKind { "plain" => Self::Plain, "websocket" => Self::WebSocket, "grpc" => Self::Grpc }
+    Expect { "allow" => Self::Allow, "deny" => Self::Deny, "sign-in" => Self::SignIn }
+}
+
+text! {
+    GroupName, "a group", |text| match user::check_group(text) {
+        Ok(()) => Ok(Self(text.to_owned())),
+        Err(bad) => Err(bad.to_string().into()),
+    };
+    McpMessage, "a method and perhaps a tool, such as \"tools/call search\"", |text| {
+        let mut words = text.split(' ');
+        if words.clone().count() <= 2 && words.all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is no message: write a method, and after a blank the tool that it calls, such as \"tools/call search\"".into())
+    };
+    RequestLine, "a method and a path such as \"GET /v1/projects\"", |text| {
+        target::request_line(text).map(|(method, path)| Self(method, path)).map_err(Fault::from)
+    };
+    Document, "a GraphQL document", |text| Ok(Self(text.to_owned()));
+    ClientAddress, "an address such as \"10.1.2.3\", or unknown",
+        |text| text.parse().map_err(|_| "is no address: write one such as \"10.1.2.3\", or unknown".into());
+    SecondPlace, "an absolute path, or an address of this gateway", |text| Ok(Self(text.to_owned()));
 }

@@ -3,21 +3,16 @@
 use http::Method;
 use http::uri::PathAndQuery;
 
-use crate::config::HeaderPreset;
-use crate::config::reading::layers;
-use crate::config::reading::problem::Place;
-use crate::config::reading::reader::{Fault, Reader, Required, Table};
-use crate::config::reading::section::{Kind, Section, section};
-use crate::config::reading::values::{FromText, Name, PathOptIn, Prefix, RequestLine};
-use crate::config::sections::policy_tests::Test;
-use crate::config::sections::policy_tests::{PolicyTest, policy_tests};
-use crate::config::sections::routes::Route;
+use crate::config::reading::{
+    Fault, FromText, Kind, Name, Place, Places, Reader, Required, Section, Table, section, toml_values,
+};
+use crate::config::sections::header_preset::HeaderPreset;
+use crate::config::sections::paths::{PathOptIn, spellings};
+use crate::config::sections::policy_tests::{PolicyTest, RequestLine, Test, policy_tests};
 use crate::config::sections::rules::WrittenRule;
-use crate::config::sections::upstream;
-use crate::config::sections::upstream::Named;
 use crate::model::session_cookie::SessionCookie;
 use crate::model::target::{PathOptIns, Prefixes, RequestKind, RequestTarget};
-use crate::policy::{GrpcPattern, PathPattern, Rule};
+use std::path::PathBuf;
 
 macro_rules! presets {
     ($($(#[doc = $about:literal])* $variant:ident = $name:literal,)*) => {
@@ -120,14 +115,14 @@ impl Preset {
     }
 
     pub(in crate::config) fn file(self, reader: &mut Reader) -> PresetFile {
-        let values = layers::toml_table(self.text()).unwrap_or_default();
+        let values = toml_values::table(self.text()).unwrap_or_default();
         PresetFile::of(Table { path: "", values: &values }, reader)
     }
 }
 
 /// A reader of what is shipped, whose problems are found by tests.
 pub(in crate::config) fn reader() -> Reader {
-    Reader::new(crate::config::reading::reader::Places::new(), Place::Nowhere, std::path::PathBuf::new())
+    Reader::new(PresetFile::INFO, Places::new(), Place::Nowhere, PathBuf::new())
 }
 
 section! {
@@ -183,8 +178,8 @@ section! {
 }
 
 /// Any text.
-#[derive(Debug)]
-pub(in crate::config) struct Words(String);
+#[derive(Clone, Debug)]
+pub(in crate::config) struct Words(pub(in crate::config) String);
 
 impl FromText for Words {
     const WHAT: &'static Kind = &Kind::Text("text");
@@ -225,7 +220,7 @@ pub struct Assumption {
 impl PresetFile {
     /// Spellings of paths that the application needs.
     pub(in crate::config) fn path_opt_ins(&self) -> PathOptIns {
-        upstream::spellings(&self.paths)
+        spellings(&self.paths)
     }
 
     /// The rules that are in effect with these settings of the application.
@@ -236,11 +231,11 @@ impl PresetFile {
 }
 
 impl WrittenReliance {
-    fn is_in(&self, names: &[Name]) -> bool {
+    pub(in crate::config) fn is_in(&self, names: &[Name]) -> bool {
         self.name.0.as_ref().is_some_and(|own| names.iter().any(|name| name.0 == own.0))
     }
 
-    fn read(&self, root: &str, prefixes: Option<&Prefixes>) -> Option<Reliance> {
+    pub(in crate::config) fn read(&self, root: &str, prefixes: Option<&Prefixes>) -> Option<Reliance> {
         let (method, target) = sent(self.request.0.as_ref()?, root, prefixes)?;
         Some(Reliance {
             name: self.name.0.as_ref()?.0.clone(),
@@ -253,12 +248,17 @@ impl WrittenReliance {
     }
 }
 
-fn below(root: &str, target: &str) -> String {
+/// A path of the application, as clients see it.
+pub(in crate::config) fn below(root: &str, target: &str) -> String {
     format!("{}{target}", root.trim_end_matches('/'))
 }
 
 /// A request of a preset as the upstream sees it.
-fn sent(line: &RequestLine, root: &str, prefixes: Option<&Prefixes>) -> Option<(Method, PathAndQuery)> {
+pub(in crate::config) fn sent(
+    line: &RequestLine,
+    root: &str,
+    prefixes: Option<&Prefixes>,
+) -> Option<(Method, PathAndQuery)> {
     let method = line.0.clone();
     let target = below(root, line.1.as_str()).parse().ok()?;
     let asked = RequestTarget::parse(&method, "localhost", &target, RequestKind::Plain).ok()?;
@@ -267,133 +267,6 @@ fn sent(line: &RequestLine, root: &str, prefixes: Option<&Prefixes>) -> Option<(
         None => asked.path_and_query().clone(),
     };
     Some((method, target))
-}
-
-/// How the application of a route is set, as far as it can be asked. Notes what nothing tells.
-pub(in crate::config) fn assumptions(
-    route: &Route,
-    file: Option<&PresetFile>,
-    prefixes: Option<&Prefixes>,
-    reader: &mut Reader,
-) -> Vec<Assumption> {
-    let served = PathPattern::parse(&route.path.0).ok();
-    let mut told = Vec::new();
-    for setting in file.iter().flat_map(|file| &file.settings) {
-        let Some(Words(about)) = &setting.about.0 else { continue };
-        match &setting.request {
-            // Parts of an application that have a route of their own answer nothing else.
-            Some(line)
-                if !served
-                    .as_ref()
-                    .is_some_and(|path| path.matches(below(root(route), line.1.path()).as_str())) => {}
-            Some(line) => told.extend(sent(line, root(route), prefixes).map(|(method, target)| Assumption {
-                about: about.clone(),
-                method,
-                target,
-            })),
-            None => reader.warn(
-                &route.at("preset"),
-                format!("holds only while {about}, which nothing tells from here"),
-            ),
-        }
-    }
-    told
-}
-
-/// What a route relies on. Notes what its preset does not know, and that what it knows cannot be seen from here.
-pub(in crate::config) fn reliances(
-    route: &Route,
-    file: Option<&PresetFile>,
-    prefixes: Option<&Prefixes>,
-    reader: &mut Reader,
-) -> Vec<Reliance> {
-    let place = route.at("relies_on");
-    let known: Vec<&WrittenReliance> = file.map(|file| file.reliances.iter().collect()).unwrap_or_default();
-    for name in &route.relies_on {
-        if !known.iter().any(|reliance| reliance.is_in(std::slice::from_ref(name))) {
-            let words: Vec<&str> =
-                known.iter().filter_map(|reliance| Some(reliance.name.0.as_ref()?.0.as_str())).collect();
-            let remedy = match words.as_slice() {
-                [] => "leave it out: the route has no `preset` that knows any".to_owned(),
-                words => format!("write one of {}", words.join(", ")),
-            };
-            reader.problem(&place, format!("the preset knows no `{}`", name.0), remedy);
-        }
-    }
-    let relied = known.into_iter().filter(|reliance| reliance.is_in(&route.relies_on));
-    let relied: Vec<Reliance> = relied.filter_map(|reliance| reliance.read(root(route), prefixes)).collect();
-    for reliance in &relied {
-        let what = format!(
-            "holds only while {}, which cannot be seen from here: `doorward doctor applications` tries it",
-            reliance.about
-        );
-        reader.warn(&place, what);
-    }
-    relied
-}
-
-/// Where the application begins that a route's preset is for. Notes a root that the route does not lie below.
-pub(in crate::config) fn check_root(route: &Route, reader: &mut Reader) {
-    let Some(Prefix(root)) = &route.preset_root else { return };
-    let place = route.at("preset_root");
-    let path = &route.path.0;
-    if route.preset.is_none() {
-        reader.problem(&place, "has no effect without `preset`", "add `preset`, or leave it out");
-    } else if root != "/"
-        && !path.strip_prefix(root.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    {
-        let what =
-            format!("the route's path `{path}` is not below it, so none of the preset's rules would fit");
-        reader.problem(&place, what, format!("write `path = \"{root}\"`, or what `{path}` begins with"));
-    }
-}
-
-fn root(route: &Route) -> &str {
-    route.preset_root.as_ref().map_or(&route.path.0, |root| &root.0)
-}
-
-/// Notes where a preset would protect nothing, since the application is told of callers under other names.
-pub(in crate::config) fn check_headers(
-    route: &Route,
-    file: &PresetFile,
-    sent: HeaderPreset,
-    reader: &mut Reader,
-) {
-    if file.headers_needed && file.headers.is_some_and(|needed| needed != sent) {
-        let what = "protects nothing with these `headers`: where its own names are missing, the application takes \
-                    everybody for an admin";
-        reader.problem(&route.at("preset"), what, "leave `headers` out, of the upstream and of the route");
-    }
-}
-
-/// A preset's rule where the application is that a route leads to.
-pub(in crate::config) fn moved(rule: Rule, route: &Route) -> Rule {
-    let path = root(route);
-    let mut rule = rule;
-    if path != "/" {
-        let pattern = |pattern: &PathPattern| PathPattern::parse(&format!("{path}{}", pattern.as_str())).ok();
-        rule.when.paths = rule.when.paths.iter().filter_map(pattern).collect();
-        // A route may also be for a service itself, by the path that every call of it has.
-        let calls =
-            |method: &GrpcPattern| [method.below(path), method.is_below(path).then(|| method.clone())];
-        rule.when.grpc = rule.when.grpc.iter().flat_map(calls).flatten().collect();
-    }
-    rule
-}
-
-/// Gives an upstream what a preset of its routes says about it, where its own settings do not.
-pub(in crate::config) fn complete(named: &mut Named, file: &PresetFile, reader: &Reader) {
-    let Some(config) = &mut named.config else { return };
-    if let Some(headers) = file.headers
-        && !reader.is_set(&format!("{}.headers", named.path))
-    {
-        config.headers = headers;
-    }
-    if !reader.is_set(&format!("{}.session_cookies", named.path)) {
-        let more = file.session_cookies.iter().filter(|cookie| !config.session_cookies.contains(cookie));
-        let more: Vec<_> = more.cloned().collect();
-        config.session_cookies.extend(more);
-    }
 }
 
 #[cfg(test)]

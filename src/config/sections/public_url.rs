@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::{Host, Url};
 
+use crate::config::reading::Fault;
+use crate::config::reading::text;
 use crate::model::target;
 
 /// Scheme, host, port and base path. Every link, redirect and cookie decision is made from it.
@@ -111,6 +113,23 @@ impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin(), self.base_path)
     }
+}
+
+/// `https://host[:port]` as browsers send it.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct WrittenOrigin(pub(in crate::config) String);
+
+text! {
+    PublicUrl, "a URL such as \"https://app.example.com\"", |text| {
+        Self::parse(text).map_err(|what| {
+            Fault::new(what, "write scheme, host and perhaps a port and path, such as \"https://app.example.com\"")
+        })
+    };
+    WrittenOrigin, "an origin such as \"https://app.example.com\"", |text| match PublicUrl::parse(text) {
+        Ok(url) if url.base_path().is_empty() && (url.is_secure() || url.is_loopback()) => Ok(Self(url.origin())),
+        Ok(url) if url.base_path().is_empty() => Err("is plain http: write https://".into()),
+        _ => Err("is no origin: write scheme, host and perhaps a port, such as \"https://app.example.com\"".into()),
+    };
 }
 
 #[cfg(test)]

@@ -2,15 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::config::reading::reader::Reader;
-use crate::config::reading::section::{Section, section};
-use crate::config::reading::values::{FieldName, HostName, Name, ToolName};
-use crate::config::sections::presets;
-use crate::config::sections::presets::PresetFile;
-use crate::config::sections::routes::Route;
-use crate::config::sections::warnings::{
-    warn_of_hidden, warn_of_loopholes, warn_of_shadow, warn_of_signing_out, warn_of_switches,
-};
+use crate::config::reading::{Fault, HostName, Name, Reader, Section, choice, section, text};
 use crate::model::graphql::OperationType;
 use crate::model::mcp::CALL;
 use crate::model::query::QueryParameter;
@@ -21,12 +13,10 @@ use crate::policy::McpMatch;
 use crate::policy::McpMethod;
 use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
-use crate::policy::Policy;
 use crate::policy::Rule;
 use crate::policy::Selects;
 use crate::policy::When;
 use crate::policy::Who;
-use crate::policy::shadowed;
 
 section! {
     /// One rule. Every condition it has must fit; a rule without conditions fits every request.
@@ -85,64 +75,13 @@ section! {
     }
 }
 
-/// Who may do what on a route: its own rules, then those of its preset.
-pub(in crate::config) fn policy(
-    route: &Route,
-    preset: Option<&PresetFile>,
+/// The rule, which counts only if no problem was noted.
+pub(in crate::config) fn rule(
+    written: &WrittenRule,
+    index: usize,
     enforce: Enforce,
     reader: &mut Reader,
-) -> Policy {
-    if route.rules.is_empty() && preset.is_none() {
-        for path in route.graphql.iter().filter(|path| !meets(path, &route.path.0)) {
-            let below = format!("{}{path}", route.path.0.trim_end_matches('/'));
-            let what = format!("`{path}` lies outside the route's path, `{}`", route.path.0);
-            reader.problem(&route.at("graphql"), what, format!("write it from the root: `{below}`"));
-        }
-        return Policy::standard(enforce).with_graphql(&route.graphql);
-    }
-    if let Some(path) = route.graphql.first() {
-        let what = "has no effect beside `rules` or `preset`, which say what is needed where";
-        let remedy =
-            format!("add a rule such as {{ path = \"{path}\", graphql = \"query\", allow = \"viewer\" }}");
-        reader.problem(&route.at("graphql"), what, remedy);
-    }
-    let mut rules: Vec<Rule> = Vec::new();
-    for (index, written) in route.rules.iter().enumerate() {
-        let rule = rule(written, index, enforce, reader);
-        if rules.iter().any(|earlier| earlier.name == rule.name) {
-            reader.problem(
-                &written.at("name"),
-                format!("`{}` is the name of an earlier rule", rule.name),
-                "give each rule of a route a name of its own",
-            );
-        }
-        warn_of_switches(&rule, written.place(), reader);
-        for found in shadowed(&rules, &rule) {
-            warn_of_shadow(&found, &rule, written.place(), reader);
-        }
-        if !rule.when.paths.is_empty() && !rule.when.paths.iter().any(|path| meets(path, &route.path.0)) {
-            let what =
-                format!("rule `{}` is never reached, because its paths lie outside the route's", rule.name);
-            reader.warn(written.place(), what);
-        }
-        rules.push(rule);
-        warn_of_signing_out(&rules, written.place(), reader);
-        warn_of_loopholes(&rules, written.place(), reader);
-    }
-    // A rule of the route replaces the shipped one of its name.
-    let mut shipped: Vec<Rule> = Vec::new();
-    for (index, written) in preset.iter().flat_map(|file| file.rules_with(&route.relies_on)).enumerate() {
-        let rule = presets::moved(rule(written, index, enforce, reader), route);
-        if !rules.iter().chain(&shipped).any(|earlier| earlier.name == rule.name) {
-            shipped.push(rule);
-        }
-    }
-    warn_of_hidden(&rules, &shipped, &route.at("preset"), reader);
-    rules.extend(shipped);
-    Policy { rules, enforce }
-}
-
-fn rule(written: &WrittenRule, index: usize, enforce: Enforce, reader: &mut Reader) -> Rule {
+) -> Rule {
     let broken = reader.is_broken(&written.at("allow")) || reader.is_broken(&written.at("deny"));
     if written.allow.is_empty() && written.deny.is_empty() && !broken {
         let what = "names nobody whom it allows or denies";
@@ -216,10 +155,38 @@ fn selects(written: &WrittenRule, reader: &mut Reader) -> Selects {
     make(fields.iter().map(|field| field.0.clone()).collect())
 }
 
-/// Whether a pattern can match anything below `prefix`; compared up to the pattern's first `*`.
-fn meets(pattern: &PathPattern, prefix: &str) -> bool {
-    let text = pattern.as_str();
-    let plain = text.split('*').next().unwrap_or_default().trim_end_matches('/');
-    let prefix = prefix.trim_end_matches('/');
-    plain.starts_with(prefix) || prefix.starts_with(plain)
+/// A root field of GraphQL.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct FieldName(pub(in crate::config) String);
+
+/// The name of a tool of the Model Context Protocol.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct ToolName(pub(in crate::config) String);
+
+choice! {
+    Enforce { "on" => Self::On, "log" => Self::Log, "off" => Self::Off }
+    OperationType { "query" => Self::Query, "mutation" => Self::Mutation, "subscription" => Self::Subscription }
+}
+
+text! {
+    MethodMatch, "\"read\", \"write\", \"websocket\" or a method such as \"POST\"", |text| {
+        Self::parse(text).map_err(Fault::from)
+    };
+    McpMethod, "a method such as \"tools/call\", read, write or response", |text| Self::parse(text).map_err(Fault::from);
+    QueryParameter, "a parameter such as \"service=git-receive-pack\"", |text| Self::parse(text).map_err(Fault::from);
+    ToolName, "the name of a tool", |text| {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if plain { Ok(Self(text.to_owned())) } else { Err("is no name of a tool: write visible characters without blanks".into()) }
+    };
+    GrpcPattern, "a gRPC method such as \"package.Service/Method\"", |text| Self::parse(text).map_err(Fault::from);
+    Who, "a role, \"anyone\", \"signed-in\", \"group:NAME\", \"user:NAME\", \"key:NAME\" or \"provider:ID\"", |text| {
+        Self::parse(text).map_err(Fault::from)
+    };
+    FieldName, "the name of a GraphQL field", |text| {
+        let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if begins && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("is no GraphQL name: write letters, digits and _ only".into())
+    };
 }

@@ -3,19 +3,19 @@
 use figment::value::Value;
 use http::HeaderName;
 
-use crate::config::reading::reader::{Fault, Read, Reader, join};
-use crate::config::reading::section::Kind;
+use crate::config::reading::{Fault, Kind, Read, Reader, join};
 use crate::config::sections::header_name;
-use crate::config::sections::identity::A_TEMPLATE;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::template::Template;
+
+pub(in crate::config) const A_TEMPLATE: &str = "text with facts in braces such as \"{user}\"";
 
 /// After the name of a header, says that its value is what a file holds.
 const FILE: &str = "_file";
 
 /// Headers, and the templates of their values or the values themselves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct HeaderTemplates {
     pub(in crate::config) templates: Vec<(HeaderName, Template)>,
     pub(in crate::config) secrets: Vec<(HeaderName, Secret)>,

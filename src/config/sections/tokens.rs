@@ -5,10 +5,7 @@ use std::collections::HashSet;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::config::reading::reader::{Reader, Required, set_as};
-use crate::config::reading::section::{Section, section};
-use crate::config::reading::values::{AnyRole, Name};
-use crate::config::reading::weakness::is_guessable;
+use crate::config::reading::{Name, Reader, Required, Section, choice, is_guessable, section};
 use crate::model::api_key::KeyScope;
 use crate::model::principal::PrincipalKind;
 use crate::model::role::Role;
@@ -88,7 +85,7 @@ pub(in crate::config) fn tokens(
     for written in break_glass {
         let (Some(name), Some(token)) = (&written.name.0, &written.token.0) else { continue };
         check_name(&mut names, "break-glass", &name.0, &written.at("name"), reader);
-        let path = set_as(&written.at("token"), reader);
+        let path = reader.set_as(&written.at("token"));
         if let Err(what) = check(token, SHORTEST_TOKEN) {
             reader.problem(&path, what, "write the output of: openssl rand -base64 32");
         }
@@ -108,7 +105,7 @@ pub(in crate::config) fn tokens(
             continue;
         };
         check_name(&mut names, "imported", &name.0, &written.at("name"), reader);
-        let path = set_as(&written.at("ring"), reader);
+        let path = reader.set_as(&written.at("ring"));
         let scope = KeyScope {
             paths: written.path.iter().map(|path| path.as_str().to_owned()).collect(),
             methods: Vec::new(),
@@ -194,4 +191,17 @@ fn check(token: &Secret, shortest: usize) -> Result<(), String> {
         return Err("can be guessed".to_owned());
     }
     Ok(())
+}
+
+/// Any role.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct AnyRole(pub(in crate::config) Role);
+
+choice! {
+    AnyRole {
+        "viewer" => Self(Role::Viewer),
+        "member" => Self(Role::Member),
+        "admin" => Self(Role::Admin),
+        "agent" => Self(Role::Agent),
+    }
 }

@@ -2,10 +2,7 @@
 
 use super::*;
 use crate::config::documents::reference;
-use crate::config::documents::reference::sections;
-use crate::config::reading::layers;
-use crate::config::reading::section::{Kind, Section, Setting};
-use crate::config::sections::settings::Root;
+use crate::config::reading::{Kind, Section, Setting, toml_values};
 
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
@@ -57,7 +54,7 @@ fn the_example_works_with_every_setting_uncommented() {
 fn the_example_shows_every_setting() {
     let text = uncommented();
     let table: toml::Table = text.parse().unwrap();
-    for (path, _, info) in sections() {
+    for (path, _, info) in Root::INFO.sections() {
         let mut found: Vec<&toml::Table> = vec![&table];
         // The one section that goes by its second name.
         let path = path.replace("tests.caller", "tests.as");
@@ -82,7 +79,7 @@ fn the_example_shows_every_setting() {
 fn commented_settings_show_their_defaults() {
     let values: toml::Table = uncommented().parse().unwrap();
     let mut compared = 0;
-    for (path, list, info) in sections() {
+    for (path, list, info) in Root::INFO.sections() {
         let mut table = Some(&values);
         for part in path.split('.').filter(|part| !part.is_empty()) {
             table = table.and_then(|table| table.get(part)).and_then(toml::Value::as_table);
@@ -103,12 +100,12 @@ fn commented_settings_show_their_defaults() {
 
 #[test]
 fn defaults_and_examples_are_toml_and_every_setting_has_words() {
-    for (path, _, info) in sections() {
+    for (path, _, info) in Root::INFO.sections() {
         assert!(!info.about.trim().is_empty(), "{path}");
         for Setting { name, about, example, default, required, .. } in info.settings {
             assert!(!about.trim().is_empty(), "{path}.{name} says nothing");
-            assert!(layers::toml_value(example).is_some(), "{path}.{name} example {example}");
-            assert!(default.is_none_or(|text| layers::toml_value(text).is_some()), "{path}.{name}");
+            assert!(toml_values::value(example).is_some(), "{path}.{name} example {example}");
+            assert!(default.is_none_or(|text| toml_values::value(text).is_some()), "{path}.{name}");
             assert!(!(*required && default.is_some()), "{path}.{name} cannot be both required and defaulted");
         }
     }

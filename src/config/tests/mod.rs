@@ -13,11 +13,16 @@ mod tokens;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::policy::{Enforce, Selects};
+use crate::model::role::Role;
+use crate::model::target::PathOptIns;
+use crate::policy::{Enforce, Policy, Selects};
 
 /// The least that starts.
 const LEAST: &str = "\

@@ -5,9 +5,8 @@ use serde_json::Value;
 
 use super::example::{EXAMPLE, uncommented};
 use super::*;
-use crate::config::documents::reference::sections;
 use crate::config::documents::schema::schema;
-use crate::config::reading::section::Setting;
+use crate::config::reading::{Section, Setting};
 
 /// The schema as a validator that is not ours understands it; one that is no schema does not compile.
 struct Validator(Schemas, SchemaIndex);
@@ -43,7 +42,7 @@ fn the_shipped_schema_is_up_to_date() {
 fn every_setting_is_in_the_schema_under_each_of_its_keys() {
     let schema = schema();
     let mut seen = 0;
-    for (path, _, info) in sections() {
+    for (path, _, info) in Root::INFO.sections() {
         let mut section = &schema;
         for part in path.split('.').filter(|part| !part.is_empty()) {
             section = &section["properties"][part];
@@ -76,7 +75,7 @@ fn the_example_is_valid_as_it_is_and_with_every_setting_uncommented() {
 fn every_example_and_default_of_a_setting_is_valid() {
     let validator = Validator::new();
     let mut tried = 0;
-    for (path, list, info) in sections() {
+    for (path, list, info) in Root::INFO.sections() {
         // Deeper ones need what is required around them; the example has those.
         for Setting { name, also, example, default, required, .. } in info.settings {
             if list || path.contains('.') || path == "upstreams" || path == "routes" || *required {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use http::StatusCode;
 use http::uri::PathAndQuery;
 
-use crate::config::reading::reader::{Fault, Reader, join};
-use crate::config::reading::section::{Kind, Section, section};
-use crate::config::reading::values::{FromText, Number, Span};
+use super::{Upstream, UpstreamConfig};
+use crate::config::reading::Reader;
+use crate::config::reading::Section;
+use crate::config::reading::join;
+use crate::config::reading::{Fault, FromText, Kind, Number, Span, choice, section};
 use crate::config::sections::public_url::PublicUrl;
-use crate::config::sections::settings::Upstream;
-use crate::config::{UpstreamConfig, UpstreamProtocol};
+use crate::config::sections::upstream::UpstreamProtocol;
 
 /// Most servers of one upstream.
 const MOST: usize = 64;
@@ -301,4 +302,8 @@ fn status_range(text: &str) -> Result<StatusRange, Fault> {
     range
         .map(|(least, most)| StatusRange(least, most))
         .ok_or_else(|| Fault::new("is no status", "write one such as \"200\", \"2xx\" or \"200-399\""))
+}
+
+choice! {
+    Balance { "round-robin" => Self::RoundRobin, "least-connections" => Self::LeastConnections }
 }

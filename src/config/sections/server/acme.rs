@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::config::reading::pem::CertificateFile;
-use crate::config::reading::reader::{Fault, Reader, Required};
-use crate::config::reading::section::{Kind, Section, section};
-use crate::config::reading::values::{FromText, HostName};
-use crate::config::sections::listen;
+use super::listen::placed;
+use crate::config::reading::{
+    CertificateFile, Fault, FromText, HostName, Kind, Reader, Required, Section, section,
+};
 use crate::config::sections::public_url::PublicUrl;
-use crate::config::{ListenAddress, ListenerConfig};
+use crate::config::sections::server::{ListenAddress, ListenerConfig};
 use crate::model::user;
 
 section! {
@@ -101,9 +100,7 @@ pub(in crate::config) fn acme(
         ca: acme.ca.map(|file| file.0),
         cache: reader.resolve(&acme.cache.0),
         challenge: acme.challenge,
-        http_listen: acme
-            .http_listen
-            .map(|address| listen::placed(&address, "server.acme.http_listen", reader)),
+        http_listen: acme.http_listen.map(|address| placed(&address, "server.acme.http_listen", reader)),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Warnings about rules that can be meant, but seldom are.
 
-use crate::config::reading::reader::{Reader, join};
-use crate::config::{HeaderPreset, RouteConfig};
+use crate::config::reading::{Reader, join};
+use crate::config::sections::header_preset::HeaderPreset;
+use crate::config::sections::public_url::PublicUrl;
+use crate::config::sections::routes::RouteConfig;
 use crate::policy::{Enforce, MethodMatch, PathPattern, Rule, Shadowed, When, Who, loopholes, shadowed};
 
 /// Warns, at every start, of what lets requests through that are refused; the application is told in the words of `sent`.
@@ -202,5 +204,41 @@ pub(in crate::config) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: 
             newest.name
         );
         reader.warn(place, what);
+    }
+}
+
+/// Warns where a route for any host would be, or once was, taken by surprise: it hands on whatever `Host` a client
+/// writes, or its path is longer than that of a route which names the host and comes first.
+pub(in crate::config) fn warn_of_hosts(routes: &[RouteConfig], public_url: &PublicUrl, reader: &mut Reader) {
+    let none_named = routes.iter().all(|route| route.hosts.is_empty());
+    for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
+        let place = format!("routes[{index}]");
+        if none_named && route.upstream.is_some() && !public_url.is_loopback() {
+            let what = format!(
+                "route `{}` takes requests for any host and hands the name on: write `hosts = [\"{}\"]`, so that \
+                 others are refused",
+                route.name,
+                public_url.host()
+            );
+            reader.warn(&place, what);
+            // Once is enough: what is named in one route holds for all.
+            return;
+        }
+        let path = route.path.trim_end_matches('/');
+        let before = routes.iter().filter(|other| {
+            let rest = path.strip_prefix(other.path.trim_end_matches('/'));
+            !other.hosts.is_empty() && rest.is_some_and(|rest| rest.starts_with('/'))
+        });
+        for other in before {
+            let what = format!(
+                "route `{}` has no `hosts`, so at {} requests below `{}` go to route `{}`, and the stricter answer of \
+                 both counts: write `hosts` for where it is meant",
+                route.name,
+                other.hosts.join(", "),
+                route.path,
+                other.name
+            );
+            reader.warn(&place, what);
+        }
     }
 }

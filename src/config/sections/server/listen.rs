@@ -4,16 +4,29 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::reading::reader::{Fault, Reader};
-use crate::config::reading::section::{Kind, Section};
-use crate::config::reading::values::{FromText, TrustedNetwork};
-use crate::config::sections::settings::{Listener, Server};
+use crate::config::reading::{Fault, FromText, Kind, Reader, Required, Section, section, text};
+use crate::config::sections::server::Server;
 use crate::model::network;
+use ipnet::IpNet;
 
 /// What a socket file's name may have, without the NUL that ends it (`sun_path`, unix(7)).
 const LONGEST_PATH: usize = 107;
 /// The owner and the group may connect.
 const SOCKET_MODE: u32 = 0o660;
+
+section! {
+    /// A place where clients connect.
+    Listener {
+        /// As in `listen`: an address with port, `unix:FILE`, `systemd` or `systemd:NAME`.
+        address: Required<ListenAddress>, r#""unix:/run/doorward/doorward.sock""#;
+        /// Permissions of the socket file, in octal digits. By default its owner and group may connect: `0660`.
+        mode: Option<FileMode>, r#""0666""#;
+        /// Whether TLS is spoken. By default where `server.tls` is set, but not on socket files.
+        tls: Option<bool>, "false";
+        /// `off` or `required`, instead of `server.proxy_protocol`.
+        proxy_protocol: Option<ProxyProtocol>, r#""required""#;
+    }
+}
 
 /// One place where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,4 +269,13 @@ impl FromText for FileMode {
             }
         }
     }
+}
+
+/// A network whose peers are believed.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct TrustedNetwork(pub(in crate::config) IpNet);
+
+text! {
+    ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(Fault::from);
+    TrustedNetwork, "a network such as \"10.0.0.0/8\"", trusted_network;
 }

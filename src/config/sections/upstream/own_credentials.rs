@@ -3,10 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::reading::reader::{Fault, Reader, Required, set_as};
-use crate::config::reading::section::{Kind, Section, section};
-use crate::config::reading::values::FromText;
-use crate::config::sections::settings::Upstream;
+use crate::config::reading::{Fault, FromText, Kind, Reader, Required, Section, section};
+use crate::config::sections::upstream::Upstream;
 use crate::model::secret::Secret;
 
 section! {
@@ -42,7 +40,7 @@ pub(in crate::config) fn authorization(upstream: &mut Upstream, reader: &mut Rea
     let (basic, token) = (upstream.basic.take(), upstream.token.take());
     let place = match (&basic, &token) {
         (Some(basic), _) => basic.place().to_owned(),
-        (None, Some(_)) => set_as(&upstream.at("token"), reader),
+        (None, Some(_)) => reader.set_as(&upstream.at("token")),
         (None, None) => return None,
     };
     let others = [
@@ -62,7 +60,7 @@ pub(in crate::config) fn authorization(upstream: &mut Upstream, reader: &mut Rea
 
 /// RFC 7617, 2.
 fn by_password(written: UpstreamBasic, reader: &mut Reader) -> Option<Secret> {
-    let path = set_as(&written.at("password"), reader);
+    let path = reader.set_as(&written.at("password"));
     let (BasicUser(user), password) = (written.username.0?, written.password.0?);
     if password.expose().is_empty() || password.expose().contains(char::is_control) {
         let what = "is empty, or holds a control character, which HTTP Basic cannot say";

@@ -1,30 +1,38 @@
 //! Routes, checked for what cannot be meant.
 
+mod policy;
+mod preset;
+mod warnings;
+
 use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::config::reading::reader::{Reader, join, nearest};
-use crate::config::reading::section::{Section, section};
-use crate::config::reading::values::{HostName, Name, Prefix, Span};
+use crate::config::reading::{HostName, Name, Prefix, Reader, Section, Span, choice, join, nearest, section};
+use crate::config::sections::forward_auth::ForwardAuthConfig;
+use crate::config::sections::header_preset::HeaderPreset;
+use crate::config::sections::keys::KeyConfig;
 use crate::config::sections::presets;
-use crate::config::sections::presets::{Preset, PresetFile};
-use crate::config::sections::rules::{WrittenRule, policy};
-use crate::config::sections::upstream::Named;
-use crate::config::sections::warnings::{warn_of_graphql, warn_of_leniency};
-use crate::config::{
-    ForeignCredentials, ForwardAuthConfig, HeaderPreset, KeyConfig, PublicUrl, RouteConfig, RouteTimeouts,
-    UpstreamConfig,
-};
+use crate::config::sections::presets::Preset;
+use crate::config::sections::presets::{Assumption, PresetFile, Reliance};
+use crate::config::sections::rules::WrittenRule;
+use crate::config::sections::upstream::{Named, UpstreamConfig};
 use crate::model::session_cookie::SessionCookie;
+use crate::model::target::PathOptIns;
 use crate::model::target::Prefixes;
+use crate::policy::Policy;
 use crate::policy::{Enforce, PathPattern, Who};
+
+use self::policy::policy;
+pub use self::warnings::body_rules;
+pub(in crate::config) use self::warnings::warn_of_hosts;
+use self::warnings::{warn_of_graphql, warn_of_leniency};
 
 const DAY: u64 = 24 * 60 * 60;
 
 section! {
     /// Timeouts of one route, instead of its upstream's.
-    WrittenTimeouts {
+    RouteTimes {
         /// From the last byte of the request to the head of the response.
         response: Option<Span<1, DAY>>, r#""5m""#;
         /// A body or tunnel on which nothing moves ends after this. `0s`: never.
@@ -49,7 +57,7 @@ section! {
         /// back. Rules see the path as the client sent it.
         strip_prefix: Option<Prefix>, r#""/app""#;
         /// Timeouts, where they are others than the upstream's.
-        timeouts: WrittenTimeouts = "{}", r#"{ response = "10m" }"#;
+        timeouts: RouteTimes = "{}", r#"{ response = "10m" }"#;
         /// Put before the path on the way to the upstream, after `strip_prefix` was cut off.
         add_prefix: Option<Prefix>, r#""/base""#;
         /// Whether a key may come as the password of HTTP Basic, with any username. Programs that are refused are asked
@@ -93,6 +101,58 @@ section! {
     }
 }
 
+/// One route: a host and path prefix, its upstream and its rules.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// Unique; what logs say. Host and path if none is given.
+    pub name: String,
+    /// Hosts it is for, lower-case, without port; empty: every host.
+    pub hosts: Vec<String>,
+    /// Path prefix, by segment; begins with `/`.
+    pub path: String,
+    /// Index into [`Config::upstreams`]; `None`: another proxy has the application behind it, and only asks.
+    pub upstream: Option<usize>,
+    /// How its paths are renamed on the way to the upstream, if they are.
+    pub prefixes: Option<Prefixes>,
+    /// How long its upstream may take.
+    pub timeouts: RouteTimeouts,
+    /// Which credentials it takes, and which it leaves to its application.
+    pub credentials: CredentialConfig,
+    /// Spellings of paths that its application needs.
+    pub paths: PathOptIns,
+    /// Where another proxy has its application: the cookies by which that remembers who signed in to it.
+    pub session_cookies: Vec<SessionCookie>,
+    /// Identity headers of answers to other proxies, instead of the general ones.
+    pub headers: Option<HeaderPreset>,
+    /// Settings of its application that it relies on.
+    pub reliances: Vec<Reliance>,
+    /// How its preset takes its application to be set.
+    pub assumptions: Vec<Assumption>,
+    /// Who may do what there.
+    pub policy: Policy,
+}
+
+/// Timeouts on one route. None of them cuts a stream on which bytes move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// As [`Timeouts::response`].
+    pub response: Duration,
+    /// As [`Timeouts::idle`].
+    pub idle: Duration,
+}
+
+/// What becomes of a credential of another system where anyone may pass; the strictest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ForeignCredentials {
+    /// The request is refused.
+    #[default]
+    Refuse,
+    /// The request goes on without it.
+    Drop,
+    /// It goes on as it came.
+    Pass,
+}
+
 /// Which credentials a route takes, and which it leaves to its application.
 #[derive(Clone, Debug)]
 pub struct CredentialConfig {
@@ -121,7 +181,7 @@ pub(in crate::config) fn key_headers(keys: &KeyConfig, routes: &[RouteConfig]) -
 
 /// What holds for routes that say nothing else.
 #[derive(Clone, Copy)]
-pub(in crate::config) struct General<'c> {
+pub(in crate::config) struct Defaults<'c> {
     pub(in crate::config) forward_auth: &'c ForwardAuthConfig,
     pub(in crate::config) keys: &'c KeyConfig,
     pub(in crate::config) enforce: Enforce,
@@ -131,7 +191,7 @@ pub(in crate::config) struct General<'c> {
 pub(in crate::config) fn routes(
     written: Vec<Route>,
     upstreams: &mut [Named],
-    general: General<'_>,
+    general: Defaults<'_>,
     reader: &mut Reader,
 ) -> Vec<RouteConfig> {
     let forward_auth = general.forward_auth.is_on();
@@ -162,9 +222,9 @@ pub(in crate::config) fn routes(
         }
         let preset = route.preset.map(|preset| preset.file(&mut presets::reader()));
         if let (Some(file), Some(named)) = (&preset, upstream.and_then(|index| upstreams.get_mut(index))) {
-            presets::complete(named, file, reader);
+            preset::complete(named, file, reader);
         }
-        presets::check_root(&route, reader);
+        preset::check_root(&route, reader);
         let prefixes = prefixes(&route, reader);
         let behind = upstream.and_then(|index| upstreams.get(index)?.config.as_ref());
         let config = RouteConfig {
@@ -172,8 +232,8 @@ pub(in crate::config) fn routes(
             hosts: route.host.iter().map(|host| host.0.clone()).collect(),
             path: route.path.0.clone(),
             upstream,
-            reliances: presets::reliances(&route, preset.as_ref(), prefixes.as_ref(), reader),
-            assumptions: presets::assumptions(&route, preset.as_ref(), prefixes.as_ref(), reader),
+            reliances: preset::reliances(&route, preset.as_ref(), prefixes.as_ref(), reader),
+            assumptions: preset::assumptions(&route, preset.as_ref(), prefixes.as_ref(), reader),
             prefixes,
             timeouts: timeouts(&route, behind),
             credentials: credentials(&route, preset.as_ref(), behind, general, reader),
@@ -186,7 +246,7 @@ pub(in crate::config) fn routes(
         };
         let sent = behind.map_or(config.headers, |upstream| Some(upstream.headers));
         if let (Some(file), Some(sent)) = (&preset, sent) {
-            presets::check_headers(&route, file, sent, reader);
+            preset::check_headers(&route, file, sent, reader);
         }
         check_foreign(&config, &route, reader);
         warn_of_graphql(&config, route.place(), reader);
@@ -223,7 +283,7 @@ fn credentials(
     route: &Route,
     preset: Option<&PresetFile>,
     behind: Option<&UpstreamConfig>,
-    general: General<'_>,
+    general: Defaults<'_>,
     reader: &mut Reader,
 ) -> CredentialConfig {
     let answers = general.forward_auth;
@@ -372,38 +432,6 @@ fn check_foreign(config: &RouteConfig, route: &Route, reader: &mut Reader) {
     }
 }
 
-/// Warns where a route for any host would be, or once was, taken by surprise: it hands on whatever `Host` a client
-/// writes, or its path is longer than that of a route which names the host and comes first.
-pub(in crate::config) fn warn_of_hosts(routes: &[RouteConfig], public_url: &PublicUrl, reader: &mut Reader) {
-    let none_named = routes.iter().all(|route| route.hosts.is_empty());
-    for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
-        let place = format!("routes[{index}]");
-        if none_named && route.upstream.is_some() && !public_url.is_loopback() {
-            let what = format!(
-                "route `{}` takes requests for any host and hands the name on: write `hosts = [\"{}\"]`, so that \
-                 others are refused",
-                route.name,
-                public_url.host()
-            );
-            reader.warn(&place, what);
-            // Once is enough: what is named in one route holds for all.
-            return;
-        }
-        let path = route.path.trim_end_matches('/');
-        let before = routes.iter().filter(|other| {
-            let rest = path.strip_prefix(other.path.trim_end_matches('/'));
-            !other.hosts.is_empty() && rest.is_some_and(|rest| rest.starts_with('/'))
-        });
-        for other in before {
-            let what = format!(
-                "route `{}` has no `hosts`, so at {} requests below `{}` go to route `{}`, and the stricter answer of \
-                 both counts: write `hosts` for where it is meant",
-                route.name,
-                other.hosts.join(", "),
-                route.path,
-                other.name
-            );
-            reader.warn(&place, what);
-        }
-    }
+choice! {
+    ForeignCredentials { "refuse" => Self::Refuse, "drop" => Self::Drop, "pass" => Self::Pass }
 }

@@ -1,5 +1,8 @@
 //! Upstreams, checked against each other and against our own addresses.
 
+mod own_credentials;
+mod servers;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,19 +10,126 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use crate::config::reading::reader::{Reader, join};
-use crate::config::reading::section::Section;
-use crate::config::reading::values::PathOptIn;
-use crate::config::sections::identity;
-use crate::config::sections::own_credentials;
-use crate::config::sections::servers;
-use crate::config::sections::settings::Paths;
-use crate::config::sections::settings::Upstream;
-use crate::config::{
-    Balance, HealthConfig, IdentityConfig, ListenAddress, ListenerConfig, TlsFiles, UpstreamAddress,
+use crate::config::reading::choice;
+use crate::config::reading::{
+    CertificateFile, HostName, KeyFile, Name, Reader, Required, Section, Span, join, section,
 };
+use crate::config::sections::header_preset::{HeaderEncoding, HeaderPreset};
+use crate::config::sections::identity;
+use crate::config::sections::identity::{Assertion, Attribution, Bearer, IdentityConfig, OddName};
+use crate::config::sections::paths::Paths;
+use crate::config::sections::server::{ListenAddress, ListenerConfig, TlsFiles};
+use crate::config::sections::set_headers::HeaderTemplates;
+use crate::model::secret::Secret;
 use crate::model::session_cookie::SessionCookie;
 use crate::model::target::PathOptIns;
+
+use self::own_credentials::UpstreamBasic;
+pub use self::servers::{Balance, HealthCheck, HealthConfig, UpstreamAddress};
+use self::servers::{Health, UpstreamUrl};
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+section! {
+    /// A server behind the gateway.
+    Upstream {
+        /// Unique name, for routes and logs.
+        name: Required<Name>, r#""app""#;
+        /// Where it is: `http://HOST:PORT`, `https://HOST:PORT`, `h2c://HOST:PORT` for HTTP/2 without TLS,
+        /// `unix:/PATH` or `h2c+unix:/PATH` for a Unix socket, or `builtin:sample` for the sample dashboard
+        /// inside the gateway. Several servers that are alike share the requests.
+        url or servers: Required<Vec<UpstreamUrl>>, r#"["http://127.0.0.1:6006"]"#;
+        /// Which of several servers a request goes to: the next (`round-robin`), or the one with the fewest
+        /// requests at the moment (`least-connections`). Another one gets it only where the connection failed.
+        balance: Balance = r#""round-robin""#, r#""least-connections""#;
+        /// When a server is left out.
+        health: Health = "{}", r#"{ path = "/healthz" }"#;
+        /// Which HTTP an `https://` server speaks. gRPC needs `http2`.
+        protocol: Option<UpstreamProtocol>, r#""http2""#;
+        /// Trust and client certificate, for `https://`.
+        tls: WrittenTls = "{}", r#"{ ca = "ca.crt" }"#;
+        /// Timeouts. None of them cuts a stream on which bytes move.
+        timeouts: WrittenTimeouts = "{}", r#"{ response = "5m" }"#;
+        /// Names of the headers that tell the server who is calling: `X-Auth-*` (`standard`),
+        /// `X-Forwarded-User` and its family (`oauth2-proxy`), `Remote-*` (`authelia`), `X-WEBAUTH-*`
+        /// (`grafana`), `X-authentik-*` (`authentik`), `X-Vouch-User` (`vouch`), `X-Forwarded-User` alone
+        /// (`traefik-forward-auth`), `X-Auth-Subject` and what else Micromegas takes for checked
+        /// (`micromegas`), or none at all.
+        headers: HeaderPreset = r#""standard""#, r#""grafana""#;
+        /// How values are written that are not plain ASCII: `percent` (`Zo%C3%AB`), `utf-8` (`Zoë` as bytes),
+        /// `quoted-printable` (`Zo=C3=AB`) or `rfc2047` (`=?UTF-8?B?Wm/Dqw==?=`). By default as the product does
+        /// that `headers` is named after: `utf-8`, for `grafana` what its `headers_encoded = true` reads
+        /// (`quoted-printable`), for `standard`, `micromegas` and `none` `percent`.
+        encoding: Option<HeaderEncoding>, r#""utf-8""#;
+        /// Further headers, each with a template of its value: text with `{subject}`, `{user}`, `{name}`,
+        /// `{email}`, `{groups}` (with commas; `{groups:|}` with another mark), `{group:0}` (the first by name),
+        /// `{group:tenant-*}` (what follows `tenant-` in the first group that begins so), `{role}`,
+        /// `{role:admin=ADMIN,member=OP}` (the application's word for it), `{key}`,
+        /// `{kind}` or `{provider}`; `{{` and `}}` are braces. Where one has no value, as where nobody is
+        /// signed in, the header is not sent; text without any always is. No client can send such a header anywhere.
+        /// `NAME_file` names a file with the value instead, which is sent with every request that the rules allow, and
+        /// with no other.
+        set_headers: HeaderTemplates = "{}", r#"{ X-Scope-OrgID = "{group:0}" }"#;
+        /// A signed statement of who is calling.
+        assertion: Option<Assertion>, r#"{ audience = "app" }"#;
+        /// A token of the gateway's own in `Authorization`.
+        bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
+        /// Headers by which services say on whose behalf they ask; removed where this is not set.
+        attribution: Option<Attribution>, "{}";
+        /// A credential of the gateway's own, for a server that lets nobody else in.
+        basic: Option<UpstreamBasic>, r#"{ username = "doorward", password_file = "app-password" }"#;
+        /// The same as a token, which is sent as `Authorization: Bearer`. In any other header: `set_headers`, by a file.
+        token: Option<Secret>, r#""<what the server expects>""#;
+        /// Whether `Authorization` values that are not the gateway's own are left to the server, also where another proxy
+        /// asks about its routes. A route may say otherwise for itself.
+        pass_authorization: bool = "false", "true";
+        /// The same for the headers that may carry keys (`keys.headers`).
+        pass_api_key: bool = "false", "true";
+        /// Names of request headers that reach it although they hold other characters than letters, digits and `-`.
+        /// All others of that kind are removed, since many servers read `X_Auth_User` as `X-Auth-User`.
+        odd_header_names: Vec<OddName> = "[]", r#"["X_Tenant"]"#;
+        /// Whether the server sees the `Host` the client sent, or its own.
+        preserve_host: bool = "true", "false";
+        /// Whose addresses `Destination` and `If` of a request hold when it is sent (WebDAV): `upstream`, its own, as
+        /// servers need them that know of nothing in front; `client`, as those need them that go by `X-Forwarded-*`.
+        addresses: Addresses = r#""upstream""#, r#""client""#;
+        /// Spellings of paths it needs that are refused otherwise.
+        paths: Paths = "{}", r#"{ allow = ["encoded-slash"] }"#;
+        /// Names of cookies by which it remembers who signed in to it. One goes back to it for the person or key alone
+        /// that it was set for, and signing in or out ends it. A `*` at the end stands for any ending, as of
+        /// `app_session.0`. Not for cookies that scripts of its pages read: their values get longer. By default as the
+        /// `preset` of its routes says.
+        session_cookies: Vec<SessionCookie> = "[]", r#"["pga4_session"]"#;
+    }
+}
+
+section! {
+    /// Trust and client certificate towards an `https://` upstream.
+    WrittenTls {
+        /// PEM file of the authorities to trust, instead of the system's.
+        ca: Option<CertificateFile>, r#""ca.crt""#;
+        /// PEM file of the client certificate; needs `key`.
+        certificate: Option<CertificateFile>, r#""client.crt""#;
+        /// PEM file of the client certificate's private key; needs `certificate`.
+        key: Option<KeyFile>, r#""client.key""#;
+        /// Name to look for in the server's certificate, where it differs from the URL's host.
+        server_name: Option<HostName>, r#""app.internal""#;
+    }
+}
+
+section! {
+    /// Timeouts towards an upstream.
+    WrittenTimeouts {
+        /// Until connected, TLS included.
+        connect: Span<1, {5 * MINUTE}> = r#""3s""#, r#""10s""#;
+        /// From the last byte of the request to the head of the response. For gRPC and event streams
+        /// `idle` counts instead: they may be silent before their first byte.
+        response: Span<1, DAY> = r#""60s""#, r#""5m""#;
+        /// A body, stream or tunnel on which nothing moves ends after this. `0s`: never.
+        idle: Span<0, {30 * DAY}> = r#""5m""#, r#""1h""#;
+    }
+}
 
 /// A server behind us.
 #[derive(Clone, Debug)]
@@ -65,18 +175,6 @@ impl UpstreamConfig {
     }
 }
 
-/// What becomes of a credential of another system where anyone may pass; the strictest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ForeignCredentials {
-    /// The request is refused.
-    #[default]
-    Refuse,
-    /// The request goes on without it.
-    Drop,
-    /// It goes on as it came.
-    Pass,
-}
-
 /// Which HTTP an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamProtocol {
@@ -115,76 +213,6 @@ pub struct Timeouts {
     pub response: Duration,
     /// A body, stream or tunnel on which nothing moves ends after this; zero: never.
     pub idle: Duration,
-}
-
-/// Timeouts on one route. None of them cuts a stream on which bytes move.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RouteTimeouts {
-    /// As [`Timeouts::response`].
-    pub response: Duration,
-    /// As [`Timeouts::idle`].
-    pub idle: Duration,
-}
-
-/// Names of the identity headers an upstream gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderPreset {
-    /// `X-Auth-*`.
-    Standard,
-    /// `X-Forwarded-User` and its family, `X-Auth-Request-*`.
-    Oauth2Proxy,
-    /// `Remote-*`.
-    Authelia,
-    /// `X-authentik-*`.
-    Authentik,
-    /// `X-Vouch-User`.
-    Vouch,
-    /// `X-Forwarded-User` alone, holding the e-mail address where there is one.
-    TraefikForwardAuth,
-    /// `X-WEBAUTH-*`.
-    Grafana,
-    /// What Micromegas' servers take for checked when their own authentication is off.
-    Micromegas,
-    /// None at all.
-    None,
-}
-
-/// How what is said of a caller is written where it is not plain ASCII.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderEncoding {
-    /// `Zo%C3%AB` (RFC 3986, 2.1).
-    Percent,
-    /// `Zoë`, as bytes of UTF-8.
-    Utf8,
-    /// `Zo=C3=AB` (RFC 2045, 6.7).
-    QuotedPrintable,
-    /// `=?UTF-8?B?Wm/Dqw==?=` (RFC 2047).
-    Rfc2047,
-}
-
-impl HeaderPreset {
-    /// Every preset.
-    pub const ALL: [Self; 9] = [
-        Self::Standard,
-        Self::Oauth2Proxy,
-        Self::Authelia,
-        Self::Authentik,
-        Self::Vouch,
-        Self::TraefikForwardAuth,
-        Self::Grafana,
-        Self::Micromegas,
-        Self::None,
-    ];
-
-    /// The headers by which it may have an application keep something from a caller, and when: they are not sent where
-    /// refusals are not kept.
-    pub fn limits(self) -> Option<(&'static [&'static str], &'static str)> {
-        match self {
-            Self::Micromegas => Some((&["X-Allow-Delegation", "X-Auth-Is-Admin"], "as `false`")),
-            Self::Grafana => Some((&["X-WEBAUTH-ROLE"], "but as `Admin`")),
-            _ => None,
-        }
-    }
 }
 
 /// An upstream that routes may name; without `config` only if a problem was noted.
@@ -320,7 +348,7 @@ fn upstream_config(
         pass_api_key: upstream.pass_api_key,
         preserve_host: upstream.preserve_host,
         addresses: upstream.addresses,
-        paths: opt_ins(&upstream.paths),
+        paths: super::paths::opt_ins(&upstream.paths),
         session_cookies: upstream.session_cookies,
     })
 }
@@ -333,16 +361,7 @@ fn reaches(host: &str, own: IpAddr) -> bool {
     }
 }
 
-/// Spellings of paths, as the rest of the code asks for them.
-pub(in crate::config) fn opt_ins(paths: &Paths) -> PathOptIns {
-    spellings(&paths.allow)
-}
-
-pub(in crate::config) fn spellings(allowed: &[PathOptIn]) -> PathOptIns {
-    PathOptIns {
-        encoded_slash: allowed.contains(&PathOptIn::EncodedSlash),
-        semicolon: allowed.contains(&PathOptIn::Semicolon),
-        empty_segment: allowed.contains(&PathOptIn::EmptySegment),
-        disguised_separator: allowed.contains(&PathOptIn::DisguisedSeparator),
-    }
+choice! {
+    Addresses { "upstream" => Self::Upstream, "client" => Self::Client }
+    UpstreamProtocol { "http1" => Self::Http1, "http2" => Self::Http2 }
 }

@@ -1,0 +1,29 @@
+//! Why a text is refused, with what to write instead.
+
+/// Why a text is refused.
+pub(in crate::config) struct Fault {
+    pub(super) what: String,
+    pub(super) remedy: Option<String>,
+}
+
+impl Fault {
+    pub(in crate::config) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+impl From<String> for Fault {
+    /// A sentence; what follows its last colon, if it says what to write, is the remedy.
+    fn from(sentence: String) -> Self {
+        match sentence.rsplit_once(": write ") {
+            Some((what, remedy)) => Self::new(what, format!("write {remedy}")),
+            None => Self { what: sentence, remedy: None },
+        }
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(sentence: &str) -> Self {
+        sentence.to_owned().into()
+    }
+}
