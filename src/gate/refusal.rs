@@ -59,6 +59,12 @@ pub enum Refusal {
     /// The body had to be read to decide, and too many of those are under way.
     #[error("too many bodies are being read to decide")]
     NoRoom,
+    /// The client has too many requests open.
+    #[error("too many requests of this client are open")]
+    TooManyRequests,
+    /// Too many requests of all clients are open.
+    #[error("too many requests are open")]
+    Full,
     /// The body had to be read to decide, and did not arrive.
     #[error("the body did not arrive")]
     BodyLost,
@@ -89,7 +95,8 @@ impl Refusal {
             Self::PasswordChange => Code::PasswordChangeRequired,
             Self::TooLarge => Code::BodyTooLarge,
             Self::TooManyBodies => Code::TooManyBodies,
-            Self::NoRoom => Code::NoRoom,
+            Self::TooManyRequests => Code::TooManyRequests,
+            Self::NoRoom | Self::Full => Code::NoRoom,
             Self::BodyLost => Code::BodyIncomplete,
             Self::BodyLate => Code::RequestTimeout,
             Self::Unavailable(_) => Code::Unavailable,
@@ -100,7 +107,7 @@ impl Refusal {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Challenge | Self::BadCredential(_) => Verdict::Challenge,
-            Self::Unavailable(_) | Self::NoRoom => Verdict::Error,
+            Self::Unavailable(_) | Self::NoRoom | Self::Full => Verdict::Error,
             _ => Verdict::Deny,
         }
     }

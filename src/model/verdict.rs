@@ -109,6 +109,8 @@ words! {
         TooManyAttempts = "too-many-attempts",
         /// Too many bodies of this client are being read to decide.
         TooManyBodies = "too-many-bodies",
+        /// Too many requests of the client are open.
+        TooManyRequests = "too-many-requests",
         /// It cannot be looked up now who may do what.
         Unavailable = "unavailable",
         /// Another proxy's question leaves open what is asked for.

@@ -18,7 +18,7 @@ use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::proxy::Proxy;
 use crate::edge::proxy::health::Checks;
 use crate::edge::proxy::meter::Meter;
-use crate::edge::proxy::open::{SlowBounds, Streams};
+use crate::edge::proxy::open::{Most, SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
 use crate::gate::{Gate, GateKeys};
@@ -69,7 +69,7 @@ impl Current {
     pub(super) fn new(lasting: Lasting, generation: &Generation) -> Self {
         let metrics = metrics_of(&lasting.registry, &generation.config);
         let gate = gate(&lasting, &metrics, generation);
-        let streams = Streams::new(Rc::clone(&gate), slow_bounds(generation));
+        let streams = Streams::new(Rc::clone(&gate), slow_bounds(generation), most_open(generation));
         tokio::task::spawn_local(Rc::clone(&streams).watch());
         let dispatch = dispatch(&lasting, metrics, Rc::clone(&streams), gate, generation);
         Self {
@@ -89,7 +89,7 @@ impl Current {
         let dispatch = dispatch(&self.lasting, metrics, streams, Rc::clone(&gate), generation);
         self.limits.set(ConnectionLimits::new(&generation.config.server));
         let old = self.dispatch.replace(Rc::new(dispatch));
-        self.streams.succeed(gate, slow_bounds(generation));
+        self.streams.succeed(gate, slow_bounds(generation), most_open(generation));
         drop(old);
     }
 
@@ -107,6 +107,10 @@ impl Current {
 fn slow_bounds(generation: &Generation) -> SlowBounds {
     let server = &generation.config.server;
     SlowBounds { body: server.body_pace, write: server.write_timeout }
+}
+
+fn most_open(generation: &Generation) -> Most {
+    Most::of_thread(&generation.config.server)
 }
 
 fn gate(lasting: &Lasting, metrics: &Rc<WorkerMetrics>, generation: &Generation) -> Rc<Gate> {

@@ -122,6 +122,7 @@ fn each_mistake_about_the_server_is_named_with_line_and_remedy() {
     check("limits = { uri_bytes = 1 }", "server.limits.uri_bytes", 2, "from 256");
     check("limits = { uri_bytes = 40000 }", "server.limits.uri_bytes", 2, "at most 32768");
     check("limits.connections = 100", "server.limits.connections_per_client", 2, "at most 100");
+    check("limits.open_requests = 100", "server.limits.open_requests_per_client", 2, "at most 100");
 }
 
 #[test]

@@ -113,6 +113,7 @@ fn the_least_file_gets_every_default() {
     let sizes = [limits.header_bytes, limits.header_count, limits.uri_bytes, limits.graphql_body_bytes];
     assert_eq!(sizes, [32_768, 100, 8192, 1_048_576]);
     assert_eq!((limits.connections, limits.connections_per_client, limits.http2_streams), (10_000, 256, 100));
+    assert_eq!((limits.open_requests, limits.open_requests_per_client), (20_000, 2000));
     assert_eq!(config.store.url.expose(), "sqlite:doorward.db");
     assert_eq!((config.store.connections, config.store.outage_grace), (10, Duration::ZERO));
     assert!(config.login.password && config.login.admins.is_empty() && config.login.admin_password.is_none());

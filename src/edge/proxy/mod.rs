@@ -199,7 +199,7 @@ impl Proxy {
             sent: body.is_empty(),
             announced: parts.headers.contains_key(CONTENT_LENGTH),
             glance,
-        });
+        })?;
         let body = RequestBody::new(body, Rc::clone(&exchange));
         let outgoing = Outgoing { parts, body, sent, authority, chain };
         let answer = tokio::select! {

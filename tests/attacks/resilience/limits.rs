@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -12,6 +16,7 @@ use crate::support::gateway::ROUTES;
 use crate::support::http2::{
     END_HEADERS, END_STREAM, Ended, HEADERS, PING, RST_STREAM, Raw, block, fields, frame,
 };
+use crate::support::hyper::http2;
 use crate::support::patient::raw_upstream;
 use crate::support::process::Process;
 use crate::support::raw::{exchange, read_answer, read_head, read_to_close, until_closed};
@@ -50,26 +55,8 @@ async fn heads_by_http2_are_bounded_in_fields_and_target_too() {
 /// Everything at once on one connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_streams_beyond_the_limit_are_refused_and_room_comes_back() {
-    let asked = Arc::<AtomicUsize>::default();
-    let counter = Arc::clone(&asked);
-    let silent = raw_upstream(move |mut stream| {
-        let counter = Arc::clone(&counter);
-        async move {
-            while read_head(&mut stream).await.is_some() {
-                counter.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-    })
-    .await;
+    let (silent, asked) = silent_upstream().await;
     let gateway = gateway("server.limits.http2_streams = 5", &format!("http://{silent}")).await;
-    let reached = async |count: usize| {
-        within("a request at the upstream", async {
-            while asked.load(Ordering::SeqCst) < count {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
-    };
     let head = block(&[(":method", "GET"), (":scheme", "http"), (":path", "/public/x"), (":authority", "a")]);
     let mut client = Raw::connect(gateway.address, &[]).await;
     let mut attack = Vec::new();
@@ -89,14 +76,121 @@ async fn http2_streams_beyond_the_limit_are_refused_and_room_comes_back() {
     })
     .await;
     assert_eq!(refused, [11, 13, 15, 17]);
-    reached(5).await;
+    reaches(&asked, 5).await;
 
     let mut next = Vec::new();
     frame(&mut next, RST_STREAM, 0, 1, &8_u32.to_be_bytes());
     frame(&mut next, HEADERS, END_HEADERS | END_STREAM, 19, &head);
     assert!(client.send(&next).await);
-    reached(6).await;
-    assert_eq!(asked.load(Ordering::SeqCst), 6, "what was refused was asked of nobody");
+    reaches(&asked, 6).await;
+}
+
+/// An upstream that answers nothing, and how many requests it was asked.
+async fn silent_upstream() -> (SocketAddr, Arc<AtomicUsize>) {
+    let asked = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&asked);
+    let address = raw_upstream(move |mut stream| {
+        let counter = Arc::clone(&counter);
+        async move {
+            while read_head(&mut stream).await.is_some() {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    (address, asked)
+}
+
+async fn reaches(asked: &AtomicUsize, count: usize) {
+    within("a request at the upstream", async {
+        while asked.load(Ordering::SeqCst) < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(asked.load(Ordering::SeqCst), count, "what was refused was asked of nobody");
+}
+
+/// A client's connection by HTTP/2, with streams that are open until it is dropped.
+struct Streams {
+    client: &'static str,
+    sender: hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
+    open: tokio::task::JoinSet<hyper::Result<Response<Incoming>>>,
+}
+
+impl Streams {
+    async fn of(client: &'static str, gateway: SocketAddr) -> Self {
+        Self { client, sender: http2(gateway).await, open: tokio::task::JoinSet::new() }
+    }
+
+    fn open(&mut self, count: usize) {
+        for _ in 0..count {
+            let request = Request::get("http://a/public/x").header("x-forwarded-for", self.client);
+            self.open.spawn(self.sender.send_request(request.body(Empty::new()).unwrap()));
+        }
+    }
+
+    /// Fails unless so many are answered, all by this.
+    async fn are_refused(&mut self, count: usize, status: u16, code: &str) {
+        for _ in 0..count {
+            let answer = within("a refusal", self.open.join_next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(answer.status(), status);
+            assert!(answer.headers().contains_key("retry-after"), "{:?}", answer.headers());
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["code"], code);
+        }
+    }
+}
+
+/// Many connections with everything at once on each, so that each needs another one to an upstream.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_requests_of_one_client_are_bounded_and_so_are_those_of_all() {
+    let (silent, asked) = silent_upstream().await;
+    let settings = "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+                    limits = { http2_streams = 5, open_requests_per_client = 7, open_requests = 10 }\n";
+    let gateway = gateway(settings, &format!("http://{silent}")).await;
+    let mut first = Streams::of("198.51.100.1", gateway.address).await;
+    first.open(5);
+    reaches(&asked, 5).await;
+    let mut second = Streams::of("198.51.100.1", gateway.address).await;
+    second.open(5);
+    second.are_refused(3, 429, "too-many-requests").await;
+    reaches(&asked, 7).await;
+    let plain =
+        exchange(gateway.address, REQUEST.replace("\r\n\r\n", "\r\nx-forwarded-for: 198.51.100.1\r\n\r\n"))
+            .await;
+    assert_eq!(
+        (plain.status, plain.problem().as_deref()),
+        (429, Some("too-many-requests")),
+        "by HTTP/1.1 too"
+    );
+
+    let mut other = Streams::of("198.51.100.2", gateway.address).await;
+    other.open(5);
+    other.are_refused(2, 503, "no-room").await;
+    reaches(&asked, 10).await;
+    assert_eq!(
+        gateway.get("/_doorward/healthz", "").await.status,
+        200,
+        "what is passed on to nobody needs no room"
+    );
+
+    // Whoever ends some of its own has room again, and so have all.
+    drop(first);
+    let mut third = Streams::of("198.51.100.3", gateway.address).await;
+    within("room", async {
+        while asked.load(Ordering::SeqCst) < 11 {
+            third.open(1);
+            tokio::select! {
+                refused = third.open.join_next() => assert_eq!(refused.unwrap().unwrap().unwrap().status(), 503),
+                () = reaches(&asked, 11) => {}
+            }
+        }
+    })
+    .await;
+    second.open(1);
+    reaches(&asked, 12).await;
 }
 
 /// A gateway behind a proxy that names its clients, as tests cannot come from many addresses.

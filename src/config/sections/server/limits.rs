@@ -19,6 +19,12 @@ section! {
         connections: Number<1, 1_000_000> = "10000", "50000";
         /// Open connections of one client; for IPv6, of one /64. Not applied to `server.trusted_proxies`.
         connections_per_client: Number<1, 1_000_000> = "256", "1000";
+        /// Open requests in total that were passed on to upstreams, streams and tunnels included. Beyond it: 503. Each of
+        /// the `server.workers` has an equal part of it, and no less than `http2_streams`.
+        open_requests: Number<1, 1_000_000> = "20000", "100000";
+        /// Those of one client; for IPv6, of one /64. Beyond it: 429. Divided in the same way. By HTTP/1.1 nobody
+        /// has more than connections, so this is for HTTP/2.
+        open_requests_per_client: Number<1, 1_000_000> = "2000", "10000";
         /// Concurrent HTTP/2 streams of one connection.
         http2_streams: Number<1, 10_000> = "100", "250";
         /// Least bytes a second of a request body, see `server.body_timeout`. `0`: no least. Bodies without an
@@ -46,6 +52,10 @@ pub struct LimitConfig {
     pub connections: usize,
     /// Open connections of one client (IPv6: one /64).
     pub connections_per_client: usize,
+    /// Open requests in total that were passed on.
+    pub open_requests: usize,
+    /// Those of one client (IPv6: one /64).
+    pub open_requests_per_client: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub http2_streams: u32,
     /// Bytes of a GraphQL body that is read to decide.
@@ -86,12 +96,19 @@ pub(in crate::config) fn limits(limits: &Limits, reader: &mut Reader) -> LimitCo
             remedy,
         );
     }
+    if limits.open_requests_per_client.0 > limits.open_requests.0 {
+        let remedy = format!("write at most {}", limits.open_requests.0);
+        let path = limits.at("open_requests_per_client");
+        reader.problem(&path, "is more than open_requests, of all clients", remedy);
+    }
     LimitConfig {
         header_bytes: limits.header_bytes.size(),
         header_count: limits.header_count.size(),
         uri_bytes: limits.uri_bytes.size(),
         connections: limits.connections.size(),
         connections_per_client: limits.connections_per_client.size(),
+        open_requests: limits.open_requests.size(),
+        open_requests_per_client: limits.open_requests_per_client.size(),
         http2_streams: limits.http2_streams.count(),
         graphql_body_bytes: limits.graphql_body_bytes.size(),
         read_ahead_bytes: limits.read_ahead_bytes.size(),

@@ -142,6 +142,22 @@ impl From<&Refusal> for Problem {
                  passed on may wait is server.limits.read_ahead_bytes.",
             )
             .after(AGAIN),
+            Refusal::TooManyRequests => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                refusal.code(),
+                "Too many open requests",
+                "Too many requests of this address are open at once. Send it again when one of them has ended. How many \
+                 may be is server.limits.open_requests_per_client.",
+            )
+            .after(AGAIN),
+            Refusal::Full => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                refusal.code(),
+                "No room for the request",
+                "Too many requests are open at once. Send it again in a moment. How many may be is \
+                 server.limits.open_requests.",
+            )
+            .after(AGAIN),
             Refusal::BodyLost => Self::new(
                 StatusCode::BAD_REQUEST,
                 refusal.code(),

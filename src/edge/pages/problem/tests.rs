@@ -73,6 +73,8 @@ fn every_refusal_has_its_status_and_grpc_code() {
         (Refusal::TooLarge, 413, 8, "body-too-large"),
         (Refusal::TooManyBodies, 429, 14, "too-many-bodies"),
         (Refusal::NoRoom, 503, 14, "no-room"),
+        (Refusal::TooManyRequests, 429, 14, "too-many-requests"),
+        (Refusal::Full, 503, 14, "no-room"),
         (Refusal::BodyLost, 400, 3, "body-incomplete"),
         (Refusal::BodyLate, 408, 4, "request-timeout"),
         (unavailable, 503, 14, "unavailable"),

@@ -6,6 +6,7 @@
 //! is sent, [`Exchange::confirm`] sees: it is the last thing that happens before the first byte goes out.
 
 mod review;
+mod shares;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -18,6 +19,8 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use self::shares::Most;
+use self::shares::Shares;
 use super::interim::Interim;
 use super::pace::Pace;
 use super::pool::Lease;
@@ -314,6 +317,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.streams.open.borrow_mut().try_remove(self.place.get());
+        self.streams.shares.give_back(self.standing.client().address);
     }
 }
 
@@ -322,6 +326,7 @@ pub struct Streams {
     /// Of the newest configuration: says who callers are now. Each exchange is decided by the gate that let it in.
     newest: RefCell<Rc<Gate>>,
     bounds: Cell<SlowBounds>,
+    shares: Shares,
     open: RefCell<Slab<Weak<Exchange>>>,
     succession: Notify,
 }
@@ -337,19 +342,21 @@ pub struct SlowBounds {
 
 impl Streams {
     /// No exchange yet; `gate` decides them again.
-    pub fn new(gate: Rc<Gate>, bounds: SlowBounds) -> Rc<Self> {
+    pub fn new(gate: Rc<Gate>, bounds: SlowBounds, most: Most) -> Rc<Self> {
         Rc::new(Self {
             newest: RefCell::new(gate),
             bounds: Cell::new(bounds),
+            shares: Shares::new(most),
             open: RefCell::default(),
             succession: Notify::new(),
         })
     }
 
-    /// The gate of another configuration, for those who come from now on; bounds are for all.
-    pub fn succeed(&self, gate: Rc<Gate>, bounds: SlowBounds) {
+    /// The gate of another configuration, and how many may be open, for those who come from now on; bounds are for all.
+    pub fn succeed(&self, gate: Rc<Gate>, bounds: SlowBounds, most: Most) {
         self.newest.replace(gate);
         self.bounds.set(bounds);
+        self.shares.set_most(most);
         self.succession.notify_one();
     }
 
@@ -358,8 +365,13 @@ impl Streams {
     }
 
     /// Registers an exchange that was just permitted.
-    pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Rc<Exchange> {
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyRequests`] or [`Refusal::Full`] if too many are open, of its client or of all.
+    pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Result<Rc<Exchange>, Refusal> {
         let Beginning { gate, standing, look, http2, hold, sent, announced, glance } = beginning;
+        self.shares.take(standing.client().address)?;
         let exchange = Rc::new(Exchange {
             gate,
             standing,
@@ -381,7 +393,7 @@ impl Streams {
             waiting: Default::default(),
         });
         exchange.place.set(self.open.borrow_mut().insert(Rc::downgrade(&exchange)));
-        exchange
+        Ok(exchange)
     }
 
     fn all(&self) -> Vec<Rc<Exchange>> {

@@ -1,0 +1,138 @@
+//! How many exchanges are open on one thread, in all and of each client: whoever opens as many as HTTP/2 lets them must
+//! not take every descriptor from others.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use hashlink::DefaultHashBuilder;
+
+use crate::config::ServerConfig;
+use crate::gate::refusal::Refusal;
+use crate::model::network::throttle_bucket;
+use crate::model::principal::ClientAddress;
+
+/// How many may be open on one thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Of all clients.
+    pub all: usize,
+    /// Of one client (IPv6: one /64).
+    pub client: usize,
+}
+
+impl Most {
+    /// The part that each thread has of what is configured. One connection can always open all its streams.
+    pub fn of_thread(config: &ServerConfig) -> Self {
+        let limits = &config.limits;
+        let least = usize::try_from(limits.http2_streams).unwrap_or(usize::MAX);
+        let part = |of_all: usize| of_all.div_ceil(config.workers.max(1)).max(least);
+        Self { all: part(limits.open_requests), client: part(limits.open_requests_per_client) }
+    }
+}
+
+/// Counts the open exchanges of one thread.
+#[derive(Debug)]
+pub(super) struct Shares {
+    most: Cell<Most>,
+    all: Cell<usize>,
+    /// At most one entry for each open exchange.
+    clients: RefCell<HashMap<IpAddr, usize, DefaultHashBuilder>>,
+}
+
+impl Shares {
+    pub(super) fn new(most: Most) -> Self {
+        Self { most: Cell::new(most), all: Cell::new(0), clients: RefCell::default() }
+    }
+
+    /// Holds for those that come from now on.
+    pub(super) fn set_most(&self, most: Most) {
+        self.most.set(most);
+    }
+
+    /// Counts one more of a client's. Of whoever stands behind a proxy that names nobody, only all together are bounded.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyRequests`] or [`Refusal::Full`] if that is too many; then it is not counted.
+    pub(super) fn take(&self, client: ClientAddress) -> Result<(), Refusal> {
+        let (most, open) = (self.most.get(), self.all.get());
+        if open >= most.all {
+            return Err(Refusal::Full);
+        }
+        if let Some(address) = client.known() {
+            let mut clients = self.clients.borrow_mut();
+            let own = clients.entry(throttle_bucket(address)).or_default();
+            if *own >= most.client {
+                return Err(Refusal::TooManyRequests);
+            }
+            *own += 1;
+        }
+        self.all.set(open + 1);
+        Ok(())
+    }
+
+    /// One of a client's that was counted has ended.
+    pub(super) fn give_back(&self, client: ClientAddress) {
+        self.all.set(self.all.get().saturating_sub(1));
+        let Some(bucket) = client.known().map(throttle_bucket) else { return };
+        let mut clients = self.clients.borrow_mut();
+        if let Some(count) = clients.get_mut(&bucket) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                clients.remove(&bucket);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str) -> ClientAddress {
+        ClientAddress::at(address.parse().unwrap())
+    }
+
+    fn code(outcome: Result<(), Refusal>) -> Option<&'static str> {
+        outcome.err().map(|refusal| refusal.code().as_str())
+    }
+
+    #[test]
+    fn a_client_has_its_share_and_all_have_theirs() {
+        let shares = Shares::new(Most { all: 6, client: 2 });
+        for (client, refused) in [
+            ("10.0.0.1", None),
+            ("10.0.0.1", None),
+            ("::ffff:10.0.0.1", Some("too-many-requests")),
+            ("2001:db8::1", None),
+            ("2001:db8::2", None),
+            ("2001:db8::3", Some("too-many-requests")),
+            ("2001:db8:0:1::1", None),
+            ("10.0.0.2", None),
+            ("10.0.0.3", Some("no-room")),
+        ] {
+            assert_eq!(code(shares.take(at(client))), refused, "{client}");
+        }
+        shares.give_back(at("10.0.0.1"));
+        assert_eq!(code(shares.take(at("10.0.0.3"))), None, "there is room again");
+        for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3", "2001:db8::1", "2001:db8::1", "2001:db8:0:1::1"] {
+            shares.give_back(at(client));
+        }
+        assert_eq!(shares.all.get(), 0);
+        assert!(shares.clients.borrow().is_empty(), "nobody is remembered who has nothing open");
+    }
+
+    #[test]
+    fn those_behind_a_proxy_that_names_nobody_are_not_taken_for_one() {
+        let shares = Shares::new(Most { all: 4, client: 1 });
+        let nameless = ClientAddress::behind("10.0.0.1".parse().unwrap());
+        for _ in 0..4 {
+            assert_eq!(code(shares.take(nameless)), None);
+        }
+        assert_eq!(code(shares.take(nameless)), Some("no-room"));
+        assert!(shares.clients.borrow().is_empty());
+        shares.set_most(Most { all: 5, client: 1 });
+        assert_eq!(code(shares.take(nameless)), None);
+    }
+}
