@@ -36,9 +36,9 @@ use crate::service::doctor::Reports;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
+use crate::service::pace::Pace;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
-use crate::service::self_service::SelfService;
 use crate::service::sessions::Sessions;
 use crate::service::subjects::Subjects;
 use crate::service::touches;
@@ -90,11 +90,11 @@ pub(super) struct Foundation {
     resolver: Resolver,
     touches: Touches,
     reports: Reports,
-    self_service: SelfService,
+    self_service: Pace,
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
     pub(super) rooms: Rooms,
-    page_turns: PageTurns,
+    pub(super) page_turns: PageTurns,
     control: Handle,
 }
 
@@ -150,7 +150,7 @@ impl Foundation {
             resolver,
             touches,
             reports,
-            self_service: SelfService::default(),
+            self_service: Pace::of_changes(),
             draining: Arc::default(),
             sample: Sample::default(),
             rooms: Rooms::default(),
@@ -187,13 +187,7 @@ impl Foundation {
         let upstreams: Arc<[UpstreamParts]> = parts.collect::<Result<_, _>>()?;
         let checks = health::start(&config.upstreams, &upstreams);
         let (store, clock) = (&self.store, &self.clock);
-        let sessions = Sessions::new(
-            config.session.clone(),
-            store.clone(),
-            self.key.derive(KeyPurpose::Session),
-            self.revocations.clone(),
-            Arc::clone(clock),
-        );
+        let sessions = self.sessions.borrow().under(config.session.clone());
         let login = Login::new(
             store.clone(),
             self.passwords.clone(),

@@ -60,6 +60,7 @@ impl Bound {
             registry,
             admission: reloader.admission.clone(),
             rooms: reloader.foundation.rooms.clone(),
+            page_turns: reloader.foundation.page_turns.clone(),
             revocations: reloader.foundation.revocations.clone(),
             lookups: Box::new(move || lookups.foundation.lookups()),
             store: reloader.foundation.store.clone(),

@@ -35,7 +35,7 @@ use crate::edge::forwarded::{self, Peer};
 use crate::edge::pages::problem::{Look, Problem, Speaks};
 use crate::edge::pages::site::{RESERVED, Site};
 use crate::edge::proxy::hop_by_hop;
-use crate::edge::proxy::read_ahead::{self, Rooms, Share};
+use crate::edge::proxy::read_ahead::{self, Rooms};
 use crate::edge::proxy::{Arrival, EXPLAIN, Failure, ForwardError, Proxy, X_REQUEST_ID};
 use crate::edge::web::{Web, WebRequest};
 use crate::gate::Trail;
@@ -331,16 +331,16 @@ impl Dispatch {
             return self.public_keys(request.method());
         }
         let (Parts { method, headers, .. }, incoming) = request.into_parts();
-        let Shared { rooms, body_pace, .. } = &self.shared;
-        let share = Share::of_client(client.address.nearest());
-        let read = read_ahead::read(incoming, vec![share], &rooms.own, OWN_BODIES, *body_pace).await;
+        let Shared { page_turns, body_pace, .. } = &self.shared;
+        let web = Arc::clone(&self.shared.web);
+        let place = page_turns.place(&web.acquaintance(&headers), client);
+        let (room, share) = place.forms();
+        let read = read_ahead::read(incoming, vec![share], room, OWN_BODIES, *body_pace).await;
         let body = read.map_err(|unread| match unread.refusal {
             Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
             refusal => Denied::closing(Problem::from(&refusal)),
         })?;
-        let web = Arc::clone(&self.shared.web);
-        let turn = self.shared.page_turns.take(client.address.nearest(), web.knows(&headers)).await;
-        let turn = turn.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
+        let turn = place.turn().await.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
         let query = target.query().map(str::to_owned);
         let host = target.host().to_owned();
         let request = WebRequest { method, host, path: page, query, headers, body, client, request_id };

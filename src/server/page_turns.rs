@@ -1,10 +1,11 @@
-//! Turns at our own pages, which ask the store and hash passwords: each address has its share, and whoever has signed in
-//! here before waits for no stranger.
+//! Turns at our own pages, which ask the store and hash passwords: each has its share, and whoever has signed in on this
+//! device before waits for nobody else's sake.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::network::throttle_bucket;
+use crate::edge::proxy::read_ahead::{Room, Share};
+use crate::edge::web::Acquaintance;
+use crate::model::principal::Client;
 use crate::service::ServiceError;
 use crate::service::turns::{Bounds, Turn, Turns};
 
@@ -12,31 +13,120 @@ use crate::service::turns::{Bounds, Turn, Turns};
 /// connections to the store.
 const STRANGERS: Bounds =
     Bounds { own_work: 2, own_inside: 24, work: 12, inside: 128, wait: Duration::from_secs(3) };
-/// An office may be behind one address.
-const KNOWN: Bounds =
+/// Cookies of sessions, which may have ended: one person can gather many. An office may be behind one address.
+const SESSIONS: Bounds =
     Bounds { own_work: 8, own_inside: 96, work: 24, inside: 512, wait: Duration::from_secs(3) };
+/// Each person, from however many addresses.
+const PEOPLE: Bounds =
+    Bounds { own_work: 4, own_inside: 64, work: 24, inside: 4096, wait: Duration::from_secs(3) };
 
 /// Who may be served a page now. Clones share the turns.
 #[derive(Clone, Debug)]
 pub struct PageTurns {
-    strangers: Turns<IpAddr>,
-    known: Turns<IpAddr>,
+    strangers: Queue,
+    sessions: Queue,
+    people: Queue,
+}
+
+/// One of the three kinds, which take nothing from each other.
+#[derive(Clone, Debug)]
+struct Queue {
+    turns: Turns<Share>,
+    forms: Room,
+}
+
+impl Queue {
+    fn new(bounds: Bounds) -> Self {
+        Self { turns: Turns::new(bounds), forms: Room::default() }
+    }
+}
+
+/// Where somebody stands.
+#[derive(Debug)]
+pub struct Place<'t> {
+    queue: &'t Queue,
+    share: Share,
 }
 
 impl Default for PageTurns {
     fn default() -> Self {
-        Self { strangers: Turns::new(STRANGERS), known: Turns::new(KNOWN) }
+        let [strangers, sessions, people] = [STRANGERS, SESSIONS, PEOPLE].map(Queue::new);
+        Self { strangers, sessions, people }
     }
 }
 
 impl PageTurns {
-    /// Waits for a turn of a client (IPv6: one /64), of which is `known` that it has signed in here before.
+    /// The place of whoever shows this, at this client (IPv6: one /64).
+    pub fn place(&self, acquaintance: &Acquaintance, client: Client) -> Place<'_> {
+        let by_client = || Share::of_client(client.address.nearest());
+        match acquaintance {
+            Acquaintance::Stranger => Place { queue: &self.strangers, share: by_client() },
+            Acquaintance::Session => Place { queue: &self.sessions, share: by_client() },
+            Acquaintance::Person(id) => {
+                Place { queue: &self.people, share: Share::Account(id.0.as_str().into()) }
+            }
+        }
+    }
+
+    /// Bytes of the forms that are being read.
+    pub fn held(&self) -> usize {
+        [&self.strangers, &self.sessions, &self.people].map(|queue| queue.forms.held()).iter().sum()
+    }
+}
+
+impl<'t> Place<'t> {
+    /// Where a form counts while it is read, and for whom.
+    pub fn forms(&self) -> (&'t Room, Share) {
+        (&self.queue.forms, self.share.clone())
+    }
+
+    /// Waits for a turn.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if it would take too long.
-    pub async fn take(&self, client: IpAddr, known: bool) -> Result<Turn<IpAddr>, ServiceError> {
-        let turns = if known { &self.known } else { &self.strangers };
-        turns.take(throttle_bucket(client)).await
+    pub async fn turn(self) -> Result<Turn<Share>, ServiceError> {
+        self.queue.turns.take(self.share).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::principal::ClientAddress;
+    use crate::model::user::UserId;
+
+    fn at(number: u8) -> Client {
+        Client { address: ClientAddress::at([198, 51, 100, number].into()), secure: false }
+    }
+
+    fn person(name: &str) -> Acquaintance {
+        Acquaintance::Person(UserId(name.to_owned()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cookies_at_however_many_addresses_take_no_turn_of_other_people() {
+        let turns = PageTurns::default();
+        for crowd in [Acquaintance::Stranger, Acquaintance::Session, person("vera")] {
+            let places =
+                (0..200).flat_map(|number| [number; 30]).map(|number| turns.place(&crowd, at(number)).turn());
+            let held = futures_util::future::join_all(places).await;
+            assert!(held.iter().any(Result::is_ok) && held.iter().any(Result::is_err), "{crowd:?}");
+            let began = tokio::time::Instant::now();
+            assert!(turns.place(&person("root"), at(1)).turn().await.is_ok(), "{crowd:?}");
+            assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
+        }
+    }
+
+    #[test]
+    fn forms_of_others_take_no_room_of_those_who_are_known() {
+        let turns = PageTurns::default();
+        let kinds = [Acquaintance::Stranger, Acquaintance::Session, person("vera")];
+        let rooms = kinds.each_ref().map(|kind| turns.place(kind, at(1)).forms());
+        assert_eq!(rooms[0].1, rooms[1].1);
+        assert_eq!(rooms[2].1, Share::Account("vera".into()), "wherever she is");
+        for (number, (room, _)) in rooms.iter().enumerate() {
+            assert!(!rooms[..number].iter().any(|(other, _)| std::ptr::eq(*other, *room)));
+        }
     }
 }

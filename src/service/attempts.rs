@@ -100,7 +100,12 @@ impl Attempts {
         outcome
     }
 
-    async fn note_failure(&self, attempt: &Attempt<'_>, reason: Reason) -> Result<(), ServiceError> {
+    /// Puts into the trail that an attempt came to nothing, or counts it there.
+    pub(super) async fn note_failure(
+        &self,
+        attempt: &Attempt<'_>,
+        reason: Reason,
+    ) -> Result<(), ServiceError> {
         let mut note = Note::failed(attempt.event, reason);
         note.target = attempt.found.map(|(user, _)| Party::from(user));
         note.client = Some(attempt.client.to_canonical().to_string());

@@ -146,6 +146,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_goes_round_and_round_is_slowed_down() {
+        let world = World::new().await;
+        let (_, session) = signed_in(&world).await;
+        let (began, here) = (std::time::Instant::now(), "192.0.2.1".parse().unwrap());
+        let mut opened = 0;
+        let refused = loop {
+            let token = granted(&world, &session).await;
+            match world.handovers.redeem(token.expose(), HELD, HOST, here, "browser").await {
+                Ok(redeemed) => assert!(redeemed.is_some()),
+                Err(error) => break error,
+            }
+            opened += 1;
+            assert!(opened <= 61 + began.elapsed().as_secs() / 5, "{opened} in {:?}", began.elapsed());
+        };
+        assert!(matches!(refused, ServiceError::Throttled { .. }), "{refused:?}");
+        assert!(opened >= 60, "{opened}");
+    }
+
+    #[tokio::test]
     async fn a_token_opens_one_session_that_ends_with_its_parent() {
         let world = World::new().await;
         let (user, parent) = signed_in(&world).await;

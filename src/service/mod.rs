@@ -15,7 +15,7 @@ pub mod own_keys;
 pub mod password;
 pub mod refused;
 pub mod revocation;
-pub mod self_service;
+pub mod pace;
 pub mod sessions;
 pub mod subjects;
 pub mod touches;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
 use doorward::model::time::{Clock, SystemClock, Timestamp};
-use doorward::model::token::{KeyPurpose, MasterKey};
+use doorward::model::token::{KeyKind, KeyPurpose, KeyText, MasterKey};
 use doorward::model::user::{User, UserId};
 use doorward::store::{Lane, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
@@ -84,7 +84,7 @@ async fn gateway_by_relay() -> (Upstream, Gateway, Relay, String) {
     let upstream = Upstream::spawn().await;
     let (relay, url) = database().await;
     let gateway = Gateway::configured(&format!(
-        "secret = \"{SECRET}\"\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+        "secret = \"{SECRET}\"\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [store]\nurl = \"{url}\"\nconnections = 5\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
@@ -112,6 +112,17 @@ async fn until_readiness(gateway: &Gateway, wanted: u16) -> Duration {
     since.elapsed()
 }
 
+/// Waits until the gateway has noticed that all its connections are silent since then: it is not ready, or it has read the
+/// store by another one, as it has if it is still ready when what it read before no longer counts.
+pub async fn until_noticed(gateway: &Gateway, since: Instant) {
+    within("an outage that is noticed", async {
+        while readiness(gateway).await == 200 && since.elapsed() < Duration::from_secs(2) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
 /// A caller who is known, one who was never seen, and one who signs in are all served.
 async fn all_is_well(gateway: &Gateway, key: &str, name: &str) {
     assert_eq!(gateway.get("/reads", &bearer(key)).await.status, 200, "{name}: a known key");
@@ -129,8 +140,7 @@ async fn connections_that_fell_silent_are_thrown_away_and_fresh_ones_serve() {
         relay.swallow().await;
         asking.await;
         let silent = Instant::now();
-        // The watch among them: at first it does not know.
-        until_readiness(&gateway, 503).await;
+        until_noticed(&gateway, silent).await;
         let back = until_readiness(&gateway, 200).await;
         assert!(silent.elapsed() < RETURN, "{round}: {:?}, of it not ready {back:?}", silent.elapsed());
         all_is_well(&gateway, &key, round).await;
@@ -173,6 +183,41 @@ async fn a_slow_store_is_a_store() {
     relay.slow(Duration::from_millis(40));
     all_is_well(&gateway, &key, "slow").await;
     assert_eq!(readiness(&gateway).await, 200);
+}
+
+/// A client with ever other keys, all at once, at a store that is slow.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_many_keys_at_once_waits_for_them_alone() {
+    let (_upstream, gateway, relay, _) = gateway_by_relay().await;
+    let gateway = Arc::new(gateway);
+    let keys =
+        [gateway.system_key("first", Role::Viewer).await, gateway.system_key("second", Role::Viewer).await];
+    relay.slow(Duration::from_millis(50));
+    let mut flood = tokio::task::JoinSet::new();
+    let before = gateway.lookups();
+    for _ in 0..400 {
+        let gateway = Arc::clone(&gateway);
+        let key = bearer(KeyText::draw(KeyKind::System).text.expose());
+        flood.spawn(async move {
+            gateway.get("/reads", &format!("{key}x-forwarded-for: 198.51.100.1\r\n")).await
+        });
+    }
+    within("the first of them", async {
+        while gateway.lookups() < before + 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for key in &keys {
+        let answer = gateway.get("/reads", &bearer(key)).await;
+        assert_eq!(answer.status, 200, "a key that was never seen: {}", answer.head);
+    }
+    relay.slow(Duration::ZERO);
+    while let Some(answer) = flood.join_next().await {
+        let answer = answer.unwrap();
+        assert!(matches!(answer.status, 401 | 429 | 503), "{}", answer.head);
+        assert!(answer.status == 401 || answer.header("retry-after").is_some(), "{}", answer.head);
+    }
 }
 
 fn somebody(name: &str) -> User {

@@ -44,8 +44,6 @@ impl Bounds {
 pub struct Rooms {
     /// GraphQL and the Model Context Protocol, to decide by the operation or the message.
     pub graphql: Room,
-    /// Forms of our own pages.
-    pub own: Room,
     /// Questions of other proxies over gRPC.
     pub questions: Room,
 }

@@ -37,12 +37,13 @@ use crate::model::audit::Actor;
 use crate::model::audit::Party;
 use crate::model::principal::Client;
 use crate::model::principal::Principal;
+use crate::model::user::UserId;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
-use crate::service::self_service::SelfService;
+use crate::service::pace::Pace;
 use crate::service::sessions::Sessions;
 
 /// A request below the reserved path.
@@ -80,7 +81,7 @@ pub struct Services {
     /// People's own keys.
     pub own_keys: OwnKeys,
     /// How often people change what is their own.
-    pub self_service: SelfService,
+    pub self_service: Pace,
 }
 
 impl Services {
@@ -108,6 +109,17 @@ pub struct Web {
     destinations: Destinations,
     bounces: Bounces,
     app_sessions: AppSessions,
+}
+
+/// Whether somebody has signed in here before, as far as can be told without asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acquaintance {
+    /// Nobody has, that we know of.
+    Stranger,
+    /// Somebody has, and this does not tell who: a session's cookie alone.
+    Session,
+    /// This person has, on this device.
+    Person(UserId),
 }
 
 /// What there is at an address.
@@ -197,14 +209,19 @@ impl Web {
         Self { site, password_login: login.password, services, actor, destinations, bounces, app_sessions }
     }
 
-    /// Whether a browser was signed in here before, by a cookie that we signed. Asks nobody, so that it may have ended.
-    pub fn knows(&self, headers: &HeaderMap) -> bool {
+    /// What a browser shows by cookies that we signed. Asks nobody, so that it may have ended.
+    pub fn acquaintance(&self, headers: &HeaderMap) -> Acquaintance {
         let cookies = self.site.cookies();
-        let session = match cookies.session(headers) {
-            Presented::One(cookie) => self.services.sessions.digest_of_cookie(cookie).is_some(),
-            Presented::Nothing | Presented::Unusable => false,
-        };
-        session || cookies.device(headers).is_some_and(|device| self.services.login.has_signed_in(device))
+        let owner = cookies.device(headers).and_then(|device| self.services.login.owner_of_device(device));
+        if let Some(owner) = owner {
+            return Acquaintance::Person(owner);
+        }
+        match cookies.session(headers) {
+            Presented::One(cookie) if self.services.sessions.digest_of_cookie(cookie).is_some() => {
+                Acquaintance::Session
+            }
+            _ => Acquaintance::Stranger,
+        }
     }
 
     /// Answers a request.

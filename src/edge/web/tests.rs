@@ -24,9 +24,9 @@ use crate::model::user::User;
 use crate::service::accounts::NewUser;
 use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::FirstAdmin;
+use crate::service::pace::Pace;
 use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
-use crate::service::self_service::SelfService;
 use crate::store::Store;
 
 const PASSWORD: &str = "nine bees in a bonnet";
@@ -83,7 +83,7 @@ impl World {
         let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
         let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config, &PagesConfig::default());
-        let self_service = SelfService::default();
+        let self_service = Pace::of_changes();
         let services = Services { login, sessions, handovers, accounts, own_keys, self_service };
         let bounces = Bounces::new(master.derive(KeyPurpose::Bounce), clock);
         let web = Web::new(

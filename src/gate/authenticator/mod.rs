@@ -15,13 +15,14 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 pub use self::resolver::Resolver;
-use self::resolver::{Known, Miss};
+use self::resolver::{Known, Miss, Presented};
 use super::guessing::Guessing;
 pub use super::identity::Identity;
 use super::refusal::Refusal;
 use crate::model::metrics::{Memory, WorkerMetrics};
 use crate::model::principal::Proof;
 use crate::model::time::{Clock, Timestamp};
+use crate::service::ServiceError;
 use crate::service::audit::Audit;
 use crate::service::epoch::Epoch;
 use crate::service::revocation::Revocations;
@@ -216,7 +217,12 @@ impl Authenticator {
         self.metrics.remembered(miss);
         let mut looks = 0;
         let found = loop {
-            let found = Box::pin(self.look_up(kind, digest, credential, fresh)).await?;
+            let found = Box::pin(self.look_up(
+                kind,
+                Presented { digest, text: credential.to_owned(), client },
+                fresh,
+            ))
+            .await?;
             // What its holder lost meanwhile may not be in the answer.
             if found.as_ref().is_none_or(|known| known.holds(self.epoch())) {
                 break found;
@@ -325,22 +331,23 @@ impl Authenticator {
     async fn look_up(
         &self,
         kind: Kind,
-        digest: Digest,
-        credential: &str,
+        presented: Presented,
         shared: bool,
     ) -> Result<Option<Known>, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
-        let credential = credential.to_owned();
         let lookup = async move {
             match kind {
-                Kind::Session => resolver.session(digest, credential, shared).await,
-                Kind::Key => resolver.key(digest, credential, shared).await,
+                Kind::Session => resolver.session(presented, shared).await,
+                Kind::Key => resolver.key(presented, shared).await,
             }
         };
         match within(LOOKUP_TIMEOUT, &self.shared.control, lookup).await? {
             Ok(known) => Ok(Some(known)),
             Err(miss) => match &*miss {
                 Miss::Nobody => Ok(None),
+                Miss::Failed(ServiceError::Busy { retry_after }) => {
+                    Err(Refusal::TooManyAttempts { retry_after: *retry_after })
+                }
                 Miss::Failed(error) => Err(Refusal::Unavailable(error.to_string().into())),
             },
         }

@@ -1,21 +1,28 @@
 //! What all threads share: it asks the store, once for each credential and epoch.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Digest, Kind};
+use crate::model::network::throttle_bucket;
 use crate::model::principal::{Principal, Proof};
 use crate::model::token::KeyText;
 use crate::service::ServiceError;
 use crate::service::api_keys::ApiKeys;
 use crate::service::epoch::{Epoch, Place};
 use crate::service::sessions::Sessions;
+use crate::service::turns::{Bounds, Turns};
 
 /// Credentials all threads together remember, of each kind.
 pub(super) const REMEMBERED: u64 = 100_000;
 /// What all threads remember is short-lived: it knows nothing of idle time, and the shortest idle time is longer.
 const SHARED_FOR: Duration = Duration::from_mins(1);
+/// Whoever presents ever other credentials waits for its own look-ups, not others for them. As many as all connections may
+/// present at once by default find room to wait.
+const LOOKS: Bounds =
+    Bounds { own_work: 2, own_inside: 500, work: 64, inside: 1_000_000, wait: Duration::from_secs(4) };
 
 type Found = moka::future::Cache<Digest, Known>;
 
@@ -43,6 +50,14 @@ pub struct Resolver {
     pub(super) found_sessions: Found,
     pub(super) found_keys: Found,
     lookups: Arc<AtomicU64>,
+    turns: Turns<IpAddr>,
+}
+
+/// A credential that is looked up, and at which client.
+pub(super) struct Presented {
+    pub(super) digest: Digest,
+    pub(super) text: String,
+    pub(super) client: IpAddr,
 }
 
 /// Why a lookup gave nobody; never remembered.
@@ -68,6 +83,7 @@ impl Resolver {
             found_sessions: cache(),
             found_keys: cache(),
             lookups: Arc::default(),
+            turns: Turns::new(LOOKS),
         }
     }
 
@@ -81,6 +97,7 @@ impl Resolver {
             found_sessions: self.found_sessions.clone(),
             found_keys: self.found_keys.clone(),
             lookups: Arc::clone(&self.lookups),
+            turns: self.turns.clone(),
         }
     }
 
@@ -98,29 +115,28 @@ impl Resolver {
     }
 
     /// Whose session it is; from what all threads remember, if it is `shared`.
-    pub(super) async fn session(
-        &self,
-        digest: Digest,
-        cookie: String,
-        shared: bool,
-    ) -> Result<Known, Arc<Miss>> {
+    pub(super) async fn session(&self, cookie: Presented, shared: bool) -> Result<Known, Arc<Miss>> {
+        let Presented { digest, text, client } = cookie;
         let look = async {
-            let token = self.sessions.digest_of_cookie(&cookie).ok_or(Miss::Nobody)?;
-            self.known(self.sessions.resolve(token)).await
+            let token = self.sessions.digest_of_cookie(&text).ok_or(Miss::Nobody)?;
+            self.known(client, self.sessions.resolve(token)).await
         };
         find(shared.then_some(&self.found_sessions), &self.epoch, digest, look).await
     }
 
     /// Whose key it is; from what all threads remember, if it is `shared`.
-    pub(super) async fn key(&self, digest: Digest, text: String, shared: bool) -> Result<Known, Arc<Miss>> {
-        let look = self.known(self.keys.resolve(&text));
+    pub(super) async fn key(&self, key: Presented, shared: bool) -> Result<Known, Arc<Miss>> {
+        let Presented { digest, text, client } = key;
+        let look = self.known(client, self.keys.resolve(&text));
         find(shared.then_some(&self.found_keys), &self.epoch, digest, look).await
     }
 
     async fn known(
         &self,
+        client: IpAddr,
         asking: impl Future<Output = Result<Option<Principal>, ServiceError>>,
     ) -> Result<Known, Miss> {
+        let _turn = self.turns.take(throttle_bucket(client)).await.map_err(Miss::Failed)?;
         // Before it is asked, so that a loss that overtakes the answer is noticed.
         let epoch = self.epoch.current();
         self.lookups.fetch_add(1, Ordering::Relaxed);

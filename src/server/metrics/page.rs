@@ -10,6 +10,7 @@ use crate::model::metrics::{Registry, Snapshot};
 use crate::model::principal::CredentialKind;
 use crate::model::time::Timestamp;
 use crate::server::admission::Admission;
+use crate::server::page_turns::PageTurns;
 use crate::service::revocation::Revocations;
 use crate::store::{Store, store_errors};
 
@@ -36,6 +37,8 @@ pub struct Sources {
     pub admission: Admission,
     /// What is read ahead.
     pub rooms: Rooms,
+    /// Forms of our own pages among it.
+    pub page_turns: PageTurns,
     /// How old the news of revocations is.
     pub revocations: Revocations,
     /// Lookups of credentials so far.
@@ -92,7 +95,7 @@ impl Sources {
         let help = "Memory of bodies that are read ahead to decide by, and are not sent on yet.";
         page.family("doorward_read_ahead_bytes", "gauge", help)
             .sample(&[("kind", "graphql")], self.rooms.graphql.held())
-            .sample(&[("kind", "pages")], self.rooms.own.held())
+            .sample(&[("kind", "pages")], self.page_turns.held())
             .sample(&[("kind", "questions")], self.rooms.questions.held());
         let help = "Whether requests go to a server of an upstream; 0 while it is left out.";
         let mut family = page.family("doorward_upstream_server_up", "gauge", help);

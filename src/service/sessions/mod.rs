@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::ServiceError;
+use super::pace::Pace;
 use super::revocation::Revocations;
 use crate::config::SessionConfig;
 use crate::model::audit::Actor;
@@ -43,6 +44,8 @@ pub struct Sessions {
     key: SigningKey,
     revocations: Revocations,
     clock: Arc<dyn Clock>,
+    /// Of those that people open by themselves.
+    pace: Pace,
 }
 
 impl Sessions {
@@ -54,7 +57,13 @@ impl Sessions {
         revocations: Revocations,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { config, store, key, revocations, clock }
+        Self { config, store, key, revocations, clock, pace: Pace::of_sessions() }
+    }
+
+    /// The same under another configuration.
+    #[must_use]
+    pub fn under(&self, config: SessionConfig) -> Self {
+        Self { config, ..self.clone() }
     }
 
     /// The same, with changes that are this actor's.
@@ -90,13 +99,27 @@ impl Sessions {
     }
 
     /// The same, for a sign-in.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Throttled`] if the user signs in too often, too.
     pub(super) async fn sign_in(
         &self,
         user: &User,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
+        self.pace.admit(&user.id)?;
         self.add(user, None, client, user_agent, Event::Login).await
+    }
+
+    /// Whether a user may sign in once more.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Throttled`] if that would be too often.
+    pub(super) fn may_sign_in(&self, user: &UserId) -> Result<(), ServiceError> {
+        self.pace.check(user)
     }
 
     /// Opens a session for the browser of `parent` at another host, and for that host alone: it ends with the
@@ -113,6 +136,7 @@ impl Sessions {
         client: IpAddr,
         user_agent: &str,
     ) -> Result<Secret, ServiceError> {
+        self.pace.admit(&user.id)?;
         Ok(self.add(user, Some((parent, host)), client, user_agent, Event::SessionOpen).await?.0)
     }
 

@@ -1,0 +1,214 @@
+//! Signing in with name and password. Unknown, wrong, disabled and passwordless look alike from outside.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::ServiceError;
+use super::attempts::Attempt;
+use super::attempts::Attempts;
+use super::attempts::Standing;
+use super::password::Passwords;
+use super::sessions::Sessions;
+use crate::model::audit::Actor;
+use crate::model::audit::Event;
+use crate::model::audit::Reason;
+use crate::model::secret::Secret;
+use crate::model::session::Session;
+use crate::model::time::Clock;
+use crate::model::token::SigningKey;
+use crate::model::token::random_text;
+use crate::model::user::User;
+use crate::model::user::UserId;
+use crate::store::Store;
+
+/// Names and addresses are shorter; what is longer is nobody's.
+const LONGEST_NAME: usize = 512;
+/// Our device cookie values have 103 bytes.
+const LONGEST_DEVICE: usize = 256;
+
+/// What somebody typed, and where.
+#[derive(Debug)]
+pub struct SignIn<'a> {
+    /// Username or e-mail address.
+    pub name: &'a str,
+    /// The password.
+    pub password: Secret,
+    /// The client's address.
+    pub client: IpAddr,
+    /// What the browser calls itself.
+    pub user_agent: &'a str,
+    /// The device cookie, if the browser sent one.
+    pub device: Option<&'a str>,
+}
+
+/// Somebody who is signed in and asked for the password again.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who it is.
+    pub user: &'a UserId,
+    /// By which session, by its id.
+    pub session: &'a str,
+    /// The client's address.
+    pub client: IpAddr,
+}
+
+/// A sign-in that worked.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Value of the session cookie.
+    pub cookie: Secret,
+    /// Value of the device cookie: the one that came if it was this user's, else a new one.
+    pub device: Secret,
+    /// Who it is.
+    pub user: User,
+    /// The session that was opened.
+    pub session: Session,
+}
+
+/// Password sign-in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    store: Store,
+    attempts: Attempts,
+    sessions: Sessions,
+    device_key: SigningKey,
+}
+
+impl Login {
+    /// `device_key` signs device cookies and nothing else.
+    pub fn new(
+        store: Store,
+        passwords: Passwords,
+        sessions: Sessions,
+        device_key: SigningKey,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { attempts: Attempts::new(store.clone(), passwords, clock), store, sessions, device_key }
+    }
+
+    /// The same, with changes that are this actor's.
+    #[must_use]
+    pub fn by(&self, actor: &Actor) -> Self {
+        Self {
+            store: self.store.by(actor),
+            attempts: self.attempts.by(actor),
+            sessions: self.sessions.by(actor),
+            ..self.clone()
+        }
+    }
+
+    /// Checks name and password and opens a session.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Refused`] whatever was wrong; [`ServiceError::Throttled`] and [`ServiceError::Busy`]
+    /// before anything was checked; [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn sign_in(&self, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
+        let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
+        let found = self.store.find_user_by_login(name).await?;
+        let device = found.as_ref().and_then(|(user, _)| self.known_device(form.device?, &user.id));
+        let standing = device.map_or(Standing::Stranger, Standing::Device);
+        let attempt =
+            Attempt { name, found: found.as_ref(), client: form.client, standing, event: Event::Login };
+        if let (Standing::Device(_), Some((user, _))) = (standing, &found) {
+            // Known browsers go ahead of strangers, so one that signs in all the time is not even looked at. What a
+            // stranger is told must not depend on it.
+            self.not_too_often(&attempt, self.sessions.may_sign_in(&user.id)).await?;
+        }
+        let hash = self.attempts.check(&attempt, form.password).await?;
+        let device = match (form.device, device) {
+            (Some(cookie), Some(_)) => Some(Secret::new(cookie)),
+            _ => None,
+        };
+        let (user, _) = found.as_ref().ok_or(ServiceError::Refused)?;
+        let opened = self.sessions.sign_in(user, form.client, form.user_agent).await;
+        let (cookie, session) = self.not_too_often(&attempt, opened).await?;
+        let device = device.unwrap_or_else(|| self.new_device(&user.id));
+        // A password changed while we were checking has ended all sessions but this one.
+        if self.store.password_of(&user.id).await?.as_deref() != Some(hash.as_str()) {
+            self.sessions.end(&session.id).await?;
+            return Err(ServiceError::Refused);
+        }
+        Ok(SignedIn { cookie, device, user: user.clone(), session })
+    }
+
+    /// Has it written down that somebody signs in too often.
+    async fn not_too_often<T>(
+        &self,
+        attempt: &Attempt<'_>,
+        outcome: Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        if let Err(ServiceError::Throttled { .. }) = outcome {
+            self.attempts.note_failure(attempt, Reason::Throttled).await?;
+        }
+        outcome
+    }
+
+    /// Opens a session for someone who has just made this account, and so needs no password again.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Refused`] if the user was disabled or deleted meanwhile.
+    pub async fn enter_first(
+        &self,
+        user: User,
+        client: IpAddr,
+        user_agent: &str,
+    ) -> Result<SignedIn, ServiceError> {
+        let (cookie, session) = self.sessions.sign_in(&user, client, user_agent).await?;
+        let device = self.new_device(&user.id);
+        Ok(SignedIn { cookie, device, user, session })
+    }
+
+    /// Checks the password of someone who is signed in already. What strangers do counts nothing here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Login::sign_in`].
+    pub async fn check_password(&self, asked: Asked<'_>, password: Secret) -> Result<(), ServiceError> {
+        check_password(&self.store, &self.attempts, asked, password, Event::PasswordCheck).await
+    }
+
+    /// Who has signed in on a device, if its cookie is ours. Asks nobody.
+    pub fn owner_of_device(&self, cookie: &str) -> Option<UserId> {
+        self.device(cookie).map(|(_, owner)| UserId(owner.to_owned()))
+    }
+
+    /// The device's id, if the cookie is ours and for this user.
+    fn known_device<'c>(&self, cookie: &'c str, user: &UserId) -> Option<&'c str> {
+        self.device(cookie).filter(|(_, owner)| *owner == user.0).map(|(id, _)| id)
+    }
+
+    /// The id of a device and its owner's.
+    fn device<'c>(&self, cookie: &'c str) -> Option<(&'c str, &'c str)> {
+        (cookie.len() <= LONGEST_DEVICE).then(|| self.device_key.verify(cookie)).flatten()?.split_once('~')
+    }
+
+    fn new_device(&self, user: &UserId) -> Secret {
+        Secret::new(self.device_key.sign(&format!("{}~{user}", random_text().expose())))
+    }
+}
+
+/// Checks the password of somebody who is asked again, for what `event` says.
+pub(super) async fn check_password(
+    store: &Store,
+    attempts: &Attempts,
+    asked: Asked<'_>,
+    password: Secret,
+    event: Event,
+) -> Result<(), ServiceError> {
+    let Asked { user, session, client } = asked;
+    let found = match store.find_user(user).await? {
+        Some(user) => {
+            let hash = store.password_of(&user.id).await?;
+            Some((user, hash))
+        }
+        None => None,
+    };
+    let standing = Standing::Session(session);
+    let attempt = Attempt { name: &user.0, found: found.as_ref(), client, standing, event };
+    attempts.check(&attempt, password).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests;

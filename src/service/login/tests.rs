@@ -1,0 +1,281 @@
+//! Signing in: who gets in, who is slowed down, and who notices nothing of it.
+
+use std::time::Duration;
+
+use super::*;
+use crate::service::testing::PASSWORD;
+use crate::service::testing::World;
+
+const HERE: &str = "192.0.2.1";
+
+fn is_refused<T>(outcome: &Result<T, ServiceError>) -> bool {
+    matches!(outcome, Err(ServiceError::Refused))
+}
+
+fn is_throttled<T>(outcome: &Result<T, ServiceError>) -> bool {
+    matches!(outcome, Err(ServiceError::Throttled { .. }))
+}
+
+#[tokio::test]
+async fn the_right_password_opens_a_session_by_name_and_by_address() {
+    let world = World::new().await;
+    let user = world.user_with_password("alice").await;
+    for name in ["alice", "ALICE", "alice@example.org"] {
+        let signed_in = world.sign_in(name, PASSWORD, HERE, None).await.unwrap();
+        assert_eq!(signed_in.user, user);
+        let digest = world.sessions.digest_of_cookie(signed_in.cookie.expose()).unwrap();
+        assert_eq!(world.sessions.resolve(digest).await.unwrap().unwrap().name, "alice");
+    }
+}
+
+/// L02: the time an answer takes, told by the work behind it.
+#[tokio::test]
+async fn unknown_wrong_disabled_and_passwordless_take_the_same_path() {
+    let world = World::new().await;
+    world.user_with_password("alice").await;
+    world.user("passwordless").await;
+    let disabled = world.user_with_password("disabled").await;
+    world.accounts.disable(&disabled.id).await.unwrap();
+    let endless = "x".repeat(100_000);
+    for (at, (name, password)) in [
+        ("alice", "wrong"),
+        ("alice", ""),
+        ("alice", endless.as_str()),
+        ("nobody", PASSWORD),
+        ("", PASSWORD),
+        (endless.as_str(), PASSWORD),
+        ("a\0b", PASSWORD),
+        ("passwordless", ""),
+        ("passwordless", PASSWORD),
+        ("disabled", PASSWORD),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = world.passwords.computed();
+        let client = format!("192.0.2.{at}");
+        assert!(is_refused(&world.sign_in(name, password, &client, None).await), "{name:.20}");
+        assert_eq!(world.passwords.computed(), before + 1, "{name:.20}");
+    }
+    assert_eq!(world.sessions.list(None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn guesses_from_one_network_are_slowed_down_and_nothing_is_computed_then() {
+    let world = World::new().await;
+    world.user_with_password("alice").await;
+    for at in 0..6 {
+        let client = format!("2001:db8::{at:x}");
+        let name = ["alice", "alice@example.org", "nobody"][at % 3];
+        assert!(is_refused(&world.sign_in(name, "wrong", &client, None).await), "{at}");
+    }
+    let before = world.passwords.computed();
+    for name in ["alice", "ALICE", "alice@example.org", "nobody", "nobody@example.org", "never seen"] {
+        let answer = world.sign_in(name, PASSWORD, "2001:db8::ffff", None).await;
+        assert!(is_throttled(&answer), "{name}: one answer for whoever it is");
+    }
+    assert_eq!(world.passwords.computed(), before);
+    assert!(world.sign_in("alice", PASSWORD, "2001:db8:0:1::1", None).await.is_ok(), "another /64");
+    world.clock.advance(Duration::from_secs(1));
+    assert!(world.sign_in("alice", PASSWORD, "2001:db8::ffff", None).await.is_ok());
+    world.clock.advance(Duration::from_secs(1));
+    let after_success = world.sign_in("alice", "wrong", "2001:db8::ffff", None).await;
+    assert!(is_refused(&after_success), "a success takes back its own attempt");
+    assert!(is_throttled(&world.sign_in("bob", "wrong", "2001:db8::ffff", None).await), "but no other");
+}
+
+/// What guesses from ever other addresses are answered, until one is not looked at.
+async fn guessed(world: &World, names: [&str; 2]) -> Vec<bool> {
+    let mut answers = Vec::new();
+    for at in 0..60_usize {
+        let client = format!("198.51.{}.{at}", 100 + answers.len() / 60);
+        answers.push(is_refused(&world.sign_in(names[at % 2], "wrong", &client, None).await));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn names_of_one_account_count_together_and_those_of_nobody_alike() {
+    let world = World::new().await;
+    world.user_with_password("alice").await;
+    let somebody = guessed(&world, ["alice", "ALICE@example.org"]).await;
+    assert_eq!(somebody.iter().filter(|refused| **refused).count(), 51);
+    assert_eq!(guessed(&world, ["nobody", "NOBODY@example.org"]).await, somebody);
+    for name in ["alice", "alice@example.org", "nobody", "nobody@example.org"] {
+        assert!(is_throttled(&world.sign_in(name, "wrong", "203.0.113.1", None).await), "{name}");
+    }
+    assert!(is_refused(&world.sign_in("bob", "wrong", "203.0.113.1", None).await), "somebody else");
+}
+
+#[tokio::test]
+async fn nobody_can_lock_the_owner_out_of_a_known_device() {
+    let world = World::new().await;
+    world.user_with_password("alice").await;
+    world.user_with_password("mallory").await;
+    let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+    let mallorys = world.sign_in("mallory", PASSWORD, HERE, None).await.unwrap().device;
+    for at in 0..51 {
+        let client = format!("198.51.100.{at}");
+        assert!(is_refused(&world.sign_in("alice", "wrong", &client, None).await), "{at}");
+    }
+    for device in [None, Some("forged~id.tag"), Some(mallorys.expose())] {
+        assert!(is_throttled(&world.sign_in("alice", PASSWORD, HERE, device).await), "{device:?}");
+    }
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        drop(world.sign_in(name, "wrong", HERE, None).await);
+    }
+    let again = world.sign_in("alice", PASSWORD, HERE, Some(device.expose())).await.unwrap();
+    assert_eq!(again.device.expose(), device.expose(), "a valid device cookie is kept");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_keeps_no_right_password_out() {
+    let world = World::new().await;
+    world.user_with_password("alice").await;
+    let hours = Duration::from_hours(2);
+    world.clock.advance(hours);
+    let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+    assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await));
+    assert!(is_refused(&world.sign_in("alice", "wrong", HERE, Some(device.expose())).await));
+    world.clock.set_back(hours);
+    for device in [None, Some(device.expose()), None] {
+        assert!(world.sign_in("alice", PASSWORD, HERE, device).await.is_ok(), "{device:?}");
+    }
+    world.clock.advance(hours);
+    for _ in 0..8 {
+        drop(world.sign_in("alice", "wrong", HERE, None).await);
+    }
+    world.clock.set_back(hours);
+    let wait = match world.sign_in("alice", PASSWORD, HERE, None).await {
+        Err(ServiceError::Throttled { retry_after }) => retry_after,
+        other => panic!("{other:?}"),
+    };
+    assert!(wait <= Duration::from_secs(4), "no longer than failures just now would cost: {wait:?}");
+    world.clock.advance(wait);
+    assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_known_device_has_only_so_many_guesses_too() {
+    let world = World::new().await;
+    world.user_with_password("alice").await;
+    let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+    let device = Some(device.expose());
+    for at in 0..6 {
+        let client = format!("198.51.100.{at}");
+        assert!(is_refused(&world.sign_in("alice", "wrong", &client, device).await), "{at}");
+    }
+    assert!(is_throttled(&world.sign_in("alice", PASSWORD, "198.51.100.9", device).await));
+}
+
+#[tokio::test]
+async fn whoever_signs_in_all_the_time_is_slowed_down_and_leaves_so_many_rows() {
+    let world = World::new().await;
+    let alice = world.user_with_password("alice").await;
+    world.user_with_password("bob").await;
+    let (began, rows) = (std::time::Instant::now(), world.store.audit_head().await.unwrap().seq);
+    let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+    let (mut opened, mut slowed) = (1, [0, 0]);
+    while opened < 60 || slowed.contains(&0) {
+        for (at, device) in [Some(device.expose()), None].into_iter().enumerate() {
+            let before = world.passwords.computed();
+            match world.sign_in("alice", PASSWORD, HERE, device).await {
+                Ok(_) => opened += 1,
+                Err(ServiceError::Throttled { .. }) => {
+                    slowed[at] += 1;
+                    assert_eq!(world.passwords.computed(), before + at, "a stranger is told after the work");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(
+            opened <= 61 + began.elapsed().as_secs() / 5,
+            "{opened} were opened in {:?}",
+            began.elapsed()
+        );
+    }
+    let written = world.store.audit_head().await.unwrap().seq - rows;
+    assert_eq!(
+        u64::try_from(written).unwrap(),
+        opened + 1,
+        "one row, and a count, for all that were too many"
+    );
+    assert_eq!(world.sessions.list(Some(&alice.id)).await.unwrap().len(), 20);
+    assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await), "strangers learn nothing");
+    assert!(world.sign_in("bob", PASSWORD, HERE, None).await.is_ok(), "somebody else");
+}
+
+#[tokio::test]
+async fn a_device_cookie_of_another_user_is_replaced() {
+    let world = World::new().await;
+    world.user_with_password("alice").await;
+    world.user_with_password("bob").await;
+    let alices = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+    let bobs = world.sign_in("bob", PASSWORD, HERE, Some(alices.expose())).await.unwrap().device;
+    assert_ne!(alices.expose(), bobs.expose());
+    assert!(alices.expose().len() < LONGEST_DEVICE);
+}
+
+#[tokio::test]
+async fn who_is_asked_again_inside_a_session_waits_for_no_stranger() {
+    let world = World::new().await;
+    let user = world.user_with_password("alice").await;
+    let asked = |session| Asked { user: &user.id, session, client: HERE.parse().unwrap() };
+    for at in 0..60 {
+        let client = format!("198.51.100.{at}");
+        drop(world.sign_in("alice", "wrong", &client, None).await);
+        drop(world.sign_in("alice", "wrong", HERE, None).await);
+    }
+    assert!(is_throttled(&world.sign_in("alice", PASSWORD, HERE, None).await));
+    for _ in 0..5 {
+        assert!(world.login.check_password(asked("own"), Secret::new(PASSWORD)).await.is_ok());
+    }
+    let new = Secret::new("a password for later");
+    assert!(world.accounts.change_password(asked("own"), Secret::new(PASSWORD), new).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stolen_session_has_only_so_many_guesses() {
+    let world = World::new().await;
+    let user = world.user_with_password("alice").await;
+    let check = async |session: &str, password: &str| {
+        let asked = Asked { user: &user.id, session, client: HERE.parse().unwrap() };
+        world.login.check_password(asked, Secret::new(password)).await
+    };
+    let mut computed = world.passwords.computed();
+    for _ in 0..6 {
+        assert!(is_refused(&check("stolen", "wrong").await));
+        computed += 1;
+    }
+    assert!(is_throttled(&check("stolen", PASSWORD).await));
+    assert_eq!(world.passwords.computed(), computed);
+    assert!(check("own", PASSWORD).await.is_ok(), "the owner's own session");
+    assert!(is_throttled(&check("stolen", PASSWORD).await), "which takes nothing back");
+    assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+    let mut tried = 0;
+    for _ in 0..24 * 60 {
+        world.clock.advance(Duration::from_mins(1));
+        tried += usize::from(is_refused(&check("stolen", "wrong").await));
+    }
+    assert!(tried <= 110, "{tried} in a day");
+    let nobody = UserId("nobody".to_owned());
+    let asked = Asked { user: &nobody, session: "another", client: HERE.parse().unwrap() };
+    assert!(is_refused(&world.login.check_password(asked, Secret::new(PASSWORD)).await));
+}
+
+/// L20: a hash of old parameters.
+#[tokio::test]
+async fn an_old_hash_is_replaced_at_sign_in() {
+    let world = World::new().await;
+    let user = world.user("alice").await;
+    let params = argon2::Params::new(1024, 1, 1, None).unwrap();
+    let old = argon2::PasswordHasher::hash_password(&argon2::Argon2::from(params), PASSWORD.as_bytes());
+    let old = old.unwrap().to_string();
+    world.store.set_password(&user.id, &old, false, world.clock.now()).await.unwrap();
+    assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await));
+    assert_eq!(world.store.password_of(&user.id).await.unwrap().as_deref(), Some(old.as_str()));
+    assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+    let renewed = world.store.password_of(&user.id).await.unwrap().unwrap();
+    assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{renewed}");
+    assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok());
+}
