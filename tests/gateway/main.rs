@@ -28,6 +28,7 @@ mod graphql_unruled;
 mod grpc;
 mod hanging_store;
 mod header_templates;
+mod hostile_hour;
 mod mcp;
 mod metrics;
 mod open_streams;

@@ -40,6 +40,8 @@ struct Upward {
     to_server: Mutex<OwnedWriteHalf>,
     /// Whether what the server says next, up to where it is ready again, is not passed on.
     hushed: AtomicBool,
+    /// Whether the server has ended it.
+    ended: AtomicBool,
 }
 
 impl Relay {
@@ -59,8 +61,11 @@ impl Relay {
                 let Ok(server) = TcpStream::connect(server).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let upward =
-                    Arc::new(Upward { to_server: Mutex::new(to_server), hushed: AtomicBool::new(false) });
+                let upward = Arc::new(Upward {
+                    to_server: Mutex::new(to_server),
+                    hushed: AtomicBool::new(false),
+                    ended: AtomicBool::new(false),
+                });
                 let mut known = known.lock().await;
                 let number = known.len();
                 known.push(Arc::clone(&upward));
@@ -114,8 +119,8 @@ impl Relay {
         self.connections.lock().await.len()
     }
 
-    /// Says a statement to PostgreSQL on each connection that is there, and keeps the answers from the clients. To be
-    /// used while nothing is under way.
+    /// Says a statement to PostgreSQL on each connection that is there, and keeps the answers from the clients; an answer to
+    /// what is under way meanwhile is lost as well.
     pub async fn say(&self, sql: &str) {
         for upward in self.connections.lock().await.iter() {
             let length = u32::try_from(4 + sql.len() + 1).unwrap().to_be_bytes();
@@ -125,7 +130,7 @@ impl Relay {
                 continue;
             }
             within("the answer to what was said in between", async {
-                while upward.hushed.load(Ordering::SeqCst) {
+                while upward.hushed.load(Ordering::SeqCst) && !upward.ended.load(Ordering::SeqCst) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             })
@@ -213,5 +218,6 @@ async fn down(
         }
     };
     tokio::select! { () = cut => {} () = pass => {} }
+    upward.ended.store(true, Ordering::SeqCst);
     let _ = to.shutdown().await;
 }
