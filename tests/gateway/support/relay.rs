@@ -38,6 +38,8 @@ pub struct Relay {
 /// The way to the server, of one connection.
 struct Upward {
     to_server: Mutex<OwnedWriteHalf>,
+    /// Whether a client waits for an answer.
+    asked: AtomicBool,
     /// Whether what the server says next, up to where it is ready again, is not passed on.
     hushed: AtomicBool,
     /// Whether the server has ended it.
@@ -63,6 +65,7 @@ impl Relay {
                 let (from_server, to_server) = server.into_split();
                 let upward = Arc::new(Upward {
                     to_server: Mutex::new(to_server),
+                    asked: AtomicBool::new(false),
                     hushed: AtomicBool::new(false),
                     ended: AtomicBool::new(false),
                 });
@@ -119,14 +122,18 @@ impl Relay {
         self.connections.lock().await.len()
     }
 
-    /// Says a statement to PostgreSQL on each connection that is there, and keeps the answers from the clients; an answer to
-    /// what is under way meanwhile is lost as well.
+    /// Says a statement to PostgreSQL on each connection on which nothing is under way, and keeps the answers from the
+    /// clients, who wait meanwhile with what they ask next.
     pub async fn say(&self, sql: &str) {
         for upward in self.connections.lock().await.iter() {
             let length = u32::try_from(4 + sql.len() + 1).unwrap().to_be_bytes();
             let message = [b"Q", length.as_slice(), sql.as_bytes(), b"\0"].concat();
+            let mut to_server = upward.to_server.lock().await;
+            if upward.asked.load(Ordering::SeqCst) {
+                continue;
+            }
             upward.hushed.store(true, Ordering::SeqCst);
-            if upward.to_server.lock().await.write_all(&message).await.is_err() {
+            if to_server.write_all(&message).await.is_err() {
                 continue;
             }
             within("the answer to what was said in between", async {
@@ -183,9 +190,12 @@ async fn up(
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
             came.fetch_add(read, Ordering::SeqCst);
-            if !may_pass(number, &mut ways).await
-                || to.to_server.lock().await.write_all(&buffer[..read]).await.is_err()
-            {
+            if !may_pass(number, &mut ways).await {
+                break;
+            }
+            let mut to_server = to.to_server.lock().await;
+            to.asked.store(true, Ordering::SeqCst);
+            if to_server.write_all(&buffer[..read]).await.is_err() {
                 break;
             }
         }
@@ -205,12 +215,16 @@ async fn down(
     let pass = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            // The server is ready: the last message of an answer, of five bytes and its state.
+            let ready = buffer[..read].windows(5).any(|piece| piece == b"Z\0\0\0\x05");
             if upward.hushed.load(Ordering::SeqCst) {
-                // The server is ready: the last message of an answer, of five bytes and its state.
-                if buffer[..read].windows(5).any(|piece| piece == b"Z\0\0\0\x05") {
+                if ready {
                     upward.hushed.store(false, Ordering::SeqCst);
                 }
                 continue;
+            }
+            if ready {
+                upward.asked.store(false, Ordering::SeqCst);
             }
             if !may_pass(number, &mut ways).await || to.write_all(&buffer[..read]).await.is_err() {
                 break;
