@@ -1,8 +1,10 @@
-//! What the rules come to, how strictly it is kept, and who may watch how it came about.
+//! What the rules come to, and who may watch how it came about.
 
 use std::fmt;
 
-use super::rule::{Doubt, Mismatch, Rule};
+use super::enforce::Enforce;
+use super::fit::{Doubt, Mismatch};
+use super::rule::Rule;
 use super::who::Who;
 
 /// What to do with a request, which rule says so, and whether that counts.
@@ -25,28 +27,6 @@ pub enum Outcome {
     Challenge,
     /// Refuse.
     Deny,
-}
-
-/// How strictly refusals are kept. Ordered: later is stricter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Enforce {
-    /// Everything passes, and nobody is told.
-    Off,
-    /// Everything passes; what would have been refused is written down.
-    Log,
-    /// What is refused is refused.
-    On,
-}
-
-impl Enforce {
-    /// The word in settings and answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Log => "log",
-            Self::On => "on",
-        }
-    }
 }
 
 impl Decision<'_> {

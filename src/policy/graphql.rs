@@ -1,6 +1,6 @@
 //! What a rule asks of the GraphQL operation that would run.
 
-use super::rule::{Doubt, Fit, Mismatch};
+use super::fit::{Doubt, Fit, Mismatch};
 use crate::model::graphql::{Operation, OperationType};
 
 /// A condition on the GraphQL operation that would run.

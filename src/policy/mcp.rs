@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::rule::{Doubt, Fit, Mismatch};
+use super::fit::{Doubt, Fit, Mismatch};
 use crate::model::mcp::{CALL, Message};
 use crate::model::query::is_alike;
 

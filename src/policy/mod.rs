@@ -5,26 +5,32 @@
 //! for the rest. Where no rule fits, the answer is no.
 
 mod decision;
+mod enforce;
+mod fit;
 mod graphql;
 mod loophole;
 mod mcp;
 mod path;
 mod reading;
+mod readings;
 mod rule;
 mod shadow;
 mod who;
 
-pub use self::decision::{Decision, Enforce, Outcome, Step, Witness};
+pub use self::decision::{Decision, Outcome, Step, Witness};
+pub use self::enforce::Enforce;
+pub use self::fit::{Doubt, Mismatch};
 pub use self::graphql::{GraphqlMatch, Selects};
 pub use self::loophole::loopholes;
 pub use self::mcp::{McpMatch, McpMethod};
 pub use self::path::PathPattern;
-pub use self::rule::{Doubt, GrpcPattern, MethodMatch, Mismatch, Rule, When};
+pub use self::rule::{GrpcPattern, MethodMatch, Rule, When};
 pub use self::shadow::{Shadowed, shadowed};
 pub use self::who::Who;
 
-use self::reading::{Reading, readings};
-use self::rule::Fit;
+use self::fit::Fit;
+use self::reading::Reading;
+use self::readings::readings;
 use crate::model::graphql::{Operation, OperationType};
 use crate::model::mcp::Message;
 use crate::model::principal::{Caller, ClientAddress};

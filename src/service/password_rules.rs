@@ -67,7 +67,7 @@ const DECORATION: (usize, usize) = (2, 8);
 /// # Errors
 ///
 /// [`ServiceError::Invalid`] with the rule it breaks.
-pub fn check_new_password(password: &Secret, user_words: &[&str]) -> Result<(), ServiceError> {
+pub(super) fn check_new_password(password: &Secret, user_words: &[&str]) -> Result<(), ServiceError> {
     let refuse = |reason: &str| Err(ServiceError::invalid("password", reason));
     let password = unified(password);
     let length = password.expose().chars().count();

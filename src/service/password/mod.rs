@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::ServiceError;
-pub use super::password_rules::check_new_password;
 use super::stored_hash::StoredHash;
 use super::turns::Bounds;
 use super::turns::Turn;
