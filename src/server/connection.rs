@@ -30,7 +30,7 @@ use crate::edge::body::{BodyError, ResponseBody};
 use crate::edge::client_body::ClientBody;
 use crate::edge::forwarded::Peer;
 use crate::edge::local::LocalExecutor;
-use crate::edge::proxy::upgrade::Hold;
+use crate::edge::proxy::hold::Hold;
 use crate::model::metrics::Open;
 
 /// How long a stop waits for the first request of a connection that was accepted before.

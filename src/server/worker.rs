@@ -21,7 +21,7 @@ use super::stream::{Accepted, Stream};
 use super::{Phase, Surface, proxy_protocol};
 use crate::config::LogFormat;
 use crate::edge::forwarded::Peer;
-use crate::edge::proxy::upgrade::Hold;
+use crate::edge::proxy::hold::Hold;
 use crate::model::metrics::Registry;
 use crate::service::refused::Refusals;
 

@@ -7,7 +7,9 @@ pub mod connect;
 mod failure;
 pub mod handshake;
 pub mod health;
+pub mod hold;
 pub mod hop_by_hop;
+mod idle_timer;
 pub mod interim;
 mod last_words;
 pub mod meter;
@@ -24,6 +26,7 @@ mod slash;
 pub mod state;
 pub mod tls;
 pub mod upgrade;
+mod upstream_body;
 mod way_there;
 
 use std::rc::Rc;
@@ -38,15 +41,16 @@ use tokio::sync::watch;
 
 pub use self::failure::{Failure, ForwardError};
 use self::handshake::Handshake;
-use self::open::{Beginning, Source, Streams};
+use self::hold::Hold;
+use self::open::{Beginning, Exchange, Source, Streams};
 use self::pool::Lease;
 use self::request_body::{RequestBody, Unsent};
 use self::rewrite::WayBack;
 use self::sending::{Wait, expects_stream};
 use self::servers::Upstream;
-use self::upgrade::Hold;
+use self::upstream_body::UpstreamBody;
 use self::way_there::WayThere;
-use super::body::{ResponseBody, UpstreamBody};
+use super::body::ResponseBody;
 use super::client_body::ClientBody;
 use super::forwarded;
 use super::pages::site::RESERVED;
@@ -89,6 +93,7 @@ pub struct Arrival {
 
 /// A permitted request on its way out.
 struct Outgoing {
+    exchange: Rc<Exchange>,
     parts: Parts,
     body: RequestBody,
     /// What the upstream is asked for.
@@ -200,8 +205,8 @@ impl Proxy {
             announced: parts.headers.contains_key(CONTENT_LENGTH),
             glance,
         })?;
-        let body = RequestBody::new(body, Rc::clone(&exchange));
-        let outgoing = Outgoing { parts, body, sent, authority, chain };
+        let body = RequestBody::new(body, Rc::<Exchange>::clone(&exchange));
+        let outgoing = Outgoing { exchange: Rc::clone(&exchange), parts, body, sent, authority, chain };
         let answer = tokio::select! {
             biased;
             end = exchange.ended() => Err(end.failure()),
@@ -257,8 +262,7 @@ impl Proxy {
         client_upgrade: Option<OnUpgrade>,
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Outgoing { mut parts, body, sent, authority, chain } = outgoing;
-        let exchange = Rc::clone(body.exchange());
+        let Outgoing { exchange, mut parts, body, sent, authority, chain } = outgoing;
         let standing = exchange.standing();
         let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
         let Some(upstream) = upstream else {
@@ -405,7 +409,7 @@ impl Proxy {
         let lease = Some(if two_framings { lease.spoilt() } else { lease });
         Ok(response.map(|body| {
             let body = UpstreamBody::new(Rc::clone(exchange), Source { body, lease }, idle);
-            ResponseBody::Upstream(Box::new(body))
+            ResponseBody::Passed(Box::new(body))
         }))
     }
 

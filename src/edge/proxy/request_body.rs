@@ -11,9 +11,9 @@ use http_body_util::BodyExt as _;
 
 use super::ForwardError;
 use super::hop_by_hop;
-use super::open::{Exchange, Side};
 use crate::edge::body::BodyError;
 use crate::edge::client_body::ClientBody;
+use crate::gate::identity_headers::Managed;
 
 /// A request body that is still to be sent.
 pub struct Unsent {
@@ -71,15 +71,36 @@ impl Unsent {
     }
 }
 
+/// The exchange of a request body, as far as it is told how that goes on.
+pub trait Upload {
+    /// Whether nothing more may pass.
+    fn is_over(&self) -> bool;
+
+    /// These bytes are on their way to the upstream.
+    fn passes(&self, data: &[u8]);
+
+    /// What came so far went out; `done` if that was all.
+    fn went_out(&self, done: bool);
+
+    /// The upstream would take more than there is. The task is woken when the exchange is ended.
+    fn waits(&self, cx: &mut Context<'_>);
+
+    /// The client's body broke off, or turned out to be none: it is never done.
+    fn broke_off(&self);
+
+    /// Names that are only the gateway's to say.
+    fn managed(&self) -> &Managed;
+}
+
 /// A request body.
 pub struct RequestBody {
     unsent: Unsent,
-    exchange: Rc<Exchange>,
+    exchange: Rc<dyn Upload>,
 }
 
 impl RequestBody {
     /// The body of an exchange.
-    pub fn new(unsent: Unsent, exchange: Rc<Exchange>) -> Self {
+    pub fn new(unsent: Unsent, exchange: Rc<dyn Upload>) -> Self {
         Self { unsent, exchange }
     }
 
@@ -88,11 +109,6 @@ impl RequestBody {
     pub fn emptied(&self) -> Self {
         let nothing = Unsent { read_ahead: None, rest: None };
         Self::new(nothing, Rc::clone(&self.exchange))
-    }
-
-    /// The exchange it belongs to.
-    pub fn exchange(&self) -> &Rc<Exchange> {
-        &self.exchange
     }
 }
 
@@ -105,37 +121,34 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { unsent, exchange } = &mut *self;
-        if exchange.end().is_some() {
+        if exchange.is_over() {
             return Poll::Ready(Some(Err(BodyError::Ended)));
         }
         if let Some(bytes) = unsent.read_ahead.take() {
-            exchange.glance_at(&bytes);
-            exchange.pace().received(bytes.len());
-            exchange.moved(unsent.rest.is_none());
+            exchange.passes(&bytes);
+            exchange.went_out(unsent.rest.is_none());
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         let Some(rest) = &mut unsent.rest else {
-            exchange.moved(true);
+            exchange.went_out(true);
             return Poll::Ready(None);
         };
         let Poll::Ready(mut frame) = Pin::new(&mut *rest).poll_frame(cx) else {
-            let _ = exchange.poll_end(Side::Upload, cx);
-            exchange.pace().awaits_more();
+            exchange.waits(cx);
             return Poll::Pending;
         };
         let done = rest.is_end_stream() || frame.is_none();
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-        exchange.pace().received(data.map_or(0, Bytes::len));
-        exchange.glance_at(data.map_or(&[], Bytes::as_ref));
+        exchange.passes(data.map_or(&[], Bytes::as_ref));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            hop_by_hop::strip_trailers(trailers, exchange.gate().managed());
+            hop_by_hop::strip_trailers(trailers, exchange.managed());
         }
         if matches!(frame, Some(Err(_))) {
             exchange.broke_off();
         }
-        exchange.moved(done && !exchange.has_broken_off());
+        exchange.went_out(done);
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
     }
 

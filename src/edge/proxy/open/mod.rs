@@ -21,10 +21,11 @@ use tokio::time::Instant;
 
 pub use self::shares::Most;
 use self::shares::Shares;
+use super::hold::Hold;
 use super::interim::Interim;
 use super::pace::Pace;
 use super::pool::Lease;
-use super::upgrade::Hold;
+use super::request_body::Upload;
 use super::{Failure, ForwardError};
 use crate::config::BodyPace;
 use crate::edge::pages::problem::Problem;
@@ -32,6 +33,7 @@ use crate::gate::Gate;
 use crate::gate::Trail;
 use crate::gate::authenticator::Look;
 use crate::gate::graphql::Glance;
+use crate::gate::identity_headers::Managed;
 use crate::gate::refusal::{BadCredential, Refusal};
 use crate::gate::standing::Standing;
 use crate::model::target::RequestKind;
@@ -194,22 +196,12 @@ impl Exchange {
         self.sent.get()
     }
 
-    /// Looks at the first bytes of its body as they pass by, where it is of interest whether they are GraphQL.
-    pub fn glance_at(&self, first: &[u8]) {
-        self.glance.set(self.glance.get().after(first));
-    }
-
-    /// What has been seen of that so far.
+    /// What its body has shown of GraphQL so far.
     pub fn glance(&self) -> Glance {
         self.glance.get()
     }
 
-    /// Its client's body broke off, or turned out to be none.
-    pub fn broke_off(&self) {
-        self.broken_off.set(true);
-    }
-
-    /// Whether that happened.
+    /// Whether its client's body broke off, or turned out to be none.
     pub fn has_broken_off(&self) -> bool {
         self.broken_off.get()
     }
@@ -311,6 +303,34 @@ impl Exchange {
         {
             hold.unpark();
         }
+    }
+}
+
+impl Upload for Exchange {
+    fn is_over(&self) -> bool {
+        self.end.get().is_some()
+    }
+
+    fn passes(&self, data: &[u8]) {
+        self.pace.received(data.len());
+        self.glance.set(self.glance.get().after(data));
+    }
+
+    fn went_out(&self, done: bool) {
+        self.moved(done && !self.broken_off.get());
+    }
+
+    fn waits(&self, cx: &mut Context<'_>) {
+        let _ = self.poll_end(Side::Upload, cx);
+        self.pace.awaits_more();
+    }
+
+    fn broke_off(&self) {
+        self.broken_off.set(true);
+    }
+
+    fn managed(&self) -> &Managed {
+        self.gate.managed()
     }
 }
 
