@@ -4,7 +4,7 @@
 #   tests/run.sh          formatting, lints, all tests, and the tests against real peers
 #   tests/run.sh --long   the same with the long forms of tests that have one, and with applications that take long to get
 #
-# Installs what it needs: Chromium with its driver, nginx, HAProxy, Apache and uWSGI without their services, PHP, Pebble,
+# Installs what it needs: Chromium with its driver, nginx, HAProxy, PgBouncer, Apache and uWSGI without their services, PHP, Pebble,
 # skopeo, slowhttptest, PostgreSQL, Node.js with npm and Python's venv by apt-get; Prometheus, Pushgateway, Alertmanager and a
 # container registry unpacked from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm
 # into .tests/node and .tests/node-apps; Pyroscope, where there is Go, from its Go module into .tests/pyroscope (four minutes,
@@ -60,6 +60,7 @@ missing_packages() {
   command -v chromedriver >/dev/null || echo chromium-driver
   [ -x /usr/sbin/haproxy ] || echo haproxy
   [ -x /usr/sbin/nginx ] || echo nginx
+  [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
   [ -n "$(postgres_programs)" ] || echo postgresql
   command -v slowhttptest >/dev/null || echo slowhttptest
   command -v skopeo >/dev/null || echo skopeo

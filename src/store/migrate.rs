@@ -47,6 +47,7 @@ pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
             change.commit().await
         }
         Database::Postgres(lanes, _) => {
+            lanes.refuse_shared().await?;
             // A connection of its own, closed afterwards: its time limits are others, and the migrator's
             // lock must end with it if anything fails.
             let mut connection = lanes.own().await?;

@@ -73,8 +73,34 @@ pub enum StoreError {
     /// A change that must leave a row in the audit trail, of a store that was given no key for it.
     #[error("the store was given no key for the audit trail")]
     Unaudited,
+    /// A pooler stands in between.
+    #[error(
+        "a pooler lends a connection for one transaction at a time (PgBouncer: pool_mode = transaction), but prepared \
+         statements and time limits belong to a connection: set pool_mode = session for this database, or let store.url lead \
+         to PostgreSQL itself"
+    )]
+    Pooled,
+    /// The file holds something else.
+    #[error("{} is no SQLite database", path.display())]
+    NotSqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The SQLite file is there, and it or its folder is closed to us.
+    #[error("cannot write to the database file {} and into its folder, where its log is", path.display())]
+    CannotWrite {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        cause: io::Error,
+    },
     /// The SQLite file does not exist and cannot be made; its folder must exist already.
-    #[error("cannot create the database file {}", path.display())]
+    #[error(
+        "cannot create the database file {}, whose folder must be there and writable; a relative store.url counts from \
+         the configuration file's folder",
+        path.display()
+    )]
     CannotCreate {
         /// The file.
         path: PathBuf,
@@ -82,6 +108,22 @@ pub enum StoreError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl StoreError {
+    /// Whether it says nothing of the address: the server cannot be reached, is starting, or is full.
+    pub fn may_pass(&self) -> bool {
+        let Self::Unavailable(cause) = self else { return false };
+        match cause {
+            sqlx::Error::Io(cause) => cause.kind() != io::ErrorKind::ReadOnlyFilesystem,
+            sqlx::Error::PoolTimedOut => true,
+            // PostgreSQL, appendix A: insufficient resources, operator intervention.
+            other => other
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code)
+                .is_some_and(|code| code.starts_with("53") || code.starts_with("57")),
+        }
+    }
 }
 
 /// Questions to databases that failed, of this process.
@@ -123,6 +165,24 @@ impl Store {
         let pool = Pool::open(url, connections).await?;
         migrate::run(&pool).await?;
         Ok(Self { pool, ledger: None, actor: Actor::gateway() })
+    }
+
+    /// Whether an address can be opened at all, as far as it can be read; opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadUrl`].
+    pub fn check_url(url: &str) -> Result<(), StoreError> {
+        Pool::check_url(url)
+    }
+
+    /// Finds what would keep the database at `url` from being opened. Makes and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub async fn look(url: &str) -> Result<(), StoreError> {
+        Pool::look(url).await
     }
 
     /// The same store, by the connections of another lane.

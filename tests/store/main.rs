@@ -61,9 +61,13 @@ async fn opened(url: &str) -> Store {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test's own switch, not a setting of the program")]
+fn base() -> String {
+    std::env::var("DOORWARD_TEST_POSTGRES")
+        .expect("DOORWARD_TEST_POSTGRES is not set: run ./tests/run.sh, which starts a PostgreSQL")
+}
+
 async fn fresh_schema() -> String {
-    let base = std::env::var("DOORWARD_TEST_POSTGRES")
-        .expect("DOORWARD_TEST_POSTGRES is not set: run ./tests/run.sh, which starts a PostgreSQL");
+    let base = base();
     let schema = format!("t{}", UserId::fresh().0.replace('-', ""));
     let mut connection = PgConnection::connect(&base).await.unwrap();
     let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
@@ -103,6 +107,7 @@ mod handovers;
 mod moving;
 mod opening;
 mod plans;
+mod pooler;
 mod refused;
 mod revision;
 mod sessions;

@@ -3,14 +3,17 @@
 //! What the rest of the store writes: parameters `$1, $2`, types TEXT, BIGINT, BOOLEAN and bytes, no
 //! functions of one database only. What differs between the two stays in this file and in the migrations.
 
+mod address;
 mod postgres;
 mod sqlite;
+mod told;
 mod turns;
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
+use self::address::Address;
 pub(super) use self::postgres::Lanes;
 use self::postgres::{PgChange, ask, within};
 pub(super) use self::sqlite::{File, create_private};
@@ -92,14 +95,28 @@ macro_rules! ask_file {
 impl Pool {
     /// At most `connections`, though one for each lane.
     pub(super) async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
-        let database = if let Some(rest) = url.strip_prefix("sqlite:") {
-            Database::Sqlite(File::open(rest.strip_prefix("//").unwrap_or(rest), connections).await?)
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Database::Postgres(Lanes::open(url, connections)?, Turns::default())
-        } else {
-            return Err(StoreError::BadUrl("it must begin with sqlite: or postgres://"));
+        let database = match Address::of(url)? {
+            Address::Memory => Database::Sqlite(File::in_memory().await?),
+            Address::File(path) => Database::Sqlite(File::open(path, connections).await?),
+            Address::Postgres(options) => {
+                Database::Postgres(Lanes::open(*options, connections), Turns::default())
+            }
         };
         Ok(Self { database, lane: Lane::Rest })
+    }
+
+    /// Whether an address can be read.
+    pub(super) fn check_url(url: &str) -> Result<(), StoreError> {
+        Address::of(url).map(drop)
+    }
+
+    /// Whether a database could be opened; makes and changes nothing.
+    pub(super) async fn look(url: &str) -> Result<(), StoreError> {
+        match Address::of(url)? {
+            Address::Memory => Ok(()),
+            Address::File(path) => sqlite::look(path),
+            Address::Postgres(options) => Lanes::open(*options, 1).look().await,
+        }
     }
 
     pub(super) fn database(&self) -> &Database {

@@ -5,8 +5,6 @@
 //! as that takes, and keeps its place taken meanwhile.
 
 use std::io;
-use std::str::FromStr as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Lane;
+use super::told::Told;
 use super::turns::Turn;
 use crate::store::StoreError;
 
@@ -29,8 +28,10 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 const COURTESY: Duration = Duration::from_secs(1);
 /// Between two tries to connect to a server that is starting.
 const STARTING: Duration = Duration::from_millis(100);
-/// How often it is told that connections were thrown away.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// What a connection begins with: the server's limits, shorter than ours, and [`takes_changes`]. They are not parameters of
+/// the start, which poolers refuse.
+const BEGINNING: &str = "SET statement_timeout = '6s'; SET lock_timeout = '5s';
+     SET idle_in_transaction_session_timeout = '30s'; SHOW transaction_read_only";
 
 /// How long calls of one lane may take.
 #[derive(Clone, Copy, Debug)]
@@ -93,16 +94,8 @@ impl Live {
 
 impl Lanes {
     /// At most `most` connections, though at least one for each lane. Connects to nothing yet.
-    pub(super) fn open(url: &str, most: u32) -> Result<Self, StoreError> {
-        // The cause is dropped, since it may quote the address and with it the password.
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| StoreError::BadUrl("it is not a PostgreSQL address"))?
-            .application_name("doorward")
-            .options([
-                ("statement_timeout", "6s"),
-                ("lock_timeout", "5s"),
-                ("idle_in_transaction_session_timeout", "30s"),
-            ]);
+    pub(super) fn open(options: PgConnectOptions, most: u32) -> Self {
+        let options = options.application_name("doorward").extra_float_digits(None);
         let told = Arc::default();
         let lane = |lane, size: u32| {
             Arc::new(Connections {
@@ -115,11 +108,11 @@ impl Lanes {
             })
         };
         let shared = most.saturating_sub(1);
-        Ok(Self {
+        Self {
             watch: lane(Lane::Watch, 1),
             requests: lane(Lane::Requests, shared.div_ceil(2).max(1)),
             rest: lane(Lane::Rest, (shared / 2).max(1)),
-        })
+        }
     }
 
     fn of(&self, lane: Lane) -> &Arc<Connections> {
@@ -142,6 +135,28 @@ impl Lanes {
     /// A connection of nobody's, which its user closes. Its time limits are the user's.
     pub(in crate::store) async fn own(&self) -> Result<PgConnection, StoreError> {
         Box::pin(self.rest.connect()).await
+    }
+
+    /// Whether the server can be reached, lets us in, takes changes and keeps its connections for us.
+    pub(super) async fn look(&self) -> Result<(), StoreError> {
+        farewell(Box::pin(self.rest.fresh()).await?.raw);
+        self.refuse_shared().await
+    }
+
+    /// Refuses a pooler that lends connections for a transaction at a time: while one of ours is in a transaction, another
+    /// that keeps to its server process has one of its own.
+    pub(in crate::store) async fn refuse_shared(&self) -> Result<(), StoreError> {
+        let (mut one, mut other) = (self.own().await?, self.own().await?);
+        let shared = within(self.rest.limits.answer, async {
+            let first = process_of(&mut one, "SELECT pg_backend_pid()").await?;
+            let beside = process_of(&mut other, "BEGIN; SELECT pg_backend_pid()").await?;
+            let again = process_of(&mut one, "SELECT pg_backend_pid()").await?;
+            Ok::<bool, sqlx::Error>(first == beside || first != again)
+        });
+        let shared = shared.await??;
+        farewell(one);
+        farewell(other);
+        if shared { Err(StoreError::Pooled) } else { Ok(()) }
     }
 
     /// Closes every connection once what is under way is done.
@@ -196,7 +211,7 @@ impl Connections {
 
     async fn fresh(&self) -> Result<Live, StoreError> {
         let mut raw = self.connect().await?;
-        if !within(COURTESY, takes_changes(&mut raw)).await?? {
+        if !within(COURTESY, says_off(&mut raw, BEGINNING)).await?? {
             farewell(raw);
             return Err(failed(io::ErrorKind::ReadOnlyFilesystem, "the server takes no changes"));
         }
@@ -374,8 +389,16 @@ impl Drop for PgChange {
 
 /// Whether a connection is one to a server that takes changes: others lag behind, and are no truth.
 async fn takes_changes(raw: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let row = sqlx::raw_sql("SHOW transaction_read_only").fetch_one(raw).await?;
-    Ok(row.try_get::<String, _>(0)? == "off")
+    says_off(raw, "SHOW transaction_read_only").await
+}
+
+async fn says_off(raw: &mut PgConnection, sql: &'static str) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::raw_sql(sql).fetch_one(raw).await?.try_get::<String, _>(0)? == "off")
+}
+
+/// The server process behind a connection.
+async fn process_of(raw: &mut PgConnection, sql: &'static str) -> Result<i32, sqlx::Error> {
+    sqlx::raw_sql(sql).fetch_one(raw).await?.try_get(0)
 }
 
 /// Closes a connection politely, in passing.
@@ -417,33 +440,4 @@ fn is_starting(error: &sqlx::Error) -> bool {
 /// Whether a connection can be used again after an error: only if the server itself told of it, and goes on.
 fn survives(error: &sqlx::Error) -> bool {
     code_of(error).is_some_and(|code| !code.starts_with("08") && !code.starts_with("57P") && code != "25006")
-}
-
-/// What was told of connections that were thrown away.
-struct Told {
-    since: Instant,
-    /// Seconds from `since` to when it was last told, plus one; zero is never.
-    last: AtomicU64,
-    untold: AtomicU64,
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self { since: Instant::now(), last: AtomicU64::new(0), untold: AtomicU64::new(0) }
-    }
-}
-
-impl Told {
-    fn thrown_away(&self, why: &str) {
-        let now = self.since.elapsed().as_secs() + 1;
-        let last = self.last.load(Ordering::Relaxed);
-        let due = last == 0 || now >= last + TELL_EVERY.as_secs();
-        let told = due && self.last.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !told {
-            self.untold.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let others = self.untold.swap(0, Ordering::Relaxed);
-        tracing::warn!(others, "a connection to the database was thrown away: {why}");
-    }
 }

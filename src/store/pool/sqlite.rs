@@ -1,9 +1,10 @@
 //! The SQLite file: one writer, and readers for each lane.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -30,26 +31,20 @@ pub(in crate::store) struct File {
 }
 
 impl File {
-    pub(super) async fn open(path: &str, most: u32) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new().foreign_keys(true).busy_timeout(WAIT);
-        let pool = |size: u32| SqlitePoolOptions::new().max_connections(size).acquire_timeout(WAIT);
-        if path == ":memory:" {
-            // Never given back to the system: the database would go with it.
-            let lasting = pool(1).idle_timeout(None).max_lifetime(None);
-            let only = lasting.connect_with(options.in_memory(true)).await?;
-            return Ok(Self {
-                watch: only.clone(),
-                requests: only.clone(),
-                rest: only.clone(),
-                writer: only,
-            });
-        }
-        if path.is_empty() || path.contains('?') {
-            return Err(StoreError::BadUrl("after sqlite: comes the path of a file, without parameters"));
-        }
-        create_private(Path::new(path)).await?;
-        let options =
-            options.filename(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    pub(super) async fn in_memory() -> Result<Self, StoreError> {
+        // Never given back to the system: the database would go with it.
+        let lasting = pool(1).idle_timeout(None).max_lifetime(None);
+        let only = lasting.connect_with(options().in_memory(true)).await?;
+        Ok(Self { watch: only.clone(), requests: only.clone(), rest: only.clone(), writer: only })
+    }
+
+    pub(super) async fn open(path: &Path, most: u32) -> Result<Self, StoreError> {
+        look(path)?;
+        create_private(path).await?;
+        let options = options()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
         let writer = pool(1).idle_timeout(None).max_lifetime(LIFE).connect_with(options.clone()).await?;
         let reading = options.pragma("query_only", "ON");
         let readers = |size| pool(size).max_lifetime(LIFE).connect_lazy_with(reading.clone());
@@ -78,6 +73,45 @@ impl File {
     pub(super) async fn close(&self) {
         tokio::join!(self.watch.close(), self.requests.close(), self.rest.close());
         self.writer.close().await; // last, since only a writer can fold the log into the file
+    }
+}
+
+fn options() -> SqliteConnectOptions {
+    SqliteConnectOptions::new().foreign_keys(true).busy_timeout(WAIT)
+}
+
+fn pool(size: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(size).acquire_timeout(WAIT)
+}
+
+/// What begins every database that holds anything (SQLite, "Database File Format", 1.3).
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Whether the file could be opened, or made where it is missing.
+pub(super) fn look(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let writable = access(folder, Access::WRITE_OK | Access::EXEC_OK);
+    match std::fs::metadata(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            writable.map_err(|cause| StoreError::CannotCreate { path: path.to_owned(), cause: cause.into() })
+        }
+        Err(cause) => Err(StoreError::CannotWrite { path: path.to_owned(), cause }),
+        Ok(found) if !found.is_file() => Err(StoreError::NotSqlite { path: path.to_owned() }),
+        Ok(_) => {
+            let closed = |cause| StoreError::CannotWrite { path: path.to_owned(), cause };
+            writable.and_then(|()| access(path, Access::WRITE_OK)).map_err(|cause| closed(cause.into()))?;
+            let mut start = Vec::new();
+            let length = MAGIC.len() as u64;
+            std::fs::File::open(path)
+                .and_then(|file| file.take(length).read_to_end(&mut start))
+                .map_err(closed)?;
+            // One that was just made is empty.
+            if start.is_empty() || start == MAGIC {
+                Ok(())
+            } else {
+                Err(StoreError::NotSqlite { path: path.to_owned() })
+            }
+        }
     }
 }
 

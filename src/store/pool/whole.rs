@@ -36,8 +36,7 @@ impl Pool {
 
 impl Whole {
     async fn on(mut connection: PgConnection, begin: &'static str) -> Result<Self, StoreError> {
-        const UNHURRIED: &str =
-            "SET statement_timeout = '10min'; SET idle_in_transaction_session_timeout = 0";
+        const UNHURRIED: &str = "SET statement_timeout = '10min'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = 0";
         for sql in [UNHURRIED, begin] {
             sqlx::raw_sql(sql).execute(&mut connection).await?;
         }

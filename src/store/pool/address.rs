@@ -1,0 +1,80 @@
+//! What the address of a database says, read without opening anything.
+
+use std::path::Path;
+use std::str::FromStr as _;
+
+use sqlx::postgres::PgConnectOptions;
+
+use crate::store::StoreError;
+
+/// Where a database is.
+pub(super) enum Address<'u> {
+    /// It ends with the process.
+    Memory,
+    File(&'u Path),
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// Parameters that mean anything in the address of a PostgreSQL; the driver would pass over others.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+impl<'u> Address<'u> {
+    /// Reads `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadUrl`], which quotes nothing: there may be a password in it.
+    pub(super) fn of(url: &'u str) -> Result<Self, StoreError> {
+        if let Some(rest) = url.strip_prefix("sqlite:") {
+            return match rest.strip_prefix("//").unwrap_or(rest) {
+                ":memory:" => Ok(Self::Memory),
+                path if path.is_empty() || path.contains('?') => {
+                    Err(StoreError::BadUrl("after sqlite: comes the path of a file, without parameters"))
+                }
+                path => Ok(Self::File(Path::new(path))),
+            };
+        }
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(StoreError::BadUrl("it must begin with sqlite: or postgres://"));
+        }
+        // The cause is dropped, since it may quote the address and with it the password.
+        let parsed = url::Url::parse(url).map_err(|error| match error {
+            url::ParseError::EmptyHost => StoreError::BadUrl(
+                "it has a user and no host: for a socket write its folder as ?host=/run/postgresql, and the user as &user=NAME",
+            ),
+            _ => StoreError::BadUrl("it is not a PostgreSQL address"),
+        })?;
+        let known = |key: &str| PARAMETERS.contains(&key) || key.starts_with("options[");
+        if !parsed.query_pairs().all(|(key, _)| known(&key)) {
+            return Err(StoreError::BadUrl(
+                "one of its parameters is not known here, where host, port, dbname, user, password, options, sslmode, \
+                 sslrootcert, sslcert and sslkey are",
+            ));
+        }
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::BadUrl("it is not a PostgreSQL address"))?;
+        if options.get_database().is_none() {
+            return Err(StoreError::BadUrl("it names no database"));
+        }
+        Ok(Self::Postgres(Box::new(options)))
+    }
+}
