@@ -6,6 +6,7 @@ mod beside;
 mod killed;
 mod newcomer;
 mod reload;
+mod start;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -73,8 +74,9 @@ impl Place {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The text and the id of a new key.
+    /// The text and the id of a new key, in a database that is made if there is none.
     fn key(&self, name: &str, role: &str) -> (String, String) {
+        self.json(&["store", "create"]);
         let made = self.json(&["key", "create", name, "--role", role]);
         (made["key"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
     }
@@ -409,11 +411,16 @@ fn a_request_that_does_not_end_is_cut_at_the_deadline() {
 #[test]
 fn a_store_that_cannot_be_opened_is_named() {
     let place = Place::with_upstream("builtin:sample", "store.url = \"sqlite:/nowhere/at/all/doorward.db\"");
-    for command in [&["serve"][..], &["user", "list"], &["key", "list", "--json"]] {
+    for (command, code, told) in [
+        (&["serve"][..], 1, "cannot create the database file /nowhere/at/all/doorward.db"),
+        (&["store", "create"], 1, "cannot create the database file /nowhere/at/all/doorward.db"),
+        (&["user", "list"], 2, "there is no database at /nowhere/at/all/doorward.db"),
+        (&["key", "list", "--json"], 2, "there is no database at /nowhere/at/all/doorward.db"),
+    ] {
         let output = place.run(command);
-        assert_eq!(output.status.code(), Some(1), "{command:?}: {output:?}");
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {output:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("cannot create the database file /nowhere/at/all/doorward.db"), "{said}");
+        assert!(said.contains(told), "{said}");
     }
 }
 

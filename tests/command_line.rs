@@ -26,6 +26,13 @@ fn doorward(folder: &Path, line: &str, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// A folder with a database that nothing is in.
+fn with_database() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(json(folder.path(), "store create", "").get("created"), Some(&true.into()));
+    folder
+}
+
 /// The JSON that a command prints when it works.
 #[track_caller]
 fn json(folder: &Path, line: &str, input: &str) -> Value {
@@ -45,7 +52,7 @@ fn refusal(folder: &Path, line: &str, input: &str) -> (i32, String) {
 
 #[test]
 fn a_user_is_added_changed_listed_and_deleted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     let root = json(here, "user add root --role admin", "");
     assert_eq!(root["password"].as_str().unwrap().len(), 23, "a temporary password is printed");
@@ -71,7 +78,7 @@ fn a_user_is_added_changed_listed_and_deleted() {
 
 #[test]
 fn a_user_is_added_with_the_hash_that_another_system_made() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     json(here, "user add root --role admin", "");
     let hash = "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
@@ -96,7 +103,7 @@ fn a_user_is_added_with_the_hash_that_another_system_made() {
 
 #[test]
 fn refusals_end_with_1_and_wrong_usage_with_2() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     json(here, "user add root --role admin", "");
     for (line, input, code, message) in [
@@ -125,7 +132,7 @@ fn refusals_end_with_1_and_wrong_usage_with_2() {
 /// K01: a key shown again.
 #[test]
 fn a_key_is_shown_once_and_can_be_revoked() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     json(here, "user add root --role admin", "");
     let line =
@@ -152,7 +159,7 @@ fn a_key_is_shown_once_and_can_be_revoked() {
 
 #[test]
 fn people_get_tables_and_sentences() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     let text = |line: &str| String::from_utf8(doorward(here, line, "").stdout).unwrap();
     assert_eq!(text("user list"), "there is no user yet\n");
@@ -234,6 +241,7 @@ fn explain_tells_what_a_role_a_user_and_a_key_may_do_and_why() {
     let (code, told, _) = run(here, &[&copy[..], &["--destination", "/users/y"]].concat());
     assert!(code == 1 && !told.contains("--destination"), "{told}");
 
+    json(here, "store create", "");
     json(here, "user add alice --role admin", "");
     json(here, "key create ingest --role agent --path /v1", "");
     let (code, told, _) = run(here, &["explain", "DELETE /users/7", "--as", "user:alice", "--json"]);
@@ -278,12 +286,13 @@ fn settings_whose_own_tests_fail_are_refused_and_test_tells_why() {
         assert!(told.contains("doorward.toml:9  tests[0]: fails:"), "{told}");
     }
     // What does not serve is not held up by it.
+    json(here, "store create", "");
     json(here, "user list", "");
 }
 
 #[test]
 fn the_report_of_what_would_be_refused_is_empty_at_first() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     std::fs::write(here.join("doorward.toml"), GUARDED).unwrap();
     assert_eq!(json(here, "refused", "")["refused"], serde_json::json!([]));
@@ -301,7 +310,7 @@ async fn behind_its_back(folder: &Path, sql: &str) {
 
 #[tokio::test]
 async fn the_trail_is_listed_exported_and_verified() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     assert_eq!(json(here, "audit verify", "")["rows"], 0);
     let empty = doorward(here, "audit export", "");
@@ -354,7 +363,7 @@ async fn the_trail_is_listed_exported_and_verified() {
 
 #[tokio::test]
 async fn a_trail_of_a_former_secret_is_verified_with_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = with_database();
     let here = folder.path();
     json(here, "user add root --role admin", "");
     std::fs::rename(here.join("doorward.db.secret"), here.join("former")).unwrap();

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::sample::Sample;
-use super::{StartError, audit_key, open_store};
+use super::{StartError, audit_key, open_or_make_store};
 use crate::config::Config;
 use crate::edge::pages::site::Site;
 use crate::edge::proxy::health;
@@ -104,7 +104,7 @@ pub(super) type Upkeep = (oneshot::Sender<()>, JoinHandle<()>);
 impl Foundation {
     /// Opens the store and starts what works on it. Must be called on the control plane's runtime.
     pub(super) async fn lay(config: &Config, clock: Arc<dyn Clock>) -> Result<(Self, Upkeep), StartError> {
-        let (store, key) = open_store(config, config.store.connections, Arc::clone(&clock)).await?;
+        let (store, key) = open_or_make_store(config, config.store.connections, Arc::clone(&clock)).await?;
         let audit = Audit::new(store.clone(), audit_key(&key));
         audit.configuration(Load::Start, config).await?;
         let revocations = Revocations::new(store.clone(), Arc::clone(&clock));

@@ -1,82 +1,324 @@
 //! The gateway's own key: as configured, or made once and kept beside the `SQLite` database, never in it.
 
-use std::io::{Read as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StartError;
-use crate::config::Config;
+use crate::config::{Config, SecretFileError, check_key_material, read_secret_file};
 use crate::model::secret::Secret;
 use crate::model::token::{MasterKey, random_text};
+use crate::store::Store;
 
-/// A key is 43 characters; anything far longer is not ours.
-const LONGEST: u64 = 4096;
-const SHORTEST: usize = 32;
+/// Why the file that holds the key is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It cannot be read, or others can read it.
+    #[error(transparent)]
+    Closed(SecretFileError),
+    /// What is in it cannot be the key that was made.
+    #[error(
+        "{what}: restore it from a backup; or delete it to have a new one made, after which everybody signs in again and \
+         the audit trail so far cannot be verified any more"
+    )]
+    Content {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A new one cannot be written.
+    #[error("it cannot be made")]
+    Unwritable(#[source] io::Error),
+}
 
-/// The key.
+/// How a key file stands.
+enum Found {
+    Key(Secret),
+    /// There is no file.
+    None,
+    /// A file with nothing in it, as `touch` or a crash may leave.
+    Empty,
+}
+
+/// What a look at the key file shows that is wrong, or may be. Makes and changes nothing.
 ///
 /// # Errors
 ///
-/// [`StartError::MasterKey`] if its file can be neither read nor made.
-pub(super) fn load(config: &Config) -> Result<MasterKey, StartError> {
+/// [`StartError::MasterKey`] if the store's key file is of no use.
+pub(super) fn look(config: &Config) -> Result<Option<String>, StartError> {
+    let Some(file) = file_of(config) else { return Ok(None) };
+    match find(&file).map_err(|cause| unusable(&file, cause))? {
+        Found::Empty => Ok(Some(format!(
+            "the gateway's secret {} is empty: `serve` makes a new one if nothing was ever signed by it, and else ends with \
+             what to do",
+            file.display()
+        ))),
+        Found::Key(_) | Found::None => Ok(None),
+    }
+}
+
+/// The key for a store. It is made where there is none; so it is in a file that is empty, if nothing in the store was
+/// ever signed.
+///
+/// # Errors
+///
+/// [`StartError::MasterKey`] if its file is of no use and cannot be made, [`StartError::Store`].
+pub(super) async fn load(config: &Config, store: &Store) -> Result<MasterKey, StartError> {
     if let Some(secret) = &config.secret {
         return Ok(MasterKey::new(secret.clone()));
     }
-    let url = config.store.url.expose();
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
-    let Some(path) = path.filter(|path| *path != ":memory:") else {
+    let Some(file) = file_of(config) else {
         // What lives in memory ends with it, sessions included.
         return Ok(MasterKey::new(random_text()));
     };
-    let file = PathBuf::from(format!("{path}.secret"));
-    read_or_make(&file)
-        .map(MasterKey::new)
-        .map_err(|cause| StartError::MasterKey { path: file.display().to_string(), cause })
+    let made = match find(&file).map_err(|cause| unusable(&file, cause))? {
+        Found::Key(secret) => return Ok(MasterKey::new(secret)),
+        Found::None => make(&file),
+        // Whatever is signed leaves a row in the trail, or comes after one.
+        Found::Empty if store.audit_head().await?.seq == 0 => mend(&file),
+        Found::Empty => {
+            return Err(unusable(
+                &file,
+                KeyFileError::Content { what: "is empty, though there is what it has signed" },
+            ));
+        }
+    };
+    let found = made.map_err(KeyFileError::Unwritable).and_then(|()| find(&file));
+    match found.map_err(|cause| unusable(&file, cause))? {
+        Found::Key(secret) => Ok(MasterKey::new(secret)),
+        Found::None | Found::Empty => Err(unusable(&file, KeyFileError::Content { what: "is empty" })),
+    }
 }
 
 /// The key in a file that must be there.
-pub(super) fn read(path: &Path) -> std::io::Result<MasterKey> {
-    read_existing(path).map(MasterKey::new)
+pub(super) fn read(path: &Path) -> Result<MasterKey, SecretFileError> {
+    let secret = read_secret_file(path)?;
+    check_key_material(&secret)?;
+    Ok(MasterKey::new(secret))
 }
 
-fn read_or_make(path: &Path) -> std::io::Result<Secret> {
-    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(mut file) => {
-            let secret = random_text();
-            file.write_all(secret.expose().as_bytes())?;
-            file.sync_all()?;
-            Ok(secret)
+/// Where the key is kept, if it is not configured and there is a file to keep it beside.
+fn file_of(config: &Config) -> Option<PathBuf> {
+    let database = config.store.file().filter(|_| config.secret.is_none())?;
+    let mut file = database.as_os_str().to_owned();
+    file.push(".secret");
+    Some(file.into())
+}
+
+fn unusable(path: &Path, cause: KeyFileError) -> StartError {
+    StartError::MasterKey { path: path.display().to_string(), cause }
+}
+
+fn find(path: &Path) -> Result<Found, KeyFileError> {
+    let secret = read_secret_file(path).and_then(|secret| check_key_material(&secret).map(|()| secret));
+    let what = match secret {
+        Ok(secret) => return Ok(Found::Key(secret)),
+        Err(SecretFileError::Unreadable(error)) if error.kind() == ErrorKind::NotFound => {
+            return Ok(Found::None);
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read_existing(path),
-        Err(error) => Err(error),
+        Err(SecretFileError::Empty) => return Ok(Found::Empty),
+        Err(SecretFileError::NotText) => "is not text",
+        Err(SecretFileError::TooLong) => "is longer than a key",
+        Err(SecretFileError::Short) => "is shorter than 32 bytes",
+        Err(SecretFileError::Guessable) => "can be guessed",
+        Err(other) => return Err(KeyFileError::Closed(other)),
+    };
+    Err(KeyFileError::Content { what })
+}
+
+/// Puts a new key there, all of it or nothing, unless another process does so first.
+fn make(path: &Path) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{}", uuid::Uuid::now_v7()));
+    let new = PathBuf::from(new);
+    let written = write_new(&new).and_then(|()| std::fs::hard_link(&new, path));
+    let _ = std::fs::remove_file(&new);
+    match written {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists || !path.exists() => Err(error),
+        _ => sync_folder(path),
     }
 }
 
-fn read_existing(path: &Path) -> std::io::Result<Secret> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-    let text = text.trim();
-    if text.len() < SHORTEST {
-        let reason = "the file holds fewer than 32 characters; delete it to have a new one made";
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
+fn write_new(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(random_text().expose().as_bytes())?;
+    file.sync_all()
+}
+
+/// Replaces an empty file by a new key. Of several processes one does so at a time, and the others find it done.
+fn mend(path: &Path) -> io::Result<()> {
+    let empty = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return make(path),
+        opened => opened?,
+    };
+    empty.lock()?;
+    if matches!(find(path), Ok(Found::Empty)) {
+        std::fs::remove_file(path)?;
+        make(path)?;
+        tracing::warn!(
+            "the gateway's secret {} was empty and nothing was signed by it: a new one was made",
+            path.display()
+        );
     }
-    Ok(Secret::new(text))
+    Ok(())
+}
+
+/// What was linked is there after a crash too.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
-    #[test]
-    fn the_key_is_made_once_readable_by_nobody_else_and_kept() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("doorward.db.secret");
-        let first = read_or_make(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(read_or_make(&path).unwrap().expose(), first.expose());
-        std::fs::write(&path, "short").unwrap();
-        assert!(read_or_make(&path).is_err());
+    use super::*;
+    use crate::config::{Flags, Source};
+    use crate::model::audit::{Event, Note, Reason};
+    use crate::model::time::SystemClock;
+    use crate::model::token::KeyPurpose;
+
+    /// Settings of a folder, and its store.
+    struct Place {
+        folder: tempfile::TempDir,
+        config: Config,
+        store: Store,
+    }
+
+    impl Place {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let flags = Flags { upstream: Some("http://127.0.0.1:9".to_owned()), ..Flags::default() };
+            let source = Source { file: Some(folder.path().join("doorward.toml")), environment: Vec::new() };
+            std::fs::write(folder.path().join("doorward.toml"), "").unwrap();
+            let config = crate::config::load(&source, &flags).unwrap();
+            let store = Store::open(config.store.url.expose(), 1).await.unwrap();
+            Self { folder, config, store }
+        }
+
+        fn file(&self) -> PathBuf {
+            self.folder.path().join("doorward.db.secret")
+        }
+
+        fn write(&self, text: impl AsRef<[u8]>) {
+            std::fs::write(self.file(), text).unwrap();
+            self.permit(0o600);
+        }
+
+        fn permit(&self, mode: u32) {
+            std::fs::set_permissions(self.file(), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+
+        async fn key(&self) -> Result<String, String> {
+            let told = load(&self.config, &self.store).await.map_err(|error| with_cause(&error))?;
+            let read = read(&self.file()).unwrap();
+            assert_eq!(link_of(&told), link_of(&read), "what is kept is what is used");
+            Ok(link_of(&read))
+        }
+    }
+
+    fn link_of(key: &MasterKey) -> String {
+        format!("{:?}", key.derive(KeyPurpose::Audit).sign("text"))
+    }
+
+    fn with_cause(error: &StartError) -> String {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        format!("{error}: {cause}")
+    }
+
+    #[tokio::test]
+    async fn the_key_is_made_once_readable_by_nobody_else_and_kept() {
+        let place = Place::new().await;
+        assert!(look(&place.config).unwrap().is_none() && !place.file().exists(), "a look makes nothing");
+        let first = place.key().await.unwrap();
+        assert_eq!(std::fs::metadata(place.file()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(place.key().await.unwrap(), first);
+        let names = std::fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(
+            !names.into_iter().any(|name| name.to_string_lossy().contains(".secret.")),
+            "nothing is left beside it"
+        );
+    }
+
+    #[tokio::test]
+    async fn many_at_once_have_one_key_be_the_file_missing_or_empty() {
+        for empty in [false, true] {
+            let place = Place::new().await;
+            if empty {
+                place.write("");
+            }
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    let (file, found) = (place.file(), place.file());
+                    std::thread::spawn(move || {
+                        if empty {
+                            mend(&file).unwrap();
+                        } else {
+                            make(&file).unwrap();
+                        }
+                        link_of(&read(&found).unwrap())
+                    })
+                })
+                .collect();
+            let mut keys: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            keys.dedup();
+            assert_eq!(keys.len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_others_can_read_is_refused_like_any_secret_file() {
+        let place = Place::new().await;
+        place.key().await.unwrap();
+        for (mode, good) in [(0o644, false), (0o660, false), (0o640, true), (0o400, true)] {
+            place.permit(mode);
+            assert_eq!(place.key().await.is_ok(), good, "{mode:o}");
+            assert_eq!(look(&place.config).is_ok(), good, "{mode:o}");
+        }
+        place.permit(0o644);
+        let told = place.key().await.unwrap_err();
+        assert!(
+            told.contains("doorward.db.secret") && told.contains("mode 0644") && told.contains("chmod"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_the_key_is_refused_with_the_remedy() {
+        let place = Place::new().await;
+        for (content, what) in [
+            (&b"short"[..], "shorter than 32 bytes"),
+            (&[b'a'; 64], "can be guessed"),
+            (&[0xff; 64], "not text"),
+            (&b"x".repeat(70_000), "longer than a key"),
+        ] {
+            place.write(content);
+            let told = place.key().await.unwrap_err();
+            assert!(told.contains(what) && told.contains("restore it from a backup; or delete it"), "{told}");
+            assert_eq!(std::fs::read(place.file()).unwrap(), content, "it is left as it is");
+            assert!(look(&place.config).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_key_is_mended_while_nothing_was_signed_and_else_refused() {
+        let place = Place::new().await;
+        for empty in ["", "\n"] {
+            place.write(empty);
+            assert!(look(&place.config).unwrap().unwrap().contains("is empty"));
+            place.key().await.unwrap();
+        }
+        let key = load(&place.config, &place.store).await.unwrap();
+        let audited =
+            place.store.clone().audited(super::super::audit_key(&key), std::sync::Arc::new(SystemClock));
+        audited.record(Note::failed(Event::Setup, Reason::InvalidLink)).await.unwrap();
+        place.write("");
+        let told = place.key().await.unwrap_err();
+        assert!(told.contains("is empty, though there is what it has signed: restore it"), "{told}");
+        assert_eq!(std::fs::read(place.file()).unwrap(), b"");
+        // Without any file a new one is made: so a key is replaced on purpose.
+        std::fs::remove_file(place.file()).unwrap();
+        place.key().await.unwrap();
     }
 }

@@ -7,12 +7,14 @@ mod listen;
 mod logging;
 mod master_key;
 mod metrics;
+mod opening;
+mod preflight;
 mod reload;
 mod sample;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,6 +26,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::foundation::{Certificates, Foundation, Upkeep};
 pub use self::listen::Inherited;
+pub use self::master_key::KeyFileError;
+pub use self::opening::{audit_key, open_or_make_store, open_store, read_master_key};
+pub use self::preflight::{Preflight, preflight};
 pub use self::reload::{ReloadError, Trigger};
 use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
@@ -32,7 +37,6 @@ use crate::edge::proxy::tls::TlsError;
 use crate::model::metrics::Registry;
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, SystemClock};
-use crate::model::token::{KeyPurpose, MasterKey, SigningKey};
 use crate::server::access_log;
 use crate::server::access_log::Outlet;
 use crate::server::acme::SetupError;
@@ -44,7 +48,7 @@ use crate::service::ServiceError;
 use crate::service::bootstrap::{Bootstrap, FirstAdmin};
 use crate::service::refused;
 use crate::service::revocation::Revocations;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// Threads of the control plane: store, passwords, pages.
 const CONTROL_THREADS: usize = 2;
@@ -59,17 +63,27 @@ pub enum StartError {
     /// The database.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
+    /// A command was to work on a database that is not there.
+    #[error(
+        "there is no database at {}, where store.url leads: `doorward serve` makes it at its start, `doorward store create` \
+         without one; or name the settings of your gateway with --config",
+        std::path::absolute(path).as_ref().unwrap_or(path).display()
+    )]
+    NoDatabase {
+        /// The file.
+        path: PathBuf,
+    },
     /// A use case at start, such as making the first admin.
     #[error(transparent)]
     Service(#[from] ServiceError),
     /// The key that signs cookies.
-    #[error("the secret cannot be read or made: {path}")]
+    #[error("the gateway's secret cannot be used: {path}")]
     MasterKey {
         /// The file.
         path: String,
         /// What went wrong.
         #[source]
-        cause: std::io::Error,
+        cause: KeyFileError,
     },
     /// Certificates or keys.
     #[error("{setting} cannot be used")]
@@ -112,36 +126,6 @@ impl StartError {
     fn tls(setting: &str, cause: TlsError) -> Self {
         Self::Tls { setting: setting.to_owned(), cause }
     }
-}
-
-/// Opens the store that the settings name, so that changes leave rows in the audit trail; with it the
-/// gateway's own key, which is made if there is none yet.
-///
-/// # Errors
-///
-/// [`StartError::Store`] or [`StartError::MasterKey`].
-pub async fn open_store(
-    config: &Config,
-    connections: u32,
-    clock: Arc<dyn Clock>,
-) -> Result<(Store, MasterKey), StartError> {
-    let store = Store::open(config.store.url.expose(), connections).await?;
-    let key = master_key::load(config)?;
-    Ok((store.audited(audit_key(&key), clock), key))
-}
-
-/// The key of the audit trail.
-pub fn audit_key(key: &MasterKey) -> SigningKey {
-    key.derive(KeyPurpose::Audit)
-}
-
-/// The key in a file, such as one that was in use before.
-///
-/// # Errors
-///
-/// [`StartError::MasterKey`] if it cannot be read or is too short.
-pub fn read_master_key(file: &Path) -> Result<MasterKey, StartError> {
-    master_key::read(file).map_err(|cause| StartError::MasterKey { path: file.display().to_string(), cause })
 }
 
 /// Runs the gateway until it is told to stop: the first SIGTERM or SIGINT drains, the second ends at once.
@@ -354,6 +338,14 @@ impl Running {
             tracing::info!("metrics at http://{address}/metrics");
         }
         tracing::info!("ready: open {}/", public.url(""));
+        if let Some(set_by) = &self.bootstrap.late_password {
+            let file = generation.config.store.file().and_then(|file| std::path::absolute(file).ok());
+            let store = file.map_or_else(|| "the database".to_owned(), |file| file.display().to_string());
+            tracing::warn!(
+                "{set_by} has no effect: {store} has users already, and it is for a database without any. Sign in as one of \
+                 them, or give one a new password (`doorward user list`, `doorward user reset-password NAME`); and unset it"
+            );
+        }
         for (admin, why) in &self.bootstrap.taken {
             tracing::warn!("login.admins: {admin} is left as it is: {why}");
         }

@@ -186,7 +186,8 @@ impl Reloader {
     }
 }
 
-fn with_causes(error: &ReloadError) -> String {
+/// An error and what it was caused by, in one line.
+pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! `doorward check`: what the settings come to. Their problems are shown by whoever shows a failure.
+//! `doorward check`: what the settings come to, and what would stop a start. Problems are shown by whoever shows a failure.
 
 use serde_json::Value;
 use serde_json::json;
@@ -6,6 +6,7 @@ use serde_json::json;
 use super::Common;
 use super::Overrides;
 use super::failure::Failure;
+use super::on_runtime;
 use super::output::Output;
 use super::sources;
 use crate::app;
@@ -42,7 +43,13 @@ pub(super) fn run(arguments: &Arguments, common: &Common, output: Output) -> Res
         return output.show(&schema, &format!("{schema:#}"));
     }
     let (source, flags) = sources(common, &arguments.overrides);
-    show(&app::load(&mut Origin::new(source, flags))?, output)
+    let mut config = app::load(&mut Origin::new(source, flags))?;
+    let found = on_runtime(async { Ok(app::preflight(&config).await) })?;
+    if !found.problems.is_empty() {
+        return Err(Failure::Start(found.problems));
+    }
+    config.warnings.extend(found.warnings);
+    show(&config, output)
 }
 
 fn show(config: &Config, output: Output) -> Result<(), Failure> {

@@ -16,6 +16,12 @@ pub(super) enum Failure {
     /// The settings have problems.
     #[error("the settings have {} problem{}", .0.0.len(), if .0.0.len() == 1 { "" } else { "s" })]
     Config(ConfigError),
+    /// The settings lead to a database that is not there.
+    #[error("{0}")]
+    NoDatabase(String),
+    /// What was looked at would keep the gateway from starting.
+    #[error("{}", lines(.0))]
+    Start(Vec<StartError>),
     /// The command was understood and was refused or failed.
     #[error("{0}")]
     Refused(String),
@@ -27,24 +33,35 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Config(_) => 2,
-            Self::Refused(_) | Self::Failed(_) => 1,
+            Self::Usage(_) | Self::Config(_) | Self::NoDatabase(_) => 2,
+            Self::Start(_) | Self::Refused(_) | Self::Failed(_) => 1,
         }
     }
 
     /// The message with its causes.
     pub(super) fn text(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let next = error.to_string();
-            if !text.ends_with(&next) {
-                text = format!("{text}: {next}");
-            }
-            cause = error.source();
-        }
-        text
+        with_causes(self)
     }
+}
+
+/// An error and its causes in one line.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What a start would say, of all that is wrong.
+fn lines(problems: &[StartError]) -> String {
+    let lines: Vec<String> = problems.iter().map(|problem| with_causes(problem)).collect();
+    format!("a start would fail:\n{}", lines.join("\n"))
 }
 
 impl From<ConfigError> for Failure {
@@ -64,7 +81,10 @@ impl From<ServiceError> for Failure {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        Self::Failed(Box::new(error))
+        match error {
+            StartError::NoDatabase { .. } => Self::NoDatabase(error.to_string()),
+            other => Self::Failed(Box::new(other)),
+        }
     }
 }
 

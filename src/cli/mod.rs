@@ -70,7 +70,7 @@ enum Command {
   doorward serve --upstream http://127.0.0.1:6006
   doorward serve --config /etc/doorward.toml --listen 0.0.0.0:8443")]
     Serve(Overrides),
-    /// Validate the settings; print every problem, or the routes and rules in effect
+    /// Validate the settings and look for what would stop a start; print every problem, or the routes and rules in effect
     #[command(after_help = "Examples:
   doorward check --config /etc/doorward.toml
   doorward check --reference > docs/configuration.md
@@ -217,7 +217,7 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
 }
 
 /// Runs a command that needs no more than one thread.
-fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn on_runtime<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::Failed(error.into()))?.block_on(command)
 }
@@ -232,16 +232,13 @@ fn load(common: &Common, overrides: &Overrides) -> Result<Config, Failure> {
 fn sources(common: &Common, overrides: &Overrides) -> (Source, Flags) {
     let file =
         common.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
     let flags = Flags {
         public_url: overrides.public_url.clone(),
         insecure: overrides.insecure,
         listen: overrides.listen.clone(),
         upstream: overrides.upstream.clone(),
     };
-    (Source { file, environment }, flags)
+    (Source::from_process(file), flags)
 }
 
 /// The settings for commands that work beside a gateway, which may have got its upstream from a flag.

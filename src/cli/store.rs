@@ -1,4 +1,4 @@
-//! `doorward store`: moving everything to another database, and a backup of an SQLite one.
+//! `doorward store`: making a database, moving everything to another database, and a backup of an SQLite one.
 
 use std::io::IsTerminal as _;
 use std::io::Write as _;
@@ -12,10 +12,12 @@ use serde_json::json;
 
 use super::Common;
 use super::failure::Failure;
+use super::failure::with_causes;
 use super::load_beside;
 use super::output::Output;
 use crate::app;
 use crate::config::Config;
+use crate::config::read_secret_file;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
 use crate::model::time::SystemClock;
@@ -24,6 +26,10 @@ use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Make the database that the settings name, or bring its schema up to date; `doorward serve` does so by itself
+    #[command(after_help = "Example:
+  doorward store create --config /etc/doorward.toml && doorward user add alice --role admin --config /etc/doorward.toml")]
+    Create,
     /// Copy users, keys, sessions, the audit trail and all else into an empty database
     #[command(after_help = "Examples:
   doorward store copy --to-file /run/secrets/database-url
@@ -61,9 +67,24 @@ pub(super) struct Copy {
 pub(super) async fn run(command: Command, common: &Common, output: Output) -> Result<(), Failure> {
     let config = load_beside(common)?;
     match command {
+        Command::Create => create(&config, output).await,
         Command::Copy(arguments) => copy(&arguments, config, output).await,
         Command::Backup { file } => backup(&file, &config, output).await,
     }
+}
+
+async fn create(config: &Config, output: Output) -> Result<(), Failure> {
+    let file = config.store.file().map(whole);
+    let made = file.as_ref().is_some_and(|file| !file.exists());
+    let (store, _) = app::open_or_make_store(config, 1, Arc::new(SystemClock)).await?;
+    store.close().await;
+    let file = file.map(|file| file.display().to_string());
+    let text = match &file {
+        Some(file) if made => format!("made {file}, and the gateway's secret beside it"),
+        Some(file) => format!("{file} was there already; its schema is up to date"),
+        None => "the schema is up to date".to_owned(),
+    };
+    output.show(&json!({ "file": file, "created": made }), &text)
 }
 
 async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<(), Failure> {
@@ -72,7 +93,7 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
     if let Some(from) = address("--from", arguments.from.as_deref(), arguments.from_file.as_deref())? {
         config.store.url = from;
     }
-    there(config.store.url.expose())?;
+    there(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // With the key that its audit trail was written under.
     let (from, key) = app::open_store(&config, 1, Arc::clone(&clock)).await?;
@@ -114,13 +135,12 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
 }
 
 async fn backup(file: &Path, config: &Config, output: Output) -> Result<(), Failure> {
-    let url = config.store.url.expose();
-    if !url.starts_with("sqlite:") {
+    if config.store.file().is_none() {
         let why = "PostgreSQL has its own: pg_dump --format=custom, or a base backup";
         return Err(Failure::Refused(why.to_owned()));
     }
-    there(url)?;
-    let store = Store::open(url, 1).await?;
+    there(config)?;
+    let store = Store::open(config.store.url.expose(), 1).await?;
     store.backup(file).await?;
     store.close().await;
     let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
@@ -134,8 +154,10 @@ async fn backup(file: &Path, config: &Config, output: Output) -> Result<(), Fail
 /// An address that was given as an argument or by a file.
 fn address(name: &str, given: Option<&str>, file: Option<&Path>) -> Result<Option<Secret>, Failure> {
     if let Some(file) = file {
-        let text = std::fs::read_to_string(file).map_err(|error| Failure::Failed(error.into()))?;
-        return Ok(Some(Secret::new(text.trim())));
+        let read = read_secret_file(file);
+        return read
+            .map(Some)
+            .map_err(|error| Failure::Refused(format!("{name}-file: {}", with_causes(&error))));
     }
     let Some(given) = given else { return Ok(None) };
     let parsed = url::Url::parse(given).ok();
@@ -151,13 +173,16 @@ fn address(name: &str, given: Option<&str>, file: Option<&Path>) -> Result<Optio
 }
 
 /// Nothing is made where there is nothing to copy.
-fn there(url: &str) -> Result<(), Failure> {
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
-    match path {
-        Some(path) if !Path::new(path).is_file() => {
-            let here = std::path::absolute(path).unwrap_or_else(|_| path.into());
-            Err(Failure::Refused(format!("there is no database at {}", here.display())))
+fn there(config: &Config) -> Result<(), Failure> {
+    match config.store.file() {
+        Some(file) if !file.is_file() => {
+            Err(Failure::NoDatabase(format!("there is no database at {}", whole(file).display())))
         }
         _ => Ok(()),
     }
+}
+
+/// A path that says where it is, whatever the working directory.
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

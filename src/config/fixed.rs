@@ -58,13 +58,13 @@ mod tests {
     }
 
     fn config_with(more: &str, variables: &[(&str, &str)]) -> Config {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("doorward.toml");
+        // All in one folder: file names count from it.
+        let file = tempfile::NamedTempFile::new().unwrap();
         let least = "upstreams = [{ name = \"app\", url = \"http://127.0.0.1:1\" }]\nroutes = [{ upstream = \"app\" }]";
-        std::fs::write(&file, format!("{more}\n{least}")).unwrap();
-        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        std::fs::write(file.path(), format!("{more}\n{least}")).unwrap();
+        let text = |(name, value): &(&str, &str)| (name.into(), value.into());
         let environment = variables.iter().map(text).collect();
-        load(&Source { file: Some(file), environment }, &Flags::default()).unwrap()
+        load(&Source { file: Some(file.path().to_owned()), environment }, &Flags::default()).unwrap()
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::flags::Flags;
 use super::reading::{
     Alias, ConfigError, Place, Reader, Section, Source, SourceFile, Table, guard_secrets, merge,
 };
+use super::sections::store::check_variables;
 use super::{Config, Root};
 
 /// What the environment may set beside the settings by their own names.
@@ -41,6 +42,7 @@ pub(super) fn read(
         guard_secrets(file, Root::INFO, &merged.values, &mut reader);
     }
     let config = Config::check(root, &mut reader);
+    check_variables(&config.store, &source.environment, &mut reader);
     files.append(&mut reader.files);
     if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError::new(reader.problems)) }
 }

@@ -48,7 +48,9 @@ pub use self::flags::Flags;
 use self::list::settings;
 pub use self::load::load;
 pub use self::origin::Origin;
-pub use self::reading::{ConfigError, Place, Problem, Source};
+pub use self::reading::{
+    ConfigError, Place, Problem, SecretFileError, Source, check_key_material, read_secret_file,
+};
 use self::sections::audit::Audit;
 pub use self::sections::audit::AuditConfig;
 pub use self::sections::breach_list::BreachList;
@@ -63,7 +65,7 @@ use self::sections::keys::Keys;
 use self::sections::log::Log;
 pub use self::sections::log::{LogConfig, LogFormat};
 use self::sections::login::Login;
-pub use self::sections::login::LoginConfig;
+pub use self::sections::login::{AdminPassword, LoginConfig};
 use self::sections::metrics::Metrics;
 pub use self::sections::metrics::MetricsConfig;
 use self::sections::pages::Pages;

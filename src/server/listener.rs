@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustix::fs::{Access, access};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -92,6 +93,12 @@ impl Listening {
 ///
 /// If the address cannot be bound, for instance because another process has it.
 pub fn bind(address: SocketAddr) -> io::Result<Listening> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into()).map(Listening::Tcp)
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -99,8 +106,27 @@ pub fn bind(address: SocketAddr) -> io::Result<Listening> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into()).map(Listening::Tcp)
+    Ok(socket)
+}
+
+/// Whether an address could be bound; nothing listens on it, not even for a moment.
+///
+/// # Errors
+///
+/// As [`bind`] would.
+pub fn look(address: SocketAddr) -> io::Result<()> {
+    bound(address).map(drop)
+}
+
+/// Whether a socket file could be made; nothing is made or removed.
+///
+/// # Errors
+///
+/// As [`bind_file`] would.
+pub fn look_at_file(path: &Path) -> io::Result<()> {
+    is_free(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// Listens on a socket file that whoever `mode` lets write may connect to. A file that a process left behind is
@@ -110,7 +136,9 @@ pub fn bind(address: SocketAddr) -> io::Result<Listening> {
 ///
 /// If the file cannot be made, is no socket, or is in use.
 pub fn bind_file(path: &Path, mode: u32) -> io::Result<Listening> {
-    remove_stale(path)?;
+    if !is_free(path)? {
+        fs::remove_file(path)?;
+    }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -138,10 +166,11 @@ pub fn inherit(socket: Socket) -> io::Result<Listening> {
     }
 }
 
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// Whether there is no file; `false` for one that a process left behind.
+fn is_free(path: &Path) -> io::Result<bool> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),
     };
     if !found.file_type().is_socket() {
@@ -149,7 +178,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the file")),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
         Err(error) => Err(error),
     }
 }

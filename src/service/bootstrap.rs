@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::ServiceError;
 use super::accounts::Accounts;
 use super::accounts::NewUser;
+use super::password::check_new_password;
+use super::password::unified;
+use crate::config::BreachList;
 use crate::config::LoginConfig;
 use crate::model::audit::Note;
 use crate::model::audit::{Event, Reason};
@@ -28,8 +31,18 @@ pub struct Bootstrap {
     pub first: FirstAdmin,
     /// Admins whom the settings name and who have no password yet, by username, each with a token that gives them one.
     pub links: Vec<(String, Secret)>,
+    /// What set a password for the first admin that has no effect, as there are users already.
+    pub late_password: Option<String>,
     /// What the settings name as admins, and why it is not made so.
     pub taken: Vec<(String, &'static str)>,
+}
+
+/// What became of the password that the settings give the first admin.
+enum Given {
+    Nothing,
+    Made(String),
+    /// There are users already; what set it.
+    Late(String),
 }
 
 /// How the first admin gets in.
@@ -53,7 +66,11 @@ impl Accounts {
     ///
     /// [`ServiceError::Invalid`] if the password or a name in the settings breaks the rules.
     pub async fn bootstrap(&self, login: &LoginConfig) -> Result<Bootstrap, ServiceError> {
-        let made = self.given_admin(login).await?;
+        let (made, late_password) = match self.given_admin(login).await? {
+            Given::Nothing => (None, None),
+            Given::Made(username) => (Some(username), None),
+            Given::Late(set_by) => (None, Some(set_by)),
+        };
         let (mut links, mut taken) = (Vec::new(), Vec::new());
         for (name, email) in &login.admins {
             match self.named_admin(name, email).await? {
@@ -69,19 +86,20 @@ impl Accounts {
             }
             None => FirstAdmin::Ready,
         };
-        Ok(Bootstrap { first, links, taken })
+        Ok(Bootstrap { first, links, late_password, taken })
     }
 
     /// Makes the admin whose password the settings give, if there is nobody at all.
-    async fn given_admin(&self, login: &LoginConfig) -> Result<Option<String>, ServiceError> {
-        let Some(password) = &login.admin_password else { return Ok(None) };
+    async fn given_admin(&self, login: &LoginConfig) -> Result<Given, ServiceError> {
+        let Some(given) = &login.admin_password else { return Ok(Given::Nothing) };
         if self.store.is_anybody().await? {
-            return Ok(None);
+            return Ok(Given::Late(given.set_by().to_owned()));
         }
-        let (user, hash) = self.prepare(admin(FIRST_ADMIN, password.clone(), true)).await.map_err(named)?;
+        let new = admin(FIRST_ADMIN, given.password.clone(), true);
+        let (user, hash) = self.prepare(new).await.map_err(named)?;
         let made = self.store.create_first_user(&user, &hash.unwrap_or_default()).await?;
         // Another gateway may have been faster.
-        Ok(made.then_some(user.username))
+        Ok(if made { Given::Made(user.username) } else { Given::Nothing })
     }
 
     /// The admin whom the settings name, made if need be; or why there is none.
@@ -166,6 +184,22 @@ impl Accounts {
     }
 }
 
+/// Whether the settings give the first admin a password that may be chosen; known before there is a store. Blocks while a
+/// list of leaked ones is read.
+///
+/// # Errors
+///
+/// [`ServiceError::Invalid`] with the rule it breaks.
+pub fn check_given_password(login: &LoginConfig) -> Result<(), ServiceError> {
+    let Some(given) = &login.admin_password else { return Ok(()) };
+    check_new_password(&given.password, &[FIRST_ADMIN])?;
+    let leaked = |list: &BreachList| list.contains(unified(&given.password).expose()).unwrap_or_default();
+    if login.breach_list.as_ref().is_some_and(leaked) {
+        return Err(ServiceError::invalid("password", "stands in a list of leaked ones: choose another"));
+    }
+    Ok(())
+}
+
 fn admin(username: &str, password: Secret, must_change: bool) -> NewUser {
     NewUser {
         username: username.to_owned(),
@@ -190,6 +224,7 @@ fn named(error: ServiceError) -> ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{AdminPassword, Place};
     use crate::service::testing::PASSWORD;
     use crate::service::testing::World;
     use crate::service::testing::new_user;
@@ -199,7 +234,11 @@ mod tests {
             password: true,
             default_role: Role::Viewer,
             admins: vec![("zelda".into(), "zelda@example.org".into())],
-            admin_password: password.map(Secret::new),
+            admin_password: password.map(|password| AdminPassword {
+                password: Secret::new(password),
+                path: "login.admin_password".to_owned(),
+                place: Place::Environment("DOORWARD_ADMIN_PASSWORD".to_owned()),
+            }),
             breach_list: None,
         }
     }
@@ -226,13 +265,16 @@ mod tests {
     #[tokio::test]
     async fn a_given_password_makes_the_first_admin_once() {
         let world = World::new().await;
-        let made = world.accounts.bootstrap(&settings(Some(PASSWORD))).await.unwrap().first;
-        assert!(matches!(made, FirstAdmin::Made { username } if username == "admin"));
+        let made = world.accounts.bootstrap(&settings(Some(PASSWORD))).await.unwrap();
+        assert!(matches!(made.first, FirstAdmin::Made { username } if username == "admin"));
+        assert_eq!(made.late_password, None);
         let signed_in = world.sign_in("admin", PASSWORD, "192.0.2.1", None).await.unwrap();
         assert_eq!((signed_in.user.role, signed_in.user.must_change_password), (Role::Admin, true));
         let other = "a password for later";
-        let again = world.accounts.bootstrap(&settings(Some(other))).await.unwrap().first;
-        assert!(matches!(again, FirstAdmin::Ready));
+        let again = world.accounts.bootstrap(&settings(Some(other))).await.unwrap();
+        assert!(matches!(again.first, FirstAdmin::Ready));
+        assert_eq!(again.late_password.as_deref(), Some("DOORWARD_ADMIN_PASSWORD"));
+        assert_eq!(world.accounts.bootstrap(&settings(None)).await.unwrap().late_password, None);
         assert!(world.sign_in("admin", other, "192.0.2.1", None).await.is_err());
     }
 

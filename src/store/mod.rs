@@ -167,15 +167,6 @@ impl Store {
         Ok(Self { pool, ledger: None, actor: Actor::gateway() })
     }
 
-    /// Whether an address can be opened at all, as far as it can be read; opens nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::BadUrl`].
-    pub fn check_url(url: &str) -> Result<(), StoreError> {
-        Pool::check_url(url)
-    }
-
     /// Finds what would keep the database at `url` from being opened. Makes and changes nothing.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ fn a_user_added_while_the_gateway_runs_signs_in() {
 #[test]
 fn the_trail_is_read_and_verified_while_the_gateway_writes_it() {
     let place = Place::with_upstream("http://127.0.0.1:9", "");
+    place.json(&["store", "create"]);
     place.run_with_input(&["user", "add", "zelda", "--role", "viewer", "--password-stdin"], PASSWORD);
     let gateway = place.serve();
     assert_eq!(gateway.sign_in("zelda", "wrong").status, 401);

@@ -133,6 +133,7 @@ impl World {
              [[upstreams]]\nname = \"app\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"app\"\n"
         ));
         fs::set_permissions(place.path("doorward.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+        place.json(&["store", "create"]);
         let seed = uuid::Uuid::now_v7().as_u64_pair().1;
         let (people, retired, lost) = (Vec::new(), Vec::new(), Vec::new());
         let script = Script::default();

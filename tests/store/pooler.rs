@@ -1,4 +1,5 @@
-//! PostgreSQL by a socket, and through a real PgBouncer: one that keeps a connection for a client serves, another is refused.
+//! PostgreSQL by a socket, and through a real `PgBouncer`: one that keeps a connection for a client serves,
+//! another is refused.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +10,7 @@ use super::*;
 
 const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
 
-/// PgBouncer on a socket in a folder of its own, with a fresh database behind it.
+/// `PgBouncer` on a socket in a folder of its own, with a fresh database behind it.
 struct Pooler {
     child: Child,
     folder: tempfile::TempDir,
@@ -18,6 +19,7 @@ struct Pooler {
 
 impl Pooler {
     /// None where the program is not installed.
+    #[expect(clippy::print_stdout, reason = "what is left out is told")]
     async fn start(mode: &str) -> Option<Self> {
         if !Path::new(PGBOUNCER).exists() {
             println!("not tried: there is no {PGBOUNCER}");

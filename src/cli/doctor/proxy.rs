@@ -1,5 +1,6 @@
 //! `doorward doctor PROXY`: has the proxy in front ask one question as it always does, and says what is wrong with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -12,6 +13,7 @@ use super::super::healthcheck;
 use super::super::output::Output;
 use super::super::snippet;
 use super::lines::lines;
+use crate::app;
 use crate::config::Config;
 use crate::config::Flavour;
 use crate::model::time::Clock;
@@ -76,7 +78,7 @@ pub(super) async fn run(
     config: &Config,
     output: Output,
 ) -> Result<(), Failure> {
-    let store = Store::open(config.store.url.expose(), 1).await?;
+    let (store, _) = app::open_store(config, 1, Arc::new(SystemClock)).await?;
     let page = probe(through, config, &store, false).await?;
     let socket = match page {
         Some(_) => probe(through, config, &store, true).await?,

@@ -10,6 +10,14 @@ impl Fault {
     pub(in crate::config) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), remedy: Some(remedy.into()) }
     }
+
+    /// Of a sentence that says the remedy after its first colon.
+    pub(in crate::config) fn told(sentence: &str) -> Self {
+        match sentence.split_once(": ") {
+            Some((what, remedy)) => Self::new(what, remedy),
+            None => sentence.into(),
+        }
+    }
 }
 
 impl From<String> for Fault {

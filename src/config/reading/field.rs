@@ -97,8 +97,8 @@ impl Table<'_> {
         }
         reader.show(setting.example);
         if setting.is_secret() && key != setting.name {
-            let text = reader.secret_file(value, &path)?;
-            T::read(&Value::from(text), &path, reader)
+            let secret = reader.secret_file(value, &path)?;
+            T::read(&Value::from(secret.expose()), &path, reader)
         } else {
             T::read(value, &path, reader)
         }

@@ -1,5 +1,7 @@
 //! File, environment and flags, merged by figment, with the place of every value kept.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Map, Value};
@@ -161,18 +163,22 @@ impl Lines {
 }
 
 fn environment(
-    variables: &[(String, String)],
+    variables: &[(OsString, OsString)],
     root: &'static SectionInfo,
     aliases: &[Alias],
     problems: &mut Vec<Problem>,
 ) -> Vec<Layer> {
     let settings = root.variables();
     let mut layers = Vec::new();
-    for (name, text) in variables.iter().filter(|(name, _)| name.starts_with("DOORWARD_")) {
-        let alias = aliases.iter().find(|(alias, _)| alias == name);
+    for (name, value) in variables.iter().filter(|(name, _)| name.as_bytes().starts_with(b"DOORWARD_")) {
+        let (Some(name), Some(text)) = (name.to_str(), value.to_str()) else {
+            problems.push(not_utf8(name));
+            continue;
+        };
+        let alias = aliases.iter().find(|(alias, _)| *alias == name);
         if let Some((_, path)) = alias {
-            layers.push(Layer::new(name, path, Value::from(text.as_str())));
-        } else if let Some(variable) = settings.iter().find(|variable| variable.name == *name) {
+            layers.push(Layer::new(name, path, Value::from(text)));
+        } else if let Some(variable) = settings.iter().find(|variable| variable.name == name) {
             let path: Vec<&str> = variable.path.iter().map(String::as_str).collect();
             layers.push(Layer::new(name, &path, from_text(text, variable.kind)));
         } else if !is_service_link(name) {
@@ -185,7 +191,7 @@ fn environment(
                 }
             };
             problems.push(Problem {
-                path: name.clone(),
+                path: name.to_owned(),
                 place: Place::Environment("environment".into()),
                 what: "unknown variable".into(),
                 remedy,
@@ -193,6 +199,16 @@ fn environment(
         }
     }
     layers
+}
+
+/// What is said of a variable that is not UTF-8: its name, and never its value.
+pub(in crate::config) fn not_utf8(name: &OsStr) -> Problem {
+    Problem {
+        path: name.to_string_lossy().into_owned(),
+        place: Place::Environment("environment".into()),
+        what: "is not UTF-8".into(),
+        remedy: "set it again in UTF-8, or unset it".into(),
+    }
 }
 
 /// Whether Kubernetes sets the variable by itself, for a Service that is called `doorward`.

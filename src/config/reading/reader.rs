@@ -8,8 +8,9 @@ use figment::value::Value;
 use super::description::{Kind, SectionInfo, is_within};
 use super::fault::Fault;
 use super::problem::{Place, Places, Problem};
-use super::secret_file::read_secret;
+use super::secret_file::{SecretFileError, read_secret_file};
 use super::source::SourceFile;
+use crate::model::secret::Secret;
 
 /// Collects problems; knows where values were written and which directory file names are relative to.
 pub(in crate::config) struct Reader {
@@ -181,18 +182,16 @@ impl Reader {
     /// The content of the file that holds a secret, without the newline at its end.
     ///
     /// Neither the content nor the name is ever shown: people write the secret itself there by mistake.
-    pub(in crate::config) fn secret_file(&mut self, value: &Value, path: &str) -> Option<String> {
+    pub(in crate::config) fn secret_file(&mut self, value: &Value, path: &str) -> Option<Secret> {
         let Value::String(_, name) = value else {
             self.mismatch(value, path, &Kind::Text("the name of a file"));
             return None;
         };
         let unreadable = self.unreadable(name);
-        match read_secret(&self.source(name), unreadable) {
-            Ok(text) => Some(text),
-            Err(fault) => {
-                self.fault(path, fault);
-                None
-            }
-        }
+        let secret = read_secret_file(&self.source(name)).map_err(|error| match error {
+            SecretFileError::Unreadable(cause) => unreadable(cause),
+            other => Fault::told(&other.to_string()),
+        });
+        secret.map_err(|fault| self.fault(path, fault)).ok()
     }
 }

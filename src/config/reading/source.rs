@@ -1,5 +1,6 @@
 //! Where settings come from, and how every file among that was when it was read: what tells a change.
 
+use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,20 +12,14 @@ use sha2::{Digest as _, Sha256};
 pub struct Source {
     /// The TOML file, if there is one.
     pub file: Option<PathBuf>,
-    /// Variables as (name, value); those not beginning with `DOORWARD_` are ignored. May hold secrets.
-    pub environment: Vec<(String, String)>,
+    /// Variables as (name, value); those not beginning with `DOORWARD_` are no settings. May hold secrets.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 impl Source {
     /// `file` and this process's environment.
     pub fn from_process(file: Option<PathBuf>) -> Self {
-        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        let environment = std::env::vars_os()
-            .map(|(name, value)| (text(name), value))
-            .filter(|(name, _)| name.starts_with("DOORWARD_"))
-            .map(|(name, value)| (name, text(value)))
-            .collect();
-        Self { file, environment }
+        Self { file, environment: std::env::vars_os().collect() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What stands above the sections: the public URL and the secret. Every section may look at them.
 
-use crate::config::reading::{Reader, is_guessable};
+use crate::config::reading::{Fault, Reader, SecretFileError, check_key_material};
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::server;
 use crate::config::sections::server::ListenAddress;
@@ -71,13 +71,12 @@ pub(in crate::config) fn public_url(
 
 /// The secret, if it is none that others could guess.
 pub(in crate::config) fn secret(secret: Option<Secret>, reader: &mut Reader) -> Option<Secret> {
-    const REMEDY: &str = "write the output of: openssl rand -base64 32";
-    let text = secret.as_ref()?.expose();
+    let text = secret.as_ref()?;
     let path = reader.set_as("secret");
-    if text.len() < 32 {
-        reader.problem(&path, "is shorter than 32 bytes", REMEDY);
-    } else if reader.is_example(text) || is_guessable(text) {
-        reader.problem(&path, "can be guessed", REMEDY);
+    let is_example = reader.is_example(text.expose());
+    let checked = if is_example { Err(SecretFileError::Guessable) } else { check_key_material(text) };
+    if let Err(error) = checked {
+        reader.fault(&path, Fault::told(&error.to_string()));
     }
     secret
 }

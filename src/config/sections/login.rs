@@ -1,6 +1,6 @@
 //! Sign-in of local users.
 
-use crate::config::reading::{Reader, Section, choice, distinct, repeats, section, text};
+use crate::config::reading::{Place, Reader, Section, choice, distinct, repeats, section, text};
 use crate::config::sections::breach_list::BreachList;
 use crate::config::sections::general::{Check, General};
 use crate::model::role::Role;
@@ -35,9 +35,30 @@ pub struct LoginConfig {
     /// Admins made at start where neither name nor address exists: (name, e-mail).
     pub admins: Vec<(String, String)>,
     /// Password of the first admin, used only while there is no user at all.
-    pub admin_password: Option<Secret>,
+    pub admin_password: Option<AdminPassword>,
     /// Passwords that nobody may choose.
     pub breach_list: Option<BreachList>,
+}
+
+/// A password for the first admin.
+#[derive(Clone, Debug)]
+pub struct AdminPassword {
+    /// What it is.
+    pub password: Secret,
+    /// The setting, which may be the one that names a file.
+    pub path: String,
+    /// Where that was written.
+    pub place: Place,
+}
+
+impl AdminPassword {
+    /// What set it, in the words of whoever did: a variable or a setting.
+    pub fn set_by(&self) -> &str {
+        match &self.place {
+            Place::Environment(name) => name,
+            _ => &self.path,
+        }
+    }
 }
 
 impl Check for Login {
@@ -48,8 +69,8 @@ impl Check for Login {
         if default_role == Role::Admin {
             reader.warn(&self.at("default_role"), "makes everyone an admin who is added without a role");
         }
-        if let Some(password) = &self.admin_password {
-            let path = reader.set_as(&self.at("admin_password"));
+        let path = reader.set_as(&self.at("admin_password"));
+        let admin_password = self.admin_password.map(|password| {
             let length = password.expose().chars().count();
             if !(12..=128).contains(&length) {
                 reader.problem(
@@ -60,12 +81,13 @@ impl Check for Login {
             } else if distinct(password.expose()) < 5 || repeats(password.expose()) {
                 reader.problem(&path, "can be guessed", "choose another, such as four random words");
             }
-        }
+            AdminPassword { place: reader.place(&path), path, password }
+        });
         LoginConfig {
             password: self.password,
             default_role,
             admins: self.admins.into_iter().map(|admin| (admin.0, admin.1)).collect(),
-            admin_password: self.admin_password,
+            admin_password,
             breach_list: self.breach_list,
         }
     }

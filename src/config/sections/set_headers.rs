@@ -67,7 +67,7 @@ impl Read for HeaderTemplates {
 
 /// What a file holds, if it can stand in a header as it is.
 fn secret(value: &Value, path: &str, reader: &mut Reader) -> Option<Secret> {
-    let text = Secret::new(reader.secret_file(value, path)?);
+    let text = reader.secret_file(value, path)?;
     if text.expose().trim() != text.expose() || !is_visible(text.expose()) {
         let what = "holds what cannot stand in a header";
         reader.problem(path, what, "write one line of visible ASCII into it, without blanks at either end");

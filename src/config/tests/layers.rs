@@ -136,7 +136,7 @@ fn secrets_come_from_files_beside_the_file() {
     let config = desk.load_with(&environment, &Flags::default()).unwrap();
     assert_eq!(config.secret.unwrap().expose(), GOOD_SECRET);
     assert_eq!(config.store.url.expose(), "postgres://doorward:pw@db/doorward");
-    assert_eq!(config.login.admin_password.unwrap().expose(), "correct horse battery");
+    assert_eq!(config.login.admin_password.unwrap().password.expose(), "correct horse battery");
 }
 
 /// G08: a secret that cannot be read.

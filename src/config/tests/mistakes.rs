@@ -129,6 +129,14 @@ fn each_mistake_about_the_server_is_named_with_line_and_remedy() {
 fn each_mistake_about_people_and_storage_is_named_with_line_and_remedy() {
     check("[store]\nurl = \"mysql://x\"", "store.url", 2, "sqlite:FILE");
     check("[store]\nurl = \"sqlite:\"", "store.url", 2, "sqlite:FILE");
+    check("[store]\nurl = \"sqlite:a.db?mode=ro\"", "store.url", 2, "sqlite:FILE");
+    let postgres = |rest: &str| {
+        format!("secret = \"q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\"\n[store]\nurl = \"postgres://{rest}\"")
+    };
+    for bad in ["h", "u@/d?host=/run/postgresql", "h/d?sslmod=require", "h:port/d"] {
+        check(&postgres(bad), "store.url", 3, "postgres://USER");
+    }
+    check(&postgres("h/d?sslrootcert=ca.crt"), "store.url", 3, "absolute path");
     check("[store]\nconnections = 0", "store.connections", 2, "from 1");
     check("[store]\noutage_grace = \"2h\"", "store.outage_grace", 2, "at most \"1h\"");
     check(

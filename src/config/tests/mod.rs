@@ -11,6 +11,7 @@ mod routes;
 mod schema;
 mod tokens;
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,8 +69,8 @@ impl Desk {
     }
 }
 
-fn owned(environment: &[(&str, &str)]) -> Vec<(String, String)> {
-    environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn owned(environment: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    environment.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// `text` before the least that starts, unless it has upstreams of its own.
@@ -114,7 +115,9 @@ fn the_least_file_gets_every_default() {
     assert_eq!(sizes, [32_768, 100, 8192, 1_048_576]);
     assert_eq!((limits.connections, limits.connections_per_client, limits.http2_streams), (10_000, 256, 100));
     assert_eq!((limits.open_requests, limits.open_requests_per_client), (20_000, 2000));
-    assert_eq!(config.store.url.expose(), "sqlite:doorward.db");
+    assert!(
+        config.store.file().unwrap().is_absolute() && config.store.file().unwrap().ends_with("doorward.db")
+    );
     assert_eq!((config.store.connections, config.store.outage_grace), (10, Duration::ZERO));
     assert!(config.login.password && config.login.admins.is_empty() && config.login.admin_password.is_none());
     assert_eq!(config.login.default_role, Role::Viewer);
@@ -370,4 +373,25 @@ fn listeners_speak_tls_where_there_is_a_certificate_but_not_on_socket_files() {
     let tls: Vec<bool> = config.server.listeners.iter().map(|listener| listener.tls).collect();
     assert_eq!(tls, [true, false, false, true]);
     assert_eq!(config.public_url.to_string(), "https://127.0.0.1:1");
+}
+
+#[test]
+fn a_database_file_counts_from_the_configuration_file_and_other_addresses_stay_as_they_are() {
+    for written in ["sqlite:a/b.db", "sqlite://a/b.db"] {
+        let desk = Desk::new(&with_least(&format!("store.url = \"{written}\"")));
+        assert_eq!(desk.load().unwrap().store.file().unwrap(), desk.path("a/b.db"), "{written}");
+    }
+    let absolute = good("store.url = \"sqlite:///var/lib/a.db\"");
+    assert_eq!(absolute.store.file().unwrap(), std::path::Path::new("/var/lib/a.db"));
+    let memory = good("store.url = \"sqlite::memory:\"");
+    assert_eq!((memory.store.file(), memory.store.url.expose()), (None, "sqlite::memory:"));
+    for socket in [
+        "postgres:///doorward?host=/run/postgresql&user=doorward",
+        "postgres://doorward@%2Frun%2Fpostgresql/doorward",
+        "postgresql://doorward@localhost/doorward?host=/run/postgresql",
+    ] {
+        let secret = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+";
+        let config = good(&format!("secret = \"{secret}\"\nstore.url = \"{socket}\""));
+        assert_eq!((config.store.file(), config.store.url.expose()), (None, socket));
+    }
 }

@@ -15,28 +15,6 @@ pub(super) enum Address<'u> {
     Postgres(Box<PgConnectOptions>),
 }
 
-/// Parameters that mean anything in the address of a PostgreSQL; the driver would pass over others.
-const PARAMETERS: [&str; 18] = [
-    "application_name",
-    "dbname",
-    "host",
-    "hostaddr",
-    "options",
-    "password",
-    "port",
-    "ssl-ca",
-    "ssl-cert",
-    "ssl-key",
-    "ssl-mode",
-    "ssl-root-cert",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "statement-cache-capacity",
-    "user",
-];
-
 impl<'u> Address<'u> {
     /// Reads `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
     ///
@@ -57,24 +35,8 @@ impl<'u> Address<'u> {
             return Err(StoreError::BadUrl("it must begin with sqlite: or postgres://"));
         }
         // The cause is dropped, since it may quote the address and with it the password.
-        let parsed = url::Url::parse(url).map_err(|error| match error {
-            url::ParseError::EmptyHost => StoreError::BadUrl(
-                "it has a user and no host: for a socket write its folder as ?host=/run/postgresql, and the user as &user=NAME",
-            ),
-            _ => StoreError::BadUrl("it is not a PostgreSQL address"),
-        })?;
-        let known = |key: &str| PARAMETERS.contains(&key) || key.starts_with("options[");
-        if !parsed.query_pairs().all(|(key, _)| known(&key)) {
-            return Err(StoreError::BadUrl(
-                "one of its parameters is not known here, where host, port, dbname, user, password, options, sslmode, \
-                 sslrootcert, sslcert and sslkey are",
-            ));
-        }
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| StoreError::BadUrl("it is not a PostgreSQL address"))?;
-        if options.get_database().is_none() {
-            return Err(StoreError::BadUrl("it names no database"));
-        }
         Ok(Self::Postgres(Box::new(options)))
     }
 }

@@ -105,11 +105,6 @@ impl Pool {
         Ok(Self { database, lane: Lane::Rest })
     }
 
-    /// Whether an address can be read.
-    pub(super) fn check_url(url: &str) -> Result<(), StoreError> {
-        Address::of(url).map(drop)
-    }
-
     /// Whether a database could be opened; makes and changes nothing.
     pub(super) async fn look(url: &str) -> Result<(), StoreError> {
         match Address::of(url)? {

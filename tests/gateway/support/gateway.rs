@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use doorward::app::{Inherited, ReloadError, Running, open_store};
+use doorward::app::{Inherited, ReloadError, Running, open_or_make_store};
 use doorward::config::{Flags, Origin, Source};
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
@@ -73,7 +73,7 @@ impl Gateway {
         };
         let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let dyn_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
-        let (store, _) = open_store(&config, 2, Arc::clone(&dyn_clock)).await.unwrap();
+        let (store, _) = open_or_make_store(&config, 2, Arc::clone(&dyn_clock)).await.unwrap();
         let revocations = Revocations::new(store.clone(), Arc::clone(&dyn_clock));
         let accounts =
             Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&dyn_clock));
