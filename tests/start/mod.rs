@@ -200,7 +200,10 @@ fn a_file_or_folder_that_cannot_be_written_is_found_by_check() {
 
 #[test]
 fn a_database_that_is_down_is_a_warning_of_check_and_ends_a_start() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and never listened on, so that nobody else can have it.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let nobody = held.local_addr().unwrap().as_socket().unwrap();
     let place = Place::with_upstream(
         "builtin:sample",
         &format!("secret_file = \"key\"\nstore.url = \"postgres://app:hunter2hunter2@{nobody}/doorward\""),
