@@ -354,6 +354,34 @@ fn only_the_gate_makes_permits_and_in_one_file() {
     }
 }
 
+/// Files of the server that look at a path themselves: listeners of their own, with one address each.
+const ONE_ADDRESS: [&str; 2] = ["server/acme/plain.rs", "server/metrics/mod.rs"];
+
+/// Literals of a file that look like paths of a request, but for those of its tests.
+fn paths_in(source: &Source) -> Vec<String> {
+    let text = source.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let (_, strings) = take_apart(text);
+    strings.into_iter().filter(|text| text.starts_with('/') && !text.starts_with("/proc/")).collect()
+}
+
+#[test]
+fn only_the_mount_list_says_what_answers_where() {
+    let sources = sources();
+    let of = |path: &str| sources.iter().find(|source| source.path == path).unwrap();
+    assert!(paths_in(of("edge/mount.rs")).len() > 20, "the list was not found");
+    assert_none(sources.iter().filter(|source| source.is_below("server/")).filter_map(|source| {
+        let found = paths_in(source);
+        let expected = usize::from(ONE_ADDRESS.contains(&source.path.as_str()));
+        (found.len() != expected && source.path != "server/acme/plain.rs" || found.len() > 2)
+            .then(|| format!("src/{} looks for {found:?}", source.path))
+    }));
+    // Whoever is handed a request takes the answer of the list, and does not look it up again.
+    let looks_up =
+        |source: &&Source| source.code.contains("Mount::at(") || source.code.contains("mount::own(");
+    let lookers: Vec<_> = sources.iter().filter(looks_up).map(|source| source.path.as_str()).collect();
+    assert_eq!(lookers, ["edge/surfaces.rs", "edge/web/tests.rs", "server/dispatch.rs"]);
+}
+
 #[test]
 fn only_the_clock_knows_the_time() {
     let sources = sources();

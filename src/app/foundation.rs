@@ -11,11 +11,17 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::sample::Sample;
 use super::{StartError, audit_key, open_or_make_store};
 use crate::config::Config;
+use crate::edge::explain::Explain;
+use crate::edge::forward_auth::questions::Asking;
+use crate::edge::health::Health;
+use crate::edge::page_turns::PageTurns;
 use crate::edge::pages::site::Site;
 use crate::edge::proxy::health;
-use crate::edge::proxy::read_ahead::Rooms;
 use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
+use crate::edge::read_ahead::Rooms;
+use crate::edge::surfaces;
+use crate::edge::visits::Visits;
 use crate::edge::web::{AppSessions, Bounces, Services, Web};
 use crate::gate::GateKeys;
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
@@ -25,9 +31,7 @@ use crate::model::time::Clock;
 use crate::model::token::{KeyPurpose, MasterKey};
 use crate::server;
 use crate::server::acme::Held;
-use crate::server::dispatch::Shared;
 use crate::server::generation::Generation;
-use crate::server::page_turns::PageTurns;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
 use crate::service::audit::Audit;
@@ -213,24 +217,8 @@ impl Foundation {
         let web = Web::new(site.clone(), &config.login, services, hosts, bounces, AppSessions::new(&config));
         let generation = Generation {
             number,
-            shared: Shared {
-                site: Arc::new(site),
-                web: Arc::new(web),
-                public_keys: Arc::new(PublicKeys::new(&config, self.keys.assertion.clone())),
-                control: self.control.clone(),
-                revocations: self.revocations.clone(),
-                draining: Arc::clone(&self.draining),
-                trusted_proxies: config.server.trusted_proxies.clone().into(),
-                uri_bytes: config.server.limits.uri_bytes,
-                header_bytes: config.server.limits.header_bytes,
-                header_count: config.server.limits.header_count,
-                body_pace: config.server.body_pace,
-                clock: Arc::clone(clock),
-                reports: self.reports.clone(),
-                rooms: self.rooms.clone(),
-                page_turns: self.page_turns.clone(),
-                subjects: Subjects::new(self.accounts.clone(), self.api_keys.clone()),
-            },
+            surfaces: self.surfaces(site, web, &config),
+            room: self.rooms.graphql.clone(),
             authenticator: AuthenticatorParts {
                 resolver,
                 control: self.control.clone(),
@@ -247,5 +235,34 @@ impl Foundation {
             config,
         };
         Ok((generation, sessions))
+    }
+
+    /// What is ours in a configuration.
+    fn surfaces(&self, site: Site, web: Web, config: &Config) -> surfaces::Parts {
+        let server = &config.server;
+        surfaces::Parts {
+            site: Arc::new(site),
+            health: Health { draining: Arc::clone(&self.draining), revocations: self.revocations.clone() },
+            visits: Visits {
+                web: Arc::new(web),
+                control: self.control.clone(),
+                pace: server.body_pace,
+                turns: self.page_turns.clone(),
+            },
+            public_keys: Arc::new(PublicKeys::new(config, self.keys.assertion.clone())),
+            explain: Explain {
+                subjects: Subjects::new(self.accounts.clone(), self.api_keys.clone()),
+                control: self.control.clone(),
+                own_authority: config.public_url.authority(),
+            },
+            asking: Asking {
+                trusted_proxies: server.trusted_proxies.clone().into(),
+                uri_bytes: server.limits.uri_bytes,
+                room: self.rooms.questions.clone(),
+                pace: server.body_pace,
+                reports: self.reports.clone(),
+            },
+            clock: Arc::clone(&self.clock),
+        }
     }
 }

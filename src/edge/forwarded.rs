@@ -1,8 +1,10 @@
 //! Who the client is when a proxy stands between: read only from trusted peers, written for upstreams.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Once;
 
+use bytes::Bytes;
 use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -129,15 +131,15 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
 
 /// The chain to hand on: what a trusted peer sent, then the peer; from anyone else the peer alone.
 pub fn chain(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> HeaderValue {
-    let mut chain = Vec::new();
+    let mut chain = Vec::with_capacity(48);
     if peer.is_trusted(trusted) {
         for value in headers.get_all(X_FORWARDED_FOR) {
             chain.extend_from_slice(value.as_bytes());
             chain.extend_from_slice(b", ");
         }
     }
-    chain.extend_from_slice(peer.speaker().to_string().as_bytes());
-    HeaderValue::from_bytes(&chain).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    _ = write!(chain, "{}", peer.speaker());
+    HeaderValue::from_maybe_shared(Bytes::from(chain)).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// Writes `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239) for an upstream.
@@ -148,12 +150,13 @@ pub fn write(headers: &mut HeaderMap, client: Client, chain: HeaderValue) {
     headers.insert(X_FORWARDED_FOR, chain);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = headers.get(HOST).cloned() {
-        let node = match client.address.known() {
-            Some(IpAddr::V6(v6)) => format!("\"[{v6}]\""),
-            _ => client.address.to_string(),
+        let mut forwarded = Vec::with_capacity(host.len() + 80);
+        _ = match client.address.known() {
+            Some(IpAddr::V6(v6)) => write!(forwarded, "for=\"[{v6}]\""),
+            _ => write!(forwarded, "for={}", client.address),
         };
-        let forwarded = format!("for={node};host=\"{}\";proto={proto}", host.to_str().unwrap_or_default());
-        if let Ok(value) = HeaderValue::from_str(&forwarded) {
+        _ = write!(forwarded, ";host=\"{}\";proto={proto}", host.to_str().unwrap_or_default());
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(forwarded)) {
             headers.insert(FORWARDED, value);
         }
         headers.insert(X_FORWARDED_HOST, host);

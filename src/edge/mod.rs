@@ -1,13 +1,25 @@
 //! Floor 5, where HTTP meets us: reads requests, calls the gate and the services, writes answers.
 
+pub mod answer;
+pub mod arrival;
 pub mod audience;
 pub mod body;
 pub mod client_body;
 pub mod cookie;
 pub mod cors;
+pub mod explain;
 pub mod forward_auth;
 pub mod forwarded;
+pub mod health;
 pub mod local;
+pub mod methods;
+pub mod mount;
+pub mod page_turns;
 pub mod pages;
 pub mod proxy;
+pub mod public_keys;
+pub mod read_ahead;
+pub mod seen;
+pub mod surfaces;
+pub mod visits;
 pub mod web;

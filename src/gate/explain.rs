@@ -206,7 +206,7 @@ impl Explanation {
             code: refused.map(|(_, code)| code),
             route: trail.route.as_ref().map(|route| route.name.clone()),
             upstream: trail.route.as_ref().and_then(|route| route.upstream_name.clone()),
-            rule: trail.rule.clone(),
+            rule: trail.rule().map(str::to_owned),
             caller: trail.identity.as_ref().map(|identity| CallerView::of(&identity.principal)),
             rules: trail.notes.as_ref().map(|notes| notes.rules.clone()).unwrap_or_default(),
         }

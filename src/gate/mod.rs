@@ -71,8 +71,8 @@ pub struct Trail {
     pub route: Option<Rc<Route>>,
     /// The caller, once known.
     pub identity: Option<Rc<Identity>>,
-    /// The rule that decided, if one did.
-    pub rule: Option<String>,
+    /// What decided, if a rule did.
+    decided_by: Option<DecidedBy>,
     /// Whether it was permitted; then its upstream may have heard of it, whatever came after.
     pub permitted: bool,
     /// Why it would have been refused, where the rules only log that.
@@ -89,7 +89,29 @@ pub struct Trail {
     pub notes: Option<Box<Notes>>,
 }
 
+/// What decided, where more than a verdict is known of it.
+#[derive(Debug)]
+enum DecidedBy {
+    /// A rule, by its place among those of a route.
+    Rule(Rc<Route>, usize),
+    /// That it was a preflight of a page that is trusted.
+    Preflight,
+}
+
 impl Trail {
+    /// With nothing on it yet; whether notes are taken of the rules that are tried.
+    pub fn new(with_notes: bool) -> Self {
+        Self { notes: with_notes.then(Box::default), ..Self::default() }
+    }
+
+    /// The rule that decided, if one did.
+    pub fn rule(&self) -> Option<&str> {
+        match self.decided_by.as_ref()? {
+            DecidedBy::Rule(route, at) => route.policy.rules.get(*at).map(|rule| rule.name.as_str()),
+            DecidedBy::Preflight => Some("cors-preflight"),
+        }
+    }
+
     /// What was decided of a request that goes on: it was allowed, or would have been refused.
     pub fn passed(&self) -> Verdict {
         if self.shadowed.is_some() { Verdict::Shadow } else { Verdict::Allow }
@@ -205,8 +227,8 @@ impl Gate {
     /// credential is wrong or cannot be checked now.
     pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
         let routed = self.rulebook.route(request, trail)?;
-        let accepts = routed.accepts();
-        let presented = Credential::extract(request.headers, &self.names, &accepts);
+        let accepts = &routed.accepts;
+        let presented = Credential::extract(request.headers, &self.names, accepts);
         match presented {
             Ok(Credential::Foreign(wrong)) => {
                 let beside_session = credential::has_session(request.headers, &self.names);
@@ -215,7 +237,7 @@ impl Gate {
                 trail.foreign = Some(Foreign { wrong, beside_session, setting });
             }
             Err(wrong) => {
-                trail.misused = credential::misused(request.headers, &self.names, &accepts, wrong);
+                trail.misused = credential::misused(request.headers, &self.names, accepts, wrong);
             }
             Ok(_) => {}
         }

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::refusal::{BadCredential, Refusal};
 use super::route::Route;
 use super::told::Told;
-use super::{GateRequest, Trail};
+use super::{DecidedBy, GateRequest, Trail};
 use crate::model::graphql::{Operation, OperationType};
 use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
@@ -188,7 +188,7 @@ impl Asked {
             None => self.evaluate(&facts, &mut ()),
             Some(notes) => self.evaluate(&facts, notes.as_mut()),
         };
-        trail.rule = decision.rule.map(str::to_owned);
+        trail.decided_by = decision.rule.and_then(|rule| self.rule_named(rule));
         let (outcome, enforce) = (decision.outcome, decision.enforce);
         let kept =
             if self.refused.is_none() && enforce == Enforce::On { enforce } else { self.enforcement(&facts) };
@@ -204,7 +204,7 @@ impl Asked {
         match outcome {
             Outcome::Allow => grounds.despite_foreign = unproven.is_some_and(BadCredential::is_foreign),
             Outcome::Challenge if preflight => {
-                trail.rule = Some(String::from("cors-preflight"));
+                trail.decided_by = Some(DecidedBy::Preflight);
                 return Ok(permit(None, grounds));
             }
             Outcome::Challenge => {
@@ -232,6 +232,15 @@ impl Asked {
             decision = decision.or_stricter(place.evaluate(caller, &facts_of(target, facts), witness));
         }
         decision
+    }
+
+    /// Where the rule stands whose name the policy gave: that very one, for several routes may have rules of one name.
+    fn rule_named(&self, name: &str) -> Option<DecidedBy> {
+        let mut routes = self.place.all().chain(self.also.iter().flat_map(|(_, place)| place.all()));
+        routes.find_map(|route| {
+            let at = route.policy.rules.iter().position(|rule| std::ptr::eq(rule.name.as_str(), name))?;
+            Some(DecidedBy::Rule(Rc::clone(route), at))
+        })
     }
 
     fn enforcement(&self, facts: &Facts<'_>) -> Enforce {

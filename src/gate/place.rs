@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::credential::Accepts;
 use super::route::Route;
 use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
@@ -60,8 +61,19 @@ impl Place {
         self.routes().map(|route| route.strictest).max().unwrap_or(Enforce::On)
     }
 
+    /// Which credentials are taken there.
+    pub(super) fn accepts(&self) -> Accepts {
+        let beside = self.beside.iter();
+        beside.fold(self.route.accepts.clone(), |all, route| all.or_stricter(&route.accepts))
+    }
+
     /// The route and those beside it.
     pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
-        std::iter::once(&*self.route).chain(self.beside.iter().map(|route| &**route))
+        self.all().map(|route| &**route)
+    }
+
+    /// The same, to be kept.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Rc<Route>> {
+        std::iter::once(&self.route).chain(&self.beside)
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Routed {
     /// What it does beside, each with its place.
     also: Vec<(RequestTarget, Place)>,
     destination: Option<usize>,
+    /// Which credentials it takes: what another reading of it would refuse, it refuses.
+    pub(super) accepts: Accepts,
     refused: Option<Refusal>,
     /// How strictly a refusal is kept at least.
     least: Enforce,
@@ -67,17 +69,10 @@ impl Routed {
         self.also.iter().map(|(target, _)| target)
     }
 
-    /// Which credentials it takes: what another reading of it would refuse, it refuses.
-    pub(super) fn accepts(&self) -> Accepts {
-        let places = std::iter::once(&self.place).chain(self.also.iter().map(|(_, place)| place));
-        let others = places.flat_map(Place::routes).skip(1);
-        others.fold(self.place.route.accepts.clone(), |accepts, route| accepts.or_stricter(&route.accepts))
-    }
-
     /// With a caller who may be used here, or why there is none.
     pub(super) fn asked(self, used: Result<Known, Refusal>) -> Result<Asked, Refusal> {
-        let (lenient, accepts) = (self.is_lenient(), self.accepts());
-        let Self { place, also, destination, mut refused, least } = self;
+        let lenient = self.is_lenient();
+        let Self { place, also, destination, accepts, mut refused, least } = self;
         let Known { identity, unproven } = match used {
             Ok(used) => used,
             Err(refusal) if lenient => {
@@ -174,7 +169,9 @@ impl Rulebook {
         let odd = place.odd_spelling(request.target);
         let upstream = place.route.upstream;
         let destination = effects.destination;
-        let mut routed = Routed { place, also: Vec::new(), destination, refused: None, least: Enforce::Off };
+        let accepts = place.accepts();
+        let mut routed =
+            Routed { place, also: Vec::new(), destination, accepts, refused: None, least: Enforce::Off };
         if let Some(odd) = odd {
             routed.refuse(Refusal::OddPath(odd))?;
         }
@@ -189,6 +186,8 @@ impl Rulebook {
             if let Some(odd) = place.odd_spelling(&target) {
                 routed.refuse(Refusal::OddPath(odd))?;
             }
+            routed.accepts =
+                place.routes().fold(routed.accepts, |all, route| all.or_stricter(&route.accepts));
             routed.also.push((target, place));
         }
         Ok(routed)

@@ -19,7 +19,7 @@ use crate::service::epoch::Epoch;
 /// What was decided about an exchange that goes on, so that it can be decided again.
 #[derive(Debug)]
 pub struct Standing {
-    target: RequestTarget,
+    target: Rc<RequestTarget>,
     /// What else it does.
     also: Vec<RequestTarget>,
     /// The same without a switch of protocol, once it was answered without one.
@@ -33,7 +33,7 @@ pub struct Standing {
 
 impl Permit {
     /// What the exchange it opens will rest on: the request it was given for.
-    pub fn standing(&self, target: RequestTarget, client: Client, told: Told) -> Standing {
+    pub fn standing(&self, target: Rc<RequestTarget>, client: Client, told: Told) -> Standing {
         let also = self.also();
         let (identity, grounds) = (RefCell::new(self.holder().cloned()), Cell::new(self.grounds()));
         Standing { target, plain: OnceCell::new(), also, client, told, identity, grounds }

@@ -13,6 +13,7 @@ pub mod origin;
 pub mod principal;
 pub mod query;
 pub mod refused;
+pub mod request_id;
 pub mod role;
 pub mod secret;
 pub mod sender;

@@ -1,26 +1,43 @@
 //! What is told of one request, once, however it ends: its access event, its counters, and what rules that only
 //! log would have refused.
 
-use http::StatusCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Response;
 use tokio::time::Instant;
 
-use super::access_log::AccessEvent;
-use super::dispatch::Dispatch;
-use super::refused_log::Shadowed;
-use super::seen::Seen;
-use crate::gate::Trail;
+use super::access_log::{AccessEvent, AccessLog};
+use super::refused_log::{RefusedLog, Shadowed};
+use crate::edge::answer::Answer;
+use crate::edge::seen::Seen;
 use crate::gate::refusal::PassSetting;
-use crate::model::metrics::Served;
+use crate::gate::{Gate, Trail};
+use crate::model::metrics::{Served, WorkerMetrics};
+use crate::model::time::Clock;
 use crate::model::token::KeyText;
 use crate::model::verdict::{Code, Verdict};
 
 /// Stands in the log where an answer would: the client went away before there was one. No client is sent it.
 const NOBODY_WAITS: u16 = 499;
 
+/// What requests of a thread are told to, each once.
+pub(super) struct Books {
+    /// There if access events are wanted.
+    pub(super) log: Option<Rc<AccessLog>>,
+    /// What rules that only log would have refused.
+    pub(super) refused: Rc<RefusedLog>,
+    /// The thread's counters.
+    pub(super) metrics: Rc<WorkerMetrics>,
+    /// The time of day.
+    pub(super) clock: Arc<dyn Clock>,
+}
+
 /// The account of one request, from its head on. Dropped before it is closed, it tells that its client left:
 /// whoever hangs up is not gone without a trace, for what was permitted may have been done.
 pub(super) struct Account<'d> {
-    dispatch: &'d Dispatch,
+    books: &'d Books,
+    gate: &'d Gate,
     started: Instant,
     pub(super) seen: Seen,
     pub(super) trail: Trail,
@@ -28,21 +45,23 @@ pub(super) struct Account<'d> {
 }
 
 impl<'d> Account<'d> {
-    pub(super) fn open(dispatch: &'d Dispatch, seen: Seen, trail: Trail) -> Self {
-        Self { dispatch, started: Instant::now(), seen, trail, closed: false }
+    pub(super) fn open(books: &'d Books, gate: &'d Gate, seen: Seen, trail: Trail) -> Self {
+        Self { books, gate, started: Instant::now(), seen, trail, closed: false }
     }
 
-    /// Tells how it was answered.
-    pub(super) fn close(mut self, status: StatusCode, verdict: Verdict, code: Option<Code>) {
+    /// Tells how it was answered, and gives what is sent.
+    pub(super) fn close<B>(mut self, answer: Answer<Response<B>>) -> Response<B> {
+        let Answer { response, verdict, code } = answer;
         self.closed = true;
-        self.tell(status.as_u16(), verdict, code);
+        self.tell(response.status().as_u16(), verdict, code);
+        response
     }
 
     fn tell(&self, status: u16, verdict: Verdict, code: Option<Code>) {
-        let Self { dispatch, seen, trail, .. } = self;
-        let time = dispatch.shared.clock.now();
-        let path = KeyText::masked(&seen.path);
-        dispatch.refused.record(
+        let Self { books, gate, seen, trail, .. } = self;
+        let time = books.clock.now();
+        let path = KeyText::masked(seen.path());
+        books.refused.record(
             trail,
             &Shadowed {
                 at: time,
@@ -51,10 +70,10 @@ impl<'d> Account<'d> {
                 method: &seen.method,
                 path: &path,
             },
-            dispatch.proxy.gate().credential_names(),
+            gate.credential_names(),
         );
         let duration = self.started.elapsed();
-        dispatch.metrics.served(&Served {
+        books.metrics.served(&Served {
             route: trail.route.as_ref().map(|route| route.number),
             verdict,
             status,
@@ -62,13 +81,13 @@ impl<'d> Account<'d> {
             code,
             duration,
         });
-        if let Some(log) = &dispatch.log {
+        if let Some(log) = &books.log {
             log.record(&AccessEvent {
                 time,
-                request_id: &seen.request_id,
+                request_id: seen.request_id.as_str(),
                 client: seen.client.address,
                 method: seen.method.as_str(),
-                host: &seen.host,
+                host: seen.host(),
                 path: &path,
                 route: trail.route.as_ref().map(|route| route.name.as_str()),
                 upstream: trail.route.as_ref().and_then(|route| route.upstream_name.as_deref()),
@@ -77,7 +96,7 @@ impl<'d> Account<'d> {
                     .waived
                     .as_ref()
                     .map(|_| "enforce-off")
-                    .or(trail.rule.as_deref())
+                    .or(trail.rule())
                     .or(code.map(Code::as_str)),
                 subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),
                 key: trail.identity.as_ref().and_then(|identity| identity.principal.key_id()),

@@ -280,7 +280,7 @@ impl First {
 
 /// The listener for operators answers health without our prefix, and nothing else.
 fn operations(dispatch: &Dispatch, request: &Request<Incoming>) -> Response<ResponseBody> {
-    dispatch.health(request.uri().path()).unwrap_or_else(|| {
+    dispatch.operations(request.uri().path()).unwrap_or_else(|| {
         let mut response = Response::new(ResponseBody::of(Bytes::from_static(b"not found\n")));
         *response.status_mut() = StatusCode::NOT_FOUND;
         response

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::access_log::AccessLog;
+use super::account::Books;
 use super::connection::ConnectionLimits;
-use super::dispatch::{Dispatch, Shared};
+use super::dispatch::{Dispatch, Reading};
 use super::refused_log::RefusedLog;
 use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
@@ -20,6 +21,8 @@ use crate::edge::proxy::health::Checks;
 use crate::edge::proxy::meter::Meter;
 use crate::edge::proxy::open::{Most, SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
+use crate::edge::read_ahead::Room;
+use crate::edge::surfaces::{self, Surfaces};
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
 use crate::gate::{Gate, GateKeys};
 use crate::model::metrics::{Registry, WorkerMetrics};
@@ -30,8 +33,10 @@ pub struct Generation {
     pub number: u64,
     /// The settings.
     pub config: Config,
-    /// For each thread's dispatch.
-    pub shared: Shared,
+    /// What is ours, on each thread.
+    pub surfaces: surfaces::Parts,
+    /// What GraphQL and the Model Context Protocol may hold in memory before they are decided.
+    pub room: Room,
     /// For each thread's authenticator.
     pub authenticator: AuthenticatorParts,
     /// For each thread's gate.
@@ -131,7 +136,7 @@ fn dispatch(
     gate: Rc<Gate>,
     generation: &Generation,
 ) -> Dispatch {
-    let Generation { config, shared, upstreams, .. } = generation;
+    let Generation { config, surfaces, room, upstreams, .. } = generation;
     let upstreams = config
         .upstreams
         .iter()
@@ -141,11 +146,17 @@ fn dispatch(
             Rc::new(Upstream::new(upstream, parts, &Meter::new(Rc::clone(&metrics), number)))
         })
         .collect();
-    let forward_auth = ForwardAuth::new(Rc::clone(&gate), Arc::clone(&shared.site), config);
-    let proxy =
-        Proxy::new(gate, streams, upstreams, config, shared.rooms.graphql.clone(), lasting.closing.clone());
-    let log = config.log.access.then(|| Rc::clone(&lasting.log));
-    Dispatch::new(shared.clone(), proxy, forward_auth, log, Rc::clone(&lasting.refused), metrics)
+    let forward_auth =
+        ForwardAuth::new(Rc::clone(&gate), Arc::clone(&surfaces.site), surfaces.asking.clone(), config);
+    let proxy = Proxy::new(gate, streams, upstreams, config, room.clone(), lasting.closing.clone());
+    let books = Books {
+        log: config.log.access.then(|| Rc::clone(&lasting.log)),
+        refused: Rc::clone(&lasting.refused),
+        metrics,
+        clock: Arc::clone(&surfaces.clock),
+    };
+    let surfaces = Surfaces::new(surfaces.clone(), proxy, forward_auth);
+    Dispatch::new(surfaces, Reading::new(&config.server), books)
 }
 
 /// Counters by the names of this configuration; those of former ones are kept in the sums.

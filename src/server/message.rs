@@ -41,15 +41,20 @@ pub(super) fn check_bounds<B>(request: &Request<B>, bounds: Bounds) -> Result<()
     if bytes + line <= bounds.bytes { Ok(()) } else { Err(Fault::TooLarge) }
 }
 
-/// HTTP/2 names the host in the target only; from here on it stands in `Host` too.
-pub(super) fn put_host<B>(request: &mut Request<B>, authority: &str) {
-    if let Ok(host) = HeaderValue::from_str(authority) {
-        request.headers_mut().entry(HOST).or_insert(host);
-    }
+/// The one host a request names: in the target, in `Host`, or the same in both (RFC 9112, 3.2).
+///
+/// HTTP/2 names it in the target only; from here on it stands in `Host` too.
+pub(super) fn take_host<B>(request: &mut Request<B>) -> Result<HeaderValue, TargetError> {
+    let named = host_of(request)?;
+    let host = match request.headers().get(HOST) {
+        Some(host) => return Ok(host.clone()),
+        None => HeaderValue::from_str(named).map_err(|_| TargetError::BadHost)?,
+    };
+    request.headers_mut().insert(HOST, host.clone());
+    Ok(host)
 }
 
-/// The one host a request names: in the target, in `Host`, or the same in both (RFC 9112, 3.2).
-pub(super) fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
+fn host_of<B>(request: &Request<B>) -> Result<&str, TargetError> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let header = match (hosts.next(), hosts.next()) {
         (None, _) => None,

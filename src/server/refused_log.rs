@@ -48,7 +48,7 @@ impl RefusedLog {
     fn count(&self, trail: &Trail, request: &Shadowed<'_>, code: &str, names: &CredentialNames) {
         let by = RefusedBy {
             route: trail.route.as_ref().map(|route| route.name.clone()).unwrap_or_default(),
-            rule: trail.rule.clone().unwrap_or_default(),
+            rule: trail.rule().unwrap_or_default().to_owned(),
             code: code.to_owned(),
             credential: credential(trail),
             client: request.client.to_string(),

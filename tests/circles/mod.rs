@@ -15,7 +15,6 @@ use super::{Source, sources};
 /// Circles that there still are, of files or of folders beside each other. The list may only become shorter.
 const KNOWN: &[&[&str]] = &[
     &["gate/credential", "gate/permit", "gate/place", "gate/route"],
-    &["server/account", "server/dispatch", "server/explain", "server/public_keys"],
     &[
         "server/acme",
         "server/connection",

@@ -5,10 +5,12 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::Check;
 use super::original::Unclear;
 use crate::config::Flavour;
+use crate::edge::answer::Denied;
+use crate::edge::forwarded::Peer;
 use crate::edge::pages::problem::Problem;
 use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
-use crate::model::verdict::{Code, Verdict};
+use crate::model::verdict::Verdict;
 
 /// nginx holds an answer's head in 4 KiB, unless it is told otherwise; some others do so too.
 pub(super) const LARGEST_ANSWER: usize = 3800;
@@ -65,30 +67,6 @@ impl Style {
     }
 }
 
-/// An answer, with what the access event tells of it.
-#[derive(Debug)]
-pub struct Answer<R> {
-    /// What the proxy is sent.
-    pub response: R,
-    /// What was decided.
-    pub verdict: Verdict,
-    /// Why, where it is refused.
-    pub code: Option<Code>,
-}
-
-impl<R> Answer<R> {
-    /// A page of our own.
-    pub fn own(response: R) -> Self {
-        Self { response, verdict: Verdict::Own, code: None }
-    }
-
-    /// The same in another form.
-    pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Answer<T> {
-        let Self { response, verdict, code } = self;
-        Answer { response: change(response), verdict, code }
-    }
-}
-
 impl Check {
     /// Bytes of an answer's fields that the proxy holds.
     pub(super) fn room(&self) -> usize {
@@ -112,10 +90,16 @@ pub(super) fn size_of(headers: &HeaderMap) -> usize {
 }
 
 /// What the proxy that asked is told where nothing was asked that could be decided.
-pub fn told_of(unclear: &Unclear, style: Style) -> Problem {
+pub(super) fn told_of(unclear: &Unclear, style: Style) -> Problem {
     let mut problem = Problem::from(unclear);
     problem.status = style.refusal(problem.status);
     problem
+}
+
+/// A question that is not clear, on its way to an answer.
+pub(super) fn unclear(unclear: &Unclear, problem: Problem, peer: Peer) -> Denied {
+    tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
+    Denied::open(problem, Verdict::Deny)
 }
 
 impl From<&Unclear> for Problem {

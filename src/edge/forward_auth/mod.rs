@@ -10,6 +10,7 @@ pub mod ext_authz;
 mod left;
 pub mod observed;
 pub mod original;
+pub mod questions;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-pub use self::answer::{Answer, Style, told_of};
+pub use self::answer::Style;
 use self::answer::{LARGEST_ANSWER, size_of};
 use self::compat::Terms;
 use self::ext_authz::CheckResponse;
 use self::original::{Original, Question, Unclear};
+use self::questions::Asking;
+use super::answer::Answer;
 use super::audience::Audience;
 use super::cors;
 use super::pages::problem::{Look, Problem, Remedy, Speaks};
@@ -78,8 +81,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint that a path below the reserved prefix names.
-    fn named(path: &str) -> Option<Self> {
+    /// The endpoint that a path below the reserved one names.
+    pub fn named(path: &str) -> Option<Self> {
         let (route, rest) = if let Some(rest) = path.strip_prefix(ENDPOINT) {
             (None, rest)
         } else {
@@ -97,6 +100,7 @@ impl Endpoint {
 pub struct ForwardAuth {
     gate: Rc<Gate>,
     site: Arc<Site>,
+    asking: Asking,
     flavours: Vec<Flavour>,
     products: Vec<Compat>,
     /// Whether a path can change any decision.
@@ -106,11 +110,12 @@ pub struct ForwardAuth {
 
 impl ForwardAuth {
     /// The edge over a thread's gate.
-    pub fn new(gate: Rc<Gate>, site: Arc<Site>, config: &Config) -> Self {
+    pub fn new(gate: Rc<Gate>, site: Arc<Site>, asking: Asking, config: &Config) -> Self {
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned()).collect();
         Self {
             gate,
             site,
+            asking,
             flavours: config.forward_auth.flavours.clone(),
             products: config.forward_auth.compat.clone(),
             path_matters: config
@@ -121,24 +126,13 @@ impl ForwardAuth {
         }
     }
 
-    /// The endpoint at a path below the reserved prefix, if questions of its flavour are answered.
-    pub fn endpoint(&self, path: &str) -> Option<Endpoint> {
-        Endpoint::named(path).filter(|endpoint| self.flavours.contains(&endpoint.flavour))
-    }
-
-    /// The flavour whose questions would be answered at a path below the reserved prefix, and are not.
-    pub fn switched_off(&self, path: &str) -> Option<Flavour> {
-        let flavour = Endpoint::named(path)?.flavour;
-        (!self.flavours.contains(&flavour)).then_some(flavour)
-    }
-
-    /// Whether Envoy's questions over gRPC are answered.
-    pub fn speaks_ext_authz(&self) -> bool {
-        self.flavours.contains(&Flavour::Envoy)
+    /// Whether questions of a flavour are answered.
+    pub fn answers(&self, flavour: Flavour) -> bool {
+        self.flavours.contains(&flavour)
     }
 
     /// Answers Envoy's question over gRPC, as one frame.
-    pub async fn answer_ext_authz(
+    async fn answer_ext_authz(
         &self,
         check: &Check,
         headers: &HeaderMap,
@@ -159,7 +153,7 @@ impl ForwardAuth {
 
     /// The same where there is no question that could be answered: a refusal all the same, for of an error of gRPC
     /// Envoy may be told to make an allow.
-    pub fn refuse_ext_authz(&self, problem: &Problem, method: &Method, request_id: &str) -> Bytes {
+    fn refuse_ext_authz(&self, problem: &Problem, method: &Method, request_id: &str) -> Bytes {
         let look = Look { site: &self.site, method, target: None, account: None, request_id };
         let mut response = problem.respond(Audience::Api, &look);
         response.headers_mut().remove(SET_COOKIE);
@@ -171,12 +165,7 @@ impl ForwardAuth {
     /// # Errors
     ///
     /// [`Unclear`] if any part of the original request is missing, doubled or malformed.
-    pub fn read(
-        &self,
-        endpoint: Endpoint,
-        question: &Question<'_>,
-        client: Client,
-    ) -> Result<Check, Unclear> {
+    fn read(endpoint: Endpoint, question: &Question<'_>, client: Client) -> Result<Check, Unclear> {
         let original = question.original(endpoint.flavour)?;
         let style = Style::of(endpoint.flavour);
         let client = Client { secure: original.secure, ..client };
@@ -192,7 +181,7 @@ impl ForwardAuth {
     }
 
     /// Answers a question of a proxy that hands on what the client sent, but for what its configuration takes off.
-    pub async fn answer(
+    async fn answer(
         &self,
         check: &Check,
         headers: &HeaderMap,

@@ -3,6 +3,8 @@
 //! Which headers those are depends on the flavour alone; every other header of the kind came from the client
 //! and is not looked at. What is missing, stands twice or cannot be parsed is refused, never guessed.
 
+use std::rc::Rc;
+
 use http::header::{CONTENT_TYPE, HOST, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
@@ -24,7 +26,7 @@ const X_ORIGINAL_UPGRADE: HeaderName = HeaderName::from_static("x-original-upgra
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Original {
     /// Method, host and path, parsed as those of a proxied request are.
-    pub target: RequestTarget,
+    pub target: Rc<RequestTarget>,
     /// Host and perhaps port, as the client wrote them; no port that the scheme has anyway.
     pub authority: String,
     /// Whether the client used TLS.
@@ -184,7 +186,7 @@ impl Question<'_> {
         let uri = PathAndQuery::try_from(uri).map_err(|_| Unclear::Malformed(source.clone()))?;
         let target = RequestTarget::parse(method, authority, &uri, self.kind(scheme))?;
         let authority = without_default_port(scheme.secure, authority).to_owned();
-        Ok(Original { target, authority, secure: scheme.secure })
+        Ok(Original { target: Rc::new(target), authority, secure: scheme.secure })
     }
 
     /// A header that stands exactly once and holds something.

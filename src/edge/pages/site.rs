@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use url::form_urlencoded;
 
 use super::theme::Theme;
-use crate::config::{PagesConfig, PublicUrl, SessionConfig};
+use crate::config::{LogoFormat, PagesConfig, PublicUrl, SessionConfig};
 use crate::edge::cookie::Cookies;
 
 /// Everything of ours lives below this path; no route can cover it.
@@ -82,10 +82,10 @@ impl Site {
         self.answer(StatusCode::OK, "text/css; charset=utf-8", self.theme.style.clone())
     }
 
-    /// The logo, if this is the name of its file.
-    pub fn logo_file(&self, name: &str) -> Option<Response<Bytes>> {
+    /// The logo, if it has this format.
+    pub fn logo_file(&self, format: LogoFormat) -> Option<Response<Bytes>> {
         let theme = &self.theme;
-        if name != theme.logo_name() {
+        if format != theme.logo_format {
             return None;
         }
         let mut response = self.answer(StatusCode::OK, theme.logo_type(), theme.logo.clone());
@@ -99,6 +99,12 @@ impl Site {
     pub fn host(&self) -> String {
         let origin = self.public_url.origin();
         origin.split_once("://").map_or_else(String::new, |(_, host)| host.to_owned())
+    }
+
+    /// What lies below our reserved path: `""`, or a path that begins with `/`.
+    pub fn below_reserved<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let below = path.strip_prefix(self.public_url.base_path())?.strip_prefix(RESERVED)?;
+        (below.is_empty() || below.starts_with('/')).then_some(below)
     }
 
     /// Where someone goes who wants nothing in particular.

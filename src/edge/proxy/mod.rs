@@ -17,7 +17,6 @@ pub mod open;
 pub mod pace;
 pub mod pool;
 mod reach;
-pub mod read_ahead;
 pub mod request_body;
 mod rewrite;
 mod sending;
@@ -30,13 +29,15 @@ mod upstream_body;
 mod way_there;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 pub use self::failure::{Failure, ForwardError};
@@ -50,10 +51,12 @@ use self::sending::{Wait, expects_stream};
 use self::servers::Upstream;
 use self::upstream_body::UpstreamBody;
 use self::way_there::WayThere;
+use super::arrival::Arrival;
 use super::body::ResponseBody;
 use super::client_body::ClientBody;
-use super::forwarded;
+use super::forwarded::{self, Peer};
 use super::pages::site::RESERVED;
+use super::read_ahead;
 use crate::config::{BodyPace, Config, RouteTimeouts, UpstreamProtocol};
 use crate::gate::authenticator::Identity;
 use crate::gate::cookies::strip_set_cookies;
@@ -64,6 +67,7 @@ use crate::gate::standing::Standing;
 use crate::gate::told::Told;
 use crate::gate::{Asked, Gate, GateRequest, Permit, Trail};
 use crate::model::principal::Client;
+use crate::model::request_id::RequestId;
 use crate::model::target::{RequestKind, RequestTarget};
 use crate::policy::Wants;
 
@@ -74,19 +78,6 @@ pub const EXPLAIN: HeaderName = HeaderName::from_static("x-doorward-explain");
 /// What logs know a request by. Ours, whatever the client sent under that name.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request's facts that the proxy needs beside the request.
-#[derive(Debug)]
-pub struct Arrival {
-    /// What is asked for.
-    pub target: RequestTarget,
-    /// Host and port as the client wrote them.
-    pub authority: String,
-    /// The far end.
-    pub client: Client,
-    /// The forwarding chain to hand on.
-    pub chain: HeaderValue,
-}
-
 /// A permitted request on its way out.
 struct Outgoing {
     exchange: Rc<Exchange>,
@@ -95,9 +86,9 @@ struct Outgoing {
     /// What the upstream is asked for.
     sent: PathAndQuery,
     /// Host and port as the client wrote them.
-    authority: String,
-    /// The forwarding chain to hand on.
-    chain: HeaderValue,
+    authority: HeaderValue,
+    peer: Peer,
+    request_id: RequestId,
 }
 
 /// The proxy of one data-plane thread.
@@ -108,6 +99,7 @@ pub struct Proxy {
     room: read_ahead::Room,
     ahead: read_ahead::Bounds,
     body_pace: BodyPace,
+    trusted_proxies: Arc<[IpNet]>,
     /// The path below which our own pages are.
     reserved: String,
     closing: watch::Receiver<bool>,
@@ -127,7 +119,8 @@ impl Proxy {
         let server = &config.server;
         let (ahead, body_pace) = (read_ahead::Bounds::new(server), server.body_pace);
         let reserved = format!("{}{RESERVED}", config.public_url.base_path());
-        Self { gate, streams, upstreams, room, ahead, body_pace, reserved, closing }
+        let trusted_proxies = server.trusted_proxies.clone().into();
+        Self { gate, streams, upstreams, room, ahead, body_pace, trusted_proxies, reserved, closing }
     }
 
     /// The thread's gate.
@@ -140,29 +133,29 @@ impl Proxy {
     /// # Errors
     ///
     /// [`Failure`]: the gate's refusal, or what went wrong with the upstream.
-    pub async fn forward(
+    async fn forward(
         &self,
-        mut request: Request<ClientBody>,
-        mut arrival: Arrival,
+        arrival: Arrival,
+        client: Client,
+        request_id: RequestId,
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
         let look = self.gate.look();
-        let with_slash = self.gate.rulebook().with_slash(&arrival.target);
+        let Arrival { mut request, target, authority, peer } = arrival;
+        let with_slash = self.gate.rulebook().with_slash(&target);
         let lacks_slash = with_slash.is_some();
-        if let Some(target) = with_slash {
-            arrival.target = target;
-        }
-        let client_upgrade = matches!(arrival.target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
+        let target = with_slash.map_or(target, Rc::new);
+        let client_upgrade = matches!(target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
             .then(|| hyper::upgrade::on(&mut request));
         let hold = request.extensions_mut().remove::<Hold>();
         let (parts, incoming) = request.into_parts();
         let asking = GateRequest {
-            target: &arrival.target,
+            target: &target,
             headers: &parts.headers,
-            authority: &arrival.authority,
+            authority: authority.to_str().unwrap_or_default(),
             route: None,
-            client: arrival.client,
-            request_id: single(&parts.headers, &X_REQUEST_ID).unwrap_or_default(),
+            client,
+            request_id: request_id.as_str(),
         };
         let mut asked = self.gate.identify(&asking, trail).await?;
         if asked.route().upstream.is_none() {
@@ -170,13 +163,13 @@ impl Proxy {
         }
         let wants = asked.wants(&asking);
         let (told, body) = if wants.any() {
-            self.told(wants, &mut asked, &parts, &arrival, incoming).await?
+            self.told(wants, &mut asked, &parts, (&target, client), incoming).await?
         } else {
             (Told::default(), Unsent::all(incoming))
         };
         let permit = asked.decide(&asking, &told, trail)?;
         if lacks_slash {
-            return Ok(slash::lead_to(arrival.target.path_and_query()));
+            return Ok(slash::lead_to(target.path_and_query()));
         }
         trail.permitted = true;
         let seldom = matches!(parts.method, Method::GET | Method::HEAD);
@@ -186,10 +179,9 @@ impl Proxy {
             body
         };
         let sent = match &permit.route().prefixes {
-            None => arrival.target.path_and_query().clone(),
-            Some(prefixes) => prefixes.sent(&arrival.target).ok_or(Refusal::NoRoute)?,
+            None => target.path_and_query().clone(),
+            Some(prefixes) => prefixes.sent(&target).ok_or(Refusal::NoRoute)?,
         };
-        let Arrival { target, authority, client, chain } = arrival;
         let glance = permit.route().glance(&target, &parts.headers);
         let exchange = self.streams.begin(Beginning {
             gate: Rc::clone(&self.gate),
@@ -202,7 +194,8 @@ impl Proxy {
             glance,
         })?;
         let body = RequestBody::new(body, Rc::<Exchange>::clone(&exchange));
-        let outgoing = Outgoing { exchange: Rc::clone(&exchange), parts, body, sent, authority, chain };
+        let outgoing =
+            Outgoing { exchange: Rc::clone(&exchange), parts, body, sent, authority, peer, request_id };
         let answer = tokio::select! {
             biased;
             end = exchange.ended() => Err(end.failure()),
@@ -218,13 +211,13 @@ impl Proxy {
         wants: Wants,
         asked: &mut Asked,
         parts: &Parts,
-        arrival: &Arrival,
+        (target, client): (&RequestTarget, Client),
         body: ClientBody,
     ) -> Result<(Told, Unsent), Refusal> {
         let envelope = graphql::Envelope {
-            kind: arrival.target.kind(),
+            kind: target.kind(),
             method: &parts.method,
-            query: arrival.target.query(),
+            query: target.query(),
             headers: &parts.headers,
             body: body.is_end_stream().then_some(&[]),
         };
@@ -232,10 +225,8 @@ impl Proxy {
             return Ok((Told::of(wants, &envelope), Unsent::all(body)));
         }
         let account = asked.subject().map(|subject| read_ahead::Share::Account(subject.into()));
-        let shares = [read_ahead::Share::of_client(arrival.client.address.nearest())]
-            .into_iter()
-            .chain(account)
-            .collect();
+        let shares =
+            [read_ahead::Share::of_client(client.address.nearest())].into_iter().chain(account).collect();
         match Box::pin(read_ahead::read(body, shares, &self.room, self.ahead, self.body_pace)).await {
             Ok(read) => {
                 let told = Told::of(wants, &graphql::Envelope { body: Some(&read), ..envelope });
@@ -258,7 +249,7 @@ impl Proxy {
         client_upgrade: Option<OnUpgrade>,
         trail: &mut Trail,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Outgoing { exchange, mut parts, body, sent, authority, chain } = outgoing;
+        let Outgoing { exchange, mut parts, body, sent, authority, peer, request_id } = outgoing;
         let standing = exchange.standing();
         let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
         let Some(upstream) = upstream else {
@@ -274,14 +265,15 @@ impl Proxy {
         exchange.confirm(trail).await?;
         let caller = standing.identity();
         let caller = caller.as_deref();
-        self.prepare_headers(&permit, caller, &mut parts, standing, chain, handshake.as_ref());
+        self.prepare_headers(&permit, caller, &mut parts, standing, peer, handshake.as_ref());
+        parts.headers.insert(X_REQUEST_ID, request_id.to_header());
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
         let way_back = WayBack {
             upstream,
             route: permit.route(),
             caller,
             standing,
-            authority: &authority,
+            authority: authority.to_str().unwrap_or_default(),
             public_origin: self.gate.public_origin(),
             sent: sent.clone(),
             host,
@@ -323,12 +315,13 @@ impl Proxy {
         caller: Option<&Identity>,
         parts: &mut Parts,
         standing: &Standing,
-        chain: HeaderValue,
+        peer: Peer,
         handshake: Option<&Handshake>,
     ) {
         let trailers_wanted =
             single(&parts.headers, &TE).is_some_and(|te| te.to_ascii_lowercase().contains("trailers"));
         let headers = &mut parts.headers;
+        let chain = forwarded::chain(peer, headers, &self.trusted_proxies);
         let route = permit.route();
         let plan = &route.headers;
         let attributed = plan.attributed(headers, caller.map(|caller| &*caller.principal));

@@ -11,7 +11,7 @@ use http::header::HOST;
 use url::form_urlencoded;
 
 use super::bounce::{explain_lost_cookie, explain_other_address};
-use super::{Place, Web, WebRequest, account, form, origin};
+use super::{Page, Web, WebRequest, account, form, origin};
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::RESERVED;
 use crate::model::origin::Origin;
@@ -31,23 +31,16 @@ enum Host {
     Nobodys,
 }
 
-impl Place {
-    /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.
-    fn is_anywhere(self) -> bool {
-        matches!(self, Self::Begin | Self::Redeem | Self::Logout | Self::Style | Self::Logo)
-    }
-}
-
 impl Web {
     /// To the page at the public URL, if this is not the place for it; `sends` where a form was sent.
     pub(super) fn moved(
         &self,
         request: &WebRequest,
-        place: Place,
+        page: Page,
         sends: bool,
     ) -> Result<Option<Response<Bytes>>, Problem> {
         let host = self.host_of(request);
-        if place.is_anywhere() || host == Host::Public {
+        if page.is_anywhere() || host == Host::Public {
             return Ok(None);
         }
         let public = self.site.public_url();
@@ -57,7 +50,7 @@ impl Web {
             let moved = form::parameter(request.query.as_deref(), MOVED).is_some();
             let claimed = origin::claimed(&request.headers).filter(|_| sends);
             let ours = Origin::parse(&public.origin()).is_some_and(|own| claimed == Some(own.to_string()));
-            if ours || (moved && (!sends || place == Place::Setup)) {
+            if ours || (moved && (!sends || page == Page::Setup)) {
                 return Ok(None);
             }
             if let Some(explained) = claimed.and_then(|origin| explain_lost_cookie(&self.site, &origin)) {
@@ -67,13 +60,13 @@ impl Web {
                 return Err(Problem::sign_in_loop(explain_other_address(&self.site, &request.host)));
             }
         }
-        let query = query_there(request, place, host)?;
-        let page = match place {
-            Place::Login | Place::Setup | Place::Grant | Place::Password => &request.path,
+        let query = query_there(request, page, host)?;
+        let there = match page {
+            Page::Login | Page::Setup | Page::Grant | Page::Password => &request.path,
             _ if sends => account::PAGE,
             _ => &request.path,
         };
-        Ok(Some(self.go(&public.url(&format!("{RESERVED}{page}{query}")))))
+        Ok(Some(self.go(&public.url(&format!("{RESERVED}{there}{query}")))))
     }
 
     fn host_of(&self, request: &WebRequest) -> Host {
@@ -90,10 +83,10 @@ impl Web {
 }
 
 /// The query to go on with: what was asked, and the way back in full.
-fn query_there(request: &WebRequest, place: Place, host: Host) -> Result<String, Problem> {
+fn query_there(request: &WebRequest, page: Page, host: Host) -> Result<String, Problem> {
     let asked = request.query.as_deref().unwrap_or_default();
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let has_way_back = matches!(place, Place::Login | Place::Password);
+    let has_way_back = matches!(page, Page::Login | Page::Password);
     for (name, value) in form_urlencoded::parse(asked.as_bytes()) {
         if name != MOVED && !(has_way_back && name == "rd") {
             query.append_pair(&name, &value);

@@ -126,7 +126,10 @@ fn pass(
         let visits = web.bounces.one_more(cookies.bounces(&request.headers), target.as_str());
         if visits.are_a_loop() {
             let explained = explain_loop(&web.site, target, &visits);
-            tracing::warn!(request.id = request.request_id, "a browser goes round in circles: {explained}");
+            tracing::warn!(
+                request.id = request.request_id.as_str(),
+                "a browser goes round in circles: {explained}"
+            );
             return Err(Problem::sign_in_loop(explained));
         }
         response.headers_mut().append(SET_COOKIE, cookies.set_bounces(&web.bounces.write(&visits)));

@@ -12,6 +12,7 @@ mod handover;
 mod login;
 mod logout;
 mod origin;
+mod page;
 mod password;
 mod return_target;
 mod setup;
@@ -26,9 +27,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 pub use self::app_sessions::AppSessions;
 pub use self::bounce::Bounces;
 use self::origin::Sender;
+pub use self::page::Page;
 pub use self::return_target::{Destinations, ReturnTarget};
 use super::audience::Audience;
 use super::cookie::Presented;
+use super::methods::Methods;
 use super::pages::form;
 use super::pages::problem::{Look, Problem};
 use super::pages::site::{Site, fit_to_method};
@@ -37,6 +40,7 @@ use crate::model::audit::Actor;
 use crate::model::audit::Party;
 use crate::model::principal::Client;
 use crate::model::principal::Principal;
+use crate::model::request_id::RequestId;
 use crate::model::user::UserId;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
@@ -55,6 +59,8 @@ pub struct WebRequest {
     pub host: String,
     /// Path below the reserved one: empty, or such as `/login`.
     pub path: String,
+    /// What is mounted there, if anything is, and the methods it has.
+    pub page: Option<(Page, Methods)>,
     /// Query without `?`.
     pub query: Option<String>,
     /// Header fields; over HTTP/2 with `Host` filled in from the authority.
@@ -63,8 +69,8 @@ pub struct WebRequest {
     pub body: Bytes,
     /// The far end.
     pub client: Client,
-    /// What the log knows the request by; empty if nothing.
-    pub request_id: String,
+    /// What the log knows the request by.
+    pub request_id: RequestId,
 }
 
 /// The use cases that pages call.
@@ -122,67 +128,6 @@ pub enum Acquaintance {
     Person(UserId),
 }
 
-/// What there is at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Account,
-    Rename,
-    EndSession,
-    EndOtherSessions,
-    NewKey,
-    RevokeKey,
-    Begin,
-    Grant,
-    Redeem,
-    Login,
-    Logout,
-    Password,
-    Setup,
-    Style,
-    Logo,
-}
-
-const READ: &str = "GET, HEAD";
-/// What is used up by being fetched answers no HEAD.
-const FETCH: &str = "GET";
-const FORM: &str = "GET, HEAD, POST";
-/// Buttons of another page.
-const SEND: &str = "POST";
-
-/// Every address, and what it allows.
-const PLACES: [(&str, Place, &str); 18] = [
-    ("", Place::Account, READ),
-    ("/", Place::Account, READ),
-    ("/account", Place::Account, READ),
-    ("/account/name", Place::Rename, SEND),
-    ("/account/sessions/end", Place::EndSession, SEND),
-    ("/account/sessions/end-others", Place::EndOtherSessions, SEND),
-    ("/account/keys/new", Place::NewKey, FORM),
-    ("/account/keys/revoke", Place::RevokeKey, SEND),
-    ("/handover", Place::Redeem, FETCH),
-    ("/handover/begin", Place::Begin, FETCH),
-    ("/handover/grant", Place::Grant, FETCH),
-    ("/login", Place::Login, FORM),
-    ("/logout", Place::Logout, FORM),
-    ("/password", Place::Password, FORM),
-    ("/setup", Place::Setup, FORM),
-    ("/static/doorward.css", Place::Style, READ),
-    ("/static/logo.svg", Place::Logo, READ),
-    ("/static/logo.png", Place::Logo, READ),
-];
-
-impl Place {
-    /// Whether it shows or changes what is somebody's own. Scripts of applications on the same host send their
-    /// users' cookies too, but cannot make a request look like a visit (Fetch Metadata, 2.1).
-    fn is_personal(self) -> bool {
-        use Place::{Account, EndOtherSessions, EndSession, Logout, NewKey, Password, Rename, RevokeKey};
-        matches!(
-            self,
-            Account | Rename | EndSession | EndOtherSessions | NewKey | RevokeKey | Logout | Password
-        )
-    }
-}
-
 /// Who asks for a page.
 #[derive(Debug)]
 enum Visitor {
@@ -226,7 +171,7 @@ impl Web {
 
     /// Answers a request.
     pub async fn respond(&self, request: WebRequest) -> Response<Bytes> {
-        let actor = Actor::stranger(request.client.address.nearest(), &request.request_id);
+        let actor = Actor::stranger(request.client.address.nearest(), request.request_id.as_str());
         let own = Self { services: self.services.by(&actor), actor, ..self.clone() };
         let response = match own.visit(&request).await {
             Ok(response) => response,
@@ -237,7 +182,7 @@ impl Web {
                     method: &request.method,
                     target: Some(&target),
                     account: None,
-                    request_id: &request.request_id,
+                    request_id: request.request_id.as_str(),
                 };
                 problem.respond(Audience::Browser, &look)
             }
@@ -246,16 +191,14 @@ impl Web {
     }
 
     async fn visit(&self, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
-        let Some((_, place, allow)) = PLACES.into_iter().find(|(path, ..)| *path == request.path) else {
+        let Some((page, methods)) = request.page else {
             return Err(Problem::not_found());
         };
-        let sends = match request.method {
-            Method::GET if allow != SEND => false,
-            Method::HEAD if allow != FETCH && allow != SEND => false,
-            Method::POST if allow == FORM || allow == SEND => true,
-            _ => return Err(Problem::method_not_allowed(allow)),
-        };
-        if place.is_personal() && !origin::is_visit(&request.headers) {
+        if !methods.have(&request.method) {
+            return Err(Problem::method_not_allowed(methods));
+        }
+        let sends = request.method == Method::POST;
+        if page.is_personal() && !origin::is_visit(&request.headers) {
             return Err(Problem::opened_by_script());
         }
         if sends {
@@ -263,39 +206,38 @@ impl Web {
                 Sender::Ours | Sender::SameOrigin => {}
                 // The set-up page hides where it is, because its address is a secret; so its form cannot
                 // say where it comes from. That secret in the form is proof enough.
-                Sender::Unsaid | Sender::Hidden if place == Place::Setup => {}
+                Sender::Unsaid | Sender::Hidden if page == Page::Setup => {}
                 Sender::Unsaid | Sender::Hidden | Sender::Person | Sender::Foreign => {
                     let origin = origin::claimed(&request.headers);
                     return Err(Problem::foreign_form(origin.as_deref(), &self.site.public_url().origin()));
                 }
             }
         }
-        if let Some(moved) = self.moved(request, place, sends)? {
+        if let Some(moved) = self.moved(request, page, sends)? {
             return Ok(moved);
         }
-        match (place, sends) {
-            (Place::Account, _) => account::show(self, request).await,
-            (Place::Rename, _) => account::rename(self, request).await,
-            (Place::EndSession, _) => account::end_session(self, request).await,
-            (Place::EndOtherSessions, _) => account::end_other_sessions(self, request).await,
-            (Place::NewKey, false) => account::show_new_key(self, request).await,
-            (Place::NewKey, true) => account::make_key(self, request).await,
-            (Place::RevokeKey, _) => account::revoke_key(self, request).await,
-            (Place::Begin, _) => Ok(handover::begin(self, request)),
-            (Place::Grant, _) => handover::grant(self, request).await,
-            (Place::Redeem, _) => handover::redeem(self, request).await,
-            (Place::Login, false) => login::show(self, request).await,
-            (Place::Login, true) => login::submit(self, request).await,
-            (Place::Logout, false) => logout::show(self, request).await,
-            (Place::Logout, true) => logout::submit(self, request).await,
-            (Place::Password, false) => password::show(self, request).await,
-            (Place::Password, true) => password::submit(self, request).await,
-            (Place::Setup, false) => setup::show(self, request).await,
-            (Place::Setup, true) => setup::submit(self, request).await,
-            (Place::Style, _) => Ok(self.kept(request, self.site.style_file())),
-            (Place::Logo, _) => {
-                let name = request.path.trim_start_matches("/static/");
-                let logo = self.site.logo_file(name).ok_or_else(Problem::not_found)?;
+        match (page, sends) {
+            (Page::Account, _) => account::show(self, request).await,
+            (Page::Rename, _) => account::rename(self, request).await,
+            (Page::EndSession, _) => account::end_session(self, request).await,
+            (Page::EndOtherSessions, _) => account::end_other_sessions(self, request).await,
+            (Page::NewKey, false) => account::show_new_key(self, request).await,
+            (Page::NewKey, true) => account::make_key(self, request).await,
+            (Page::RevokeKey, _) => account::revoke_key(self, request).await,
+            (Page::Begin, _) => Ok(handover::begin(self, request)),
+            (Page::Grant, _) => handover::grant(self, request).await,
+            (Page::Redeem, _) => handover::redeem(self, request).await,
+            (Page::Login, false) => login::show(self, request).await,
+            (Page::Login, true) => login::submit(self, request).await,
+            (Page::Logout, false) => logout::show(self, request).await,
+            (Page::Logout, true) => logout::submit(self, request).await,
+            (Page::Password, false) => password::show(self, request).await,
+            (Page::Password, true) => password::submit(self, request).await,
+            (Page::Setup, false) => setup::show(self, request).await,
+            (Page::Setup, true) => setup::submit(self, request).await,
+            (Page::Style, _) => Ok(self.kept(request, self.site.style_file())),
+            (Page::Logo(format), _) => {
+                let logo = self.site.logo_file(format).ok_or_else(Problem::not_found)?;
                 Ok(self.kept(request, logo))
             }
         }
@@ -353,7 +295,7 @@ impl Web {
     fn address(&self, request: &WebRequest) -> String {
         let path = self.site.link(&request.path);
         // The queries of these hold a secret.
-        let secret = matches!(request.path.as_str(), "/setup" | "/handover");
+        let secret = matches!(request.page, Some((Page::Setup | Page::Redeem, _)));
         match request.query.as_deref().filter(|_| !secret) {
             Some(query) => format!("{path}?{query}"),
             None => path,

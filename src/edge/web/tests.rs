@@ -1,7 +1,6 @@
 //! The pages over a database in memory.
 
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,8 @@ use http::HeaderName;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 
 use super::*;
-use crate::config::PagesConfig;
-use crate::config::PublicUrl;
-use crate::config::SameSite;
-use crate::config::SessionConfig;
+use crate::config::{PagesConfig, PublicUrl, SameSite, SessionConfig};
+use crate::edge::mount;
 use crate::model::principal::ClientAddress;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -141,11 +138,12 @@ impl World {
             method,
             host: "gate.example".to_owned(),
             path: path.to_owned(),
+            page: mount::own(path).and_then(mount::Row::page),
             query,
             headers,
             body: Bytes::from(body.to_owned()),
             client: Client { address: ClientAddress::at(IpAddr::V4(Ipv4Addr::LOCALHOST)), secure: true },
-            request_id: String::new(),
+            request_id: RequestId::new([0; 6], 1),
         };
         let (parts, body) = self.web.respond(request).await.into_parts();
         let body = String::from_utf8(body.to_vec()).unwrap();

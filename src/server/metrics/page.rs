@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::text::Page;
-use crate::edge::proxy::read_ahead::Rooms;
+use crate::edge::page_turns::PageTurns;
+use crate::edge::read_ahead::Rooms;
 use crate::model::audit::{Event, Load, Reason};
 use crate::model::metrics::{Registry, Snapshot};
 use crate::model::principal::CredentialKind;
 use crate::model::time::Timestamp;
 use crate::server::admission::Admission;
-use crate::server::page_turns::PageTurns;
 use crate::service::revocation::Revocations;
 use crate::store::{Store, store_errors};
 

@@ -3,16 +3,16 @@
 //! [`PLACES`] says what each path is for. The decision is the same line as for every other question; only how
 //! the question is read ([`reading`]) and what the pages say ([`pages`]) is written here.
 
-pub mod pages;
+mod asked;
+mod pages;
 mod reading;
 mod terms;
-
-use http::HeaderMap;
 
 pub use self::terms::Terms;
 use super::original::X_FORWARDED_URI;
 use super::{ForwardAuth, Style};
 use crate::config::Compat as Product;
+use crate::edge::arrival::Arrival;
 
 /// What there is at a path, as a product knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,10 +138,12 @@ impl ForwardAuth {
     }
 
     /// The place of a question at an address without a path of its own, as traefik-forward-auth and
-    /// oauth2-proxy are asked by Traefik. The peer is one of our proxies.
+    /// oauth2-proxy are asked by Traefik; only one of our proxies asks.
     ///
     /// Whatever an application of ours serves at that host is never taken for one.
-    pub fn place_anywhere(&self, headers: &HeaderMap, host: &str, path: &str) -> Option<Place> {
+    pub fn place_anywhere(&self, arrival: &Arrival) -> Option<Place> {
+        let (headers, target) = (arrival.request.headers(), &arrival.target);
+        let (host, path) = (target.host(), target.path());
         let product = self.products.iter().copied().find(|product| match product {
             Product::TraefikForwardAuth => true,
             Product::Oauth2Proxy => path == "/",
@@ -149,7 +151,7 @@ impl ForwardAuth {
         })?;
         let asks = headers.contains_key(X_FORWARDED_URI) && !self.gate.has_upstream(host, path);
         let action = Action::Check(Contract::Forwarded, Style::PassedOn);
-        asks.then(|| Place { product, action, rest: String::new() })
+        (asks && self.trusts(arrival.peer)).then(|| Place { product, action, rest: String::new() })
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::{Check, ForwardAuth};
 use super::terms::page_named;
 use super::{Action, Place, Shape, find};
 use crate::config::Compat as Product;
+use crate::edge::methods::Methods;
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::{RESERVED, fit_to_method};
 use crate::gate::GateRequest;
@@ -20,8 +21,6 @@ use crate::model::principal::Principal;
 const X_AUTH_REQUEST_REDIRECT: HeaderName = HeaderName::from_static("x-auth-request-redirect");
 /// The longest `Location`: nginx in front holds a head in 4 KiB.
 const LONGEST_LOCATION: usize = 3000;
-const READ: &str = "GET, HEAD";
-const LEAVE: &str = "GET, HEAD, POST";
 
 impl ForwardAuth {
     /// Answers a request at a product's path that is no question.
@@ -31,12 +30,12 @@ impl ForwardAuth {
     /// [`Problem`] where there is nothing for this method, nothing at all, or nobody is signed in.
     pub async fn page(&self, place: &Place, request: &GateRequest<'_>) -> Result<Response<Bytes>, Problem> {
         let method = request.target.method();
-        let allowed = match place.action {
-            Action::SignIn(_) | Action::SignOut(_) => LEAVE,
-            _ => READ,
+        let methods = match place.action {
+            Action::SignIn(_) | Action::SignOut(_) => Methods::Form,
+            _ => Methods::Read,
         };
-        if !allowed.split(", ").any(|name| name == method.as_str()) {
-            return Err(Problem::method_not_allowed(allowed));
+        if !methods.have(method) {
+            return Err(Problem::method_not_allowed(methods));
         }
         let response = match place.action {
             Action::SignIn(name) => self.onward("/login", self.way_back(name, place, request), method),

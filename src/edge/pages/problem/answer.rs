@@ -132,7 +132,7 @@ impl Problem {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         match self.remedy {
-            Remedy::Methods(allow) => _ = headers.insert(ALLOW, HeaderValue::from_static(allow)),
+            Remedy::Methods(methods) => _ = headers.insert(ALLOW, methods.allow()),
             // RFC 6455, 4.4; RFC 9110, 15.5.22.
             Remedy::WebSocketVersion => {
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));

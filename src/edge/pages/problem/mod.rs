@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config::Flavour;
+use crate::edge::methods::Methods;
 use crate::model::verdict::Code;
 
 pub use self::answer::Look;
@@ -60,7 +61,7 @@ pub enum Remedy {
     /// A new password.
     NewPassword,
     /// One of these methods.
-    Methods(&'static str),
+    Methods(Methods),
     /// A WebSocket of the version that is spoken.
     WebSocketVersion,
 }
@@ -204,20 +205,20 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, Code::NotTakenOver, "There is nothing here any more", why)
     }
 
-    /// A method that this address does not have; `allow` lists those it has.
-    pub fn method_not_allowed(allow: &'static str) -> Self {
+    /// A method that is not one of those that this address has.
+    pub fn method_not_allowed(methods: Methods) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             Code::MethodNotAllowed,
             "This is not possible here",
             "The address exists, but not for this request method.",
         )
-        .with(Remedy::Methods(allow))
+        .with(Remedy::Methods(methods))
     }
 
     /// TRACE, CONNECT, or what is no method.
     pub fn method_not_proxied() -> Self {
-        Self::method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        Self::method_not_allowed(Methods::Any)
     }
 
     /// A message whose framing two parsers could read differently; `what` is wrong with it.

@@ -113,7 +113,7 @@ fn every_failure_of_forwarding_has_its_status() {
         (Problem::header_too_large(), 431, 8, "header-too-large"),
         (Problem::too_many_fields(), 431, 8, "header-too-large"),
         (Problem::body_too_large(), 413, 8, "body-too-large"),
-        (Problem::method_not_allowed("GET"), 405, 12, "method-not-allowed"),
+        (Problem::method_not_allowed(Methods::Fetch), 405, 12, "method-not-allowed"),
         (Problem::not_found(), 404, 12, "not-found"),
         (Problem::flavour_off(Flavour::Traefik), 404, 12, "not-found"),
         (Problem::draining(), 503, 14, "draining"),

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::edge::proxy::read_ahead::{Room, Share};
-use crate::edge::web::Acquaintance;
+use super::read_ahead::{Room, Share};
+use super::web::Acquaintance;
 use crate::model::principal::Client;
 use crate::service::ServiceError;
 use crate::service::turns::{Bounds, Turn, Turns};

@@ -1,32 +1,7 @@
-//! A problem on its way to an answer, with what the access event and the connection need to know of it.
+//! What a client is told of a head that cannot be served.
 
 use super::wire::head::Fault;
 use crate::edge::pages::problem::Problem;
-use crate::gate::refusal::Refusal;
-use crate::model::target::TargetError;
-use crate::model::verdict::Verdict;
-
-/// A problem on its way to an answer.
-pub(super) struct Denied {
-    pub(super) problem: Box<Problem>,
-    pub(super) verdict: Verdict,
-    /// Whether the connection must end: what follows on it cannot be trusted.
-    pub(super) close: bool,
-}
-
-impl Denied {
-    pub(super) fn open(problem: Problem, verdict: Verdict) -> Self {
-        Self { problem: Box::new(problem), verdict, close: false }
-    }
-
-    pub(super) fn closing(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), verdict: Verdict::Deny, close: true }
-    }
-}
-
-pub(super) fn refused(error: TargetError) -> Denied {
-    Denied::closing(Problem::from(&Refusal::BadTarget(error)))
-}
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {

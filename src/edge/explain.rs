@@ -1,65 +1,77 @@
-//! `GET /_doorward/api/explain`: what would be decided for a request, told to admins.
+//! What would be decided for a request, told to admins: `GET /_doorward/api/explain`.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Response};
+use tokio::runtime::Handle;
 
-use super::denied::Denied;
-use super::dispatch::Dispatch;
+use super::answer::Denied;
+use super::arrival::Arrival;
+use super::body::ResponseBody;
+use super::methods::Methods;
+use super::pages::problem::Problem;
 use super::seen::Seen;
-use crate::edge::body::ResponseBody;
-use crate::edge::client_body::ClientBody;
-use crate::edge::pages::problem::Problem;
-use crate::gate::GateRequest;
 use crate::gate::explain::Question;
 use crate::gate::refusal::Refusal;
+use crate::gate::{Gate, GateRequest};
 use crate::model::principal::PrincipalKind;
 use crate::model::role::Role;
-use crate::model::target::RequestTarget;
 use crate::model::verdict::Verdict;
 use crate::service::ServiceError;
+use crate::service::subjects::Subjects;
 
-/// Below the reserved prefix.
-pub(super) const PATH: &str = "/api/explain";
+/// Explains decisions.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// Looks up those of whom an explanation is wanted.
+    pub subjects: Subjects,
+    /// Where that is done.
+    pub control: Handle,
+    /// Host, and port if there is one, of a request of which none is said.
+    pub own_authority: String,
+}
 
-impl Dispatch {
-    pub(super) async fn explain(
+impl Explain {
+    /// Answers with what `gate` would decide.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] to whoever does not show an admin's key, and if the question cannot be understood.
+    pub async fn answer(
         &self,
-        request: &Request<ClientBody>,
-        target: &RequestTarget,
-        authority: &str,
+        gate: &Gate,
+        arrival: &Arrival,
+        methods: Methods,
         seen: &Seen,
     ) -> Result<Response<ResponseBody>, Denied> {
-        let gate = self.proxy.gate();
+        let target = &*arrival.target;
         let asking = GateRequest {
             target,
-            headers: request.headers(),
-            authority,
+            headers: arrival.request.headers(),
+            authority: arrival.authority(),
             route: None,
             client: seen.client,
-            request_id: &seen.request_id,
+            request_id: seen.request_id.as_str(),
         };
         let refused = |refusal: Refusal| Denied::open(Problem::from(&refusal), refusal.verdict());
         let caller = gate.caller(&asking).await.map_err(refused)?;
         match caller.as_ref().map(|identity| &identity.principal) {
             None => return Err(refused(Refusal::Challenge)),
-            Some(caller) if caller.role != Role::Admin => {
-                return Err(refused(Refusal::Forbidden));
-            }
+            Some(caller) if caller.role != Role::Admin => return Err(refused(Refusal::Forbidden)),
             // Scripts of every application on this host send their users' cookies along.
             Some(caller) if matches!(caller.kind, PrincipalKind::User(_)) => {
                 return Err(Denied::open(Problem::key_required(), Verdict::Deny));
             }
             Some(_) => {}
         }
-        if !matches!(*target.method(), Method::GET | Method::HEAD) {
-            return Err(Denied::open(Problem::method_not_allowed("GET, HEAD"), Verdict::Deny));
+        if !methods.have(target.method()) {
+            return Err(Denied::open(Problem::method_not_allowed(methods), Verdict::Deny));
         }
         let failed = |error: ServiceError| Denied::open(Problem::from(&error), Verdict::Own);
         let (question, who) = read(target.query().unwrap_or_default()).map_err(failed)?;
-        let subjects = self.shared.subjects.clone();
+        let subjects = self.subjects.clone();
         // A panic there ends its own task only, and is an error here.
-        let looked_up = self.shared.control.spawn(async move { subjects.caller(&who).await }).await;
+        let looked_up = self.control.spawn(async move { subjects.caller(&who).await }).await;
         let caller = match looked_up {
             Ok(found) => found.map_err(failed)?,
             Err(error) => {
@@ -67,9 +79,9 @@ impl Dispatch {
                 return Err(Denied::open(Problem::internal(), Verdict::Error));
             }
         };
-        let own = self.shared.site.public_url().authority();
-        let hypothetical =
-            question.asked(&own, caller).map_err(|error| failed(wrong("request", &error.to_string())))?;
+        let hypothetical = question
+            .asked(&self.own_authority, caller)
+            .map_err(|error| failed(wrong("request", &error.to_string())))?;
         let explanation = gate.rulebook().explain(&hypothetical);
         let text = serde_json::to_vec(&explanation).unwrap_or_default();
         let mut response = Response::new(ResponseBody::of(Bytes::from(text)));

@@ -1,0 +1,76 @@
+//! Requests at the paths of other products: questions of our proxies, and pages for browsers.
+
+use http::Response;
+
+use super::{Action, Place};
+use crate::edge::answer::{Answer, Denied};
+use crate::edge::arrival::Arrival;
+use crate::edge::audience::Audience;
+use crate::edge::body::ResponseBody;
+use crate::edge::forward_auth::ForwardAuth;
+use crate::edge::forward_auth::answer::unclear;
+use crate::edge::forward_auth::original::Question;
+use crate::edge::forwarded;
+use crate::edge::pages::problem::Problem;
+use crate::edge::seen::Seen;
+use crate::gate::{GateRequest, Trail};
+use crate::model::verdict::Verdict;
+
+impl ForwardAuth {
+    /// Answers a request at a product's path. Never awaits anything but the gate.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] if a peer may not ask, a question is not clear, or a page is refused.
+    pub async fn at_product(
+        &self,
+        place: &Place,
+        arrival: &Arrival,
+        seen: &mut Seen,
+        trail: &mut Trail,
+    ) -> Result<Answer<Response<ResponseBody>>, Denied> {
+        if matches!(place.action, Action::Check(..)) {
+            return self.ask_at_product(place, arrival, seen, trail).await;
+        }
+        if matches!(place.action, Action::UserInfo(_)) {
+            // It is scripts that ask, whatever they accept.
+            seen.audience = Audience::Api;
+        }
+        let asking = GateRequest {
+            target: &arrival.target,
+            headers: arrival.request.headers(),
+            authority: arrival.authority(),
+            route: None,
+            client: seen.client,
+            request_id: seen.request_id.as_str(),
+        };
+        let page = self.page(place, &asking).await.map_err(|problem| Denied::open(problem, Verdict::Own))?;
+        Ok(Answer::own(page.map(ResponseBody::of)))
+    }
+
+    async fn ask_at_product(
+        &self,
+        place: &Place,
+        arrival: &Arrival,
+        seen: &mut Seen,
+        trail: &mut Trail,
+    ) -> Result<Answer<Response<ResponseBody>>, Denied> {
+        let Arrival { request, target, peer, .. } = arrival;
+        self.expect_proxy(*peer)?;
+        let rest =
+            target.query().map_or_else(|| place.rest.clone(), |query| format!("{}?{query}", place.rest));
+        let headers = request.headers();
+        let question =
+            Question { headers, method: request.method(), rest: &rest, uri_bytes: self.asking.uri_bytes };
+        seen.client = forwarded::client_in_question(*peer, headers, &self.asking.trusted_proxies);
+        if !self.says_client(place) {
+            seen.client.address = peer.beyond();
+        }
+        let check = self
+            .read_compat(place, &question, target.query(), seen.client)
+            .map_err(|error| unclear(&error, Problem::from(&error), *peer))?;
+        seen.about(&check.original.target);
+        let answer = self.answer(&check, headers, seen.request_id.as_str(), trail).await;
+        Ok(answer.map(|response| response.map(ResponseBody::of)))
+    }
+}

@@ -1,0 +1,151 @@
+//! What is mounted where: the one list of the addresses that this gateway answers itself. All others are the applications'.
+//!
+//! A request looks its path up here once, and whatever it finds answers it. Nothing else matches on paths, but for the paths
+//! of other products ([`compat`](super::forward_auth::compat)), which are looked up from here as well.
+
+use super::forward_auth::compat::Place;
+use super::forward_auth::{Endpoint, ForwardAuth, ext_authz};
+use super::health::Probe;
+use super::methods::Methods;
+use super::pages::site::Site;
+use super::web::Page;
+use crate::config::{Flavour, LogoFormat};
+
+/// What is at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// Something of ours, below the reserved path.
+    Own(&'static Row),
+    /// Nothing of ours, below the reserved path.
+    Nothing,
+    /// Another proxy's question.
+    Question(Endpoint),
+    /// The same, but questions of this flavour are not answered.
+    SwitchedOff(Flavour),
+    /// Envoy's question by gRPC.
+    GrpcQuestion,
+    /// What another product has there.
+    Product(Place),
+    /// An application, or nothing.
+    Application,
+}
+
+/// One address below the reserved path.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Below the reserved path: empty, or such as `/login`.
+    pub path: &'static str,
+    /// What may be sent there.
+    pub methods: Methods,
+    /// What answers.
+    pub what: Own,
+}
+
+/// What answers at an address of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Whether we are well.
+    Health(Probe),
+    /// The keys that upstreams check our word with.
+    PublicKeys,
+    /// What would be decided, and why.
+    Explain,
+    /// A page for people.
+    Page(Page),
+}
+
+impl Row {
+    /// The page that is there, if one is, and its methods.
+    pub fn page(&self) -> Option<(Page, Methods)> {
+        match self.what {
+            Own::Page(page) => Some((page, self.methods)),
+            Own::Health(_) | Own::PublicKeys | Own::Explain => None,
+        }
+    }
+}
+
+const fn row(path: &'static str, methods: Methods, what: Own) -> Row {
+    Row { path, methods, what }
+}
+
+const fn page(path: &'static str, methods: Methods, page: Page) -> Row {
+    row(path, methods, Own::Page(page))
+}
+
+/// Everything below the reserved path, but for questions: [`Endpoint`] reads whose they are from the path.
+static OWN: [Row; 22] = {
+    use Methods::{Any, Fetch, Form, Read, Send};
+    [
+        row("/healthz", Any, Own::Health(Probe::Alive)),
+        row("/readyz", Any, Own::Health(Probe::Ready)),
+        row("/jwks.json", Read, Own::PublicKeys),
+        row("/api/explain", Read, Own::Explain),
+        page("", Read, Page::Account),
+        page("/", Read, Page::Account),
+        page("/account", Read, Page::Account),
+        page("/account/name", Send, Page::Rename),
+        page("/account/sessions/end", Send, Page::EndSession),
+        page("/account/sessions/end-others", Send, Page::EndOtherSessions),
+        page("/account/keys/new", Form, Page::NewKey),
+        page("/account/keys/revoke", Send, Page::RevokeKey),
+        page("/handover", Fetch, Page::Redeem),
+        page("/handover/begin", Fetch, Page::Begin),
+        page("/handover/grant", Fetch, Page::Grant),
+        page("/login", Form, Page::Login),
+        page("/logout", Form, Page::Logout),
+        page("/password", Form, Page::Password),
+        page("/setup", Form, Page::Setup),
+        page("/static/doorward.css", Read, Page::Style),
+        page("/static/logo.svg", Read, Page::Logo(LogoFormat::Svg)),
+        page("/static/logo.png", Read, Page::Logo(LogoFormat::Png)),
+    ]
+};
+
+/// What of ours is at a path below the reserved one.
+pub fn own(path: &str) -> Option<&'static Row> {
+    OWN.iter().find(|row| row.path == path)
+}
+
+impl Mount {
+    /// What is at a path, with the questions that are answered.
+    pub fn at(path: &str, site: &Site, questions: &ForwardAuth) -> Self {
+        if let Some(below) = site.below_reserved(path) {
+            return match Endpoint::named(below) {
+                Some(endpoint) if questions.answers(endpoint.flavour) => Self::Question(endpoint),
+                Some(endpoint) => Self::SwitchedOff(endpoint.flavour),
+                None => own(below).map_or(Self::Nothing, Self::Own),
+            };
+        }
+        if path == ext_authz::PATH && questions.answers(Flavour::Envoy) {
+            return Self::GrpcQuestion;
+        }
+        questions.place(path).map_or(Self::Application, Self::Product)
+    }
+
+    /// Whether an address there may hold a whole address of an application, escaped.
+    pub fn may_hold_another(&self) -> bool {
+        !matches!(self, Self::Application | Self::GrpcQuestion)
+    }
+
+    /// What is asked there about our health, if anything is.
+    pub fn probe(&self) -> Option<Probe> {
+        match self {
+            Self::Own(Row { what: Own::Health(probe), .. }) => Some(*probe),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_stands_once_and_none_is_a_questions() {
+        for (at, row) in OWN.iter().enumerate() {
+            assert!(OWN[..at].iter().all(|other| other.path != row.path), "{} stands twice", row.path);
+            assert!(row.path.is_empty() || row.path.starts_with('/'), "{}", row.path);
+            assert_eq!(Endpoint::named(row.path), None, "{}", row.path);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What is kept of a request beside it, for its access event and its answer.
+
+use std::rc::Rc;
+
+use http::header::USER_AGENT;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
+
+use super::audience::Audience;
+use super::cors;
+use super::pages::problem::Speaks;
+use crate::model::origin::Origin;
+use crate::model::principal::Client;
+use crate::model::request_id::RequestId;
+use crate::model::target::RequestTarget;
+
+/// What a request asks for, as far as it is known.
+enum Asked {
+    /// It cannot be served, and of its target only this path can be read; empty if not even that.
+    Broken(String),
+    /// As it came; `None` where that is no path.
+    Received(Option<PathAndQuery>),
+    /// As it is understood, or what a question is about.
+    Target(Rc<RequestTarget>),
+}
+
+/// What the access event and the answer need to know of a request, kept beside it.
+pub struct Seen {
+    /// Its method.
+    pub method: Method,
+    /// By which HTTP it came.
+    pub version: Version,
+    asked: Asked,
+    /// Who reads an answer.
+    pub audience: Audience,
+    /// What the sender shows of the schemes it speaks.
+    pub speaks: Speaks,
+    /// The page that may read a refusal.
+    pub reader: Option<HeaderValue>,
+    /// Whether it has come so far that it is an application's, not ours or a question about one.
+    pub proxied: bool,
+    /// The far end.
+    pub client: Client,
+    /// What logs know it by.
+    pub request_id: RequestId,
+    /// What the client calls itself.
+    pub agent: Option<HeaderValue>,
+}
+
+impl Seen {
+    /// Of a request as it comes. Pages of `trusted` origins may read its refusal.
+    pub fn of<B>(request: &Request<B>, client: Client, request_id: RequestId, trusted: &[Origin]) -> Self {
+        let headers = request.headers();
+        let audience = Audience::of(request.method(), headers);
+        Self {
+            method: request.method().clone(),
+            version: request.version(),
+            asked: Asked::Received(request.uri().path_and_query().cloned()),
+            audience,
+            speaks: Speaks::of(audience, headers),
+            reader: cors::reader(headers, trusted),
+            proxied: false,
+            client,
+            request_id,
+            agent: headers.get(USER_AGENT).cloned(),
+        }
+    }
+
+    /// Of one whose head cannot be served: only its path is told, as far as it can be read.
+    pub fn of_broken(
+        method: Method,
+        path: String,
+        headers: &HeaderMap,
+        client: Client,
+        request_id: RequestId,
+    ) -> Self {
+        Self {
+            audience: Audience::of(&method, headers),
+            method,
+            version: Version::HTTP_11,
+            asked: Asked::Broken(path),
+            speaks: Speaks::default(),
+            reader: None,
+            proxied: false,
+            client,
+            request_id,
+            agent: headers.get(USER_AGENT).cloned(),
+        }
+    }
+
+    /// From now on it is this target that the request is about.
+    pub fn about(&mut self, target: &Rc<RequestTarget>) {
+        self.method = target.method().clone();
+        self.asked = Asked::Target(Rc::clone(target));
+    }
+
+    /// Host without port; empty if the target was refused.
+    pub fn host(&self) -> &str {
+        match &self.asked {
+            Asked::Target(target) => target.host(),
+            Asked::Broken(_) | Asked::Received(_) => "",
+        }
+    }
+
+    /// Path without query.
+    pub fn path(&self) -> &str {
+        match &self.asked {
+            Asked::Broken(path) => path,
+            Asked::Received(received) => received.as_ref().map_or("", PathAndQuery::path),
+            Asked::Target(target) => target.path(),
+        }
+    }
+
+    /// Path and query, as the browser has them in its address bar.
+    pub fn path_and_query(&self) -> Option<&PathAndQuery> {
+        match &self.asked {
+            Asked::Broken(_) => None,
+            Asked::Received(received) => received.as_ref(),
+            Asked::Target(target) => Some(target.path_and_query()),
+        }
+    }
+
+    /// Who reads a refusal. By gRPC it would be an HTTP 200, which a proxy that asks takes for an allow, whatever
+    /// media type the client of that proxy has named: only an application's own client is told so.
+    pub fn refused_audience(&self) -> Audience {
+        match self.audience {
+            Audience::Grpc if !self.proxied => Audience::Api,
+            audience => audience,
+        }
+    }
+}

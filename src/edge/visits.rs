@@ -1,0 +1,78 @@
+//! Visits to our pages: their forms are read, they wait for a turn, and the pages answer on the control plane.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::request::Parts;
+use tokio::runtime::Handle;
+
+use super::answer::Denied;
+use super::arrival::Arrival;
+use super::body::ResponseBody;
+use super::methods::Methods;
+use super::page_turns::PageTurns;
+use super::pages::problem::Problem;
+use super::read_ahead;
+use super::seen::Seen;
+use super::web::{Page, Web, WebRequest};
+use crate::config::BodyPace;
+use crate::gate::refusal::Refusal;
+use crate::model::verdict::Verdict;
+
+/// Our own forms are far smaller.
+const FORMS: read_ahead::Bounds = read_ahead::Bounds { body: 8 << 10, client: 1 << 20, total: 16 << 20 };
+
+/// Our pages, and what it takes to visit them.
+#[derive(Clone, Debug)]
+pub struct Visits {
+    /// The pages.
+    pub web: Arc<Web>,
+    /// Where they run: they ask the store and hash passwords.
+    pub control: Handle,
+    /// How slowly their forms may come.
+    pub pace: BodyPace,
+    /// Who may be served now.
+    pub turns: PageTurns,
+}
+
+impl Visits {
+    /// Answers with a page, or says that there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] if the form cannot be read, there is no turn, or the page failed.
+    pub async fn answer(
+        &self,
+        arrival: Arrival,
+        path: String,
+        page: Option<(Page, Methods)>,
+        seen: &Seen,
+    ) -> Result<Response<ResponseBody>, Denied> {
+        let (Parts { method, headers, .. }, incoming) = arrival.request.into_parts();
+        let (client, request_id) = (seen.client, seen.request_id);
+        let web = Arc::clone(&self.web);
+        let place = self.turns.place(&web.acquaintance(&headers), client);
+        let (room, share) = place.forms();
+        let read = read_ahead::read(incoming, vec![share], room, FORMS, self.pace).await;
+        let body = read.map_err(|unread| match unread.refusal {
+            Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
+            refusal => Denied::closing(Problem::from(&refusal)),
+        })?;
+        let turn = place.turn().await.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
+        let (host, query) = (arrival.target.host().to_owned(), arrival.target.query().map(str::to_owned));
+        let request = WebRequest { method, host, path, page, query, headers, body, client, request_id };
+        // A panic there ends its own task only, and is an error here.
+        let answered = self.control.spawn(async move {
+            let response = web.respond(request).await;
+            drop(turn);
+            response
+        });
+        match answered.await {
+            Ok(response) => Ok(response.map(ResponseBody::of)),
+            Err(error) => {
+                tracing::error!(%error, "a page failed");
+                Err(Denied::open(Problem::internal(), Verdict::Error))
+            }
+        }
+    }
+}

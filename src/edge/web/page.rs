@@ -1,0 +1,55 @@
+//! The pages that there are. Where each is, `edge/mount.rs` says.
+
+use crate::config::LogoFormat;
+
+/// A page, or what a form of one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// One's own account.
+    Account,
+    /// Changes the name that is shown.
+    Rename,
+    /// Ends one session.
+    EndSession,
+    /// Ends all sessions but one's own.
+    EndOtherSessions,
+    /// Makes an API key.
+    NewKey,
+    /// Revokes one.
+    RevokeKey,
+    /// Begins a hand-over, at another host.
+    Begin,
+    /// Grants it, at the public URL.
+    Grant,
+    /// Redeems it, at the other host again.
+    Redeem,
+    /// Signs in.
+    Login,
+    /// Signs out.
+    Logout,
+    /// Changes the password.
+    Password,
+    /// Makes the first account.
+    Setup,
+    /// The style sheet.
+    Style,
+    /// The logo, if it has this format.
+    Logo(LogoFormat),
+}
+
+impl Page {
+    /// Whether it shows or changes what is somebody's own. Scripts of applications on the same host send their
+    /// users' cookies too, but cannot make a request look like a visit (Fetch Metadata, 2.1).
+    pub(super) fn is_personal(self) -> bool {
+        use Page::{Account, EndOtherSessions, EndSession, Logout, NewKey, Password, Rename, RevokeKey};
+        matches!(
+            self,
+            Account | Rename | EndSession | EndOtherSessions | NewKey | RevokeKey | Logout | Password
+        )
+    }
+
+    /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.
+    pub(super) fn is_anywhere(self) -> bool {
+        matches!(self, Self::Begin | Self::Redeem | Self::Logout | Self::Style | Self::Logo(_))
+    }
+}
