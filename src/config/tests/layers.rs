@@ -1,6 +1,9 @@
 //! Which layer wins: defaults, file, environment, flags.
 
+use std::fmt::Write as _;
+
 use super::*;
+use crate::config::reading::{Section, join};
 
 const GOOD_SECRET: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+";
 
@@ -180,6 +183,52 @@ fn a_secret_in_an_open_configuration_file_refuses_to_start() {
     let desk = Desk::new("");
     desk.write("doorward.toml", LEAST, 0o644);
     assert!(desk.load().is_ok(), "without a secret the mode does not matter");
+}
+
+#[test]
+fn every_secret_there_is_counts_in_an_open_configuration_file() {
+    let sections = Root::INFO.sections();
+    let is_list = |path: &str| sections.iter().any(|(other, list, _)| other == path && *list);
+    let mut tried = Vec::new();
+    for (path, _, info) in &sections {
+        for setting in info.settings.iter().filter(|setting| setting.is_secret()) {
+            let (mut text, mut outer, mut place) = (String::new(), String::new(), String::new());
+            for name in path.split('.').filter(|name| !name.is_empty()) {
+                (outer, place) = (join(&outer, name), join(&place, name));
+                if is_list(&outer) {
+                    place += "[0]";
+                    let _ = writeln!(text, "[[{outer}]]");
+                } else {
+                    let _ = writeln!(text, "[{outer}]");
+                }
+            }
+            let place = join(&place, setting.name);
+            let is_told = |value: &str, mode| {
+                let desk = Desk::new("");
+                desk.write("doorward.toml", &format!("{text}{} = \"{value}\"", setting.name), mode);
+                let said =
+                    |problem: &Problem| problem.path == place && problem.what.contains("lets others in");
+                desk.load().is_err_and(|error| error.0.iter().any(said))
+            };
+            assert!(
+                is_told("postgres://u:pw@h/d", 0o644) && !is_told("postgres://u:pw@h/d", 0o640),
+                "{place}"
+            );
+            tried.push(place);
+        }
+    }
+    for deep in
+        ["secret", "store.url", "break_glass[0].token", "keys.imported[0].ring", "upstreams[0].bearer.key"]
+    {
+        assert!(tried.iter().any(|place| place == deep), "{deep}");
+    }
+    let desk = Desk::new("");
+    desk.write("doorward.toml", &with_least("store.url = \"sqlite:doorward.db\""), 0o644);
+    assert!(desk.load().is_ok(), "a database without a password is none");
+    let single = format!("break_glass = {{ name = \"a\", token = \"{GOOD_SECRET}\" }}");
+    desk.write("doorward.toml", &with_least(&single), 0o644);
+    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+    assert_eq!(problem.path, "break_glass.token", "a list of one that is written as that one");
 }
 
 #[test]

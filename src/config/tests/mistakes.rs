@@ -330,6 +330,24 @@ fn each_mistake_about_routes_is_named_with_line_and_remedy() {
 }
 
 #[test]
+fn a_problem_hides_none_of_a_setting_whose_name_only_begins_alike() {
+    let told = |text: &str| Desk::new(text).load().unwrap_err().to_string();
+    let text = told("routes_for = 1\n[[upstreams]]\nname = \"a\"\nurl = \"http://h\"");
+    assert!(text.contains("routes_for: unknown") && text.contains("routes: there is none"), "{text}");
+    let asks = "[forward_auth]\nflavours = [\"nginx\"]\n[server]\n";
+    let text = told(&with_least(&format!("{asks}trusted_proxies_from = 1")));
+    assert!(
+        text.contains("trusted_proxies_from: unknown") && text.contains("trusted_proxies: is empty"),
+        "{text}"
+    );
+    let text = told(&with_least(&format!("{asks}trusted_proxies = [\"x\"]")));
+    assert!(
+        text.contains("trusted_proxies[0]: ") && !text.contains("is empty"),
+        "what is inside it hides it: {text}"
+    );
+}
+
+#[test]
 fn what_is_missing_altogether_is_named() {
     let desk = Desk::new("");
     let text = desk.load().unwrap_err().to_string();
