@@ -18,14 +18,14 @@ use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::acme::CHALLENGE_PROTOCOL;
+use super::connection_limits::ConnectionLimits;
 use super::dispatch::Dispatch;
 use super::generation::Current;
 use super::serving::{Served, Serving};
 use super::stream::Stream;
-use super::wire::head::{Bounds, Sketch};
-use super::wire::{Wire, WireLimits};
+use super::wire::Wire;
+use super::wire::head::Sketch;
 use super::{Phase, Surface};
-use crate::config::ServerConfig;
 use crate::edge::body::{BodyError, ResponseBody};
 use crate::edge::client_body::ClientBody;
 use crate::edge::forwarded::Peer;
@@ -46,41 +46,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// hyper keeps this many on the stack; another number costs an allocation per request.
 const DEFAULT_HEADER_COUNT: usize = 100;
-
-/// Limits of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
-    header_timeout: Duration,
-    keep_alive: Duration,
-    write_timeout: Duration,
-    header_bytes: usize,
-    header_count: usize,
-    http2_streams: u32,
-}
-
-impl ConnectionLimits {
-    /// As configured.
-    pub fn new(config: &ServerConfig) -> Self {
-        Self {
-            header_timeout: config.header_timeout,
-            keep_alive: config.keep_alive,
-            write_timeout: config.write_timeout,
-            header_bytes: config.limits.header_bytes,
-            header_count: config.limits.header_count,
-            http2_streams: config.limits.http2_streams,
-        }
-    }
-
-    fn wire(&self) -> WireLimits {
-        let bounds = Bounds { bytes: self.header_bytes, fields: self.header_count };
-        WireLimits { head: self.header_timeout, idle: self.keep_alive, bounds }
-    }
-
-    /// How long a client may take until TLS or HTTP has begun.
-    pub fn header_timeout(&self) -> Duration {
-        self.header_timeout
-    }
-}
 
 /// What a connection is served with.
 pub struct Setting {

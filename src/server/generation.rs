@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::access_log::AccessLog;
 use super::account::Books;
-use super::connection::ConnectionLimits;
+use super::connection_limits::ConnectionLimits;
 use super::dispatch::{Dispatch, Reading};
 use super::refused_log::RefusedLog;
 use crate::config::Config;

@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::acme::{CHALLENGE_PROTOCOL, Held, Resolver};
+use super::leaf::end_of_leaf;
 use crate::config::TlsFiles;
 use crate::edge::proxy::tls::{self, TlsError};
 use crate::model::time::Timestamp;
@@ -81,10 +81,4 @@ fn protocols(names: &[&[u8]]) -> Vec<Vec<u8>> {
 /// When the first certificate in a file ends, if it can be read.
 pub fn end_of(certificate: &Path) -> Option<Timestamp> {
     end_of_leaf(tls::certificates(certificate).ok()?.first()?)
-}
-
-/// When a certificate ends, given as DER.
-pub(super) fn end_of_leaf(leaf: &[u8]) -> Option<Timestamp> {
-    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-    Some(Timestamp(leaf.validity().not_after.timestamp()))
 }

@@ -13,7 +13,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::access_log::AccessLog;
 use super::admission::Slot;
-use super::connection::{self, ConnectionLimits, Setting};
+use super::connection::{self, Setting};
+use super::connection_limits::ConnectionLimits;
 use super::generation::{Current, Generation, Lasting};
 use super::proxy_protocol::{Refused, Sender};
 use super::refused_log::RefusedLog;

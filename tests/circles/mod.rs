@@ -15,16 +15,7 @@ use super::{Source, sources};
 /// Circles that there still are, of files or of folders beside each other. The list may only become shorter.
 const KNOWN: &[&[&str]] = &[
     &["gate/credential", "gate/permit", "gate/place", "gate/route"],
-    &[
-        "server/acme",
-        "server/connection",
-        "server/generation",
-        "server/listener",
-        "server/tls",
-        "server/worker",
-    ],
-    &["server/acme/handshake", "server/tls"],
-    &["server/connection", "server/generation"],
+    &["server/acme", "server/connection", "server/listener", "server/tls", "server/worker"],
     &["server/serving", "server/wire"],
 ];
 

@@ -8,7 +8,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::model::time::Timestamp;
-use crate::server::tls::end_of_leaf;
+use crate::server::leaf::end_of_leaf;
 
 /// The protocol in which an authority looks at a challenge (RFC 8737, 6.2).
 pub const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
