@@ -9,6 +9,7 @@ pub mod jwt;
 pub mod mcp;
 pub mod metrics;
 pub mod network;
+pub mod opaque_string;
 pub mod origin;
 pub mod principal;
 pub mod query;

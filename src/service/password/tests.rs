@@ -1,5 +1,10 @@
 //! Verifying and hashing, and who goes first.
 
+use argon2::Algorithm;
+use argon2::Argon2;
+use argon2::Params;
+use argon2::Version;
+
 use super::*;
 
 fn secret(text: &str) -> Secret {
@@ -139,7 +144,13 @@ async fn the_time_of_an_answer_does_not_tell_whose_hash_another_system_made() {
         best
     };
     let foreign = quickest(Some(theirs)).await;
-    for (whose, quick) in [("ours", quickest(Some(&ours)).await), ("nobody", quickest(None).await)] {
+    let cheap =
+        Argon2::from(Params::new(1024, 1, 1, None).unwrap()).hash_password(b"secret").unwrap().to_string();
+    for (whose, quick) in [
+        ("ours", quickest(Some(&ours)).await),
+        ("nobody", quickest(None).await),
+        ("cheap", quickest(Some(&cheap)).await),
+    ] {
         assert!(quick > foreign * 3 / 4, "{whose}: {quick:?} against {foreign:?}");
     }
 }
@@ -164,6 +175,33 @@ async fn what_does_not_fit_into_the_queue_is_told_to_come_back() {
     let busy = answers.iter().filter(|answer| matches!(answer, Err(ServiceError::Busy { .. }))).count();
     assert_eq!((busy, passwords.computed()), (4, 2));
     assert!(passwords.verify_nobody(For::Stranger, secret("x")).await.is_ok(), "room again afterwards");
+}
+
+#[tokio::test]
+async fn guesses_at_the_hash_of_another_system_keep_nobody_else_waiting() {
+    let passwords = Passwords::with_limits(1, 64);
+    let ours = passwords.hash(secret("correct horse battery")).await.unwrap();
+    // The only core for ours is as free as ever while the slow ones take as long as they like.
+    let _guessing = passwords.lanes.enter(Work::Foreign, For::Stranger).await.unwrap();
+    for whose in [For::Stranger, For::Known] {
+        let right = passwords.verify(whose, secret("correct horse battery"), &ours).await.unwrap();
+        assert_eq!(right, Verdict::Right);
+        assert!(passwords.hash(secret("another one")).await.is_ok());
+        assert_eq!(passwords.verify_nobody(whose, secret("x")).await.unwrap(), Verdict::Wrong);
+    }
+    let theirs = "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
+    let refused = passwords.verify(For::Stranger, secret("correct horse battery"), theirs).await;
+    assert!(matches!(refused, Err(ServiceError::Busy { .. })), "one of those at a time: {refused:?}");
+}
+
+#[tokio::test]
+async fn names_are_tried_by_one_stranger_after_the_other() {
+    let passwords = Passwords::new();
+    let first = passwords.turn_at("alice").await.unwrap();
+    assert!(futures_util::FutureExt::now_or_never(passwords.turn_at("alice")).is_none());
+    assert!(futures_util::FutureExt::now_or_never(passwords.turn_at("bob")).is_some_and(|turn| turn.is_ok()));
+    drop(first);
+    assert!(passwords.turn_at("alice").await.is_ok());
 }
 
 /// Time stands still, so that a slow machine sends nobody away.

@@ -1,16 +1,13 @@
 //! Stored password hashes: our own, and those of systems that people come from, read into what verifies them.
 //!
 //! Every form that is known stands in [`StoredHash::read`]. What an origin does with a password (how bcrypt cuts it)
-//! is done here as there.
+//! is done here as there. Each form is read strictly: what two readers could take for different numbers is none.
+
+mod argon2_hash;
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-use argon2::Algorithm;
-use argon2::Argon2;
-use argon2::Params;
-use argon2::password_hash::PasswordVerifier as _;
-use argon2::password_hash::phc::PasswordHash;
 use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::alphabet;
@@ -23,18 +20,19 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+pub(super) use self::argon2_hash::Argon2Hash;
+pub(super) use self::argon2_hash::hasher;
 use super::ServiceError;
 use crate::model::audit::hex;
 
-/// Each bound is what takes about thirty times as long as a hash of ours.
-const MOST_ARGON2_WORK: u64 = 30 * 2 * 19_456;
-/// KiB.
-const MOST_ARGON2_MEMORY: u32 = 256 * 1024;
-/// Two to this power are the rounds.
-const MOST_BCRYPT_COST: u32 = 14;
-const MOST_PBKDF2_ROUNDS: u64 = 4_000_000;
+/// Each bound is what takes about twenty times as long as a hash of ours. Two to this power are the rounds.
+const MOST_BCRYPT_COST: u32 = 13;
+/// Of SHA-1 and SHA-256, for each block of the hash; one of SHA-512 counts twice.
+const MOST_PBKDF2_ROUNDS: u64 = 2_000_000;
 /// N times r times p; times 128, the bytes of memory where p is one.
-const MOST_SCRYPT_WORK: u64 = 1 << 21;
+const MOST_SCRYPT_WORK: u64 = 1 << 20;
+/// r times p; times 128, the bytes that PBKDF2 makes and takes beside that work.
+const MOST_SCRYPT_BLOCKS: u64 = 256;
 
 /// Bytes that a password is cut to by bcrypt, its terminating zero counted.
 const BCRYPT_TAKES: usize = 72;
@@ -54,7 +52,7 @@ const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A hash that can be verified at a bounded cost.
 pub(super) enum StoredHash {
-    Argon2(Box<PasswordHash>),
+    Argon2(Argon2Hash),
     Bcrypt {
         cost: u32,
         salt: [u8; 16],
@@ -93,11 +91,13 @@ impl fmt::Display for HashFault {
                 "is of no known form: argon2, bcrypt ($2a$, $2b$, $2y$), PBKDF2 or scrypt as PHC, passlib, \
                  Django or Werkzeug write them, or phoenix:SALT:HASH in hexadecimal digits",
             ),
-            Self::Malformed(form) => write!(f, "looks like {form}, but is not whole: copy all of it"),
+            Self::Malformed(form) => {
+                write!(f, "looks like {form}, but is not as {form} is written: copy all of it")
+            }
             Self::TooCostly(form) => write!(
                 f,
-                "is {form} with parameters that cost more than thirty times what ours cost: add its owner \
-                 without it, with a password to be changed"
+                "is {form} with parameters that cost more than about twenty times what ours cost: add its \
+                 owner without it, with a password to be changed"
             ),
         }
     }
@@ -118,38 +118,44 @@ impl StoredHash {
         let parts: Vec<&str> = text.split('$').collect();
         match *parts.as_slice() {
             // PHC, passlib and crypt
-            ["", name, ..] if name.starts_with("argon2") => argon2(text),
+            ["", name, ..] if name.starts_with("argon2") => Argon2Hash::read(text).map(Self::Argon2),
             ["", "2a" | "2b" | "2y", cost, rest] | ["bcrypt", "", "2a" | "2b" | "2y", cost, rest] => {
                 bcrypt(cost, rest, false)
             }
-            ["", name, rounds, salt, hash] if name.starts_with("pbkdf2") => {
-                let rounds = parameter(rounds, "i").unwrap_or(rounds);
-                Pbkdf2Text { prf: name.strip_prefix("pbkdf2").unwrap_or_default(), rounds }
-                    .with(of_base64(salt), of_base64(hash))
+            ["", "pbkdf2", rounds, salt, hash] => Pbkdf2Text { prf: "sha1", rounds }.of_base64(salt, hash),
+            ["", name, rounds, salt, hash] if name.starts_with("pbkdf2-") => {
+                let prf = name.strip_prefix("pbkdf2-").unwrap_or_default();
+                Pbkdf2Text { prf, rounds }.of_base64(salt, hash)
             }
-            ["", "scrypt", parameters, salt, hash] => {
-                let log_n = parameter(parameters, "ln").and_then(|log_n| log_n.parse().ok());
-                let [r, p] = ["r", "p"].map(|name| parameter(parameters, name).unwrap_or_default());
-                scrypt(log_n, r, p, of_base64(salt), of_base64(hash))
+            ["", "scrypt", text, salt, hash] => {
+                let numbers = parameters(text, ["ln", "r", "p"]);
+                let numbers = numbers.and_then(|[log_n, r, p]| Some((u8::try_from(log_n).ok()?, r, p)));
+                scrypt(numbers, of_base64(salt), of_base64(hash))
             }
             // Django
-            ["argon2", ..] => argon2(text.strip_prefix("argon2").unwrap_or_default()),
+            ["argon2", ..] => {
+                Argon2Hash::read(text.strip_prefix("argon2").unwrap_or_default()).map(Self::Argon2)
+            }
             ["bcrypt_sha256", "", "2a" | "2b" | "2y", cost, rest] => bcrypt(cost, rest, true),
             [name @ ("pbkdf2_sha256" | "pbkdf2_sha1"), rounds, salt, hash] => {
-                Pbkdf2Text { prf: name.strip_prefix("pbkdf2").unwrap_or_default(), rounds }
-                    .with(Some(salt.into()), of_base64(hash))
+                let prf = name.strip_prefix("pbkdf2_").unwrap_or_default();
+                Pbkdf2Text { prf, rounds }.with(decimal(rounds), Some(salt.into()), of_base64(hash))
             }
-            ["scrypt", n, salt, r, p, hash] => scrypt(log2(n), r, p, Some(salt.into()), of_base64(hash)),
+            ["scrypt", n, salt, r, p, hash] => {
+                scrypt(scrypt_numbers(n, r, p), Some(salt.into()), of_base64(hash))
+            }
             // Werkzeug
             [method, salt, hash] => match *method.split(':').collect::<Vec<_>>().as_slice() {
-                ["pbkdf2", prf, rounds] => Pbkdf2Text { prf, rounds }.with(Some(salt.into()), of_hex(hash)),
-                ["scrypt", n, r, p] => scrypt(log2(n), r, p, Some(salt.into()), of_hex(hash)),
+                ["pbkdf2", prf, rounds] => {
+                    Pbkdf2Text { prf, rounds }.with(decimal(rounds), Some(salt.into()), of_hex(hash))
+                }
+                ["scrypt", n, r, p] => scrypt(scrypt_numbers(n, r, p), Some(salt.into()), of_hex(hash)),
                 _ => Err(HashFault::Unknown),
             },
             // Phoenix: two columns of its table `users`
             [columns] => match *columns.split(':').collect::<Vec<_>>().as_slice() {
                 ["phoenix", salt, hash] => {
-                    Pbkdf2Text { prf: "sha256", rounds: "10000" }.with(of_hex(salt), of_hex(hash))
+                    Pbkdf2Text { prf: "sha256", rounds: "" }.with(Some(10_000), of_hex(salt), of_hex(hash))
                 }
                 _ => Err(HashFault::Unknown),
             },
@@ -160,11 +166,11 @@ impl StoredHash {
     /// Whether this is the hash of `password`. One with a zero byte has none: origins refuse it, end it there, or take it
     /// for the one without.
     pub(super) fn verifies(&self, password: &[u8]) -> bool {
-        if self.is_foreign() && password.contains(&0) {
+        if !matches!(self, Self::Argon2(_)) && password.contains(&0) {
             return false;
         }
         match self {
-            Self::Argon2(hash) => Argon2::default().verify_password(password, &**hash).is_ok(),
+            Self::Argon2(hash) => hash.verifies(password),
             Self::Bcrypt { cost, salt, hash, digested: false } => {
                 bcrypt_hash(*cost, salt, password).is_some_and(|made| made.ct_eq(hash).into())
             }
@@ -187,36 +193,15 @@ impl StoredHash {
         matches!(self, Self::Bcrypt { digested: false, .. }) && password.len() > BCRYPT_TAKES
     }
 
-    /// Whether it was made with exactly these parameters.
-    pub(super) fn is_argon2id(&self, version: u32, parameters: &[(&str, u32)]) -> bool {
-        matches!(self, Self::Argon2(hash) if hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
-            && hash.version == Some(version)
-            && parameters.iter().all(|(name, wanted)| hash.params.get_decimal(*name) == Some(*wanted)))
+    /// Whether it was made as ours are today.
+    pub(super) fn is_current(&self) -> bool {
+        matches!(self, Self::Argon2(hash) if hash.is_current())
     }
 
-    /// Whether it is not argon2, whose cost is about ours wherever people have chosen it.
+    /// Whether verifying it may take more or less time than verifying ours.
     pub(super) fn is_foreign(&self) -> bool {
-        !matches!(self, Self::Argon2(_))
+        !matches!(self, Self::Argon2(hash) if hash.costs_as_ours())
     }
-}
-
-/// PHC, in which a hash without a version is from before there were versions.
-fn argon2(text: &str) -> Result<StoredHash, HashFault> {
-    const FORM: &str = "argon2";
-    let malformed = |_| HashFault::Malformed(FORM);
-    let mut hash = PasswordHash::new(text).map_err(malformed)?;
-    Algorithm::try_from(hash.algorithm.as_str()).map_err(|_| HashFault::Unknown)?;
-    let parameter = |name: &str| hash.params.get_decimal(name).ok_or(HashFault::Malformed(FORM));
-    let (memory, passes, _) = (parameter("m")?, parameter("t")?, parameter("p")?);
-    if memory > MOST_ARGON2_MEMORY || u64::from(memory) * u64::from(passes) > MOST_ARGON2_WORK {
-        return Err(HashFault::TooCostly(FORM));
-    }
-    Params::try_from(&hash).map_err(|_| HashFault::Malformed(FORM))?;
-    if hash.salt.is_none() || hash.hash.is_none() {
-        return Err(HashFault::Malformed(FORM));
-    }
-    hash.version = hash.version.or(Some(0x10));
-    Ok(StoredHash::Argon2(Box::new(hash)))
 }
 
 fn bcrypt(cost: &str, rest: &str, digested: bool) -> Result<StoredHash, HashFault> {
@@ -224,7 +209,7 @@ fn bcrypt(cost: &str, rest: &str, digested: bool) -> Result<StoredHash, HashFaul
     let read = || {
         let (salt, hash) = rest.split_at_checked(22)?;
         let decode = |text: &str| BCRYPT_BASE64.decode(text).ok();
-        let cost = cost.parse::<u32>().ok().filter(|_| cost.len() == 2)?;
+        let cost = cost.parse::<u32>().ok().filter(|_| cost.len() == 2 && is_digits(cost))?;
         Some((cost, decode(salt)?.try_into().ok()?, decode(hash)?.try_into().ok()?))
     };
     let (cost, salt, hash) = read().ok_or(HashFault::Malformed(FORM))?;
@@ -257,49 +242,70 @@ fn bcrypt_hash(cost: u32, salt: &[u8; 16], password: &[u8]) -> Option<[u8; 23]> 
     made.first_chunk().copied()
 }
 
-/// What texts say of PBKDF2: the hash function, with `-` or `_` before it or none at all, and the rounds.
+/// What texts say of PBKDF2: the hash function and the rounds.
 struct Pbkdf2Text<'t> {
     prf: &'t str,
     rounds: &'t str,
 }
 
 impl Pbkdf2Text<'_> {
-    fn with(self, salt: Option<Vec<u8>>, hash: Option<Vec<u8>>) -> Result<StoredHash, HashFault> {
+    /// As passlib and PHC strings have it: rounds alone, or `i=` with them, and perhaps `l=` with the bytes of the hash.
+    fn of_base64(&self, salt: &str, hash: &str) -> Result<StoredHash, HashFault> {
+        let hash = of_base64(hash);
+        let length = hash.as_ref().and_then(|hash| u32::try_from(hash.len()).ok());
+        let alone = || decimal(self.rounds).or_else(|| parameters(self.rounds, ["i"]).map(|[rounds]| rounds));
+        let rounds = match parameters(self.rounds, ["i", "l"]) {
+            Some([rounds, l]) => Some(rounds).filter(|_| Some(l) == length),
+            None => alone(),
+        };
+        self.with(rounds, of_base64(salt), hash)
+    }
+
+    fn with(
+        &self,
+        rounds: Option<u32>,
+        salt: Option<Vec<u8>>,
+        hash: Option<Vec<u8>>,
+    ) -> Result<StoredHash, HashFault> {
         const FORM: &str = "PBKDF2";
-        let (prf, block) = match self.prf.trim_start_matches(['-', '_']) {
-            "" | "sha1" => (pbkdf2::PBKDF2_HMAC_SHA1, 20),
-            "sha256" => (pbkdf2::PBKDF2_HMAC_SHA256, 32),
-            "sha512" => (pbkdf2::PBKDF2_HMAC_SHA512, 64),
+        let (prf, block, weight) = match self.prf {
+            "sha1" => (pbkdf2::PBKDF2_HMAC_SHA1, 20, 1),
+            "sha256" => (pbkdf2::PBKDF2_HMAC_SHA256, 32, 1),
+            "sha512" => (pbkdf2::PBKDF2_HMAC_SHA512, 64, 2),
             _ => return Err(HashFault::Unknown),
         };
-        let rounds = self.rounds.parse::<NonZeroU32>().map_err(|_| HashFault::Malformed(FORM))?;
+        let rounds = rounds.and_then(NonZeroU32::new).ok_or(HashFault::Malformed(FORM))?;
         let (salt, hash) = salt_and_hash(salt, hash).ok_or(HashFault::Malformed(FORM))?;
-        if u64::from(rounds.get()) * hash.len().div_ceil(block) as u64 > MOST_PBKDF2_ROUNDS {
+        if u64::from(rounds.get()) * hash.len().div_ceil(block) as u64 * weight > MOST_PBKDF2_ROUNDS {
             return Err(HashFault::TooCostly(FORM));
         }
         Ok(StoredHash::Pbkdf2 { prf, rounds, salt, hash })
     }
 }
 
+/// `numbers` are log N, r and p.
 fn scrypt(
-    log_n: Option<u8>,
-    r: &str,
-    p: &str,
+    numbers: Option<(u8, u32, u32)>,
     salt: Option<Vec<u8>>,
     hash: Option<Vec<u8>>,
 ) -> Result<StoredHash, HashFault> {
     const FORM: &str = "scrypt";
     let malformed = HashFault::Malformed(FORM);
     let (salt, hash) = salt_and_hash(salt, hash).ok_or(malformed)?;
-    let log_n = log_n.filter(|log_n| *log_n > 0).ok_or(malformed)?;
-    let [r, p] = [r, p].map(|number| number.parse::<u32>().map_err(|_| malformed));
-    let (r, p) = (r?, p?);
-    let work = 1_u64.checked_shl(log_n.into()).and_then(|n| n.checked_mul(r.into())?.checked_mul(p.into()));
-    if work.is_none_or(|work| work > MOST_SCRYPT_WORK) {
+    let (log_n, r, p) = numbers.filter(|(log_n, ..)| *log_n > 0).ok_or(malformed)?;
+    let blocks = u64::from(r) * u64::from(p);
+    let work = 1_u64.checked_shl(log_n.into()).and_then(|n| n.checked_mul(blocks));
+    if blocks > MOST_SCRYPT_BLOCKS || work.is_none_or(|work| work > MOST_SCRYPT_WORK) {
         return Err(HashFault::TooCostly(FORM));
     }
     let params = scrypt::Params::new(log_n, r, p).map_err(|_| malformed)?;
     Ok(StoredHash::Scrypt { params, salt, hash })
+}
+
+/// Those of scrypt where N itself is given.
+fn scrypt_numbers(n: &str, r: &str, p: &str) -> Option<(u8, u32, u32)> {
+    let n = decimal(n).filter(|n| n.is_power_of_two())?;
+    Some((u8::try_from(n.trailing_zeros()).ok()?, decimal(r)?, decimal(p)?))
 }
 
 fn salt_and_hash(salt: Option<Vec<u8>>, hash: Option<Vec<u8>>) -> Option<(Vec<u8>, Vec<u8>)> {
@@ -307,14 +313,25 @@ fn salt_and_hash(salt: Option<Vec<u8>>, hash: Option<Vec<u8>>) -> Option<(Vec<u8
     Some((salt, hash.filter(|hash| LENGTHS.contains(&hash.len()))?))
 }
 
-/// The value of one parameter in `a=1,b=2`.
-fn parameter<'t>(parameters: &'t str, name: &str) -> Option<&'t str> {
-    parameters.split(',').find_map(|each| each.strip_prefix(name)?.strip_prefix('='))
+/// The values of `a=1,b=2`, which must be exactly these parameters in this order. One that is named twice, or is not
+/// known, might count elsewhere.
+fn parameters<const N: usize>(text: &str, names: [&str; N]) -> Option<[u32; N]> {
+    let mut written = text.split(',');
+    let mut values = [0; N];
+    for (value, name) in values.iter_mut().zip(names) {
+        *value = decimal(written.next()?.strip_prefix(name)?.strip_prefix('=')?)?;
+    }
+    written.next().is_none().then_some(values)
 }
 
-fn log2(n: &str) -> Option<u8> {
-    let n = n.parse::<u64>().ok().filter(|n| n.is_power_of_two())?;
-    u8::try_from(n.trailing_zeros()).ok()
+/// A number as PHC strings have it: digits, without a sign or needless zeros.
+fn decimal(text: &str) -> Option<u32> {
+    let plain = is_digits(text) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Padded or not, with `+` or, as passlib writes it, with `.` instead.
@@ -323,7 +340,7 @@ fn of_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 fn of_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.is_ascii() && text.len().is_multiple_of(2);
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit()) && text.len().is_multiple_of(2);
     let pairs = digits.then(|| text.as_bytes().chunks(2))?;
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

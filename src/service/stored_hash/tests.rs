@@ -76,25 +76,27 @@ fn what_would_cost_too_much_is_refused_by_name_and_what_is_not_whole_too() {
     let bcrypt = "d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
     let hexadecimal = "ab".repeat(32);
     for (least, text) in [
-        ("$argon2id$v=19$m=262144,t=4,p=1", "$argon2id$v=19$m=262145,t=1,p=1"),
+        ("$argon2id$v=19$m=262144,t=3,p=1", "$argon2id$v=19$m=262145,t=1,p=1"),
         ("$argon2id$v=19$m=65536,t=3,p=4", "$argon2id$v=19$m=4194304,t=1,p=1"),
-        ("$argon2id$v=19$m=1024,t=20,p=1", "$argon2id$v=19$m=1024,t=4000000,p=1"),
-        ("$pbkdf2-sha256$i=4000000,l=32", "$pbkdf2-sha256$i=4000001,l=32"),
-        ("$pbkdf2-sha512$4000000", "$pbkdf2-sha512$4294967295"),
-        ("$pbkdf2$2000000", "$pbkdf2$4000000"),
-        ("$scrypt$ln=18,r=8,p=1", "$scrypt$ln=19,r=8,p=1"),
-        ("$scrypt$ln=14,r=8,p=16", "$scrypt$ln=14,r=8,p=17"),
+        ("$argon2id$v=19$m=1024,t=20,p=1", "$argon2id$v=19$m=1024,t=782,p=1"),
+        ("$pbkdf2-sha256$i=2000000,l=32", "$pbkdf2-sha256$i=2000001,l=32"),
+        ("$pbkdf2-sha512$1000000", "$pbkdf2-sha512$4294967295"),
+        ("$pbkdf2$1000000", "$pbkdf2$2000000"),
+        ("$scrypt$ln=17,r=8,p=1", "$scrypt$ln=18,r=8,p=1"),
+        ("$scrypt$ln=14,r=8,p=8", "$scrypt$ln=14,r=8,p=9"),
+        ("$scrypt$ln=1,r=256,p=1", "$scrypt$ln=1,r=257,p=1"),
         ("$scrypt$ln=1,r=1,p=1", "$scrypt$ln=64,r=4294967295,p=4294967295"),
     ] {
         assert_eq!(fault(&format!("{least}{tail}")), None, "{least}");
         assert!(matches!(fault(&format!("{text}{tail}")), Some(HashFault::TooCostly(_))), "{text}");
     }
-    assert_eq!(fault(&format!("$2b$14${bcrypt}")), None);
+    assert_eq!(fault(&format!("$2b$13${bcrypt}")), None);
     for text in [
-        format!("$2b$15${bcrypt}"),
+        format!("$2b$14${bcrypt}"),
         format!("$2b$31${bcrypt}"),
         format!("pbkdf2:sha256:5000000$salt${hexadecimal}"),
         format!("scrypt:1048576:8:1$salt${hexadecimal}"),
+        format!("scrypt:2:1048576:1$salt${hexadecimal}"),
         format!("scrypt$1048576$salt$8$1${}", "A".repeat(44)),
     ] {
         assert!(matches!(fault(&text), Some(HashFault::TooCostly(_))), "{text}");
@@ -127,5 +129,69 @@ fn what_would_cost_too_much_is_refused_by_name_and_what_is_not_whole_too() {
         "$2x$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S",
     ] {
         assert_eq!(fault(text), Some(HashFault::Unknown), "{text}");
+    }
+}
+
+/// Whoever reads it in another way than it is computed would let through what costs too much.
+#[test]
+fn parameters_are_read_in_one_way_only() {
+    let tail = "$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
+    let bcrypt = "d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
+    let hexadecimal = "ab".repeat(32);
+    for argon2 in [
+        "m=1024,t=1,t=40000,p=1",
+        "m=8,m=1048576,t=1,p=1",
+        "m=1024,t=1,p=1,p=1",
+        "t=1,m=1024,p=1",
+        "m=1024,t=1,p=1,keyid=AAAA",
+        "m=1024,t=1,p=1,data=AAAA",
+        "m=1024,t=1,x=1",
+        "m=1024,t=1",
+        "m=01024,t=1,p=1",
+        "m=+1024,t=1,p=1",
+        "m=1024,t=1,p=1,",
+        "m=1024,t=0,p=1",
+        "m=1024,t=1,p=0",
+        "m=7,t=1,p=1",
+        "m= 1024,t=1,p=1",
+    ] {
+        let text = format!("$argon2id$v=19${argon2}{tail}");
+        assert_eq!(fault(&text), Some(HashFault::Malformed("argon2")), "{text}");
+    }
+    for version in ["v=99", "v=0", "v=019", "v=", "19", "v=19,v=16", "w=19", ""] {
+        let text = format!("$argon2id${version}$m=1024,t=1,p=1{tail}");
+        assert_eq!(fault(&text), Some(HashFault::Malformed("argon2")), "{text}");
+    }
+    for text in [
+        "$argon2id$v=19$m=1024,t=1,p=1$c2hvcnQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g",
+        "$argon2id$v=19$m=1024,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$c2hvcnQ",
+    ] {
+        assert_eq!(fault(text), Some(HashFault::Malformed("argon2")), "{text}");
+    }
+    for text in [
+        format!("$scrypt$ln=14,r=8,r=8,p=1{tail}"),
+        format!("$scrypt$ln=1,ln=14,r=8,p=1{tail}"),
+        format!("$scrypt$r=8,p=1,ln=14{tail}"),
+        format!("$scrypt$ln=14,r=8,p=1,x=1{tail}"),
+        format!("$scrypt$ln=014,r=8,p=1{tail}"),
+        format!("scrypt:16384:+8:1$salt${hexadecimal}"),
+        format!("scrypt:016384:8:1$salt${hexadecimal}"),
+        format!("$pbkdf2-sha256$i=1000,i=2000{tail}"),
+        format!("$pbkdf2-sha256$l=32,i=1000{tail}"),
+        format!("$pbkdf2-sha256$i=1000,l=31{tail}"),
+        format!("$pbkdf2-sha256$i=1000,l=32,x=1{tail}"),
+        format!("$pbkdf2-sha256$+1000{tail}"),
+        format!("pbkdf2:sha256:01000$salt${hexadecimal}"),
+        format!("pbkdf2:sha256:1000$salt${}", "+b".repeat(32)),
+        format!("$2b$+5${bcrypt}"),
+    ] {
+        assert!(matches!(fault(&text), Some(HashFault::Malformed(_))), "{text} {:?}", fault(&text));
+    }
+    for text in [
+        format!("$pbkdf2--sha256$1000{tail}"),
+        format!("$pbkdf2-_sha256$1000{tail}"),
+        format!("$argon2$m=1024,t=1,p=1{tail}"),
+    ] {
+        assert_eq!(fault(&text), Some(HashFault::Unknown), "{text}");
     }
 }

@@ -1,0 +1,193 @@
+//! Where passwords are computed: a lane for hashes of ours, and one for those of other systems, each of which may take
+//! twenty times as long. So nobody who guesses at one of the latter keeps all others waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio::time::timeout;
+
+use super::For;
+use crate::service::ServiceError;
+
+/// How long one waits at most.
+pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(2);
+/// How much later an answer may come for the sake of those whose hashes take longer.
+const MOST_WAIT: Duration = Duration::from_secs(2);
+/// What is remembered of slow hashes is forgotten after this, or up to twice as long.
+const KEPT: Duration = Duration::from_mins(30);
+
+/// What is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// What costs as a hash of ours does.
+    Ours,
+    /// What verifies a hash of another system.
+    Foreign,
+}
+
+/// Both lanes.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    ours: Lane,
+    /// One at a time.
+    foreign: Lane,
+    /// Whether a foreign one takes a place of ours, too: where there are several. Where there is one, that stays free.
+    shared: bool,
+}
+
+/// Places at work, in which who is known goes ahead of strangers.
+#[derive(Debug)]
+struct Lane {
+    work: Arc<Semaphore>,
+    /// As many strangers as there are places stand in the line for them; the others wait before it.
+    next_strangers: Semaphore,
+    seats: Arc<Semaphore>,
+    stranger_seats: Arc<Semaphore>,
+}
+
+/// A seat and a place at work, or two; dropping it lets the next one work.
+#[derive(Debug)]
+pub(super) struct Places(#[expect(dead_code, reason = "held")] Vec<OwnedSemaphorePermit>);
+
+impl Lanes {
+    /// As many computations of ours at a time as there are `cores`; `queue` more may wait, of strangers and of all others.
+    pub(super) fn new(cores: usize, queue: usize) -> Self {
+        Self { ours: Lane::new(cores, queue), foreign: Lane::new(1, queue), shared: cores > 1 }
+    }
+
+    /// Waits for a place.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Busy`] if there is no seat, or it takes too long.
+    pub(super) async fn enter(&self, work: Work, whose: For) -> Result<Places, ServiceError> {
+        let lanes = match work {
+            Work::Ours => [Some(&self.ours), None],
+            Work::Foreign => [Some(&self.foreign), Some(&self.ours).filter(|_| self.shared)],
+        };
+        let busy = || ServiceError::Busy { retry_after: QUEUE_WAIT };
+        let mut held = Vec::with_capacity(4);
+        for lane in lanes.into_iter().flatten() {
+            held.push(lane.seat(whose).ok_or_else(busy)?);
+        }
+        let all = async {
+            for lane in lanes.into_iter().flatten() {
+                held.push(lane.place(whose).await?);
+            }
+            Some(held)
+        };
+        timeout(QUEUE_WAIT, all).await.ok().flatten().map(Places).ok_or_else(busy)
+    }
+
+    /// How many of ours could begin now.
+    pub(super) fn free(&self) -> usize {
+        self.ours.work.available_permits()
+    }
+}
+
+impl Lane {
+    fn new(places: usize, queue: usize) -> Self {
+        Self {
+            work: Arc::new(Semaphore::new(places)),
+            next_strangers: Semaphore::new(places),
+            seats: Arc::new(Semaphore::new(places + queue)),
+            stranger_seats: Arc::new(Semaphore::new(places + queue)),
+        }
+    }
+
+    fn seat(&self, whose: For) -> Option<OwnedSemaphorePermit> {
+        let seats = if whose == For::Known { &self.seats } else { &self.stranger_seats };
+        Arc::clone(seats).try_acquire_owned().ok()
+    }
+
+    async fn place(&self, whose: For) -> Option<OwnedSemaphorePermit> {
+        let _next = match whose {
+            For::Known => None,
+            For::Stranger => Some(self.next_strangers.acquire().await.ok()?),
+        };
+        Arc::clone(&self.work).acquire_owned().await.ok()
+    }
+}
+
+/// How long verifying hashes of other systems took lately: the longest within [`KEPT`] or a little more.
+#[derive(Debug, Default)]
+pub(super) struct Slowest {
+    since: Option<Instant>,
+    latest: Duration,
+    before: Duration,
+}
+
+impl Slowest {
+    pub(super) fn note(&mut self, took: Duration) {
+        self.forget();
+        self.since.get_or_insert_with(Instant::now);
+        self.latest = self.latest.max(took.min(MOST_WAIT));
+    }
+
+    pub(super) fn get(&mut self) -> Duration {
+        self.forget();
+        self.latest.max(self.before)
+    }
+
+    /// Not by and by: an answer that waits for less than the slowest takes would tell whose that is.
+    fn forget(&mut self) {
+        let Some(since) = self.since else { return };
+        let age = since.elapsed();
+        if age >= KEPT * 2 {
+            *self = Self::default();
+        } else if age >= KEPT {
+            self.before = std::mem::take(&mut self.latest);
+            self.since = Some(since + KEPT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_hash_is_remembered_for_a_while_and_then_forgotten() {
+        let mut slowest = Slowest::default();
+        assert_eq!(slowest.get(), Duration::ZERO);
+        let (slow, quick) = (Duration::from_millis(700), Duration::from_millis(5));
+        slowest.note(slow);
+        tokio::time::advance(KEPT.saturating_sub(Duration::from_secs(1))).await;
+        slowest.note(quick);
+        assert_eq!(slowest.get(), slow, "whatever came since");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        slowest.note(quick);
+        assert_eq!(slowest.get(), slow);
+        tokio::time::advance(KEPT).await;
+        assert_eq!(slowest.get(), quick);
+        tokio::time::advance(KEPT * 2).await;
+        assert_eq!(slowest.get(), Duration::ZERO);
+        slowest.note(Duration::from_mins(1));
+        assert_eq!(slowest.get(), MOST_WAIT);
+        tokio::time::advance(KEPT * 2).await;
+        assert_eq!(slowest.get(), Duration::ZERO, "also where nothing came since");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn foreign_hashes_leave_a_place_to_ours_however_many_there_are() {
+        for cores in [1, 2, 8] {
+            let lanes = Lanes::new(cores, 8);
+            let _working = lanes.enter(Work::Foreign, For::Stranger).await.unwrap();
+            assert!(lanes.free() >= 1, "{cores}");
+            for whose in [For::Stranger, For::Known] {
+                let begun = Instant::now();
+                assert!(lanes.enter(Work::Foreign, whose).await.is_err(), "{cores}: one at a time");
+                assert_eq!(begun.elapsed(), QUEUE_WAIT);
+            }
+            let begun = Instant::now();
+            let ours = futures_util::future::join_all(
+                (0..lanes.free()).map(|_| lanes.enter(Work::Ours, For::Stranger)),
+            );
+            assert!(ours.await.iter().all(Result::is_ok), "{cores}");
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+        }
+    }
+}
