@@ -51,7 +51,8 @@ impl Visits {
         let (Parts { method, headers, .. }, incoming) = arrival.request.into_parts();
         let (client, request_id) = (seen.client, seen.request_id);
         let web = Arc::clone(&self.web);
-        let place = self.turns.place(&web.acquaintance(&headers), client);
+        let acquaintance = web.acquaintance(&headers, &self.control).await;
+        let place = self.turns.place(&acquaintance, client);
         let (room, share) = place.forms();
         let read = read_ahead::read(incoming, vec![share], room, FORMS, self.pace).await;
         let body = read.map_err(|unread| match unread.refusal {

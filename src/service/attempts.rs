@@ -120,7 +120,7 @@ impl Attempts {
         // Held while a password is looked at.
         let _turn = match &buckets {
             Buckets::Own(_) => None,
-            Buckets::Shared([_, account]) => Some(self.passwords.turn_at(&account.name).await?),
+            Buckets::Shared([_, name]) => Some(self.passwords.turn_at(&name.name).await?),
         };
         let whose = if matches!(buckets, Buckets::Own(_)) { For::Known } else { For::Stranger };
         let counted = match self.store.reserve_attempt(buckets.all(), self.clock.now()).await? {
@@ -187,11 +187,12 @@ impl Buckets {
             Standing::Device(id) => own(format!("dev:{id}")),
             Standing::Stranger => {
                 let network = format!("net:{}", throttle_bucket(attempt.client));
-                let account = format!("acct:{}", account_of(attempt));
+                let name = format!("name:{}", typed(attempt.name));
                 Self::Shared([
-                    // All names together, or whoever tries one after the other learned which are one account's.
+                    // All names together, as guessers go through them.
                     bucket(network, 5, minute, 10 * minute),
-                    bucket(account, 50, minute, LONGEST_WINDOW),
+                    // An account has two names at most: what is guessed at it is twice this.
+                    bucket(name, 25, 2 * minute, LONGEST_WINDOW),
                 ])
             }
         }
@@ -205,12 +206,11 @@ impl Buckets {
     }
 }
 
-/// What the names of one account have in common: its username up to an `@`. A name that is nobody's counts by itself in
-/// the same way, so that `ann` and `ann@example.org` are one whether or not there is such an account. It may be a password
-/// typed into the wrong field, so only its digest is kept.
-fn account_of(attempt: &Attempt<'_>) -> String {
-    let name = name_key(attempt.found.map_or(attempt.name, |(user, _)| &user.username));
-    half_of(&TokenDigest::of(name.split('@').next().unwrap_or_default()))
+/// The name that was typed, in the form in which names are compared, and nothing that is known of it: what is slowed down
+/// depends on what was typed before and on no account, so that it tells neither whether there is one nor which other
+/// name it has. It may be a password typed into the wrong field, so only its digest is kept.
+fn typed(name: &str) -> String {
+    half_of(&TokenDigest::of(&name_key(name)))
 }
 
 fn bucket(name: String, free: u32, max_delay: Duration, window: Duration) -> Bucket {

@@ -23,6 +23,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use tokio::runtime::Handle;
 
 pub use self::app_sessions::AppSessions;
 pub use self::bounce::Bounces;
@@ -124,7 +125,7 @@ pub enum Acquaintance {
     Stranger,
     /// Somebody has, and this does not tell who: a session's cookie alone.
     Session,
-    /// This person has, on this device.
+    /// This person has, on this device, and still may.
     Person(UserId),
 }
 
@@ -154,12 +155,16 @@ impl Web {
         Self { site, password_login: login.password, services, actor, destinations, bounces, app_sessions }
     }
 
-    /// What a browser shows by cookies that we signed. Asks nobody, so that it may have ended.
-    pub fn acquaintance(&self, headers: &HeaderMap) -> Acquaintance {
+    /// What a browser shows by cookies that we signed. A session may have ended; a device whose owner may not sign in any
+    /// more, which is asked for on `control` now and then, counts as none.
+    pub async fn acquaintance(&self, headers: &HeaderMap, control: &Handle) -> Acquaintance {
         let cookies = self.site.cookies();
-        let owner = cookies.device(headers).and_then(|device| self.services.login.owner_of_device(device));
-        if let Some(owner) = owner {
-            return Acquaintance::Person(owner);
+        let login = &self.services.login;
+        if let Some(owner) = cookies.device(headers).and_then(|device| login.owner_of_device(device)) {
+            let (login, asked) = (login.clone(), owner.clone());
+            if !matches!(control.spawn(async move { login.may_come_back(&asked).await }).await, Ok(false)) {
+                return Acquaintance::Person(owner);
+            }
         }
         match cookies.session(headers) {
             Presented::One(cookie) if self.services.sessions.digest_of_cookie(cookie).is_some() => {

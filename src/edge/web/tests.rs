@@ -1,5 +1,8 @@
 //! The pages over a database in memory.
 
+#[path = "acquaintance_tests.rs"]
+mod acquaintance_tests;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +16,7 @@ use crate::edge::mount;
 use crate::model::principal::ClientAddress;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
-use crate::model::time::Clock;
-use crate::model::time::ManualClock;
-use crate::model::time::Timestamp;
+use crate::model::time::{Clock, ManualClock, Timestamp};
 use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::NewUser;

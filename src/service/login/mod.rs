@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ServiceError;
 use super::attempts::Attempt;
@@ -20,11 +21,16 @@ use crate::model::token::random_text;
 use crate::model::user::User;
 use crate::model::user::UserId;
 use crate::store::Store;
+use crate::store::StoreError;
 
 /// Names and addresses are shorter; what is longer is nobody's.
 const LONGEST_NAME: usize = 512;
 /// Our device cookie values have 103 bytes.
 const LONGEST_DEVICE: usize = 256;
+/// How long it is believed that the owner of a device may sign in, or may not: only turns depend on it.
+const OWNERS_KNOWN_FOR: Duration = Duration::from_secs(10);
+/// Owners of devices remembered.
+const MOST_OWNERS: u64 = 10_000;
 
 /// What somebody typed, and where.
 #[derive(Debug)]
@@ -72,6 +78,8 @@ pub struct Login {
     attempts: Attempts,
     sessions: Sessions,
     device_key: SigningKey,
+    /// Owners of devices that were shown lately, and whether they may sign in.
+    owners: moka::future::Cache<UserId, bool>,
 }
 
 impl Login {
@@ -83,7 +91,9 @@ impl Login {
         device_key: SigningKey,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { attempts: Attempts::new(store.clone(), passwords, clock), store, sessions, device_key }
+        let owners =
+            moka::future::Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KNOWN_FOR).build();
+        Self { attempts: Attempts::new(store.clone(), passwords, clock), store, sessions, device_key, owners }
     }
 
     /// The same, with changes that are this actor's.
@@ -106,7 +116,8 @@ impl Login {
     pub async fn sign_in(&self, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
         let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
         let found = self.store.find_user_by_login(name).await?;
-        let device = found.as_ref().and_then(|(user, _)| self.known_device(form.device?, &user.id));
+        let enabled = found.as_ref().filter(|(user, _)| !user.disabled);
+        let device = enabled.and_then(|(user, _)| self.known_device(form.device?, &user.id));
         let standing = device.map_or(Standing::Stranger, Standing::Device);
         let attempt =
             Attempt { name, found: found.as_ref(), client: form.client, standing, event: Event::Login };
@@ -169,9 +180,19 @@ impl Login {
         check_password(&self.store, &self.attempts, asked, password, Event::PasswordCheck).await
     }
 
-    /// Who has signed in on a device, if its cookie is ours. Asks nobody.
+    /// Who has signed in on a device, if its cookie is ours. Asks nobody: see [`Login::may_come_back`].
     pub fn owner_of_device(&self, cookie: &str) -> Option<UserId> {
         self.device(cookie).map(|(_, owner)| UserId(owner.to_owned()))
+    }
+
+    /// Whether the owner of a device is still somebody who may sign in, as far as was known within [`OWNERS_KNOWN_FOR`].
+    /// Asks the store once for all who want to know at a time, and does not hold it against anybody if that fails.
+    pub async fn may_come_back(&self, owner: &UserId) -> bool {
+        let look = async {
+            let found = self.store.find_user(owner).await?;
+            Ok::<_, StoreError>(found.is_some_and(|user| !user.disabled))
+        };
+        self.owners.try_get_with(owner.clone(), look).await.unwrap_or(true)
     }
 
     /// The device's id, if the cookie is ours and for this user.

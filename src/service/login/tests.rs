@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::role::Role;
+use crate::service::accounts::NewUser;
 use crate::service::testing::PASSWORD;
 use crate::service::testing::World;
+use crate::service::testing::new_user;
 
 const HERE: &str = "192.0.2.1";
 
@@ -84,27 +87,126 @@ async fn guesses_from_one_network_are_slowed_down_and_nothing_is_computed_then()
     assert!(is_throttled(&world.sign_in("bob", "wrong", "2001:db8::ffff", None).await), "but no other");
 }
 
-/// What guesses from ever other addresses are answered, until one is not looked at.
-async fn guessed(world: &World, names: [&str; 2]) -> Vec<bool> {
+/// What guesses at these names, in this order, are answered, each from another network.
+async fn guessed(world: &World, names: &[&str]) -> Vec<String> {
     let mut answers = Vec::new();
-    for at in 0..60_usize {
-        let client = format!("198.51.{}.{at}", 100 + answers.len() / 60);
-        answers.push(is_refused(&world.sign_in(names[at % 2], "wrong", &client, None).await));
+    for (at, name) in names.iter().enumerate() {
+        let client = format!("198.51.{}.{}", at / 250, at % 250);
+        answers.push(match world.sign_in(name, "wrong", &client, None).await {
+            Err(ServiceError::Refused) => "refused".to_owned(),
+            Err(ServiceError::Throttled { retry_after }) => format!("after {retry_after:?}"),
+            other => panic!("{other:?}"),
+        });
     }
     answers
 }
 
+/// An account's name and address, which have nothing in common, other spellings of both, and what is its address's part
+/// before the `@`, which may be anybody's. Then what is alike and no account's.
+const ALICES: [&str; 7] = [
+    "alice",
+    "ALICE",
+    "\u{ff41}lice",
+    "Zo\u{eb}.smith@example.org",
+    "zoe\u{308}.smith@EXAMPLE.org",
+    "zo\u{eb}.smith",
+    "alice@example.org",
+];
+const NOBODYS: [&str; 7] = [
+    "bobby",
+    "BOBBY",
+    "\u{ff42}obby",
+    "Zo\u{eb}.jones@example.org",
+    "zoe\u{308}.jones@EXAMPLE.org",
+    "zo\u{eb}.jones",
+    "bobby@example.org",
+];
+
 #[tokio::test]
-async fn names_of_one_account_count_together_and_those_of_nobody_alike() {
+async fn the_throttle_tells_neither_who_exists_nor_which_names_are_one_accounts() {
+    // By name: which of them is tried how often, in turn and one after the other.
+    let orders: [&[(usize, usize)]; 6] = [
+        &[(0, 30), (3, 4), (5, 4), (6, 4)],
+        &[(3, 30), (0, 4), (5, 4), (6, 4)],
+        &[(5, 30), (3, 4), (0, 4)],
+        &[(6, 30), (0, 4), (3, 4)],
+        &[(0, 9), (1, 9), (2, 9), (3, 9), (4, 9), (5, 9), (0, 2), (3, 2), (5, 2)],
+        &[(4, 20), (0, 20), (3, 20), (1, 20), (2, 2), (6, 2)],
+    ];
+    for order in orders {
+        let told = [ALICES, NOBODYS].map(|names| async move {
+            let world = World::new().await;
+            let new = NewUser {
+                email: Some("zo\u{eb}.smith@example.org".to_owned()),
+                password: Some((Secret::new(PASSWORD), false)),
+                ..new_user("alice", Role::Member)
+            };
+            world.accounts.create(new).await.unwrap();
+            let tries: Vec<&str> =
+                order.iter().flat_map(|(name, times)| vec![names[*name]; *times]).collect();
+            guessed(&world, &tries).await
+        });
+        let [alices, nobodys] = told;
+        let (alices, nobodys) = (alices.await, nobodys.await);
+        assert_eq!(alices, nobodys, "{order:?}");
+        assert!(alices.iter().any(|answer| answer != "refused"), "or else it shows nothing: {order:?}");
+    }
+}
+
+#[tokio::test]
+async fn spellings_of_a_name_count_together_and_other_names_apart() {
+    let world = World::new().await;
+    world.user_with_password("sam").await;
+    let spellings = ["sam@one.example", "SAM@one.example", "\u{ff53}am@ONE.example"];
+    let tries: Vec<&str> = (0..30).map(|at| spellings[at % 3]).collect();
+    let answers = guessed(&world, &tries).await;
+    assert_eq!(answers.iter().filter(|answer| *answer == "refused").count(), 26);
+    for spelling in spellings {
+        assert!(is_throttled(&world.sign_in(spelling, "wrong", "203.0.113.1", None).await), "{spelling}");
+    }
+    for (at, other) in ["sam@two.example", "sam", "sam@example.org"].into_iter().enumerate() {
+        let client = format!("203.0.113.{at}");
+        assert!(is_refused(&world.sign_in(other, "wrong", &client, None).await), "{other}");
+    }
+    assert!(world.sign_in("sam", PASSWORD, "203.0.113.9", None).await.is_ok());
+}
+
+#[tokio::test]
+async fn guesses_at_an_account_by_both_its_names_are_few() {
     let world = World::new().await;
     world.user_with_password("alice").await;
-    let somebody = guessed(&world, ["alice", "ALICE@example.org"]).await;
-    assert_eq!(somebody.iter().filter(|refused| **refused).count(), 51);
-    assert_eq!(guessed(&world, ["nobody", "NOBODY@example.org"]).await, somebody);
-    for name in ["alice", "alice@example.org", "nobody", "nobody@example.org"] {
-        assert!(is_throttled(&world.sign_in(name, "wrong", "203.0.113.1", None).await), "{name}");
+    let mut looked_at = 0;
+    for minute in 0..20 {
+        for (at, name) in ["alice", "alice@example.org"].into_iter().enumerate() {
+            for burst in 0..if minute == 0 { 60 } else { 1 } {
+                let client = format!("2001:db8:{minute:x}:{:x}::1", at * 100 + burst);
+                looked_at += usize::from(is_refused(&world.sign_in(name, "wrong", &client, None).await));
+            }
+        }
+        world.clock.advance(Duration::from_mins(1));
     }
-    assert!(is_refused(&world.sign_in("bob", "wrong", "203.0.113.1", None).await), "somebody else");
+    // A wait grows from a second to two minutes by seven more.
+    assert!(looked_at <= 2 * (26 + 7) + 20, "{looked_at} in twenty minutes");
+}
+
+#[tokio::test]
+async fn the_device_of_somebody_who_may_not_sign_in_counts_as_none() {
+    let world = World::new().await;
+    let (alice, bob) = (world.user_with_password("alice").await, world.user_with_password("bob").await);
+    let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+    assert_eq!(world.login.owner_of_device(device.expose()), Some(alice.id.clone()));
+    world.accounts.disable(&alice.id).await.unwrap();
+    assert!(!world.login.may_come_back(&alice.id).await);
+    assert!(world.login.may_come_back(&bob.id).await);
+    assert!(!world.login.may_come_back(&UserId("gone".to_owned())).await);
+    let there = |at| format!("198.51.100.{at}");
+    for at in 0..26 {
+        assert!(is_refused(&world.sign_in("alice", "wrong", &there(at), None).await), "{at}");
+    }
+    let shown = Some(device.expose());
+    assert!(is_throttled(&world.sign_in("alice", "wrong", &there(99), shown).await), "as a stranger is");
+    world.accounts.enable(&alice.id).await.unwrap();
+    assert!(world.sign_in("alice", PASSWORD, &there(99), shown).await.is_ok());
 }
 
 #[tokio::test]
@@ -114,7 +216,7 @@ async fn nobody_can_lock_the_owner_out_of_a_known_device() {
     world.user_with_password("mallory").await;
     let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
     let mallorys = world.sign_in("mallory", PASSWORD, HERE, None).await.unwrap().device;
-    for at in 0..51 {
+    for at in 0..26 {
         let client = format!("198.51.100.{at}");
         assert!(is_refused(&world.sign_in("alice", "wrong", &client, None).await), "{at}");
     }
