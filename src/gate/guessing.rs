@@ -11,10 +11,11 @@ use hashlink::LruCache;
 
 use crate::model::network::throttle_bucket;
 use crate::model::time::Timestamp;
+use crate::service::epoch::{Epoch, Place};
 
 /// Entries of either kind that one thread remembers.
 const REMEMBERED: usize = 10_000;
-/// How long a credential stays nobody's without another look, unless some right changes before.
+/// How long a credential stays nobody's without another look, unless its owner's rights change before.
 const NOBODYS_FOR: Duration = Duration::from_mins(1);
 /// Keys that are nobody's, from one client (IPv6: one /64), on one thread, in [`WINDOW`].
 const MOST: u32 = 60;
@@ -24,8 +25,19 @@ type Digest = [u8; 32];
 
 /// What one thread knows of failures.
 pub(super) struct Guessing {
-    nobodys: RefCell<LruCache<Digest, (u64, Timestamp)>>,
+    nobodys: RefCell<LruCache<Digest, Nobodys>>,
     clients: RefCell<LruCache<IpAddr, Tries>>,
+}
+
+/// A credential that was looked up in vain.
+///
+/// Nothing that is lost gives it to somebody, and what is new is drawn at random: it has never been shown before. Only where
+/// it has an owner who may not use it now, what changes for that one may make it good.
+#[derive(Clone, Copy)]
+struct Nobodys {
+    since: Timestamp,
+    /// Where changes of its owner are noted, and the epoch of the look.
+    owner: Option<(Place, u64)>,
 }
 
 #[derive(Clone, Copy)]
@@ -42,11 +54,12 @@ impl Default for Guessing {
 }
 
 impl Guessing {
-    /// Whether a credential was nobody's a moment ago. Rights that change raise the epoch, and so may give it
-    /// to somebody.
-    pub(super) fn is_nobodys(&self, digest: &Digest, epoch: u64, now: Timestamp) -> bool {
+    /// Whether a credential was nobody's a moment ago, and nothing has happened since that may have given it to somebody.
+    pub(super) fn is_nobodys(&self, digest: &Digest, epoch: &Epoch, now: Timestamp) -> bool {
         let found = self.nobodys.borrow_mut().get(digest).copied();
-        found.is_some_and(|(then, since)| then == epoch && now.is_within(NOBODYS_FOR, since))
+        found.is_some_and(|Nobodys { since, owner }| {
+            now.is_within(NOBODYS_FOR, since) && owner.is_none_or(|(place, then)| epoch.holds(place, then))
+        })
     }
 
     /// Whether one more key of this client's is looked up.
@@ -64,9 +77,9 @@ impl Guessing {
         }
     }
 
-    /// A credential turned out to be nobody's.
-    pub(super) fn note(&self, digest: Digest, epoch: u64, now: Timestamp) {
-        self.nobodys.borrow_mut().insert(digest, (epoch, now));
+    /// A credential turned out to be nobody's; with its owner's place and the epoch of the look, if it has one.
+    pub(super) fn note(&self, digest: Digest, owner: Option<(Place, u64)>, now: Timestamp) {
+        self.nobodys.borrow_mut().insert(digest, Nobodys { since: now, owner });
     }
 
     /// One that this client presented did.
@@ -96,14 +109,32 @@ mod tests {
     const START: Timestamp = Timestamp(1_000_000);
 
     #[test]
-    fn what_is_nobodys_stays_so_until_a_right_changes_or_a_minute_is_over() {
-        let guessing = Guessing::default();
-        assert!(!guessing.is_nobodys(&digest(1), 7, START));
-        guessing.note(digest(1), 7, START);
-        assert!(guessing.is_nobodys(&digest(1), 7, START.after(Duration::from_secs(59))));
-        assert!(!guessing.is_nobodys(&digest(1), 8, START), "a right has changed");
-        assert!(!guessing.is_nobodys(&digest(1), 7, START.after(NOBODYS_FOR)));
-        assert!(!guessing.is_nobodys(&digest(2), 7, START));
+    fn what_is_nobodys_stays_so_for_a_minute_whatever_others_lose() {
+        let (guessing, epoch) = (Guessing::default(), Epoch::default());
+        assert!(!guessing.is_nobodys(&digest(1), &epoch, START));
+        guessing.note(digest(1), None, START);
+        epoch.raise_for(["vera"]);
+        epoch.raise_for_all();
+        assert!(guessing.is_nobodys(&digest(1), &epoch, START.after(Duration::from_secs(59))));
+        assert!(!guessing.is_nobodys(&digest(1), &epoch, START.after(NOBODYS_FOR)));
+        assert!(!guessing.is_nobodys(&digest(2), &epoch, START));
+    }
+
+    #[test]
+    fn what_changes_for_its_owner_has_a_key_looked_up_again() {
+        let (guessing, epoch) = (Guessing::default(), Epoch::default());
+        guessing.note(digest(1), Some((Place::of("alice"), epoch.current())), START);
+        epoch.raise_for(
+            (0..100)
+                .map(|n| format!("u{n}"))
+                .filter(|u| Place::of(u) != Place::of("alice"))
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str),
+        );
+        assert!(guessing.is_nobodys(&digest(1), &epoch, START));
+        epoch.raise_for(["alice"]);
+        assert!(!guessing.is_nobodys(&digest(1), &epoch, START));
     }
 
     #[test]
@@ -133,10 +164,11 @@ mod tests {
         for _ in 0..MOST {
             guessing.count(client, ahead);
         }
-        guessing.note(digest(1), 7, ahead);
-        assert!(guessing.admit(client, ahead).is_err() && guessing.is_nobodys(&digest(1), 7, ahead));
+        let epoch = Epoch::default();
+        guessing.note(digest(1), None, ahead);
+        assert!(guessing.admit(client, ahead).is_err() && guessing.is_nobodys(&digest(1), &epoch, ahead));
         assert_eq!(guessing.admit(client, START), Ok(()));
-        assert!(!guessing.is_nobodys(&digest(1), 7, START));
+        assert!(!guessing.is_nobodys(&digest(1), &epoch, START));
     }
 
     #[test]
@@ -144,7 +176,7 @@ mod tests {
         let guessing = Guessing::default();
         for n in 0..3 * REMEMBERED {
             let [.., a, b, c] = n.to_be_bytes();
-            guessing.note(digest(n), 1, START);
+            guessing.note(digest(n), None, START);
             guessing.count(IpAddr::from([10, a, b, c]), START);
         }
         assert_eq!(guessing.nobodys.borrow().len(), REMEMBERED);

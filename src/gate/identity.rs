@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::identity_headers::{HeaderPlan, Prepared};
@@ -34,6 +35,8 @@ pub struct Identity {
     pub(super) seen: Cell<Timestamp>,
     /// Up to when its use is written down.
     pub(super) written: Cell<Timestamp>,
+    /// The same as all threads know it.
+    used: Arc<AtomicI64>,
     /// Header values by the plan they were made for; few, and the oldest goes.
     prepared: RefCell<Vec<(Rc<HeaderPlan>, Rc<Prepared>)>>,
 }
@@ -53,9 +56,21 @@ impl Identity {
             token: None,
             seen: Cell::new(seen),
             written: Cell::new(written),
+            used: Arc::default(),
             prepared: RefCell::default(),
             principal,
         }
+    }
+
+    /// The same, whose uses all threads note here.
+    pub(super) fn used_by_all(self, used: Arc<AtomicI64>) -> Self {
+        Self { used, ..self }
+    }
+
+    /// A use was written down.
+    pub(super) fn note_use(&self, now: Timestamp) {
+        self.written.set(now);
+        self.used.fetch_max(now.0, Ordering::Relaxed);
     }
 
     /// Whoever shows a token that the settings name.
@@ -75,7 +90,8 @@ impl Identity {
 
     /// The same caller and uses, with everything else made anew.
     pub(super) fn made_again(&self) -> Self {
-        let again = Self::new(Arc::clone(&self.principal), self.seen.get());
+        let used = Arc::clone(&self.used);
+        let again = Self::new(Arc::clone(&self.principal), self.seen.get()).used_by_all(used);
         again.written.set(self.written.get());
         again
     }

@@ -37,18 +37,19 @@ pub(in crate::gate) struct World {
     pub(in crate::gate) keys_of: Vec<(&'static str, String)>,
     pub(in crate::gate) ended_session: String,
     pub(in crate::gate) revoked_key: String,
-    accounts: Accounts,
+    pub(in crate::gate) accounts: Accounts,
     pub(in crate::gate) revocations: Revocations,
     touches: Touches,
     audit: Audit,
-    clock: Arc<dyn Clock>,
+    pub(in crate::gate) clock: Arc<ManualClock>,
     master: MasterKey,
 }
 
 impl World {
     /// To be called where a runtime runs; it watches its store there.
     pub(in crate::gate) async fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
+        let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
+        let clock: Arc<dyn Clock> = manual.clone();
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone());
@@ -91,7 +92,7 @@ impl World {
             revocations,
             touches,
             audit,
-            clock,
+            clock: manual,
             master,
         }
     }

@@ -355,6 +355,27 @@ impl std::str::FromStr for ClientAddress {
     }
 }
 
+/// Whom a key's text stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Holder {
+    /// This caller.
+    Caller(Box<Principal>),
+    /// Nobody now: its owner is disabled, or of a role that it cannot act under. That may change.
+    Barred(UserId),
+    /// Nobody, and nobody later: it is mistyped, unknown, past its end, revoked, or its owner is deleted.
+    Nobody,
+}
+
+impl Holder {
+    /// The caller, if there is one now.
+    pub fn caller(self) -> Option<Principal> {
+        match self {
+            Self::Caller(principal) => Some(*principal),
+            Self::Barred(_) | Self::Nobody => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

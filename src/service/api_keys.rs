@@ -7,6 +7,7 @@ use super::revocation::Revocations;
 use crate::model::api_key::ApiKey;
 use crate::model::api_key::KeyScope;
 use crate::model::audit::Actor;
+use crate::model::principal::Holder;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
@@ -113,24 +114,24 @@ impl ApiKeys {
         Ok((text, key))
     }
 
-    /// Whom a key's text stands for; `None` if it is mistyped, unknown, past its end, revoked, or its owner
-    /// is disabled, deleted or of a role the key cannot act under.
+    /// Whom a key's text stands for.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn resolve(&self, text: &str) -> Result<Option<Principal>, ServiceError> {
+    pub async fn resolve(&self, text: &str) -> Result<Holder, ServiceError> {
         let Some(id) = KeyText::id_of(text) else {
-            return Ok(None);
+            return Ok(Holder::Nobody);
         };
         let Some((key, digest, owner)) = self.store.find_key(id).await? else {
-            return Ok(None);
+            return Ok(Holder::Nobody);
         };
         // `TokenDigest` compares in constant time.
         if digest != TokenDigest::of(text) || !key.is_live(self.clock.now()) {
-            return Ok(None);
+            return Ok(Holder::Nobody);
         }
-        Ok(principal(key, owner))
+        let barred = owner.as_ref().map_or(Holder::Nobody, |owner| Holder::Barred(owner.id.clone()));
+        Ok(principal(key, owner).map_or(barred, |principal| Holder::Caller(Box::new(principal))))
     }
 
     /// The principal of a live key, by its id or else its name; of several with that name the newest.
@@ -301,7 +302,7 @@ mod tests {
     }
 
     async fn resolve(world: &World, text: &Secret) -> Option<Principal> {
-        world.api_keys.resolve(text.expose()).await.unwrap()
+        world.api_keys.resolve(text.expose()).await.unwrap().caller()
     }
 
     #[tokio::test]
@@ -329,12 +330,20 @@ mod tests {
         for wrong in
             ["", "dw_s_", &issued.id, &text[..text.len() - 1], &text.replace(&issued.id, id_of_other)]
         {
-            assert_eq!(world.api_keys.resolve(wrong).await.unwrap(), None, "{wrong}");
+            assert_eq!(world.api_keys.resolve(wrong).await.unwrap().caller(), None, "{wrong}");
         }
         let drawn = KeyText::draw(KeyKind::System);
-        assert_eq!(world.api_keys.resolve(drawn.text.expose()).await.unwrap(), None, "well-formed, unknown");
+        assert_eq!(
+            world.api_keys.resolve(drawn.text.expose()).await.unwrap().caller(),
+            None,
+            "well-formed, unknown"
+        );
         world.store.add_key(&ApiKey { id: drawn.id, ..issued }, TokenDigest::of("x")).await.unwrap();
-        assert_eq!(world.api_keys.resolve(drawn.text.expose()).await.unwrap(), None, "another secret");
+        assert_eq!(
+            world.api_keys.resolve(drawn.text.expose()).await.unwrap().caller(),
+            None,
+            "another secret"
+        );
     }
 
     #[tokio::test]

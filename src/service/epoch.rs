@@ -78,12 +78,12 @@ impl Epoch {
     }
 
     /// Everybody is to be looked up again.
-    pub(super) fn raise_for_all(&self) {
+    pub(crate) fn raise_for_all(&self) {
         self.raise(|next| self.0.all.store(next, Ordering::Release));
     }
 
     /// These are to be looked up again.
-    pub(super) fn raise_for<'h>(&self, holders: impl IntoIterator<Item = &'h str>) {
+    pub(crate) fn raise_for<'h>(&self, holders: impl IntoIterator<Item = &'h str>) {
         self.raise(|next| {
             for holder in holders {
                 if let Some(lost) = self.0.places.get(usize::from(Place::of(holder).0)) {

@@ -136,10 +136,14 @@ mod tests {
         let (text, key) = issue(&world, &alice, wish("notebook", Role::Viewer), PASSWORD).await.unwrap();
         assert_eq!((key.owner.as_ref(), &key.created_by), (Some(&alice.id), &alice.id.0));
         assert_eq!(key.expires_at, Some(world.clock().now().after(Duration::from_hours(1))));
-        let principal = world.api_keys.resolve(text.expose()).await.unwrap().unwrap();
+        let principal = world.api_keys.resolve(text.expose()).await.unwrap().caller().unwrap();
         assert_eq!((principal.name.as_str(), principal.role), ("alice", Role::Viewer));
         world.accounts.delete(&alice.id).await.unwrap();
-        assert_eq!(world.api_keys.resolve(text.expose()).await.unwrap(), None, "it dies with its owner");
+        assert_eq!(
+            world.api_keys.resolve(text.expose()).await.unwrap().caller(),
+            None,
+            "it dies with its owner"
+        );
     }
 
     #[tokio::test]
@@ -183,9 +187,9 @@ mod tests {
         assert_eq!(keys.list(&bob.id).await.unwrap(), []);
         assert!(!keys.revoke(&bob.id, &key.id).await.unwrap());
         assert!(!keys.revoke(&alice.id, "nothing").await.unwrap());
-        assert!(world.api_keys.resolve(text.expose()).await.unwrap().is_some());
+        assert!(world.api_keys.resolve(text.expose()).await.unwrap().caller().is_some());
         assert!(keys.revoke(&alice.id, &key.id).await.unwrap());
-        assert_eq!(world.api_keys.resolve(text.expose()).await.unwrap(), None);
+        assert_eq!(world.api_keys.resolve(text.expose()).await.unwrap().caller(), None);
         assert!(!keys.revoke(&alice.id, &key.id).await.unwrap());
         assert_eq!(keys.list(&alice.id).await.unwrap(), []);
         let (_, by) = world.api_keys.list(None).await.unwrap()[0].revoked.clone().unwrap();

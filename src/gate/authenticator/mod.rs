@@ -24,7 +24,7 @@ use crate::model::principal::Proof;
 use crate::model::time::{Clock, Timestamp};
 use crate::service::ServiceError;
 use crate::service::audit::Audit;
-use crate::service::epoch::Epoch;
+use crate::service::epoch::{Epoch, Place};
 use crate::service::revocation::Revocations;
 use crate::service::touches::Touches;
 
@@ -207,7 +207,7 @@ impl Authenticator {
         }
         let guessing = &self.remembering.guessing;
         let epoch = self.epoch().current();
-        if fresh && guessing.is_nobodys(&digest, epoch, now) {
+        if fresh && guessing.is_nobodys(&digest, self.epoch(), now) {
             return Ok(None);
         }
         // Cookies are signed: whoever has one that is looked up was signed in, alone or with a whole office.
@@ -219,12 +219,12 @@ impl Authenticator {
         let found = loop {
             let found = Box::pin(self.look_up(
                 kind,
-                Presented { digest, text: credential.to_owned(), client },
+                Presented { digest, text: credential.to_owned(), client, now, idle: self.shared.idle },
                 fresh,
             ))
             .await?;
             // What its holder lost meanwhile may not be in the answer.
-            if found.as_ref().is_none_or(|known| known.holds(self.epoch())) {
+            if found.as_ref().ok().is_none_or(|known| known.holds(self.epoch())) {
                 break found;
             }
             looks += 1;
@@ -232,14 +232,17 @@ impl Authenticator {
                 return Err(Refusal::Unavailable("its rights change faster than they are looked up".into()));
             }
         };
-        let Some(Known { principal, epoch, .. }) = found else {
-            guessing.note(digest, epoch, now);
-            if let Kind::Key = kind {
-                guessing.count(client, now);
+        let Known { principal, epoch, used, .. } = match found {
+            Ok(known) => known,
+            Err(owner) => {
+                guessing.note(digest, owner.map(|place| (place, epoch)), now);
+                if let Kind::Key = kind {
+                    guessing.count(client, now);
+                }
+                return Ok(None);
             }
-            return Ok(None);
         };
-        let identity = Rc::new(Identity::new(principal, now));
+        let identity = Rc::new(Identity::new(principal, now).used_by_all(used));
         if !identity.holds(now, self.shared.idle) {
             return Ok(None);
         }
@@ -328,12 +331,13 @@ impl Authenticator {
         None
     }
 
+    /// Somebody, or nobody, with the owner of a key that cannot be used now.
     async fn look_up(
         &self,
         kind: Kind,
         presented: Presented,
         shared: bool,
-    ) -> Result<Option<Known>, Refusal> {
+    ) -> Result<Result<Known, Option<Place>>, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = async move {
             match kind {
@@ -342,9 +346,9 @@ impl Authenticator {
             }
         };
         match within(LOOKUP_TIMEOUT, &self.shared.control, lookup).await? {
-            Ok(known) => Ok(Some(known)),
+            Ok(known) => Ok(Ok(known)),
             Err(miss) => match &*miss {
-                Miss::Nobody => Ok(None),
+                Miss::Nobody(owner) => Ok(Err(*owner)),
                 Miss::Failed(ServiceError::Busy { retry_after }) => {
                     Err(Refusal::TooManyAttempts { retry_after: *retry_after })
                 }
@@ -367,7 +371,7 @@ impl Authenticator {
         };
         // Else the next request says it again.
         if noted {
-            identity.written.set(now);
+            identity.note_use(now);
         }
     }
 }

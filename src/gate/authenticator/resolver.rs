@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Digest, Kind};
 use crate::model::network::throttle_bucket;
-use crate::model::principal::{Principal, Proof};
+use crate::model::principal::{Holder, Principal, Proof};
+use crate::model::time::Timestamp;
 use crate::model::token::KeyText;
 use crate::service::ServiceError;
 use crate::service::api_keys::ApiKeys;
@@ -17,7 +18,7 @@ use crate::service::turns::{Bounds, Turns};
 
 /// Credentials all threads together remember, of each kind.
 pub(super) const REMEMBERED: u64 = 100_000;
-/// What all threads remember is short-lived: it knows nothing of idle time, and the shortest idle time is longer.
+/// What all threads remember is short-lived.
 const SHARED_FOR: Duration = Duration::from_mins(1);
 /// Whoever presents ever other credentials waits for its own look-ups, not others for them. As many as all connections may
 /// present at once by default find room to wait.
@@ -33,12 +34,20 @@ pub(super) struct Known {
     /// Read before the store was asked.
     pub(super) epoch: u64,
     place: Place,
+    /// When it was last used, as all threads noted it: the machine may have been suspended since, or its clock set forward.
+    pub(super) used: Arc<AtomicI64>,
 }
 
 impl Known {
     /// Whether that is still so.
     pub(super) fn holds(&self, epoch: &Epoch) -> bool {
         epoch.holds(self.place, self.epoch)
+    }
+
+    /// Whether it is a session that was not used for so long.
+    fn is_idle(&self, now: Timestamp, idle: Duration) -> bool {
+        let used = Timestamp(self.used.load(Ordering::Relaxed)).min(now);
+        matches!(self.principal.proof, Proof::Session { .. }) && now >= used.after(idle)
     }
 }
 
@@ -58,12 +67,16 @@ pub(super) struct Presented {
     pub(super) digest: Digest,
     pub(super) text: String,
     pub(super) client: IpAddr,
+    pub(super) now: Timestamp,
+    /// After so long without a use a session is over.
+    pub(super) idle: Duration,
 }
 
 /// Why a lookup gave nobody; never remembered.
 #[derive(Debug)]
 pub(super) enum Miss {
-    Nobody,
+    /// With the owner of a key that cannot be used now.
+    Nobody(Option<Place>),
     Failed(ServiceError),
 }
 
@@ -116,33 +129,43 @@ impl Resolver {
 
     /// Whose session it is; from what all threads remember, if it is `shared`.
     pub(super) async fn session(&self, cookie: Presented, shared: bool) -> Result<Known, Arc<Miss>> {
-        let Presented { digest, text, client } = cookie;
-        let look = async {
-            let token = self.sessions.digest_of_cookie(&text).ok_or(Miss::Nobody)?;
-            self.known(client, self.sessions.resolve(token)).await
+        let Presented { digest, text, client, now, idle } = cookie;
+        let asking = async {
+            let Some(token) = self.sessions.digest_of_cookie(&text) else { return Ok(Holder::Nobody) };
+            let found = self.sessions.resolve(token).await?;
+            // Whoever is disabled has no sessions left: none of them comes back.
+            Ok(found.map_or(Holder::Nobody, |principal| Holder::Caller(Box::new(principal))))
         };
-        find(shared.then_some(&self.found_sessions), &self.epoch, digest, look).await
+        let look = self.known(client, now, asking);
+        find(shared.then_some(&self.found_sessions), &self.epoch, digest, (now, idle), look).await
     }
 
     /// Whose key it is; from what all threads remember, if it is `shared`.
     pub(super) async fn key(&self, key: Presented, shared: bool) -> Result<Known, Arc<Miss>> {
-        let Presented { digest, text, client } = key;
-        let look = self.known(client, self.keys.resolve(&text));
-        find(shared.then_some(&self.found_keys), &self.epoch, digest, look).await
+        let Presented { digest, text, client, now, idle } = key;
+        let look = self.known(client, now, self.keys.resolve(&text));
+        find(shared.then_some(&self.found_keys), &self.epoch, digest, (now, idle), look).await
     }
 
     async fn known(
         &self,
         client: IpAddr,
-        asking: impl Future<Output = Result<Option<Principal>, ServiceError>>,
+        now: Timestamp,
+        asking: impl Future<Output = Result<Holder, ServiceError>>,
     ) -> Result<Known, Miss> {
         let _turn = self.turns.take(throttle_bucket(client)).await.map_err(Miss::Failed)?;
         // Before it is asked, so that a loss that overtakes the answer is noticed.
         let epoch = self.epoch.current();
         self.lookups.fetch_add(1, Ordering::Relaxed);
-        let principal = asking.await.map_err(Miss::Failed)?.ok_or(Miss::Nobody)?;
-        let place = Place::of(principal.holder());
-        Ok(Known { principal: Arc::new(principal), epoch, place })
+        match asking.await.map_err(Miss::Failed)? {
+            Holder::Caller(principal) => {
+                let place = Place::of(principal.holder());
+                let used = Arc::new(AtomicI64::new(now.0));
+                Ok(Known { principal: Arc::from(principal), epoch, place, used })
+            }
+            Holder::Barred(owner) => Err(Miss::Nobody(Some(Place::of(&owner.0)))),
+            Holder::Nobody => Err(Miss::Nobody(None)),
+        }
     }
 }
 
@@ -151,11 +174,12 @@ async fn find(
     remembered: Option<&Found>,
     epoch: &Epoch,
     digest: Digest,
+    (now, idle): (Timestamp, Duration),
     look: impl Future<Output = Result<Known, Miss>>,
 ) -> Result<Known, Arc<Miss>> {
     let Some(remembered) = remembered else { return look.await.map_err(Arc::new) };
     if let Some(known) = remembered.get(&digest).await
-        && !known.holds(epoch)
+        && (!known.holds(epoch) || known.is_idle(now, idle))
     {
         remembered.invalidate(&digest).await;
     }

@@ -138,3 +138,55 @@ async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
     assert!(authenticator.key(&key, CLIENT).await.unwrap().is_some());
     assert_eq!(resolver.lookups(), 2, "the second answer is remembered");
 }
+
+/// As where the machine was suspended, or its clock set right: no time has passed by any other clock.
+#[tokio::test]
+async fn a_session_that_was_idle_by_the_time_of_day_is_over_on_every_thread() {
+    let world = World::new().await;
+    let user = world.user("alice", Role::Viewer, &[]).await;
+    let cookie = world.session(&user).await;
+    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
+    let thread = || {
+        let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
+        Authenticator::new(parts, 1, Rc::default(), World::metrics())
+    };
+    let (first, other) = (thread(), thread());
+    assert!(first.session(&cookie, CLIENT).await.unwrap().is_some());
+    world.clock.advance(Duration::from_secs(30));
+    assert!(thread().session(&cookie, CLIENT).await.unwrap().is_some(), "in use");
+    assert_eq!(resolver.lookups(), 1, "known to all threads");
+    world.clock.advance(world.parts().idle);
+    for thread in [&first, &other] {
+        assert!(thread.session(&cookie, CLIENT).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_gains_has() {
+    let world = World::new().await;
+    let vera = world.user("vera", Role::Viewer, &[]).await;
+    let key = world.key("laptop", Role::Viewer, Some(&vera)).await;
+    let revoked = world.key("gone", Role::Viewer, None).await;
+    let id = crate::model::token::KeyText::id_of(&revoked).unwrap().to_owned();
+    assert!(world.keys.revoke(&id, "test").await.unwrap());
+    world.accounts.disable(&vera.id).await.unwrap();
+    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
+    let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
+    let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
+    for key in [&revoked, &key] {
+        assert!(authenticator.key(key, CLIENT).await.unwrap().is_none());
+    }
+    assert_eq!(resolver.lookups(), 2);
+    for round in 0..100 {
+        // Whoever shares a place with the owner is looked up as well.
+        let other =
+            (0..100).map(|n| format!("{round}-{n}")).find(|other| Place::of(other) != Place::of(&vera.id.0));
+        world.revocations.look_again_at(&other.unwrap());
+        for key in [&revoked, &key] {
+            assert!(authenticator.key(key, CLIENT).await.unwrap().is_none(), "{round}: no guess, and no 429");
+        }
+    }
+    assert_eq!(resolver.lookups(), 2);
+    world.accounts.enable(&vera.id).await.unwrap();
+    assert!(authenticator.key(&key, CLIENT).await.unwrap().is_some(), "at once");
+}
