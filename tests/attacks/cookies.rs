@@ -2,8 +2,9 @@
 
 use doorward::model::role::Role;
 
-use crate::forms::{FORM, form, login_form, post};
+use crate::forms::{FORM, form, login_form};
 use crate::support::gateway::{PASSWORD, ROUTES, bearer, session_cookie};
+use crate::support::raw::exchange;
 use crate::support::{Answer, Gateway, Upstream, Watch};
 
 /// C08: a session cookie from before signing in.
@@ -63,8 +64,13 @@ async fn cookies_are_for_this_host_over_https_and_not_for_scripts() {
     ))
     .await;
     gateway.user("mel", Role::Member).await;
-    let head = format!("origin: https://gate.example\r\n{FORM}");
-    let answer = post(&gateway, "/_doorward/login", &head, &login_form("mel", PASSWORD, "/")).await;
+    let form = login_form("mel", PASSWORD, "/");
+    let head = format!(
+        "POST /_doorward/login HTTP/1.1\r\nhost: gate.example\r\norigin: https://gate.example\r\n{FORM}\
+         content-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let answer = exchange(gateway.address, head).await;
     assert_eq!(answer.status, 303, "{}", answer.head);
     let set = answer.headers("set-cookie");
     assert_eq!(set.len(), 2, "{set:?}");

@@ -99,32 +99,85 @@ async fn a_sign_in_at_the_public_url_is_taken_along_and_counts_at_that_host_alon
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_host_of_nobody_has_no_form_that_works() {
+async fn the_host_of_nobody_has_no_pages_whatever_the_request_says_of_itself() {
     let upstream = Upstream::spawn().await;
     let gateway = gateway(&upstream, "https://gate.example").await;
-    let there = "/_doorward/login?rd=%2Fd";
-    let here = "https://gate.example/_doorward/login?rd=%2Fd&moved=1";
-    assert_eq!(to(&get(&gateway, "evil.example", there, "").await), here);
-    let origin = "http://127.0.0.1";
-    assert_eq!(to(&post(&gateway, "127.0.0.1", origin, there, &SIGN_IN).await), here);
-    let moved = format!("{there}&moved=1");
-    assert_eq!(to(&post(&gateway, "127.0.0.1", origin, &moved, &SIGN_IN).await), here);
-    let lost = post(&gateway, "evil.example", "http://evil.example", &moved, &SIGN_IN).await;
-    assert_eq!((lost.status, lost.headers("set-cookie").len()), (409, 0), "its cookie would be lost");
-    assert_eq!(gateway.store.sessions_page(None).await.unwrap(), []);
+    let signed_in =
+        post(&gateway, "gate.example", "https://gate.example", "/_doorward/login", &SIGN_IN).await;
+    let own = signed_in.headers("set-cookie")[0].split(';').next().unwrap().to_owned();
+    assert!(own.starts_with("__Host-doorward="), "{own}");
+    for page in ["login", "password"] {
+        let there = format!("/_doorward/{page}?rd=%2Fd");
+        let here = format!("https://gate.example/_doorward/{page}?rd=%2Fd&moved=1");
+        for host in ["evil.example", "127.0.0.1", "app.localhost"] {
+            assert_eq!(to(&get(&gateway, host, &there, &own).await), here, "{host}");
+            let moved = format!("{there}&moved=1");
+            let told = get(&gateway, host, &moved, &own).await;
+            assert!(told.status == 409 && told.text().contains("pass the Host header on"), "{}", told.text());
+            assert!(!told.text().contains("<form"), "{}", told.text());
+            for origin in
+                ["https://gate.example".to_owned(), format!("http://{host}"), format!("https://{host}")]
+            {
+                for path in [&there, &moved] {
+                    let sent = post(&gateway, host, &origin, path, &SIGN_IN).await;
+                    assert!([303, 403, 409].contains(&sent.status), "{} {origin} {path}", sent.status);
+                    assert_eq!(sent.headers("set-cookie"), Vec::<&str>::new(), "{host} {origin} {path}");
+                }
+            }
+        }
+    }
+    for page in ["account", "account/keys/new", "setup?token=x", "handover/grant?rd=%2F"] {
+        let joined = if page.contains('?') { "&" } else { "?" };
+        let told = get(&gateway, "evil.example", &format!("/_doorward/{page}{joined}moved=1"), &own).await;
+        assert_eq!(told.status, 409, "{page}");
+    }
+    assert_eq!(gateway.store.sessions_page(None).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_asks_for_another_host_than_the_browser_sends_nobody_round_in_circles() {
+async fn a_proxy_that_asks_for_another_host_than_the_browser_is_told_of_and_sends_nobody_round_in_circles() {
     let upstream = Upstream::spawn().await;
     let gateway = gateway(&upstream, "https://gate.example").await;
     let moved = to(&get(&gateway, "backend", "/_doorward/login?rd=%2Fd", "").await).to_owned();
     let moved = moved.strip_prefix("https://gate.example").unwrap();
-    let form = get(&gateway, "backend", moved, "").await;
-    assert!(form.status == 200 && form.text().contains("<form method=\"post\">"), "{}", form.text());
-    let signed_in = post(&gateway, "backend", "https://gate.example", moved, &SIGN_IN).await;
-    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/d")));
-    assert!(signed_in.headers("set-cookie")[0].starts_with("__Host-doorward="));
+    let told = get(&gateway, "backend", moved, "").await;
+    assert_eq!(told.status, 409);
+    let text = told.text();
+    assert!(text.contains("sent to https://gate.example") && text.contains("asked for backend"), "{text}");
+    let signed_in = post(&gateway, "gate.example", "https://gate.example", moved, &SIGN_IN).await;
+    assert_eq!(
+        (signed_in.status, signed_in.header("location")),
+        (303, Some("/d")),
+        "where Host is passed on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_of_this_very_machine_have_no_pages_either() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::configured(&format!(
+        "public_url = \"http://localhost\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\nhosts = [\"app.localhost\", \"127.0.0.2\"]\nrules = [{{ allow = \"viewer\" }}]\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [{{ allow = \"viewer\" }}]\n",
+        upstream.url()
+    ))
+    .await;
+    gateway.user("vera", Role::Viewer).await;
+    for host in ["app.localhost", "127.0.0.2"] {
+        let there = "/_doorward/login?rd=%2Fd";
+        let here = format!("http://localhost/_doorward/login?rd=http%3A%2F%2F{host}%2Fd");
+        assert_eq!(to(&get(&gateway, host, there, "").await), here);
+        for origin in [format!("http://{host}"), "http://localhost".to_owned()] {
+            assert_eq!(to(&post(&gateway, host, &origin, there, &SIGN_IN).await), here, "{origin}");
+        }
+    }
+    let other = to(&get(&gateway, "other.localhost", "/_doorward/login", "").await).to_owned();
+    assert_eq!(other, "http://localhost/_doorward/login?moved=1");
+    assert_eq!(gateway.store.sessions_page(None).await.unwrap(), []);
+    for host in ["localhost", "127.0.0.1"] {
+        let signed_in = post(&gateway, host, &format!("http://{host}"), "/_doorward/login", &SIGN_IN).await;
+        assert_eq!(signed_in.status, 303, "{host} is this machine by itself");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,6 +143,15 @@ pub(super) fn explain_other_address(site: &Site, host: &str) -> String {
     )
 }
 
+/// Why there is no page at a host that the browser did not ask for, for the operator.
+pub(super) fn explain_other_host(site: &Site, host: &str) -> String {
+    format!(
+        "Your browser was sent to {}, and the gateway was asked for {host} all the same. Have the proxy before the gateway \
+         pass the Host header on as the browser sends it.",
+        site.public_url()
+    )
+}
+
 /// What stands between the sign-in and a host of ours, for the operator.
 pub(super) fn explain_obstacle(site: &Site, obstacle: &Obstacle) -> String {
     let name = site.cookies().session_name();

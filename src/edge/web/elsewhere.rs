@@ -10,14 +10,13 @@ use http::Response;
 use http::header::HOST;
 use url::form_urlencoded;
 
-use super::bounce::{explain_lost_cookie, explain_other_address};
-use super::{Page, Web, WebRequest, account, form, origin};
+use super::bounce::{explain_other_address, explain_other_host};
+use super::{Page, Web, WebRequest, account, form};
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::RESERVED;
-use crate::model::origin::Origin;
 
-/// Says that a browser was sent here. A proxy that asks us for another host than the browser did would send it round
-/// in circles.
+/// Says that a browser was sent to the public URL. If it arrives at another host all the same, a proxy asks for that one
+/// instead of the browser's, and would send it round in circles: then the page says so.
 const MOVED: &str = "moved";
 
 /// Whose host a page was asked for at.
@@ -32,7 +31,8 @@ enum Host {
 }
 
 impl Web {
-    /// To the page at the public URL, if this is not the place for it; `sends` where a form was sent.
+    /// To the page at the public URL, if this is not the place for it; `sends` where a form was sent. Nothing that a
+    /// request says of itself makes it the place.
     pub(super) fn moved(
         &self,
         request: &WebRequest,
@@ -45,18 +45,10 @@ impl Web {
         }
         let public = self.site.public_url();
         if host == Host::Nobodys {
-            // A proxy asks for another host than the browser, which has a page of the public URL. What a form makes counts
-            // only if the browser says so; but for the set-up page, whose secret counts anywhere.
-            let moved = form::parameter(request.query.as_deref(), MOVED).is_some();
-            let claimed = origin::claimed(&request.headers).filter(|_| sends);
-            let ours = Origin::parse(&public.origin()).is_some_and(|own| claimed == Some(own.to_string()));
-            if ours || (moved && (!sends || page == Page::Setup)) {
-                return Ok(None);
+            if form::parameter(request.query.as_deref(), MOVED).is_some() {
+                return Err(Problem::sign_in_loop(explain_other_host(&self.site, &request.host)));
             }
-            if let Some(explained) = claimed.and_then(|origin| explain_lost_cookie(&self.site, &origin)) {
-                return Err(Problem::sign_in_loop(explained));
-            }
-            if public.is_loopback() {
+            if public.is_loopback() && !request.host.ends_with(".localhost") {
                 return Err(Problem::sign_in_loop(explain_other_address(&self.site, &request.host)));
             }
         }
@@ -69,13 +61,15 @@ impl Web {
         Ok(Some(self.go(&public.url(&format!("{RESERVED}{there}{query}")))))
     }
 
+    /// An application's host is none of ours, also where all of them are this machine.
     fn host_of(&self, request: &WebRequest) -> Host {
         let public = self.site.public_url();
-        let own = request.host == public.host() || (public.is_loopback() && is_loopback(&request.host));
-        if own {
+        if request.host == public.host() {
             Host::Public
         } else if self.destinations.know(&request.host) {
             Host::Application
+        } else if public.is_loopback() && is_this_machine(&request.host) {
+            Host::Public
         } else {
             Host::Nobodys
         }
@@ -118,8 +112,7 @@ fn there(request: &WebRequest, path: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    address
-        .map_or_else(|_| host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
+/// Whether a host is one of the names that every machine has for itself.
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
