@@ -22,8 +22,9 @@ use crate::model::time::Timestamp;
 use crate::store::Longest;
 use crate::store::Store;
 
-/// Uses that may wait to be collected; further ones are not taken, and the next request says the same.
-const QUEUE: usize = 4096;
+/// Uses that may wait to be collected, some megabytes of them, while a batch is written; further ones are not taken, and
+/// the next request says the same.
+const QUEUE: usize = 65_536;
 /// Sessions or keys that wait to be written; when they are so many they wait no longer.
 const BATCH: usize = 4096;
 /// Keys that have ended are listed this much longer.
@@ -290,6 +291,7 @@ mod tests {
             assert_eq!(touches.session(&id.to_string(), Timestamp(1)), id < QUEUE);
         }
         assert_eq!(upkeep.used.len(), QUEUE);
+        assert!(upkeep.used.len() > 50_000, "as many people, while one batch is written");
         for id in 0..2 * BATCH {
             assert_eq!(upkeep.collect(Used::Key(id.to_string(), Timestamp(1))), id + 1 >= BATCH);
         }
