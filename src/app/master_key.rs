@@ -310,8 +310,11 @@ mod tests {
             place.key().await.unwrap();
         }
         let key = load(&place.config, &place.store).await.unwrap();
-        let audited =
-            place.store.clone().audited(super::super::audit_key(&key), std::sync::Arc::new(SystemClock));
+        let audited = place
+            .store
+            .audited(super::super::audit_key(&key), std::sync::Arc::new(SystemClock))
+            .await
+            .unwrap();
         audited.record(Note::failed(Event::Setup, Reason::InvalidLink)).await.unwrap();
         place.write("");
         let told = place.key().await.unwrap_err();

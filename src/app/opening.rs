@@ -38,7 +38,7 @@ pub async fn open_or_make_store(
 ) -> Result<(Store, MasterKey), StartError> {
     let store = Store::open(config.store.url.expose(), connections).await?;
     let key = master_key::load(config, &store).await?;
-    Ok((store.audited(audit_key(&key), clock), key))
+    Ok((store.audited(audit_key(&key), clock).await?, key))
 }
 
 /// The key of the audit trail.

@@ -97,7 +97,7 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // With the key that its audit trail was written under.
     let (from, key) = app::open_store(&config, 1, Arc::clone(&clock)).await?;
-    let to = Store::open(to.expose(), 1).await?.audited(app::audit_key(&key), clock);
+    let to = Store::open(to.expose(), 1).await?.audited(app::audit_key(&key), clock).await?;
     let live = std::io::stderr().is_terminal();
     let copied = from
         .copy_to(&to, |table, rows| {

@@ -52,7 +52,7 @@ impl World {
         let clock: Arc<dyn Clock> = manual.clone();
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
-        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone());
+        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
         let revocations = Revocations::new(store.clone(), clock.clone());
         let config = SessionConfig {
             idle: Duration::from_hours(1),

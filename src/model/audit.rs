@@ -151,6 +151,8 @@ words! {
         AuditPrune = "audit.prune",
         /// Rows at the end of the trail were gone when the next one was written.
         AuditCut = "audit.cut",
+        /// The gateway's secret is another than that of the row before. Names its key, and proves the end that it left.
+        AuditSecret = "audit.secret",
         /// What would have been refused, as it was counted, was forgotten.
         RefusedClear = "refused.clear",
     }
@@ -307,6 +309,13 @@ impl AuditRow {
 /// The MAC of a trail's end, which stands beside the trail: whoever cuts rows off cannot make the one of an earlier end.
 pub fn mark_of_end(seq: i64, link: &Link, key: &SigningKey) -> Link {
     key.mac(&[b"end of the trail".as_slice(), &seq.to_be_bytes(), link].concat())
+}
+
+/// What a row under a new secret keeps of the mark that the former one left: enough for whoever holds both to tell that
+/// the trail was not cut before, and nothing that could be put back in its place.
+pub fn seal_of_mark(mark: Option<&Link>, key: &SigningKey) -> Link {
+    let mark = mark.map_or(&[][..], Link::as_slice);
+    key.mac(&[b"mark under the former secret".as_slice(), mark].concat())
 }
 
 /// Hexadecimal digits, as people compare links.

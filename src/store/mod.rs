@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::audit::Ledger;
 use self::pool::{Database, Pool, Turn};
 
-pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id, former_audit_key_id};
+pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::clock::Longest;
 pub use self::handovers::Handover;
 pub use self::pool::Lane;

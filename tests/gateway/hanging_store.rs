@@ -239,7 +239,7 @@ async fn store_by_relay() -> (Relay, Store) {
     let (relay, url) = database().await;
     let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    (relay, Store::open(&url, 4).await.unwrap().audited(key, clock))
+    (relay, Store::open(&url, 4).await.unwrap().audited(key, clock).await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +289,7 @@ async fn whoever_waits_for_a_turn_keeps_no_connection_from_others() {
     let (_relay, url) = database().await;
     let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Store::open(&url, 5).await.unwrap().audited(key, clock);
+    let store = Store::open(&url, 5).await.unwrap().audited(key, clock).await.unwrap();
     // Another gateway is in the middle of a change.
     let mut other = PgConnection::connect(&url).await.unwrap();
     let mut change = other.begin().await.unwrap();

@@ -1,8 +1,8 @@
 //! The audit trail: one unbroken chain whatever writes it, and every way of tampering is found.
 
-use doorward::model::audit::{Actor, AuditRow, Note, Party, Reason, hex};
+use doorward::model::audit::{Actor, AuditRow, Note, Party, Reason, hex, mark_of_end};
 use doorward::service::audit::{Audit, Broken, Fault};
-use doorward::store::{AuditFilter, former_audit_key_id};
+use doorward::store::AuditFilter;
 use sqlx::SqliteConnection;
 
 use super::*;
@@ -158,20 +158,20 @@ async fn repeats_are_one_row_and_a_count(store: &Store) {
 }
 
 async fn pruning_keeps_the_rest_verifiable(store: &Store) {
-    let at = |seconds| {
+    let at = async |seconds| {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(later(seconds)));
-        store.audited(audit_key(), clock)
+        store.audited(audit_key(), clock).await.unwrap()
     };
     let note = || Note::done(Event::ConfigLoad);
     for seconds in [0, 10, 20, 30, 40] {
-        at(seconds).record(note()).await.unwrap();
+        at(seconds).await.record(note()).await.unwrap();
     }
     assert_eq!(store.prune_audit(NOW, 100).await.unwrap(), 0, "nothing is older");
-    assert_eq!(at(50).prune_audit(later(25), 2).await.unwrap(), 2, "at most so many");
-    assert_eq!(at(50).prune_audit(later(25), 2).await.unwrap(), 1);
+    assert_eq!(at(50).await.prune_audit(later(25), 2).await.unwrap(), 2, "at most so many");
+    assert_eq!(at(50).await.prune_audit(later(25), 2).await.unwrap(), 1);
     assert_whole(store, 4, 7).await;
-    at(60).record(note()).await.unwrap();
-    assert_eq!(at(100).prune_audit(later(99), 100).await.unwrap(), 5, "all there are");
+    at(60).await.record(note()).await.unwrap();
+    assert_eq!(at(100).await.prune_audit(later(99), 100).await.unwrap(), 5, "all there are");
     assert_whole(store, 9, 9).await;
     let noted = audit(store).verify(&[], Some(&(3, "0".repeat(64)))).await.unwrap();
     assert_eq!(noted, Err(Broken { seq: 3, fault: Fault::Pruned }));
@@ -348,7 +348,7 @@ async fn an_older_state_that_is_put_back_is_found_by_who_runs_and_by_who_noted(t
     assert_eq!(found, Err(Broken { seq: 11, fault: Fault::Missing { to: 12 } }));
     // One that has just started knows nothing of it.
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
-    assert!(store.audited(audit_key(), clock).watch_audit().await.unwrap());
+    assert!(store.audited(audit_key(), clock).await.unwrap().watch_audit().await.unwrap());
     assert!(!store.watch_audit().await.unwrap());
     tampered.is(11, Fault::TellsOfCut).await;
     assert!(store.watch_audit().await.unwrap(), "it is told once");
@@ -362,46 +362,32 @@ async fn an_older_state_that_is_put_back_is_found_by_who_runs_and_by_who_noted(t
     assert!(!store.watch_audit().await.unwrap());
 }
 
-/// A trail that a version without marks wrote is whole, and is marked from the next row on.
-async fn a_trail_from_before_there_were_marks_is_whole(tampered: Tampered) {
+const EMPTY: [&str; 2] = [
+    "DELETE FROM audit; UPDATE audit_head SET seq = 0, link = decode(repeat('00', 32), 'hex'), mark = ''",
+    "DELETE FROM audit; UPDATE audit_head SET seq = 0, link = zeroblob(32), mark = x''",
+];
+
+/// With its end as in a database that was never used.
+async fn a_trail_that_was_emptied_is_told_from_one_that_never_began(tampered: Tampered) {
     let store = &tampered.database.store;
-    let key = audit_key();
-    let mut previous = [0; 32];
-    let mut old = rows(store).await;
-    tampered.both("DELETE FROM audit").await;
-    for row in &mut old {
-        row.key_id = former_audit_key_id(&key);
-        row.previous = previous;
-        row.link = row.link_at(row.seq, &key);
-        previous = row.link;
-        let bytes = |postgres: bool, link: &[u8]| {
-            let digits = hex(link);
-            if postgres { format!("decode('{digits}', 'hex')") } else { format!("x'{digits}'") }
-        };
-        let insert = |postgres| {
-            format!(
-                "INSERT INTO audit VALUES ({}, {}, '{}', {}, '{}', NULL, NULL, NULL, '{}', '{}', '{}', '{}', {}, {})",
-                row.seq,
-                row.at.0,
-                row.event,
-                row.success,
-                row.actor.id,
-                row.target.as_ref().unwrap().id,
-                row.target.as_ref().unwrap().name.as_ref().unwrap(),
-                row.detail,
-                row.key_id,
-                bytes(postgres, &row.previous),
-                bytes(postgres, &row.link)
-            )
-        };
-        tampered.execute(&insert(true), &insert(false)).await.unwrap();
-    }
-    let end = "UPDATE audit_head SET link = (SELECT link FROM audit WHERE seq = 10), mark = ";
-    tampered.execute(&format!("{end}''"), &format!("{end}x''")).await.unwrap();
-    assert_whole(store, 1, 10).await;
+    let [postgres, sqlite] = EMPTY;
+    tampered.execute(postgres, sqlite).await.unwrap();
+    tampered.is(1, Fault::CutOff).await;
     added(store, "x", Role::Member).await;
-    assert_whole(store, 1, 11).await;
-    assert!(store.audit_head().await.unwrap().is_marked_by(&key));
+    let told: Vec<_> = rows(store).await.iter().map(|row| row.event.clone()).collect();
+    assert_eq!(told, ["audit.cut", "user.create"]);
+    tampered.is(1, Fault::TellsOfCut).await;
+
+    // With the mark of the empty trail, which somebody has kept: there are users, so it cannot be empty.
+    tampered.execute(postgres, sqlite).await.unwrap();
+    let mark = hex(&mark_of_end(0, &[0; 32], &audit_key()));
+    let put = |bytes: String| format!("UPDATE audit_head SET mark = {bytes}");
+    let (postgres, sqlite) = (format!("decode('{mark}', 'hex')"), format!("x'{mark}'"));
+    tampered.execute(&put(postgres), &put(sqlite)).await.unwrap();
+    let opened = opened(&tampered.database.url).await;
+    assert_eq!(rows(&opened).await.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["audit.cut"]);
+    tampered.is(1, Fault::TellsOfCut).await;
+    opened.close().await;
 }
 
 /// Whoever changed a row may have changed the number of the last as well.
@@ -431,18 +417,67 @@ async fn a_forged_pruning_does_not_excuse_missing_rows(tampered: Tampered) {
     tampered.is(1, Fault::Missing { to: 3 }).await;
 }
 
+/// The key after a change of the secret.
+fn new_key() -> SigningKey {
+    MasterKey::new(Secret::new("n".repeat(32))).derive(KeyPurpose::Audit)
+}
+
+/// The same database, for a gateway whose secret was changed.
+async fn renewed(store: &Store) -> Store {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+    store.audited(new_key(), clock).await.unwrap()
+}
+
+/// What a walk finds that is given both secrets.
+async fn found_with_both(store: &Store) -> Result<i64, Broken> {
+    let audit = Audit::new(store.clone(), new_key());
+    audit.verify(&[audit_key()], None).await.unwrap().map(|verified| verified.last)
+}
+
 /// Rows that another secret wrote hold once that secret is given, and not before.
 async fn a_changed_secret_is_told_from_a_forgery(tampered: Tampered) {
-    let store = &tampered.database.store;
-    let other = MasterKey::new(Secret::new("n".repeat(32))).derive(KeyPurpose::Audit);
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
-    let renewed = store.audited(other.clone(), clock);
-    added(&renewed, "later", Role::Member).await;
-    let audit = Audit::new(renewed, other);
-    let found = audit.verify(&[], None).await.unwrap();
+    let renewed = renewed(&tampered.database.store).await;
+    for name in ["later", "later still"] {
+        added(&renewed, name, Role::Member).await;
+    }
+    let found = Audit::new(renewed.clone(), new_key()).verify(&[], None).await.unwrap();
     assert!(matches!(found, Err(Broken { seq: 1, fault: Fault::OtherSecret { .. } })), "{found:?}");
-    let found = audit.verify(&[audit_key()], None).await.unwrap();
-    assert_eq!(found.unwrap().last, 11);
+    assert_eq!(found_with_both(&renewed).await, Ok(13));
+    let told: Vec<_> = rows(&renewed).await.iter().skip(10).map(|row| row.event.clone()).collect();
+    assert_eq!(told, ["audit.secret", "user.create", "user.create"], "the change is told once");
+}
+
+const CUT: &str = "DELETE FROM audit WHERE seq > 10; UPDATE audit_head SET seq = 10, link = (SELECT link FROM audit WHERE seq = 10)";
+
+/// All that came since is gone, and the row before could be the last under the former secret.
+async fn a_trail_cut_back_to_a_former_secret_is_found(tampered: Tampered) {
+    let renewed = renewed(&tampered.database.store).await;
+    added(&renewed, "later", Role::Member).await;
+    tampered.both(CUT).await;
+    assert_eq!(found_with_both(&renewed).await, Err(Broken { seq: 11, fault: Fault::CutOff }));
+    for name in ["x", "y"] {
+        added(&renewed, name, Role::Member).await;
+        assert_eq!(found_with_both(&renewed).await, Err(Broken { seq: 11, fault: Fault::CutOff }));
+    }
+}
+
+async fn a_trail_cut_before_the_secret_was_changed_is_found(tampered: Tampered) {
+    tampered.both("DELETE FROM audit WHERE seq > 8; UPDATE audit_head SET seq = 8, link = (SELECT link FROM audit WHERE seq = 8)").await;
+    let renewed = renewed(&tampered.database.store).await;
+    added(&renewed, "later", Role::Member).await;
+    assert_eq!(found_with_both(&renewed).await, Err(Broken { seq: 9, fault: Fault::CutOff }));
+}
+
+/// Nobody has to keep a secret for ever.
+async fn a_former_secret_is_not_asked_for_once_its_rows_are_pruned(tampered: Tampered) {
+    let renewed = renewed(&tampered.database.store).await;
+    renewed.record(Note::done(Event::ConfigLoad)).await.unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(later(100)));
+    let late = renewed.audited(new_key(), clock).await.unwrap();
+    late.record(Note::done(Event::ConfigLoad)).await.unwrap();
+    assert_eq!(late.prune_audit(later(50), 10).await.unwrap(), 10);
+    let verified = Audit::new(late, new_key()).verify(&[], None).await.unwrap().unwrap();
+    assert_eq!((verified.first, verified.last), (11, 14));
 }
 
 macro_rules! tampering {
@@ -480,10 +515,13 @@ tampering![
     moved_rows_are_found_under_their_new_number,
     a_cut_end_is_found_with_the_head_cut_as_well,
     an_older_state_that_is_put_back_is_found_by_who_runs_and_by_who_noted,
-    a_trail_from_before_there_were_marks_is_whole,
+    a_trail_that_was_emptied_is_told_from_one_that_never_began,
     a_changed_row_is_named_at_once_whatever_the_end_is_said_to_be,
     a_forged_pruning_does_not_excuse_missing_rows,
     a_changed_secret_is_told_from_a_forgery,
+    a_trail_cut_back_to_a_former_secret_is_found,
+    a_trail_cut_before_the_secret_was_changed_is_found,
+    a_former_secret_is_not_asked_for_once_its_rows_are_pruned,
 ];
 
 /// Several gateways, each with connections of its own, on one database.

@@ -80,14 +80,14 @@ async fn what_clocks_may_differ_by_changes_nothing(store: &Store) {
 }
 
 async fn a_row_of_a_time_to_come_does_not_stop_pruning(store: &Store) {
-    let at = |seconds| {
+    let at = async |seconds| {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(later(seconds)));
-        store.audited(audit_key(), clock)
+        store.audited(audit_key(), clock).await.unwrap()
     };
     for seconds in [0, HOURS, 10, 20, HOURS, 3600] {
-        at(seconds).record(doorward::model::audit::Note::done(Event::ConfigLoad)).await.unwrap();
+        at(seconds).await.record(doorward::model::audit::Note::done(Event::ConfigLoad)).await.unwrap();
     }
-    assert_eq!(at(3600).prune_audit(later(600), 100).await.unwrap(), 4);
+    assert_eq!(at(3600).await.prune_audit(later(600), 100).await.unwrap(), 4);
     let left = store.audit_page(0, None, 9).await.unwrap();
     let left: Vec<i64> = left.iter().map(|row| row.seq).collect();
     assert_eq!(left, [5, 6, 7], "one just before a recent row may be recent itself");

@@ -57,7 +57,7 @@ fn audit_key() -> SigningKey {
 /// A store whose clock stands still at [`NOW`].
 async fn opened(url: &str) -> Store {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
-    Store::open(url, 4).await.unwrap().audited(audit_key(), clock)
+    Store::open(url, 4).await.unwrap().audited(audit_key(), clock).await.unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test's own switch, not a setting of the program")]

@@ -7,13 +7,12 @@ use super::PAGE;
 use crate::model::audit::AuditRow;
 use crate::model::audit::Event;
 use crate::model::audit::Link;
-use crate::model::audit::hex;
+use crate::model::audit::{hex, mark_of_end, seal_of_mark};
 use crate::model::token::SigningKey;
 use crate::service::ServiceError;
 use crate::store::AuditFilter;
 use crate::store::AuditHead;
 use crate::store::audit_key_id;
-use crate::store::former_audit_key_id;
 
 /// Pruning can take rows away in front of a walk; then it begins again, so often.
 const ATTEMPTS: usize = 5;
@@ -95,12 +94,12 @@ type Outcome = Result<Verified, Broken>;
 
 /// A walk under way.
 struct Walk<'a> {
-    /// By the name that rows say, and whether such rows mark the end.
-    keys: Vec<(String, bool, &'a SigningKey)>,
+    /// By the name that rows say.
+    keys: Vec<(String, &'a SigningKey)>,
     noted: Option<&'a (i64, String)>,
     /// Number and link of the row before; none before the first.
     before: Option<(i64, Link)>,
-    /// The key that marks the end, by the last row.
+    /// The key of that row, which has marked the end behind it.
     marked_by: Option<&'a SigningKey>,
     first: i64,
 }
@@ -135,8 +134,7 @@ impl Audit {
         older: &[SigningKey],
         noted: Option<&(i64, String)>,
     ) -> Result<Outcome, ServiceError> {
-        let named = |key| [(audit_key_id(key), true, key), (former_audit_key_id(key), false, key)];
-        let keys = older.iter().chain([&self.key]).flat_map(named).collect();
+        let keys = older.iter().chain([&self.key]).map(|key| (audit_key_id(key), key)).collect();
         let mut walk = Walk { keys, noted, before: None, marked_by: None, first: 0 };
         loop {
             // Read before the rows: whatever it names is there already.
@@ -159,7 +157,7 @@ impl Audit {
                 }
             }
             if rows.is_empty() {
-                return Ok(walk.end(&head));
+                return Ok(walk.end(&head, &self.key));
             }
         }
     }
@@ -201,9 +199,20 @@ fn anchor_of(row: &AuditRow) -> Option<(i64, Link)> {
     Some((through, link))
 }
 
+/// What a row under `key` must say that was written behind the end that `former` had marked.
+fn seal(seq: i64, link: &Link, former: &SigningKey, key: &SigningKey) -> String {
+    hex(&seal_of_mark(Some(&mark_of_end(seq, link, former)), key))
+}
+
+/// What a first row under another secret says of it.
+fn seal_in(row: &AuditRow) -> Option<String> {
+    let detail: serde_json::Value = serde_json::from_str(&row.detail).ok()?;
+    Some(detail.get("seal")?.as_str()?.to_owned())
+}
+
 impl<'a> Walk<'a> {
     fn key_of(&self, row: &AuditRow) -> Option<&'a SigningKey> {
-        self.keys.iter().find(|(id, ..)| *id == row.key_id).map(|(.., key)| *key)
+        self.keys.iter().find(|(id, _)| *id == row.key_id).map(|(_, key)| *key)
     }
 
     /// Checks one row against the one before it.
@@ -228,9 +237,14 @@ impl<'a> Walk<'a> {
         if self.noted.is_some_and(|(seq, noted)| *seq == row.seq && *noted != hex(&row.link)) {
             return broken(Fault::NotAsNoted);
         }
+        // Where the row before was pruned, nothing is left that could have been cut off.
+        if row.event == Event::AuditSecret.as_str()
+            && self.marked_by.is_some_and(|former| seal_in(row) != Some(seal(before, &link, former, key)))
+        {
+            return broken(Fault::CutOff);
+        }
         self.before = Some((row.seq, row.link));
-        self.marked_by =
-            self.keys.iter().find(|(id, marks, _)| *marks && *id == row.key_id).map(|(.., key)| *key);
+        self.marked_by = Some(key);
         Ok(())
     }
 
@@ -244,7 +258,8 @@ impl<'a> Walk<'a> {
     }
 
     /// The end is where the store says it is and its mark proves it, and not before the row that was noted.
-    fn end(&self, head: &AuditHead) -> Outcome {
+    /// An empty trail was marked when it was begun.
+    fn end(&self, head: &AuditHead, own: &SigningKey) -> Outcome {
         let (last, link) = self.before.unwrap_or((0, [0; 32]));
         let noted = self.noted.map_or(0, |(seq, _)| *seq);
         let end = head.seq.max(noted);
@@ -254,7 +269,7 @@ impl<'a> Walk<'a> {
         if last == head.seq && link != head.link {
             return Err(Broken { seq: last, fault: Fault::Unlinked });
         }
-        if self.marked_by.is_some_and(|key| last != head.seq || !head.is_marked_by(key)) {
+        if last != head.seq || !head.is_marked_by(self.marked_by.unwrap_or(own)) {
             return Err(Broken { seq: last + 1, fault: Fault::CutOff });
         }
         Ok(Verified { first: self.first, last, link: hex(&link) })

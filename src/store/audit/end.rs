@@ -1,9 +1,9 @@
 //! Where the trail ends, signed, and whether that is where it was left.
 
 use super::{CORRUPT, audit_key_id, link_of, lock};
-use crate::model::audit::{Event, Link, Note, Reason, mark_of_end};
+use crate::model::audit::{Event, Link, Note, Reason, hex, mark_of_end, seal_of_mark};
 use crate::model::token::SigningKey;
-use crate::store::pool::{Change, Row};
+use crate::store::pool::{Change, Row, Value};
 use crate::store::{Store, StoreError};
 
 /// The end of the trail.
@@ -13,7 +13,7 @@ pub struct AuditHead {
     pub seq: i64,
     /// Its link.
     pub link: Link,
-    /// The MAC of both; none was made by older versions.
+    /// The MAC of both; none before the trail was begun.
     pub mark: Option<Link>,
 }
 
@@ -24,7 +24,41 @@ impl AuditHead {
     }
 }
 
+/// How the end is, seen from whoever is about to write behind it.
+pub(super) enum Left {
+    /// Just as it was left.
+    AsItIs,
+    /// As it was left, perhaps, by a gateway with another secret, whose key is named.
+    Under(String),
+    /// Not as it was left.
+    Otherwise,
+}
+
 impl Store {
+    /// Signs the end of an empty trail, so that one that was emptied is told from one that never began. In a database
+    /// that holds what would have left rows it was emptied: the first row of the new one says so.
+    pub(super) async fn begin_trail(&self) -> Result<(), StoreError> {
+        const HOLDS: &str = "SELECT only_row FROM audit_head WHERE EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM api_keys)";
+        const SIGN: &str = "UPDATE audit_head SET mark = $1 WHERE seq = 0";
+        let ledger = self.ledger()?;
+        // Nearly always; so a command that only reads waits for no writer.
+        if self.audit_head().await?.seq > 0 {
+            return Ok(());
+        }
+        let mut change = self.pool.change_in_turn().await?;
+        let end = head_of(&change.row("SELECT seq, link, mark FROM audit_head", &[]).await?.ok_or(CORRUPT)?)?;
+        if end.seq > 0 {
+            return Ok(());
+        }
+        if change.row(HOLDS, &[]).await?.is_some() {
+            self.unasked().note(&mut change, cut()).await?;
+        } else {
+            let mark = mark_of_end(0, &end.link, &ledger.key);
+            change.execute(SIGN, &[Value::Bytes(&mark)]).await?;
+        }
+        change.commit().await
+    }
+
     /// The end of the trail.
     pub async fn audit_head(&self) -> Result<AuditHead, StoreError> {
         head_of(&self.pool.row("SELECT seq, link, mark FROM audit_head", &[]).await?.ok_or(CORRUPT)?)
@@ -64,19 +98,21 @@ pub(super) fn head_of(row: &Row) -> Result<AuditHead, StoreError> {
     Ok(AuditHead { seq: row.number("seq")?, link: link_of(row, "link")?, mark })
 }
 
-/// Whether the end that is about to be written behind is another than the last writer left. Without a mark of ours that
-/// cannot be told where another secret, or a version without marks, wrote the last row.
-pub(super) async fn is_cut(
-    change: &mut Change,
-    end: &AuditHead,
-    key: &SigningKey,
-) -> Result<bool, StoreError> {
+/// Whether the end that is about to be written behind is the one that the last writer left.
+pub(super) async fn left(change: &mut Change, end: &AuditHead, key: &SigningKey) -> Result<Left, StoreError> {
     const LAST: &str = "SELECT key_id FROM audit WHERE seq = $1";
-    if end.seq == 0 || end.is_marked_by(key) {
-        return Ok(false);
+    if end.is_marked_by(key) {
+        return Ok(Left::AsItIs);
     }
-    let last = change.row(LAST, &[end.seq.into()]).await?;
-    last.map_or(Ok(true), |row| Ok(row.text("key_id")? == audit_key_id(key)))
+    let Some(last) = change.row(LAST, &[end.seq.into()]).await? else { return Ok(Left::Otherwise) };
+    let key_id = last.text("key_id")?;
+    Ok(if key_id == audit_key_id(key) { Left::Otherwise } else { Left::Under(key_id) })
+}
+
+/// The first row under another secret, behind `end`. Whoever holds the former one can tell whether it had been cut.
+pub(super) fn renewed(former: &str, end: &AuditHead, key: &SigningKey) -> Note {
+    let seal = hex(&seal_of_mark(end.mark.as_ref(), key));
+    Note::done(Event::AuditSecret).with("former", former).with("seal", seal)
 }
 
 pub(super) fn cut() -> Note {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::counts::AuditCounts;
 pub use self::end::AuditHead;
-use self::end::{cut, head_of, is_cut};
+use self::end::{Left, cut, head_of, left, renewed};
 use self::repeats::{Counted, Repeats};
 use super::pool::{Change, Row, Value};
 use super::{Store, StoreError};
@@ -55,14 +55,9 @@ pub struct AuditFilter<'a> {
     pub about: Option<&'a str>,
 }
 
-/// The name by which rows say under which key they were written, and that the end was marked then.
+/// The name by which rows say under which key they were written.
 pub fn audit_key_id(key: &SigningKey) -> String {
     hex(key.mac(b"name of this key, which marks the end").first_chunk::<4>().unwrap_or(&[0; 4]))
-}
-
-/// The same of rows from before the end was marked.
-pub fn former_audit_key_id(key: &SigningKey) -> String {
-    hex(key.mac(b"name of this key").first_chunk::<4>().unwrap_or(&[0; 4]))
 }
 
 /// The columns that [`row_of`] reads.
@@ -98,12 +93,13 @@ fn link_of(row: &Row, column: &str) -> Result<Link, StoreError> {
 
 impl Store {
     /// The same store, whose changes leave rows in the trail under `key`. Without it a change that should
-    /// leave one is refused.
-    #[must_use]
-    pub fn audited(&self, key: SigningKey, clock: Arc<dyn Clock>) -> Self {
+    /// leave one is refused. In a database in which nothing was done yet, the end of the empty trail is signed.
+    pub async fn audited(&self, key: SigningKey, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let (repeats, counts, seen) = Default::default();
         let ledger = Ledger { key, clock, repeats, counts, seen };
-        Self { ledger: Some(Arc::new(ledger)), ..self.clone() }
+        let store = Self { ledger: Some(Arc::new(ledger)), ..self.clone() };
+        store.begin_trail().await?;
+        Ok(store)
     }
 
     /// The same store, whose changes are this actor's.
@@ -122,15 +118,20 @@ impl Store {
     }
 
     /// Adds a row as part of `change`: to be called last, since others wait for the trail's end. Where the end is not as
-    /// it was left, a row before it says so.
+    /// it was left, or was left under another secret, a row before it says so.
     pub(super) async fn note(&self, change: &mut Change, note: Note) -> Result<(), StoreError> {
         const LOCK: &str = "UPDATE audit_head SET seq = seq RETURNING seq, link, mark";
         const END: &str = "UPDATE audit_head SET seq = $1, link = $2, mark = $3";
         let ledger = self.ledger()?;
         ledger.count(&note);
         let mut end = head_of(&change.row(LOCK, &[]).await?.ok_or(CORRUPT)?)?;
-        if is_cut(change, &end, &ledger.key).await? {
-            end = self.unasked().append(change, ledger, cut(), &end).await?;
+        let first = match left(change, &end, &ledger.key).await? {
+            Left::AsItIs => None,
+            Left::Otherwise => Some(cut()).filter(|cut| cut.event != note.event),
+            Left::Under(key_id) => Some(renewed(&key_id, &end, &ledger.key)),
+        };
+        if let Some(first) = first {
+            end = self.unasked().append(change, ledger, first, &end).await?;
         }
         let end = self.append(change, ledger, note, &end).await?;
         let mark = mark_of_end(end.seq, &end.link, &ledger.key);

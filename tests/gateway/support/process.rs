@@ -217,7 +217,7 @@ impl Process {
         let key = app::read_master_key(format!("{path}.secret").as_ref()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(&format!("sqlite:{path}"), 1).await.unwrap();
-        (store.audited(app::audit_key(&key), Arc::clone(&clock)), clock)
+        (store.audited(app::audit_key(&key), Arc::clone(&clock)).await.unwrap(), clock)
     }
 
     /// Adds a user with [`PASSWORD`], as the command line does: beside the running gateway.
