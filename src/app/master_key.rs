@@ -57,6 +57,29 @@ pub(super) fn look(config: &Config) -> Result<Option<String>, StartError> {
     }
 }
 
+/// The key for a store, which must be there.
+///
+/// # Errors
+///
+/// [`StartError::NoKey`] if there is none, [`StartError::MasterKey`] if its file is of no use.
+pub(super) fn found(config: &Config) -> Result<MasterKey, StartError> {
+    if let Some(secret) = &config.secret {
+        return Ok(MasterKey::new(secret.clone()));
+    }
+    let Some(file) = file_of(config) else {
+        let in_memory = config.store.url.expose().starts_with("sqlite:");
+        let unknown = StartError::NoKey { place: "in the settings (secret_file)".to_owned() };
+        return if in_memory { Ok(MasterKey::new(random_text())) } else { Err(unknown) };
+    };
+    match find(&file).map_err(|cause| unusable(&file, cause))? {
+        Found::Key(secret) => Ok(MasterKey::new(secret)),
+        Found::None => {
+            Err(StartError::NoKey { place: format!("at {}, beside the database", file.display()) })
+        }
+        Found::Empty => Err(unusable(&file, KeyFileError::Content { what: "is empty" })),
+    }
+}
+
 /// The key for a store. It is made where there is none; so it is in a file that is empty, if nothing in the store was
 /// ever signed.
 ///

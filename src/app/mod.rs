@@ -9,6 +9,7 @@ mod master_key;
 mod metrics;
 mod opening;
 mod preflight;
+mod process;
 mod reload;
 mod sample;
 mod settings;
@@ -19,16 +20,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::foundation::{Certificates, Foundation, Upkeep};
 pub use self::listen::Inherited;
 pub use self::master_key::KeyFileError;
-pub use self::opening::{audit_key, open_or_make_store, open_store, read_master_key};
+pub use self::opening::{audit_key, find_master_key, open_or_make_store, open_store, read_master_key};
 pub use self::preflight::{Preflight, preflight};
+pub use self::process::serve;
 pub use self::reload::{ReloadError, Trigger};
 use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
@@ -36,7 +37,7 @@ use crate::config::{Config, Origin, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
 use crate::model::metrics::Registry;
 use crate::model::secret::Secret;
-use crate::model::time::{Clock, SystemClock};
+use crate::model::time::Clock;
 use crate::server::access_log;
 use crate::server::access_log::Outlet;
 use crate::server::acme::SetupError;
@@ -50,8 +51,6 @@ use crate::service::refused;
 use crate::service::revocation::Revocations;
 use crate::store::StoreError;
 
-/// Threads of the control plane: store, passwords, pages.
-const CONTROL_THREADS: usize = 2;
 /// At a stop, what was counted is written within this.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first look at the store must be over before anything is served.
@@ -72,6 +71,15 @@ pub enum StartError {
     NoDatabase {
         /// The file.
         path: PathBuf,
+    },
+    /// A command was to work on a database whose secret is not there.
+    #[error(
+        "the gateway's secret is not {place}: restore it from a backup; or let `doorward serve` make another, after which \
+         everybody signs in again and the audit trail so far cannot be verified any more"
+    )]
+    NoKey {
+        /// Where it was looked for.
+        place: String,
     },
     /// A use case at start, such as making the first admin.
     #[error(transparent)]
@@ -126,43 +134,6 @@ impl StartError {
     fn tls(setting: &str, cause: TlsError) -> Self {
         Self::Tls { setting: setting.to_owned(), cause }
     }
-}
-
-/// Runs the gateway until it is told to stop: the first SIGTERM or SIGINT drains, the second ends at once.
-/// SIGHUP, and a change of a file that `config` was read from, has it read the configuration again from `origin`.
-///
-/// # Errors
-///
-/// [`StartError`] if it does not start.
-pub fn serve(config: Config, origin: Origin) -> Result<(), StartError> {
-    let set_level = logging::start(&config);
-    let inherited = Inherited::take();
-    // One provider, chosen here: two of them in one process would make rustls panic.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let control = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("doorward-control")
-        .enable_all()
-        .build()?;
-    control.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let hangup = signal(SignalKind::hangup())?;
-        let log = Box::new(std::io::stdout());
-        let mut running = Running::start(config, Arc::new(SystemClock), inherited, log).await?;
-        running.announce().await;
-        running.follow(origin, hangup, set_level).await;
-        tell_manager(&NotifyState::Ready);
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-        tell_manager(&NotifyState::Stopping);
-        tracing::info!("stopping: open requests are finished first");
-        tokio::select! {
-            () = running.stop() => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    })
 }
 
 /// A running gateway.
@@ -415,13 +386,6 @@ fn described(upstream: &UpstreamConfig) -> String {
 fn join(thread: std::thread::JoinHandle<()>) {
     if thread.join().is_err() {
         tracing::error!("a thread panicked");
-    }
-}
-
-/// Tells the service manager, if it wants to know (`sd_notify(3)`).
-fn tell_manager(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::warn!(%error, "the service manager could not be told");
     }
 }
 

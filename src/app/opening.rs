@@ -9,20 +9,23 @@ use crate::model::time::Clock;
 use crate::model::token::{KeyPurpose, MasterKey, SigningKey};
 use crate::store::Store;
 
-/// Opens the store that the settings name if it is there already, as commands do; otherwise like [`open_or_make_store`].
+/// Opens the store that the settings name, as commands do: with it and its key being there already, otherwise like
+/// [`open_or_make_store`].
 ///
 /// # Errors
 ///
-/// [`StartError::NoDatabase`], [`StartError::Store`] or [`StartError::MasterKey`].
+/// [`StartError::NoDatabase`], [`StartError::NoKey`], [`StartError::Store`] or [`StartError::MasterKey`].
 pub async fn open_store(
     config: &Config,
     connections: u32,
     clock: Arc<dyn Clock>,
 ) -> Result<(Store, MasterKey), StartError> {
-    match config.store.file() {
-        Some(file) if !file.exists() => Err(StartError::NoDatabase { path: file.to_owned() }),
-        _ => open_or_make_store(config, connections, clock).await,
+    if let Some(file) = config.store.file().filter(|file| !file.exists()) {
+        return Err(StartError::NoDatabase { path: file.to_owned() });
     }
+    let key = find_master_key(config)?;
+    let store = Store::open(config.store.url.expose(), connections).await?;
+    Ok((store.audited(audit_key(&key), clock).await?, key))
 }
 
 /// Opens the store that the settings name, so that changes leave rows in the audit trail; with it the
@@ -44,6 +47,15 @@ pub async fn open_or_make_store(
 /// The key of the audit trail.
 pub fn audit_key(key: &MasterKey) -> SigningKey {
     key.derive(KeyPurpose::Audit)
+}
+
+/// The gateway's own key, as configured or where it is kept. Makes none.
+///
+/// # Errors
+///
+/// [`StartError::NoKey`] or [`StartError::MasterKey`].
+pub fn find_master_key(config: &Config) -> Result<MasterKey, StartError> {
+    master_key::found(config)
 }
 
 /// The key in a file, such as one that was in use before.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use clap::Subcommand;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Common;
 use super::failure::Failure;
@@ -16,11 +17,12 @@ use super::failure::with_causes;
 use super::load_beside;
 use super::output::Output;
 use crate::app;
+use crate::app::StartError;
 use crate::config::Config;
 use crate::config::read_secret_file;
 use crate::model::secret::Secret;
-use crate::model::time::Clock;
 use crate::model::time::SystemClock;
+use crate::model::token::SigningKey;
 use crate::service::audit::Audit;
 use crate::store::Store;
 
@@ -62,6 +64,10 @@ pub(super) struct Copy {
     /// A file that holds the address to copy to
     #[arg(long, value_name = "FILE")]
     to_file: Option<PathBuf>,
+    /// A file with the secret of the database that is copied, where it is neither in the settings nor beside it, or with one
+    /// that was in use before; may be repeated
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
 }
 
 pub(super) async fn run(command: Command, common: &Common, output: Output) -> Result<(), Failure> {
@@ -94,10 +100,13 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
         config.store.url = from;
     }
     there(&config)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    // With the key that its audit trail was written under.
-    let (from, key) = app::open_store(&config, 1, Arc::clone(&clock)).await?;
-    let to = Store::open(to.expose(), 1).await?.audited(app::audit_key(&key), clock).await?;
+    let keys = trail_keys(&arguments.secret_file, &config)?;
+    let Some((key, older)) = keys.split_first() else {
+        return Err(Failure::Usage("name the secret of that database with --secret-file".to_owned()));
+    };
+    // Neither is given rows of its own.
+    let from = Store::open(config.store.url.expose(), 1).await?;
+    let to = Store::open(to.expose(), 1).await?;
     let live = std::io::stderr().is_terminal();
     let copied = from
         .copy_to(&to, |table, rows| {
@@ -110,7 +119,7 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
         let _ = write!(std::io::stderr(), "\r\x1b[K");
     }
     let copied = copied?;
-    let trail = Audit::new(to.clone(), app::audit_key(&key)).verify(&[], None).await?;
+    let trail = Audit::new(to.clone(), key.clone()).verify(older, None).await?;
     from.close().await;
     to.close().await;
     let mut lines: Vec<String> = copied.iter().map(|(table, rows)| format!("{table}: {rows}")).collect();
@@ -141,7 +150,10 @@ async fn backup(file: &Path, config: &Config, output: Output) -> Result<(), Fail
     }
     there(config)?;
     let store = Store::open(config.store.url.expose(), 1).await?;
-    store.backup(file).await?;
+    tokio::select! {
+        written = store.backup(file) => written?,
+        () = interrupted()? => return Err(Failure::Refused("interrupted: there is no backup".to_owned())),
+    }
     store.close().await;
     let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     let text = format!(
@@ -149,6 +161,36 @@ async fn backup(file: &Path, config: &Config, output: Output) -> Result<(), Fail
         file.display()
     );
     output.show(&json!({ "file": file.display().to_string(), "bytes": bytes }), &text)
+}
+
+/// Until somebody wants the command to end.
+fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let on = |kind| signal(kind).map_err(|error| Failure::Failed(error.into()));
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    let mut hangup = on(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} _ = hangup.recv() => {} }
+    })
+}
+
+/// The keys that the audit trail of a database was written under, the newest first.
+fn trail_keys(given: &[PathBuf], config: &Config) -> Result<Vec<SigningKey>, Failure> {
+    let mut keys = Vec::new();
+    match app::find_master_key(config) {
+        Ok(key) => keys.push(app::audit_key(&key)),
+        Err(StartError::NoKey { .. }) if !given.is_empty() => {}
+        Err(StartError::NoKey { place }) => {
+            return Err(Failure::Refused(format!(
+                "nothing was copied: the secret of that database is not {place}; give it by --secret-file"
+            )));
+        }
+        Err(other) => return Err(other.into()),
+    }
+    for file in given {
+        let key = app::read_master_key(file);
+        keys.push(app::audit_key(&key.map_err(|error| Failure::Failed(error.into()))?));
+    }
+    Ok(keys)
 }
 
 /// An address that was given as an argument or by a file.

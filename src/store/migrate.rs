@@ -6,10 +6,12 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use super::StoreError;
-use super::pool::{Change, Database, Pool};
+use super::pool::{Change, Database, Pool, within};
 
-/// How long all of it may take on PostgreSQL, waiting for others who do it included.
+/// How long all of it may take, waiting for others who do it included.
 const LONGEST: Duration = Duration::from_mins(15);
+/// How often it is looked meanwhile whether the database still answers.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Number, name and text of a version.
 type Version = (i64, &'static str, &'static str);
@@ -35,8 +37,54 @@ const POSTGRES: &[Version] = &[
     (8, "setup_links", include_str!("migrations/postgres/0008_setup_links.sql")),
 ];
 
-/// Applies what is missing. Several processes may do so at once: one does it, the others wait and find it done.
+/// Applies what is missing, if anything is: otherwise it only reads, within the limits of every question. Several
+/// processes may do so at once: one does it, the others wait and find it done.
 pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
+    if let Database::Postgres(lanes, _) = pool.database() {
+        lanes.refuse_shared().await?;
+    }
+    if is_newest(pool).await? {
+        return Ok(());
+    }
+    tokio::select! {
+        migrated = within(LONGEST, migrate(pool)) => migrated?,
+        silent = until_silent(pool) => Err(silent),
+    }
+}
+
+/// Whether the schema is the newest, just as this program would make it.
+async fn is_newest(pool: &Pool) -> Result<bool, StoreError> {
+    const APPLIED: &str =
+        "SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version LIMIT 1000";
+    let (made, versions) = match pool.database() {
+        Database::Sqlite(_) => {
+            ("SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'", SQLITE)
+        }
+        Database::Postgres(..) => (
+            "SELECT value FROM (SELECT to_regclass('_sqlx_migrations') AS value) made WHERE value IS NOT NULL",
+            POSTGRES,
+        ),
+    };
+    if pool.row(made, &[]).await?.is_none() {
+        return Ok(false);
+    }
+    let applied = pool.rows(APPLIED, &[]).await?;
+    let migrator = migrator(versions);
+    if applied.len() != versions.len() {
+        return Ok(false);
+    }
+    for (row, migration) in applied.iter().zip(migrator.iter()) {
+        let same = row.number("version")? == migration.version
+            && row.flag("success")?
+            && row.bytes("checksum")? == *migration.checksum;
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn migrate(pool: &Pool) -> Result<(), StoreError> {
     match pool.database() {
         Database::Sqlite(_) => {
             // The migrator takes no lock on SQLite, so it runs inside a write transaction.
@@ -47,18 +95,26 @@ pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
             change.commit().await
         }
         Database::Postgres(lanes, _) => {
-            lanes.refuse_shared().await?;
             // A connection of its own, closed afterwards: its time limits are others, and the migrator's
             // lock must end with it if anything fails.
             let mut connection = lanes.own().await?;
-            let migrated = async {
-                sqlx::query("SET statement_timeout = '10min'").execute(&mut connection).await?;
-                sqlx::query("SET lock_timeout = '1min'").execute(&mut connection).await?;
-                migrator(POSTGRES).run_direct(None, &mut connection, false).await?;
-                Ok(())
-            };
-            let in_time = tokio::time::timeout(LONGEST, migrated).await;
-            in_time.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)))
+            sqlx::query("SET statement_timeout = '10min'").execute(&mut connection).await?;
+            sqlx::query("SET lock_timeout = '1min'").execute(&mut connection).await?;
+            migrator(POSTGRES).run_direct(None, &mut connection, false).await?;
+            Ok(())
+        }
+    }
+}
+
+/// Waits until PostgreSQL, or the network before it, answers nobody any more. A file always does.
+async fn until_silent(pool: &Pool) -> StoreError {
+    if let Database::Sqlite(_) = pool.database() {
+        std::future::pending::<()>().await;
+    }
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Err(silent) = pool.row("SELECT 1 AS one", &[]).await {
+            return silent;
         }
     }
 }

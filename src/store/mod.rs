@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod audit;
+mod backup;
 mod clock;
 mod doctor;
 mod handovers;

@@ -1,11 +1,6 @@
-//! A whole store elsewhere: copied into an empty one of either kind, or as a file.
+//! A whole store elsewhere: copied into an empty one of either kind.
 
-use std::path::Path;
-
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Connection as _, Row as _};
-
-use super::pool::{Database, Row, Value, Whole, create_private};
+use super::pool::{Row, Value, Whole};
 use super::{Store, StoreError};
 
 /// Rows read at once.
@@ -297,40 +292,6 @@ impl Store {
         }
         to.commit().await?;
         Ok(copied)
-    }
-
-    /// Writes all of an SQLite database, as it is at this moment, into a new file, readable by its owner only, and
-    /// checks that it can be read. Writers go on meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::CannotCreate`] if the file exists or cannot be made, [`StoreError::BadUrl`] where this is no
-    /// SQLite database.
-    pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
-        let Database::Sqlite(file) = self.pool.database() else {
-            return Err(StoreError::BadUrl("it is PostgreSQL, which has its own: pg_dump"));
-        };
-        let name = path.to_str().ok_or(StoreError::BadUrl("the name of the backup is no UTF-8"))?;
-        if !create_private(path).await? {
-            let cause = std::io::ErrorKind::AlreadyExists.into();
-            return Err(StoreError::CannotCreate { path: path.to_owned(), cause });
-        }
-        let written = async {
-            sqlx::query("VACUUM INTO $1").bind(name).execute(file.writer()).await?;
-            let options = SqliteConnectOptions::new().filename(path).read_only(true);
-            let mut copy = SqliteConnection::connect_with(&options).await?;
-            let verdict: String =
-                sqlx::query("PRAGMA integrity_check").fetch_one(&mut copy).await?.try_get(0)?;
-            copy.close().await?;
-            let written = tokio::fs::File::open(path).await.map_err(sqlx::Error::Io)?;
-            written.sync_all().await.map_err(sqlx::Error::Io)?;
-            if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt { table: "of the backup" }) }
-        };
-        let outcome = written.await;
-        if outcome.is_err() {
-            let _ = tokio::fs::remove_file(path).await;
-        }
-        outcome
     }
 }
 

@@ -2,6 +2,7 @@
 //! again, is slow, or takes no changes any more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use doorward::model::role::Role;
@@ -309,5 +310,62 @@ async fn whoever_waits_for_a_turn_keeps_no_connection_from_others() {
     change.rollback().await.unwrap();
     for change in changes {
         within("a change whose turn has come", change).await.unwrap().unwrap();
+    }
+}
+
+/// Wherever in its answers the server, or the network before it, falls silent, and whether or not the schema is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn opening_ends_wherever_the_database_falls_silent() {
+    let mut openings = tokio::task::JoinSet::new();
+    for (made, lengths) in [(true, &[350, 450, 550, 700, 1000, 1500][..]), (false, &[450, 550, 700])] {
+        for &bytes in lengths {
+            openings.spawn(async move {
+                let (relay, url) = database().await;
+                if made {
+                    Store::open(&url, 1).await.unwrap().close().await;
+                }
+                relay.fade_after(bytes);
+                let opened = within("the end of opening a store", Store::open(&url, 1)).await;
+                (made, bytes, opened.is_ok())
+            });
+        }
+    }
+    let ends = openings.join_all().await;
+    let silent = ends.iter().filter(|(made, _, opened)| *made && !opened).count();
+    assert!(silent >= 3 && ends.iter().all(|(made, _, opened)| *made || !opened), "{ends:?}");
+}
+
+#[tokio::test]
+async fn a_copy_ends_when_either_database_falls_silent() {
+    for into_silence in [true, false] {
+        let (relay, silent) = database().await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite:{}", folder.path().join("own.db").display());
+        let (from, to) = if into_silence { (&file, &silent) } else { (&silent, &file) };
+        let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
+        let source = Store::open(from, 1).await.unwrap().audited(key, Arc::new(SystemClock)).await.unwrap();
+        source.create_user(&somebody("a"), None).await.unwrap();
+        let target = Store::open(to, 1).await.unwrap();
+        let held = AtomicUsize::new(usize::MAX);
+        let copied = source.copy_to(&target, |_, _| {
+            relay.hold();
+            held.fetch_min(relay.heard(), Ordering::SeqCst);
+        });
+        let asked_in_vain = async {
+            while relay.heard() <= held.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // Nothing else is under way, so limits need not be waited for.
+            tokio::time::pause();
+            std::future::pending().await
+        };
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(Duration::from_mins(10), copied) => ended,
+            never = asked_in_vain => never,
+        };
+        tokio::time::resume();
+        assert!(matches!(ended, Ok(Err(StoreError::Unavailable(_)))), "{into_silence}: {ended:?}");
+        relay.release();
+        assert!(target.users_page(None).await.unwrap().is_empty(), "nothing of it was kept");
     }
 }

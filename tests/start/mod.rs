@@ -273,3 +273,25 @@ fn each_shipped_configuration_has_a_database_of_its_own() {
     });
     assert_eq!(BTreeSet::from(shipped.clone()).len(), shipped.len(), "{shipped:?}");
 }
+
+/// Here by a database that takes a connection and says nothing.
+#[test]
+fn a_signal_ends_a_start_that_is_under_way() {
+    for signal in ["-TERM", "-INT"] {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        let place = Place::with_upstream(
+            "builtin:sample",
+            &format!("secret_file = \"key\"\nstore.url = \"postgres://app@{address}/doorward\""),
+        );
+        fs::write(place.path("key"), "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=").unwrap();
+        fs::set_permissions(place.path("key"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(place.path("doorward.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+        let child = place.command(&["serve"]).stdin(Stdio::null()).spawn().unwrap();
+        let _asked = silent.accept().unwrap();
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(sent.success() && output.status.code() == Some(0), "{signal}: {output:?}");
+        assert!(text(&output.stderr).contains("stopping: nothing was served yet"), "{output:?}");
+    }
+}

@@ -156,6 +156,7 @@ async fn a_backup_is_whole_private_and_can_be_put_back() {
     let file = folder.path().join("backup.db");
     own.store.backup(&file).await.unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     added(&own.store, "later", Role::Member).await;
 
     let existing = own.store.backup(&file).await;

@@ -150,6 +150,38 @@ mod sqlite_only {
         }
     }
 
+    /// As `touch` leaves one.
+    #[tokio::test]
+    async fn an_empty_file_is_closed_to_others_before_anything_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.db");
+        std::fs::write(&path, "").unwrap();
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let store = opened(&format!("sqlite:{}", path.display())).await;
+        assert_eq!(mode(), 0o600);
+        added(&store, "alice", Role::Member).await;
+        let log = std::fs::metadata(folder.path().join("own.db-wal")).unwrap();
+        assert_eq!(log.permissions().mode() & 0o777, 0o600);
+        store.close().await;
+        // Whoever opens one to others with something in it means to.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        opened(&format!("sqlite:{}", path.display())).await.close().await;
+        assert_eq!(mode(), 0o640);
+    }
+
+    #[tokio::test]
+    async fn what_only_reads_waits_for_no_writer() {
+        let own = Database::in_file().await;
+        added(&own.store, "alice", Role::Member).await;
+        let mut writer = SqliteConnection::connect(&own.url).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+        let reader = opened(&own.url).await;
+        assert_eq!(reader.users_page(None).await.unwrap().len(), 1);
+        // What writes cannot.
+        assert!(reader.create_user(&user("bob", Role::Member), None).await.is_err());
+    }
+
     #[tokio::test]
     async fn a_missing_folder_is_named_and_not_made() {
         let folder = tempfile::tempdir().unwrap();

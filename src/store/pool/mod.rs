@@ -15,8 +15,9 @@ use sqlx::{Row as _, Sqlite, Transaction};
 
 use self::address::Address;
 pub(super) use self::postgres::Lanes;
-use self::postgres::{PgChange, ask, within};
-pub(super) use self::sqlite::{File, create_private};
+pub(super) use self::postgres::within;
+use self::postgres::{PgChange, ask};
+pub(super) use self::sqlite::{File, create_private, folder_of};
 pub(super) use self::turns::Turn;
 use self::turns::Turns;
 use super::StoreError;

@@ -409,7 +409,10 @@ fn farewell(raw: PgConnection) {
 }
 
 /// Bounds anything.
-pub(super) async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, StoreError> {
+pub(in crate::store) async fn within<T>(
+    limit: Duration,
+    what: impl Future<Output = T>,
+) -> Result<T, StoreError> {
     tokio::time::timeout(limit, what).await.map_err(|_| late())
 }
 

@@ -1,6 +1,8 @@
 //! The SQLite file: one writer, and readers for each lane.
 
+use std::fs::Permissions;
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,7 +42,9 @@ impl File {
 
     pub(super) async fn open(path: &Path, most: u32) -> Result<Self, StoreError> {
         look(path)?;
-        create_private(path).await?;
+        if !create_private(path).await? {
+            close_empty(path).await?;
+        }
         let options = options()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -89,8 +93,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Whether the file could be opened, or made where it is missing.
 pub(super) fn look(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let writable = access(folder, Access::WRITE_OK | Access::EXEC_OK);
+    let writable = access(folder_of(path), Access::WRITE_OK | Access::EXEC_OK);
     match std::fs::metadata(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
             writable.map_err(|cause| StoreError::CannotCreate { path: path.to_owned(), cause: cause.into() })
@@ -124,4 +127,22 @@ pub(in crate::store) async fn create_private(path: &Path) -> Result<bool, StoreE
         }
         made => Ok(made.is_ok()),
     }
+}
+
+/// Closes a file to others in which nothing is yet, as `touch` leaves one: what is about to be written there is nobody else's.
+async fn close_empty(path: &Path) -> Result<(), StoreError> {
+    let closed = async {
+        let file = tokio::fs::File::open(path).await?;
+        let found = file.metadata().await?;
+        if found.len() == 0 && found.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o600)).await?;
+        }
+        Ok(())
+    };
+    closed.await.map_err(|cause| StoreError::CannotWrite { path: path.to_owned(), cause })
+}
+
+/// Where a file is.
+pub(in crate::store) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

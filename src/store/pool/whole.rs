@@ -1,12 +1,20 @@
-//! A whole database, as it is at one moment or for one change of all of it, for as long as that takes.
+//! A whole database, as it is at one moment or for one change of all of it, for as long as that takes. Each step of it ends.
+
+use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
-use super::{Database, Lane, Pool, Row, Value};
+use super::{Database, Lane, Pool, Row, Value, within};
 use crate::store::StoreError;
 
-/// A transaction without the limits in time that others have. What is not committed never happened.
+/// How long one step may take: a page of rows, or counting those of a table.
+const STEP: Duration = Duration::from_mins(1);
+/// What the server holds a connection to: a step ends before we give it up, and one whose other side fell silent, while the
+/// other database had its turn, goes by itself and with it every lock.
+const UNHURRIED: &str = "SET statement_timeout = '50s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '5min'";
+
+/// A transaction of as many steps as it needs, with longer limits than others have. What is not committed never happened.
 pub(in crate::store) enum Whole {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(PgConnection),
@@ -16,7 +24,9 @@ impl Pool {
     /// To be read: all of it as it is now, whatever is changed meanwhile.
     pub(in crate::store) async fn snapshot(&self) -> Result<Whole, StoreError> {
         match &self.database {
-            Database::Sqlite(file) => Ok(Whole::Sqlite(file.readers(Lane::Rest).begin().await?)),
+            Database::Sqlite(file) => {
+                Ok(Whole::Sqlite(within(STEP, file.readers(Lane::Rest).begin()).await??))
+            }
             Database::Postgres(lanes, _) => {
                 Whole::on(lanes.own().await?, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
             }
@@ -26,7 +36,9 @@ impl Pool {
     /// To be filled, while nobody else changes users, sessions or keys.
     pub(in crate::store) async fn filling(&self) -> Result<Whole, StoreError> {
         match &self.database {
-            Database::Sqlite(file) => Ok(Whole::Sqlite(file.writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Database::Sqlite(file) => {
+                Ok(Whole::Sqlite(within(STEP, file.writer.begin_with("BEGIN IMMEDIATE")).await??))
+            }
             Database::Postgres(lanes, _) => {
                 Whole::on(lanes.own().await?, "BEGIN; SELECT value FROM revision FOR UPDATE").await
             }
@@ -36,9 +48,8 @@ impl Pool {
 
 impl Whole {
     async fn on(mut connection: PgConnection, begin: &'static str) -> Result<Self, StoreError> {
-        const UNHURRIED: &str = "SET statement_timeout = '10min'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = 0";
         for sql in [UNHURRIED, begin] {
-            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            within(STEP, sqlx::raw_sql(sql).execute(&mut connection)).await??;
         }
         Ok(Self::Postgres(connection))
     }
@@ -51,10 +62,12 @@ impl Whole {
         let sql = AssertSqlSafe(sql.to_owned());
         Ok(match self {
             Self::Sqlite(tx) => {
-                bound!(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite).collect()
+                let rows = within(STEP, bound!(sql, values).fetch_all(&mut **tx)).await??;
+                rows.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(connection) => {
-                bound!(sql, values).fetch_all(connection).await?.into_iter().map(Row::Postgres).collect()
+                let rows = within(STEP, bound!(sql, values).fetch_all(connection)).await??;
+                rows.into_iter().map(Row::Postgres).collect()
             }
         })
     }
@@ -66,17 +79,19 @@ impl Whole {
     ) -> Result<(), StoreError> {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
-            Self::Sqlite(tx) => bound!(sql, values).execute(&mut **tx).await.map(|_| ())?,
-            Self::Postgres(connection) => bound!(sql, values).execute(connection).await.map(|_| ())?,
+            Self::Sqlite(tx) => within(STEP, bound!(sql, values).execute(&mut **tx)).await?.map(|_| ())?,
+            Self::Postgres(connection) => {
+                within(STEP, bound!(sql, values).execute(connection)).await?.map(|_| ())?;
+            }
         }
         Ok(())
     }
 
     pub(in crate::store) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Sqlite(tx) => within(STEP, tx.commit()).await??,
             Self::Postgres(mut connection) => {
-                sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
+                within(STEP, sqlx::raw_sql("COMMIT").execute(&mut connection)).await??;
             }
         }
         Ok(())

@@ -25,6 +25,8 @@ struct Way {
     closed: bool,
     /// Each piece takes this long.
     delay: Duration,
+    /// So many bytes of answers pass on each connection, and then nothing either way; 0 is all.
+    fades_after: usize,
 }
 
 /// Passes on what comes, unless it is told otherwise. Ends with the test.
@@ -115,6 +117,11 @@ impl Relay {
     /// Each piece takes so long.
     pub fn slow(&self, delay: Duration) {
         self.way.send_modify(|way| way.delay = delay);
+    }
+
+    /// Each connection falls silent after so many bytes of answers.
+    pub fn fade_after(&self, bytes: usize) {
+        self.way.send_modify(|way| way.fades_after = bytes);
     }
 
     /// How many connections there were.
@@ -212,6 +219,7 @@ async fn down(
     mut ways: watch::Receiver<Way>,
 ) {
     let cut = is_cut(number, ways.clone());
+    let mut passed = 0;
     let pass = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
@@ -225,6 +233,10 @@ async fn down(
             }
             if ready {
                 upward.asked.store(false, Ordering::SeqCst);
+            }
+            passed += read;
+            if (1..passed).contains(&ways.borrow().fades_after) {
+                std::future::pending::<()>().await;
             }
             if !may_pass(number, &mut ways).await || to.write_all(&buffer[..read]).await.is_err() {
                 break;
