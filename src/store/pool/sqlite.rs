@@ -41,7 +41,7 @@ impl File {
     }
 
     pub(super) async fn open(path: &Path, most: u32) -> Result<Self, StoreError> {
-        look(path)?;
+        check_access(path)?;
         if !create_private(path).await? {
             close_empty(path).await?;
         }
@@ -49,7 +49,8 @@ impl File {
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let writer = pool(1).idle_timeout(None).max_lifetime(LIFE).connect_with(options.clone()).await?;
+        let one = pool(1).idle_timeout(None).max_lifetime(LIFE);
+        let writer = one.connect_with(options.clone()).await.map_err(|error| unopened(path, error))?;
         let reading = options.pragma("query_only", "ON");
         let readers = |size| pool(size).max_lifetime(LIFE).connect_lazy_with(reading.clone());
         let shared = most.saturating_sub(1);
@@ -92,7 +93,25 @@ fn pool(size: u32) -> SqlitePoolOptions {
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Whether the file could be opened, or made where it is missing.
+///
+/// Only for a process that has it not open: closing any descriptor of a file drops all locks that the process holds on it
+/// (POSIX, `fcntl`).
 pub(super) fn look(path: &Path) -> Result<(), StoreError> {
+    check_access(path)?;
+    let mut start = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start));
+    match read {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(StoreError::CannotWrite { path: path.to_owned(), cause }),
+        // One that was just made is empty.
+        Ok(_) if start.is_empty() || start == MAGIC => Ok(()),
+        Ok(_) => Err(StoreError::NotSqlite { path: path.to_owned() }),
+    }
+}
+
+/// Whether there is a file that may be written, or a folder to make it in. Opens nothing.
+fn check_access(path: &Path) -> Result<(), StoreError> {
     let writable = access(folder_of(path), Access::WRITE_OK | Access::EXEC_OK);
     match std::fs::metadata(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
@@ -101,21 +120,21 @@ pub(super) fn look(path: &Path) -> Result<(), StoreError> {
         Err(cause) => Err(StoreError::CannotWrite { path: path.to_owned(), cause }),
         Ok(found) if !found.is_file() => Err(StoreError::NotSqlite { path: path.to_owned() }),
         Ok(_) => {
-            let closed = |cause| StoreError::CannotWrite { path: path.to_owned(), cause };
-            writable.and_then(|()| access(path, Access::WRITE_OK)).map_err(|cause| closed(cause.into()))?;
-            let mut start = Vec::new();
-            let length = MAGIC.len() as u64;
-            std::fs::File::open(path)
-                .and_then(|file| file.take(length).read_to_end(&mut start))
-                .map_err(closed)?;
-            // One that was just made is empty.
-            if start.is_empty() || start == MAGIC {
-                Ok(())
-            } else {
-                Err(StoreError::NotSqlite { path: path.to_owned() })
-            }
+            let written = writable.and_then(|()| access(path, Access::WRITE_OK));
+            written.map_err(|cause| StoreError::CannotWrite { path: path.to_owned(), cause: cause.into() })
         }
     }
+}
+
+/// What SQLite says of a file that holds something else.
+const NOT_A_DATABASE: &str = "26";
+
+fn unopened(path: &Path, error: sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    if code.as_deref() == Some(NOT_A_DATABASE) {
+        return StoreError::NotSqlite { path: path.to_owned() };
+    }
+    error.into()
 }
 
 /// Makes the file, readable by its owner only, unless it is there: `false`. SQLite gives its side files the same mode.
@@ -131,11 +150,11 @@ pub(in crate::store) async fn create_private(path: &Path) -> Result<bool, StoreE
 
 /// Closes a file to others in which nothing is yet, as `touch` leaves one: what is about to be written there is nobody else's.
 async fn close_empty(path: &Path) -> Result<(), StoreError> {
+    // By its name, as [`look`] says why: closing a descriptor would drop locks.
     let closed = async {
-        let file = tokio::fs::File::open(path).await?;
-        let found = file.metadata().await?;
+        let found = tokio::fs::metadata(path).await?;
         if found.len() == 0 && found.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(Permissions::from_mode(0o600)).await?;
+            tokio::fs::set_permissions(path, Permissions::from_mode(0o600)).await?;
         }
         Ok(())
     };
