@@ -144,13 +144,7 @@ async fn the_time_of_an_answer_does_not_tell_whose_hash_another_system_made() {
         best
     };
     let foreign = quickest(Some(theirs)).await;
-    let cheap =
-        Argon2::from(Params::new(1024, 1, 1, None).unwrap()).hash_password(b"secret").unwrap().to_string();
-    for (whose, quick) in [
-        ("ours", quickest(Some(&ours)).await),
-        ("nobody", quickest(None).await),
-        ("cheap", quickest(Some(&cheap)).await),
-    ] {
+    for (whose, quick) in [("ours", quickest(Some(&ours)).await), ("nobody", quickest(None).await)] {
         assert!(quick > foreign * 3 / 4, "{whose}: {quick:?} against {foreign:?}");
     }
 }

@@ -195,3 +195,19 @@ fn parameters_are_read_in_one_way_only() {
         assert_eq!(fault(&text), Some(HashFault::Unknown), "{text}");
     }
 }
+
+#[test]
+fn what_costs_less_or_more_than_ours_counts_as_foreign_also_by_argon2() {
+    let tail = "$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
+    for (made, current, foreign) in [
+        ("$argon2id$v=19$m=19456,t=2,p=1", true, false),
+        ("$argon2i$v=19$m=19456,t=2,p=1", false, false),
+        ("$argon2id$v=16$m=19456,t=2,p=1", false, false),
+        ("$argon2id$v=19$m=1024,t=1,p=1", false, true),
+        ("$argon2id$v=19$m=65536,t=3,p=4", false, true),
+    ] {
+        let stored =
+            StoredHash::read(&format!("{made}{tail}")).unwrap_or_else(|fault| panic!("{made}: {fault}"));
+        assert_eq!((stored.is_current(), stored.is_foreign()), (current, foreign), "{made}");
+    }
+}
