@@ -22,10 +22,13 @@ use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::read_ahead::Rooms;
 use crate::edge::surfaces;
 use crate::edge::visits::Visits;
-use crate::edge::web::{AppSessions, Bounces, Services, Web};
+use crate::edge::web::{AppSessions, Bounces, Guard, Services, Web};
 use crate::gate::GateKeys;
 use crate::gate::authenticator::{AuthenticatorParts, Resolver};
+use crate::gate::credential::LookUps;
+use crate::gate::origins::Origins;
 use crate::gate::public_keys::PublicKeys;
+use crate::gate::recognition::Visitors;
 use crate::model::audit::Load;
 use crate::model::time::Clock;
 use crate::model::token::{KeyPurpose, MasterKey};
@@ -124,7 +127,8 @@ impl Foundation {
             revocations.clone(),
             Arc::clone(&clock),
         );
-        let resolver = Resolver::new(&first, &api_keys, revocations.epoch().clone());
+        let look_ups = LookUps::new(first.for_requests(), api_keys.for_requests());
+        let resolver = Resolver::new(look_ups, revocations.epoch().clone());
         let (sessions, known_sessions) = watch::channel(first);
         let (touches, keeper) = touches::channel(
             known_sessions,
@@ -200,7 +204,10 @@ impl Foundation {
             Arc::clone(clock),
         );
         let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(clock));
-        let resolver = Arc::new(self.resolver.asking(&sessions, &self.api_keys));
+        let look_ups = LookUps::new(sessions.for_requests(), self.api_keys.for_requests());
+        let resolver = Arc::new(self.resolver.asking(look_ups));
+        let by_pages = self.resolver.asking(LookUps::new(sessions.clone(), self.api_keys.clone()));
+        let visitors = Visitors::new(Arc::new(by_pages), config.session.cookie_name(&config.public_url));
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
         let accounts = self.accounts.refusing(config.login.breach_list.as_ref());
         let services = Services {
@@ -214,7 +221,9 @@ impl Foundation {
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
         let bounces = Bounces::new(self.key.derive(KeyPurpose::Bounce), Arc::clone(clock));
-        let web = Web::new(site.clone(), &config.login, services, hosts, bounces, AppSessions::new(&config));
+        let guard = Guard { visitors, origins: Origins::new(&config) };
+        let web =
+            Web::new(site.clone(), &config.login, services, guard, hosts, bounces, AppSessions::new(&config));
         let generation = Generation {
             number,
             surfaces: self.surfaces(site, web, &config),

@@ -34,17 +34,6 @@ pub struct Cookies {
     host: String,
 }
 
-/// What a browser presents as its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presented<'h> {
-    /// No cookie of our name.
-    Nothing,
-    /// Exactly one.
-    One(&'h str),
-    /// Several, or one that is not text. None of them counts: which came from us cannot be told.
-    Unusable,
-}
-
 impl Cookies {
     /// The cookies for a public address.
     pub fn new(public_url: &PublicUrl, config: &SessionConfig) -> Self {
@@ -143,11 +132,6 @@ impl Cookies {
         header(&self.device, value.expose(), DEVICE_SECONDS, &self.attributes)
     }
 
-    /// The session cookie of a request.
-    pub fn session<'h>(&self, headers: &'h HeaderMap) -> Presented<'h> {
-        presented(headers, &self.session)
-    }
-
     /// The device cookie of a request, if there is exactly one.
     pub fn device<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         one(headers, &self.device)
@@ -170,26 +154,17 @@ fn header(name: &str, value: &str, seconds: u64, attributes: &str) -> HeaderValu
 }
 
 fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    match presented(headers, name) {
-        Presented::One(value) => Some(value),
-        Presented::Nothing | Presented::Unusable => None,
-    }
-}
-
-fn presented<'h>(headers: &'h HeaderMap, name: &str) -> Presented<'h> {
     let mut found = cookies_named(headers, name);
     match (found.next(), found.next()) {
-        (None, _) => Presented::Nothing,
-        (Some(value), None) => std::str::from_utf8(value).map_or(Presented::Unusable, Presented::One),
-        (Some(_), Some(_)) => Presented::Unusable,
+        (Some(value), None) => std::str::from_utf8(value).ok(),
+        // Of several, which one we set cannot be told.
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use http::header::COOKIE;
 
     use super::*;
 
@@ -272,32 +247,5 @@ mod tests {
     fn a_cookie_value_is_not_shown_in_debug_output() {
         let header = cookies("https://gate.example", SameSite::Lax, None).set_session(&Secret::new("v"));
         assert_eq!(format!("{header:?}"), "Sensitive");
-    }
-
-    #[test]
-    fn only_exactly_one_cookie_of_our_name_counts() {
-        let cookies = cookies("http://localhost", SameSite::Lax, None);
-        for (lines, expected) in [
-            (&[][..], Presented::Nothing),
-            (&["other=1; doorward-device=2; xdoorward=3"], Presented::Nothing),
-            (&["a=b; doorward=one"], Presented::One("one")),
-            (&["a=b;doorward=one=two ;c=d"], Presented::One("one=two")),
-            (&["a=b; doorward = one "], Presented::One("one")),
-            (&["doorward"], Presented::One("")),
-            (&["doorward; doorward=one"], Presented::Unusable),
-            (&["doorward=one; doorward=two"], Presented::Unusable),
-            (&["doorward=one; doorward=one"], Presented::Unusable),
-            (&["doorward=one", "doorward=two"], Presented::Unusable),
-            (&["doorward=\u{ff}"], Presented::One("\u{ff}")),
-        ] {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
-            }
-            assert_eq!(cookies.session(&headers), expected, "{lines:?}");
-        }
-        let mut headers = HeaderMap::new();
-        headers.append(COOKIE, HeaderValue::from_bytes(b"doorward=\xff").unwrap());
-        assert_eq!(cookies.session(&headers), Presented::Unusable);
     }
 }

@@ -3,18 +3,15 @@
 //! What an application answers is the application's to share.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN,
-    VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, VARY,
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::model::origin::Origin;
-use crate::model::sender::{Sender, sender};
+use crate::gate::origins::Origins;
 
-/// The origin whose page may read a refusal of this request, if that is one of `trusted`.
-pub fn reader(request: &HeaderMap, trusted: &[Origin]) -> Option<HeaderValue> {
-    let origin = request.get(ORIGIN)?;
-    (sender(request, trusted, None) == Sender::Ours).then(|| origin.clone())
+/// The origin whose page may read a refusal of this request, if there is one.
+pub fn reader(request: &HeaderMap, origins: &Origins) -> Option<HeaderValue> {
+    origins.reader(request)
 }
 
 /// Lets it read a refusal.

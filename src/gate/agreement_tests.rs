@@ -11,7 +11,7 @@ use super::tests::config;
 use super::told::Told;
 use super::*;
 use crate::model::api_key::KeyScope;
-use crate::model::principal::{Principal, Proof};
+use crate::model::principal::{Principal, PrincipalKind, Proof};
 use crate::model::role::Role;
 use crate::model::target::{RequestKind, request_line};
 use crate::model::user::UserId;

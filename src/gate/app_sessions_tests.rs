@@ -6,7 +6,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use super::app_sessions::AppSessions;
 use super::tests::whole_config;
 use super::*;
-use crate::model::principal::{Principal, Source};
+use crate::model::principal::{Principal, PrincipalKind, Source};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::user::UserId;

@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Grounds;
 use super::cookies::*;
 use super::credential::*;
-use super::tokens::OwnTokens;
 use crate::config::ForeignCredentials;
 use crate::model::token::{KeyKind, KeyText};
 
@@ -22,7 +21,7 @@ fn names() -> CredentialNames {
         key_headers: Rc::new([X_API_KEY]),
         all_key_headers: vec![X_API_KEY, X_TOKEN],
         cookie: "__Host-doorward".into(),
-        tokens: OwnTokens::default(),
+        ..CredentialNames::default()
     }
 }
 

@@ -14,11 +14,11 @@ use serde::Serialize;
 use super::authenticator::Identity;
 use super::effects::DESTINATION;
 use super::graphql;
+use super::recognition::Recognition;
 use super::refusal::Refusal;
 use super::rulebook::Rulebook;
 use super::told::Told;
-use super::{GateRequest, Known, Trail};
-use crate::model::origin::Origin;
+use super::{GateRequest, Trail};
 use crate::model::principal::{Client, ClientAddress, CredentialKind, Principal};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
 use crate::model::verdict::{Code, Verdict};
@@ -380,7 +380,7 @@ impl Rulebook {
     pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut Trail) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
         // Whoever asks with a cookie asks from a page of ours, unless another is named.
-        if let Some(origin) = asked.origin.as_deref().or(self.origins().first().map(Origin::as_str))
+        if let Some(origin) = asked.origin.as_deref().or(self.origins().public())
             && let Ok(origin) = HeaderValue::try_from(origin)
         {
             headers.insert(ORIGIN, origin);
@@ -404,7 +404,8 @@ impl Rulebook {
         };
         let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
         let routed = self.route(&request, trail)?;
-        let asking = self.admit(&request, routed, Ok(Known { identity, unproven: None }), trail)?;
+        let caller = identity.map_or(Recognition::Anonymous, Recognition::Caller);
+        let asking = self.admit(&request, routed, Ok(caller), trail)?;
         let told = Told::of(
             asking.wants(&request),
             &graphql::Envelope {

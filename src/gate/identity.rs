@@ -29,8 +29,8 @@ pub struct Identity {
     scope: Vec<PathPattern>,
     /// Where what it loses is noted.
     pub(super) place: Place,
-    /// The token of the settings that was shown, if it was one.
-    pub(super) token: Option<TokenDigest>,
+    /// By which value the settings name it, if they do.
+    pub(super) named_by: Option<TokenDigest>,
     /// When it was last used, here.
     pub(super) seen: Cell<Timestamp>,
     /// Up to when its use is written down.
@@ -53,7 +53,7 @@ impl Identity {
             subject: principal.subject(),
             scope,
             place: Place::of(principal.holder()),
-            token: None,
+            named_by: None,
             seen: Cell::new(seen),
             written: Cell::new(written),
             used: Arc::default(),
@@ -73,14 +73,14 @@ impl Identity {
         self.used.fetch_max(now.0, Ordering::Relaxed);
     }
 
-    /// Whoever shows a token that the settings name.
-    pub(super) fn of_token(principal: Principal, token: TokenDigest) -> Self {
-        Self { token: Some(token), ..Self::of(principal) }
+    /// Whoever presents a value that the settings name.
+    pub(super) fn named(principal: Principal, by: TokenDigest) -> Self {
+        Self { named_by: Some(by), ..Self::of(principal) }
     }
 
     /// Whether it was recognised by the settings, not by the store.
-    pub fn is_token(&self) -> bool {
-        self.token.is_some()
+    pub fn is_named(&self) -> bool {
+        self.named_by.is_some()
     }
 
     /// Somebody of whom nothing is remembered.

@@ -14,16 +14,17 @@ mod guessing;
 mod identity;
 pub mod identity_headers;
 pub mod mcp;
+pub mod origins;
 mod permit;
 mod place;
 pub mod policy_tests;
 pub mod public_keys;
+pub mod recognition;
 pub mod refusal;
 pub mod route;
 mod rulebook;
 pub mod standing;
 pub mod told;
-pub mod tokens;
 
 use std::rc::Rc;
 
@@ -34,14 +35,14 @@ use self::credential::{Credential, CredentialNames};
 use self::explain::Notes;
 use self::graphql::Glance;
 use self::identity_headers::{HeaderPlan, Managed, Prepared};
+use self::origins::Origins;
 pub use self::permit::{Asked, Grounds, Permit};
 use self::refusal::{BadCredential, Foreign, Misused, Refusal};
 use self::route::Route;
 pub use self::rulebook::Rulebook;
-use crate::config::{Config, ForeignCredentials};
+use crate::config::Config;
 use crate::model::jwt::RotatingKeys;
-use crate::model::origin::Origin;
-use crate::model::principal::{Client, PrincipalKind};
+use crate::model::principal::Client;
 use crate::model::target::RequestTarget;
 use crate::model::token::{KeyPurpose, MasterKey, SigningKey};
 use crate::model::verdict::{Code, Verdict};
@@ -177,14 +178,14 @@ impl Gate {
         &self.rulebook
     }
 
-    /// Origins whose pages may send what changes something, ours first.
-    pub fn origins(&self) -> &[Origin] {
+    /// Which pages may have a browser send what.
+    pub fn origins(&self) -> &Origins {
         self.rulebook.origins()
     }
 
     /// The origin of the public URL.
     pub fn public_origin(&self) -> &str {
-        self.origins().first().map_or("", Origin::as_str)
+        self.origins().public().unwrap_or_default()
     }
 
     /// The names under which credentials arrive, for those who must remove them.
@@ -241,8 +242,8 @@ impl Gate {
             }
             Ok(_) => {}
         }
-        let known = self.known(request, presented, accepts.foreign).await;
-        self.rulebook.admit(request, routed, known, trail)
+        let recognised = self.recognise(request, presented, accepts.foreign).await;
+        self.rulebook.admit(request, routed, recognised, trail)
     }
 
     /// Who is calling, wherever it may lead; `None` is nobody.
@@ -253,79 +254,17 @@ impl Gate {
     pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
         let accepts = self.names.accepts();
         let presented = Credential::extract(request.headers, &self.names, &accepts);
-        let Known { identity, .. } = self.known(request, presented, accepts.foreign).await?;
-        if let Some(identity) = &identity {
+        let recognised = self.recognise(request, presented, accepts.foreign).await?;
+        if let Some(identity) = recognised.caller() {
             self.rulebook.check_use(request, std::iter::empty(), identity)?;
         }
-        Ok(identity)
+        Ok(recognised.caller().cloned())
     }
 
     /// Whether there is an application of ours at a host and path.
     pub fn has_upstream(&self, host: &str, path: &str) -> bool {
         self.rulebook.has_upstream(host, path)
     }
-
-    /// Whom a credential stands for.
-    async fn known(
-        &self,
-        request: &GateRequest<'_>,
-        presented: Result<Credential<'_>, BadCredential>,
-        foreign: ForeignCredentials,
-    ) -> Result<Known, Refusal> {
-        let identity = match presented.map_err(Refusal::BadCredential)? {
-            Credential::None => return Ok(Known::default()),
-            // Somebody else's makes its bearer nobody, never whom the cookie beside it stands for.
-            Credential::Foreign(wrong) if foreign != ForeignCredentials::Refuse => {
-                return Ok(Known { identity: None, unproven: Some(wrong) });
-            }
-            Credential::Foreign(wrong) => return Err(Refusal::BadCredential(wrong)),
-            Credential::ApiKey(text) => {
-                let found = self.authenticator.key(&text, request.client.address.nearest()).await?;
-                found.ok_or(Refusal::BadCredential(BadCredential::Key))?
-            }
-            Credential::Token(at) => {
-                let found = self.names.tokens.identity(at);
-                let found = found.ok_or(Refusal::BadCredential(BadCredential::Bearer))?;
-                if matches!(found.principal.kind, PrincipalKind::BreakGlass { .. }) {
-                    let allowed = rulebook::check_bounds(request, std::iter::empty(), found).is_ok();
-                    warn_of(found, request, allowed);
-                    let (name, client) = (&found.principal.name, request.client.address.nearest());
-                    self.authenticator.audit_break_glass(name, client, request.request_id, allowed);
-                }
-                Rc::clone(found)
-            }
-            Credential::Session(cookie) => {
-                let found = self.authenticator.session(cookie, request.client.address.nearest()).await?;
-                match found.filter(|identity| identity.principal.is_for(request.target.host())) {
-                    Some(identity) => identity,
-                    None => return Ok(Known { identity: None, unproven: Some(BadCredential::Session) }),
-                }
-            }
-        };
-        Ok(Known { identity: Some(identity), unproven: None })
-    }
-}
-
-/// Whom a request comes from, as far as what it presented says.
-#[derive(Default)]
-struct Known {
-    /// `None` is nobody.
-    identity: Option<Rc<Identity>>,
-    /// What was presented and proves nothing: a session that has ended, a credential of another system.
-    unproven: Option<BadCredential>,
-}
-
-/// A break-glass token opens what rules close, so each use is told, allowed or not.
-fn warn_of(identity: &Identity, request: &GateRequest<'_>, allowed: bool) {
-    tracing::warn!(
-        subject.id = identity.subject,
-        client.ip = %request.client.address,
-        http.method = %request.target.method(),
-        http.host = request.target.host(),
-        http.path = request.target.path(),
-        allowed,
-        "a break-glass token was used"
-    );
 }
 
 /// Path patterns of a key's scope; one that cannot be read matches nothing.

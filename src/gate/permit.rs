@@ -6,7 +6,8 @@ use super::authenticator::Identity;
 use super::credential::Accepts;
 use super::mcp;
 use super::place::Place;
-use super::refusal::{BadCredential, Refusal};
+use super::recognition::Recognition;
+use super::refusal::Refusal;
 use super::route::Route;
 use super::told::Told;
 use super::{DecidedBy, GateRequest, Trail};
@@ -25,9 +26,7 @@ pub struct Asked {
     pub(super) destination: Option<usize>,
     /// Which credentials all of it takes.
     pub(super) accepts: Accepts,
-    pub(super) identity: Option<Rc<Identity>>,
-    /// What was presented and proves nothing: the answer where the rules want somebody.
-    pub(super) unproven: Option<BadCredential>,
+    pub(super) recognised: Recognition<Rc<Identity>>,
     /// A CORS preflight from an origin we trust: browsers send no credential with it (Fetch, 4.8).
     pub(super) preflight: bool,
     /// A page of another origin had a browser send it, with what browsers send by themselves; looked at where its
@@ -134,11 +133,11 @@ impl Asked {
 
     /// Who asks, as logs say it; `None` is nobody.
     pub fn subject(&self) -> Option<&str> {
-        self.identity.as_ref().map(|identity| identity.subject.as_str())
+        self.recognised.caller().map(|identity| identity.subject.as_str())
     }
 
     fn caller(&self) -> Caller<'_> {
-        match &self.identity {
+        match self.recognised.caller() {
             Some(identity) => Caller::Known(&identity.principal),
             None => Caller::Anonymous,
         }
@@ -192,8 +191,16 @@ impl Asked {
         let (outcome, enforce) = (decision.outcome, decision.enforce);
         let kept =
             if self.refused.is_none() && enforce == Enforce::On { enforce } else { self.enforcement(&facts) };
-        let Self { place: Place { route, .. }, also, destination, accepts, identity, .. } = self;
-        let (preflight, unproven, refused) = (self.preflight, self.unproven, self.refused);
+        let Self {
+            place: Place { route, .. },
+            also,
+            destination,
+            accepts,
+            recognised,
+            preflight,
+            refused,
+            ..
+        } = self;
         let permit = |identity, grounds| Permit { route, also, destination, accepts, identity, grounds };
         if let Some(refusal) = refused {
             // Whoever was refused before the rules is nobody to them: they say only how strictly that is kept.
@@ -202,13 +209,13 @@ impl Asked {
         }
         let mut grounds = Grounds { allowed: true, despite_foreign: false, enforce: kept };
         match outcome {
-            Outcome::Allow => grounds.despite_foreign = unproven.is_some_and(BadCredential::is_foreign),
+            Outcome::Allow => grounds.despite_foreign = recognised.is_foreign(),
             Outcome::Challenge if preflight => {
                 trail.decided_by = Some(DecidedBy::Preflight);
                 return Ok(permit(None, grounds));
             }
             Outcome::Challenge => {
-                let refusal = unproven.map_or(Refusal::Challenge, Refusal::BadCredential);
+                let refusal = recognised.unproven().map_or(Refusal::Challenge, Refusal::BadCredential);
                 let_pass(refusal, enforce, trail)?;
                 grounds.allowed = false;
             }
@@ -217,7 +224,7 @@ impl Asked {
                 grounds.allowed = false;
             }
         }
-        Ok(permit(identity, grounds))
+        Ok(permit(recognised.into_caller(), grounds))
     }
 
     /// Decides everything that the request does; the strictest answer counts.

@@ -2,21 +2,21 @@
 
 use std::rc::Rc;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN};
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::authenticator::Identity;
-use super::credential::Accepts;
+use super::credential::{Accepts, Kind};
 use super::effects::{BadAddress, DESTINATION, Effects, part_of_address};
+use super::origins::Origins;
 use super::permit::Asked;
 use super::place::Place;
-use super::refusal::{BadCredential, Refusal};
+use super::recognition::Recognition;
+use super::refusal::Refusal;
 use super::route::{Path, Route, RouteTable};
-use super::{GateRequest, Known, Trail};
+use super::{GateRequest, Trail};
 use crate::config::Config;
 use crate::model::origin::Origin;
 use crate::model::principal::Proof;
-use crate::model::sender::{Sender, sender};
 use crate::model::target::{RequestKind, RequestTarget};
 use crate::policy::Enforce;
 
@@ -25,8 +25,7 @@ pub struct Rulebook {
     routes: RouteTable,
     /// Paths of routes whose application begins below them.
     stripped: Vec<String>,
-    /// Ours first, then those that are trusted beside it.
-    origins: Vec<Origin>,
+    origins: Origins,
     /// Whether it can change a decision at which place something is done.
     places_matter: bool,
 }
@@ -70,14 +69,14 @@ impl Routed {
     }
 
     /// With a caller who may be used here, or why there is none.
-    pub(super) fn asked(self, used: Result<Known, Refusal>) -> Result<Asked, Refusal> {
+    pub(super) fn asked(self, used: Result<Recognition<Rc<Identity>>, Refusal>) -> Result<Asked, Refusal> {
         let lenient = self.is_lenient();
         let Self { place, also, destination, accepts, mut refused, least } = self;
-        let Known { identity, unproven } = match used {
+        let recognised = match used {
             Ok(used) => used,
             Err(refusal) if lenient => {
                 refused.get_or_insert(refusal);
-                Known::default()
+                Recognition::Anonymous
             }
             Err(refusal) => return Err(refusal),
         };
@@ -86,8 +85,7 @@ impl Routed {
             also,
             destination,
             accepts,
-            identity,
-            unproven,
+            recognised,
             preflight: false,
             from_elsewhere: false,
             refused,
@@ -99,14 +97,11 @@ impl Routed {
 impl Rulebook {
     /// What `config` says.
     pub fn new(config: &Config) -> Self {
-        let trusted = config.server.trusted_origins.iter().map(String::as_str);
-        let public = config.public_url.origin();
-        let origins = [public.as_str()].into_iter().chain(trusted).filter_map(Origin::parse).collect();
         let places_matter = config.routes.len() > 1
             || config.routes.iter().any(|route| route.path != "/" || route.policy.looks_at_paths());
         let prefixes = config.routes.iter().filter_map(|route| route.prefixes.as_ref());
         let stripped = prefixes.map(|prefixes| prefixes.stripped().to_owned()).collect();
-        Self { routes: RouteTable::new(config), stripped, origins, places_matter }
+        Self { routes: RouteTable::new(config), stripped, origins: Origins::new(config), places_matter }
     }
 
     /// What a plain read of a stripped prefix alone is decided as, and sent to ask for: the same with a slash.
@@ -121,8 +116,8 @@ impl Rulebook {
         RequestTarget::parse(target.method(), target.host(), &with_slash, RequestKind::Plain).ok()
     }
 
-    /// Origins whose pages may send what changes something, ours first.
-    pub fn origins(&self) -> &[Origin] {
+    /// Which pages may have a browser send what.
+    pub fn origins(&self) -> &Origins {
         &self.origins
     }
 
@@ -138,7 +133,7 @@ impl Rulebook {
     /// [`Refusal`] if there is none, a path has a spelling its upstream does not opt in to, or a second address
     /// cannot be read in one way only.
     pub(super) fn route(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Routed, Refusal> {
-        let (effects, unread) = match Effects::of(request, self.origins.first().map_or("", Origin::as_str)) {
+        let (effects, unread) = match Effects::of(request, self.origins.public().unwrap_or_default()) {
             Ok(effects) => (effects, part_of_address(request).filter(|_| self.places_matter)),
             Err(error) => {
                 let mut routed = self.route_with(request, Effects::default(), trail)?;
@@ -230,22 +225,23 @@ impl Rulebook {
         &self,
         request: &GateRequest<'_>,
         routed: Routed,
-        known: Result<Known, Refusal>,
+        recognised: Result<Recognition<Rc<Identity>>, Refusal>,
         trail: &mut Trail,
     ) -> Result<Asked, Refusal> {
-        let used = known.and_then(|known| {
-            trail.identity.clone_from(&known.identity);
-            if let Some(identity) = &known.identity {
+        let used = recognised.and_then(|recognised| {
+            trail.identity = recognised.caller().cloned();
+            if let Some(identity) = recognised.caller() {
                 self.check_use(request, routed.also(), identity)?;
             }
-            Ok(known)
+            Ok(recognised)
         });
         let mut asked = routed.asked(used)?;
         let by_address = request.target.query().is_some() && asked.wants(request).graphql;
         asked.from_elsewhere = by_address
-            && asked.identity.as_ref().is_some_and(|identity| self.is_from_elsewhere(request, identity));
-        let presents_foreign = asked.unproven.is_some_and(BadCredential::is_foreign);
-        asked.preflight = asked.identity.is_none() && !presents_foreign && self.is_trusted_preflight(request);
+            && asked.recognised.caller().is_some_and(|identity| self.is_from_elsewhere(request, identity));
+        let is_nobody = matches!(asked.recognised, Recognition::Anonymous | Recognition::Ended);
+        asked.preflight =
+            is_nobody && self.origins.is_trusted_preflight(request.target.method(), request.headers);
         Ok(asked)
     }
 
@@ -264,36 +260,11 @@ impl Rulebook {
         check_bounds(request, also, identity)
     }
 
-    /// Whether a page of another origin had a browser send it: they send cookies, and Basic once it was typed in, with
-    /// requests of any page.
+    /// Whether a page of another origin had a browser send it, with what browsers send with requests of any page.
     fn is_from_elsewhere(&self, request: &GateRequest<'_>, identity: &Identity) -> bool {
-        let ambient = match &identity.principal.proof {
-            Proof::Session { .. } => true,
-            Proof::Key { .. } => is_basic(request.headers) && names_a_page(request.headers),
-        };
-        ambient && !self.is_own_origin(request)
-    }
-
-    /// Whether a page of a trusted origin asks whether it may ask (Fetch, 3.2.2). The answer is the
-    /// application's own. Its own pages never have to ask, so its own origin is no reason.
-    fn is_trusted_preflight(&self, request: &GateRequest<'_>) -> bool {
-        let asked = *request.target.method() == Method::OPTIONS
-            && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        asked && sender(request.headers, self.origins.iter().skip(1), None) == Sender::Ours
-    }
-
-    /// Whether a page of ours, or none, sent the request: cookies travel with requests of any page.
-    ///
-    /// A browser always names the origin on WebSocket handshakes, so there silence is no proof.
-    fn is_own_origin(&self, request: &GateRequest<'_>) -> bool {
-        let arrived = Origin::at(request.client.secure, request.authority);
-        match sender(request.headers, &self.origins, arrived.as_ref()) {
-            Sender::Ours => true,
-            Sender::SameOrigin | Sender::Person | Sender::Unsaid => {
-                request.target.kind() == RequestKind::Plain
-            }
-            Sender::Hidden | Sender::Foreign => false,
-        }
+        let arrived = || Origin::at(request.client.secure, request.authority);
+        Kind::of(&identity.principal).is_ambient(request.headers)
+            && !self.origins.may_act(request.headers, arrived().as_ref(), request.target.kind())
     }
 }
 
@@ -324,16 +295,4 @@ pub(super) fn check_bounds<'t>(
         return Err(Refusal::PasswordChange);
     }
     Ok(())
-}
-
-fn is_basic(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(AUTHORIZATION)
-        .iter()
-        .any(|value| value.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic")))
-}
-
-/// Whether a browser says on whose behalf it asks.
-fn names_a_page(headers: &HeaderMap) -> bool {
-    headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }

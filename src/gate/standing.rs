@@ -7,12 +7,14 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::authenticator::{Identity, Look};
+use super::credential::Kind;
 use super::effects::Effects;
+use super::recognition::Recognition;
 use super::refusal::{BadCredential, Refusal};
 use super::rulebook::check_bounds;
 use super::told::Told;
-use super::{Gate, GateRequest, Grounds, Known, Permit, Trail};
-use crate::model::principal::{Client, Proof};
+use super::{Gate, GateRequest, Grounds, Permit, Trail};
+use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget};
 use crate::service::epoch::Epoch;
 
@@ -95,18 +97,13 @@ impl Gate {
     ///
     /// [`Refusal`] if its session or key has ended, or that cannot be told now.
     pub async fn renew(&self, identity: &Identity) -> Result<Rc<Identity>, Refusal> {
-        if identity.is_token() {
-            // The settings alone know it.
-            let token = self.names.tokens.renew(identity);
-            return token.ok_or(Refusal::BadCredential(BadCredential::Bearer));
-        }
-        let renewed = self.authenticator.renew(identity).await?;
-        renewed.filter(|renewed| self.still_holds(renewed, false)).ok_or(Refusal::BadCredential(
-            match identity.principal.proof {
-                Proof::Session { .. } => BadCredential::Session,
-                Proof::Key { .. } => BadCredential::Key,
-            },
-        ))
+        let renewed = if identity.is_named() {
+            self.names.still_named(identity)
+        } else {
+            let renewed = self.authenticator.renew(identity).await?;
+            renewed.filter(|renewed| self.still_holds(renewed, false))
+        };
+        renewed.ok_or_else(|| Refusal::BadCredential(Kind::of(&identity.principal).ended()))
     }
 
     /// Decides an open exchange again, for its caller as renewed, or refused.
@@ -119,8 +116,7 @@ impl Gate {
         standing: &Standing,
         renewed: Result<Rc<Identity>, Refusal>,
     ) -> Result<(), Refusal> {
-        let used = renewed.map(|identity| Known { identity: Some(identity), unproven: None });
-        self.decide_as(standing, used, &mut Trail::default())
+        self.decide_as(standing, renewed.map(Recognition::Caller), &mut Trail::default())
     }
 
     /// Decides again what was permitted and is not sent yet. The trail tells of the last decision only.
@@ -139,10 +135,8 @@ impl Gate {
         trail.notes = trail.notes.take().map(|_| Box::default());
         let used = match renewed {
             // Nobody was told of it yet: without its session it is a stranger's request.
-            Err(Refusal::BadCredential(bad @ BadCredential::Session)) => {
-                Ok(Known { identity: None, unproven: Some(bad) })
-            }
-            renewed => renewed.map(|identity| Known { identity: Some(identity), unproven: None }),
+            Err(Refusal::BadCredential(BadCredential::Session)) => Ok(Recognition::Ended),
+            renewed => renewed.map(Recognition::Caller),
         };
         self.decide_as(standing, used, trail)
     }
@@ -156,13 +150,14 @@ impl Gate {
     pub fn decide_unswitched(&self, standing: &Standing, trail: &mut Trail) -> Result<(), Refusal> {
         let target = &standing.target;
         standing.plain.get_or_init(|| target.as_method(target.method(), RequestKind::Plain));
-        self.decide_as(standing, Ok(Known { identity: standing.identity(), unproven: None }), trail)
+        let caller = standing.identity().map_or(Recognition::Anonymous, Recognition::Caller);
+        self.decide_as(standing, Ok(caller), trail)
     }
 
     fn decide_as(
         &self,
         standing: &Standing,
-        used: Result<Known, Refusal>,
+        used: Result<Recognition<Rc<Identity>>, Refusal>,
         trail: &mut Trail,
     ) -> Result<(), Refusal> {
         let target = standing.target();
@@ -175,14 +170,14 @@ impl Gate {
             client: standing.client,
             request_id: "",
         };
-        let used = used.and_then(|known| {
-            if let Some(identity) = &known.identity {
+        let used = used.and_then(|recognised| {
+            if let Some(identity) = recognised.caller() {
                 if !identity.principal.is_for(target.host()) {
                     return Err(Refusal::BadCredential(BadCredential::Session));
                 }
                 check_bounds(&request, standing.also.iter(), identity)?;
             }
-            Ok(known)
+            Ok(recognised)
         });
         let effects = Effects { also: standing.also.clone(), destination: None };
         let mut asked = self.rulebook.route_with(&request, effects, trail)?.asked(used)?;

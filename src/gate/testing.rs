@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::authenticator::{Authenticator, AuthenticatorParts, Resolver};
+use super::credential::LookUps;
 use super::{Gate, GateKeys};
 use crate::config::{Config, SameSite, SessionConfig};
 use crate::model::api_key::KeyScope;
@@ -133,9 +134,17 @@ impl World {
         Subjects::new(self.accounts.clone(), self.keys.clone())
     }
 
+    pub(in crate::gate) fn look_ups(&self) -> LookUps {
+        LookUps::new(self.sessions.clone(), self.keys.clone())
+    }
+
+    pub(in crate::gate) fn resolver(&self) -> Resolver {
+        Resolver::new(self.look_ups(), self.revocations.epoch().clone())
+    }
+
     pub(in crate::gate) fn parts(&self) -> AuthenticatorParts {
         AuthenticatorParts {
-            resolver: Arc::new(Resolver::new(&self.sessions, &self.keys, self.revocations.epoch().clone())),
+            resolver: Arc::new(self.resolver()),
             control: Handle::current(),
             revocations: self.revocations.clone(),
             touches: self.touches.clone(),

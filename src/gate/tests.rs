@@ -6,6 +6,8 @@ use http::Method;
 use http::header::AUTHORIZATION;
 
 use super::explain::{Hypothetical, HypotheticalBody, Trial};
+use super::recognition::Recognition;
+use super::refusal::BadCredential;
 use super::told::Told;
 use super::*;
 use crate::config::{self, Flags, Source};
@@ -187,10 +189,10 @@ fn decide(
         client: Client { address: asked.client, secure: true },
         request_id: "",
     };
-    let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));
+    let caller = asked.caller.clone().map(|principal| Recognition::Caller(Rc::new(Identity::of(principal))));
+    let caller = caller.unwrap_or_default();
     let routed = rulebook.route(&request, trail)?;
-    let asking =
-        rulebook.admit(&request, routed, known.map(|()| Known { identity, unproven: None }), trail)?;
+    let asking = rulebook.admit(&request, routed, known.map(|()| caller), trail)?;
     asking.decide(&request, &Told::default(), trail)
 }
 

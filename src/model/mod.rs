@@ -17,7 +17,6 @@ pub mod refused;
 pub mod request_id;
 pub mod role;
 pub mod secret;
-pub mod sender;
 pub mod session;
 pub mod session_cookie;
 pub mod target;

@@ -245,7 +245,7 @@ impl CheckResponse {
         let answer = response.headers();
         let (mut set, mut remove) = (Vec::new(), left::removed(headers, answer, names, managed));
         for (name, value) in answer {
-            let is_credential = left::credentials(names).any(|own| own == name);
+            let is_credential = names.headers().any(|own| own == name);
             // What stays as it came needs no words, which Envoy's are not for every byte.
             let stays = is_credential && headers.get_all(name).iter().eq([value]);
             match value.is_empty() {
@@ -300,12 +300,9 @@ fn replace(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use http::header::COOKIE;
 
     use super::*;
-    use crate::gate::tokens::OwnTokens;
     use crate::model::token::{KeyKind, KeyText};
 
     fn request(change: impl FnOnce(&mut HttpRequest)) -> CheckRequest {
@@ -391,10 +388,9 @@ mod tests {
     #[test]
     fn an_allow_replaces_what_has_a_value_and_removes_what_has_none_or_is_ours() {
         let names = CredentialNames {
-            key_headers: Rc::default(),
             all_key_headers: vec![HeaderName::from_static("x-api-key")],
             cookie: "__Host-doorward".into(),
-            tokens: OwnTokens::default(),
+            ..CredentialNames::default()
         };
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_static("a=1; __Host-doorward=secret"));

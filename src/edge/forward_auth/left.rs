@@ -3,7 +3,7 @@
 //! Hardly any proxy can tell by its value what is ours. So an allow carries what is to be sent instead: `Cookie`,
 //! `Authorization` and the key's header as our own proxy would send them. What the answer lacks is to be removed.
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::answer::size_of;
@@ -73,7 +73,7 @@ fn of(
     grounds: Grounds,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut left = HeaderMap::new();
-    for name in credentials(names) {
+    for name in names.headers() {
         for value in headers.get_all(name) {
             left.append(name, value.clone());
         }
@@ -87,7 +87,7 @@ fn of(
         let value = HeaderValue::from_bytes(&values.join(&b"; "[..])).ok()?;
         (!value.is_empty()).then(|| (name.clone(), value))
     };
-    credentials(names).filter_map(one).collect()
+    names.headers().filter_map(one).collect()
 }
 
 /// The headers of a request that Envoy must remove: what only we may say and the answer does not, in any spelling,
@@ -102,12 +102,7 @@ pub(super) fn removed(
     let gone = |name: &&HeaderName| {
         let ours = managed.is_unsendable(name) && !OF_ENVOY.contains(&name.as_str());
         !answer.contains_key(*name)
-            && (ours || misplaced.contains(name) || credentials(names).any(|own| own == *name))
+            && (ours || misplaced.contains(name) || names.headers().any(|own| own == *name))
     };
     headers.keys().filter(gone).map(|name| name.as_str().to_owned()).collect()
-}
-
-/// The names under which credentials arrive.
-pub(super) fn credentials(names: &CredentialNames) -> impl Iterator<Item = &HeaderName> {
-    [&COOKIE, &AUTHORIZATION].into_iter().chain(&names.all_key_headers)
 }

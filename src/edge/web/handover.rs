@@ -70,7 +70,7 @@ pub(super) fn begin(web: &Web, request: &WebRequest) -> Response<Bytes> {
 pub(super) async fn grant(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let target = web.target(request);
     let visitor = web.visitor(request).await?;
-    let Visitor::Known(principal) = &visitor else {
+    let Visitor::Caller(principal) = &visitor else {
         return Ok(sign_in_first(web, &target, &visitor));
     };
     let Some(away) = web.beyond_cookies(&target).filter(|_| !principal.must_change_password) else {

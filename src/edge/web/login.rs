@@ -6,9 +6,10 @@ use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 
 use super::bounce::{explain_loop, explain_lost_cookie, explain_obstacle};
-use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, origin, user_agent};
+use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;
+use crate::gate::origins;
 use crate::service::login::SignIn;
 use crate::service::login::SignedIn;
 
@@ -32,7 +33,7 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
         return Err(Problem::sign_in_loop(explain_obstacle(&web.site, obstacle)));
     }
     let visitor = web.visitor(request).await?;
-    if let Visitor::Known(principal) = &visitor {
+    if let Visitor::Caller(principal) = &visitor {
         return pass(web, request, &target, principal.must_change_password);
     }
     let page = LoginPage {
@@ -60,7 +61,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     if !web.password_login {
         return Err(Problem::password_login_off());
     }
-    if let Some(origin) = origin::claimed(&request.headers)
+    if let Some(origin) = origins::claimed(&request.headers)
         && let Some(explained) = explain_lost_cookie(&web.site, &origin)
     {
         return Err(Problem::sign_in_loop(explained));
@@ -75,7 +76,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     match web.services.login.sign_in(attempt).await {
         Ok(signed_in) => {
             // Whatever this browser was before, it is not any more.
-            if let Ok(Visitor::Known(before)) = web.visitor(request).await {
+            if let Ok(Visitor::Caller(before)) = web.visitor(request).await {
                 web.end(&before).await?;
             }
             Ok(enter(web, request, &signed_in, &target))

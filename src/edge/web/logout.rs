@@ -25,10 +25,10 @@ struct LogoutPage<'a> {
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let target = web.target(request);
     let visitor = web.visitor(request).await?;
-    let Visitor::Known(principal) = &visitor else {
+    let Visitor::Caller(principal) = &visitor else {
         let mut response = web.go(&web.site.link_back("/login", target.as_str()));
         web.take_back(&visitor, &mut response);
-        if matches!(visitor, Visitor::Stale) {
+        if matches!(visitor, Visitor::Ended) {
             web.end_app_sessions(request, &mut response);
         }
         return Ok(response);
@@ -39,7 +39,7 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
 
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [] = form::fields(&request.headers, &request.body, [])?;
-    if let Visitor::Known(principal) = web.visitor(request).await? {
+    if let Visitor::Caller(principal) = web.visitor(request).await? {
         web.end(&principal).await?;
     }
     let back = web.site.link_back("/login", web.target(request).as_str());

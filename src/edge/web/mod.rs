@@ -11,13 +11,13 @@ mod elsewhere;
 mod handover;
 mod login;
 mod logout;
-mod origin;
 mod page;
 mod password;
 mod return_target;
 mod setup;
 
 use std::error::Error;
+use std::sync::Arc;
 
 use askama::Template;
 use bytes::Bytes;
@@ -27,16 +27,17 @@ use tokio::runtime::Handle;
 
 pub use self::app_sessions::AppSessions;
 pub use self::bounce::Bounces;
-use self::origin::Sender;
 pub use self::page::Page;
 pub use self::return_target::{Destinations, ReturnTarget};
 use super::audience::Audience;
-use super::cookie::Presented;
 use super::methods::Methods;
 use super::pages::form;
 use super::pages::problem::{Look, Problem};
 use super::pages::site::{Site, fit_to_method};
 use crate::config::LoginConfig;
+use crate::gate::origins;
+use crate::gate::origins::Origins;
+use crate::gate::recognition::{Recognition, Visitors};
 use crate::model::audit::Actor;
 use crate::model::audit::Party;
 use crate::model::principal::Client;
@@ -111,6 +112,7 @@ pub struct Web {
     site: Site,
     password_login: bool,
     services: Services,
+    guard: Guard,
     /// Whoever sent the request at hand.
     actor: Actor,
     destinations: Destinations,
@@ -130,14 +132,15 @@ pub enum Acquaintance {
 }
 
 /// Who asks for a page.
-#[derive(Debug)]
-enum Visitor {
-    /// Nobody we know, without a session cookie.
-    Stranger,
-    /// Somebody with a session cookie that is worth nothing; it should be taken back.
-    Stale,
-    /// Somebody who is signed in.
-    Known(Box<Principal>),
+type Visitor = Recognition<Arc<Principal>>;
+
+/// What of the gate pages ask.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Who asks.
+    pub visitors: Visitors,
+    /// Which page sent a form.
+    pub origins: Origins,
 }
 
 impl Web {
@@ -146,13 +149,23 @@ impl Web {
         site: Site,
         login: &LoginConfig,
         services: Services,
+        guard: Guard,
         hosts: impl IntoIterator<Item = String>,
         bounces: Bounces,
         app_sessions: AppSessions,
     ) -> Self {
         let destinations = Destinations::new(site.public_url().clone(), hosts);
         let actor = Actor::gateway();
-        Self { site, password_login: login.password, services, actor, destinations, bounces, app_sessions }
+        Self {
+            site,
+            password_login: login.password,
+            services,
+            guard,
+            actor,
+            destinations,
+            bounces,
+            app_sessions,
+        }
     }
 
     /// What a browser shows by cookies that we signed. A session may have ended; a device whose owner may not sign in any
@@ -166,11 +179,10 @@ impl Web {
                 return Acquaintance::Person(owner);
             }
         }
-        match cookies.session(headers) {
-            Presented::One(cookie) if self.services.sessions.digest_of_cookie(cookie).is_some() => {
-                Acquaintance::Session
-            }
-            _ => Acquaintance::Stranger,
+        if self.guard.visitors.has_cookie(headers) {
+            Acquaintance::Session
+        } else {
+            Acquaintance::Stranger
         }
     }
 
@@ -203,20 +215,13 @@ impl Web {
             return Err(Problem::method_not_allowed(methods));
         }
         let sends = request.method == Method::POST;
-        if page.is_personal() && !origin::is_visit(&request.headers) {
+        if page.is_personal() && !origins::is_visit(&request.headers) {
             return Err(Problem::opened_by_script());
         }
-        if sends {
-            match origin::sender(&request.headers, self.site.public_url(), &request.client) {
-                Sender::Ours | Sender::SameOrigin => {}
-                // The set-up page hides where it is, because its address is a secret; so its form cannot
-                // say where it comes from. That secret in the form is proof enough.
-                Sender::Unsaid | Sender::Hidden if page == Page::Setup => {}
-                Sender::Unsaid | Sender::Hidden | Sender::Person | Sender::Foreign => {
-                    let origin = origin::claimed(&request.headers);
-                    return Err(Problem::foreign_form(origin.as_deref(), &self.site.public_url().origin()));
-                }
-            }
+        let holds_secret = page == Page::Setup;
+        if sends && !self.guard.origins.may_send_form(&request.headers, &request.client, holds_secret) {
+            let origin = origins::claimed(&request.headers);
+            return Err(Problem::foreign_form(origin.as_deref(), &self.site.public_url().origin()));
         }
         if let Some(moved) = self.moved(request, page, sends)? {
             return Ok(moved);
@@ -270,24 +275,14 @@ impl Web {
         file
     }
 
-    /// Who is asking, and from here on whose changes they are. Looks the session up; two cookies of our name
-    /// are nobody.
+    /// Who is asking, and from here on whose changes they are.
     async fn visitor(&self, request: &WebRequest) -> Result<Visitor, Problem> {
-        let cookie = match self.site.cookies().session(&request.headers) {
-            Presented::Nothing => return Ok(Visitor::Stranger),
-            Presented::Unusable => return Ok(Visitor::Stale),
-            Presented::One(cookie) => cookie,
-        };
-        let sessions = &self.services.sessions;
-        let Some(digest) = sessions.digest_of_cookie(cookie) else {
-            return Ok(Visitor::Stale);
-        };
-        let principal = sessions.resolve(digest).await.map_err(|error| failed(&error))?;
-        let principal = principal.filter(|principal| principal.is_for(&request.host));
-        if let Some(principal) = &principal {
-            self.actor.recognise(Party::from(principal));
+        let visitor = self.guard.visitors.visitor(&request.headers, &request.host).await;
+        let visitor = visitor.map_err(|error| failed(&error))?;
+        if let Some(principal) = visitor.caller() {
+            self.actor.recognise(Party::from(&**principal));
         }
-        Ok(principal.map_or(Visitor::Stale, |principal| Visitor::Known(Box::new(principal))))
+        Ok(visitor)
     }
 
     /// Where the person wants to be afterwards.
@@ -340,7 +335,7 @@ impl Web {
 
     /// Takes a worthless session cookie back.
     fn take_back(&self, visitor: &Visitor, response: &mut Response<Bytes>) {
-        if matches!(visitor, Visitor::Stale) {
+        if matches!(visitor, Visitor::Ended) {
             response.headers_mut().append(SET_COOKIE, self.site.cookies().clear_session());
         }
     }

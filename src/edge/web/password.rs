@@ -35,7 +35,7 @@ impl PasswordPage<'_> {
 
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let visitor = web.visitor(request).await?;
-    let Visitor::Known(who) = &visitor else {
+    let Visitor::Caller(who) = &visitor else {
         return Ok(web.sign_in_first(request, &visitor));
     };
     Ok(page(web, StatusCode::OK, who, &web.target(request), None))
@@ -44,7 +44,7 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [current, new, repeat] = form::fields(&request.headers, &request.body, ["current", "new", "repeat"])?;
     let visitor = web.visitor(request).await?;
-    let Visitor::Known(who) = &visitor else {
+    let Visitor::Caller(who) = &visitor else {
         return Ok(web.sign_in_first(request, &visitor));
     };
     let (PrincipalKind::User(user), Proof::Session { id: session, .. }) = (&who.kind, &who.proof) else {

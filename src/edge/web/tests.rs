@@ -13,6 +13,8 @@ use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use super::*;
 use crate::config::{PagesConfig, PublicUrl, SameSite, SessionConfig};
 use crate::edge::mount;
+use crate::gate::authenticator::Resolver;
+use crate::gate::credential::LookUps;
 use crate::model::principal::ClientAddress;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -77,6 +79,8 @@ impl World {
         let device_key = master.derive(KeyPurpose::Device);
         let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), device_key, clock.clone());
         let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
+        let look_ups = LookUps::new(sessions.clone(), keys.clone());
+        let resolver = Arc::new(Resolver::new(look_ups, revocations.epoch().clone()));
         let own_keys = OwnKeys::new(login.clone(), keys, clock.clone());
         let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
         let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
@@ -84,10 +88,15 @@ impl World {
         let self_service = Pace::of_changes();
         let services = Services { login, sessions, handovers, accounts, own_keys, self_service };
         let bounces = Bounces::new(master.derive(KeyPurpose::Bounce), clock);
+        let guard = Guard {
+            visitors: Visitors::new(resolver, COOKIE_NAME.to_owned()),
+            origins: Origins::of(ORIGIN_OF_OURS, []),
+        };
         let web = Web::new(
             site,
             &settings(),
             services,
+            guard,
             ["app.test", "app.gate.example"].map(str::to_owned),
             bounces,
             AppSessions::default(),

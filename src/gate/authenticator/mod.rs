@@ -15,16 +15,16 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 pub use self::resolver::Resolver;
-use self::resolver::{Known, Miss, Presented};
+use self::resolver::{Found, Known, Presented};
+use super::credential::{Each, LookedUp};
 use super::guessing::Guessing;
 pub use super::identity::Identity;
 use super::refusal::Refusal;
-use crate::model::metrics::{Memory, WorkerMetrics};
+use crate::model::metrics::WorkerMetrics;
 use crate::model::principal::Proof;
 use crate::model::time::{Clock, Timestamp};
-use crate::service::ServiceError;
 use crate::service::audit::Audit;
-use crate::service::epoch::{Epoch, Place};
+use crate::service::epoch::Epoch;
 use crate::service::revocation::Revocations;
 use crate::service::touches::Touches;
 
@@ -81,8 +81,7 @@ type Cache = RefCell<LruCache<Digest, Remembered>>;
 /// Whom one thread remembers. Who somebody is does not depend on the settings, so it outlives them; what is
 /// made of it does not.
 pub struct Remembering {
-    sessions: Cache,
-    keys: Cache,
+    caches: Each<Cache>,
     guessing: Guessing,
 }
 
@@ -95,8 +94,7 @@ impl Default for Remembering {
 impl Remembering {
     /// At most `most` of each kind.
     fn bounded(most: usize) -> Self {
-        let cache = || RefCell::new(LruCache::new(most));
-        Self { sessions: cache(), keys: cache(), guessing: Guessing::default() }
+        Self { caches: Each::new(|| RefCell::new(LruCache::new(most))), guessing: Guessing::default() }
     }
 }
 
@@ -129,13 +127,6 @@ pub struct AuthenticatorParts {
     pub outage_grace: Duration,
 }
 
-/// Which kind of credential is looked up.
-#[derive(Clone, Copy)]
-enum Kind {
-    Session,
-    Key,
-}
-
 impl Authenticator {
     /// An authenticator for one thread. `generation` numbers the settings that `shared` was made of.
     pub fn new(
@@ -145,24 +136,6 @@ impl Authenticator {
         metrics: Rc<WorkerMetrics>,
     ) -> Self {
         Self { shared, generation, remembering, metrics }
-    }
-
-    /// Who presents this session cookie; `None` where it is malformed, forged, expired or ended.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Unavailable`] if that cannot be told now.
-    pub async fn session(&self, cookie: &str, client: IpAddr) -> Result<Option<Rc<Identity>>, Refusal> {
-        self.identify(Kind::Session, cookie, client).await
-    }
-
-    /// Whose key this is; `None` where it is mistyped, unknown, expired or revoked.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Unavailable`] if that cannot be told now, [`Refusal::TooManyAttempts`] if it is not looked at.
-    pub async fn key(&self, text: &str, client: IpAddr) -> Result<Option<Rc<Identity>>, Refusal> {
-        self.identify(Kind::Key, text, client).await
     }
 
     /// Has the use of a break-glass token put into the audit trail, and whether it may be used so. It is for the day when the store is down,
@@ -184,19 +157,22 @@ impl Authenticator {
         self.shared.clock.now()
     }
 
-    async fn identify(
+    /// Whose credential this is; `None` where it is mistyped, forged, unknown, expired, ended or revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`] if that cannot be told now, [`Refusal::TooManyAttempts`] if it is not looked at.
+    pub(super) async fn identify(
         &self,
-        kind: Kind,
+        kind: LookedUp,
         credential: &str,
         client: IpAddr,
     ) -> Result<Option<Rc<Identity>>, Refusal> {
         let now = self.shared.clock.now();
         let digest: Digest = Sha256::digest(credential.as_bytes()).into();
         let fresh = self.trusted_for().is_some();
-        let (cache, hit, miss) = match kind {
-            Kind::Session => (&self.remembering.sessions, Memory::SessionHit, Memory::SessionMiss),
-            Kind::Key => (&self.remembering.keys, Memory::KeyHit, Memory::KeyMiss),
-        };
+        let cache = self.remembering.caches.of(kind);
+        let (hit, miss) = kind.counted();
         if fresh && let Some(identity) = self.remembered(cache, &digest, now) {
             self.metrics.remembered(hit);
             self.touch(&identity, now);
@@ -210,8 +186,7 @@ impl Authenticator {
         if fresh && guessing.is_nobodys(&digest, self.epoch(), now) {
             return Ok(None);
         }
-        // Cookies are signed: whoever has one that is looked up was signed in, alone or with a whole office.
-        if let Kind::Key = kind {
+        if kind.is_throttled() {
             guessing.admit(client, now).map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
         }
         self.metrics.remembered(miss);
@@ -236,7 +211,7 @@ impl Authenticator {
             Ok(known) => known,
             Err(owner) => {
                 guessing.note(digest, owner.map(|place| (place, epoch)), now);
-                if let Kind::Key = kind {
+                if kind.is_throttled() {
                     guessing.count(client, now);
                 }
                 return Ok(None);
@@ -295,7 +270,7 @@ impl Authenticator {
 
     /// Whether somebody would be found as at that look, if looked at now. Asks nobody.
     pub fn still_counts(&self, look: Look, identity: &Identity) -> bool {
-        if identity.is_token() {
+        if identity.is_named() {
             return look.generation == self.generation;
         }
         let recent = || look.asked_store.is_some_and(|asked| asked.elapsed() < LEASE);
@@ -334,27 +309,15 @@ impl Authenticator {
     /// Somebody, or nobody, with the owner of a key that cannot be used now.
     async fn look_up(
         &self,
-        kind: Kind,
+        kind: LookedUp,
         presented: Presented,
         shared: bool,
-    ) -> Result<Result<Known, Option<Place>>, Refusal> {
+    ) -> Result<Found, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = async move {
-            match kind {
-                Kind::Session => resolver.session(presented, shared).await,
-                Kind::Key => resolver.key(presented, shared).await,
-            }
+            if shared { resolver.find(kind, &presented).await } else { resolver.ask_in_turn(kind, &presented).await }
         };
-        match within(LOOKUP_TIMEOUT, &self.shared.control, lookup).await? {
-            Ok(known) => Ok(Ok(known)),
-            Err(miss) => match &*miss {
-                Miss::Nobody(owner) => Ok(Err(*owner)),
-                Miss::Failed(ServiceError::Busy { retry_after }) => {
-                    Err(Refusal::TooManyAttempts { retry_after: *retry_after })
-                }
-                Miss::Failed(error) => Err(Refusal::Unavailable(error.to_string().into())),
-            },
-        }
+        within(LOOKUP_TIMEOUT, &self.shared.control, lookup).await?
     }
 
     /// Notes a use, at most once a minute for one credential and thread; never waits.

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Digest, Kind};
+use super::super::credential::{Each, LookUps, LookedUp};
+use super::super::refusal::Refusal;
+use super::Digest;
 use crate::model::network::throttle_bucket;
 use crate::model::principal::{Holder, Principal, Proof};
 use crate::model::time::Timestamp;
-use crate::model::token::KeyText;
 use crate::service::ServiceError;
-use crate::service::api_keys::ApiKeys;
 use crate::service::epoch::{Epoch, Place};
-use crate::service::sessions::Sessions;
 use crate::service::turns::{Bounds, Turns};
 
 /// Credentials all threads together remember, of each kind.
@@ -25,12 +24,14 @@ const SHARED_FOR: Duration = Duration::from_mins(1);
 const LOOKS: Bounds =
     Bounds { own_work: 2, own_inside: 500, work: 64, inside: 1_000_000, wait: Duration::from_secs(4) };
 
-type Found = moka::future::Cache<Digest, Known>;
+type Cache = moka::future::Cache<Digest, Known>;
+/// Somebody, or nobody, with the owner of a key that cannot be used now.
+pub(super) type Found = Result<Known, Option<Place>>;
 
 /// Somebody as the store knew them at an epoch.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) principal: Arc<Principal>,
+pub(in crate::gate) struct Known {
+    pub(in crate::gate) principal: Arc<Principal>,
     /// Read before the store was asked.
     pub(super) epoch: u64,
     place: Place,
@@ -53,12 +54,10 @@ impl Known {
 
 /// Asks the store, on the control plane's runtime.
 pub struct Resolver {
-    sessions: Sessions,
-    keys: ApiKeys,
+    look_ups: LookUps,
     epoch: Epoch,
-    pub(super) found_sessions: Found,
-    pub(super) found_keys: Found,
-    lookups: Arc<AtomicU64>,
+    pub(super) found: Each<Cache>,
+    asked: Arc<AtomicU64>,
     turns: Turns<IpAddr>,
 }
 
@@ -73,129 +72,109 @@ pub(super) struct Presented {
 }
 
 /// Why a lookup gave nobody; never remembered.
-#[derive(Debug)]
-pub(super) enum Miss {
+enum Miss {
     /// With the owner of a key that cannot be used now.
     Nobody(Option<Place>),
     Failed(ServiceError),
 }
 
 impl Resolver {
-    /// Wires the services that know sessions and keys; `epoch` tells what they have lost.
-    pub fn new(sessions: &Sessions, keys: &ApiKeys, epoch: Epoch) -> Self {
-        Self::bounded(sessions, keys, epoch, REMEMBERED)
+    /// `look_ups` ask by the connections that whoever waits for the answer may keep busy; `epoch` tells what was lost.
+    pub fn new(look_ups: LookUps, epoch: Epoch) -> Self {
+        Self::bounded(look_ups, epoch, REMEMBERED)
     }
 
     /// One that remembers at most `most` of each kind.
-    pub(super) fn bounded(sessions: &Sessions, keys: &ApiKeys, epoch: Epoch, most: u64) -> Self {
+    pub(super) fn bounded(look_ups: LookUps, epoch: Epoch, most: u64) -> Self {
         let cache = || moka::future::Cache::builder().max_capacity(most).time_to_live(SHARED_FOR).build();
-        Self {
-            sessions: sessions.for_requests(),
-            keys: keys.for_requests(),
-            epoch,
-            found_sessions: cache(),
-            found_keys: cache(),
-            lookups: Arc::default(),
-            turns: Turns::new(LOOKS),
-        }
+        Self { look_ups, epoch, found: Each::new(cache), asked: Arc::default(), turns: Turns::new(LOOKS) }
     }
 
-    /// The same, asking other services; what was found stays found.
+    /// The same, asking otherwise; what was found stays found.
     #[must_use]
-    pub fn asking(&self, sessions: &Sessions, keys: &ApiKeys) -> Self {
+    pub fn asking(&self, look_ups: LookUps) -> Self {
         Self {
-            sessions: sessions.for_requests(),
-            keys: keys.for_requests(),
+            look_ups,
             epoch: self.epoch.clone(),
-            found_sessions: self.found_sessions.clone(),
-            found_keys: self.found_keys.clone(),
-            lookups: Arc::clone(&self.lookups),
+            found: self.found.clone(),
+            asked: Arc::clone(&self.asked),
             turns: self.turns.clone(),
         }
     }
 
     /// How often the store was asked so far.
     pub fn lookups(&self) -> u64 {
-        self.lookups.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Whether a credential could be one of ours; asks nobody. A forged cookie or a mistyped key is not.
-    pub(super) fn is_plausible(&self, kind: Kind, credential: &str) -> bool {
-        match kind {
-            Kind::Session => self.sessions.digest_of_cookie(credential).is_some(),
-            Kind::Key => KeyText::id_of(credential).is_some(),
+    pub(in crate::gate) fn is_plausible(&self, kind: LookedUp, credential: &str) -> bool {
+        self.look_ups.is_plausible(kind, credential)
+    }
+
+    /// Whose it is, from what all threads remember and is still so, or else as the store says; of several at once one
+    /// asks it.
+    pub(super) async fn find(&self, kind: LookedUp, presented: &Presented) -> Result<Found, Refusal> {
+        let (remembered, digest) = (self.found.of(kind), presented.digest);
+        if let Some(known) = remembered.get(&digest).await
+            && (!known.holds(&self.epoch) || known.is_idle(presented.now, presented.idle))
+        {
+            remembered.invalidate(&digest).await;
         }
+        let found = remembered.try_get_with(digest, self.take_turn_and_ask(kind, presented)).await;
+        found.map_or_else(|miss| miss.found(), |known| Ok(Ok(known)))
     }
 
-    /// Whose session it is; from what all threads remember, if it is `shared`.
-    pub(super) async fn session(&self, cookie: Presented, shared: bool) -> Result<Known, Arc<Miss>> {
-        let Presented { digest, text, client, now, idle } = cookie;
-        let asking = async {
-            let Some(token) = self.sessions.digest_of_cookie(&text) else { return Ok(Holder::Nobody) };
-            let found = self.sessions.resolve(token).await?;
-            // Whoever is disabled has no sessions left: none of them comes back.
-            Ok(found.map_or(Holder::Nobody, |principal| Holder::Caller(Box::new(principal))))
-        };
-        let look = self.known(client, now, asking);
-        find(shared.then_some(&self.found_sessions), &self.epoch, digest, (now, idle), look).await
+    /// Whose it is, as the store says now, when it is the client's turn.
+    pub(super) async fn ask_in_turn(&self, kind: LookedUp, presented: &Presented) -> Result<Found, Refusal> {
+        let found = self.take_turn_and_ask(kind, presented).await;
+        found.map_or_else(|miss| miss.found(), |known| Ok(Ok(known)))
     }
 
-    /// Whose key it is; from what all threads remember, if it is `shared`.
-    pub(super) async fn key(&self, key: Presented, shared: bool) -> Result<Known, Arc<Miss>> {
-        let Presented { digest, text, client, now, idle } = key;
-        let look = self.known(client, now, self.keys.resolve(&text));
-        find(shared.then_some(&self.found_keys), &self.epoch, digest, (now, idle), look).await
-    }
-
-    async fn known(
-        &self,
-        client: IpAddr,
-        now: Timestamp,
-        asking: impl Future<Output = Result<Holder, ServiceError>>,
-    ) -> Result<Known, Miss> {
-        let _turn = self.turns.take(throttle_bucket(client)).await.map_err(Miss::Failed)?;
+    async fn take_turn_and_ask(&self, kind: LookedUp, presented: &Presented) -> Result<Known, Miss> {
+        let _turn = self.turns.take(throttle_bucket(presented.client)).await.map_err(Miss::Failed)?;
         // Before it is asked, so that a loss that overtakes the answer is noticed.
         let epoch = self.epoch.current();
-        self.lookups.fetch_add(1, Ordering::Relaxed);
-        match asking.await.map_err(Miss::Failed)? {
+        match self.ask(kind, &presented.text).await.map_err(Miss::Failed)? {
             Holder::Caller(principal) => {
                 let place = Place::of(principal.holder());
-                let used = Arc::new(AtomicI64::new(now.0));
+                let used = Arc::new(AtomicI64::new(presented.now.0));
                 Ok(Known { principal: Arc::from(principal), epoch, place, used })
             }
             Holder::Barred(owner) => Err(Miss::Nobody(Some(Place::of(&owner.0)))),
             Holder::Nobody => Err(Miss::Nobody(None)),
         }
     }
-}
 
-/// What is remembered and still so, or else what a look says; of several at once one looks.
-async fn find(
-    remembered: Option<&Found>,
-    epoch: &Epoch,
-    digest: Digest,
-    (now, idle): (Timestamp, Duration),
-    look: impl Future<Output = Result<Known, Miss>>,
-) -> Result<Known, Arc<Miss>> {
-    let Some(remembered) = remembered else { return look.await.map_err(Arc::new) };
-    if let Some(known) = remembered.get(&digest).await
-        && (!known.holds(epoch) || known.is_idle(now, idle))
-    {
-        remembered.invalidate(&digest).await;
+    /// Whose it is, as the store says now. Whoever has turns of its own waits for no other.
+    pub(in crate::gate) async fn ask(
+        &self,
+        kind: LookedUp,
+        credential: &str,
+    ) -> Result<Holder, ServiceError> {
+        if !self.is_plausible(kind, credential) {
+            return Ok(Holder::Nobody);
+        }
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.look_ups.whose(kind, credential).await
     }
-    remembered.try_get_with(digest, look).await
-}
 
-impl Resolver {
     /// Whom a proof that was accepted before stands for now.
     pub(super) async fn again(&self, principal: &Principal) -> Result<Option<Principal>, ServiceError> {
-        self.lookups.fetch_add(1, Ordering::Relaxed);
-        match &principal.proof {
-            Proof::Session { id, .. } => self.sessions.resolve_again(id).await,
-            Proof::Key { .. } => match principal.key_id() {
-                Some(id) => self.keys.resolve_again(id).await,
-                None => Ok(None),
-            },
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.look_ups.whose_still(principal).await
+    }
+}
+
+impl Miss {
+    /// What it is to whoever waits for it.
+    fn found(&self) -> Result<Found, Refusal> {
+        match self {
+            Self::Nobody(owner) => Ok(Err(*owner)),
+            Self::Failed(ServiceError::Busy { retry_after }) => {
+                Err(Refusal::TooManyAttempts { retry_after: *retry_after })
+            }
+            Self::Failed(error) => Err(Refusal::Unavailable(error.to_string().into())),
         }
     }
 }

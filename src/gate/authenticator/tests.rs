@@ -19,11 +19,8 @@ async fn a_panic_and_a_late_answer_are_refusals() {
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// How many a thread and all threads together remember of a kind.
-async fn held(remembering: &Remembering, resolver: &Resolver, kind: Kind) -> (usize, u64) {
-    let (own, shared) = match kind {
-        Kind::Session => (&remembering.sessions, &resolver.found_sessions),
-        Kind::Key => (&remembering.keys, &resolver.found_keys),
-    };
+async fn held(remembering: &Remembering, resolver: &Resolver, kind: LookedUp) -> (usize, u64) {
+    let (own, shared) = (remembering.caches.of(kind), resolver.found.of(kind));
     shared.run_pending_tasks().await;
     (own.borrow().len(), shared.entry_count())
 }
@@ -39,12 +36,12 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
         credentials[1].push(world.key(&format!("k{n}"), Role::Viewer, None).await);
     }
     let [sessions, keys] = &credentials;
-    for (filled, many, other, few) in
-        [(Kind::Key, keys, Kind::Session, sessions), (Kind::Session, sessions, Kind::Key, keys)]
-    {
+    for (filled, many, other, few) in [
+        (LookedUp::ApiKey, keys, LookedUp::Session, sessions),
+        (LookedUp::Session, sessions, LookedUp::ApiKey, keys),
+    ] {
         let resolver = Arc::new(Resolver::bounded(
-            &world.sessions,
-            &world.keys,
+            world.look_ups(),
             world.revocations.epoch().clone(),
             u64::try_from(MOST).unwrap(),
         ));
@@ -87,7 +84,7 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
 #[tokio::test]
 async fn strangers_take_no_place_among_those_who_are_remembered() {
     let world = World::new().await;
-    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
+    let resolver = Arc::new(world.resolver());
     let remembering = Rc::new(Remembering::default());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
@@ -95,12 +92,12 @@ async fn strangers_take_no_place_among_those_who_are_remembered() {
         let key = world.key(&format!("k{n}"), Role::Viewer, None).await;
         let stranger = crate::model::token::KeyText::draw(crate::model::token::KeyKind::System).text;
         for wrong in [stranger.expose(), &key[1..], &key.to_lowercase(), ""] {
-            assert!(authenticator.key(wrong, CLIENT).await.unwrap().is_none());
-            assert!(authenticator.session(wrong, CLIENT).await.unwrap().is_none());
+            assert!(authenticator.identify(LookedUp::ApiKey, wrong, CLIENT).await.unwrap().is_none());
+            assert!(authenticator.identify(LookedUp::Session, wrong, CLIENT).await.unwrap().is_none());
         }
     }
     assert_eq!(resolver.lookups(), 20, "only what is a key by its looks is looked up");
-    for kind in [Kind::Session, Kind::Key] {
+    for kind in [LookedUp::Session, LookedUp::ApiKey] {
         assert_eq!(held(&remembering, &resolver, kind).await, (0, 0));
     }
 }
@@ -108,11 +105,10 @@ async fn strangers_take_no_place_among_those_who_are_remembered() {
 #[tokio::test]
 async fn memory_is_bounded_as_documented() {
     let world = World::new().await;
-    let resolver = Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone());
+    let resolver = world.resolver();
     let remembering = Remembering::default();
-    for (own, shared) in
-        [(&remembering.sessions, &resolver.found_sessions), (&remembering.keys, &resolver.found_keys)]
-    {
+    for kind in [LookedUp::Session, LookedUp::ApiKey] {
+        let (own, shared) = (remembering.caches.of(kind), resolver.found.of(kind));
         assert_eq!(own.borrow().capacity(), REMEMBERED_PER_THREAD);
         assert_eq!(shared.policy().max_capacity(), Some(REMEMBERED));
     }
@@ -123,11 +119,11 @@ async fn memory_is_bounded_as_documented() {
 async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
     let world = World::new().await;
     let key = world.key("k", Role::Viewer, None).await;
-    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
+    let resolver = Arc::new(world.resolver());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
     // On one thread the lookup, which is a task of its own, waits for its answer when this sees that it has begun.
-    let (found, ()) = tokio::join!(authenticator.key(&key, CLIENT), async {
+    let (found, ()) = tokio::join!(authenticator.identify(LookedUp::ApiKey, &key, CLIENT), async {
         while resolver.lookups() == 0 {
             tokio::task::yield_now().await;
         }
@@ -135,7 +131,7 @@ async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
     });
     assert!(found.unwrap().is_some());
     assert_eq!(resolver.lookups(), 2);
-    assert!(authenticator.key(&key, CLIENT).await.unwrap().is_some());
+    assert!(authenticator.identify(LookedUp::ApiKey, &key, CLIENT).await.unwrap().is_some());
     assert_eq!(resolver.lookups(), 2, "the second answer is remembered");
 }
 
@@ -145,19 +141,19 @@ async fn a_session_that_was_idle_by_the_time_of_day_is_over_on_every_thread() {
     let world = World::new().await;
     let user = world.user("alice", Role::Viewer, &[]).await;
     let cookie = world.session(&user).await;
-    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
+    let resolver = Arc::new(world.resolver());
     let thread = || {
         let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
         Authenticator::new(parts, 1, Rc::default(), World::metrics())
     };
     let (first, other) = (thread(), thread());
-    assert!(first.session(&cookie, CLIENT).await.unwrap().is_some());
+    assert!(first.identify(LookedUp::Session, &cookie, CLIENT).await.unwrap().is_some());
     world.clock.advance(Duration::from_secs(30));
-    assert!(thread().session(&cookie, CLIENT).await.unwrap().is_some(), "in use");
+    assert!(thread().identify(LookedUp::Session, &cookie, CLIENT).await.unwrap().is_some(), "in use");
     assert_eq!(resolver.lookups(), 1, "known to all threads");
     world.clock.advance(world.parts().idle);
     for thread in [&first, &other] {
-        assert!(thread.session(&cookie, CLIENT).await.unwrap().is_none());
+        assert!(thread.identify(LookedUp::Session, &cookie, CLIENT).await.unwrap().is_none());
     }
 }
 
@@ -170,11 +166,11 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
     let id = crate::model::token::KeyText::id_of(&revoked).unwrap().to_owned();
     assert!(world.keys.revoke(&id, "test").await.unwrap());
     world.accounts.disable(&vera.id).await.unwrap();
-    let resolver = Arc::new(Resolver::new(&world.sessions, &world.keys, world.revocations.epoch().clone()));
+    let resolver = Arc::new(world.resolver());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
     for key in [&revoked, &key] {
-        assert!(authenticator.key(key, CLIENT).await.unwrap().is_none());
+        assert!(authenticator.identify(LookedUp::ApiKey, key, CLIENT).await.unwrap().is_none());
     }
     assert_eq!(resolver.lookups(), 2);
     for round in 0..100 {
@@ -183,10 +179,10 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
             (0..100).map(|n| format!("{round}-{n}")).find(|other| Place::of(other) != Place::of(&vera.id.0));
         world.revocations.look_again_at(&other.unwrap());
         for key in [&revoked, &key] {
-            assert!(authenticator.key(key, CLIENT).await.unwrap().is_none(), "{round}: no guess, and no 429");
+            assert!(authenticator.identify(LookedUp::ApiKey, key, CLIENT).await.unwrap().is_none(), "{round}: no guess, and no 429");
         }
     }
     assert_eq!(resolver.lookups(), 2);
     world.accounts.enable(&vera.id).await.unwrap();
-    assert!(authenticator.key(&key, CLIENT).await.unwrap().is_some(), "at once");
+    assert!(authenticator.identify(LookedUp::ApiKey, &key, CLIENT).await.unwrap().is_some(), "at once");
 }

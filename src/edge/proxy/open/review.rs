@@ -49,7 +49,7 @@ impl Streams {
                 suspects.retain(|exchange| !exchange.is_certain());
             } else {
                 // The settings may not name the tokens any more that they named before.
-                let by_token = |identity: Rc<Identity>| identity.is_token();
+                let by_token = |identity: Rc<Identity>| identity.is_named();
                 suspects.retain(|exchange| exchange.standing.identity().is_some_and(by_token));
             }
             review(&gate, suspects).await;
@@ -157,7 +157,7 @@ async fn review(gate: &Gate, suspects: Vec<Rc<Exchange>>) {
     let deadline = Instant::now() + REVIEW_LIMIT;
     let look = gate.look();
     let (tokens, others): (Vec<_>, Vec<_>) =
-        grouped(suspects).into_iter().partition(|group| group.identity.is_token());
+        grouped(suspects).into_iter().partition(|group| group.identity.is_named());
     let mut cut = 0;
     // They are looked up in the settings, so they need no store.
     for group in tokens {

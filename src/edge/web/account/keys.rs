@@ -6,7 +6,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
-use super::{Caller, Moment, Person, Purpose, caller, done};
+use super::{Admitted, Moment, Person, Purpose, admit, done};
 use crate::edge::pages::form::Alert;
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;
@@ -118,9 +118,9 @@ fn row(key: ApiKey) -> KeyRow {
 
 /// The form for a new key.
 pub(in crate::edge::web) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
-    let person = match caller(web, request, Purpose::Look).await? {
-        Caller::Person(person) => person,
-        Caller::Elsewhere(response) => return Ok(response),
+    let person = match admit(web, request, Purpose::Look).await? {
+        Admitted::Person(person) => person,
+        Admitted::Elsewhere(response) => return Ok(response),
     };
     let empty = || Secret::new("");
     let filled = Filled {
@@ -141,9 +141,9 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
         &request.body,
         ["name", "role", "life", "paths", "methods", "networks", "password"],
     )?;
-    let person = match caller(web, request, Purpose::Change).await? {
-        Caller::Person(person) => person,
-        Caller::Elsewhere(response) => return Ok(response),
+    let person = match admit(web, request, Purpose::Change).await? {
+        Admitted::Person(person) => person,
+        Admitted::Elsewhere(response) => return Ok(response),
     };
     let filled = Filled { name, role, life, paths, methods, networks };
     let wish = match filled.wish()? {
@@ -187,9 +187,9 @@ pub(in crate::edge::web) async fn revoke(
     request: &WebRequest,
 ) -> Result<Response<Bytes>, Problem> {
     let [id] = form::fields(&request.headers, &request.body, ["id"])?;
-    let person = match caller(web, request, Purpose::Change).await? {
-        Caller::Person(person) => person,
-        Caller::Elsewhere(response) => return Ok(response),
+    let person = match admit(web, request, Purpose::Change).await? {
+        Admitted::Person(person) => person,
+        Admitted::Elsewhere(response) => return Ok(response),
     };
     let revoked = web.services.own_keys.revoke(&person.user.id, id.expose()).await;
     if revoked.map_err(|error| failed(&error))? { Ok(done(web, "key")) } else { Err(Problem::not_found()) }

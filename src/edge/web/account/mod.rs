@@ -50,7 +50,7 @@ struct Person {
 }
 
 /// Who asks for a page of the account.
-enum Caller {
+enum Admitted {
     Person(Box<Person>),
     /// Somebody who has to go elsewhere first.
     Elsewhere(Response<Bytes>),
@@ -84,18 +84,18 @@ enum Purpose {
 /// The person who asks. Keys and tokens are for applications: one alone is refused, not sent to sign in. A session
 /// that was taken along to another host may be known to the application there, so it is worth nothing here; its
 /// browser is sent to the public host, where it has its own.
-async fn caller(web: &Web, request: &WebRequest, purpose: Purpose) -> Result<Caller, Problem> {
+async fn admit(web: &Web, request: &WebRequest, purpose: Purpose) -> Result<Admitted, Problem> {
     let visitor = web.visitor(request).await?;
-    let Visitor::Known(who) = &visitor else {
+    let Visitor::Caller(who) = &visitor else {
         if request.headers.contains_key(AUTHORIZATION) {
             return Err(Problem::people_only());
         }
         let mut response = web.go(&web.site.link_back("/login", &web.site.link(PAGE)));
         web.take_back(&visitor, &mut response);
-        return Ok(Caller::Elsewhere(response));
+        return Ok(Admitted::Elsewhere(response));
     };
     if who.must_change_password {
-        return Ok(Caller::Elsewhere(web.go(&web.site.link_back("/password", &web.site.link(PAGE)))));
+        return Ok(Admitted::Elsewhere(web.go(&web.site.link_back("/password", &web.site.link(PAGE)))));
     }
     let (PrincipalKind::User(id), Proof::Session { id: session, expires_at, host, .. }) =
         (&who.kind, &who.proof)
@@ -104,20 +104,20 @@ async fn caller(web: &Web, request: &WebRequest, purpose: Purpose) -> Result<Cal
     };
     if host.is_some() {
         let own = web.site.public_url().url(&format!("{RESERVED}{PAGE}"));
-        return Ok(Caller::Elsewhere(web.go(&own)));
+        return Ok(Admitted::Elsewhere(web.go(&own)));
     }
     if purpose == Purpose::Change {
         web.services.self_service.admit(id).map_err(|error| failed(&error))?;
     }
     let user = web.services.accounts.find_by_id(id).await.map_err(|error| failed(&error))?;
     let user = user.ok_or_else(Problem::not_found)?;
-    Ok(Caller::Person(Box::new(Person { user, session: session.clone(), ends: *expires_at })))
+    Ok(Admitted::Person(Box::new(Person { user, session: session.clone(), ends: *expires_at })))
 }
 
 pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
-    let person = match caller(web, request, Purpose::Look).await? {
-        Caller::Person(person) => person,
-        Caller::Elsewhere(response) => return Ok(response),
+    let person = match admit(web, request, Purpose::Look).await? {
+        Admitted::Person(person) => person,
+        Admitted::Elsewhere(response) => return Ok(response),
     };
     let done = form::parameter(request.query.as_deref(), "done");
     let name = person.user.display_name.as_deref().unwrap_or_default();
@@ -127,9 +127,9 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
 /// Changes the name that pages and applications show.
 pub(super) async fn rename(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [name] = form::fields(&request.headers, &request.body, ["name"])?;
-    let person = match caller(web, request, Purpose::Change).await? {
-        Caller::Person(person) => person,
-        Caller::Elsewhere(response) => return Ok(response),
+    let person = match admit(web, request, Purpose::Change).await? {
+        Admitted::Person(person) => person,
+        Admitted::Elsewhere(response) => return Ok(response),
     };
     match web.services.accounts.set_display_name(&person.user.id, name.expose()).await {
         Ok(()) => Ok(done(web, "name")),

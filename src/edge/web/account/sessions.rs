@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{Caller, Moment, Person, Purpose, caller, done};
+use super::{Admitted, Moment, Person, Purpose, admit, done};
 use crate::edge::pages::problem::Problem;
 use crate::edge::web::{Web, WebRequest, failed, form};
 use crate::model::session::Session;
@@ -56,9 +56,9 @@ pub(super) async fn rows(web: &Web, person: &Person) -> Result<Vec<SessionRow>, 
 /// Signs one of the person's browsers out. Another's session is as little there as one that never was.
 pub(in crate::edge::web) async fn end(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [id] = form::fields(&request.headers, &request.body, ["id"])?;
-    let person = match caller(web, request, Purpose::Change).await? {
-        Caller::Person(person) => person,
-        Caller::Elsewhere(response) => return Ok(response),
+    let person = match admit(web, request, Purpose::Change).await? {
+        Admitted::Person(person) => person,
+        Admitted::Elsewhere(response) => return Ok(response),
     };
     let ended = web.services.sessions.end_own(&person.user.id, id.expose()).await;
     if !ended.map_err(|error| failed(&error))? {
@@ -77,9 +77,9 @@ pub(in crate::edge::web) async fn end_others(
     request: &WebRequest,
 ) -> Result<Response<Bytes>, Problem> {
     let [] = form::fields(&request.headers, &request.body, [])?;
-    let person = match caller(web, request, Purpose::Change).await? {
-        Caller::Person(person) => person,
-        Caller::Elsewhere(response) => return Ok(response),
+    let person = match admit(web, request, Purpose::Change).await? {
+        Admitted::Person(person) => person,
+        Admitted::Elsewhere(response) => return Ok(response),
     };
     let ended = web.services.sessions.end_others(&person.user.id, &person.session).await;
     ended.map_err(|error| failed(&error))?;

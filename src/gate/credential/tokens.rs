@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::authenticator::Identity;
 use crate::config::{Config, SHORTEST_KEY, TokenConfig};
+use crate::gate::authenticator::Identity;
 use crate::model::principal::{Principal, PrincipalKind, Proof};
 use crate::model::token::TokenDigest;
 
@@ -23,7 +23,7 @@ impl OwnTokens {
     pub fn new(config: &Config) -> Self {
         let mut tokens = Self::default();
         for (at, token) in config.tokens.iter().enumerate() {
-            tokens.identities.push(Rc::new(Identity::of_token(principal(token), token.digest)));
+            tokens.identities.push(Rc::new(Identity::named(principal(token), token.digest)));
             if matches!(token.kind, PrincipalKind::BreakGlass { .. }) {
                 tokens.break_glass.push((token.digest, at));
             } else {
@@ -53,8 +53,9 @@ impl OwnTokens {
     }
 
     /// Whom a token stands for that was accepted before, if the settings still name it with the same value.
-    pub fn renew(&self, identity: &Identity) -> Option<Rc<Identity>> {
-        let is_same = |own: &&Rc<Identity>| own.subject == identity.subject && own.token == identity.token;
+    pub(super) fn still_named(&self, identity: &Identity) -> Option<Rc<Identity>> {
+        let is_same =
+            |own: &&Rc<Identity>| own.subject == identity.subject && own.named_by == identity.named_by;
         self.identities.iter().find(is_same).cloned()
     }
 
