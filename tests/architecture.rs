@@ -269,15 +269,30 @@ fn is_sql(literal: &str) -> bool {
 
 /// Places that build a `Permit`.
 fn permits_built(source: &Source) -> usize {
-    source
-        .code
-        .match_indices("Permit {")
+    built(&source.code, "Permit {")
+}
+
+/// Places that build what `literal` begins.
+fn built(code: &str, literal: &str) -> usize {
+    code.match_indices(literal)
         .filter(|(at, _)| {
-            let before = source.code[..*at].trim_end();
-            stands_alone(&source.code, *at)
-                && !["struct", "impl", "for", "->"].iter().any(|w| before.ends_with(w))
+            let before = code[..*at].trim_end();
+            stands_alone(code, *at) && !["struct", "impl", "for", "->"].iter().any(|w| before.ends_with(w))
         })
         .count()
+}
+
+/// The ways in which a source makes a proof that somebody may administer, outside of tests and of the proof's own file.
+fn doors_to_administer(source: &Source) -> Vec<&'static str> {
+    let is_test = source.path.ends_with("tests.rs") || source.path.ends_with("/testing.rs");
+    if is_test || source.path == "service/admin.rs" {
+        return Vec::new();
+    }
+    let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    ["AdminProof::of_caller(", "AdminProof::of_command_line(", "AdminProof {"]
+        .into_iter()
+        .filter(|door| built(code, door) > 0)
+        .collect()
 }
 
 fn root() -> PathBuf {
@@ -381,6 +396,19 @@ fn only_the_mount_list_says_what_answers_where() {
         |source: &&Source| source.code.contains("Mount::at(") || source.code.contains("mount::own(");
     let lookers: Vec<_> = sources.iter().filter(looks_up).map(|source| source.path.as_str()).collect();
     assert_eq!(lookers, ["edge/surfaces.rs", "edge/web/tests.rs", "server/dispatch.rs"]);
+}
+
+#[test]
+fn only_the_gate_and_the_command_line_make_admin_proofs_and_each_in_one_file() {
+    for source in sources() {
+        let made = doors_to_administer(&source);
+        let expected: &[&str] = match source.path.as_str() {
+            "gate/admin.rs" => &["AdminProof::of_caller("],
+            "cli/services.rs" => &["AdminProof::of_command_line("],
+            _ => &[],
+        };
+        assert_eq!(made, expected, "src/{}", source.path);
+    }
 }
 
 #[test]
@@ -589,6 +617,9 @@ fn sql_and_forged_permits_are_caught() {
     let built = |text: &str| permits_built(&Source::new("edge/proxy/mod.rs", text));
     assert_eq!(built("let permit = Permit { route, identity: None };"), 1);
     assert_eq!(built("pub struct Permit { route: Route } impl Permit { } fn f() -> Permit { todo() }"), 0);
+    let doors = |path: &str, text: &str| doors_to_administer(&Source::new(path, text)).len();
+    assert_eq!(doors("edge/web/login.rs", "let by = AdminProof::of_command_line(0);"), 1);
+    assert_eq!(doors("service/testing.rs", "by: AdminProof::of_command_line(0),"), 0);
     let sight = Source::new("edge/proxy/pool.rs", "use crate::service::login::Login;");
     assert_eq!(unwanted_sights(&sight).len(), 1);
 }

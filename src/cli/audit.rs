@@ -132,7 +132,7 @@ async fn list(arguments: &List, services: &Services, output: Output) -> Result<(
         event: arguments.event.map(Event::as_str),
         about: arguments.about.as_deref(),
     };
-    let mut rows = services.audit.recent(&filter, arguments.limit).await?;
+    let mut rows = services.audit.recent(&services.by, &filter, arguments.limit).await?;
     rows.reverse();
     let mut table = Table::new(
         &["SEQ", "TIME", "EVENT", "OUTCOME", "WHO", "FROM", "TO WHOM", "MORE"],
@@ -159,7 +159,7 @@ async fn export(since: Option<When>, after: i64, services: &Services) -> Result<
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut after = after;
     loop {
-        let rows = services.audit.page(after, since).await?;
+        let rows = services.audit.page(&services.by, after, since).await?;
         let Some(last) = rows.last() else { break };
         after = last.seq;
         for row in &rows {
@@ -181,7 +181,7 @@ async fn verify(arguments: &Verify, services: &Services, output: Output) -> Resu
         let key = crate::app::read_master_key(file);
         older.push(crate::app::audit_key(&key.map_err(|error| Failure::Failed(error.into()))?));
     }
-    match services.audit.verify(&older, arguments.noted.as_ref()).await? {
+    match services.audit.verify(&services.by, &older, arguments.noted.as_ref()).await? {
         Ok(verified) => {
             let rows = if verified.first == 0 { 0 } else { verified.last - verified.first + 1 };
             let value = json!({

@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
             return Err(Failure::Usage("--group goes with --as role:ROLE; users have their own".to_owned()));
         }
         let services = Services::open(common).await?;
-        let caller = services.subjects.caller(&arguments.who).await?;
+        let caller = services.subjects.caller(&services.by, &arguments.who).await?;
         (services.config, caller)
     } else {
         let named = Subjects::unknown(&arguments.who)?;

@@ -15,7 +15,6 @@ use super::failure::Failure;
 use super::output::Output;
 use super::output::Table;
 use super::output::listed;
-use super::services::ACTOR;
 use super::services::Services;
 use super::span;
 use crate::model::api_key::ApiKey;
@@ -87,7 +86,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
         Command::Create(create) => issue(create, &services, output).await,
         Command::List { owner } => list(owner.as_deref(), &services, output).await,
         Command::Revoke { id } => {
-            if !services.api_keys.revoke(&id, ACTOR).await? {
+            if !services.api_keys.revoke(&services.by, &id).await? {
                 return Err(ServiceError::NotFound { what: "live key" }.into());
             }
             services.show_spread(output, json!({ "id": id }), &format!("Key {id} is revoked")).await
@@ -111,9 +110,8 @@ async fn issue(create: Create, services: &Services, output: Output) -> Result<()
             may_act_for_users: create.may_act_for_users,
         },
         expires_at: create.expires.map(|span| services.clock.now().after(span)),
-        created_by: ACTOR.to_owned(),
     };
-    let (text, key) = services.api_keys.issue(new).await?;
+    let (text, key) = services.api_keys.issue(&services.by, new).await?;
     let value = json!({
         "id": key.id,
         "name": key.name,
@@ -130,8 +128,8 @@ async fn list(owner: Option<&str>, services: &Services, output: Output) -> Resul
         Some(name) => Some(services.user(name).await?.id),
         None => None,
     };
-    let keys = services.api_keys.list(owner.as_ref()).await?;
-    let users = services.accounts.list().await?;
+    let keys = services.api_keys.list(&services.by, owner.as_ref()).await?;
+    let users = services.accounts.list(&services.by).await?;
     let names: HashMap<&str, &str> =
         users.iter().map(|user| (user.id.0.as_str(), user.username.as_str())).collect();
     let owner_of = |key: &ApiKey| {

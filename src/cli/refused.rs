@@ -41,14 +41,14 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
     let services = Services::open(common).await?;
     if arguments.clear {
-        let forgotten = services.refused.clear().await?;
+        let forgotten = services.refused.clear(&services.by).await?;
         return output.show(&json!({ "forgotten": forgotten }), &format!("{forgotten} forgotten"));
     }
     let since = arguments.since.map_or(Timestamp(0), |span| {
         let span = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
         Timestamp(services.clock.now().0.saturating_sub(span))
     });
-    let mut counted = services.refused.list(since).await?;
+    let mut counted = services.refused.list(&services.by, since).await?;
     counted.retain(|(by, _)| arguments.route.as_ref().is_none_or(|route| *route == by.route));
     let (graphql, refused): (Vec<_>, Vec<_>) =
         counted.into_iter().partition(|(by, _)| by.code == RESEMBLES_GRAPHQL);

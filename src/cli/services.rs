@@ -13,7 +13,6 @@ use super::load_beside;
 use super::output::Output;
 use crate::app;
 use crate::config::Config;
-use crate::model::audit::Actor;
 use crate::model::time::Clock;
 use crate::model::time::SystemClock;
 use crate::model::token::random_text;
@@ -21,6 +20,7 @@ use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
+use crate::service::admin::AdminProof;
 use crate::service::api_keys::ApiKeys;
 use crate::service::audit::Audit;
 use crate::service::password::Passwords;
@@ -31,11 +31,16 @@ use crate::service::subjects::Subjects;
 
 /// How long a command waits for running gateways to act on a change.
 const SPREAD_WAIT: Duration = Duration::from_secs(2);
-/// Whom rows that record an actor name.
-pub(super) const ACTOR: &str = "cli";
+
+/// Leave to administer for whoever runs a command: they can read the gateway's secret and its database as it is.
+pub(super) fn proof() -> AdminProof {
+    AdminProof::of_command_line(std::fs::metadata("/proc/self").map_or(0, |own| own.uid()))
+}
 
 /// Everything a command may need.
 pub(super) struct Services {
+    /// Whoever runs the command may administer, and what it changes is theirs.
+    pub(super) by: AdminProof,
     pub(super) config: Config,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) accounts: Accounts,
@@ -52,8 +57,7 @@ impl Services {
         let config = load_beside(common)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (store, key) = app::open_store(&config, 1, clock.clone()).await?;
-        let store =
-            store.by(&Actor::command_line(std::fs::metadata("/proc/self").map_or(0, |own| own.uid())));
+        let by = proof();
         let revocations = Revocations::new(store.clone(), clock.clone());
         // No cookie is made or read here, so the key that signs them is not needed.
         let no_key = MasterKey::new(random_text()).derive(KeyPurpose::Session);
@@ -61,6 +65,7 @@ impl Services {
             .refusing(config.login.breach_list.as_ref());
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         Ok(Self {
+            by,
             subjects: Subjects::new(accounts.clone(), api_keys.clone()),
             audit: Audit::new(store.clone(), app::audit_key(&key)),
             accounts,
@@ -81,7 +86,7 @@ impl Services {
 
     /// The user with this username or e-mail address, who must exist.
     pub(super) async fn user(&self, name_or_email: &str) -> Result<User, Failure> {
-        let found = self.accounts.find(name_or_email).await?;
+        let found = self.accounts.find(&self.by, name_or_email).await?;
         found.ok_or_else(|| ServiceError::NotFound { what: "user" }.into())
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
         Command::List { user } => list(user.as_deref(), &services, output).await,
         Command::Revoke { user: Some(name), .. } => {
             let user = services.user(&name).await?;
-            let ended = services.sessions.end_all(&user.id).await?;
+            let ended = services.sessions.end_all(&services.by, &user.id).await?;
             let plural = if ended == 1 { "" } else { "s" };
             let value = json!({ "username": user.username, "ended": ended });
             let text = format!("{ended} session{plural} of {} ended", user.username);
@@ -49,7 +49,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
         }
         Command::Revoke { id, .. } => {
             let id = id.ok_or_else(|| Failure::Usage("name a session id or --user".to_owned()))?;
-            if !services.sessions.end(&id).await? {
+            if !services.sessions.end(&services.by, &id).await? {
                 return Err(ServiceError::NotFound { what: "session" }.into());
             }
             let value = json!({ "id": id, "ended": 1 });
@@ -63,7 +63,7 @@ async fn list(user: Option<&str>, services: &Services, output: Output) -> Result
         Some(name) => Some(services.user(name).await?.id),
         None => None,
     };
-    let sessions = services.sessions.list(user.as_ref()).await?;
+    let sessions = services.sessions.list(&services.by, user.as_ref()).await?;
     let mut table = Table::new(
         &["ID", "USER", "SIGNED IN", "LAST SEEN", "ENDS", "CLIENT", "BROWSER"],
         "there is no session",

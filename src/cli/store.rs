@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::failure::with_causes;
 use super::load_beside;
 use super::output::Output;
+use super::services;
 use crate::app;
 use crate::app::StartError;
 use crate::config::Config;
@@ -119,7 +120,7 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
         let _ = write!(std::io::stderr(), "\r\x1b[K");
     }
     let copied = copied?;
-    let trail = Audit::new(to.clone(), key.clone()).verify(older, None).await?;
+    let trail = Audit::new(to.clone(), key.clone()).verify(&services::proof(), older, None).await?;
     from.close().await;
     to.close().await;
     let mut lines: Vec<String> = copied.iter().map(|(table, rows)| format!("{table}: {rows}")).collect();

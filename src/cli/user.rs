@@ -124,33 +124,33 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
         return add_user(add, common, output).await;
     }
     let services = Services::open(common).await?;
-    let accounts = &services.accounts;
+    let (accounts, by) = (&services.accounts, &services.by);
     let (user, did) = match command {
         Command::Add(_) | Command::List => return list(&services, output).await,
         Command::SetRole { user, role } => {
             let user = services.user(&user.name).await?;
-            accounts.set_role(&user.id, role).await?;
+            accounts.set_role(by, &user.id, role).await?;
             (user, format!("now has the role {role}"))
         }
         Command::Disable(who) => {
             let user = services.user(&who.name).await?;
-            accounts.disable(&user.id).await?;
+            accounts.disable(by, &user.id).await?;
             (user, "is disabled".to_owned())
         }
         Command::Enable(who) => {
             let user = services.user(&who.name).await?;
-            accounts.enable(&user.id).await?;
+            accounts.enable(by, &user.id).await?;
             let text = format!("{} is enabled", user.username);
             return output.show(&identity(&user), &text);
         }
         Command::Delete(who) => {
             let user = services.user(&who.name).await?;
-            accounts.delete(&user.id).await?;
+            accounts.delete(by, &user.id).await?;
             (user, "is deleted".to_owned())
         }
         Command::ResetPassword(who) => {
             let user = services.user(&who.name).await?;
-            let password = accounts.reset_password(&user.id).await?;
+            let password = accounts.reset_password(by, &user.id).await?;
             let mut value = identity(&user);
             insert(&mut value, "password", json!(password.expose()));
             let text = format!(
@@ -162,12 +162,12 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
         }
         Command::AddGroup { user, group } => {
             let user = services.user(&user.name).await?;
-            let added = accounts.add_group(&user.id, &group).await?;
+            let added = accounts.add_group(by, &user.id, &group).await?;
             (user, format!("{} the group", if added { "is now in" } else { "was already in" }))
         }
         Command::RemoveGroup { user, group } => {
             let user = services.user(&user.name).await?;
-            let removed = accounts.remove_group(&user.id, &group).await?;
+            let removed = accounts.remove_group(by, &user.id, &group).await?;
             (user, format!("{} the group", if removed { "is no longer in" } else { "was not in" }))
         }
     };
@@ -188,11 +188,11 @@ async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failu
         password: given,
     };
     let (user, made) = if let Some(hash) = hash {
-        (services.accounts.create_with_hash(new, &hash, add.temporary).await?, None)
+        (services.accounts.create_with_hash(&services.by, new, &hash, add.temporary).await?, None)
     } else if new.password.is_some() {
-        (services.accounts.create(new).await?, None)
+        (services.accounts.create(&services.by, new).await?, None)
     } else {
-        let (user, password) = services.accounts.create_with_temporary_password(new).await?;
+        let (user, password) = services.accounts.create_with_temporary_password(&services.by, new).await?;
         (user, Some(password))
     };
     let mut value = identity(&user);
@@ -206,7 +206,7 @@ async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failu
 }
 
 async fn list(services: &Services, output: Output) -> Result<(), Failure> {
-    let users = services.accounts.list().await?;
+    let users = services.accounts.list(&services.by).await?;
     let mut table =
         Table::new(&["USERNAME", "ROLE", "STATE", "GROUPS", "E-MAIL", "SINCE"], "there is no user yet");
     for user in &users {

@@ -14,8 +14,7 @@ use super::seen::Seen;
 use crate::gate::explain::Question;
 use crate::gate::refusal::Refusal;
 use crate::gate::{Gate, GateRequest};
-use crate::model::principal::PrincipalKind;
-use crate::model::role::Role;
+use crate::model::principal::CredentialKind;
 use crate::model::verdict::Verdict;
 use crate::service::ServiceError;
 use crate::service::subjects::Subjects;
@@ -54,15 +53,10 @@ impl Explain {
             request_id: seen.request_id.as_str(),
         };
         let refused = |refusal: Refusal| Denied::open(Problem::from(&refusal), refusal.verdict());
-        let caller = gate.caller(&asking).await.map_err(refused)?;
-        match caller.as_ref().map(|identity| &identity.principal) {
-            None => return Err(refused(Refusal::Challenge)),
-            Some(caller) if caller.role != Role::Admin => return Err(refused(Refusal::Forbidden)),
-            // Scripts of every application on this host send their users' cookies along.
-            Some(caller) if matches!(caller.kind, PrincipalKind::User(_)) => {
-                return Err(Denied::open(Problem::key_required(), Verdict::Deny));
-            }
-            Some(_) => {}
+        let admin = gate.admin(&asking).await.map_err(refused)?;
+        // Scripts of every application on this host send their users' cookies along.
+        if admin.credential() == Some(CredentialKind::Session) {
+            return Err(Denied::open(Problem::key_required(), Verdict::Deny));
         }
         if !methods.have(target.method()) {
             return Err(Denied::open(Problem::method_not_allowed(methods), Verdict::Deny));
@@ -71,7 +65,7 @@ impl Explain {
         let (question, who) = read(target.query().unwrap_or_default()).map_err(failed)?;
         let subjects = self.subjects.clone();
         // A panic there ends its own task only, and is an error here.
-        let looked_up = self.control.spawn(async move { subjects.caller(&who).await }).await;
+        let looked_up = self.control.spawn(async move { subjects.caller(&admin, &who).await }).await;
         let caller = match looked_up {
             Ok(found) => found.map_err(failed)?,
             Err(error) => {

@@ -340,11 +340,11 @@ async fn presented(world: &World, gate: &Gate) -> Vec<Presented> {
     let bearer = |text: &str| (AUTHORIZATION, format!("Bearer {text}"));
     let mut all = vec![Presented { headers: Vec::new(), caller: None, worth: Worth::Good }];
     for (name, session) in &world.sessions_of {
-        let caller = subjects.user(name).await.unwrap();
+        let caller = subjects.user(&world.by, name).await.unwrap();
         all.push(Presented { headers: vec![cookie(session)], caller: Some(caller), worth: Worth::Good });
     }
     for (name, key) in &world.keys_of {
-        let caller = subjects.key(name).await.unwrap();
+        let caller = subjects.key(&world.by, name).await.unwrap();
         for headers in [vec![bearer(key)], vec![(key_header.clone(), key.clone()), cookie("x.y")]] {
             all.push(Presented { headers, caller: Some(caller.clone()), worth: Worth::Good });
         }

@@ -3,6 +3,7 @@
 //! Every edge asks here and nowhere else. [`Gate::identify`] finds the route and who is calling,
 //! [`Asked::decide`] applies the policy and is the only place that makes a [`Permit`].
 
+mod admin;
 pub mod app_sessions;
 pub mod authenticator;
 pub mod cookies;
@@ -251,7 +252,7 @@ impl Gate {
     /// # Errors
     ///
     /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
-    pub async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
+    pub(super) async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
         let accepts = self.names.accepts();
         let presented = Credential::extract(request.headers, &self.names, &accepts);
         let recognised = self.recognise(request, presented, accepts.foreign).await?;

@@ -20,6 +20,7 @@ use crate::model::time::{Clock, ManualClock, Timestamp};
 use crate::model::token::{KeyPurpose, KeyText, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::{Accounts, NewUser};
+use crate::service::admin::AdminProof;
 use crate::service::api_keys::{ApiKeys, NewKey};
 use crate::service::audit::Audit;
 use crate::service::password::Passwords;
@@ -30,6 +31,7 @@ use crate::service::touches::{self, Touches};
 use crate::store::Store;
 
 pub(in crate::gate) struct World {
+    pub(in crate::gate) by: AdminProof,
     pub(in crate::gate) sessions: Sessions,
     pub(in crate::gate) keys: ApiKeys,
     /// Names of people, each with a session's cookie.
@@ -83,6 +85,7 @@ impl World {
             tokio::task::yield_now().await;
         }
         Self {
+            by: AdminProof::of_command_line(0),
             sessions,
             keys,
             sessions_of: Vec::new(),
@@ -123,10 +126,10 @@ impl World {
         }
         let gone = world.user("gone", Role::Admin, &[]).await;
         world.ended_session = world.session(&gone).await;
-        world.sessions.end_all(&gone.id).await.unwrap();
+        world.sessions.end_all(&world.by, &gone.id).await.unwrap();
         world.revoked_key = world.key("gone", Role::Admin, None).await;
         let id = KeyText::id_of(&world.revoked_key).unwrap().to_owned();
-        assert!(world.keys.revoke(&id, "test").await.unwrap());
+        assert!(world.keys.revoke(&world.by, &id).await.unwrap());
         world
     }
 
@@ -180,13 +183,13 @@ impl World {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             password: temporary.then(|| (Secret::new("nine bees in a bonnet"), true)),
         };
-        self.accounts.create(new).await.unwrap()
+        self.accounts.create(&self.by, new).await.unwrap()
     }
 
     /// The value of the cookie of a new session.
     pub(in crate::gate) async fn session(&self, user: &User) -> String {
         let client = "192.0.2.1".parse().unwrap();
-        self.sessions.open(user, client, "browser").await.unwrap().0.expose().to_owned()
+        self.sessions.open(self.by.actor(), user, client, "browser").await.unwrap().0.expose().to_owned()
     }
 
     /// The text of a new key; a system key where it has no owner.
@@ -207,8 +210,7 @@ impl World {
             role,
             scope,
             expires_at: None,
-            created_by: "test".to_owned(),
         };
-        self.keys.issue(new).await.unwrap().0.expose().to_owned()
+        self.keys.issue(&self.by, new).await.unwrap().0.expose().to_owned()
     }
 }

@@ -3,26 +3,17 @@
 use std::sync::Arc;
 
 use super::ServiceError;
+use super::admin::AdminProof;
 use super::revocation::Revocations;
-use crate::model::api_key::ApiKey;
-use crate::model::api_key::KeyScope;
+use crate::model::api_key::{ApiKey, KeyScope};
 use crate::model::audit::Actor;
-use crate::model::principal::Holder;
-use crate::model::principal::Principal;
-use crate::model::principal::PrincipalKind;
-use crate::model::principal::Proof;
-use crate::model::principal::Source;
+use crate::model::principal::{Holder, Principal, PrincipalKind, Proof, Source};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
-use crate::model::time::Clock;
-use crate::model::time::Timestamp;
-use crate::model::token::KeyKind;
-use crate::model::token::KeyText;
-use crate::model::token::TokenDigest;
-use crate::model::user::User;
-use crate::model::user::UserId;
-use crate::store::Lane;
-use crate::store::Store;
+use crate::model::time::{Clock, Timestamp};
+use crate::model::token::{KeyKind, KeyText, TokenDigest};
+use crate::model::user::{User, UserId};
+use crate::store::{Lane, Store};
 
 /// Characters of a key's name.
 const LONGEST_NAME: usize = 128;
@@ -44,8 +35,6 @@ pub struct NewKey {
     pub scope: KeyScope,
     /// Ends then; `None` is never.
     pub expires_at: Option<Timestamp>,
-    /// Who makes it: a user id, or `cli`.
-    pub created_by: String,
 }
 
 /// Issues, resolves and revokes keys.
@@ -62,12 +51,6 @@ impl ApiKeys {
         Self { store, revocations, clock }
     }
 
-    /// The same, with changes that are this actor's.
-    #[must_use]
-    pub fn by(&self, actor: &Actor) -> Self {
-        Self { store: self.store.by(actor), ..self.clone() }
-    }
-
     /// The same, for looking up who requests come from.
     #[must_use]
     pub fn for_requests(&self) -> Self {
@@ -79,7 +62,17 @@ impl ApiKeys {
     /// # Errors
     ///
     /// [`ServiceError::Invalid`] with the field; [`ServiceError::NotFound`] if there is no such owner.
-    pub async fn issue(&self, new: NewKey) -> Result<(Secret, ApiKey), ServiceError> {
+    pub async fn issue(&self, by: &AdminProof, new: NewKey) -> Result<(Secret, ApiKey), ServiceError> {
+        self.add(by.actor(), by.recorded(), new).await
+    }
+
+    /// The same, whoever wants it; rows name that as `recorded`.
+    pub(super) async fn add(
+        &self,
+        by: &Actor,
+        recorded: &str,
+        new: NewKey,
+    ) -> Result<(Secret, ApiKey), ServiceError> {
         let now = self.clock.now();
         let name = checked_name(&new.name)?;
         check_scope(&new.scope)?;
@@ -105,12 +98,12 @@ impl ApiKeys {
             role: new.role,
             scope: new.scope,
             created_at: now,
-            created_by: new.created_by,
+            created_by: recorded.to_owned(),
             expires_at: new.expires_at,
             last_used_at: None,
             revoked: None,
         };
-        self.store.add_key(&key, TokenDigest::of(text.expose())).await?;
+        self.store.by(by).add_key(&key, TokenDigest::of(text.expose())).await?;
         Ok((text, key))
     }
 
@@ -139,7 +132,7 @@ impl ApiKeys {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn named(&self, name_or_id: &str) -> Result<Option<Principal>, ServiceError> {
+    pub async fn named(&self, _by: &AdminProof, name_or_id: &str) -> Result<Option<Principal>, ServiceError> {
         if let Some(found) = self.resolve_again(name_or_id).await? {
             return Ok(Some(found));
         }
@@ -161,13 +154,18 @@ impl ApiKeys {
         Ok(live.and_then(|(key, _, owner)| principal(key, owner)))
     }
 
-    /// Revokes a key; `by` is a user id, or `cli`. `false` if there is none or it was revoked before.
+    /// Revokes a key. `false` if there is none or it was revoked before.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn revoke(&self, id: &str, by: &str) -> Result<bool, ServiceError> {
-        let holder = self.store.revoke_key(id, by, self.clock.now()).await?;
+    pub async fn revoke(&self, by: &AdminProof, id: &str) -> Result<bool, ServiceError> {
+        self.end(by.actor(), by.recorded(), id).await
+    }
+
+    /// The same, whoever wants it; rows name that as `recorded`.
+    pub(super) async fn end(&self, by: &Actor, recorded: &str, id: &str) -> Result<bool, ServiceError> {
+        let holder = self.store.by(by).revoke_key(id, recorded, self.clock.now()).await?;
         if let Some(holder) = &holder {
             self.revocations.look_again_at(holder);
         }
@@ -179,9 +177,9 @@ impl ApiKeys {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn list(&self, of: Option<&UserId>) -> Result<Vec<ApiKey>, ServiceError> {
+    pub async fn list(&self, _by: &AdminProof, of: Option<&UserId>) -> Result<Vec<ApiKey>, ServiceError> {
         if let Some(owner) = of {
-            return Ok(self.store.keys_of(owner).await?);
+            return self.of(owner).await;
         }
         let mut keys: Vec<ApiKey> = Vec::new();
         loop {
@@ -191,6 +189,11 @@ impl ApiKeys {
             }
             keys.extend(page);
         }
+    }
+
+    /// Keys of a user, newest first.
+    pub(super) async fn of(&self, owner: &UserId) -> Result<Vec<ApiKey>, ServiceError> {
+        Ok(self.store.keys_of(owner).await?)
     }
 
     /// Deletes keys that ended before `before`; how many they were.
@@ -297,7 +300,6 @@ mod tests {
             role,
             scope: KeyScope::default(),
             expires_at: None,
-            created_by: "cli".to_owned(),
         }
     }
 
@@ -309,7 +311,7 @@ mod tests {
     async fn a_system_key_acts_for_nobody_with_its_own_role() {
         let world = World::new().await;
         for role in Role::ALL {
-            let (text, issued) = world.api_keys.issue(key(" ingest ", None, role)).await.unwrap();
+            let (text, issued) = world.api_keys.issue(&world.by, key(" ingest ", None, role)).await.unwrap();
             let principal = resolve(&world, &text).await.unwrap();
             assert_eq!(principal.kind, PrincipalKind::SystemKey { key: issued.id });
             assert_eq!((principal.name.as_str(), principal.role), ("ingest", role));
@@ -321,8 +323,8 @@ mod tests {
     #[tokio::test]
     async fn only_the_whole_text_of_a_key_resolves() {
         let world = World::new().await;
-        let (text, issued) = world.api_keys.issue(key("ingest", None, Role::Agent)).await.unwrap();
-        let (other, _) = world.api_keys.issue(key("other", None, Role::Agent)).await.unwrap();
+        let (text, issued) = world.api_keys.issue(&world.by, key("ingest", None, Role::Agent)).await.unwrap();
+        let (other, _) = world.api_keys.issue(&world.by, key("other", None, Role::Agent)).await.unwrap();
         assert!(!format!("{issued:?}").contains(text.expose()));
         let text = text.expose();
         // A real key's text with another's id: the checksum would have to be forged too.
@@ -351,42 +353,44 @@ mod tests {
         let world = World::new().await;
         let end = world.clock.now().after(Duration::from_mins(1));
         let new = NewKey { expires_at: Some(end), ..key("short", None, Role::Viewer) };
-        let (short, _) = world.api_keys.issue(new).await.unwrap();
-        let (long, issued) = world.api_keys.issue(key("long", None, Role::Viewer)).await.unwrap();
+        let (short, _) = world.api_keys.issue(&world.by, new).await.unwrap();
+        let (long, issued) = world.api_keys.issue(&world.by, key("long", None, Role::Viewer)).await.unwrap();
         assert!(resolve(&world, &short).await.is_some());
         world.clock.advance(Duration::from_mins(1));
         assert_eq!(resolve(&world, &short).await, None);
         assert!(resolve(&world, &long).await.is_some());
         let epoch = world.revocations.epoch().current();
-        assert!(world.api_keys.revoke(&issued.id, "cli").await.unwrap());
+        assert!(world.api_keys.revoke(&world.by, &issued.id).await.unwrap());
         assert!(world.revocations.epoch().current() > epoch);
         assert_eq!(resolve(&world, &long).await, None);
-        assert!(!world.api_keys.revoke(&issued.id, "cli").await.unwrap());
-        assert!(!world.api_keys.revoke("nothing", "cli").await.unwrap());
+        assert!(!world.api_keys.revoke(&world.by, &issued.id).await.unwrap());
+        assert!(!world.api_keys.revoke(&world.by, "nothing").await.unwrap());
     }
 
     #[tokio::test]
     async fn a_user_key_never_exceeds_its_owner() {
         let world = World::new().await;
         let user = world.user("alice").await;
-        world.accounts.add_group(&user.id, "ops").await.unwrap();
-        let (text, _) = world.api_keys.issue(key("mine", Some(&user), Role::Member)).await.unwrap();
-        let (weak, _) = world.api_keys.issue(key("weak", Some(&user), Role::Viewer)).await.unwrap();
+        world.accounts.add_group(&world.by, &user.id, "ops").await.unwrap();
+        let (text, _) =
+            world.api_keys.issue(&world.by, key("mine", Some(&user), Role::Member)).await.unwrap();
+        let (weak, _) =
+            world.api_keys.issue(&world.by, key("weak", Some(&user), Role::Viewer)).await.unwrap();
         let principal = resolve(&world, &text).await.unwrap();
         assert_eq!((principal.name.as_str(), principal.role), ("alice", Role::Member));
         assert_eq!(principal.groups, ["ops"]);
-        world.accounts.set_role(&user.id, Role::Admin).await.unwrap();
+        world.accounts.set_role(&world.by, &user.id, Role::Admin).await.unwrap();
         assert_eq!(resolve(&world, &text).await.unwrap().role, Role::Member);
-        world.accounts.set_role(&user.id, Role::Viewer).await.unwrap();
+        world.accounts.set_role(&world.by, &user.id, Role::Viewer).await.unwrap();
         assert_eq!(resolve(&world, &text).await.unwrap().role, Role::Viewer);
         assert_eq!(resolve(&world, &weak).await.unwrap().role, Role::Viewer);
-        world.accounts.reset_password(&user.id).await.unwrap();
+        world.accounts.reset_password(&world.by, &user.id).await.unwrap();
         assert!(resolve(&world, &text).await.unwrap().must_change_password);
-        world.accounts.disable(&user.id).await.unwrap();
+        world.accounts.disable(&world.by, &user.id).await.unwrap();
         assert_eq!(resolve(&world, &text).await, None);
-        world.accounts.enable(&user.id).await.unwrap();
+        world.accounts.enable(&world.by, &user.id).await.unwrap();
         assert!(resolve(&world, &text).await.is_some());
-        world.accounts.delete(&user.id).await.unwrap();
+        world.accounts.delete(&world.by, &user.id).await.unwrap();
         assert_eq!(resolve(&world, &text).await, None);
     }
 
@@ -413,14 +417,14 @@ mod tests {
             ("expiry", NewKey { expires_at: Some(world.clock.now()), ..system.clone() }),
         ];
         for (wanted, new) in bad {
-            match world.api_keys.issue(new).await {
+            match world.api_keys.issue(&world.by, new).await {
                 Err(ServiceError::Invalid { field, .. }) => assert_eq!(field, wanted),
                 other => panic!("{wanted}: {other:?}"),
             }
         }
         let nobodys = NewKey { owner: Some(UserId("nobody".into())), ..system };
-        assert!(matches!(world.api_keys.issue(nobodys).await, Err(ServiceError::NotFound { .. })));
-        assert_eq!(world.api_keys.list(None).await.unwrap(), []);
+        assert!(matches!(world.api_keys.issue(&world.by, nobodys).await, Err(ServiceError::NotFound { .. })));
+        assert_eq!(world.api_keys.list(&world.by, None).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -433,7 +437,7 @@ mod tests {
             may_act_for_users: true,
         };
         let new = NewKey { scope: scope.clone(), ..key("ingest", None, Role::Agent) };
-        let (text, issued) = world.api_keys.issue(new).await.unwrap();
+        let (text, issued) = world.api_keys.issue(&world.by, new).await.unwrap();
         let used = world.clock.now();
         world.api_keys.touch(vec![(issued.id, used)]).await.unwrap();
         let proof = resolve(&world, &text).await.unwrap().proof;

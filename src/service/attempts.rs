@@ -76,33 +76,31 @@ impl Attempts {
         Self { store, passwords, clock }
     }
 
-    pub(super) fn by(&self, actor: &Actor) -> Self {
-        Self { store: self.store.by(actor), ..self.clone() }
-    }
-
     /// Whether the password is that of an enabled user; the hash that is stored for it from now on.
     ///
     /// Whoever is meant, known or not, the path and its cost are the same: one count, one computation, one
     /// row of the trail if it is refused. A refusal of which none can be written is no answer at all.
     pub(super) async fn check(
         &self,
+        by: &Actor,
         attempt: &Attempt<'_>,
         password: Secret,
     ) -> Result<String, ServiceError> {
-        let outcome = self.try_one(attempt, password).await;
+        let outcome = self.try_one(by, attempt, password).await;
         let reason = match &outcome {
             Ok(_) | Err(ServiceError::Unavailable(_)) => return outcome,
             Err(ServiceError::Throttled { .. }) => Reason::Throttled,
             Err(ServiceError::Busy { .. }) => Reason::Busy,
             Err(_) => attempt.reason(),
         };
-        self.note_failure(attempt, reason).await?;
+        self.note_failure(by, attempt, reason).await?;
         outcome
     }
 
     /// Puts into the trail that an attempt came to nothing, or counts it there.
     pub(super) async fn note_failure(
         &self,
+        by: &Actor,
         attempt: &Attempt<'_>,
         reason: Reason,
     ) -> Result<(), ServiceError> {
@@ -112,10 +110,15 @@ impl Attempts {
         // A name that is nobody's may be a password in the wrong field: nothing of it is kept.
         let account = attempt.found.map_or("nobody", |(user, _)| user.id.0.as_str());
         let source = format!("{account}@{} {reason}", throttle_bucket(attempt.client));
-        Ok(self.store.record_repeatable(note, &source).await?)
+        Ok(self.store.by(by).record_repeatable(note, &source).await?)
     }
 
-    async fn try_one(&self, attempt: &Attempt<'_>, password: Secret) -> Result<String, ServiceError> {
+    async fn try_one(
+        &self,
+        by: &Actor,
+        attempt: &Attempt<'_>,
+        password: Secret,
+    ) -> Result<String, ServiceError> {
         let buckets = Buckets::of(attempt);
         // Held while a password is looked at.
         let _turn = match &buckets {
@@ -152,15 +155,21 @@ impl Attempts {
             Buckets::Shared(_) => self.store.refund_attempts(&counted).await?,
         }
         if verdict == Verdict::Outdated {
-            return self.renew(user, hash, password).await;
+            return self.renew(by, user, hash, password).await;
         }
         Ok(hash.clone())
     }
 
     /// Replaces a hash that is not as ours are, now that the password is known. Failing that, the old one stays.
-    async fn renew(&self, user: &User, hash: &str, password: Secret) -> Result<String, ServiceError> {
+    async fn renew(
+        &self,
+        by: &Actor,
+        user: &User,
+        hash: &str,
+        password: Secret,
+    ) -> Result<String, ServiceError> {
         if let Ok(renewed) = self.passwords.hash(password).await
-            && self.store.replace_hash(&user.id, hash, &renewed).await?
+            && self.store.by(by).replace_hash(&user.id, hash, &renewed).await?
         {
             return Ok(renewed);
         }

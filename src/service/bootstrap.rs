@@ -9,6 +9,7 @@ use super::password::unified;
 use super::password_rules::check_new_password;
 use crate::config::BreachList;
 use crate::config::LoginConfig;
+use crate::model::audit::Actor;
 use crate::model::audit::Note;
 use crate::model::audit::{Event, Reason};
 use crate::model::role::Role;
@@ -104,7 +105,7 @@ impl Accounts {
 
     /// The admin whom the settings name, made if need be; or why there is none.
     async fn named_admin(&self, name: &str, email: &str) -> Result<Result<User, &'static str>, ServiceError> {
-        let (by_name, by_email) = (self.find(name).await?, self.find(email).await?);
+        let (by_name, by_email) = (self.named(name).await?, self.named(email).await?);
         Ok(match (by_name, by_email) {
             (Some(user), Some(other)) if user.id == other.id => match user {
                 user if user.role != Role::Admin => Err("this user has another role"),
@@ -123,10 +124,10 @@ impl Accounts {
                     groups: Vec::new(),
                     password: None,
                 };
-                match self.create(new).await {
+                match self.add(&Actor::gateway(), new).await {
                     // Another gateway was faster, and shows a link of its own.
                     Err(ServiceError::Conflict { .. }) => {
-                        self.find(name).await?.ok_or("it was taken just now")
+                        self.named(name).await?.ok_or("it was taken just now")
                     }
                     made => Ok(made?),
                 }
@@ -158,27 +159,29 @@ impl Accounts {
     /// [`ServiceError::Invalid`] about name or password, after which the token still works.
     pub async fn complete_setup(
         &self,
+        by: &Actor,
         token: Secret,
         username: &str,
         password: Secret,
     ) -> Result<User, ServiceError> {
         let digest = TokenDigest::of(token.expose());
+        let store = self.store.by(by);
         // Asked first, so that nobody makes us hash without one.
         let made = match self.setup_link(&token).await? {
             None => None,
             Some(SetupLink::FirstAdmin) => {
                 let (user, hash) = self.prepare(admin(username, password, false)).await?;
                 let hash = hash.unwrap_or_default();
-                let done = self.store.redeem_setup_link(digest, self.clock.now(), &user, &hash).await?;
+                let done = store.redeem_setup_link(digest, self.clock.now(), &user, &hash).await?;
                 done.then_some(user)
             }
             Some(SetupLink::Of(user)) => {
                 let hash = self.hash_for(&user, password).await?;
-                self.store.redeem_own_setup_link(digest, self.clock.now(), &hash).await?
+                store.redeem_own_setup_link(digest, self.clock.now(), &hash).await?
             }
         };
         if made.is_none() {
-            self.store.record_repeatable(Note::failed(Event::Setup, Reason::InvalidLink), "").await?;
+            store.record_repeatable(Note::failed(Event::Setup, Reason::InvalidLink), "").await?;
         }
         made.ok_or(ServiceError::Refused)
     }
@@ -259,7 +262,7 @@ mod tests {
     }
 
     async fn complete(world: &World, token: &Secret) -> Result<User, ServiceError> {
-        world.accounts.complete_setup(token.clone(), "root", Secret::new(PASSWORD)).await
+        world.accounts.complete_setup(world.by.actor(), token.clone(), "root", Secret::new(PASSWORD)).await
     }
 
     #[tokio::test]
@@ -286,7 +289,7 @@ mod tests {
             assert!(refused.contains("DOORWARD_ADMIN_PASSWORD"), "{refused}");
             assert!(refused.contains("login.admin_password_file"), "{refused}");
         }
-        assert_eq!(world.accounts.list().await.unwrap(), []);
+        assert_eq!(world.accounts.list(&world.by).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -303,7 +306,10 @@ mod tests {
         let mut links = world.accounts.bootstrap(&settings(None)).await.unwrap().links;
         let (_, token) = links.remove(0);
         assert!(world.sign_in("zelda", "", "192.0.2.1", None).await.is_err());
-        let weak = world.accounts.complete_setup(token.clone(), "mallory", Secret::new("zelda123456!")).await;
+        let weak = world
+            .accounts
+            .complete_setup(world.by.actor(), token.clone(), "mallory", Secret::new("zelda123456!"))
+            .await;
         assert!(matches!(weak, Err(ServiceError::Invalid { .. })));
         let zelda = complete(&world, &token).await.unwrap();
         assert_eq!(
@@ -314,7 +320,7 @@ mod tests {
         assert!(matches!(complete(&world, &token).await, Err(ServiceError::Refused)));
         let start = world.accounts.bootstrap(&settings(None)).await.unwrap();
         assert!(matches!(start.first, FirstAdmin::Ready) && start.links.is_empty() && start.taken.is_empty());
-        assert_eq!(world.accounts.list().await.unwrap().len(), 1);
+        assert_eq!(world.accounts.list(&world.by).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
@@ -324,14 +330,14 @@ mod tests {
         let link = async || world.accounts.bootstrap(&settings(None)).await.unwrap().links.remove(0).1;
         let (one, two) = (link().await, link().await);
         assert!(is_good(&world, &one).await && is_good(&world, &two).await);
-        let zelda = world.accounts.find("zelda").await.unwrap().unwrap();
-        world.accounts.disable(&zelda.id).await.unwrap();
+        let zelda = world.accounts.find(&world.by, "zelda").await.unwrap().unwrap();
+        world.accounts.disable(&world.by, &zelda.id).await.unwrap();
         assert!(!is_good(&world, &one).await);
         let told = world.accounts.bootstrap(&settings(None)).await.unwrap().taken;
         assert_eq!(told, [("zelda=zelda@example.org".to_owned(), "this user is disabled")]);
-        world.accounts.enable(&zelda.id).await.unwrap();
+        world.accounts.enable(&world.by, &zelda.id).await.unwrap();
         assert!(is_good(&world, &one).await);
-        world.accounts.reset_password(&zelda.id).await.unwrap();
+        world.accounts.reset_password(&world.by, &zelda.id).await.unwrap();
         for link in [one, two] {
             assert!(matches!(complete(&world, &link).await, Err(ServiceError::Refused)));
         }
@@ -343,17 +349,20 @@ mod tests {
         let zelda = world.user("zelda").await;
         let taken = async || world.accounts.bootstrap(&settings(None)).await.unwrap().taken.remove(0).1;
         assert!(taken().await.contains("another role"));
-        world.accounts.delete(&zelda.id).await.unwrap();
+        world.accounts.delete(&world.by, &zelda.id).await.unwrap();
         let other = NewUser { email: Some("other@example.org".into()), ..new_user("zelda", Role::Admin) };
-        let other = world.accounts.create(other).await.unwrap();
+        let other = world.accounts.create(&world.by, other).await.unwrap();
         assert!(taken().await.contains("another address"));
         world
             .accounts
-            .create(NewUser { email: Some("zelda@example.org".into()), ..new_user("link", Role::Viewer) })
+            .create(
+                &world.by,
+                NewUser { email: Some("zelda@example.org".into()), ..new_user("link", Role::Viewer) },
+            )
             .await
             .unwrap();
         assert!(taken().await.contains("another's"));
-        world.accounts.delete(&other.id).await.unwrap();
+        world.accounts.delete(&world.by, &other.id).await.unwrap();
         assert!(taken().await.contains("another name"));
     }
 
@@ -363,7 +372,10 @@ mod tests {
         let token = token(&world).await;
         assert!(is_good(&world, &token).await);
         assert!(matches!(complete(&world, &random_text()).await, Err(ServiceError::Refused)));
-        let weak = world.accounts.complete_setup(token.clone(), "root", Secret::new("short")).await;
+        let weak = world
+            .accounts
+            .complete_setup(world.by.actor(), token.clone(), "root", Secret::new("short"))
+            .await;
         assert!(matches!(weak, Err(ServiceError::Invalid { .. })));
         let admin = complete(&world, &token).await.unwrap();
         assert_eq!((admin.role, admin.must_change_password), (Role::Admin, false));
@@ -371,15 +383,15 @@ mod tests {
         assert!(matches!(complete(&world, &token).await, Err(ServiceError::Refused)));
         let again = world.accounts.bootstrap(&nobody_named()).await.unwrap().first;
         assert!(matches!(again, FirstAdmin::Ready));
-        assert_eq!(world.accounts.list().await.unwrap().len(), 1);
+        assert_eq!(world.accounts.list(&world.by).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn the_link_outlives_other_users_and_starts_but_not_an_admin_who_can_sign_in() {
         let world = World::new().await;
         let (first, second) = (token(&world).await, token(&world).await);
-        world.accounts.create(new_user("viewer", Role::Viewer)).await.unwrap();
-        world.accounts.create(new_user("no-password", Role::Admin)).await.unwrap();
+        world.accounts.create(&world.by, new_user("viewer", Role::Viewer)).await.unwrap();
+        world.accounts.create(&world.by, new_user("no-password", Role::Admin)).await.unwrap();
         for link in [&first, &second] {
             assert!(is_good(&world, link).await);
         }
@@ -388,7 +400,7 @@ mod tests {
         let third = token(&world).await;
         let able =
             NewUser { password: Some((Secret::new(PASSWORD), false)), ..new_user("boss", Role::Admin) };
-        world.accounts.create(able).await.unwrap();
+        world.accounts.create(&world.by, able).await.unwrap();
         let computed = world.passwords.computed();
         assert!(matches!(complete(&world, &third).await, Err(ServiceError::Refused)), "there is an admin");
         assert_eq!(world.passwords.computed(), computed, "refused without hashing");

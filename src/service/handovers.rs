@@ -47,12 +47,6 @@ impl Handovers {
         Self { store, sessions, clock }
     }
 
-    /// The same, with changes that are this actor's.
-    #[must_use]
-    pub fn by(&self, actor: &Actor) -> Self {
-        Self { store: self.store.by(actor), sessions: self.sessions.by(actor), ..self.clone() }
-    }
-
     /// A token by which the browser that holds the text behind `browser` can take this session, by its id,
     /// on to `path` at `host`. `None` if the session has ended.
     ///
@@ -90,6 +84,7 @@ impl Handovers {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn redeem(
         &self,
+        by: &Actor,
         token: &str,
         held: &str,
         host: &str,
@@ -111,7 +106,7 @@ impl Handovers {
         let Some((parent, user)) = self.sessions.find_live(&handover.session_id).await? else {
             return Ok(None);
         };
-        match self.sessions.open_from(&parent, host, &user, client, user_agent).await {
+        match self.sessions.open_from(by, &parent, host, &user, client, user_agent).await {
             Ok(cookie) => Ok(Some(Redeemed { cookie, path: handover.path })),
             Err(ServiceError::Refused) => Ok(None),
             Err(error) => Err(error),
@@ -132,7 +127,8 @@ mod tests {
 
     async fn signed_in(world: &World) -> (User, Session) {
         let user = world.user("alice").await;
-        let opened = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "browser").await;
+        let opened =
+            world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "browser").await;
         (user, opened.unwrap().1)
     }
 
@@ -142,7 +138,11 @@ mod tests {
     }
 
     async fn redeem(world: &World, token: &str, held: &str, host: &str) -> Option<Redeemed> {
-        world.handovers.redeem(token, held, host, "192.0.2.1".parse().unwrap(), "browser").await.unwrap()
+        world
+            .handovers
+            .redeem(world.by.actor(), token, held, host, "192.0.2.1".parse().unwrap(), "browser")
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -153,7 +153,8 @@ mod tests {
         let mut opened = 0;
         let refused = loop {
             let token = granted(&world, &session).await;
-            match world.handovers.redeem(token.expose(), HELD, HOST, here, "browser").await {
+            match world.handovers.redeem(world.by.actor(), token.expose(), HELD, HOST, here, "browser").await
+            {
                 Ok(redeemed) => assert!(redeemed.is_some()),
                 Err(error) => break error,
             }
@@ -178,7 +179,7 @@ mod tests {
         let Proof::Session { id, expires_at, .. } = principal.proof else { unreachable!() };
         assert!(id != parent.id && expires_at == parent.expires_at, "it does not outlast the sign-in");
         assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "a second time");
-        world.sessions.end(&parent.id).await.unwrap();
+        world.sessions.end(&world.by, &parent.id).await.unwrap();
         assert_eq!(world.sessions.resolve(digest).await.unwrap(), None);
     }
 
@@ -213,7 +214,7 @@ mod tests {
         );
         world.clock.advance(Duration::from_mins(20));
         let token = granted(&world, &parent).await;
-        world.accounts.disable(&user.id).await.unwrap();
+        world.accounts.disable(&world.by, &user.id).await.unwrap();
         assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none(), "disabled");
         let none = world.handovers.grant(&parent.id, TokenDigest::of(HELD), HOST, "/").await.unwrap();
         assert!(none.is_none(), "the session has ended");

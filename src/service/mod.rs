@@ -4,6 +4,7 @@
 //! epoch of [`revocation::Revocations`], so that what the data plane remembers is looked up again.
 
 pub mod accounts;
+pub mod admin;
 pub mod api_keys;
 pub mod audit;
 pub mod bootstrap;

@@ -43,12 +43,6 @@ impl OwnKeys {
         Self { login, keys, clock }
     }
 
-    /// The same, with changes that are this actor's.
-    #[must_use]
-    pub fn by(&self, actor: &Actor) -> Self {
-        Self { login: self.login.by(actor), keys: self.keys.by(actor), ..self.clone() }
-    }
-
     /// Issues a key for whoever is `asked` for the password, who proves again who they are: a session left open is not enough to make
     /// something that outlives it. The key's text exists only in the answer.
     ///
@@ -58,11 +52,12 @@ impl OwnKeys {
     /// [`ServiceError::Conflict`] or [`ServiceError::Invalid`] about the key.
     pub async fn issue(
         &self,
+        by: &Actor,
         asked: Asked<'_>,
         wish: Wish,
         password: Secret,
     ) -> Result<(Secret, ApiKey), ServiceError> {
-        self.login.check_password(asked, password).await?;
+        self.login.check_password(by, asked, password).await?;
         let owner = asked.user;
         let new = NewKey {
             name: wish.name,
@@ -70,9 +65,8 @@ impl OwnKeys {
             role: wish.role,
             scope: wish.scope,
             expires_at: wish.life.map(|life| self.clock.now().after(life)),
-            created_by: owner.0.clone(),
         };
-        self.keys.issue(new).await
+        self.keys.add(by, &owner.0, new).await
     }
 
     /// The owner's keys that were not revoked, newest first; those past their end are among them.
@@ -81,7 +75,7 @@ impl OwnKeys {
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn list(&self, owner: &UserId) -> Result<Vec<ApiKey>, ServiceError> {
-        let mut keys = self.keys.list(Some(owner)).await?;
+        let mut keys = self.keys.of(owner).await?;
         keys.retain(|key| key.revoked.is_none());
         Ok(keys)
     }
@@ -96,9 +90,9 @@ impl OwnKeys {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn revoke(&self, owner: &UserId, id: &str) -> Result<bool, ServiceError> {
+    pub async fn revoke(&self, by: &Actor, owner: &UserId, id: &str) -> Result<bool, ServiceError> {
         let own = self.list(owner).await?;
-        if own.iter().any(|key| key.id == id) { self.keys.revoke(id, &owner.0).await } else { Ok(false) }
+        if own.iter().any(|key| key.id == id) { self.keys.end(by, &owner.0, id).await } else { Ok(false) }
     }
 }
 
@@ -126,7 +120,7 @@ mod tests {
         password: &str,
     ) -> Result<(Secret, ApiKey), ServiceError> {
         let asked = Asked { user: &owner.id, session: "one", client: CLIENT.parse().unwrap() };
-        own_keys(world).issue(asked, wish, Secret::new(password)).await
+        own_keys(world).issue(world.by.actor(), asked, wish, Secret::new(password)).await
     }
 
     #[tokio::test]
@@ -138,7 +132,7 @@ mod tests {
         assert_eq!(key.expires_at, Some(world.clock().now().after(Duration::from_hours(1))));
         let principal = world.api_keys.resolve(text.expose()).await.unwrap().caller().unwrap();
         assert_eq!((principal.name.as_str(), principal.role), ("alice", Role::Viewer));
-        world.accounts.delete(&alice.id).await.unwrap();
+        world.accounts.delete(&world.by, &alice.id).await.unwrap();
         assert_eq!(
             world.api_keys.resolve(text.expose()).await.unwrap().caller(),
             None,
@@ -158,9 +152,10 @@ mod tests {
         assert!(matches!(slowed, Err(ServiceError::Throttled { .. })), "{slowed:?}");
         assert!(world.sign_in("alice", PASSWORD, CLIENT, None).await.is_ok(), "another way in");
         let bobs = Asked { user: &bob.id, session: "another", client: CLIENT.parse().unwrap() };
-        let without = own_keys(&world).issue(bobs, wish("a", Role::Viewer), Secret::new("")).await;
+        let without =
+            own_keys(&world).issue(world.by.actor(), bobs, wish("a", Role::Viewer), Secret::new("")).await;
         assert!(matches!(without, Err(ServiceError::Refused)), "who has no password proves nothing by one");
-        assert_eq!(world.api_keys.list(None).await.unwrap(), []);
+        assert_eq!(world.api_keys.list(&world.by, None).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -174,7 +169,7 @@ mod tests {
         let (_, key) = issue(&world, &alice, wish("a", Role::Member), PASSWORD).await.unwrap();
         let again = issue(&world, &alice, wish(" a ", Role::Member), PASSWORD).await;
         assert!(matches!(again, Err(ServiceError::Conflict { .. })), "{again:?}");
-        assert!(own_keys(&world).revoke(&alice.id, &key.id).await.unwrap());
+        assert!(own_keys(&world).revoke(world.by.actor(), &alice.id, &key.id).await.unwrap());
         issue(&world, &alice, wish("a", Role::Member), PASSWORD).await.unwrap();
     }
 
@@ -185,14 +180,14 @@ mod tests {
         let keys = own_keys(&world);
         let (text, key) = issue(&world, &alice, wish("a", Role::Member), PASSWORD).await.unwrap();
         assert_eq!(keys.list(&bob.id).await.unwrap(), []);
-        assert!(!keys.revoke(&bob.id, &key.id).await.unwrap());
-        assert!(!keys.revoke(&alice.id, "nothing").await.unwrap());
+        assert!(!keys.revoke(world.by.actor(), &bob.id, &key.id).await.unwrap());
+        assert!(!keys.revoke(world.by.actor(), &alice.id, "nothing").await.unwrap());
         assert!(world.api_keys.resolve(text.expose()).await.unwrap().caller().is_some());
-        assert!(keys.revoke(&alice.id, &key.id).await.unwrap());
+        assert!(keys.revoke(world.by.actor(), &alice.id, &key.id).await.unwrap());
         assert_eq!(world.api_keys.resolve(text.expose()).await.unwrap().caller(), None);
-        assert!(!keys.revoke(&alice.id, &key.id).await.unwrap());
+        assert!(!keys.revoke(world.by.actor(), &alice.id, &key.id).await.unwrap());
         assert_eq!(keys.list(&alice.id).await.unwrap(), []);
-        let (_, by) = world.api_keys.list(None).await.unwrap()[0].revoked.clone().unwrap();
+        let (_, by) = world.api_keys.list(&world.by, None).await.unwrap()[0].revoked.clone().unwrap();
         assert_eq!(by, alice.id.0);
     }
 }

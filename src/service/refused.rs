@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::ServiceError;
+use super::admin::AdminProof;
 use crate::model::refused::{RefusedBy, Tallies, Tally};
 use crate::model::time::Timestamp;
 use crate::store::Store;
@@ -113,7 +114,7 @@ impl RefusedReport {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn list(&self, since: Timestamp) -> Result<Batch, ServiceError> {
+    pub async fn list(&self, _by: &AdminProof, since: Timestamp) -> Result<Batch, ServiceError> {
         Ok(self.store.list_refused(since).await?)
     }
 
@@ -122,7 +123,7 @@ impl RefusedReport {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn clear(&self) -> Result<u64, ServiceError> {
-        Ok(self.store.clear_refused().await?)
+    pub async fn clear(&self, by: &AdminProof) -> Result<u64, ServiceError> {
+        Ok(self.store.by(by.actor()).clear_refused().await?)
     }
 }

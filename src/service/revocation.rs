@@ -246,10 +246,10 @@ mod tests {
         look(&other, &watched).await;
         assert_eq!(other.epoch().current(), before);
         let user = world.user("alice").await;
-        world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
         look(&other, &watched).await;
         assert_eq!(other.epoch().current(), before, "a new right needs no forgetting");
-        world.sessions.end_all(&user.id).await.unwrap();
+        world.sessions.end_all(&world.by, &user.id).await.unwrap();
         look(&other, &watched).await;
         assert!(other.epoch().current() > before);
     }
@@ -263,10 +263,10 @@ mod tests {
         let holds = |user: &User, then| other.epoch().holds(Place::of(&user.id.0), then);
         look(&other, &watched).await;
         let then = other.epoch().current();
-        world.accounts.set_display_name(&alice.id, "Alice").await.unwrap();
+        world.accounts.set_display_name(world.by.actor(), &alice.id, "Alice").await.unwrap();
         look(&other, &watched).await;
         assert_eq!(other.epoch().current(), then, "a name is no right");
-        world.accounts.disable(&alice.id).await.unwrap();
+        world.accounts.disable(&world.by, &alice.id).await.unwrap();
         look(&other, &watched).await;
         assert!(
             !holds(&alice, then) && (holds(&bob, then) || Place::of(&alice.id.0) == Place::of(&bob.id.0))
@@ -275,9 +275,9 @@ mod tests {
         let then = other.epoch().current();
         for enabled in 0..=Store::MOST_LOST_AT_ONCE {
             let done = if enabled % 2 == 0 {
-                world.accounts.enable(&alice.id).await
+                world.accounts.enable(&world.by, &alice.id).await
             } else {
-                world.accounts.disable(&alice.id).await
+                world.accounts.disable(&world.by, &alice.id).await
             };
             done.unwrap();
         }
@@ -298,7 +298,7 @@ mod tests {
             Spread { reached: 2, behind: vec![] }
         );
         let user = world.user("alice").await;
-        world.accounts.disable(&user.id).await.unwrap();
+        world.accounts.disable(&world.by, &user.id).await.unwrap();
         look(&gateways[0], &watched[0]).await;
         let spread = world.revocations.seen_everywhere(NOW).await.unwrap();
         assert_eq!(spread, Spread { reached: 1, behind: vec![gateways[1].gateway.to_string()] });
@@ -316,7 +316,7 @@ mod tests {
         look(&stopped, &Watched::default()).await;
         stopped.forget().await.unwrap();
         let user = world.user("alice").await;
-        world.accounts.disable(&user.id).await.unwrap();
+        world.accounts.disable(&world.by, &user.id).await.unwrap();
         let spread = world.revocations.seen_everywhere(NOW).await.unwrap();
         assert_eq!(spread, Spread { reached: 0, behind: vec![] });
     }

@@ -2,6 +2,7 @@
 
 use super::ServiceError;
 use super::accounts::Accounts;
+use super::admin::AdminProof;
 use super::api_keys::ApiKeys;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
@@ -25,10 +26,10 @@ impl Subjects {
     /// # Errors
     ///
     /// [`ServiceError::Invalid`] for any other text; [`ServiceError::NotFound`]; [`ServiceError::Unavailable`].
-    pub async fn caller(&self, who: &str) -> Result<Option<Principal>, ServiceError> {
+    pub async fn caller(&self, by: &AdminProof, who: &str) -> Result<Option<Principal>, ServiceError> {
         match who.split_once(':') {
-            Some(("user", name)) => self.user(name).await.map(Some),
-            Some(("key", name)) => self.key(name).await.map(Some),
+            Some(("user", name)) => self.user(by, name).await.map(Some),
+            Some(("key", name)) => self.key(by, name).await.map(Some),
             _ => Self::unknown(who),
         }
     }
@@ -55,8 +56,8 @@ impl Subjects {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`] if there is none who could sign in; [`ServiceError::Unavailable`].
-    pub async fn user(&self, name_or_email: &str) -> Result<Principal, ServiceError> {
-        let user = self.accounts.find(name_or_email).await?.filter(|user| !user.disabled);
+    pub async fn user(&self, by: &AdminProof, name_or_email: &str) -> Result<Principal, ServiceError> {
+        let user = self.accounts.find(by, name_or_email).await?.filter(|user| !user.disabled);
         let user = user.ok_or(ServiceError::NotFound { what: "user" })?;
         let kind = PrincipalKind::User(user.id);
         Ok(Principal {
@@ -73,7 +74,7 @@ impl Subjects {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`] if there is none that counts; [`ServiceError::Unavailable`].
-    pub async fn key(&self, name_or_id: &str) -> Result<Principal, ServiceError> {
-        self.api_keys.named(name_or_id).await?.ok_or(ServiceError::NotFound { what: "key" })
+    pub async fn key(&self, by: &AdminProof, name_or_id: &str) -> Result<Principal, ServiceError> {
+        self.api_keys.named(by, name_or_id).await?.ok_or(ServiceError::NotFound { what: "key" })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::accounts::Accounts;
 use super::accounts::NewUser;
+use super::admin::AdminProof;
 use super::api_keys::ApiKeys;
 use super::audit::Audit;
 use super::handovers::Handovers;
@@ -31,6 +32,8 @@ use crate::store::Store;
 pub(super) const PASSWORD: &str = "nine bees in a bonnet";
 
 pub(super) struct World {
+    /// Whoever manages the others.
+    pub(super) by: AdminProof,
     pub(super) store: Store,
     pub(super) clock: Arc<ManualClock>,
     pub(super) passwords: Passwords,
@@ -80,6 +83,7 @@ impl World {
         let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
         Self {
+            by: AdminProof::of_command_line(0),
             store,
             clock: manual,
             passwords,
@@ -109,11 +113,11 @@ impl World {
 
     async fn make(&self, name: &str, password: Option<(Secret, bool)>) -> User {
         if !self.store.is_anybody().await.unwrap() {
-            self.accounts.create(new_user("root", Role::Admin)).await.unwrap();
+            self.accounts.create(&self.by, new_user("root", Role::Admin)).await.unwrap();
         }
         let user =
             NewUser { email: Some(format!("{name}@example.org")), password, ..new_user(name, Role::Member) };
-        self.accounts.create(user).await.unwrap()
+        self.accounts.create(&self.by, user).await.unwrap()
     }
 
     pub(super) async fn sign_in(
@@ -125,7 +129,9 @@ impl World {
     ) -> Result<SignedIn, ServiceError> {
         let client: IpAddr = client.parse().unwrap();
         let password = Secret::new(password);
-        self.login.sign_in(SignIn { name, password, client, user_agent: "browser", device }).await
+        self.login
+            .sign_in(self.by.actor(), SignIn { name, password, client, user_agent: "browser", device })
+            .await
     }
 }
 

@@ -232,7 +232,8 @@ mod tests {
     async fn what_was_used_is_written_at_the_latest_when_stopping() {
         let world = World::new().await;
         let user = world.user("alice").await;
-        let (_, session) = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        let (_, session) =
+            world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
         let (touches, upkeep) = both(&world);
         let later = world.clock.now().after(Duration::from_secs(90));
         world.clock.advance(Duration::from_secs(90));
@@ -240,23 +241,25 @@ mod tests {
         assert!(touches.session(&session.id, session.created_at));
         assert!(touches.key("unknown", later));
         upkeep.run(std::future::ready(())).await;
-        assert_eq!(world.sessions.list(None).await.unwrap()[0].0.last_seen_at, later);
+        assert_eq!(world.sessions.list(&world.by, None).await.unwrap()[0].0.last_seen_at, later);
     }
 
     #[tokio::test]
     async fn a_clock_that_was_set_back_lets_nobody_stay_longer() {
         let world = World::new().await;
         let user = world.user("alice").await;
-        let (_, session) = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        let (_, session) =
+            world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
         let (touches, mut upkeep) = both(&world);
         let ahead = Duration::from_hours(2);
         upkeep.collect(Used::Session(session.id.clone(), world.clock.now().after(ahead)));
         drop(touches);
         upkeep.write().await.unwrap();
-        assert_eq!(world.sessions.list(None).await.unwrap()[0].0.last_seen_at, world.clock.now());
+        assert_eq!(world.sessions.list(&world.by, None).await.unwrap()[0].0.last_seen_at, world.clock.now());
 
         world.clock.advance(ahead);
-        let (_, later) = world.sessions.open(&user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
+        let (_, later) =
+            world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
         world.clock.set_back(ahead);
         upkeep.rein_in().await.unwrap();
         world.clock.advance(World::IDLE);
@@ -311,9 +314,9 @@ mod tests {
         let world = World::new().await;
         let user = world.user("alice").await;
         let client = "192.0.2.1".parse().unwrap();
-        world.sessions.open(&user, client, "old").await.unwrap();
+        world.sessions.open(world.by.actor(), &user, client, "old").await.unwrap();
         world.clock.advance(World::IDLE);
-        world.sessions.open(&user, client, "new").await.unwrap();
+        world.sessions.open(world.by.actor(), &user, client, "new").await.unwrap();
         both(&world).1.tidy().await.unwrap();
         let left = world.store.sessions_page(None).await.unwrap();
         assert_eq!(left.iter().map(|(session, _)| session.user_agent.as_str()).collect::<Vec<_>>(), ["new"]);

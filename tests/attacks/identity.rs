@@ -616,11 +616,11 @@ async fn names_and_groups_with_odd_characters_stay_one_encoded_line() {
             groups: Vec::new(),
             password: None,
         };
-        assert!(gateway.accounts.create(new).await.is_err(), "{bad:?}");
+        assert!(gateway.accounts.create(&gateway.by, new).await.is_err(), "{bad:?}");
     }
     let someone = gateway.user("someone", Role::Viewer).await;
     for bad in ["a,b", "c;d", "\"e\"", "f\r\ng", "h\0", " i", ""] {
-        let added = gateway.accounts.add_group(&someone, bad).await;
+        let added = gateway.accounts.add_group(&gateway.by, &someone, bad).await;
         assert!(added.is_err(), "{bad:?}");
     }
     gateway.user_with("zoë", Role::Viewer, &["a=b", "späße"], false).await;
@@ -717,7 +717,7 @@ async fn groups_are_bounded_and_told_whole() {
     let groups: Vec<String> = (0..256).map(|at| format!("a-group-with-a-rather-long-name-{at:04}")).collect();
     let named: Vec<&str> = groups.iter().map(String::as_str).collect();
     let id = gateway.user_with("mel", Role::Member, &named, false).await;
-    assert!(gateway.accounts.add_group(&id, "one-too-many").await.is_err());
+    assert!(gateway.accounts.add_group(&gateway.by, &id, "one-too-many").await.is_err());
     let mel = format!("cookie: {}\r\n", gateway.sign_in("mel").await);
     let told = named.join(",");
     let mut claims = STANDARD.to_vec();

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use doorward::model::api_key::KeyScope;
+use doorward::model::audit::Actor;
+use doorward::model::principal::{Principal, PrincipalKind};
 use doorward::model::role::Role;
 use doorward::model::time::Clock;
 use doorward::model::token::{KeyKind, KeyText};
+use doorward::service::admin::AdminProof;
 use doorward::service::api_keys::NewKey;
 
 use crate::forms::{FORM, form, post};
@@ -27,9 +30,8 @@ async fn a_key_ends_when_it_should() {
         role: Role::Member,
         scope: KeyScope::default(),
         expires_at: Some(now.after(Duration::from_mins(10))),
-        created_by: "test".to_owned(),
     };
-    let (key, _) = gateway.keys.issue(new).await.unwrap();
+    let (key, _) = gateway.keys.issue(&gateway.by, new).await.unwrap();
     let headers = [bearer(key.expose()), format!("x-api-key: {}\r\n", key.expose())];
     gateway.clock.advance(Duration::from_secs(599));
     for header in &headers {
@@ -175,13 +177,14 @@ async fn a_system_key_outlives_who_made_it_and_a_persons_key_does_not() {
         role: Role::Member,
         scope: KeyScope::default(),
         expires_at: None,
-        created_by: maker.0.clone(),
     };
-    let (system, _) = gateway.keys.issue(new).await.unwrap();
+    let caller = Principal::example(PrincipalKind::User(maker.clone()), "root", Role::Admin);
+    let by = AdminProof::of_caller(&caller, Actor::gateway()).unwrap();
+    let (system, _) = gateway.keys.issue(&by, new).await.unwrap();
     for key in [own.as_str(), system.expose()] {
         assert_eq!(gateway.get("/data", &bearer(key)).await.status, 200);
     }
-    gateway.accounts.delete(&maker).await.unwrap();
+    gateway.accounts.delete(&gateway.by, &maker).await.unwrap();
     gateway.settle().await;
     let watch = Watch::begin(&gateway, &upstream);
     assert_eq!(gateway.get("/data", &bearer(&own)).await.status, 401);

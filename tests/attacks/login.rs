@@ -92,7 +92,7 @@ async fn an_answer_does_not_tell_who_exists() {
     gateway.user("root", Role::Admin).await;
     gateway.user("name1", Role::Viewer).await;
     let disabled = gateway.user("name2", Role::Viewer).await;
-    gateway.accounts.disable(&disabled).await.unwrap();
+    gateway.accounts.disable(&gateway.by, &disabled).await.unwrap();
     gateway.user_with("name4", Role::Viewer, &[], true).await;
     let mut seen = Vec::new();
     for (name, password) in [
@@ -360,7 +360,7 @@ async fn who_has_no_password_cannot_sign_in_with_an_empty_one() {
         groups: Vec::new(),
         password: None,
     };
-    gateway.accounts.create(new).await.unwrap();
+    gateway.accounts.create(&gateway.by, new).await.unwrap();
     for (at, password) in ["", " ", "\0", "null", "undefined", PASSWORD].into_iter().enumerate() {
         let answer = try_from(&gateway, &format!("192.0.2.{at}"), "sso", password).await;
         assert!(matches!(answer.status, 400 | 401), "{password:?}: {}", answer.status);

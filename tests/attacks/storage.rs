@@ -59,7 +59,7 @@ async fn no_text_is_taken_for_a_statement() {
     gateway.user("mel", Role::Member).await;
     let cookie = gateway.sign_in("mel").await;
     let key = gateway.system_key("k", Role::Member).await;
-    let people = gateway.accounts.list().await.unwrap();
+    let people = gateway.accounts.list(&gateway.by).await.unwrap();
     for (at, payload) in PAYLOADS.into_iter().enumerate() {
         let watch = Watch::begin(&gateway, &upstream);
         let from = format!("x-forwarded-for: 198.51.100.{at}\r\nuser-agent: {payload}\r\n");
@@ -105,14 +105,14 @@ async fn no_text_is_taken_for_a_statement() {
             groups: vec![format!("g{payload}")],
             password: None,
         };
-        if let Ok(user) = gateway.accounts.create(new).await {
-            let found = gateway.accounts.find(&format!("u{payload}")).await.unwrap().unwrap();
+        if let Ok(user) = gateway.accounts.create(&gateway.by, new).await {
+            let found = gateway.accounts.find(&gateway.by, &format!("u{payload}")).await.unwrap().unwrap();
             assert_eq!((found.id.clone(), found.role), (user.id.clone(), Role::Viewer), "{payload}");
-            gateway.accounts.delete(&user.id).await.unwrap();
+            gateway.accounts.delete(&gateway.by, &user.id).await.unwrap();
         }
-        assert_eq!(gateway.accounts.find(payload).await.unwrap(), None, "{payload}");
+        assert_eq!(gateway.accounts.find(&gateway.by, payload).await.unwrap(), None, "{payload}");
     }
-    assert_eq!(gateway.accounts.list().await.unwrap(), people, "nobody came, went or changed");
+    assert_eq!(gateway.accounts.list(&gateway.by).await.unwrap(), people, "nobody came, went or changed");
     gateway.settle().await;
     assert_eq!(gateway.get("/data", &format!("cookie: {cookie}\r\n")).await.status, 200);
 }

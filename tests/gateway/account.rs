@@ -105,13 +105,13 @@ async fn a_shown_name_is_changed_and_told_to_the_application() {
     let refused = gateway.post_form(RENAME, &form(&[("name", &long)]), &cookie).await;
     assert_eq!(refused.status, 422);
     assert!(refused.text().contains("role=\"alert\"") && refused.text().contains(&long));
-    let user = gateway.accounts.find("mel").await.unwrap().unwrap();
+    let user = gateway.accounts.find(&gateway.by, "mel").await.unwrap().unwrap();
     assert_eq!(user.display_name.as_deref(), Some("Mel <b> Ä"));
     assert_eq!((user.username.as_str(), user.email.as_deref()), ("mel", Some("mel@example.org")));
     let more =
         form(&[("name", "Mel"), ("email", "evil@example.org"), ("role", "admin"), ("username", "root")]);
     assert_eq!(gateway.post_form(RENAME, &more, &cookie).await.status, 303);
-    let user = gateway.accounts.find("mel").await.unwrap().unwrap();
+    let user = gateway.accounts.find(&gateway.by, "mel").await.unwrap().unwrap();
     assert_eq!((user.role, user.email.as_deref()), (Role::Member, Some("mel@example.org")));
 }
 
@@ -220,7 +220,7 @@ async fn a_key_is_as_narrow_as_it_was_asked_for_and_ends_in_time() {
     for wrong in [("life", "1000d"), ("role", "root"), ("life", "")] {
         assert_eq!(gateway.post_form(NEW_KEY, &key_form(&[wrong]), &cookie).await.status, 400, "{wrong:?}");
     }
-    let list = gateway.keys.list(None).await.unwrap();
+    let list = gateway.keys.list(&gateway.by, None).await.unwrap();
     assert_eq!(list.len(), 2, "nothing else was made");
 }
 
@@ -239,7 +239,7 @@ async fn a_key_takes_the_password_again_and_guesses_are_slowed_down() {
     let other = cookie_of(&gateway, "mel").await;
     let made = gateway.post_form(NEW_KEY, &key_form(&[("password", "wrong")]), &other).await;
     assert_eq!(made.status, 401, "counted in that session alone");
-    assert_eq!(gateway.keys.list(None).await.unwrap(), []);
+    assert_eq!(gateway.keys.list(&gateway.by, None).await.unwrap(), []);
     assert_eq!(gateway.get(ACCOUNT, &cookie).await.status, 200, "the session goes on");
 }
 
@@ -287,7 +287,7 @@ async fn nobody_reaches_what_is_anothers_nor_learns_that_it_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_strangers_cannot_use_the_page() {
     let (_upstream, gateway, _) = world().await;
-    let mel = gateway.accounts.find("mel").await.unwrap().unwrap().id;
+    let mel = gateway.accounts.find(&gateway.by, "mel").await.unwrap().unwrap().id;
     let (own, own_id) = gateway.key_with("own", Role::Member, Some(mel), KeyScope::default()).await;
     let admin = gateway.system_key("robot", Role::Admin).await;
     let agent = gateway.system_key("agent", Role::Agent).await;
@@ -306,7 +306,7 @@ async fn keys_and_strangers_cannot_use_the_page() {
         let location = answer.header("location").unwrap();
         assert_eq!((answer.status, location), (303, "/_doorward/login?rd=%2F_doorward%2Faccount"), "{path}");
     }
-    assert_eq!(gateway.keys.list(None).await.unwrap().len(), 3);
+    assert_eq!(gateway.keys.list(&gateway.by, None).await.unwrap().len(), 3);
     assert_eq!(gateway.get("/data", &bearer(&own)).await.status, 200);
 }
 
@@ -325,7 +325,7 @@ fn posts(key_id: &str) -> [(&'static str, String); 5] {
 async fn pages_of_other_sites_do_nothing_here() {
     let (_upstream, gateway, cookie) = world().await;
     let there = cookie_of(&gateway, "mel").await;
-    let mel = gateway.accounts.find("mel").await.unwrap().unwrap().id;
+    let mel = gateway.accounts.find(&gateway.by, "mel").await.unwrap().unwrap().id;
     let (key, key_id) = gateway.key_with("own", Role::Member, Some(mel), KeyScope::default()).await;
     for origin in [
         "origin: https://evil.example\r\n",
@@ -358,8 +358,8 @@ async fn pages_of_other_sites_do_nothing_here() {
     }
     assert_eq!(gateway.get("/data", &there).await.status, 200);
     assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 200);
-    assert_eq!(gateway.accounts.find("mel").await.unwrap().unwrap().display_name, None);
-    assert_eq!(gateway.keys.list(None).await.unwrap().len(), 1);
+    assert_eq!(gateway.accounts.find(&gateway.by, "mel").await.unwrap().unwrap().display_name, None);
+    assert_eq!(gateway.keys.list(&gateway.by, None).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -376,7 +376,7 @@ async fn a_temporary_password_is_changed_before_anything_of_the_account() {
         let answer = gateway.post_form(path, &body, &cookie).await;
         assert!(answer.header("location").unwrap().starts_with("/_doorward/password?rd="), "{path}");
     }
-    assert_eq!(gateway.keys.list(None).await.unwrap(), []);
+    assert_eq!(gateway.keys.list(&gateway.by, None).await.unwrap(), []);
     let next = "seven geese on a ladder";
     let change = form(&[("current", PASSWORD), ("new", next), ("repeat", next)]);
     let rd = "/_doorward/password?rd=%2F_doorward%2Faccount";
@@ -390,14 +390,14 @@ async fn a_temporary_password_is_changed_before_anything_of_the_account() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_dies_with_its_owner_and_follows_the_owners_role() {
     let (_upstream, gateway, cookie) = world().await;
-    let mel = gateway.accounts.find("mel").await.unwrap().unwrap().id;
+    let mel = gateway.accounts.find(&gateway.by, "mel").await.unwrap().unwrap().id;
     let key = shown_key(&gateway.post_form(NEW_KEY, &key_form(&[("role", "member")]), &cookie).await);
     assert_eq!(gateway.send("POST /data", &bearer(&key)).await.status, 200);
-    gateway.accounts.set_role(&mel, Role::Viewer).await.unwrap();
+    gateway.accounts.set_role(&gateway.by, &mel, Role::Viewer).await.unwrap();
     gateway.settle().await;
     assert_eq!(gateway.send("POST /data", &bearer(&key)).await.status, 403);
     assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 200);
-    gateway.accounts.delete(&mel).await.unwrap();
+    gateway.accounts.delete(&gateway.by, &mel).await.unwrap();
     gateway.settle().await;
     assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 401);
 }

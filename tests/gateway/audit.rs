@@ -80,7 +80,7 @@ async fn each_way_a_sign_in_fails_leaves_its_reason() {
     gateway.user("root", Role::Admin).await;
     let alice = gateway.user("alice", Role::Member).await;
     let off = gateway.user("off", Role::Member).await;
-    gateway.accounts.disable(&off).await.unwrap();
+    gateway.accounts.disable(&gateway.by, &off).await.unwrap();
     for (name, password) in [("alice", "wrong"), ("off", PASSWORD), ("ghost", PASSWORD), ("ghost2", PASSWORD)]
     {
         assert_eq!(gateway.post_login(name, password).await.status, 401, "{name}");
@@ -171,7 +171,7 @@ async fn no_row_holds_a_secret() {
     secrets.extend(value.split('.').map(str::to_owned));
     let (key, _) = gateway.key_with("k", Role::Member, Some(id.clone()), KeyScope::default()).await;
     secrets.push(key.rsplit_once('_').unwrap().1.to_owned());
-    let temporary = gateway.accounts.reset_password(&id).await.unwrap();
+    let temporary = gateway.accounts.reset_password(&gateway.by, &id).await.unwrap();
     secrets.push(temporary.expose().to_owned());
     let form = "token=TopSecret-setup-token&username=eve&password=TopSecret-long-password&repeat=TopSecret-long-password";
     assert!(gateway.post_form("/_doorward/setup", form, "").await.status >= 400);
@@ -222,10 +222,10 @@ async fn the_trail_of_a_running_gateway_is_whole() {
     let path = gateway.folder.path().join("doorward.db.secret");
     let key = doorward::app::audit_key(&doorward::app::read_master_key(&path).unwrap());
     let audit = Audit::new(gateway.store.clone(), key);
-    let verified = audit.verify(&[], None).await.unwrap().unwrap();
+    let verified = audit.verify(&gateway.by, &[], None).await.unwrap().unwrap();
     let head = gateway.store.audit_head().await.unwrap();
     assert_eq!((verified.first, verified.last), (1, head.seq));
-    let load = audit.verify(&[], Some(&(head.seq, verified.link))).await.unwrap();
+    let load = audit.verify(&gateway.by, &[], Some(&(head.seq, verified.link))).await.unwrap();
     assert!(load.is_ok());
 }
 

@@ -203,7 +203,7 @@ async fn the_account_is_at_the_public_host_and_what_an_application_has_seen_is_w
         let page = browser.submit(&format!("{there}{path}"), fields).await;
         assert_eq!(page.url, "http://localhost/_doorward/account");
     }
-    assert_eq!(gateway.accounts.find("vera").await.unwrap().unwrap().display_name, None);
+    assert_eq!(gateway.accounts.find(&gateway.by, "vera").await.unwrap().unwrap().display_name, None);
     assert_eq!(other.open(DEEP).await.url, DEEP, "still signed in");
 
     let page = browser.submit("http://localhost/_doorward/account/sessions/end-others", &[]).await;

@@ -50,7 +50,7 @@ async fn a_key_acts_with_its_role_until_it_is_revoked() {
         assert!(!line.head.contains("dw_s_"), "a key reached the upstream:\n{}", line.head);
     }
 
-    assert!(gateway.keys.revoke(&id, "test").await.unwrap());
+    assert!(gateway.keys.revoke(&gateway.by, &id).await.unwrap());
     gateway.settle().await;
     assert_eq!(post(&agent).await, 401);
 }
@@ -147,7 +147,7 @@ async fn a_request_on_a_warm_cache_asks_the_store_nothing() {
         }
     }
     assert_eq!(gateway.lookups(), before + 3, "whatever is remembered, forged or mistyped is not looked up");
-    assert!(gateway.keys.revoke(&system_id, "test").await.unwrap());
+    assert!(gateway.keys.revoke(&gateway.by, &system_id).await.unwrap());
     gateway.settle().await;
     assert_eq!(gateway.get("/data", &system).await.status, 401);
     assert!(gateway.lookups() > before + 3, "which shows that lookups are counted");
@@ -230,8 +230,8 @@ async fn a_session_ends_at_once_by_revocation_role_change_and_disabling() {
         assert_eq!(gateway.get("/data", &cookie).await.status, 200, "before: {ending}");
         match ending {
             "end sessions" => assert_eq!(gateway.store.end_sessions_of(&id).await.unwrap(), 1),
-            "change role" => gateway.accounts.set_role(&id, Role::Member).await.unwrap(),
-            _ => gateway.accounts.disable(&id).await.unwrap(),
+            "change role" => gateway.accounts.set_role(&gateway.by, &id, Role::Member).await.unwrap(),
+            _ => gateway.accounts.disable(&gateway.by, &id).await.unwrap(),
         }
         gateway.settle().await;
         assert_eq!(gateway.get("/data", &cookie).await.status, 401, "after: {ending}");
@@ -250,12 +250,12 @@ async fn a_users_key_is_never_more_than_its_owner() {
     assert_eq!(gateway.get("/admin", &bearer(&key)).await.status, 403);
     assert_eq!(gateway_post(&gateway, "/data", key.clone()).await, 200);
 
-    gateway.accounts.set_role(&id, Role::Viewer).await.unwrap();
+    gateway.accounts.set_role(&gateway.by, &id, Role::Viewer).await.unwrap();
     gateway.settle().await;
     assert_eq!(gateway_post(&gateway, "/data", key.clone()).await, 403);
     assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 200);
 
-    gateway.accounts.disable(&id).await.unwrap();
+    gateway.accounts.disable(&gateway.by, &id).await.unwrap();
     gateway.settle().await;
     assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 401);
 }
@@ -360,10 +360,10 @@ async fn a_key_whose_owner_is_let_in_again_is_looked_up_again() {
         .await;
     };
     for _ in 0..3 {
-        gateway.accounts.disable(&vera).await.unwrap();
+        gateway.accounts.disable(&gateway.by, &vera).await.unwrap();
         becomes(401).await;
         assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 401, "remembered by now");
-        gateway.accounts.enable(&vera).await.unwrap();
+        gateway.accounts.enable(&gateway.by, &vera).await.unwrap();
         becomes(200).await;
     }
 }

@@ -216,7 +216,7 @@ async fn each_preset_says_exactly_its_names() {
             groups: vec!["ops".to_owned(), "b\u{fc}ro".to_owned()],
             password: Some((Secret::new(PASSWORD), false)),
         };
-        let subject = format!("user:{}", gateway.accounts.create(new).await.unwrap().id);
+        let subject = format!("user:{}", gateway.accounts.create(&gateway.by, new).await.unwrap().id);
         let zoe = format!("cookie: {}\r\n", gateway.sign_in("zo\u{eb}").await);
         let (known, nobody) = documented(preset, &subject);
         for (who, path, expected) in

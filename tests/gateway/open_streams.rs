@@ -141,7 +141,7 @@ async fn streams_end_on_every_gateway_that_shares_the_store() {
     let mut near = open(first.address, "/events", &hers).await;
     let mut far = open(second.address, "/events", &hers).await;
     let mut other = open(second.address, "/silent", &his).await;
-    first.accounts.disable(&vera).await.unwrap();
+    first.accounts.disable(&first.by, &vera).await.unwrap();
     let watch = Stopwatch::start();
     for client in [&mut near, &mut far] {
         assert_eq!(rest(client).await, b"");
@@ -159,7 +159,7 @@ async fn a_role_that_still_allows_keeps_a_stream_and_one_that_does_not_ends_it()
     let mut socket = open(gateway.address, "/socket", &bearer(&key)).await;
     let mut upload = open(gateway.address, "/upload", &bearer(&key)).await;
 
-    gateway.accounts.set_role(&user, Role::Viewer).await.unwrap();
+    gateway.accounts.set_role(&gateway.by, &user, Role::Viewer).await.unwrap();
     let watch = Stopwatch::start();
     let answer = within("the refusal", read_answer(&mut upload)).await;
     watch.check("the end of the upload");
@@ -167,7 +167,7 @@ async fn a_role_that_still_allows_keeps_a_stream_and_one_that_does_not_ends_it()
     gateway.settle().await;
     assert!(lives(&mut socket).await, "a viewer may have a socket");
 
-    gateway.accounts.set_role(&user, Role::Admin).await.unwrap();
+    gateway.accounts.set_role(&gateway.by, &user, Role::Admin).await.unwrap();
     gateway.settle().await;
     assert!(lives(&mut socket).await);
 }
@@ -184,7 +184,7 @@ async fn what_is_done_at_a_second_place_ends_with_the_right_to_that_place() {
     let two = format!("{}destination: /kept/x\r\n", bearer(&key));
     let mut there = open(gateway.address, "/events", &two).await;
 
-    gateway.accounts.set_role(&user, Role::Viewer).await.unwrap();
+    gateway.accounts.set_role(&gateway.by, &user, Role::Viewer).await.unwrap();
     rest(&mut there).await;
     gateway.settle().await;
     assert!(lives(&mut here).await, "what it does at one place goes on");
@@ -202,14 +202,13 @@ async fn a_key_takes_its_streams_along_when_it_is_revoked_or_expires() {
         role: Role::Viewer,
         scope: KeyScope::default(),
         expires_at: Some(Timestamp(gateway.clock.now().0 + 600)),
-        created_by: "test".to_owned(),
     };
-    let (short, _) = gateway.keys.issue(new).await.unwrap();
+    let (short, _) = gateway.keys.issue(&gateway.by, new).await.unwrap();
     let mut revoked = open(gateway.address, "/events", &bearer(&text)).await;
     let mut expiring = open(gateway.address, "/socket", &bearer(short.expose())).await;
     let mut living = open(gateway.address, "/socket", &bearer(&other)).await;
 
-    gateway.keys.revoke(&id, "test").await.unwrap();
+    gateway.keys.revoke(&gateway.by, &id).await.unwrap();
     let watch = Stopwatch::start();
     assert_eq!(rest(&mut revoked).await, b"");
     watch.check("the end of the revoked key's stream");
@@ -296,7 +295,7 @@ async fn rules_that_only_log_end_no_stream() {
     let (key, id) = gateway.key_with("k", Role::Viewer, None, KeyScope::default()).await;
     let mut socket = open(gateway.address, "/socket", &bearer(&key)).await;
     let before = gateway.lookups();
-    gateway.keys.revoke(&id, "test").await.unwrap();
+    gateway.keys.revoke(&gateway.by, &id).await.unwrap();
     within("a look", async {
         while gateway.lookups() == before {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -345,7 +344,7 @@ async fn http2_streams_are_reset_and_grpc_streams_are_told_why() {
         assert_eq!(frame.into_data().unwrap(), message("one"));
         bodies.push(body);
     }
-    gateway.keys.revoke(&id, "test").await.unwrap();
+    gateway.keys.revoke(&gateway.by, &id).await.unwrap();
     let watch = Stopwatch::start();
     let reset = within("the reset", bodies[0].frame()).await.unwrap();
     assert!(reset.is_err(), "broken off, never completed");
@@ -371,12 +370,12 @@ async fn many_streams_of_one_session_cost_one_lookup_on_each_thread() {
     }
     gateway.settle().await;
     let before = gateway.lookups();
-    gateway.accounts.disable(&other).await.unwrap();
+    gateway.accounts.disable(&gateway.by, &other).await.unwrap();
     gateway.settle().await;
     let spared = Place::of(&vera.0) != Place::of(&other.0);
     assert!(!spared || gateway.lookups() == before, "what another loses is no reason to look");
     let before = gateway.lookups();
-    assert!(gateway.accounts.add_group(&vera, "ops").await.unwrap());
+    assert!(gateway.accounts.add_group(&gateway.by, &vera, "ops").await.unwrap());
     gateway.settle().await;
     within("the looks", async {
         while gateway.lookups() == before {
@@ -400,7 +399,7 @@ async fn a_client_that_does_not_read_is_cut_off_too() {
     let head = format!("GET /flood HTTP/1.1\r\nhost: a\r\n{}\r\n", bearer(&key));
     client.write_all(head.as_bytes()).await.unwrap();
     assert_eq!(within("the head", read_answer_to(&mut client, true)).await.status, 200);
-    gateway.keys.revoke(&id, "test").await.unwrap();
+    gateway.keys.revoke(&gateway.by, &id).await.unwrap();
     let watch = Stopwatch::start();
     upstream.sees_the_end_of(&["/flood"]).await;
     watch.check("the end at the upstream");
@@ -429,7 +428,7 @@ async fn tokens_of_the_settings_are_not_taken_for_one_another() {
     let (key, id) = gateway.key_with("other", Role::Viewer, None, KeyScope::default()).await;
     let mut other = open(gateway.address, "/silent", &bearer(&key)).await;
     assert_eq!(read_answer(&mut other).await.status, 403);
-    assert!(gateway.keys.revoke(&id, "test").await.unwrap());
+    assert!(gateway.keys.revoke(&gateway.by, &id).await.unwrap());
     gateway.settle().await;
     assert_eq!(gateway.get("/data", &bearer(&key)).await.status, 401);
     assert!(lives(&mut one).await);

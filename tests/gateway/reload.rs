@@ -225,12 +225,12 @@ async fn what_is_revoked_before_or_after_a_reload_is_refused_within_the_same_sec
         let key = bearer(&key);
         assert_eq!(gateway.get("/data", &key).await.status, 200);
         if round % 2 == 0 {
-            assert!(gateway.keys.revoke(&id, "test").await.unwrap());
+            assert!(gateway.keys.revoke(&gateway.by, &id).await.unwrap());
             gateway.reload(&text).await.unwrap();
         } else {
             gateway.reload(&text).await.unwrap();
             assert_eq!(gateway.get("/data", &key).await.status, 200);
-            assert!(gateway.keys.revoke(&id, "test").await.unwrap());
+            assert!(gateway.keys.revoke(&gateway.by, &id).await.unwrap());
         }
         gateway.settle().await;
         for _ in 0..4 {
@@ -253,7 +253,7 @@ async fn sessions_end_by_the_idle_time_that_is_in_effect() {
     gateway.reload(&with_idle("5m")).await.unwrap();
     gateway.clock.advance(Duration::from_mins(6));
     // What all threads share is forgotten after a minute that does not pass here; a change of her rights has the same effect.
-    assert!(gateway.accounts.add_group(&vera, "ops").await.unwrap());
+    assert!(gateway.accounts.add_group(&gateway.by, &vera, "ops").await.unwrap());
     within("the end of the session", async {
         while gateway.get("/data", &cookie).await.status != 401 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -354,7 +354,7 @@ async fn open_streams_live_on_while_new_requests_go_elsewhere_and_end_with_their
         assert_eq!(gateway.get("/data", &key).await.status, if reload % 2 == 0 { 200 } else { 403 });
     }
     assert_eq!(other.count(), 5);
-    assert!(gateway.keys.revoke(&id, "test").await.unwrap());
+    assert!(gateway.keys.revoke(&gateway.by, &id).await.unwrap());
     for stream in [&mut events, &mut tunnel] {
         assert!(!matches!(within("the end", stream.read(&mut [0; 64])).await, Ok(1..)), "it flows on");
     }

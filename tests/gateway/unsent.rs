@@ -80,13 +80,12 @@ async fn a_mutation_is_not_sent_if_its_caller_lost_the_right_while_it_was_read()
         role: Role::Member,
         scope: KeyScope::default(),
         expires_at: Some(Timestamp(gateway.clock.now().0 + 600)),
-        created_by: "test".to_owned(),
     };
-    let short = gateway.keys.issue(new).await.unwrap().0.expose().to_owned();
+    let short = gateway.keys.issue(&gateway.by, new).await.unwrap().0.expose().to_owned();
 
     let unread = Unread::begin(&gateway, &bearer(&revoked), CHANGE).await;
     let watch = Watch::begin(&gateway, &upstream);
-    gateway.keys.revoke(&id, "test").await.unwrap();
+    gateway.keys.revoke(&gateway.by, &id).await.unwrap();
     let answer = unread.end().await;
     assert_eq!((answer.status, answer.problem().as_deref()), (401, Some("invalid-key")), "{}", answer.head);
     watch.nothing_reached("a revoked key").await;
@@ -100,7 +99,7 @@ async fn a_mutation_is_not_sent_if_its_caller_lost_the_right_while_it_was_read()
 
     let unread = Unread::begin(&gateway, &bearer(&owned), CHANGE).await;
     let watch = Watch::begin(&gateway, &upstream);
-    gateway.accounts.disable(&mel).await.unwrap();
+    gateway.accounts.disable(&gateway.by, &mel).await.unwrap();
     assert_eq!(unread.end().await.status, 401);
     watch.nothing_reached("a disabled owner").await;
 
@@ -120,7 +119,7 @@ async fn a_role_that_changed_while_a_body_was_read_is_the_one_that_counts_and_is
     let change = Unread::begin(&gateway, &bearer(&key), CHANGE).await;
     let query = Unread::begin(&gateway, &bearer(&key), QUERY).await;
     let watch = Watch::begin(&gateway, &upstream);
-    gateway.accounts.set_role(&user, Role::Viewer).await.unwrap();
+    gateway.accounts.set_role(&gateway.by, &user, Role::Viewer).await.unwrap();
     let answer = change.end().await;
     assert_eq!((answer.status, answer.problem().as_deref()), (403, Some("forbidden")), "{}", answer.head);
     assert_eq!(query.end().await.status, 200, "a viewer may ask");
@@ -141,7 +140,7 @@ async fn where_rules_only_log_a_key_that_was_revoked_meanwhile_passes_as_nobodys
     let (key, id) = gateway.key_with("k", Role::Member, None, KeyScope::default()).await;
     let unread = Unread::begin(&gateway, &bearer(&key), CHANGE).await;
     let watch = Watch::begin(&gateway, &upstream);
-    gateway.keys.revoke(&id, "test").await.unwrap();
+    gateway.keys.revoke(&gateway.by, &id).await.unwrap();
     assert_eq!(unread.end().await.status, 200);
     watch.reached("a revoked key that is let pass", &["POST /graphql"], &[]).await;
 }
@@ -231,7 +230,8 @@ async fn what_changes_while_an_upstream_is_connected_to_is_what_it_is_told() {
     let (gateway, relay, heard) = behind_a_closed_way(PLAIN_ROUTES).await;
     let user = gateway.user("mel", Role::Member).await;
     let (key, _) = gateway.key_with("k", Role::Member, Some(user.clone()), KeyScope::default()).await;
-    let lowered = Box::pin(async { gateway.accounts.set_role(&user, Role::Viewer).await.unwrap() });
+    let lowered =
+        Box::pin(async { gateway.accounts.set_role(&gateway.by, &user, Role::Viewer).await.unwrap() });
     assert_eq!(asked_while(&gateway, &relay, &key, lowered).await.status, 200);
     let told: [(&str, &str); 4] = [
         ("x-auth-user", "mel"),
@@ -245,13 +245,13 @@ async fn what_changes_while_an_upstream_is_connected_to_is_what_it_is_told() {
         behind_a_closed_way(&PLAIN_ROUTES.replace("path = \"/\"\n", "path = \"/\"\nenforce = \"log\"\n"))
             .await;
     let (key, id) = gateway.key_with("k", Role::Viewer, None, KeyScope::default()).await;
-    let revoked = Box::pin(async { assert!(gateway.keys.revoke(&id, "test").await.unwrap()) });
+    let revoked = Box::pin(async { assert!(gateway.keys.revoke(&gateway.by, &id).await.unwrap()) });
     assert_eq!(asked_while(&gateway, &relay, &key, revoked).await.status, 200, "rules that only log");
     check_claims("a revoked key that is let pass", &one(&heard), &[]);
 
     let (gateway, relay, heard) = behind_a_closed_way(PLAIN_ROUTES).await;
     let (key, id) = gateway.key_with("k", Role::Viewer, None, KeyScope::default()).await;
-    let revoked = Box::pin(async { assert!(gateway.keys.revoke(&id, "test").await.unwrap()) });
+    let revoked = Box::pin(async { assert!(gateway.keys.revoke(&gateway.by, &id).await.unwrap()) });
     assert_eq!(asked_while(&gateway, &relay, &key, revoked).await.status, 401);
     assert!(heard.lock().unwrap().concat().is_empty(), "nothing is sent");
 }
@@ -261,7 +261,7 @@ async fn for_a_right_that_was_lost_before_nothing_is_connected_to() {
     let (gateway, relay, heard) = behind_a_closed_way(ROUTES).await;
     let (key, id) = gateway.key_with("k", Role::Member, None, KeyScope::default()).await;
     let unread = Unread::begin(&gateway, &bearer(&key), CHANGE).await;
-    gateway.keys.revoke(&id, "test").await.unwrap();
+    gateway.keys.revoke(&gateway.by, &id).await.unwrap();
     assert_eq!(unread.end().await.status, 401, "at once, though the upstream cannot be connected to");
     assert_eq!((relay.heard(), heard.lock().unwrap().len()), (0, 0));
 }

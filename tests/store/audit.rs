@@ -34,7 +34,7 @@ fn said(row: &AuditRow) -> String {
 }
 
 async fn assert_whole(store: &Store, first: i64, last: i64) {
-    let verified = audit(store).verify(&[], None).await.unwrap().unwrap();
+    let verified = audit(store).verify(&by(), &[], None).await.unwrap().unwrap();
     assert_eq!((verified.first, verified.last), (first, last));
 }
 
@@ -173,7 +173,7 @@ async fn pruning_keeps_the_rest_verifiable(store: &Store) {
     at(60).await.record(note()).await.unwrap();
     assert_eq!(at(100).await.prune_audit(later(99), 100).await.unwrap(), 5, "all there are");
     assert_whole(store, 9, 9).await;
-    let noted = audit(store).verify(&[], Some(&(3, "0".repeat(64)))).await.unwrap();
+    let noted = audit(store).verify(&by(), &[], Some(&(3, "0".repeat(64)))).await.unwrap();
     assert_eq!(noted, Err(Broken { seq: 3, fault: Fault::Pruned }));
 }
 
@@ -239,7 +239,7 @@ impl Tampered {
     }
 
     async fn is(&self, seq: i64, fault: Fault) {
-        let found = audit(&self.database.store).verify(&[], None).await.unwrap();
+        let found = audit(&self.database.store).verify(&by(), &[], None).await.unwrap();
         assert_eq!(found, Err(Broken { seq, fault }));
     }
 }
@@ -302,7 +302,7 @@ async fn moved_rows_are_found_under_their_new_number(tampered: Tampered) {
 }
 
 async fn a_cut_end_is_found_with_the_head_cut_as_well(tampered: Tampered) {
-    let whole = audit(&tampered.database.store).verify(&[], None).await.unwrap().unwrap();
+    let whole = audit(&tampered.database.store).verify(&by(), &[], None).await.unwrap().unwrap();
     assert_eq!(whole.last, 10);
     let noted = (10, whole.link);
     tampered
@@ -314,7 +314,7 @@ async fn a_cut_end_is_found_with_the_head_cut_as_well(tampered: Tampered) {
     // Nobody without the secret can mark an earlier end.
     tampered.is(9, Fault::CutOff).await;
     let audit = audit(&tampered.database.store);
-    let found = audit.verify(&[], Some(&noted)).await.unwrap();
+    let found = audit.verify(&by(), &[], Some(&noted)).await.unwrap();
     assert_eq!(found, Err(Broken { seq: 9, fault: Fault::Missing { to: 10 } }));
     // Whoever writes next writes that down first, so that it is not forgotten.
     for name in ["x", "y"] {
@@ -339,12 +339,12 @@ async fn an_older_state_that_is_put_back_is_found_by_who_runs_and_by_who_noted(t
         added(store, name, Role::Member).await;
     }
     assert!(store.watch_audit().await.unwrap());
-    let noted = audit(store).verify(&[], None).await.unwrap().unwrap();
+    let noted = audit(store).verify(&by(), &[], None).await.unwrap().unwrap();
     let back =
         "DELETE FROM audit WHERE seq > 10; DELETE FROM audit_head; INSERT INTO audit_head SELECT * FROM kept";
     tampered.both(back).await;
     assert_whole(store, 1, 10).await;
-    let found = audit(store).verify(&[], Some(&(noted.last, noted.link))).await.unwrap();
+    let found = audit(store).verify(&by(), &[], Some(&(noted.last, noted.link))).await.unwrap();
     assert_eq!(found, Err(Broken { seq: 11, fault: Fault::Missing { to: 12 } }));
     // One that has just started knows nothing of it.
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
@@ -400,7 +400,8 @@ async fn a_changed_row_is_named_at_once_whatever_the_end_is_said_to_be(tampered:
     // On a thread of its own, since nothing could stop it.
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let outcome = runtime.block_on(async { audit(&opened(&url).await).verify(&[], None).await.unwrap() });
+        let outcome =
+            runtime.block_on(async { audit(&opened(&url).await).verify(&by(), &[], None).await.unwrap() });
         sender.send(outcome)
     });
     let found = tokio::task::spawn_blocking(move || found.recv_timeout(Duration::from_secs(30)));
@@ -431,7 +432,7 @@ async fn renewed(store: &Store) -> Store {
 /// What a walk finds that is given both secrets.
 async fn found_with_both(store: &Store) -> Result<i64, Broken> {
     let audit = Audit::new(store.clone(), new_key());
-    audit.verify(&[audit_key()], None).await.unwrap().map(|verified| verified.last)
+    audit.verify(&by(), &[audit_key()], None).await.unwrap().map(|verified| verified.last)
 }
 
 /// Rows that another secret wrote hold once that secret is given, and not before.
@@ -440,7 +441,7 @@ async fn a_changed_secret_is_told_from_a_forgery(tampered: Tampered) {
     for name in ["later", "later still"] {
         added(&renewed, name, Role::Member).await;
     }
-    let found = Audit::new(renewed.clone(), new_key()).verify(&[], None).await.unwrap();
+    let found = Audit::new(renewed.clone(), new_key()).verify(&by(), &[], None).await.unwrap();
     assert!(matches!(found, Err(Broken { seq: 1, fault: Fault::OtherSecret { .. } })), "{found:?}");
     assert_eq!(found_with_both(&renewed).await, Ok(13));
     let told: Vec<_> = rows(&renewed).await.iter().skip(10).map(|row| row.event.clone()).collect();
@@ -476,7 +477,7 @@ async fn a_former_secret_is_not_asked_for_once_its_rows_are_pruned(tampered: Tam
     let late = renewed.audited(new_key(), clock).await.unwrap();
     late.record(Note::done(Event::ConfigLoad)).await.unwrap();
     assert_eq!(late.prune_audit(later(50), 10).await.unwrap(), 10);
-    let verified = Audit::new(late, new_key()).verify(&[], None).await.unwrap().unwrap();
+    let verified = Audit::new(late, new_key()).verify(&by(), &[], None).await.unwrap().unwrap();
     assert_eq!((verified.first, verified.last), (11, 14));
 }
 

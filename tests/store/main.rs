@@ -21,6 +21,7 @@ use doorward::model::session::Session;
 use doorward::model::time::{Clock, ManualClock, Timestamp};
 use doorward::model::token::{KeyPurpose, MasterKey, SigningKey, TokenDigest};
 use doorward::model::user::{User, UserId};
+use doorward::service::admin::AdminProof;
 use doorward::store::{Attempted, Bucket, Changed, Counted, Handover, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
@@ -47,6 +48,11 @@ impl Database {
         let url = fresh_schema().await;
         Self { store: opened(&url).await, url, _folder: None }
     }
+}
+
+/// Whoever runs the command line.
+fn by() -> AdminProof {
+    AdminProof::of_command_line(0)
 }
 
 /// The key of the trail in every test.

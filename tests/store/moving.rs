@@ -72,7 +72,7 @@ async fn everything_arrives(from: Database, to: Database) {
     assert_eq!(link, Some(SetupLink::Of(Box::new(users[2].clone()))));
     // The trail goes on there.
     added(&to.store, "later", Role::Member).await;
-    let verified = Audit::new(to.store.clone(), audit_key()).verify(&[], None).await.unwrap().unwrap();
+    let verified = Audit::new(to.store.clone(), audit_key()).verify(&by(), &[], None).await.unwrap().unwrap();
     assert_eq!(verified.last, from.store.audit_head().await.unwrap().seq + 1);
 
     let again = from.store.copy_to(&to.store, |_, _| ()).await;
@@ -130,7 +130,7 @@ async fn a_copy_is_of_one_moment(from: Database, to: Database) {
     let written = writing.await.unwrap();
     let there = everybody(&to.store).await.len();
     assert!(there >= 1505 && there < 1501 + written, "{there}, and {written} were written");
-    Audit::new(to.store.clone(), audit_key()).verify(&[], None).await.unwrap().unwrap();
+    Audit::new(to.store.clone(), audit_key()).verify(&by(), &[], None).await.unwrap().unwrap();
     let created = to.store.audit_page(0, None, 100_000).await.unwrap();
     let created = created.iter().filter(|row| row.event == "user.create").count();
     assert_eq!(created, there, "each user and the row that tells of it");
@@ -163,9 +163,9 @@ async fn a_backup_is_whole_private_and_can_be_put_back() {
     assert!(matches!(existing, Err(StoreError::CannotCreate { .. })), "{existing:?}");
     let restored = opened(&format!("sqlite:{}", file.display())).await;
     assert_eq!(told(&restored, &users).await, before);
-    Audit::new(restored.clone(), audit_key()).verify(&[], None).await.unwrap().unwrap();
+    Audit::new(restored.clone(), audit_key()).verify(&by(), &[], None).await.unwrap().unwrap();
     added(&restored, "goes-on", Role::Member).await;
-    Audit::new(restored, audit_key()).verify(&[], None).await.unwrap().unwrap();
+    Audit::new(restored, audit_key()).verify(&by(), &[], None).await.unwrap().unwrap();
 
     let nowhere = folder.path().join("missing/backup.db");
     assert!(matches!(own.store.backup(&nowhere).await, Err(StoreError::CannotCreate { .. })));

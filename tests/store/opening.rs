@@ -80,7 +80,7 @@ async fn a_setup_link_from_before_counts_on(url: &str) {
     assert_eq!(store.setup_link(digest(), NOW).await.unwrap(), Some(SetupLink::FirstAdmin));
     assert_eq!(store.setup_link(digest(), later(60)).await.unwrap(), None);
     assert!(store.redeem_setup_link(digest(), NOW, &user("root", Role::Admin), "$hash").await.unwrap());
-    let trail = Audit::new(store, audit_key()).verify(&[], None).await.unwrap().unwrap();
+    let trail = Audit::new(store, audit_key()).verify(&by(), &[], None).await.unwrap().unwrap();
     assert_eq!(trail.last, 1);
 }
 

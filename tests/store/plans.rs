@@ -372,6 +372,7 @@ async fn with_a_hundred_thousand_of_each_postgres_reads_no_whole_table_and_nothi
 /// Lists go to their end, what is old is found, and as many sessions as are used stay in use.
 async fn nothing_is_left_out(store: &Store) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+    let by = by();
     let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
     let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&clock));
     let keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
@@ -383,16 +384,16 @@ async fn nothing_is_left_out(store: &Store) {
     };
     let sessions = Sessions::new(config, store.clone(), audit_key(), revocations, Arc::clone(&clock));
     let distinct = |ids: Vec<String>| ids.into_iter().collect::<HashSet<_>>().len();
-    let people = accounts.list().await.unwrap();
+    let people = accounts.list(&by).await.unwrap();
     assert_eq!(distinct(people.into_iter().map(|user| user.id.0).collect()), MANY);
-    let all = keys.list(None).await.unwrap();
+    let all = keys.list(&by, None).await.unwrap();
     assert_eq!(distinct(all.into_iter().map(|key| key.id).collect()), MANY);
-    let open = sessions.list(None).await.unwrap();
+    let open = sessions.list(&by, None).await.unwrap();
     assert_eq!(distinct(open.into_iter().map(|(session, _)| session.id).collect()), MANY);
 
-    let old = keys.named(&format!("key{}", MANY - 2)).await.unwrap();
+    let old = keys.named(&by, &format!("key{}", MANY - 2)).await.unwrap();
     assert_eq!(old.unwrap().key_id(), Some(format!("k{}", MANY - 2).as_str()), "far from the newest");
-    assert_eq!(keys.named("key99").await.unwrap(), None, "it was revoked");
+    assert_eq!(keys.named(&by, "key99").await.unwrap(), None, "it was revoked");
 
     let audit = (Audit::new(store.clone(), audit_key()), Duration::ZERO);
     let (touches, upkeep) =
@@ -410,6 +411,6 @@ async fn nothing_is_left_out(store: &Store) {
     }
     stop.send(()).unwrap();
     running.await.unwrap();
-    let open = sessions.list(None).await.unwrap();
+    let open = sessions.list(&by, None).await.unwrap();
     assert!(open.iter().filter(|(session, _)| session.last_seen_at == used).count() >= USED);
 }

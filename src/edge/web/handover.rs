@@ -100,7 +100,8 @@ pub(super) async fn redeem(web: &Web, request: &WebRequest) -> Result<Response<B
     let cookies = web.site.cookies();
     let held = cookies.handover(&request.headers).unwrap_or_default();
     let (client, agent) = (request.client.address.nearest(), user_agent(&request.headers));
-    let redeemed = web.services.handovers.redeem(&token, held, &request.host, client, agent).await;
+    let redeemed =
+        web.services.handovers.redeem(&web.actor, &token, held, &request.host, client, agent).await;
     let Some(redeemed) = redeemed.map_err(|error| failed(&error))? else {
         return Ok(refused(web, request));
     };

@@ -73,7 +73,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         user_agent: user_agent(&request.headers),
         device: web.site.cookies().device(&request.headers),
     };
-    match web.services.login.sign_in(attempt).await {
+    match web.services.login.sign_in(&web.actor, attempt).await {
         Ok(signed_in) => {
             // Whatever this browser was before, it is not any more.
             if let Ok(Visitor::Caller(before)) = web.visitor(request).await {

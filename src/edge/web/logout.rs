@@ -59,7 +59,7 @@ impl Web {
     /// Ends the session by which somebody is known, at every host that it was taken on to.
     pub(super) async fn end(&self, principal: &Principal) -> Result<(), Problem> {
         if let Proof::Session { id, .. } = &principal.proof {
-            self.services.sessions.sign_out(id).await.map_err(|error| failed(&error))?;
+            self.services.sessions.sign_out(&self.actor, id).await.map_err(|error| failed(&error))?;
         }
         Ok(())
     }

@@ -92,20 +92,6 @@ pub struct Services {
     pub self_service: Pace,
 }
 
-impl Services {
-    /// The same, with changes that are this actor's.
-    fn by(&self, actor: &Actor) -> Self {
-        Self {
-            login: self.login.by(actor),
-            sessions: self.sessions.by(actor),
-            handovers: self.handovers.by(actor),
-            accounts: self.accounts.by(actor),
-            own_keys: self.own_keys.by(actor),
-            self_service: self.self_service.clone(),
-        }
-    }
-}
-
 /// The pages.
 #[derive(Clone, Debug)]
 pub struct Web {
@@ -189,7 +175,7 @@ impl Web {
     /// Answers a request.
     pub async fn respond(&self, request: WebRequest) -> Response<Bytes> {
         let actor = Actor::stranger(request.client.address.nearest(), request.request_id.as_str());
-        let own = Self { services: self.services.by(&actor), actor, ..self.clone() };
+        let own = Self { actor, ..self.clone() };
         let response = match own.visit(&request).await {
             Ok(response) => response,
             Err(problem) => {

@@ -57,7 +57,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     }
     let asked = Asked { user, session, client: request.client.address.nearest() };
     let changed = match web.services.self_service.admit(user) {
-        Ok(()) => web.services.accounts.change_password(asked, current, new).await,
+        Ok(()) => web.services.accounts.change_password(&web.actor, asked, current, new).await,
         refused => refused,
     };
     match changed {
@@ -88,8 +88,10 @@ async fn renew(
     let services = &web.services;
     let user = services.accounts.find_by_id(user).await.map_err(|error| failed(&error))?;
     let user = user.ok_or_else(Problem::not_found)?;
-    let opened =
-        services.sessions.open(&user, request.client.address.nearest(), user_agent(&request.headers)).await;
+    let opened = services
+        .sessions
+        .open(&web.actor, &user, request.client.address.nearest(), user_agent(&request.headers))
+        .await;
     let (cookie, _) = opened.map_err(|error| failed(&error))?;
     let mut response = if target.as_str() == web.site.link(account::PAGE) {
         account::done(web, "password")

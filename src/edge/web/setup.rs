@@ -50,11 +50,11 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, &token, (own, name), Some(alert)));
     }
     let accounts = &web.services.accounts;
-    match accounts.complete_setup(token.clone(), name, password).await {
+    match accounts.complete_setup(&web.actor, token.clone(), name, password).await {
         Ok(user) => {
             // Whoever has just chosen the password is not asked for it, nor kept waiting for what strangers tried.
             let (client, agent) = (request.client.address.nearest(), user_agent(&request.headers));
-            let entered = web.services.login.enter_first(user, client, agent).await;
+            let entered = web.services.login.enter_first(&web.actor, user, client, agent).await;
             let signed_in = entered.map_err(|error| failed(&error))?;
             Ok(login::enter(web, request, &signed_in, &ReturnTarget::home(web.site.public_url())))
         }

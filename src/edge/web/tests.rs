@@ -22,6 +22,7 @@ use crate::model::time::{Clock, ManualClock, Timestamp};
 use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::NewUser;
+use crate::service::admin::AdminProof;
 use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::FirstAdmin;
 use crate::service::pace::Pace;
@@ -34,6 +35,11 @@ const NEXT_PASSWORD: &str = "seven geese on a ladder";
 const ORIGIN_OF_OURS: &str = "https://gate.example";
 const COOKIE_NAME: &str = "__Host-doorward";
 const DELETION: &str = "__Host-doorward=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax";
+
+/// Whoever runs the command line.
+fn by() -> AdminProof {
+    AdminProof::of_command_line(0)
+}
 
 /// The pages over a database in memory and a clock that stands still.
 struct World {
@@ -113,7 +119,7 @@ impl World {
             groups: vec!["ops".to_owned()],
             password: Some((Secret::new(PASSWORD), must_change)),
         };
-        self.web.services.accounts.create(new).await.unwrap()
+        self.web.services.accounts.create(&by(), new).await.unwrap()
     }
 
     async fn get(&self, address: &str, cookie: Option<&str>) -> Answer {
@@ -269,7 +275,7 @@ async fn whoever_cannot_sign_in_gets_the_same_answer() {
     let world = World::new().await;
     world.user("alice", false).await;
     let disabled = world.user("bob", false).await;
-    world.web.services.accounts.disable(&disabled.id).await.unwrap();
+    world.web.services.accounts.disable(&by(), &disabled.id).await.unwrap();
     let wrong = world.post("/login", None, &credentials("alice", "wrong wrong wrong", "/")).await;
     assert_eq!(wrong.status, 401);
     assert!(wrong.body.contains(r#"role="alert""#) && wrong.cookies().is_empty());
@@ -428,7 +434,8 @@ async fn a_named_admin_chooses_a_password_by_an_own_link() {
     let body = [("token", token), ("username", "mallory"), ("password", PASSWORD), ("repeat", PASSWORD)];
     let made = world.send(Method::POST, "/setup", None, &[(ORIGIN, "null"), form()], &encode(&body)).await;
     assert!(made.status == 303 && world.is_signed_in(&made.session_cookie()).await, "{}", made.status);
-    let find = |name| world.web.services.accounts.find(name);
+    let by = by();
+    let find = |name| world.web.services.accounts.find(&by, name);
     assert!(find("mallory").await.unwrap().is_none() && find(name).await.unwrap().unwrap().has_password);
 }
 

@@ -315,7 +315,11 @@ impl Authenticator {
     ) -> Result<Found, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = async move {
-            if shared { resolver.find(kind, &presented).await } else { resolver.ask_in_turn(kind, &presented).await }
+            if shared {
+                resolver.find(kind, &presented).await
+            } else {
+                resolver.ask_in_turn(kind, &presented).await
+            }
         };
         within(LOOKUP_TIMEOUT, &self.shared.control, lookup).await?
     }

@@ -164,8 +164,8 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
     let key = world.key("laptop", Role::Viewer, Some(&vera)).await;
     let revoked = world.key("gone", Role::Viewer, None).await;
     let id = crate::model::token::KeyText::id_of(&revoked).unwrap().to_owned();
-    assert!(world.keys.revoke(&id, "test").await.unwrap());
-    world.accounts.disable(&vera.id).await.unwrap();
+    assert!(world.keys.revoke(&world.by, &id).await.unwrap());
+    world.accounts.disable(&world.by, &vera.id).await.unwrap();
     let resolver = Arc::new(world.resolver());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
     let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
@@ -183,6 +183,6 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
         }
     }
     assert_eq!(resolver.lookups(), 2);
-    world.accounts.enable(&vera.id).await.unwrap();
+    world.accounts.enable(&world.by, &vera.id).await.unwrap();
     assert!(authenticator.identify(LookedUp::ApiKey, &key, CLIENT).await.unwrap().is_some(), "at once");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ServiceError;
+use super::admin::AdminProof;
 use super::attempts::Attempts;
 use super::done;
 use super::login::Asked;
@@ -53,20 +54,19 @@ impl Accounts {
         Self { breach_list: leaked.cloned(), ..self.clone() }
     }
 
-    /// The same, with changes that are this actor's.
-    #[must_use]
-    pub fn by(&self, actor: &Actor) -> Self {
-        Self { store: self.store.by(actor), attempts: self.attempts.by(actor), ..self.clone() }
-    }
-
     /// Adds someone.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Invalid`] or [`ServiceError::Conflict`], with the field.
-    pub async fn create(&self, new: NewUser) -> Result<User, ServiceError> {
+    pub async fn create(&self, by: &AdminProof, new: NewUser) -> Result<User, ServiceError> {
+        self.add(by.actor(), new).await
+    }
+
+    /// The same, whoever wants it.
+    pub(super) async fn add(&self, by: &Actor, new: NewUser) -> Result<User, ServiceError> {
         let (user, hash) = self.prepare(new).await?;
-        self.store.create_user(&user, hash.as_deref()).await?;
+        self.store.by(by).create_user(&user, hash.as_deref()).await?;
         Ok(user)
     }
 
@@ -75,9 +75,13 @@ impl Accounts {
     /// # Errors
     ///
     /// As [`Accounts::create`].
-    pub async fn create_with_temporary_password(&self, new: NewUser) -> Result<(User, Secret), ServiceError> {
+    pub async fn create_with_temporary_password(
+        &self,
+        by: &AdminProof,
+        new: NewUser,
+    ) -> Result<(User, Secret), ServiceError> {
         let password = random_password();
-        let user = self.create(NewUser { password: Some((password.clone(), true)), ..new }).await?;
+        let user = self.create(by, NewUser { password: Some((password.clone(), true)), ..new }).await?;
         Ok((user, password))
     }
 
@@ -88,6 +92,7 @@ impl Accounts {
     /// As [`Accounts::create`]; [`ServiceError::Invalid`] about a hash that could not be verified here.
     pub async fn create_with_hash(
         &self,
+        by: &AdminProof,
         new: NewUser,
         hash: &Secret,
         must_change: bool,
@@ -95,7 +100,7 @@ impl Accounts {
         check_foreign_hash(hash)?;
         let (user, _) = NewUser { password: None, ..new }.checked(self.clock.now())?;
         let user = User { has_password: true, must_change_password: must_change, ..user };
-        self.store.create_user(&user, Some(hash.expose())).await?;
+        self.store.by(by.actor()).create_user(&user, Some(hash.expose())).await?;
         Ok(user)
     }
 
@@ -123,7 +128,12 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn find(&self, name_or_email: &str) -> Result<Option<User>, ServiceError> {
+    pub async fn find(&self, _by: &AdminProof, name_or_email: &str) -> Result<Option<User>, ServiceError> {
+        self.named(name_or_email).await
+    }
+
+    /// The same, whoever wants it.
+    pub(super) async fn named(&self, name_or_email: &str) -> Result<Option<User>, ServiceError> {
         Ok(self.store.find_user_by_login(name_or_email).await?.map(|(user, _)| user))
     }
 
@@ -141,7 +151,7 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn list(&self) -> Result<Vec<User>, ServiceError> {
+    pub async fn list(&self, _by: &AdminProof) -> Result<Vec<User>, ServiceError> {
         let mut users: Vec<User> = Vec::new();
         loop {
             let page = self.store.users_page(users.last()).await?;
@@ -157,10 +167,10 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`], [`ServiceError::Invalid`].
-    pub async fn set_display_name(&self, id: &UserId, name: &str) -> Result<(), ServiceError> {
+    pub async fn set_display_name(&self, by: &Actor, id: &UserId, name: &str) -> Result<(), ServiceError> {
         let name = Some(name.trim()).filter(|name| !name.is_empty());
         check_display_name(name)?;
-        let changed = self.store.set_display_name(id, name).await?;
+        let changed = self.store.by(by).set_display_name(id, name).await?;
         self.changed(id, changed)
     }
 
@@ -169,9 +179,9 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`], [`ServiceError::Invalid`] for a machine's role.
-    pub async fn set_role(&self, id: &UserId, role: Role) -> Result<(), ServiceError> {
+    pub async fn set_role(&self, by: &AdminProof, id: &UserId, role: Role) -> Result<(), ServiceError> {
         check_role(role)?;
-        let changed = self.store.set_role(id, role).await?;
+        let changed = self.store.by(by.actor()).set_role(id, role).await?;
         self.changed(id, changed)
     }
 
@@ -180,8 +190,8 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`].
-    pub async fn disable(&self, id: &UserId) -> Result<(), ServiceError> {
-        let changed = self.store.set_disabled(id, true).await?;
+    pub async fn disable(&self, by: &AdminProof, id: &UserId) -> Result<(), ServiceError> {
+        let changed = self.store.by(by.actor()).set_disabled(id, true).await?;
         self.changed(id, changed)
     }
 
@@ -190,8 +200,8 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`].
-    pub async fn enable(&self, id: &UserId) -> Result<(), ServiceError> {
-        let changed = self.store.set_disabled(id, false).await?;
+    pub async fn enable(&self, by: &AdminProof, id: &UserId) -> Result<(), ServiceError> {
+        let changed = self.store.by(by.actor()).set_disabled(id, false).await?;
         self.changed(id, changed)
     }
 
@@ -200,8 +210,8 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`], [`ServiceError::LastAdmin`].
-    pub async fn delete(&self, id: &UserId) -> Result<(), ServiceError> {
-        let changed = self.store.delete_user(id).await?;
+    pub async fn delete(&self, by: &AdminProof, id: &UserId) -> Result<(), ServiceError> {
+        let changed = self.store.by(by.actor()).delete_user(id).await?;
         self.changed(id, changed)
     }
 
@@ -210,9 +220,9 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`].
-    pub async fn reset_password(&self, id: &UserId) -> Result<Secret, ServiceError> {
+    pub async fn reset_password(&self, by: &AdminProof, id: &UserId) -> Result<Secret, ServiceError> {
         let password = random_password();
-        self.set_password(id, password.clone(), true).await?;
+        self.set_password(by.actor(), id, password.clone(), true).await?;
         Ok(password)
     }
 
@@ -224,6 +234,7 @@ impl Accounts {
     /// password; [`ServiceError::Invalid`] about the new one.
     pub async fn change_password(
         &self,
+        by: &Actor,
         asked: Asked<'_>,
         current: Secret,
         new: Secret,
@@ -233,11 +244,11 @@ impl Accounts {
         self.check_password_for(&user, &new).await?;
         let same = unified(&current).expose() == unified(&new).expose();
         let attempt = Event::PasswordChange;
-        check_password(&self.store, &self.attempts, asked, current, attempt).await?;
+        check_password(by, &self.store, &self.attempts, asked, current, attempt).await?;
         if same {
             return Err(ServiceError::invalid("password", "is the one you have"));
         }
-        self.set_password(id, new, false).await
+        self.set_password(by, id, new, false).await
     }
 
     /// The hash of a password that this user may choose.
@@ -254,9 +265,15 @@ impl Accounts {
         }
     }
 
-    async fn set_password(&self, id: &UserId, new: Secret, must_change: bool) -> Result<(), ServiceError> {
+    async fn set_password(
+        &self,
+        by: &Actor,
+        id: &UserId,
+        new: Secret,
+        must_change: bool,
+    ) -> Result<(), ServiceError> {
         let hash = self.passwords.hash(new).await?;
-        let found = self.store.set_password(id, &hash, must_change, self.clock.now()).await?;
+        let found = self.store.by(by).set_password(id, &hash, must_change, self.clock.now()).await?;
         if found {
             self.revocations.look_again_at(&id.0);
         }
@@ -268,13 +285,13 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`], [`ServiceError::Invalid`].
-    pub async fn add_group(&self, id: &UserId, group: &str) -> Result<bool, ServiceError> {
+    pub async fn add_group(&self, by: &AdminProof, id: &UserId, group: &str) -> Result<bool, ServiceError> {
         check_group(group)?;
         let user = self.store.find_user(id).await?.ok_or(ServiceError::NotFound { what: "user" })?;
         if user.groups.len() >= MOST_GROUPS && !user.groups.iter().any(|own| own == group) {
             return Err(ServiceError::invalid("groups", "more than 256"));
         }
-        let changed = self.store.add_group(id, group).await?;
+        let changed = self.store.by(by.actor()).add_group(id, group).await?;
         if changed {
             self.revocations.look_again_at(&id.0);
         }
@@ -286,9 +303,14 @@ impl Accounts {
     /// # Errors
     ///
     /// [`ServiceError::NotFound`].
-    pub async fn remove_group(&self, id: &UserId, group: &str) -> Result<bool, ServiceError> {
+    pub async fn remove_group(
+        &self,
+        by: &AdminProof,
+        id: &UserId,
+        group: &str,
+    ) -> Result<bool, ServiceError> {
         self.must_exist(id).await?;
-        let changed = self.store.remove_group(id, group).await?;
+        let changed = self.store.by(by.actor()).remove_group(id, group).await?;
         if changed {
             self.revocations.look_again_at(&id.0);
         }

@@ -11,7 +11,7 @@ const OTHER: &str = "a bee has five eyes";
 async fn change(world: &World, user: &User, current: &str, new: &str) -> Result<(), ServiceError> {
     let (current, new) = (Secret::new(current), Secret::new(new));
     let asked = Asked { user: &user.id, session: "one", client: CLIENT.parse().unwrap() };
-    world.accounts.change_password(asked, current, new).await
+    world.accounts.change_password(world.by.actor(), asked, current, new).await
 }
 
 #[tokio::test]
@@ -22,13 +22,13 @@ async fn a_created_user_is_found_by_name_and_by_address() {
         groups: vec!["b".into(), "a".into(), "b".into()],
         ..new_user("Zelda", Role::Viewer)
     };
-    let user = world.accounts.create(new).await.unwrap();
+    let user = world.accounts.create(&world.by, new).await.unwrap();
     assert_eq!(user.groups, ["a", "b"]);
     for name in ["zelda", "ZELDA", "zelda@example.org"] {
-        assert_eq!(world.accounts.find(name).await.unwrap(), Some(user.clone()), "{name}");
+        assert_eq!(world.accounts.find(&world.by, name).await.unwrap(), Some(user.clone()), "{name}");
     }
-    assert_eq!(world.accounts.find("zeld").await.unwrap(), None);
-    assert_eq!(world.accounts.list().await.unwrap(), [user]);
+    assert_eq!(world.accounts.find(&world.by, "zeld").await.unwrap(), None);
+    assert_eq!(world.accounts.list(&world.by).await.unwrap(), [user]);
 }
 
 #[tokio::test]
@@ -47,12 +47,12 @@ async fn names_addresses_roles_and_groups_that_break_the_rules_are_refused() {
         ("password", NewUser { password: Some((Secret::new("zeldazeldazelda"), false)), ..good.clone() }),
     ];
     for (wanted, new) in bad {
-        match world.accounts.create(new).await {
+        match world.accounts.create(&world.by, new).await {
             Err(ServiceError::Invalid { field, .. }) => assert_eq!(field, wanted),
             other => panic!("{wanted}: {other:?}"),
         }
     }
-    assert_eq!(world.accounts.list().await.unwrap(), []);
+    assert_eq!(world.accounts.list(&world.by).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_name_that_is_anybodys_name_or_address_is_taken() {
         ("e-mail", "other", Some("Zelda@example.org".to_owned())),
     ] {
         let new = NewUser { email, ..new_user(username, Role::Viewer) };
-        let taken = world.accounts.create(new).await;
+        let taken = world.accounts.create(&world.by, new).await;
         assert!(matches!(taken, Err(ServiceError::Conflict { what: field }) if field == what), "{taken:?}");
     }
 }
@@ -76,17 +76,17 @@ async fn a_shown_name_is_changed_cleared_and_checked() {
     let user = world.user("zelda").await;
     let shown = async || world.accounts.find_by_id(&user.id).await.unwrap().unwrap().display_name;
     let epoch = world.revocations.epoch().current();
-    world.accounts.set_display_name(&user.id, " Zelda Zett ").await.unwrap();
+    world.accounts.set_display_name(world.by.actor(), &user.id, " Zelda Zett ").await.unwrap();
     assert_eq!(shown().await.as_deref(), Some("Zelda Zett"));
     assert!(world.revocations.epoch().current() > epoch);
     for bad in ["\u{1b}[2J", &"x".repeat(129)] {
-        let refused = world.accounts.set_display_name(&user.id, bad).await;
+        let refused = world.accounts.set_display_name(world.by.actor(), &user.id, bad).await;
         assert!(matches!(refused, Err(ServiceError::Invalid { .. })), "{refused:?}");
     }
     assert_eq!(shown().await.as_deref(), Some("Zelda Zett"));
-    world.accounts.set_display_name(&user.id, "  ").await.unwrap();
+    world.accounts.set_display_name(world.by.actor(), &user.id, "  ").await.unwrap();
     assert_eq!(shown().await, None);
-    let nobody = world.accounts.set_display_name(&UserId("nobody".into()), "x").await;
+    let nobody = world.accounts.set_display_name(world.by.actor(), &UserId("nobody".into()), "x").await;
     assert!(matches!(nobody, Err(ServiceError::NotFound { .. })));
 }
 
@@ -94,7 +94,7 @@ async fn a_shown_name_is_changed_cleared_and_checked() {
 async fn a_temporary_password_works_and_must_be_changed() {
     let world = World::new().await;
     let new = new_user("zelda", Role::Viewer);
-    let (user, password) = world.accounts.create_with_temporary_password(new).await.unwrap();
+    let (user, password) = world.accounts.create_with_temporary_password(&world.by, new).await.unwrap();
     assert!(user.must_change_password);
     let signed_in = world.sign_in("zelda", password.expose(), CLIENT, None).await.unwrap();
     let digest = world.sessions.digest_of_cookie(signed_in.cookie.expose()).unwrap();
@@ -112,12 +112,12 @@ async fn a_reset_replaces_the_password_and_ends_sessions() {
     let user = world.user_with_password("zelda").await;
     world.sign_in("zelda", PASSWORD, CLIENT, None).await.unwrap();
     let epoch = world.revocations.epoch().current();
-    let temporary = world.accounts.reset_password(&user.id).await.unwrap();
+    let temporary = world.accounts.reset_password(&world.by, &user.id).await.unwrap();
     assert!(world.revocations.epoch().current() > epoch);
-    assert_eq!(world.sessions.list(Some(&user.id)).await.unwrap(), []);
+    assert_eq!(world.sessions.list(&world.by, Some(&user.id)).await.unwrap(), []);
     assert!(world.sign_in("zelda", PASSWORD, CLIENT, None).await.is_err());
     assert!(world.sign_in("zelda", temporary.expose(), CLIENT, None).await.is_ok());
-    let nobody = world.accounts.reset_password(&UserId("nobody".into())).await;
+    let nobody = world.accounts.reset_password(&world.by, &UserId("nobody".into())).await;
     assert!(matches!(nobody, Err(ServiceError::NotFound { .. })));
 }
 
@@ -154,41 +154,44 @@ async fn taking_rights_away_ends_sessions_and_raises_the_epoch() {
         world.sign_in("zelda", PASSWORD, CLIENT, None).await.unwrap();
         let epoch = world.revocations.epoch().current();
         match step {
-            0 => world.accounts.set_role(&user.id, Role::Viewer).await.unwrap(),
+            0 => world.accounts.set_role(&world.by, &user.id, Role::Viewer).await.unwrap(),
             1 => {
-                world.accounts.disable(&user.id).await.unwrap();
+                world.accounts.disable(&world.by, &user.id).await.unwrap();
                 assert!(world.sign_in("zelda", PASSWORD, CLIENT, None).await.is_err());
-                world.accounts.enable(&user.id).await.unwrap();
+                world.accounts.enable(&world.by, &user.id).await.unwrap();
             }
             2 => {
-                assert!(world.accounts.add_group(&user.id, "ops").await.unwrap());
-                assert!(!world.accounts.add_group(&user.id, "ops").await.unwrap());
-                assert!(world.accounts.remove_group(&user.id, "ops").await.unwrap());
-                assert!(!world.accounts.remove_group(&user.id, "ops").await.unwrap());
-                world.sessions.end_all(&user.id).await.unwrap();
+                assert!(world.accounts.add_group(&world.by, &user.id, "ops").await.unwrap());
+                assert!(!world.accounts.add_group(&world.by, &user.id, "ops").await.unwrap());
+                assert!(world.accounts.remove_group(&world.by, &user.id, "ops").await.unwrap());
+                assert!(!world.accounts.remove_group(&world.by, &user.id, "ops").await.unwrap());
+                world.sessions.end_all(&world.by, &user.id).await.unwrap();
             }
-            _ => world.accounts.delete(&user.id).await.unwrap(),
+            _ => world.accounts.delete(&world.by, &user.id).await.unwrap(),
         }
         assert!(world.revocations.epoch().current() > epoch, "step {step}");
-        assert_eq!(world.sessions.list(Some(&user.id)).await.unwrap(), [], "step {step}");
+        assert_eq!(world.sessions.list(&world.by, Some(&user.id)).await.unwrap(), [], "step {step}");
     }
-    assert!(matches!(world.accounts.disable(&user.id).await, Err(ServiceError::NotFound { .. })));
-    assert!(matches!(world.accounts.add_group(&user.id, "ops").await, Err(ServiceError::NotFound { .. })));
+    assert!(matches!(world.accounts.disable(&world.by, &user.id).await, Err(ServiceError::NotFound { .. })));
+    assert!(matches!(
+        world.accounts.add_group(&world.by, &user.id, "ops").await,
+        Err(ServiceError::NotFound { .. })
+    ));
 }
 
 #[tokio::test]
 async fn the_last_admin_stays() {
     let world = World::new().await;
-    let admin = world.accounts.create(new_user("root", Role::Admin)).await.unwrap();
+    let admin = world.accounts.create(&world.by, new_user("root", Role::Admin)).await.unwrap();
     for refused in [
-        world.accounts.set_role(&admin.id, Role::Member).await,
-        world.accounts.disable(&admin.id).await,
-        world.accounts.delete(&admin.id).await,
+        world.accounts.set_role(&world.by, &admin.id, Role::Member).await,
+        world.accounts.disable(&world.by, &admin.id).await,
+        world.accounts.delete(&world.by, &admin.id).await,
     ] {
         assert!(matches!(refused, Err(ServiceError::LastAdmin)), "{refused:?}");
     }
-    world.accounts.create(new_user("other", Role::Admin)).await.unwrap();
-    world.accounts.set_role(&admin.id, Role::Member).await.unwrap();
+    world.accounts.create(&world.by, new_user("other", Role::Admin)).await.unwrap();
+    world.accounts.set_role(&world.by, &admin.id, Role::Member).await.unwrap();
 }
 
 #[tokio::test]
@@ -201,7 +204,11 @@ async fn a_hash_of_another_system_lets_its_owner_in_and_is_replaced_then() {
         ("cem", "$scrypt$ln=14,r=8,p=1$lHJu7X2v9f7fm9Pae89ZCw$yCllkoegInuZyiqKKtXbyPvHlj2A+CR1Y3OmKd4Gbvc"),
     ] {
         let hash = Secret::new(hash);
-        let user = world.accounts.create_with_hash(new_user(name, Role::Member), &hash, false).await.unwrap();
+        let user = world
+            .accounts
+            .create_with_hash(&world.by, new_user(name, Role::Member), &hash, false)
+            .await
+            .unwrap();
         assert!(user.has_password && !user.must_change_password);
         let theirs = "correct horse battery";
         assert!(world.sign_in(name, "correct horse batterz", CLIENT, None).await.is_err(), "{name}");
@@ -213,14 +220,18 @@ async fn a_hash_of_another_system_lets_its_owner_in_and_is_replaced_then() {
     }
     for bad in ["$2y$31$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S", "correct horse battery"] {
         let hash = Secret::new(bad);
-        let refused = world.accounts.create_with_hash(new_user("dot", Role::Member), &hash, false).await;
+        let refused =
+            world.accounts.create_with_hash(&world.by, new_user("dot", Role::Member), &hash, false).await;
         let told = refused.unwrap_err().to_string();
         assert!(told.starts_with("hash: is ") && !told.contains(bad), "{told}");
-        assert_eq!(world.accounts.find("dot").await.unwrap(), None);
+        assert_eq!(world.accounts.find(&world.by, "dot").await.unwrap(), None);
     }
     let must_change = Secret::new("$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S");
-    let user =
-        world.accounts.create_with_hash(new_user("dot", Role::Member), &must_change, true).await.unwrap();
+    let user = world
+        .accounts
+        .create_with_hash(&world.by, new_user("dot", Role::Member), &must_change, true)
+        .await
+        .unwrap();
     assert!(user.must_change_password);
 }
 
@@ -233,18 +244,20 @@ async fn nobody_may_choose_what_stands_in_the_list_of_leaked_passwords() {
     std::fs::write(&file, "caf\u{e9} with two sugars\n").unwrap();
     let accounts = world.accounts.refusing(Some(&list(&file)));
     let asked = Asked { user: &user.id, session: "one", client: CLIENT.parse().unwrap() };
-    let change = |new: &'static str| accounts.change_password(asked, Secret::new(PASSWORD), Secret::new(new));
+    let change = |new: &'static str| {
+        accounts.change_password(world.by.actor(), asked, Secret::new(PASSWORD), Secret::new(new))
+    };
     let told = change("cafe\u{301} with two sugars").await.unwrap_err().to_string();
     assert!(told.contains("leaked"), "{told}");
     let new = NewUser {
         password: Some((Secret::new("caf\u{e9} with two sugars"), false)),
         ..new_user("bob", Role::Member)
     };
-    assert!(accounts.create(new).await.is_err());
+    assert!(accounts.create(&world.by, new).await.is_err());
     assert!(change("caf\u{e9} with three sugars").await.is_ok());
     std::fs::remove_file(&file).unwrap();
     let current = Secret::new("caf\u{e9} with three sugars");
-    let unread = accounts.change_password(asked, current, Secret::new(OTHER)).await;
+    let unread = accounts.change_password(world.by.actor(), asked, current, Secret::new(OTHER)).await;
     assert!(matches!(unread, Err(ServiceError::Unavailable(_))), "{unread:?}");
 }
 

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::ServiceError;
+use super::admin::AdminProof;
 use crate::config::Config;
 use crate::model::audit::Actor;
 use crate::model::audit::AuditRow;
@@ -112,7 +113,12 @@ impl Audit {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn recent(&self, filter: &AuditFilter<'_>, limit: u32) -> Result<Vec<AuditRow>, ServiceError> {
+    pub async fn recent(
+        &self,
+        _by: &AdminProof,
+        filter: &AuditFilter<'_>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, ServiceError> {
         Ok(self.store.audit_recent(filter, limit).await?)
     }
 
@@ -121,7 +127,12 @@ impl Audit {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn page(&self, after: i64, since: Option<Timestamp>) -> Result<Vec<AuditRow>, ServiceError> {
+    pub async fn page(
+        &self,
+        _by: &AdminProof,
+        after: i64,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<AuditRow>, ServiceError> {
         Ok(self.store.audit_page(after, since, PAGE).await?)
     }
 
@@ -164,15 +175,15 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     async fn numbers(world: &World) -> Vec<i64> {
-        world.audit.page(0, None).await.unwrap().iter().map(|row| row.seq).collect()
+        world.audit.page(&world.by, 0, None).await.unwrap().iter().map(|row| row.seq).collect()
     }
 
     #[tokio::test]
     async fn rows_are_kept_as_long_as_configured_and_a_day_at_most_beyond() {
         let world = World::new().await;
-        world.accounts.create(new_user("root", Role::Admin)).await.unwrap();
+        world.accounts.create(&world.by, new_user("root", Role::Admin)).await.unwrap();
         world.clock.advance(20 * DAY);
-        world.accounts.create(new_user("zelda", Role::Member)).await.unwrap();
+        world.accounts.create(&world.by, new_user("zelda", Role::Member)).await.unwrap();
         for (more, keep, left) in [
             (Duration::ZERO, Duration::ZERO, vec![1, 2]),
             (Duration::ZERO, 20 * DAY, vec![1, 2]),
@@ -183,7 +194,7 @@ mod tests {
             world.clock.advance(more);
             world.audit.tidy(crate::model::time::Clock::now(&*world.clock), keep).await.unwrap();
             assert_eq!(numbers(&world).await, left, "{keep:?}");
-            assert!(world.audit.verify(&[], None).await.unwrap().is_ok());
+            assert!(world.audit.verify(&world.by, &[], None).await.unwrap().is_ok());
         }
     }
 
@@ -196,7 +207,7 @@ mod tests {
         }
         world.clock.advance(Duration::from_mins(1));
         world.audit.break_glass("night", client, "r2", true).await.unwrap();
-        let rows = world.audit.page(0, None).await.unwrap();
+        let rows = world.audit.page(&world.by, 0, None).await.unwrap();
         let details: Vec<_> = rows.iter().map(|row| (row.event.as_str(), row.detail.clone())).collect();
         assert_eq!(details.len(), 3, "{details:?}");
         assert_eq!(details[0], ("break-glass", r#"{"token":"night"}"#.to_owned()));
@@ -211,7 +222,7 @@ mod tests {
     async fn a_refused_configuration_is_noted() {
         let world = World::new().await;
         world.audit.configuration_refused(Load::Reload, 3).await.unwrap();
-        let rows = world.audit.page(0, None).await.unwrap();
+        let rows = world.audit.page(&world.by, 0, None).await.unwrap();
         assert!(!rows[0].success);
         assert_eq!(rows[0].detail, r#"{"cause":"reload","problems":3,"reason":"invalid"}"#);
     }

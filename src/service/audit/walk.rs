@@ -10,6 +10,7 @@ use crate::model::audit::Link;
 use crate::model::audit::{hex, mark_of_end, seal_of_mark};
 use crate::model::token::SigningKey;
 use crate::service::ServiceError;
+use crate::service::admin::AdminProof;
 use crate::store::AuditFilter;
 use crate::store::AuditHead;
 use crate::store::audit_key_id;
@@ -113,6 +114,7 @@ impl Audit {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn verify(
         &self,
+        _by: &AdminProof,
         older: &[SigningKey],
         noted: Option<&(i64, String)>,
     ) -> Result<Outcome, ServiceError> {

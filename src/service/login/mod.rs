@@ -96,24 +96,13 @@ impl Login {
         Self { attempts: Attempts::new(store.clone(), passwords, clock), store, sessions, device_key, owners }
     }
 
-    /// The same, with changes that are this actor's.
-    #[must_use]
-    pub fn by(&self, actor: &Actor) -> Self {
-        Self {
-            store: self.store.by(actor),
-            attempts: self.attempts.by(actor),
-            sessions: self.sessions.by(actor),
-            ..self.clone()
-        }
-    }
-
     /// Checks name and password and opens a session.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Refused`] whatever was wrong; [`ServiceError::Throttled`] and [`ServiceError::Busy`]
     /// before anything was checked; [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn sign_in(&self, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
+    pub async fn sign_in(&self, by: &Actor, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
         let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
         let found = self.store.find_user_by_login(name).await?;
         let enabled = found.as_ref().filter(|(user, _)| !user.disabled);
@@ -124,20 +113,20 @@ impl Login {
         if let (Standing::Device(_), Some((user, _))) = (standing, &found) {
             // Known browsers go ahead of strangers, so one that signs in all the time is not even looked at. What a
             // stranger is told must not depend on it.
-            self.not_too_often(&attempt, self.sessions.may_sign_in(&user.id)).await?;
+            self.not_too_often(by, &attempt, self.sessions.may_sign_in(&user.id)).await?;
         }
-        let hash = self.attempts.check(&attempt, form.password).await?;
+        let hash = self.attempts.check(by, &attempt, form.password).await?;
         let device = match (form.device, device) {
             (Some(cookie), Some(_)) => Some(Secret::new(cookie)),
             _ => None,
         };
         let (user, _) = found.as_ref().ok_or(ServiceError::Refused)?;
-        let opened = self.sessions.sign_in(user, form.client, form.user_agent).await;
-        let (cookie, session) = self.not_too_often(&attempt, opened).await?;
+        let opened = self.sessions.sign_in(by, user, form.client, form.user_agent).await;
+        let (cookie, session) = self.not_too_often(by, &attempt, opened).await?;
         let device = device.unwrap_or_else(|| self.new_device(&user.id));
         // A password changed while we were checking has ended all sessions but this one.
         if self.store.password_of(&user.id).await?.as_deref() != Some(hash.as_str()) {
-            self.sessions.end(&session.id).await?;
+            self.sessions.end_as(by, &session.id, Event::SessionRevoke).await?;
             return Err(ServiceError::Refused);
         }
         Ok(SignedIn { cookie, device, user: user.clone(), session })
@@ -146,11 +135,12 @@ impl Login {
     /// Has it written down that somebody signs in too often.
     async fn not_too_often<T>(
         &self,
+        by: &Actor,
         attempt: &Attempt<'_>,
         outcome: Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
         if let Err(ServiceError::Throttled { .. }) = outcome {
-            self.attempts.note_failure(attempt, Reason::Throttled).await?;
+            self.attempts.note_failure(by, attempt, Reason::Throttled).await?;
         }
         outcome
     }
@@ -162,11 +152,12 @@ impl Login {
     /// [`ServiceError::Refused`] if the user was disabled or deleted meanwhile.
     pub async fn enter_first(
         &self,
+        by: &Actor,
         user: User,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<SignedIn, ServiceError> {
-        let (cookie, session) = self.sessions.sign_in(&user, client, user_agent).await?;
+        let (cookie, session) = self.sessions.sign_in(by, &user, client, user_agent).await?;
         let device = self.new_device(&user.id);
         Ok(SignedIn { cookie, device, user, session })
     }
@@ -176,8 +167,13 @@ impl Login {
     /// # Errors
     ///
     /// As [`Login::sign_in`].
-    pub async fn check_password(&self, asked: Asked<'_>, password: Secret) -> Result<(), ServiceError> {
-        check_password(&self.store, &self.attempts, asked, password, Event::PasswordCheck).await
+    pub async fn check_password(
+        &self,
+        by: &Actor,
+        asked: Asked<'_>,
+        password: Secret,
+    ) -> Result<(), ServiceError> {
+        check_password(by, &self.store, &self.attempts, asked, password, Event::PasswordCheck).await
     }
 
     /// Who has signed in on a device, if its cookie is ours. Asks nobody: see [`Login::may_come_back`].
@@ -212,6 +208,7 @@ impl Login {
 
 /// Checks the password of somebody who is asked again, for what `event` says.
 pub(super) async fn check_password(
+    by: &Actor,
     store: &Store,
     attempts: &Attempts,
     asked: Asked<'_>,
@@ -228,7 +225,7 @@ pub(super) async fn check_password(
     };
     let standing = Standing::Session(session);
     let attempt = Attempt { name: &user.0, found: found.as_ref(), client, standing, event };
-    attempts.check(&attempt, password).await.map(|_| ())
+    attempts.check(by, &attempt, password).await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ async fn unknown_wrong_disabled_and_passwordless_take_the_same_path() {
     world.user_with_password("alice").await;
     world.user("passwordless").await;
     let disabled = world.user_with_password("disabled").await;
-    world.accounts.disable(&disabled.id).await.unwrap();
+    world.accounts.disable(&world.by, &disabled.id).await.unwrap();
     let endless = "x".repeat(100_000);
     for (at, (name, password)) in [
         ("alice", "wrong"),
@@ -60,7 +60,7 @@ async fn unknown_wrong_disabled_and_passwordless_take_the_same_path() {
         assert!(is_refused(&world.sign_in(name, password, &client, None).await), "{name:.20}");
         assert_eq!(world.passwords.computed(), before + 1, "{name:.20}");
     }
-    assert_eq!(world.sessions.list(None).await.unwrap(), []);
+    assert_eq!(world.sessions.list(&world.by, None).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn the_throttle_tells_neither_who_exists_nor_which_names_are_one_accounts(
                 password: Some((Secret::new(PASSWORD), false)),
                 ..new_user("alice", Role::Member)
             };
-            world.accounts.create(new).await.unwrap();
+            world.accounts.create(&world.by, new).await.unwrap();
             let tries: Vec<&str> =
                 order.iter().flat_map(|(name, times)| vec![names[*name]; *times]).collect();
             guessed(&world, &tries).await
@@ -195,7 +195,7 @@ async fn the_device_of_somebody_who_may_not_sign_in_counts_as_none() {
     let (alice, bob) = (world.user_with_password("alice").await, world.user_with_password("bob").await);
     let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
     assert_eq!(world.login.owner_of_device(device.expose()), Some(alice.id.clone()));
-    world.accounts.disable(&alice.id).await.unwrap();
+    world.accounts.disable(&world.by, &alice.id).await.unwrap();
     assert!(!world.login.may_come_back(&alice.id).await);
     assert!(world.login.may_come_back(&bob.id).await);
     assert!(!world.login.may_come_back(&UserId("gone".to_owned())).await);
@@ -205,7 +205,7 @@ async fn the_device_of_somebody_who_may_not_sign_in_counts_as_none() {
     }
     let shown = Some(device.expose());
     assert!(is_throttled(&world.sign_in("alice", "wrong", &there(99), shown).await), "as a stranger is");
-    world.accounts.enable(&alice.id).await.unwrap();
+    world.accounts.enable(&world.by, &alice.id).await.unwrap();
     assert!(world.sign_in("alice", PASSWORD, &there(99), shown).await.is_ok());
 }
 
@@ -302,7 +302,7 @@ async fn whoever_signs_in_all_the_time_is_slowed_down_and_leaves_so_many_rows() 
         opened + 1,
         "one row, and a count, for all that were too many"
     );
-    assert_eq!(world.sessions.list(Some(&alice.id)).await.unwrap().len(), 20);
+    assert_eq!(world.sessions.list(&world.by, Some(&alice.id)).await.unwrap().len(), 20);
     assert!(is_refused(&world.sign_in("alice", "wrong", HERE, None).await), "strangers learn nothing");
     assert!(world.sign_in("bob", PASSWORD, HERE, None).await.is_ok(), "somebody else");
 }
@@ -330,10 +330,18 @@ async fn who_is_asked_again_inside_a_session_waits_for_no_stranger() {
     }
     assert!(is_throttled(&world.sign_in("alice", PASSWORD, HERE, None).await));
     for _ in 0..5 {
-        assert!(world.login.check_password(asked("own"), Secret::new(PASSWORD)).await.is_ok());
+        assert!(
+            world.login.check_password(world.by.actor(), asked("own"), Secret::new(PASSWORD)).await.is_ok()
+        );
     }
     let new = Secret::new("a password for later");
-    assert!(world.accounts.change_password(asked("own"), Secret::new(PASSWORD), new).await.is_ok());
+    assert!(
+        world
+            .accounts
+            .change_password(world.by.actor(), asked("own"), Secret::new(PASSWORD), new)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -342,7 +350,7 @@ async fn a_stolen_session_has_only_so_many_guesses() {
     let user = world.user_with_password("alice").await;
     let check = async |session: &str, password: &str| {
         let asked = Asked { user: &user.id, session, client: HERE.parse().unwrap() };
-        world.login.check_password(asked, Secret::new(password)).await
+        world.login.check_password(world.by.actor(), asked, Secret::new(password)).await
     };
     let mut computed = world.passwords.computed();
     for _ in 0..6 {
@@ -362,7 +370,7 @@ async fn a_stolen_session_has_only_so_many_guesses() {
     assert!(tried <= 110, "{tried} in a day");
     let nobody = UserId("nobody".to_owned());
     let asked = Asked { user: &nobody, session: "another", client: HERE.parse().unwrap() };
-    assert!(is_refused(&world.login.check_password(asked, Secret::new(PASSWORD)).await));
+    assert!(is_refused(&world.login.check_password(world.by.actor(), asked, Secret::new(PASSWORD)).await));
 }
 
 /// L20: a hash of old parameters.

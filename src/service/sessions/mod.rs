@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::ServiceError;
+use super::admin::AdminProof;
 use super::pace::Pace;
 use super::revocation::Revocations;
 use crate::config::SessionConfig;
@@ -66,12 +67,6 @@ impl Sessions {
         Self { config, ..self.clone() }
     }
 
-    /// The same, with changes that are this actor's.
-    #[must_use]
-    pub fn by(&self, actor: &Actor) -> Self {
-        Self { store: self.store.by(actor), ..self.clone() }
-    }
-
     /// The same, for looking up who requests come from.
     #[must_use]
     pub fn for_requests(&self) -> Self {
@@ -91,11 +86,12 @@ impl Sessions {
     /// [`ServiceError::Refused`] if the user was disabled or deleted meanwhile.
     pub async fn open(
         &self,
+        by: &Actor,
         user: &User,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
-        self.add(user, None, client, user_agent, Event::SessionOpen).await
+        self.add(by, user, None, client, user_agent, Event::SessionOpen).await
     }
 
     /// The same, for a sign-in.
@@ -105,12 +101,13 @@ impl Sessions {
     /// [`ServiceError::Throttled`] if the user signs in too often, too.
     pub(super) async fn sign_in(
         &self,
+        by: &Actor,
         user: &User,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
         self.pace.admit(&user.id)?;
-        self.add(user, None, client, user_agent, Event::Login).await
+        self.add(by, user, None, client, user_agent, Event::Login).await
     }
 
     /// Whether a user may sign in once more.
@@ -130,6 +127,7 @@ impl Sessions {
     /// [`ServiceError::Refused`] if the user was disabled or the parent ended meanwhile.
     pub(super) async fn open_from(
         &self,
+        by: &Actor,
         parent: &Session,
         host: &str,
         user: &User,
@@ -137,11 +135,12 @@ impl Sessions {
         user_agent: &str,
     ) -> Result<Secret, ServiceError> {
         self.pace.admit(&user.id)?;
-        Ok(self.add(user, Some((parent, host)), client, user_agent, Event::SessionOpen).await?.0)
+        Ok(self.add(by, user, Some((parent, host)), client, user_agent, Event::SessionOpen).await?.0)
     }
 
     async fn add(
         &self,
+        by: &Actor,
         user: &User,
         parent: Option<(&Session, &str)>,
         client: IpAddr,
@@ -164,7 +163,7 @@ impl Sessions {
         };
         let digest = TokenDigest::of(token.expose());
         let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
-        let ended = self.store.add_session(&session, digest, cap, event).await?;
+        let ended = self.store.by(by).add_session(&session, digest, cap, event).await?;
         self.look_again_if(ended.ok_or(ServiceError::Refused)? > 0, &user.id);
         Ok((Secret::new(self.key.sign(token.expose())), session))
     }
@@ -207,21 +206,21 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn end(&self, id: &str) -> Result<bool, ServiceError> {
-        self.end_by(id, Event::SessionRevoke).await
+    pub async fn end(&self, by: &AdminProof, id: &str) -> Result<bool, ServiceError> {
+        self.end_as(by.actor(), id, Event::SessionRevoke).await
     }
 
-    /// The same, because its user signs out.
+    /// Ends a session in the same way, because its user signs out.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn sign_out(&self, id: &str) -> Result<bool, ServiceError> {
-        self.end_by(id, Event::Logout).await
+    pub async fn sign_out(&self, by: &Actor, id: &str) -> Result<bool, ServiceError> {
+        self.end_as(by, id, Event::Logout).await
     }
 
-    async fn end_by(&self, id: &str, event: Event) -> Result<bool, ServiceError> {
-        let ended = self.store.end_session(id, event).await?;
+    pub(super) async fn end_as(&self, by: &Actor, id: &str, event: Event) -> Result<bool, ServiceError> {
+        let ended = self.store.by(by).end_session(id, event).await?;
         if let Some(user) = &ended {
             self.revocations.look_again_at(&user.0);
         }
@@ -233,9 +232,13 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn end_own(&self, user: &UserId, id: &str) -> Result<bool, ServiceError> {
+    pub async fn end_own(&self, by: &Actor, user: &UserId, id: &str) -> Result<bool, ServiceError> {
         let own = self.store.sessions_of(user).await?;
-        if own.iter().any(|(session, _)| session.id == id) { self.end(id).await } else { Ok(false) }
+        if own.iter().any(|(session, _)| session.id == id) {
+            self.end_as(by, id, Event::SessionRevoke).await
+        } else {
+            Ok(false)
+        }
     }
 
     /// Ends every session of a user but the one with this id and those of its browser at other hosts; how many
@@ -244,8 +247,8 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn end_others(&self, user: &UserId, kept: &str) -> Result<u64, ServiceError> {
-        let ended = self.store.end_other_sessions_of(user, kept).await?;
+    pub async fn end_others(&self, by: &Actor, user: &UserId, kept: &str) -> Result<u64, ServiceError> {
+        let ended = self.store.by(by).end_other_sessions_of(user, kept).await?;
         self.look_again_if(ended > 0, user);
         Ok(ended)
     }
@@ -255,8 +258,8 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn end_all(&self, user: &UserId) -> Result<u64, ServiceError> {
-        let ended = self.store.end_sessions_of(user).await?;
+    pub async fn end_all(&self, by: &AdminProof, user: &UserId) -> Result<u64, ServiceError> {
+        let ended = self.store.by(by.actor()).end_sessions_of(user).await?;
         self.look_again_if(ended > 0, user);
         Ok(ended)
     }
@@ -273,12 +276,28 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn list(&self, of: Option<&UserId>) -> Result<Vec<(Session, String)>, ServiceError> {
-        let now = self.clock.now();
-        let mut sessions = match of {
-            Some(user) => self.store.sessions_of(user).await?,
-            None => self.all().await?,
+    pub async fn list(
+        &self,
+        _by: &AdminProof,
+        of: Option<&UserId>,
+    ) -> Result<Vec<(Session, String)>, ServiceError> {
+        let Some(user) = of else {
+            let mut sessions = self.all().await?;
+            let now = self.clock.now();
+            sessions.retain(|(session, _)| session.is_live(now, self.config.idle));
+            return Ok(sessions);
         };
+        self.own(user).await
+    }
+
+    /// A user's own sessions that can still be used, newest first, with the username.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn own(&self, user: &UserId) -> Result<Vec<(Session, String)>, ServiceError> {
+        let now = self.clock.now();
+        let mut sessions = self.store.sessions_of(user).await?;
         sessions.retain(|(session, _)| session.is_live(now, self.config.idle));
         Ok(sessions)
     }

@@ -9,7 +9,8 @@ use crate::service::testing::World;
 const CLIENT: &str = "192.0.2.1";
 
 async fn open(world: &World, user: &User) -> (TokenDigest, Session) {
-    let (cookie, session) = world.sessions.open(user, CLIENT.parse().unwrap(), "browser").await.unwrap();
+    let (cookie, session) =
+        world.sessions.open(world.by.actor(), user, CLIENT.parse().unwrap(), "browser").await.unwrap();
     (world.sessions.digest_of_cookie(cookie.expose()).unwrap(), session)
 }
 
@@ -29,7 +30,8 @@ async fn a_cookie_resolves_to_its_user_and_no_other_does() {
 async fn a_cookie_we_did_not_sign_is_not_even_looked_up() {
     let world = World::new().await;
     let user = world.user("alice").await;
-    let (cookie, _) = world.sessions.open(&user, CLIENT.parse().unwrap(), "browser").await.unwrap();
+    let (cookie, _) =
+        world.sessions.open(world.by.actor(), &user, CLIENT.parse().unwrap(), "browser").await.unwrap();
     let cookie = cookie.expose();
     assert!(cookie.len() < LONGEST_COOKIE);
     let forged = [
@@ -57,8 +59,8 @@ async fn idle_and_expired_sessions_do_not_resolve() {
     assert_eq!(world.sessions.resolve(digest).await.unwrap(), None, "idle");
 
     let (digest, session) = (open(&world, &user).await.0, session);
-    assert_eq!(world.sessions.list(Some(&user.id)).await.unwrap().len(), 1, "{}", session.id);
-    let id = world.sessions.list(None).await.unwrap()[0].0.id.clone();
+    assert_eq!(world.sessions.list(&world.by, Some(&user.id)).await.unwrap().len(), 1, "{}", session.id);
+    let id = world.sessions.list(&world.by, None).await.unwrap()[0].0.id.clone();
     for _ in 0..World::ABSOLUTE.as_secs() / 60 {
         assert!(world.sessions.resolve(digest).await.unwrap().is_some());
         world.clock.advance(Duration::from_mins(1));
@@ -75,16 +77,16 @@ async fn an_ended_session_and_those_of_a_disabled_user_do_not_resolve() {
     let (kept, _) = open(&world, &alice).await;
     let (of_bob, _) = open(&world, &bob).await;
     let epoch = world.revocations.epoch().current();
-    assert!(world.sessions.end(&session.id).await.unwrap());
+    assert!(world.sessions.end(&world.by, &session.id).await.unwrap());
     assert!(world.revocations.epoch().current() > epoch);
-    assert!(!world.sessions.end(&session.id).await.unwrap());
+    assert!(!world.sessions.end(&world.by, &session.id).await.unwrap());
     assert_eq!(world.sessions.resolve(ended).await.unwrap(), None);
     assert!(world.sessions.resolve(kept).await.unwrap().is_some());
 
-    world.accounts.disable(&alice.id).await.unwrap();
+    world.accounts.disable(&world.by, &alice.id).await.unwrap();
     assert_eq!(world.sessions.resolve(kept).await.unwrap(), None);
     assert!(world.sessions.resolve(of_bob).await.unwrap().is_some());
-    assert_eq!(world.sessions.end_all(&bob.id).await.unwrap(), 1);
+    assert_eq!(world.sessions.end_all(&world.by, &bob.id).await.unwrap(), 1);
     assert_eq!(world.sessions.resolve(of_bob).await.unwrap(), None);
 }
 
@@ -93,9 +95,9 @@ async fn a_user_ends_only_own_sessions() {
     let world = World::new().await;
     let (alice, bob) = (world.user("alice").await, world.user("bob").await);
     let (digest, session) = open(&world, &alice).await;
-    assert!(!world.sessions.end_own(&bob.id, &session.id).await.unwrap());
+    assert!(!world.sessions.end_own(world.by.actor(), &bob.id, &session.id).await.unwrap());
     assert!(world.sessions.resolve(digest).await.unwrap().is_some());
-    assert!(world.sessions.end_own(&alice.id, &session.id).await.unwrap());
+    assert!(world.sessions.end_own(world.by.actor(), &alice.id, &session.id).await.unwrap());
     assert_eq!(world.sessions.resolve(digest).await.unwrap(), None);
 }
 
@@ -108,7 +110,7 @@ async fn all_sessions_but_one_are_ended() {
     let (kept, session) = open(&world, &alice).await;
     let (of_bob, _) = open(&world, &bob).await;
     let epoch = world.revocations.epoch().current();
-    assert_eq!(world.sessions.end_others(&alice.id, &session.id).await.unwrap(), 1);
+    assert_eq!(world.sessions.end_others(world.by.actor(), &alice.id, &session.id).await.unwrap(), 1);
     assert!(world.revocations.epoch().current() > epoch);
     assert_eq!(world.sessions.resolve(first).await.unwrap(), None);
     for stays in [kept, of_bob] {
@@ -123,9 +125,9 @@ async fn what_ends_nothing_has_nobody_looked_up_again() {
     let (_, session) = open(&world, &alice).await;
     let epoch = world.revocations.epoch().current();
     open(&world, &bob).await;
-    assert_eq!(world.sessions.end_others(&alice.id, &session.id).await.unwrap(), 0);
-    assert!(!world.sessions.end("unknown").await.unwrap());
-    assert_eq!(world.sessions.end_all(&UserId("unknown".into())).await.unwrap(), 0);
+    assert_eq!(world.sessions.end_others(world.by.actor(), &alice.id, &session.id).await.unwrap(), 0);
+    assert!(!world.sessions.end(&world.by, "unknown").await.unwrap());
+    assert_eq!(world.sessions.end_all(&world.by, &UserId("unknown".into())).await.unwrap(), 0);
     assert_eq!(world.revocations.epoch().current(), epoch);
     for _ in 0..MOST_PER_USER {
         open(&world, &alice).await;
@@ -152,8 +154,8 @@ async fn the_twenty_first_session_ends_the_first() {
 async fn a_disabled_user_gets_no_session_and_purging_spares_live_ones() {
     let world = World::new().await;
     let (alice, bob) = (world.user("alice").await, world.user("bob").await);
-    world.accounts.disable(&bob.id).await.unwrap();
-    let refused = world.sessions.open(&bob, CLIENT.parse().unwrap(), "browser").await;
+    world.accounts.disable(&world.by, &bob.id).await.unwrap();
+    let refused = world.sessions.open(world.by.actor(), &bob, CLIENT.parse().unwrap(), "browser").await;
     assert!(matches!(refused, Err(ServiceError::Refused)));
     open(&world, &alice).await;
     world.clock.advance(World::IDLE);
@@ -167,7 +169,8 @@ async fn what_the_browser_says_of_itself_is_cut_and_cleaned() {
     let world = World::new().await;
     let user = world.user("alice").await;
     let agent = format!("a\r\nb\u{1b}{}", "x".repeat(500));
-    let (_, session) = world.sessions.open(&user, CLIENT.parse().unwrap(), &agent).await.unwrap();
+    let (_, session) =
+        world.sessions.open(world.by.actor(), &user, CLIENT.parse().unwrap(), &agent).await.unwrap();
     assert!(session.user_agent.starts_with("abxx"));
     assert_eq!(session.user_agent.len(), USER_AGENT_LENGTH);
 }

@@ -140,12 +140,12 @@ impl Record {
     /// Fails if something is not in the store that was confirmed.
     pub async fn is_kept(&self, gateway: &Gateway) {
         let made = self.made.lock().unwrap().clone();
-        let keys = gateway.keys.list(None).await.unwrap();
+        let keys = gateway.keys.list(&gateway.by, None).await.unwrap();
         for name in &made {
-            let user = gateway.accounts.find(name).await.unwrap();
+            let user = gateway.accounts.find(&gateway.by, name).await.unwrap();
             assert!(user.is_some() || keys.iter().any(|key| key.name == *name), "{name} is lost");
         }
-        let shown = gateway.accounts.find("root").await.unwrap().unwrap().display_name;
+        let shown = gateway.accounts.find(&gateway.by, "root").await.unwrap().unwrap().display_name;
         let renamed = self.renamed.lock().unwrap();
         let confirmed = renamed.iter().rposition(|(_, confirmed)| *confirmed).expect("a name was confirmed");
         let possible = renamed.get(confirmed..).unwrap_or_default();
@@ -254,7 +254,7 @@ impl Honest {
                     groups: Vec::new(),
                     password: None,
                 };
-                let made = gateway.accounts.create(user).await;
+                let made = gateway.accounts.create(&gateway.by, user).await;
                 record.confirm(name, began, made.as_ref().err());
                 let name = format!("key-{number}");
                 let began = Instant::now();
@@ -264,9 +264,8 @@ impl Honest {
                     role: Role::Viewer,
                     scope: KeyScope::default(),
                     expires_at: None,
-                    created_by: "test".to_owned(),
                 };
-                let made = gateway.keys.issue(key).await;
+                let made = gateway.keys.issue(&gateway.by, key).await;
                 record.confirm(name, began, made.as_ref().err());
                 if let Ok((text, _)) = made {
                     let began = Instant::now();

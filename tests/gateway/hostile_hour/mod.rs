@@ -46,7 +46,7 @@ async fn a_hostile_hour(store: &str, relay: Option<&Relay>) {
     for (name, role) in [("root", Role::Admin), ("mel", Role::Viewer), ("vera", Role::Viewer)] {
         gateway.user(name, role).await;
     }
-    let vera = gateway.accounts.find("vera").await.unwrap().unwrap().id;
+    let vera = gateway.accounts.find(&gateway.by, "vera").await.unwrap().unwrap().id;
     let (key, _) = gateway.key_with("veras", Role::Viewer, Some(vera), KeyScope::default()).await;
     let gateway = Arc::new(gateway);
     let honest = Honest::begin(&gateway).await;

@@ -12,6 +12,7 @@ use doorward::model::secret::Secret;
 use doorward::model::time::{Clock, ManualClock, Timestamp};
 use doorward::model::user::UserId;
 use doorward::service::accounts::{Accounts, NewUser};
+use doorward::service::admin::AdminProof;
 use doorward::service::api_keys::{ApiKeys, NewKey};
 use doorward::service::password::Passwords;
 use doorward::service::revocation::Revocations;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub clock: Arc<ManualClock>,
     pub folder: TempDir,
     /// As another process would use them: beside the gateway, over the same database.
+    /// Whoever runs the command line.
+    pub by: AdminProof,
     pub accounts: Accounts,
     pub keys: ApiKeys,
     pub revocations: Revocations,
@@ -88,6 +91,7 @@ impl Gateway {
             addresses,
             clock,
             folder,
+            by: AdminProof::of_command_line(0),
             accounts,
             keys,
             revocations,
@@ -118,7 +122,7 @@ impl Gateway {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             password: Some((Secret::new(PASSWORD), must_change)),
         };
-        self.accounts.create(new).await.unwrap().id
+        self.accounts.create(&self.by, new).await.unwrap().id
     }
 
     /// The text of a new system key.
@@ -134,15 +138,8 @@ impl Gateway {
         owner: Option<UserId>,
         scope: KeyScope,
     ) -> (String, String) {
-        let new = NewKey {
-            name: name.to_owned(),
-            owner,
-            role,
-            scope,
-            expires_at: None,
-            created_by: "test".to_owned(),
-        };
-        let (text, key) = self.keys.issue(new).await.unwrap();
+        let new = NewKey { name: name.to_owned(), owner, role, scope, expires_at: None };
+        let (text, key) = self.keys.issue(&self.by, new).await.unwrap();
         let text = text.expose().to_owned();
         // Its beginning is its id, which is no secret.
         self.ledger.handed_out(&text[text.len() / 2..]);

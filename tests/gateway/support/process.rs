@@ -14,6 +14,7 @@ use doorward::model::role::Role;
 use doorward::model::secret::Secret;
 use doorward::model::time::{Clock, SystemClock};
 use doorward::service::accounts::{Accounts, NewUser};
+use doorward::service::admin::AdminProof;
 use doorward::service::api_keys::{ApiKeys, NewKey};
 use doorward::service::password::Passwords;
 use doorward::service::revocation::Revocations;
@@ -232,21 +233,18 @@ impl Process {
             groups: Vec::new(),
             password: Some((Secret::new(PASSWORD), false)),
         };
-        Accounts::new(store, Passwords::new(), revocations, clock).create(new).await.unwrap();
+        Accounts::new(store, Passwords::new(), revocations, clock)
+            .create(&AdminProof::of_command_line(0), new)
+            .await
+            .unwrap();
     }
 
     pub async fn system_key(&self, name: &str, role: Role) -> String {
         let (store, clock) = self.store().await;
         let keys = ApiKeys::new(store.clone(), Revocations::new(store, Arc::clone(&clock)), clock);
-        let new = NewKey {
-            name: name.to_owned(),
-            owner: None,
-            role,
-            scope: KeyScope::default(),
-            expires_at: None,
-            created_by: "test".to_owned(),
-        };
-        keys.issue(new).await.unwrap().0.expose().to_owned()
+        let new =
+            NewKey { name: name.to_owned(), owner: None, role, scope: KeyScope::default(), expires_at: None };
+        keys.issue(&AdminProof::of_command_line(0), new).await.unwrap().0.expose().to_owned()
     }
 
     /// Resident memory now.

@@ -154,7 +154,7 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
     };
     let client = request.client.address.nearest();
     let asked = Asked { user: &person.user.id, session: &person.session, client };
-    match web.services.own_keys.issue(asked, wish, password).await {
+    match web.services.own_keys.issue(&web.actor, asked, wish, password).await {
         Ok((text, key)) => {
             let page = KeyPage { site: &web.site, key: row(key), text: &text };
             Ok(web.site.page(StatusCode::OK, &page))
@@ -191,7 +191,7 @@ pub(in crate::edge::web) async fn revoke(
         Admitted::Person(person) => person,
         Admitted::Elsewhere(response) => return Ok(response),
     };
-    let revoked = web.services.own_keys.revoke(&person.user.id, id.expose()).await;
+    let revoked = web.services.own_keys.revoke(&web.actor, &person.user.id, id.expose()).await;
     if revoked.map_err(|error| failed(&error))? { Ok(done(web, "key")) } else { Err(Problem::not_found()) }
 }
 

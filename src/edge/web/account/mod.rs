@@ -131,7 +131,7 @@ pub(super) async fn rename(web: &Web, request: &WebRequest) -> Result<Response<B
         Admitted::Person(person) => person,
         Admitted::Elsewhere(response) => return Ok(response),
     };
-    match web.services.accounts.set_display_name(&person.user.id, name.expose()).await {
+    match web.services.accounts.set_display_name(&web.actor, &person.user.id, name.expose()).await {
         Ok(()) => Ok(done(web, "name")),
         Err(error) => {
             let problem = failed(&error);

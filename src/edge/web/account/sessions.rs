@@ -25,7 +25,7 @@ pub(super) struct SessionRow {
 
 /// The person's browsers, this one first. What a browser has at other hosts counts as one with it.
 pub(super) async fn rows(web: &Web, person: &Person) -> Result<Vec<SessionRow>, Problem> {
-    let found = web.services.sessions.list(Some(&person.user.id)).await.map_err(|error| failed(&error))?;
+    let found = web.services.sessions.own(&person.user.id).await.map_err(|error| failed(&error))?;
     let sessions: Vec<Session> = found.into_iter().map(|(session, _)| session).collect();
     let mut rows: Vec<SessionRow> = sessions
         .iter()
@@ -60,7 +60,7 @@ pub(in crate::edge::web) async fn end(web: &Web, request: &WebRequest) -> Result
         Admitted::Person(person) => person,
         Admitted::Elsewhere(response) => return Ok(response),
     };
-    let ended = web.services.sessions.end_own(&person.user.id, id.expose()).await;
+    let ended = web.services.sessions.end_own(&web.actor, &person.user.id, id.expose()).await;
     if !ended.map_err(|error| failed(&error))? {
         return Err(Problem::not_found());
     }
@@ -81,7 +81,7 @@ pub(in crate::edge::web) async fn end_others(
         Admitted::Person(person) => person,
         Admitted::Elsewhere(response) => return Ok(response),
     };
-    let ended = web.services.sessions.end_others(&person.user.id, &person.session).await;
+    let ended = web.services.sessions.end_others(&web.actor, &person.user.id, &person.session).await;
     ended.map_err(|error| failed(&error))?;
     Ok(done(web, "sessions"))
 }
