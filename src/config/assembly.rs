@@ -1,5 +1,7 @@
 //! What cannot be checked by itself: listeners, upstreams, routes and what other proxies ask, against each other.
 
+use http::HeaderName;
+
 use super::Root;
 use super::reading::{Reader, Section};
 use super::sections::forward_auth::{ForwardAuthConfig, forward_auth};
@@ -19,7 +21,15 @@ pub(super) fn general(root: &Root, reader: &mut Reader) -> General {
     let listeners = server::listeners(&root.server, reader);
     let public_url = general::public_url(root.public_url.as_ref(), root.insecure, &listeners, reader);
     let secret = general::secret(root.secret.clone(), reader);
-    General { public_url, secret, listeners }
+    let of_routes = root.routes.iter().flat_map(|route| route.key_headers.iter().flatten());
+    let mut key_headers: Vec<HeaderName> = Vec::new();
+    for name in root.keys.header.iter().chain(of_routes) {
+        if !key_headers.contains(name) {
+            key_headers.push(name.clone());
+        }
+    }
+    let has_trusted_proxy = !root.server.trusted_proxies.is_empty();
+    General { public_url, secret, listeners, has_trusted_proxy, key_headers }
 }
 
 /// The part of [`Config`](super::Config) that belongs together.
@@ -39,18 +49,22 @@ impl Assembled {
     pub(super) fn check(root: &Root, general: &General, reader: &mut Reader) -> Self {
         let server =
             server::server(root.server.clone(), general.listeners.clone(), &general.public_url, reader);
-        let forward_auth = forward_auth(root.forward_auth.clone(), &server, reader);
+        let forward_auth = forward_auth(root.forward_auth.clone(), general, reader);
         let mut upstreams =
             upstream::upstreams(root.upstreams.clone(), &server.listeners, forward_auth.is_on(), reader);
         let tokens = tokens(root.break_glass.clone(), root.keys.imported.clone(), reader);
         let keys = KeyConfig { headers: root.keys.header.clone() };
         let defaults = routes::Defaults { forward_auth: &forward_auth, keys: &keys, enforce: root.enforce };
         let routes = routes::routes(root.routes.clone(), &mut upstreams, defaults, reader);
-        let key_headers = routes::key_headers(&keys, &routes);
-        identity::check_names(&forward_auth.identity, &key_headers, root.forward_auth.place(), reader);
+        identity::check_names(
+            &forward_auth.identity,
+            &general.key_headers,
+            root.forward_auth.place(),
+            reader,
+        );
         for upstream in &upstreams {
             if let Some(config) = &upstream.config {
-                identity::check_names(&config.identity, &key_headers, &upstream.path, reader);
+                identity::check_names(&config.identity, &general.key_headers, &upstream.path, reader);
             }
         }
         routes::warn_of_hosts(&routes, &general.public_url, reader);

@@ -201,6 +201,11 @@ impl Config {
         key_headers(&self.keys, &self.routes)
     }
 
+    /// Every header that brings credentials, beside `Authorization` and `Cookie`.
+    pub fn credential_headers(&self) -> Vec<HeaderName> {
+        self.key_headers()
+    }
+
     /// What the application of a route is told of its callers.
     pub fn identity_on(&self, route: &RouteConfig) -> &IdentityConfig {
         let upstream = route.upstream.and_then(|at| self.upstreams.get(at));

@@ -73,7 +73,7 @@ pub fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
                 );
             });
         }
-        return Client { address: peer.speaker(), secure: peer.secure };
+        return Client { address: peer.speaker(), secure: peer.secure, by_proxy: false };
     }
     let forwards = || FORWARDS.iter().any(|name| headers.contains_key(name));
     let address = if !headers.contains_key(X_FORWARDED_FOR) && !forwards() {
@@ -91,7 +91,7 @@ pub fn client_of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
             }
             None => peer.secure,
         };
-    Client { address, secure }
+    Client { address, secure, by_proxy: true }
 }
 
 /// The client of whom a trusted proxy asks. A question is never on the proxy's own behalf, so that without

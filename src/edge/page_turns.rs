@@ -97,7 +97,7 @@ mod tests {
     use crate::model::user::UserId;
 
     fn at(number: u8) -> Client {
-        Client { address: ClientAddress::at([198, 51, 100, number].into()), secure: false }
+        Client { address: ClientAddress::at([198, 51, 100, number].into()), secure: false, by_proxy: false }
     }
 
     fn person(name: &str) -> Acquaintance {

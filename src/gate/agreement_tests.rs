@@ -395,7 +395,7 @@ async fn sent(
         headers: &headers,
         authority: &question.authority,
         route: None,
-        client: Client { address: question.client, secure: true },
+        client: Client { address: question.client, secure: true, by_proxy: false },
         request_id: "",
     };
     let asked = gate.identify(&request, trail).await?;

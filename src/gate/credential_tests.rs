@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::Grounds;
 use super::cookies::*;
 use super::credential::*;
+use super::{GateRequest, Grounds};
 use crate::config::ForeignCredentials;
+use crate::model::principal::{Client, ClientAddress};
+use crate::model::target::{RequestKind, RequestTarget};
 use crate::model::token::{KeyKind, KeyText};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -35,7 +37,17 @@ fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
 
 /// What is found, as text, so that cases read as a table.
 fn found(list: &[(&'static str, &str)], accepts: &Accepts) -> String {
-    match Credential::extract(&headers(list), &names(), accepts) {
+    let (headers, names) = (headers(list), names());
+    let target = RequestTarget::parse(&Method::GET, "a.example", &"/".parse().unwrap(), RequestKind::Plain);
+    let request = GateRequest {
+        target: &target.unwrap(),
+        headers: &headers,
+        authority: "a.example",
+        route: None,
+        client: Client { address: ClientAddress::unknown(), secure: true, by_proxy: false },
+        request_id: "",
+    };
+    match Credential::extract(&request, &names, accepts) {
         Ok(Credential::None) => "none".into(),
         Ok(Credential::ApiKey(text)) => format!("key {}", &text[..5]),
         Ok(Credential::Token(at)) => format!("token {at}"),

@@ -19,7 +19,7 @@ fn also(method: &str, authority: &str, secure: bool, list: &[(&str, &str)]) -> R
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let path = "/a/b".parse().unwrap();
     let target = RequestTarget::parse(&method, authority, &path, RequestKind::Plain).unwrap();
-    let client = Client { address: ClientAddress::unknown(), secure };
+    let client = Client { address: ClientAddress::unknown(), secure, by_proxy: false };
     let request =
         GateRequest { target: &target, headers: &headers, authority, route: None, client, request_id: "" };
     Effects::of(&request, PUBLIC).map(|effects| {

@@ -399,7 +399,7 @@ impl Rulebook {
             headers: &headers,
             authority: &asked.authority,
             route: None,
-            client: Client { address: asked.client, secure: true },
+            client: Client { address: asked.client, secure: true, by_proxy: false },
             request_id: "",
         };
         let identity = asked.caller.clone().map(|principal| Rc::new(Identity::of(principal)));

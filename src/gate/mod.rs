@@ -230,7 +230,7 @@ impl Gate {
     pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
         let routed = self.rulebook.route(request, trail)?;
         let accepts = &routed.accepts;
-        let presented = Credential::extract(request.headers, &self.names, accepts);
+        let presented = Credential::extract(request, &self.names, accepts);
         match presented {
             Ok(Credential::Foreign(wrong)) => {
                 let beside_session = credential::has_session(request.headers, &self.names);
@@ -254,7 +254,7 @@ impl Gate {
     /// [`Refusal`] if the credential is wrong, may not be used here, or cannot be checked now.
     pub(super) async fn caller(&self, request: &GateRequest<'_>) -> Result<Option<Rc<Identity>>, Refusal> {
         let accepts = self.names.accepts();
-        let presented = Credential::extract(request.headers, &self.names, &accepts);
+        let presented = Credential::extract(request, &self.names, &accepts);
         let recognised = self.recognise(request, presented, accepts.foreign).await?;
         if let Some(identity) = recognised.caller() {
             self.rulebook.check_use(request, std::iter::empty(), identity)?;

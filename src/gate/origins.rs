@@ -229,7 +229,7 @@ mod tests {
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let mut map = HeaderMap::new();
         headers.for_each(|(name, value)| _ = map.append(name, value));
-        let client = Client { address: ClientAddress::unknown(), secure };
+        let client = Client { address: ClientAddress::unknown(), secure, by_proxy: false };
         Origins::of("https://gate.example", ["https://spa.example"]).may_send_form(
             &map,
             &client,

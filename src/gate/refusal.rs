@@ -173,6 +173,9 @@ pub enum BadCredential {
     /// A key in a header that is not for it.
     #[error("a key stands in a header that is not for it")]
     Misplaced,
+    /// Anything else that says who somebody is, of whom nothing is known here.
+    #[error("the credential is not known")]
+    Unknown,
     /// A session cookie that is malformed, forged, expired or ended.
     #[error("the session has ended")]
     Session,
@@ -202,6 +205,7 @@ impl BadCredential {
             Self::Bearer => Code::InvalidToken,
             Self::Basic | Self::Scheme => Code::UnsupportedScheme,
             Self::Misplaced => Code::MisplacedKey,
+            Self::Unknown => Code::InvalidCredential,
             Self::Session => Code::SessionEnded,
         }
     }

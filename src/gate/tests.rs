@@ -186,7 +186,7 @@ fn decide(
         headers: &headers,
         authority: "app.example",
         route: None,
-        client: Client { address: asked.client, secure: true },
+        client: Client { address: asked.client, secure: true, by_proxy: false },
         request_id: "",
     };
     let caller = asked.caller.clone().map(|principal| Recognition::Caller(Rc::new(Identity::of(principal))));

@@ -294,6 +294,8 @@ pub struct Client {
     pub address: ClientAddress,
     /// Whether the client reached us (or our trusted proxy) over TLS.
     pub secure: bool,
+    /// Whether a trusted proxy hands the request on, so that a header that only such a proxy may send is its word.
+    pub by_proxy: bool,
 }
 
 /// Where a client is, if that can be told. What cannot be read is never taken for the proxy that sent it.

@@ -57,6 +57,8 @@ words! {
         Internal = "internal",
         /// A value is not accepted.
         Invalid = "invalid",
+        /// What says who somebody is, other than a key, a token or a session, is not known here.
+        InvalidCredential = "invalid-credential",
         /// The API key is not valid.
         InvalidKey = "invalid-key",
         /// The bearer token is not valid.

@@ -1,11 +1,11 @@
 //! Answers to other proxies' questions: how each asks, and the products whose paths and headers they may be set up for.
 
 use crate::config::reading::{Reader, choice, section};
+use crate::config::sections::general::General;
 use crate::config::sections::header_preset::{HeaderEncoding, HeaderPreset};
 use crate::config::sections::identity;
 use crate::config::sections::identity::{Assertion, Bearer, IdentityConfig};
 use crate::config::sections::paths::{Paths, opt_ins};
-use crate::config::sections::server::ServerConfig;
 use crate::config::sections::set_headers::HeaderTemplates;
 use crate::model::session_cookie::SessionCookie;
 use crate::model::target::PathOptIns;
@@ -75,7 +75,7 @@ impl ForwardAuthConfig {
 /// Checks what was written.
 pub(in crate::config) fn forward_auth(
     written: ForwardAuth,
-    server: &ServerConfig,
+    general: &General,
     reader: &mut Reader,
 ) -> ForwardAuthConfig {
     let config = ForwardAuthConfig {
@@ -96,7 +96,7 @@ pub(in crate::config) fn forward_auth(
         flavours: written.flavours,
         compat: written.compat,
     };
-    if config.is_on() && server.trusted_proxies.is_empty() && !reader.is_broken("server.trusted_proxies") {
+    if config.is_on() && !general.has_trusted_proxy && !reader.is_broken("server.trusted_proxies") {
         reader.problem(
             "server.trusted_proxies",
             "is empty, but forward_auth is on: nobody could ask, or anybody could pretend to be a proxy",

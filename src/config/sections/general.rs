@@ -1,5 +1,7 @@
 //! What stands above the sections: the public URL and the secret. Every section may look at them.
 
+use http::HeaderName;
+
 use crate::config::reading::{Fault, Reader, SecretFileError, check_key_material};
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::server;
@@ -12,6 +14,10 @@ pub(in crate::config) struct General {
     pub(in crate::config) public_url: PublicUrl,
     pub(in crate::config) secret: Option<Secret>,
     pub(in crate::config) listeners: Vec<ListenerConfig>,
+    /// Whether any proxy in front of the gateway is believed.
+    pub(in crate::config) has_trusted_proxy: bool,
+    /// Every header that may carry a key somewhere, beside `Authorization`.
+    pub(in crate::config) key_headers: Vec<HeaderName>,
 }
 
 /// What is checked by itself: it looks at what it says and at what is general, and at no other section.

@@ -196,7 +196,8 @@ impl CheckRequest {
             .and_then(|socket| socket.address.parse().ok().and_then(network::of_client));
         // Envoy asks for others only: what is not readable is not Envoy's own address.
         let address = source.map_or(asking.beyond(), ClientAddress::at);
-        let client = Client { address, secure: original.secure };
+        // Only trusted proxies are answered.
+        let client = Client { address, secure: original.secure, by_proxy: true };
         let route = attributes.context_extensions.get(ROUTE).cloned();
         let check = Check {
             style: Style::PassedOn,

@@ -161,7 +161,11 @@ impl World {
             query,
             headers,
             body: Bytes::from(body.to_owned()),
-            client: Client { address: ClientAddress::at(IpAddr::V4(Ipv4Addr::LOCALHOST)), secure: true },
+            client: Client {
+                address: ClientAddress::at(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                secure: true,
+                by_proxy: false,
+            },
             request_id: RequestId::new([0; 6], 1),
         };
         let (parts, body) = self.web.respond(request).await.into_parts();

@@ -20,6 +20,7 @@ pub use self::accepts::Accepts;
 pub use self::header::misused;
 use self::hidden::in_base64;
 pub use self::tokens::OwnTokens;
+use super::GateRequest;
 use super::authenticator::Identity;
 use super::cookies::{cookies_named, strip_cookies};
 use super::identity_headers::Managed;
@@ -251,12 +252,12 @@ impl<'h> Credential<'h> {
     /// [`BadCredential`] for two different header credentials, two cookies of our name, or one of ours in a form
     /// that is not taken here. No header that is not left to the application falls through to the cookie.
     pub fn extract(
-        headers: &'h HeaderMap,
+        request: &GateRequest<'h>,
         names: &CredentialNames,
         accepts: &Accepts,
     ) -> Result<Self, BadCredential> {
-        match header::extract(headers, names, accepts)? {
-            Self::None => Self::session(headers, &names.cookie),
+        match header::extract(request.headers, names, accepts)? {
+            Self::None => Self::session(request.headers, &names.cookie),
             found => Ok(found),
         }
     }

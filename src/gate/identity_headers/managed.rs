@@ -15,8 +15,8 @@ use crate::model::header_names::{self, FAMILIES, Folded, HANDED_ON, NAMES, Says,
 pub struct Managed {
     /// Folded and sorted.
     added: Vec<String>,
-    /// The headers that bring us keys, folded.
-    key_headers: Vec<String>,
+    /// The headers that bring us credentials, folded.
+    credentials: Vec<String>,
     /// With which two bytes a managed name begins, by their lowest five bits; most headers begin otherwise.
     begins: [u32; 32],
 }
@@ -28,7 +28,7 @@ impl Default for Managed {
         for name in names.chain([HANDED_ON]) {
             mark(&mut begins, name);
         }
-        Self { added: Vec::new(), key_headers: Vec::new(), begins }
+        Self { added: Vec::new(), credentials: Vec::new(), begins }
     }
 }
 
@@ -48,8 +48,8 @@ impl Managed {
         let folded = |name: HeaderName| {
             String::from_utf8_lossy(Folded::of(name.as_str().as_bytes()).as_bytes()).into_owned()
         };
-        let key_headers = config.key_headers().into_iter().map(folded).collect();
-        Self { key_headers, ..Self::with(all) }
+        let credentials = config.credential_headers().into_iter().map(folded).collect();
+        Self { credentials, ..Self::with(all) }
     }
 
     fn with<'n>(names: impl Iterator<Item = &'n HeaderName>) -> Self {
@@ -115,7 +115,7 @@ impl Managed {
     pub fn is_plain_only(&self, name: &[u8]) -> bool {
         let folded = Folded::of(name);
         let folded = folded.as_bytes();
-        header_names::is_plain_only(folded) || self.key_headers.iter().any(|name| name.as_bytes() == folded)
+        header_names::is_plain_only(folded) || self.credentials.iter().any(|name| name.as_bytes() == folded)
     }
 
     /// A name of a request that is not what it looks like: some server reads it as one that only we may set, that

@@ -4,11 +4,13 @@
 
 use std::rc::Rc;
 
-use doorward::gate::Grounds;
 use doorward::gate::credential::{Accepts, Credential, CredentialNames, strip};
 use doorward::gate::refusal::BadCredential;
+use doorward::gate::{GateRequest, Grounds};
+use doorward::model::principal::{Client, ClientAddress};
+use doorward::model::target::{RequestKind, RequestTarget};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const NAME: &[u8] = b"__Host-doorward";
@@ -23,7 +25,10 @@ pub fn check(data: &[u8]) {
     let headers = super::header_lines(data);
     let ours: Vec<Vec<u8>> = pairs(&headers).into_iter().filter(|pair| name(pair) == NAME).collect();
     let accepts = |left, basic| Accepts { authorization: left, api_key: left, basic, ..names.accepts() };
-    let extract = |left, basic| Credential::extract(&headers, &names, &accepts(left, basic));
+    let target = target();
+    let asking = |headers| request(&target, headers);
+    let request = asking(&headers);
+    let extract = |left, basic| Credential::extract(&request, &names, &accepts(left, basic));
     let (strict, lenient) = (extract(false, false), extract(true, false));
     if !by_basic(&headers) {
         assert!(
@@ -78,7 +83,26 @@ pub fn check(data: &[u8]) {
     for value in [&AUTHORIZATION, &X_API_KEY].into_iter().flat_map(|name| left.get_all(name)) {
         assert!(!holds_key(value.as_bytes()), "a key of ours is forwarded in {value:?}");
     }
-    assert!(matches!(Credential::extract(&left, &names, &accepts(true, true)), Ok(Credential::None)));
+    assert!(matches!(
+        Credential::extract(&asking(&left), &names, &accepts(true, true)),
+        Ok(Credential::None)
+    ));
+}
+
+fn target() -> RequestTarget {
+    let root = "/".parse().expect("it is a path");
+    RequestTarget::parse(&Method::GET, "a.example", &root, RequestKind::Plain).expect("it is a target")
+}
+
+fn request<'r>(target: &'r RequestTarget, headers: &'r HeaderMap) -> GateRequest<'r> {
+    GateRequest {
+        target,
+        headers,
+        authority: "a.example",
+        route: None,
+        client: Client { address: ClientAddress::unknown(), secure: true, by_proxy: false },
+        request_id: "",
+    }
 }
 
 fn by_basic(headers: &HeaderMap) -> bool {

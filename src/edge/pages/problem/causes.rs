@@ -247,6 +247,11 @@ impl From<BadCredential> for Problem {
                 "A header holds an API key that is not for it. Send the key as `Authorization: Bearer KEY`.",
                 Remedy::NewCredential,
             ),
+            BadCredential::Unknown => (
+                "You are not known here",
+                "What you are identified by is none that this gateway knows, or not any more. Its operator can add it.",
+                Remedy::NewCredential,
+            ),
             BadCredential::Session => ("Your session has ended", "Sign in again.", Remedy::SignInAgain),
         };
         Self::new(StatusCode::UNAUTHORIZED, bad.code(), title, detail).with(remedy)
