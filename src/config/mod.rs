@@ -16,6 +16,7 @@ mod reading;
 mod sections {
     pub(super) mod audit;
     pub(super) mod breach_list;
+    pub(super) mod client_certificates;
     pub(super) mod forward_auth;
     pub(super) mod general;
     pub(super) mod header_name;
@@ -54,6 +55,8 @@ pub use self::reading::{
 use self::sections::audit::Audit;
 pub use self::sections::audit::AuditConfig;
 pub use self::sections::breach_list::BreachList;
+use self::sections::client_certificates::ClientCertificates;
+pub use self::sections::client_certificates::{CertificateConfig, ClientCertificatesConfig};
 use self::sections::forward_auth::ForwardAuth;
 pub use self::sections::forward_auth::{Compat, Flavour, ForwardAuthConfig};
 pub use self::sections::header_preset::{HeaderEncoding, HeaderPreset};
@@ -127,6 +130,8 @@ settings! {
         keys: Keys = "{}", r#"{ header = "X-Api-Key" }"#;
         /// Tokens for emergencies: off unless one is named.
         break_glass: Vec<BreakGlass> = "[]", r#"[{ name = "on-call", token_file = "break-glass" }]"#;
+        /// Client certificates that a proxy in front of the gateway verifies: off unless this table is there.
+        client_certificates: Option<ClientCertificates>, r#"{ header = "X-SSL-Client-Fingerprint" }"# => Option<ClientCertificatesConfig>;
         /// Logs.
         log: Log = "{}", r#"{ level = "info" }"# => LogConfig;
         /// The trail of who did what.
@@ -203,7 +208,8 @@ impl Config {
 
     /// Every header that brings credentials, beside `Authorization` and `Cookie`.
     pub fn credential_headers(&self) -> Vec<HeaderName> {
-        self.key_headers()
+        let certificates = self.client_certificates.iter().map(|certificates| certificates.header.clone());
+        self.key_headers().into_iter().chain(certificates).collect()
     }
 
     /// What the application of a route is told of its callers.

@@ -51,6 +51,7 @@ fn found(list: &[(&'static str, &str)], accepts: &Accepts) -> String {
         Ok(Credential::None) => "none".into(),
         Ok(Credential::ApiKey(text)) => format!("key {}", &text[..5]),
         Ok(Credential::Token(at)) => format!("token {at}"),
+        Ok(Credential::Certificate(at)) => format!("certificate {at}"),
         Ok(Credential::Session(value)) => format!("session {value}"),
         Ok(Credential::Foreign(wrong)) => format!("foreign {wrong:?}"),
         Err(wrong) => format!("{wrong:?}"),

@@ -346,3 +346,20 @@ fn rules_of_the_route_come_before_a_presets_and_replace_those_of_their_name() {
         1
     );
 }
+
+#[test]
+fn a_claim_about_certificates_is_decided_as_their_requests_are() {
+    let claim = |provider: &str, expect: &str| {
+        format!(
+            "[[tests]]\nas = {{ role = \"viewer\", provider = \"{provider}\" }}\nrequest = \"GET /\"\nexpect = \"{expect}\"\n"
+        )
+    };
+    let config = config(&format!(
+        "[[routes]]\nupstream = \"app\"\nrules = [ {{ allow = \"provider:client-certificate\" }} ]\n{}{}{}",
+        claim("client-certificate", "allow"),
+        claim("local", "deny"),
+        claim("local", "allow"),
+    ));
+    let wrong: Vec<bool> = policy_tests::run(&config).iter().map(|claim| claim.wrong.is_some()).collect();
+    assert_eq!(wrong, [false, false, true]);
+}

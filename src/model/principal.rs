@@ -64,6 +64,11 @@ pub enum PrincipalKind {
         /// Its name there.
         name: String,
     },
+    /// A client certificate that a proxy has verified, from the settings.
+    ClientCertificate {
+        /// Its name there.
+        name: String,
+    },
 }
 
 impl PrincipalKind {
@@ -83,6 +88,7 @@ impl PrincipalKind {
             Self::SystemKey { .. } => CredentialKind::SystemKey,
             Self::ImportedKey { .. } => CredentialKind::ImportedKey,
             Self::BreakGlass { .. } => CredentialKind::BreakGlass,
+            Self::ClientCertificate { .. } => CredentialKind::ClientCertificate,
         }
     }
 
@@ -110,6 +116,8 @@ words! {
         ImportedKey = "imported-key",
         /// A token for emergencies.
         BreakGlass = "break-glass",
+        /// A client certificate that a trusted proxy names.
+        ClientCertificate = "client-certificate",
     }
 }
 
@@ -122,6 +130,8 @@ pub enum Source {
     Ring,
     /// A token for emergencies, which the settings name.
     BreakGlass,
+    /// Whoever issued a client certificate, for which the proxy speaks that verified it.
+    ClientCertificate,
     /// A provider, by its id.
     Provider(String),
 }
@@ -135,12 +145,13 @@ impl Source {
             }
             PrincipalKind::ImportedKey { .. } => Self::Ring,
             PrincipalKind::BreakGlass { .. } => Self::BreakGlass,
+            PrincipalKind::ClientCertificate { .. } => Self::ClientCertificate,
         }
     }
 
     /// The source that a word stands for, as rules and tests of rules name it.
     pub fn named(word: &str) -> Self {
-        let known = [Self::Local, Self::Ring, Self::BreakGlass];
+        let known = [Self::Local, Self::Ring, Self::BreakGlass, Self::ClientCertificate];
         known
             .into_iter()
             .find(|source| source.as_str() == word)
@@ -153,6 +164,7 @@ impl Source {
             Self::Local => "local",
             Self::Ring => "imported",
             Self::BreakGlass => "break-glass",
+            Self::ClientCertificate => "client-certificate",
             Self::Provider(id) => id,
         }
     }
@@ -219,7 +231,7 @@ impl Principal {
         match &self.kind {
             PrincipalKind::User(user) | PrincipalKind::UserKey { user, .. } => &user.0,
             PrincipalKind::SystemKey { key } | PrincipalKind::ImportedKey { key, .. } => key,
-            PrincipalKind::BreakGlass { name } => name,
+            PrincipalKind::BreakGlass { name } | PrincipalKind::ClientCertificate { name } => name,
         }
     }
 
@@ -232,13 +244,14 @@ impl Principal {
     }
 
     /// The stable identifier that logs and upstreams see: `user:<id>`, `key:<id>`, `imported:<ring>/<key>` or
-    /// `break-glass:<name>`.
+    /// `break-glass:<name>`, or `client-certificate:<name>`.
     pub fn subject(&self) -> String {
         match &self.kind {
             PrincipalKind::User(user) | PrincipalKind::UserKey { user, .. } => format!("user:{user}"),
             PrincipalKind::SystemKey { key } => format!("key:{key}"),
             PrincipalKind::ImportedKey { ring, key } => format!("imported:{ring}/{key}"),
             PrincipalKind::BreakGlass { name } => format!("break-glass:{name}"),
+            PrincipalKind::ClientCertificate { name } => format!("client-certificate:{name}"),
         }
     }
 
@@ -256,7 +269,7 @@ impl Principal {
     }
 
     /// Who it is to people who read reports: `user:NAME`, with a key perhaps `key:ID`, `key:NAME` or
-    /// `break-glass:NAME`.
+    /// `break-glass:NAME`, or `client-certificate:NAME`.
     pub fn reported(&self) -> String {
         let name = &self.name;
         match &self.kind {
@@ -264,6 +277,7 @@ impl Principal {
             PrincipalKind::UserKey { key, .. } => format!("user:{name} key:{key}"),
             PrincipalKind::SystemKey { .. } | PrincipalKind::ImportedKey { .. } => format!("key:{name}"),
             PrincipalKind::BreakGlass { .. } => format!("break-glass:{name}"),
+            PrincipalKind::ClientCertificate { .. } => format!("client-certificate:{name}"),
         }
     }
 
@@ -271,9 +285,10 @@ impl Principal {
     pub fn key_id(&self) -> Option<&str> {
         match &self.kind {
             PrincipalKind::UserKey { key, .. } | PrincipalKind::SystemKey { key } => Some(key),
-            PrincipalKind::User(_) | PrincipalKind::ImportedKey { .. } | PrincipalKind::BreakGlass { .. } => {
-                None
-            }
+            PrincipalKind::User(_)
+            | PrincipalKind::ImportedKey { .. }
+            | PrincipalKind::BreakGlass { .. }
+            | PrincipalKind::ClientCertificate { .. } => None,
         }
     }
 }
@@ -384,7 +399,13 @@ mod tests {
 
     #[test]
     fn sources_have_words_of_their_own() {
-        for source in [Source::Local, Source::Ring, Source::BreakGlass, Source::Provider("okta".to_owned())] {
+        for source in [
+            Source::Local,
+            Source::Ring,
+            Source::BreakGlass,
+            Source::ClientCertificate,
+            Source::Provider("okta".to_owned()),
+        ] {
             assert_eq!(Source::named(source.as_str()), source);
         }
     }

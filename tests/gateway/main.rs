@@ -17,6 +17,7 @@ mod app_sessions;
 mod audit;
 mod attribution;
 mod behind_proxy;
+mod client_certificates;
 mod compat;
 mod credentials;
 mod explain;

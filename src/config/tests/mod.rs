@@ -1,6 +1,7 @@
 //! What the settings come to, and what is wrong with them.
 
 mod acme;
+mod client_certificates;
 mod example;
 mod identity;
 mod layers;

@@ -5,6 +5,7 @@
 
 mod accepts;
 mod api_key;
+mod client_certificate;
 mod header;
 mod hidden;
 mod session;
@@ -17,6 +18,7 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SEC_WEBS
 use http::{HeaderMap, HeaderName};
 
 pub use self::accepts::Accepts;
+pub use self::client_certificate::Certificates;
 pub use self::header::misused;
 use self::hidden::in_base64;
 pub use self::tokens::OwnTokens;
@@ -44,6 +46,8 @@ pub enum Credential<'h> {
     ApiKey(Cow<'h, str>),
     /// A token that the settings name: its place in [`OwnTokens`].
     Token(usize),
+    /// A client certificate that a trusted proxy names: its place in [`Certificates`].
+    Certificate(usize),
     /// The value of our session cookie.
     Session(&'h str),
     /// Somebody else's in a header that brings ours, and what is wrong with it where only ours are taken.
@@ -57,6 +61,8 @@ pub(super) enum Kind {
     LookedUp(LookedUp),
     /// One that the settings name: they alone know it.
     Token,
+    /// So are these.
+    Certificate,
 }
 
 /// The kinds that are looked up.
@@ -73,6 +79,7 @@ impl Kind {
             CredentialKind::Session => Self::LookedUp(LookedUp::Session),
             CredentialKind::UserKey | CredentialKind::SystemKey => Self::LookedUp(LookedUp::ApiKey),
             CredentialKind::ImportedKey | CredentialKind::BreakGlass => Self::Token,
+            CredentialKind::ClientCertificate => Self::Certificate,
         }
     }
 
@@ -82,6 +89,7 @@ impl Kind {
             Self::LookedUp(LookedUp::Session) => BadCredential::Session,
             Self::LookedUp(LookedUp::ApiKey) => BadCredential::Key,
             Self::Token => BadCredential::Bearer,
+            Self::Certificate => BadCredential::Unknown,
         }
     }
 
@@ -92,6 +100,8 @@ impl Kind {
             Self::LookedUp(LookedUp::ApiKey) | Self::Token => {
                 header::is_basic(headers) && names_a_page(headers)
             }
+            // Browsers show it to whoever asks on the connection, for every page.
+            Self::Certificate => names_a_page(headers),
         }
     }
 }
@@ -196,7 +206,7 @@ impl LookUps {
         match Kind::of(principal) {
             Kind::LookedUp(LookedUp::Session) => self.sessions.whose_still(principal).await,
             Kind::LookedUp(LookedUp::ApiKey) => self.keys.whose_still(principal).await,
-            Kind::Token => Ok(None),
+            Kind::Token | Kind::Certificate => Ok(None),
         }
     }
 }
@@ -212,6 +222,8 @@ pub struct CredentialNames {
     pub cookie: String,
     /// Values that are ours although they do not look like it.
     pub tokens: OwnTokens,
+    /// Certificates that stand for somebody.
+    pub certificates: Certificates,
 }
 
 impl CredentialNames {
@@ -222,12 +234,13 @@ impl CredentialNames {
             all_key_headers: config.key_headers(),
             cookie: config.session.cookie_name(&config.public_url),
             tokens: OwnTokens::new(config),
+            certificates: Certificates::new(config),
         }
     }
 
     /// Every header that brings credentials.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        [&COOKIE, &AUTHORIZATION].into_iter().chain(&self.all_key_headers)
+        [&COOKIE, &AUTHORIZATION].into_iter().chain(&self.all_key_headers).chain(self.certificates.header())
     }
 
     /// What is taken where there is no route.
@@ -240,12 +253,14 @@ impl CredentialNames {
         match Kind::of(&identity.principal) {
             Kind::LookedUp(_) => None,
             Kind::Token => self.tokens.still_named(identity),
+            Kind::Certificate => self.certificates.still_named(identity),
         }
     }
 }
 
 impl<'h> Credential<'h> {
-    /// Finds the one credential that decides: `Authorization`, then the key headers, then the session cookie.
+    /// Finds the one credential that decides: `Authorization`, then the key headers, then the session cookie. A client
+    /// certificate stands alone.
     ///
     /// # Errors
     ///
@@ -256,9 +271,15 @@ impl<'h> Credential<'h> {
         names: &CredentialNames,
         accepts: &Accepts,
     ) -> Result<Self, BadCredential> {
-        match header::extract(request.headers, names, accepts)? {
-            Self::None => Self::session(request.headers, &names.cookie),
-            found => Ok(found),
+        let certificate = names.certificates.presented(request)?.map(Self::Certificate);
+        let beside = match header::extract(request.headers, names, accepts)? {
+            Self::None => Self::session(request.headers, &names.cookie)?,
+            found => found,
+        };
+        match (certificate, beside) {
+            (None, found) => Ok(found),
+            (Some(certificate), Self::None) => Ok(certificate),
+            (Some(_), _) => Err(BadCredential::Several),
         }
     }
 
@@ -269,6 +290,7 @@ impl<'h> Credential<'h> {
             Self::ApiKey(text) => Step::LookUp(LookedUp::ApiKey, text),
             Self::Session(cookie) => Step::LookUp(LookedUp::Session, cookie),
             Self::Token(at) => Step::Named(names.tokens.identity(*at)),
+            Self::Certificate(at) => Step::Named(names.certificates.identity(*at)),
             Self::Foreign(wrong) => Step::Foreign(*wrong),
         }
     }
@@ -293,6 +315,7 @@ pub fn strip(headers: &mut HeaderMap, names: &CredentialNames, accepts: &Accepts
     headers.remove(PROXY_AUTHORIZATION);
     header::strip(headers, names, accepts, grounds);
     strip_cookies(headers, &names.cookie);
+    names.certificates.strip(headers);
     for name in misplaced(headers) {
         headers.remove(name);
     }

@@ -53,7 +53,9 @@ pub fn check(data: &[u8]) {
                     holders.any(|value| text(value).windows(key.len()).any(|part| part == key.as_bytes()))
                 );
             }
-            Ok(Credential::Token(_)) => panic!("a token counts where the settings name none"),
+            Ok(Credential::Token(_) | Credential::Certificate(_)) => {
+                panic!("a token or certificate counts where the settings name none")
+            }
             Ok(Credential::Foreign(_)) => assert!(by_header, "somebody else's, out of nowhere"),
             Err(_) => {}
         }
@@ -116,6 +118,7 @@ fn kind(found: &Result<Credential<'_>, BadCredential>) -> String {
         Ok(Credential::None) => String::from("nothing"),
         Ok(Credential::ApiKey(_)) => String::from("a key"),
         Ok(Credential::Token(_)) => String::from("a token"),
+        Ok(Credential::Certificate(_)) => String::from("a certificate"),
         Ok(Credential::Session(value)) => format!("a session {value:?}"),
         Ok(Credential::Foreign(wrong)) => format!("somebody else's, {wrong:?}"),
         Err(wrong) => format!("{wrong:?}"),
