@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use super::audience::Audience;
 use super::cors;
 use super::pages::problem::Speaks;
-use crate::model::origin::Origin;
+use crate::gate::origins::Origins;
 use crate::model::principal::Client;
 use crate::model::request_id::RequestId;
 use crate::model::target::RequestTarget;
@@ -49,7 +49,7 @@ pub struct Seen {
 
 impl Seen {
     /// Of a request as it comes. Pages of `trusted` origins may read its refusal.
-    pub fn of<B>(request: &Request<B>, client: Client, request_id: RequestId, trusted: &[Origin]) -> Self {
+    pub fn of<B>(request: &Request<B>, client: Client, request_id: RequestId, trusted: &Origins) -> Self {
         let headers = request.headers();
         let audience = Audience::of(request.method(), headers);
         Self {

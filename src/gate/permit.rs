@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::authenticator::Identity;
 use super::credential::Accepts;
+use super::grounds::Grounds;
 use super::mcp;
 use super::place::Place;
 use super::recognition::Recognition;
@@ -50,24 +51,6 @@ pub struct Permit {
     accepts: Accepts,
     identity: Option<Rc<Identity>>,
     grounds: Grounds,
-}
-
-/// On what grounds a request passes, for those who make what the application gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grounds {
-    /// By the rules; otherwise in spite of them, where they only log or are off.
-    pub allowed: bool,
-    /// Although what was presented is somebody else's, because anyone may pass.
-    pub despite_foreign: bool,
-    /// How strictly a refusal is kept in the strictest reading of the request.
-    pub enforce: Enforce,
-}
-
-/// By the rules, and those are kept: on these grounds the least goes on.
-impl Default for Grounds {
-    fn default() -> Self {
-        Self { allowed: true, despite_foreign: false, enforce: Enforce::On }
-    }
 }
 
 impl Permit {

@@ -12,7 +12,7 @@ async fn a_device_is_known_by_its_owner_while_that_one_may_sign_in() {
         let answer = world.post("/login", None, &credentials(name, PASSWORD, "/")).await;
         devices.push(answer.cookies()[1].split(';').next().unwrap().to_owned());
     }
-    world.web.services.accounts.disable(&bob.id).await.unwrap();
+    world.web.services.accounts.disable(&by(), &bob.id).await.unwrap();
     let shown = async |cookie: &str| {
         let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(cookie).unwrap())]);
         world.web.acquaintance(&headers, &Handle::current()).await

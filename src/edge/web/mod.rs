@@ -35,9 +35,10 @@ use super::pages::form;
 use super::pages::problem::{Look, Problem};
 use super::pages::site::{Site, fit_to_method};
 use crate::config::LoginConfig;
+use crate::gate::caller::Visitors;
 use crate::gate::origins;
 use crate::gate::origins::Origins;
-use crate::gate::recognition::{Recognition, Visitors};
+use crate::gate::recognition::Recognition;
 use crate::model::audit::Actor;
 use crate::model::audit::Party;
 use crate::model::principal::Client;
@@ -165,11 +166,7 @@ impl Web {
                 return Acquaintance::Person(owner);
             }
         }
-        if self.guard.visitors.has_cookie(headers) {
-            Acquaintance::Session
-        } else {
-            Acquaintance::Stranger
-        }
+        if self.guard.visitors.has_cookie(headers) { Acquaintance::Session } else { Acquaintance::Stranger }
     }
 
     /// Answers a request.

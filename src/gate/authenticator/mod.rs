@@ -307,12 +307,7 @@ impl Authenticator {
     }
 
     /// Somebody, or nobody, with the owner of a key that cannot be used now.
-    async fn look_up(
-        &self,
-        kind: LookedUp,
-        presented: Presented,
-        shared: bool,
-    ) -> Result<Found, Refusal> {
+    async fn look_up(&self, kind: LookedUp, presented: Presented, shared: bool) -> Result<Found, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = async move {
             if shared {

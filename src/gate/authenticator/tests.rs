@@ -4,6 +4,7 @@ use super::resolver::REMEMBERED;
 use super::*;
 use crate::gate::testing::World;
 use crate::model::role::Role;
+use crate::service::epoch::Place;
 
 #[tokio::test]
 async fn a_panic_and_a_late_answer_are_refusals() {
@@ -179,7 +180,10 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
             (0..100).map(|n| format!("{round}-{n}")).find(|other| Place::of(other) != Place::of(&vera.id.0));
         world.revocations.look_again_at(&other.unwrap());
         for key in [&revoked, &key] {
-            assert!(authenticator.identify(LookedUp::ApiKey, key, CLIENT).await.unwrap().is_none(), "{round}: no guess, and no 429");
+            assert!(
+                authenticator.identify(LookedUp::ApiKey, key, CLIENT).await.unwrap().is_none(),
+                "{round}: no guess, and no 429"
+            );
         }
     }
     assert_eq!(resolver.lookups(), 2);

@@ -11,7 +11,7 @@ use super::api_key;
 use super::hidden::Held;
 use super::{Accepts, Credential, CredentialNames};
 use crate::config::ForeignCredentials;
-use crate::gate::permit::Grounds;
+use crate::gate::grounds::Grounds;
 use crate::gate::refusal::{BadCredential, Misused};
 use crate::policy::Enforce;
 
