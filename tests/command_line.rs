@@ -88,7 +88,7 @@ fn a_user_is_added_with_the_hash_that_another_system_made() {
     let listed = users["users"].as_array().unwrap().iter().find(|user| user["username"] == "zelda").unwrap();
     assert_eq!((&listed["has_password"], &listed["must_change_password"]), (&true.into(), &false.into()));
     for (hash, told) in [
-        ("$2y$15$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S", "more than thirty times"),
+        ("$2y$15$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S", "more than about twenty times"),
         ("$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn", "copy all of it"),
         ("nine bees in a bonnet", "no known form"),
         ("", "no known form"),
@@ -366,11 +366,18 @@ async fn a_trail_of_a_former_secret_is_verified_with_it() {
     let folder = with_database();
     let here = folder.path();
     json(here, "user add root --role admin", "");
-    std::fs::rename(here.join("doorward.db.secret"), here.join("former")).unwrap();
+    let secret = here.join("doorward.db.secret");
+    std::fs::copy(&secret, here.join("former")).unwrap();
+    // The mode of the file stays.
+    std::fs::write(&secret, "another secret than before, as long as one must be: k3J9vT7q").unwrap();
     json(here, "user add zelda --role viewer", "");
     let (code, said) = refusal(here, "audit verify", "");
     assert_eq!(code, 1);
     assert!(said.contains("row 1 was written under another secret"), "{said}");
-    assert_eq!(json(here, "audit verify --secret-file former", "")["last"], 2);
+    assert_eq!(
+        json(here, "audit verify --secret-file former", "")["last"],
+        3,
+        "the change of secret is a row"
+    );
     assert_eq!(refusal(here, "audit verify --secret-file missing", "").0, 1);
 }

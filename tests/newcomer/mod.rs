@@ -166,13 +166,18 @@ fn a_page_opened_over_http_says_that_its_cookie_would_be_lost() {
             form.len()
         ))
     };
-    let lost = sign_in("192.168.1.5:8080");
+    let lost = sign_in("app.example.com");
     assert_eq!((lost.status, lost.header("set-cookie")), (409, None), "{lost:?}");
     says(
         &lost.body,
-        &["opened over http, at http://192.168.1.5:8080", "Open https://app.example.com instead"],
+        &["opened over http, at http://app.example.com", "Open https://app.example.com instead"],
     );
-    assert_eq!(sign_in("localhost:8080").status, 303, "browsers trust their own machine");
+    // Pages live at the public URL: elsewhere nobody signs in, whatever the form says.
+    for host in ["192.168.1.5:8080", "localhost:8080"] {
+        let led = sign_in(host);
+        assert_eq!((led.status, led.header("set-cookie")), (303, None), "{led:?}");
+        assert!(led.header("location").is_some_and(|there| there.starts_with("https://app.example.com/")));
+    }
 }
 
 #[test]
