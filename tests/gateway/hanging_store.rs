@@ -286,6 +286,32 @@ async fn a_server_that_takes_no_changes_is_no_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_takes_the_last_connection_keeps_none_from_the_request_line_and_the_watch() {
+    const BLOCKED: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))";
+    let (_relay, url) = database().await;
+    let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // One connection for each lane.
+    let store = Store::open(&url, 3).await.unwrap().audited(key, clock).await.unwrap();
+    let (mut other, mut look) =
+        (PgConnection::connect(&url).await.unwrap(), PgConnection::connect(&url).await.unwrap());
+    let other_id: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await.unwrap();
+    let mut held = other.begin().await.unwrap();
+    sqlx::query("SELECT value FROM revision FOR UPDATE").execute(&mut *held).await.unwrap();
+    let changing = store.clone();
+    let change = tokio::spawn(async move { changing.create_user(&somebody("alice"), None).await });
+    let is_blocked = async {
+        while sqlx::query_scalar::<_, i64>(BLOCKED).bind(other_id).fetch_one(&mut look).await.unwrap() == 0 {}
+    };
+    within("a change in the middle of its wait", is_blocked).await;
+    for lane in [Lane::Watch, Lane::Requests] {
+        assert!(store.clone().on(lane).ping().await.is_ok(), "{lane:?}");
+    }
+    held.rollback().await.unwrap();
+    drop(change.await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_turn_keeps_no_connection_from_others() {
     let (_relay, url) = database().await;
     let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);

@@ -87,6 +87,36 @@ async fn a_viewer_who_changes_names_in_a_loop_costs_nobody_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_form_that_changes_ones_account_counts_as_a_change() {
+    const KEY: &str = "name=k&role=viewer&life=never&paths=&methods=&networks=&password=";
+    let [(_upstream, gateway), _] = gateways().await;
+    gateway.user("vera", Role::Viewer).await;
+    gateway.user("mel", Role::Viewer).await;
+    let (vera, mel) = (cookie(&gateway, "vera").await, cookie(&gateway, "mel").await);
+    for (form, fields) in [
+        (RENAME, "name=Vera"),
+        ("/_doorward/account/sessions/end", "id=none"),
+        (END_OTHERS, ""),
+        ("/_doorward/account/keys/new", KEY),
+        ("/_doorward/account/keys/revoke", "id=none"),
+        ("/_doorward/password", "current=wrong&new=weak&repeat=weak"),
+    ] {
+        // One more change is free every few seconds, however slow this is.
+        let mut answers = Vec::new();
+        while answers.last() != Some(&429) {
+            assert!(answers.len() < 10, "{form}: {answers:?}");
+            let mut renamed = 0;
+            while gateway.post_form(RENAME, "name=Vera", &vera).await.status != 429 {
+                renamed += 1;
+                assert!(renamed < 200, "nothing is counted");
+            }
+            answers.push(gateway.post_form(form, fields, &vera).await.status);
+        }
+        assert_ne!(gateway.post_form(form, fields, &mel).await.status, 429, "{form}: somebody else");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_loses_has_only_oneself_looked_up_again() {
     for (_upstream, gateway) in gateways().await {
         let vera = gateway.user("vera", Role::Viewer).await;

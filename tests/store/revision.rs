@@ -73,5 +73,6 @@ async fn only_the_newest_losses_are_kept(store: &Store) {
     let now = store.revision().await.unwrap();
     assert_eq!(now, before + 4100);
     assert_eq!(store.lost_rights(now - 1000, now).await.unwrap().map(|lost| lost.len()), Some(1000));
+    assert_eq!(store.lost_rights(now - 1001, now).await.unwrap(), None, "too many to be told of");
     assert_eq!(store.lost_rights(before, before + 1).await.unwrap(), None, "no longer");
 }

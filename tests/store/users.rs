@@ -1,5 +1,7 @@
 //! Users, groups, passwords, and the admin who must stay.
 
+use sqlx::SqliteConnection;
+
 use super::*;
 
 on_each_database![
@@ -306,4 +308,26 @@ async fn of_many_names_in_a_minute_the_trail_has_the_first_and_their_number(stor
     assert_eq!(told, [false, false, true, true], "{rows:?}");
     let found = store.find_user(&alice.id).await.unwrap().unwrap();
     assert_eq!(found.display_name.as_deref(), Some("name 29"));
+}
+
+#[tokio::test]
+async fn a_name_that_stays_waits_for_no_turn() {
+    for own in [Database::in_file().await, Database::on_postgres().await] {
+        let alice = added(&own.store, "alice", Role::Member).await;
+        assert_eq!(own.store.set_display_name(&alice.id, Some("Alice")).await.unwrap(), Changed::Done);
+        // Somebody else is in the middle of a change, until the connection goes.
+        let (mut postgres, mut file);
+        if own.url.starts_with("sqlite:") {
+            file = SqliteConnection::connect(&own.url).await.unwrap();
+            sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut file).await.unwrap();
+        } else {
+            postgres = PgConnection::connect(&own.url).await.unwrap();
+            let turn = sqlx::raw_sql("BEGIN; SELECT value FROM revision FOR UPDATE");
+            turn.execute(&mut postgres).await.unwrap();
+        }
+        let unchanged = own.store.set_display_name(&alice.id, Some("Alice")).await;
+        assert_eq!(unchanged.unwrap(), Changed::Already, "{}", own.url);
+        let another = own.store.set_display_name(&alice.id, Some("Alicia")).await;
+        assert!(another.is_err(), "{}", own.url);
+    }
 }

@@ -283,3 +283,20 @@ async fn another_unicode_form_of_the_same_password_is_not_another_password() {
     assert!(same.unwrap_err().to_string().contains("the one you have"));
     assert!(world.sign_in("zelda", "nai\u{308}ve cafe\u{301} owls", CLIENT, None).await.is_ok());
 }
+
+#[tokio::test]
+async fn what_was_so_before_has_nobody_looked_up_again() {
+    let world = World::new().await;
+    let (alice, epoch) = (world.user("alice").await, world.revocations.epoch().clone());
+    world.accounts.set_display_name(world.by.actor(), &alice.id, "Alice").await.unwrap();
+    world.accounts.add_group(&world.by, &alice.id, "ops").await.unwrap();
+    let then = epoch.current();
+    world.accounts.set_display_name(world.by.actor(), &alice.id, " Alice ").await.unwrap();
+    world.accounts.set_role(&world.by, &alice.id, alice.role).await.unwrap();
+    world.accounts.enable(&world.by, &alice.id).await.unwrap();
+    assert!(!world.accounts.add_group(&world.by, &alice.id, "ops").await.unwrap());
+    assert!(!world.accounts.remove_group(&world.by, &alice.id, "none").await.unwrap());
+    assert_eq!(epoch.current(), then);
+    world.accounts.set_display_name(world.by.actor(), &alice.id, "Alicia").await.unwrap();
+    assert!(epoch.current() > then, "applications are told of the new name");
+}

@@ -6,6 +6,8 @@ use crate::gate::testing::World;
 use crate::model::role::Role;
 use crate::service::epoch::Place;
 
+mod losses;
+
 #[tokio::test]
 async fn a_panic_and_a_late_answer_are_refusals() {
     let control = Handle::current();
