@@ -172,6 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_back_frees_no_guesser() {
+        let guessing = Guessing::default();
+        let client = "192.0.2.1".parse().unwrap();
+        guessing.count(client, START.after(Duration::from_hours(2)));
+        for _ in 0..MOST {
+            assert_eq!(guessing.admit(client, START), Ok(()));
+            guessing.count(client, START);
+        }
+        assert_eq!(guessing.admit(client, START), Err(WINDOW));
+    }
+
+    #[test]
     fn what_is_remembered_of_failures_is_bounded() {
         let guessing = Guessing::default();
         for n in 0..3 * REMEMBERED {

@@ -35,6 +35,8 @@ async fn what_was_noted_later_than_now_counts_as_noted_now(store: &Store) {
     let session = session(&user, "s", NOW);
     store.add_session(&session, TokenDigest::of("s"), 20, Event::Login).await.unwrap();
     store.touch_sessions(&[("s".to_owned(), later(HOURS))]).await.unwrap();
+    store.add_key(&key("k", None), TokenDigest::of("k")).await.unwrap();
+    store.touch_keys(&[("k".to_owned(), later(HOURS))]).await.unwrap();
     store.report_gateway("gone", 0, later(HOURS)).await.unwrap();
     let handover = Handover {
         session_id: "s".to_owned(),
@@ -49,6 +51,7 @@ async fn what_was_noted_later_than_now_counts_as_noted_now(store: &Store) {
     }
     rein_in(store).await;
     assert_eq!(found(store, "s").await.last_seen_at, NOW);
+    assert_eq!(store.find_key("k").await.unwrap().unwrap().0.last_used_at, Some(NOW));
     assert_eq!(store.gateways_behind(9, later(61)).await.unwrap(), Vec::<String>::new(), "gone in time");
     assert_eq!(store.gateways_behind(9, NOW).await.unwrap(), ["gone"]);
     assert_eq!(store.take_handover(TokenDigest::of("t")).await.unwrap(), None);

@@ -343,6 +343,16 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_sent_for_half_their_life_and_none_of_a_time_to_come() {
+        let made = Timestamp(1_900_000_000);
+        let prepared = |tokens| Prepared { headers: Vec::new(), limits: Vec::new(), tokens };
+        let with = prepared(Some((made, Duration::from_secs(30))));
+        let at = |seconds| with.holds(Timestamp(made.0 + seconds));
+        assert!(at(0) && at(29) && !at(30) && !at(-1));
+        assert!(prepared(None).holds(Timestamp(0)), "what is no token stays");
+    }
+
+    #[test]
     fn grafana_finds_each_group_whole() {
         let groups = vec!["a b".into(), "[\"x\"]".into(), "büro".into(), "y\",\"z".into()];
         let principal = Principal { groups, ..principal() };

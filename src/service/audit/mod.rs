@@ -199,6 +199,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_first_row_of_a_time_to_come_keeps_no_others() {
+        let world = World::new().await;
+        world.clock.advance(40 * DAY);
+        world.accounts.create(&world.by, new_user("root", Role::Admin)).await.unwrap();
+        world.clock.set_back(40 * DAY);
+        world.accounts.create(&world.by, new_user("zelda", Role::Member)).await.unwrap();
+        world.clock.advance(22 * DAY);
+        world.audit.tidy(crate::model::time::Clock::now(&*world.clock), 20 * DAY).await.unwrap();
+        assert_eq!(numbers(&world).await, [3], "what tells of the pruning");
+        assert!(world.audit.verify(&world.by, &[], None).await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
     async fn the_emergency_token_leaves_a_row_a_minute() {
         let world = World::new().await;
         let client = "192.0.2.1".parse().unwrap();
