@@ -41,6 +41,22 @@ fn to(answer: &Answer) -> &str {
     answer.header("location").unwrap()
 }
 
+/// Signs in by the form at `login` of the public URL and goes on to `app.example`: the cookie at home, and the answer that
+/// opens a session there.
+async fn taken_along(gateway: &Gateway, public: &str, login: &str) -> (String, Answer) {
+    let (scheme, home) = public.split_once("://").unwrap();
+    let there = format!("{scheme}://app.example");
+    let signed_in = post(gateway, home, public, login, &SIGN_IN).await;
+    let own = session_cookie(&signed_in).unwrap();
+    let begin = signed_in.header("location").unwrap().strip_prefix(&there).unwrap();
+    let started = get(gateway, "app.example", begin, "").await;
+    let held = started.headers("set-cookie")[0].split(';').next().unwrap().to_owned();
+    let grant = started.header("location").unwrap().strip_prefix(public).unwrap();
+    let granted = get(gateway, home, grant, &own).await;
+    let redeem = granted.header("location").unwrap().strip_prefix(&there).unwrap();
+    (own, get(gateway, "app.example", redeem, &held).await)
+}
+
 const SIGN_IN: [(&str, &str); 2] = [("username", "vera"), ("password", PASSWORD)];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,6 +86,11 @@ async fn nobody_signs_in_or_changes_a_password_at_the_host_of_an_application() {
             let answer = get(&gateway, "app.example", &format!("{base}/_doorward/{there}"), "").await;
             assert_eq!(to(&answer), format!("{public}/_doorward/{here}"));
         }
+        let renamed = format!("{base}/_doorward/account/name");
+        // A form that a page of the application sends does nothing, and its answer is no address to send one to.
+        let sent = [("name", "Eve")];
+        let answer = post(&gateway, "app.example", "http://app.example", &renamed, &sent).await;
+        assert_eq!(to(&answer), format!("{public}/_doorward/account"));
         assert_eq!(gateway.store.sessions_page(None).await.unwrap(), []);
     }
 }
@@ -82,20 +103,23 @@ async fn a_sign_in_at_the_public_url_is_taken_along_and_counts_at_that_host_alon
     let login = asked.header("location").unwrap().to_owned();
     let login = to(&get(&gateway, "app.example", &login, "").await).to_owned();
     let login = login.strip_prefix("http://localhost").unwrap();
-    let signed_in = post(&gateway, "localhost", "http://localhost", login, &SIGN_IN).await;
-    let own = session_cookie(&signed_in).unwrap();
-    let begin = signed_in.header("location").unwrap().strip_prefix("http://app.example").unwrap();
-    let started = get(&gateway, "app.example", begin, "").await;
-    let held = started.headers("set-cookie")[0].split(';').next().unwrap().to_owned();
-    let grant = started.header("location").unwrap().strip_prefix("http://localhost").unwrap();
-    let granted = get(&gateway, "localhost", grant, &own).await;
-    let redeem = granted.header("location").unwrap().strip_prefix("http://app.example").unwrap();
-    let redeemed = get(&gateway, "app.example", redeem, &held).await;
+    let (own, redeemed) = taken_along(&gateway, "http://localhost", login).await;
     let taken = session_cookie(&redeemed).unwrap();
     assert_eq!(redeemed.header("location"), Some("/d"));
     assert_eq!(get(&gateway, "app.example", "/d", &taken).await.status, 200);
     assert_eq!(get(&gateway, "localhost", "/d", &taken).await.status, 302, "nowhere else");
     assert_eq!(get(&gateway, "localhost", "/d", &own).await.status, 200);
+    for (page, cookie, expected) in [
+        ("account", &taken, Some("/_doorward/login?rd=%2F_doorward%2Faccount")),
+        ("password", &taken, Some("/_doorward/login?rd=%2F_doorward%2Fpassword")),
+        ("login", &taken, None),
+        ("account", &own, None),
+        ("password", &own, None),
+        ("login", &own, Some("/")),
+    ] {
+        let answer = get(&gateway, "localhost", &format!("/_doorward/{page}"), cookie).await;
+        assert_eq!(answer.header("location"), expected, "{page}: a page of ours is told apart as well");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

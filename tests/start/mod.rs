@@ -263,6 +263,26 @@ fn an_admin_password_that_has_no_effect_is_told_at_the_start() {
     assert!(!gateway.said.everything().contains("has no effect"));
 }
 
+#[test]
+fn named_admins_are_shown_a_link_each_and_names_that_are_taken_are_told() {
+    let admins = "login.admins = [\"ada=ada@example.org\", \"bea=bea@example.org\", \"eve=eve@example.org\"]";
+    let place = Place::with_upstream("builtin:sample", admins);
+    place.json(&["store", "create"]);
+    place.json(&["user", "add", "eve", "--role", "viewer", "--email", "eve@example.org"]);
+    for start in ["the first", "another, while nobody has used it"] {
+        let gateway = place.serve();
+        for name in ["ada", "bea"] {
+            gateway.said.wait_for(&format!("{name} is an admin without a password"));
+        }
+        let told = gateway.said.wait_for("login.admins: eve=eve@example.org is left as it is");
+        assert!(told.contains("WARN") && told.contains("another role"), "{start}: {told}");
+        gateway.said.wait_for("sign in at ");
+        let said = gateway.said.everything();
+        assert_eq!(said.matches("/_doorward/setup?token=").count(), 2, "{start}: {said}");
+        assert!(!said.contains("Nobody can sign in yet"), "{start}: {said}");
+    }
+}
+
 /// The README begins with the sample and goes on with Phoenix: each has users of its own.
 #[test]
 fn each_shipped_configuration_has_a_database_of_its_own() {
