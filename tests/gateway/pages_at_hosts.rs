@@ -123,6 +123,19 @@ async fn a_sign_in_at_the_public_url_is_taken_along_and_counts_at_that_host_alon
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_along_is_a_cookie_of_that_host_also_where_others_share_one() {
+    let upstream = Upstream::spawn().await;
+    let public = "http://gate.example\"\ninsecure = true\nsession.cookie_domain = \"gate.example";
+    let gateway = gateway(&upstream, public).await;
+    let login = "/_doorward/login?rd=http%3A%2F%2Fapp.example%2Fd";
+    let shared = post(&gateway, "gate.example", "http://gate.example", login, &SIGN_IN).await;
+    assert!(shared.head.contains("Domain=gate.example"), "{}", shared.head);
+    let (_, redeemed) = taken_along(&gateway, "http://gate.example", login).await;
+    assert!(session_cookie(&redeemed).is_some());
+    assert!(!redeemed.head.to_lowercase().contains("domain="), "{}", redeemed.head);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_host_of_nobody_has_no_pages_whatever_the_request_says_of_itself() {
     let upstream = Upstream::spawn().await;
     let gateway = gateway(&upstream, "https://gate.example").await;

@@ -68,6 +68,8 @@ async fn everything_arrives(from: Database, to: Database) {
     assert_eq!(told(&to.store, &users).await, before);
     assert_eq!(told(&from.store, &users).await, before, "nothing is changed where it came from");
     assert!(to.store.revision().await.unwrap() > revision, "what gateways remember is looked up again");
+    let (child, _) = to.store.session_by_id("a-child").await.unwrap().unwrap();
+    assert_eq!(child.parent_id.as_deref(), Some("first"), "and ends with what it was opened from");
     let link = to.store.setup_link(TokenDigest::of("link"), NOW).await.unwrap();
     assert_eq!(link, Some(SetupLink::Of(Box::new(users[2].clone()))));
     // The trail goes on there.
