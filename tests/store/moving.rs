@@ -30,7 +30,8 @@ async fn filled(database: &Database) -> Vec<User> {
     store.add_key(&key("k", Some(alice)), TokenDigest::of("k")).await.unwrap();
     store.add_key(&key("system", None), TokenDigest::of("system")).await.unwrap();
     store.put_setup_link(TokenDigest::of("link"), Some(&users[2].id), NOW, later(60)).await.unwrap();
-    store.by(&Actor::gateway()).set_role(&alice.id, Role::Viewer).await.unwrap();
+    // Not of alice: her sessions would end with it.
+    store.by(&Actor::gateway()).set_role(&users[3].id, Role::Viewer).await.unwrap();
     users
 }
 
