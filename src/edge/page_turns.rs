@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::read_ahead::{Room, Share};
-use super::web::Acquaintance;
+use super::web::{Acquaintance, Page};
 use crate::model::principal::Client;
 use crate::service::ServiceError;
 use crate::service::turns::{Bounds, Turn, Turns};
@@ -13,6 +13,9 @@ use crate::service::turns::{Bounds, Turn, Turns};
 /// connections to the store.
 const STRANGERS: Bounds =
     Bounds { own_work: 2, own_inside: 24, work: 12, inside: 128, wait: Duration::from_secs(3) };
+/// What strangers and people who come to another host of ours ask for alike, and what is done at once.
+const LIGHT: Bounds =
+    Bounds { own_work: 4, own_inside: 96, work: 12, inside: 4096, wait: Duration::from_secs(3) };
 /// Cookies of sessions, which may have ended: one person can gather many. An office may be behind one address.
 const SESSIONS: Bounds =
     Bounds { own_work: 8, own_inside: 96, work: 24, inside: 512, wait: Duration::from_secs(3) };
@@ -24,11 +27,12 @@ const PEOPLE: Bounds =
 #[derive(Clone, Debug)]
 pub struct PageTurns {
     strangers: Queue,
+    light: Queue,
     sessions: Queue,
     people: Queue,
 }
 
-/// One of the three kinds, which take nothing from each other.
+/// One of the four kinds, which take nothing from each other.
 #[derive(Clone, Debug)]
 struct Queue {
     turns: Turns<Share>,
@@ -50,16 +54,19 @@ pub struct Place<'t> {
 
 impl Default for PageTurns {
     fn default() -> Self {
-        let [strangers, sessions, people] = [STRANGERS, SESSIONS, PEOPLE].map(Queue::new);
-        Self { strangers, sessions, people }
+        let [strangers, light, sessions, people] = [STRANGERS, LIGHT, SESSIONS, PEOPLE].map(Queue::new);
+        Self { strangers, light, sessions, people }
     }
 }
 
 impl PageTurns {
-    /// The place of whoever shows this, at this client (IPv6: one /64).
-    pub fn place(&self, acquaintance: &Acquaintance, client: Client) -> Place<'_> {
+    /// The place of whoever shows this, at this client (IPv6: one /64), and asks for this page.
+    pub fn place(&self, acquaintance: &Acquaintance, client: Client, page: Option<Page>) -> Place<'_> {
         let by_client = || Share::of_client(client.address.nearest());
         match acquaintance {
+            Acquaintance::Stranger if page.is_some_and(Page::is_light) => {
+                Place { queue: &self.light, share: by_client() }
+            }
             Acquaintance::Stranger => Place { queue: &self.strangers, share: by_client() },
             Acquaintance::Session => Place { queue: &self.sessions, share: by_client() },
             Acquaintance::Person(id) => {
@@ -70,7 +77,10 @@ impl PageTurns {
 
     /// Bytes of the forms that are being read.
     pub fn held(&self) -> usize {
-        [&self.strangers, &self.sessions, &self.people].map(|queue| queue.forms.held()).iter().sum()
+        [&self.strangers, &self.light, &self.sessions, &self.people]
+            .map(|queue| queue.forms.held())
+            .iter()
+            .sum()
     }
 }
 
@@ -108,21 +118,38 @@ mod tests {
     async fn cookies_at_however_many_addresses_take_no_turn_of_other_people() {
         let turns = PageTurns::default();
         for crowd in [Acquaintance::Stranger, Acquaintance::Session, person("vera")] {
-            let places =
-                (0..200).flat_map(|number| [number; 30]).map(|number| turns.place(&crowd, at(number)).turn());
+            let places = (0..200)
+                .flat_map(|number| [number; 30])
+                .map(|number| turns.place(&crowd, at(number), Some(Page::Login)).turn());
             let held = futures_util::future::join_all(places).await;
             assert!(held.iter().any(Result::is_ok) && held.iter().any(Result::is_err), "{crowd:?}");
             let began = tokio::time::Instant::now();
-            assert!(turns.place(&person("root"), at(1)).turn().await.is_ok(), "{crowd:?}");
+            assert!(turns.place(&person("root"), at(1), Some(Page::Login)).turn().await.is_ok(), "{crowd:?}");
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_who_sign_in_keep_nobody_from_going_on_to_another_host() {
+        let turns = PageTurns::default();
+        let stranger = Acquaintance::Stranger;
+        let crowd = (0..200).map(|number| turns.place(&stranger, at(number), Some(Page::Login)).turn());
+        let held = futures_util::future::join_all(crowd).await;
+        assert!(held.iter().any(Result::is_err), "their places are taken");
+        let began = tokio::time::Instant::now();
+        for page in [Page::Begin, Page::Redeem, Page::Style] {
+            assert!(turns.place(&stranger, at(201), Some(page)).turn().await.is_ok(), "{page:?}");
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let login = turns.place(&stranger, at(201), Some(Page::Login)).turn().await;
+        assert!(login.is_err(), "as everybody else's sign-in");
     }
 
     #[test]
     fn forms_of_others_take_no_room_of_those_who_are_known() {
         let turns = PageTurns::default();
         let kinds = [Acquaintance::Stranger, Acquaintance::Session, person("vera")];
-        let rooms = kinds.each_ref().map(|kind| turns.place(kind, at(1)).forms());
+        let rooms = kinds.each_ref().map(|kind| turns.place(kind, at(1), Some(Page::Login)).forms());
         assert_eq!(rooms[0].1, rooms[1].1);
         assert_eq!(rooms[2].1, Share::Account("vera".into()), "wherever she is");
         for (number, (room, _)) in rooms.iter().enumerate() {

@@ -52,7 +52,7 @@ impl Visits {
         let (client, request_id) = (seen.client, seen.request_id);
         let web = Arc::clone(&self.web);
         let acquaintance = web.acquaintance(&headers, &self.control).await;
-        let place = self.turns.place(&acquaintance, client);
+        let place = self.turns.place(&acquaintance, client, page.map(|(page, _)| page));
         let (room, share) = place.forms();
         let read = read_ahead::read(incoming, vec![share], room, FORMS, self.pace).await;
         let body = read.map_err(|unread| match unread.refusal {

@@ -1,6 +1,7 @@
 //! File, environment and flags, merged by figment, with the place of every value kept.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -120,10 +121,17 @@ fn read_file(file: &Path, seen: &mut SourceFile, lines: &mut Places) -> Result<D
     let unreadable = |error: std::io::Error| {
         whole(format!("cannot be read: {error}"), "check the name after --config and who may read it")
     };
+    let too_long = || whole("is longer than 1 MiB".into(), "name a configuration file");
     if std::fs::metadata(file).map_err(unreadable)?.len() > MOST {
-        return Err(whole("is longer than 1 MiB".into(), "name a configuration file"));
+        return Err(too_long());
     }
-    let bytes = std::fs::read(file).map_err(unreadable)?;
+    // A pipe or a device has no length to be known before.
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    opened.take(MOST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MOST {
+        return Err(too_long());
+    }
     seen.held(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| whole("is not UTF-8".into(), "save it as UTF-8"))?;
     let starts = Lines::of(&text, file);

@@ -426,3 +426,18 @@ rules = [
     );
     assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
 }
+
+/// A pipe into which nobody writes keeps whoever opens it waiting, and a device has no end.
+#[test]
+fn neither_pipes_nor_devices_keep_a_start_waiting() {
+    let endless = Source { file: Some("/dev/zero".into()), environment: Vec::new() };
+    let error = load(&endless, &Flags::default()).unwrap_err().to_string();
+    assert!(error.contains("is longer than 1 MiB"), "{error}");
+    let desk = Desk::new(
+        "login.breach_list = \"pipe\"\nupstreams = [{ name = \"app\", url = \"http://127.0.0.1:1\" }]\nroutes = [{ upstream = \"app\" }]",
+    );
+    let made = std::process::Command::new("mkfifo").arg(desk.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let error = desk.load().unwrap_err().to_string();
+    assert!(error.contains("no regular file"), "{error}");
+}

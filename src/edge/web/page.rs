@@ -48,6 +48,12 @@ impl Page {
         )
     }
 
+    /// Whether it hashes no password and shows nothing of anybody's: it is done at once. Browsers ask for these without a
+    /// cookie of ours, at hosts where they hold none yet.
+    pub fn is_light(self) -> bool {
+        matches!(self, Self::Begin | Self::Redeem | Self::Style | Self::Logo(_))
+    }
+
     /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.
     pub(super) fn is_anywhere(self) -> bool {
         matches!(self, Self::Begin | Self::Redeem | Self::Logout | Self::Style | Self::Logo(_))

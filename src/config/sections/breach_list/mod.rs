@@ -76,11 +76,12 @@ impl BreachList {
     }
 
     fn open(&self) -> Result<Form> {
-        let mut file = File::open(&self.0)?;
-        let metadata = file.metadata()?;
+        // Before it is opened: that would wait for whoever writes into a pipe.
+        let metadata = std::fs::metadata(&self.0)?;
         if !metadata.is_file() || metadata.len() == 0 {
             return Err(unusable("it is empty, or no regular file"));
         }
+        let mut file = File::open(&self.0)?;
         let mut start = Vec::new();
         file.by_ref().take(LONGEST_LINE).read_to_end(&mut start)?;
         file.rewind()?;
