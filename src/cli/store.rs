@@ -24,7 +24,7 @@ use crate::config::read_secret_file;
 use crate::model::secret::Secret;
 use crate::model::time::SystemClock;
 use crate::model::token::SigningKey;
-use crate::service::audit::Audit;
+use crate::service::audit::{Audit, Broken, Fault};
 use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
@@ -107,6 +107,11 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
     };
     // Neither is given rows of its own.
     let from = Store::open(config.store.url.expose(), 1).await?;
+    // Before anything is copied: a target that holds something is refused the next time.
+    let before = Audit::new(from.clone(), key.clone()).verify(&services::proof(), older, None).await?;
+    if let Err(broken @ Broken { fault: Fault::OtherSecret { .. }, .. }) = before {
+        return Err(Failure::Refused(format!("nothing was copied: {broken}")));
+    }
     let to = Store::open(to.expose(), 1).await?;
     let live = std::io::stderr().is_terminal();
     let copied = from

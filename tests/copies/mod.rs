@@ -17,9 +17,11 @@ fn on<T>(place: &Place, name: &str, what: impl AsyncFnOnce(SqliteConnection) -> 
     runtime.block_on(async { what(SqliteConnection::connect(&address).await.unwrap()).await })
 }
 
+/// Every file but SQLite's log of the database, which whoever ends early leaves for the next to fold in.
 fn names(place: &Place) -> BTreeSet<String> {
     let entries = fs::read_dir(place.folder.path()).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|name| !name.starts_with("doorward.db-")).collect()
 }
 
 fn assert_whole(place: &Place, name: &str) {
@@ -107,6 +109,14 @@ fn a_database_without_its_secret_is_given_none_by_commands() {
         );
         assert_eq!(names(&place), before, "{command:?}");
     }
+    let another = place.path("another");
+    fs::copy(place.path("kept-elsewhere"), &another).unwrap();
+    fs::write(&another, "another secret than that of the database: 8sKq2vXw").unwrap();
+    let refused = place.run(&["store", "copy", "--to", "sqlite:copy.db", "--secret-file", "another"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(said.contains("nothing was copied") && said.contains("another secret"), "{said}");
+    assert!(!place.path("copy.db").exists());
     let copied = place.json(&["store", "copy", "--to", "sqlite:copy.db", "--secret-file", "kept-elsewhere"]);
     assert_eq!((&copied["copied"]["users"], &copied["trail"]), (&1.into(), &"whole".into()));
     assert!(!place.path("doorward.db.secret").exists() && !place.path("copy.db.secret").exists());
