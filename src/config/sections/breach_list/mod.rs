@@ -138,7 +138,7 @@ fn check_words(file: File) -> Result<()> {
     let (mut lines, mut line) = (BufReader::new(file.take(FIRST_LINES as u64 * LONGEST_LINE)), Vec::new());
     let (mut words, mut hashes, mut others) = (0, 0, 0);
     while words + hashes + others < FIRST_LINES && lines.read_until(b'\n', &mut line)? > 0 {
-        let text = line.trim_ascii_end();
+        let text = line.trim_ascii();
         if hash_of(text).is_some() {
             hashes += 1;
         } else if OTHER_DIGITS.iter().any(|digits| hash_with(*digits, text).is_some()) {
@@ -152,7 +152,9 @@ fn check_words(file: File) -> Result<()> {
         return Err(unusable("its hashes are no SHA-1: name a list of those, or of plain words"));
     }
     if hashes > words {
-        return Err(unusable("it holds hashes, but its first line is none: take that line out"));
+        return Err(unusable(
+            "it holds hashes, but its first line is none, or there are blanks before them: take these out",
+        ));
     }
     Ok(())
 }

@@ -293,7 +293,7 @@ impl From<&ServiceError> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 Code::TooManyAttempts,
                 "Too many attempts",
-                "Too many attempts have failed, so nothing was checked.",
+                "There were too many attempts in a short time.",
             )
             .after(*retry_after),
             ServiceError::Busy { retry_after } => Self::new(
