@@ -112,7 +112,7 @@ fn a_list_that_cannot_be_searched_is_refused() {
         (format!("\u{feff}{}", behind("")), "byte order mark"),
         ("\u{feff}hunter2\n".to_owned(), "byte order mark"),
         (format!("# leaked\n{}", behind("")), "first line is none"),
-        (behind("").lines().map(|line| format!(" {line}\n")).collect(), "blanks before them"),
+        (format!(" {}", behind("").replace('\n', "\n ")), "blanks before them"),
         (ntlm.join("\n"), "no SHA-1"),
     ] {
         let (_folder, list) = list(content.as_bytes());
