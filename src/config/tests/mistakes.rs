@@ -5,8 +5,7 @@ use super::*;
 /// Exactly one problem, at this path and line, with this in its remedy.
 #[track_caller]
 fn check(text: &str, path: &str, line: usize, remedy: &str) {
-    let problems = bad(text);
-    let [problem] = problems.as_slice() else { panic!("one problem expected for\n{text}\n{problems:#?}") };
+    let problem = only_problem(text);
     assert_eq!(problem.path, path, "{problem}");
     assert_eq!(problem.place.line(), Some(line), "{problem}");
     assert!(problem.remedy.contains(remedy), "{problem}");

@@ -93,6 +93,24 @@ fn bad(text: &str) -> Vec<Problem> {
     }
 }
 
+/// The only problem there is.
+#[track_caller]
+fn only_problem(text: &str) -> Problem {
+    let [problem] = <[Problem; 1]>::try_from(bad(text))
+        .unwrap_or_else(|problems| panic!("one problem expected for\n{text}\n{problems:#?}"));
+    problem
+}
+
+/// One problem, at this setting, which says this; and all that is told of it.
+#[track_caller]
+fn assert_refused(text: &str, path: &str, said: &str) -> String {
+    let problem = only_problem(text);
+    assert_eq!(problem.path, path, "{problem}");
+    let told = problem.to_string();
+    assert!(told.contains(said), "{told}");
+    told
+}
+
 /// Where the gateway listens, as text.
 fn places(config: &Config) -> Vec<String> {
     config.server.listeners.iter().map(|listener| listener.address.to_string()).collect()

@@ -11,8 +11,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0
 #[track_caller]
 fn check(setting: &str, value: &str, said: &[&str]) {
     let text = format!("[pages]\n{setting} = {value}");
-    let problems = bad(&text);
-    let [problem] = problems.as_slice() else { panic!("one problem expected for\n{text}\n{problems:#?}") };
+    let problem = only_problem(&text);
     assert_eq!((problem.path.as_str(), problem.place.line()), (&*format!("pages.{setting}"), Some(2)));
     for said in said {
         assert!(problem.to_string().contains(said), "{said} is not in {problem}");

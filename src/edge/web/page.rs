@@ -56,6 +56,6 @@ impl Page {
 
     /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.
     pub(super) fn is_anywhere(self) -> bool {
-        matches!(self, Self::Begin | Self::Redeem | Self::Logout | Self::Style | Self::Logo(_))
+        self.is_light() || self == Self::Logout
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::config::{CertificateConfig, ClientCertificatesConfig, Config};
 use crate::gate::GateRequest;
-use crate::gate::authenticator::Identity;
+use crate::gate::identity::Identity;
 use crate::gate::refusal::BadCredential;
 use crate::model::api_key::KeyScope;
 use crate::model::principal::{Principal, PrincipalKind, Proof};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::config::{Config, SHORTEST_KEY, TokenConfig};
-use crate::gate::authenticator::Identity;
+use crate::gate::identity::Identity;
 use crate::model::principal::{Principal, PrincipalKind, Proof};
 use crate::model::token::TokenDigest;
 
