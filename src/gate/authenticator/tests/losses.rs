@@ -73,6 +73,7 @@ async fn an_answer_that_a_loss_of_others_overtakes_counts() {
     assert_eq!(threads.resolver.lookups(), 1);
 }
 
+/// D23: a clock that goes back; `tests/store/clock.rs` has the store's side of it.
 #[tokio::test]
 async fn what_was_remembered_under_a_clock_that_was_set_back_is_looked_up_again() {
     let world = World::new().await;
