@@ -9,9 +9,9 @@ use super::listen::{self, Inherited};
 use crate::config::{Config, ListenerConfig};
 use crate::model::time::Clock;
 use crate::server::acme::plain;
-use crate::server::acme::plain::Elsewhere;
-use crate::server::acme::{Acme, Held};
-use crate::server::admission::{Admission, Bounds};
+use crate::server::acme::plain::HttpsRedirect;
+use crate::server::acme::{Acme, AcmeState};
+use crate::server::admission::{Admission, AdmissionLimits};
 use crate::server::listener::Listening;
 
 /// Connections of the plain listener, in total and of one client. They end with one answer.
@@ -19,13 +19,13 @@ const CONNECTIONS: usize = 1024;
 const CONNECTIONS_PER_CLIENT: usize = 64;
 
 /// Everything is there, and nothing runs yet.
-pub(super) struct Prepared {
+pub(super) struct PreparedAcme {
     acme: Acme,
     sockets: Vec<Listening>,
-    elsewhere: Elsewhere,
+    elsewhere: HttpsRedirect,
 }
 
-impl Prepared {
+impl PreparedAcme {
     /// Opens what a configuration wants. Binds before the listeners, whose `systemd` takes what is left.
     pub(super) fn new(
         config: &Config,
@@ -37,20 +37,21 @@ impl Prepared {
             Some(listener) => listen::bind(&listener.address, listener.mode, inherited)?,
             None => Vec::new(),
         };
-        let elsewhere = Elsewhere { origin: config.public_url.origin(), domains: settings.domains.clone() };
+        let elsewhere =
+            HttpsRedirect { origin: config.public_url.origin(), domains: settings.domains.clone() };
         let acme = Acme::open(settings, Arc::clone(clock))?;
         Ok(Some(Self { acme, sockets, elsewhere }))
     }
 
     /// What handshakes are answered with.
-    pub(super) fn held(&self) -> Arc<Held> {
+    pub(super) fn held(&self) -> Arc<AcmeState> {
         self.acme.held()
     }
 
     /// Starts everything; it ends when the set is dropped.
     pub(super) fn start(self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        let admission = Admission::new(Bounds {
+        let admission = Admission::new(AdmissionLimits {
             total: CONNECTIONS,
             per_client: CONNECTIONS_PER_CLIENT,
             proxies: Vec::new(),

@@ -12,19 +12,19 @@ use super::sample::Sample;
 use super::{StartError, audit_key, open_or_make_store};
 use crate::config::Config;
 use crate::edge::explain::Explain;
-use crate::edge::forward_auth::questions::Asking;
+use crate::edge::forward_auth::subrequests::SubrequestContext;
 use crate::edge::health::Health;
-use crate::edge::page_turns::PageTurns;
+use crate::edge::page_handler::PageHandler;
+use crate::edge::page_limiter::PageLimiter;
 use crate::edge::pages::site::Site;
 use crate::edge::proxy::health;
 use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
-use crate::edge::read_ahead::Rooms;
+use crate::edge::read_ahead::BufferQuotas;
 use crate::edge::surfaces;
-use crate::edge::visits::Visits;
-use crate::edge::web::{AppSessions, Bounces, Guard, Services, Web};
+use crate::edge::web::{AppLogout, PageGuard, PageServices, RedirectLoopGuard, Web};
 use crate::gate::GateKeys;
-use crate::gate::authenticator::{AuthenticatorParts, Resolver};
+use crate::gate::authenticator::{AuthenticatorParts, CredentialResolver};
 use crate::gate::caller::Visitors;
 use crate::gate::credential::LookUps;
 use crate::gate::origins::Origins;
@@ -33,7 +33,7 @@ use crate::model::audit::Load;
 use crate::model::time::Clock;
 use crate::model::token::{KeyPurpose, MasterKey};
 use crate::server;
-use crate::server::acme::Held;
+use crate::server::acme::AcmeState;
 use crate::server::generation::Generation;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;
@@ -43,8 +43,8 @@ use crate::service::doctor::Reports;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
-use crate::service::pace::Pace;
 use crate::service::password::Passwords;
+use crate::service::rate_limiter::RateLimiter;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
 use crate::service::subjects::Subjects;
@@ -53,15 +53,15 @@ use crate::service::touches::Touches;
 use crate::store::Store;
 
 /// What TLS needs, read and checked.
-pub(super) struct Certificates {
+pub(super) struct TlsMaterial {
     /// For the listeners, if they speak TLS.
     pub(super) acceptor: Option<TlsAcceptor>,
     connectors: Vec<Option<TlsConnector>>,
 }
 
-impl Certificates {
+impl TlsMaterial {
     /// Reads everything that a configuration names; `held` is what comes by ACME, if anything does.
-    pub(super) fn read(config: &Config, held: Option<&Arc<Held>>) -> Result<Self, StartError> {
+    pub(super) fn read(config: &Config, held: Option<&Arc<AcmeState>>) -> Result<Self, StartError> {
         let files = config.server.tls.as_ref();
         let listener = match held {
             Some(held) => Some(server::tls::acceptor_by_acme(Arc::clone(held), files)),
@@ -94,23 +94,26 @@ pub(super) struct Foundation {
     api_keys: ApiKeys,
     /// For what tidies up, which wants to know when a session counts as idle.
     sessions: watch::Sender<Sessions>,
-    resolver: Resolver,
+    resolver: CredentialResolver,
     touches: Touches,
     reports: Reports,
-    self_service: Pace,
+    self_service: RateLimiter,
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
-    pub(super) rooms: Rooms,
-    pub(super) page_turns: PageTurns,
+    pub(super) rooms: BufferQuotas,
+    pub(super) page_turns: PageLimiter,
     control: Handle,
 }
 
 /// The task that writes uses down, and what ends it.
-pub(super) type Upkeep = (oneshot::Sender<()>, JoinHandle<()>);
+pub(super) type MaintenanceTask = (oneshot::Sender<()>, JoinHandle<()>);
 
 impl Foundation {
     /// Opens the store and starts what works on it. Must be called on the control plane's runtime.
-    pub(super) async fn lay(config: &Config, clock: Arc<dyn Clock>) -> Result<(Self, Upkeep), StartError> {
+    pub(super) async fn lay(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, MaintenanceTask), StartError> {
         let (store, key) = open_or_make_store(config, config.store.connections, Arc::clone(&clock)).await?;
         let audit = Audit::new(store.clone(), audit_key(&key));
         audit.configuration(Load::Start, config).await?;
@@ -128,7 +131,7 @@ impl Foundation {
             Arc::clone(&clock),
         );
         let look_ups = LookUps::new(first.for_requests(), api_keys.for_requests());
-        let resolver = Resolver::new(look_ups, revocations.epoch().clone());
+        let resolver = CredentialResolver::new(look_ups, revocations.epoch().clone());
         let (sessions, known_sessions) = watch::channel(first);
         let (touches, keeper) = touches::channel(
             known_sessions,
@@ -158,11 +161,11 @@ impl Foundation {
             resolver,
             touches,
             reports,
-            self_service: Pace::of_changes(),
+            self_service: RateLimiter::of_changes(),
             draining: Arc::default(),
             sample: Sample::default(),
-            rooms: Rooms::default(),
-            page_turns: PageTurns::default(),
+            rooms: BufferQuotas::default(),
+            page_turns: PageLimiter::default(),
             control: Handle::current(),
         };
         Ok((foundation, (stop_upkeep, upkeep)))
@@ -183,7 +186,7 @@ impl Foundation {
         &self,
         number: u64,
         mut config: Config,
-        certificates: Certificates,
+        certificates: TlsMaterial,
     ) -> Result<(Generation, Sessions), StartError> {
         self.sample.serve(&mut config).await?;
         // It was of use at the first start only.
@@ -210,7 +213,7 @@ impl Foundation {
         let visitors = Visitors::new(Arc::new(by_pages), config.session.cookie_name(&config.public_url));
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
         let accounts = self.accounts.refusing(config.login.breach_list.as_ref());
-        let services = Services {
+        let services = PageServices {
             login,
             sessions: sessions.clone(),
             handovers,
@@ -220,10 +223,10 @@ impl Foundation {
         };
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
-        let bounces = Bounces::new(self.key.derive(KeyPurpose::Bounce), Arc::clone(clock));
-        let guard = Guard { visitors, origins: Origins::new(&config) };
+        let bounces = RedirectLoopGuard::new(self.key.derive(KeyPurpose::Bounce), Arc::clone(clock));
+        let guard = PageGuard { visitors, origins: Origins::new(&config) };
         let web =
-            Web::new(site.clone(), &config.login, services, guard, hosts, bounces, AppSessions::new(&config));
+            Web::new(site.clone(), &config.login, services, guard, hosts, bounces, AppLogout::new(&config));
         let generation = Generation {
             number,
             surfaces: self.surfaces(site, web, &config),
@@ -247,12 +250,12 @@ impl Foundation {
     }
 
     /// What is ours in a configuration.
-    fn surfaces(&self, site: Site, web: Web, config: &Config) -> surfaces::Parts {
+    fn surfaces(&self, site: Site, web: Web, config: &Config) -> surfaces::SurfaceParts {
         let server = &config.server;
-        surfaces::Parts {
+        surfaces::SurfaceParts {
             site: Arc::new(site),
             health: Health { draining: Arc::clone(&self.draining), revocations: self.revocations.clone() },
-            visits: Visits {
+            visits: PageHandler {
                 web: Arc::new(web),
                 control: self.control.clone(),
                 pace: server.body_pace,
@@ -264,7 +267,7 @@ impl Foundation {
                 control: self.control.clone(),
                 own_authority: config.public_url.authority(),
             },
-            asking: Asking {
+            asking: SubrequestContext {
                 trusted_proxies: server.trusted_proxies.clone().into(),
                 uri_bytes: server.limits.uri_bytes,
                 room: self.rooms.questions.clone(),

@@ -32,7 +32,7 @@ pub enum KeyFileError {
 }
 
 /// How a key file stands.
-enum Found {
+enum KeyFileState {
     Key(Secret),
     /// There is no file.
     None,
@@ -48,12 +48,12 @@ enum Found {
 pub(super) fn look(config: &Config) -> Result<Option<String>, StartError> {
     let Some(file) = file_of(config) else { return Ok(None) };
     match find(&file).map_err(|cause| unusable(&file, cause))? {
-        Found::Empty => Ok(Some(format!(
+        KeyFileState::Empty => Ok(Some(format!(
             "the gateway's secret {} is empty: `serve` makes a new one if nothing was ever signed by it, and else ends with \
              what to do",
             file.display()
         ))),
-        Found::Key(_) | Found::None => Ok(None),
+        KeyFileState::Key(_) | KeyFileState::None => Ok(None),
     }
 }
 
@@ -72,11 +72,11 @@ pub(super) fn found(config: &Config) -> Result<MasterKey, StartError> {
         return if in_memory { Ok(MasterKey::new(random_text())) } else { Err(unknown) };
     };
     match find(&file).map_err(|cause| unusable(&file, cause))? {
-        Found::Key(secret) => Ok(MasterKey::new(secret)),
-        Found::None => {
+        KeyFileState::Key(secret) => Ok(MasterKey::new(secret)),
+        KeyFileState::None => {
             Err(StartError::NoKey { place: format!("at {}, beside the database", file.display()) })
         }
-        Found::Empty => Err(unusable(&file, KeyFileError::Content { what: "is empty" })),
+        KeyFileState::Empty => Err(unusable(&file, KeyFileError::Content { what: "is empty" })),
     }
 }
 
@@ -95,11 +95,11 @@ pub(super) async fn load(config: &Config, store: &Store) -> Result<MasterKey, St
         return Ok(MasterKey::new(random_text()));
     };
     let made = match find(&file).map_err(|cause| unusable(&file, cause))? {
-        Found::Key(secret) => return Ok(MasterKey::new(secret)),
-        Found::None => make(&file),
+        KeyFileState::Key(secret) => return Ok(MasterKey::new(secret)),
+        KeyFileState::None => make(&file),
         // Whatever is signed leaves a row in the trail, or comes after one.
-        Found::Empty if store.audit_head().await?.seq == 0 => mend(&file),
-        Found::Empty => {
+        KeyFileState::Empty if store.audit_head().await?.seq == 0 => mend(&file),
+        KeyFileState::Empty => {
             return Err(unusable(
                 &file,
                 KeyFileError::Content { what: "is empty, though there is what it has signed" },
@@ -108,8 +108,10 @@ pub(super) async fn load(config: &Config, store: &Store) -> Result<MasterKey, St
     };
     let found = made.map_err(KeyFileError::Unwritable).and_then(|()| find(&file));
     match found.map_err(|cause| unusable(&file, cause))? {
-        Found::Key(secret) => Ok(MasterKey::new(secret)),
-        Found::None | Found::Empty => Err(unusable(&file, KeyFileError::Content { what: "is empty" })),
+        KeyFileState::Key(secret) => Ok(MasterKey::new(secret)),
+        KeyFileState::None | KeyFileState::Empty => {
+            Err(unusable(&file, KeyFileError::Content { what: "is empty" }))
+        }
     }
 }
 
@@ -132,14 +134,14 @@ fn unusable(path: &Path, cause: KeyFileError) -> StartError {
     StartError::MasterKey { path: path.display().to_string(), cause }
 }
 
-fn find(path: &Path) -> Result<Found, KeyFileError> {
+fn find(path: &Path) -> Result<KeyFileState, KeyFileError> {
     let secret = read_secret_file(path).and_then(|secret| check_key_material(&secret).map(|()| secret));
     let what = match secret {
-        Ok(secret) => return Ok(Found::Key(secret)),
+        Ok(secret) => return Ok(KeyFileState::Key(secret)),
         Err(SecretFileError::Unreadable(error)) if error.kind() == ErrorKind::NotFound => {
-            return Ok(Found::None);
+            return Ok(KeyFileState::None);
         }
-        Err(SecretFileError::Empty) => return Ok(Found::Empty),
+        Err(SecretFileError::Empty) => return Ok(KeyFileState::Empty),
         Err(SecretFileError::NotText) => "is not text",
         Err(SecretFileError::TooLong) => "is longer than a key",
         Err(SecretFileError::Short) => "is shorter than 32 bytes",
@@ -175,7 +177,7 @@ fn mend(path: &Path) -> io::Result<()> {
         opened => opened?,
     };
     empty.lock()?;
-    if matches!(find(path), Ok(Found::Empty)) {
+    if matches!(find(path), Ok(KeyFileState::Empty)) {
         std::fs::remove_file(path)?;
         make(path)?;
         tracing::warn!(
@@ -197,23 +199,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::config::{Flags, Source};
+    use crate::config::{ConfigSource, Flags};
     use crate::model::audit::{Event, Note, Reason};
     use crate::model::time::SystemClock;
     use crate::model::token::KeyPurpose;
 
     /// Settings of a folder, and its store.
-    struct Place {
+    struct KeyFolder {
         folder: tempfile::TempDir,
         config: Config,
         store: Store,
     }
 
-    impl Place {
+    impl KeyFolder {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let flags = Flags { upstream: Some("http://127.0.0.1:9".to_owned()), ..Flags::default() };
-            let source = Source { file: Some(folder.path().join("doorward.toml")), environment: Vec::new() };
+            let source =
+                ConfigSource { file: Some(folder.path().join("doorward.toml")), environment: Vec::new() };
             std::fs::write(folder.path().join("doorward.toml"), "").unwrap();
             let config = crate::config::load(&source, &flags).unwrap();
             let store = Store::open(config.store.url.expose(), 1).await.unwrap();
@@ -252,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_key_is_made_once_readable_by_nobody_else_and_kept() {
-        let place = Place::new().await;
+        let place = KeyFolder::new().await;
         assert!(look(&place.config).unwrap().is_none() && !place.file().exists(), "a look makes nothing");
         let first = place.key().await.unwrap();
         assert_eq!(std::fs::metadata(place.file()).unwrap().permissions().mode() & 0o777, 0o600);
@@ -267,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn many_at_once_have_one_key_be_the_file_missing_or_empty() {
         for empty in [false, true] {
-            let place = Place::new().await;
+            let place = KeyFolder::new().await;
             if empty {
                 place.write("");
             }
@@ -292,7 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_others_can_read_is_refused_like_any_secret_file() {
-        let place = Place::new().await;
+        let place = KeyFolder::new().await;
         place.key().await.unwrap();
         for (mode, good) in [(0o644, false), (0o660, false), (0o640, true), (0o400, true)] {
             place.permit(mode);
@@ -309,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_the_key_is_refused_with_the_remedy() {
-        let place = Place::new().await;
+        let place = KeyFolder::new().await;
         for (content, what) in [
             (&b"short"[..], "shorter than 32 bytes"),
             (&[b'a'; 64], "can be guessed"),
@@ -326,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_key_is_mended_while_nothing_was_signed_and_else_refused() {
-        let place = Place::new().await;
+        let place = KeyFolder::new().await;
         for empty in ["", "\n"] {
             place.write(empty);
             assert!(look(&place.config).unwrap().unwrap().contains("is empty"));

@@ -15,45 +15,45 @@ use crate::server;
 use crate::server::metrics::{ServerStanding, Sources};
 
 /// A socket that waits to be served.
-pub(super) struct Bound {
+pub(super) struct MetricsSocket {
     socket: TcpListener,
     address: SocketAddr,
 }
 
 /// Binds the address, if one is set.
-pub(super) async fn bind(config: &Config) -> Result<Option<Bound>, StartError> {
+pub(super) async fn bind(config: &Config) -> Result<Option<MetricsSocket>, StartError> {
     let Some(address) = config.metrics.listen else { return Ok(None) };
     let failed = |cause| StartError::Bind { address: address.to_string(), cause };
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
-    Ok(Some(Bound { socket, address }))
+    Ok(Some(MetricsSocket { socket, address }))
 }
 
 /// Served until it is dropped.
-pub(super) struct Served {
+pub(super) struct MetricsServer {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Served {
+impl MetricsServer {
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for Served {
+impl Drop for MetricsServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Bound {
+impl MetricsSocket {
     pub(super) fn serve(
         self,
         reloader: &Arc<Reloader>,
         registry: Arc<Registry>,
         started: Timestamp,
-    ) -> Served {
+    ) -> MetricsServer {
         let (lookups, certificate, servers) =
             (Arc::clone(reloader), Arc::clone(reloader), Arc::clone(reloader));
         let sources = Sources {
@@ -69,7 +69,7 @@ impl Bound {
             started,
         };
         let task = tokio::spawn(server::metrics::serve(self.socket, Arc::new(sources)));
-        Served { address: self.address, task }
+        MetricsServer { address: self.address, task }
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::foundation::{Certificates, Foundation, Upkeep};
+use self::foundation::{Foundation, MaintenanceTask, TlsMaterial};
 pub use self::listen::Inherited;
 pub use self::master_key::KeyFileError;
 pub use self::opening::{audit_key, find_master_key, open_or_make_store, open_store, read_master_key};
@@ -33,7 +33,7 @@ pub use self::process::serve;
 pub use self::reload::{ReloadError, Trigger};
 use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
-use crate::config::{Config, Origin, UpstreamConfig};
+use crate::config::{Config, ConfigOrigin, UpstreamConfig};
 use crate::edge::proxy::tls::TlsError;
 use crate::model::metrics::Registry;
 use crate::model::secret::Secret;
@@ -41,9 +41,9 @@ use crate::model::time::Clock;
 use crate::server::access_log;
 use crate::server::access_log::Outlet;
 use crate::server::acme::SetupError;
-use crate::server::admission::{Admission, Bounds};
+use crate::server::admission::{Admission, AdmissionLimits};
 use crate::server::tls::Tls;
-use crate::server::worker::{Parts, Worker};
+use crate::server::worker::{Worker, WorkerParts};
 use crate::server::{Phase, listener};
 use crate::service::ServiceError;
 use crate::service::bootstrap::{Bootstrap, FirstAdmin};
@@ -153,10 +153,10 @@ pub struct Running {
     closing: watch::Sender<bool>,
     threads: Vec<std::thread::JoinHandle<()>>,
     log_writer: std::thread::JoinHandle<()>,
-    upkeep: Upkeep,
+    upkeep: MaintenanceTask,
     watching: JoinHandle<()>,
     refused_keeper: JoinHandle<()>,
-    metrics: Option<metrics::Served>,
+    metrics: Option<metrics::MetricsServer>,
     registry: Arc<Registry>,
 }
 
@@ -177,9 +177,9 @@ impl Running {
             tracing::warn!("{warning}");
         }
         // Certificates are read and addresses bound before anything else can go wrong halfway.
-        let acme = acme::Prepared::new(&config, &clock, &mut inherited)?;
-        let held = acme.as_ref().map(acme::Prepared::held);
-        let certificates = Certificates::read(&config, held.as_ref())?;
+        let acme = acme::PreparedAcme::new(&config, &clock, &mut inherited)?;
+        let held = acme.as_ref().map(acme::PreparedAcme::held);
+        let certificates = TlsMaterial::read(&config, held.as_ref())?;
         let tls = certificates.acceptor.clone().map(Tls::new);
         let listeners = listen::listeners(&config.server, tls.as_ref(), &mut inherited)?;
         inherited.warn_of_rest();
@@ -203,7 +203,7 @@ impl Running {
         let (refusals, refused_keeper) = refused::channel(foundation.store.clone());
         let refused_keeper = tokio::spawn(refused_keeper.run()); // ends with the last worker
         let registry = Arc::new(Registry::default());
-        let parts = Parts {
+        let parts = WorkerParts {
             log_format,
             log,
             refusals,
@@ -217,7 +217,7 @@ impl Running {
             workers.push(worker);
             threads.push(thread);
         }
-        let admission = Admission::new(Bounds::new(&generation.config.server));
+        let admission = Admission::new(AdmissionLimits::new(&generation.config.server));
         let (stop_accepting, stopping) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for listener in listeners {
@@ -237,7 +237,7 @@ impl Running {
             upstreams,
             bootstrap,
             accepting: (stop_accepting, acceptors),
-            ordering: acme.map(acme::Prepared::start),
+            ordering: acme.map(acme::PreparedAcme::start),
             phase,
             closing,
             threads,
@@ -254,12 +254,12 @@ impl Running {
     /// # Errors
     ///
     /// [`ReloadError`] with everything that is wrong; then nothing has changed.
-    pub async fn reload(&self, origin: &mut Origin) -> Result<u64, ReloadError> {
+    pub async fn reload(&self, origin: &mut ConfigOrigin) -> Result<u64, ReloadError> {
         Box::pin(self.reloader.reload(origin, Trigger::Signal)).await
     }
 
     /// Reloads from now on whenever it is told to or a file changes.
-    async fn follow(&mut self, origin: Origin, hangup: Signal, set_level: Option<SetLevel>) {
+    async fn follow(&mut self, origin: ConfigOrigin, hangup: Signal, set_level: Option<SetLevel>) {
         self.reloader.tell(Trigger::Start, &origin, None).await;
         let reloader = Arc::clone(&self.reloader);
         self.following = Some(tokio::spawn(reloader.follow(origin, hangup, set_level)));
@@ -272,7 +272,7 @@ impl Running {
 
     /// Where metrics are read, if anywhere.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().map(metrics::Served::address)
+        self.metrics.as_ref().map(metrics::MetricsServer::address)
     }
 
     /// What its threads count.

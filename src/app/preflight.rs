@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::foundation::Certificates;
+use super::foundation::TlsMaterial;
 use super::reload::with_causes;
 use super::{StartError, master_key};
 use crate::config::{AcmeConfig, Config, ListenAddress};
@@ -27,7 +27,7 @@ pub struct Preflight {
 pub async fn preflight(config: &Config) -> Preflight {
     let mut found = Preflight::default();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    found.problems.extend(Certificates::read(config, None).err());
+    found.problems.extend(TlsMaterial::read(config, None).err());
     if let Some(acme) = &config.server.acme {
         found.problems.extend(cache(acme).err());
     }

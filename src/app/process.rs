@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Inherited, Running, StartError, logging};
-use crate::config::{Config, Origin};
+use crate::config::{Config, ConfigOrigin};
 use crate::model::time::SystemClock;
 
 /// Threads of the control plane: store, passwords, pages.
@@ -19,7 +19,7 @@ const CONTROL_THREADS: usize = 2;
 /// # Errors
 ///
 /// [`StartError`] if it does not start.
-pub fn serve(config: Config, origin: Origin) -> Result<(), StartError> {
+pub fn serve(config: Config, origin: ConfigOrigin) -> Result<(), StartError> {
     let set_level = logging::start(&config);
     let inherited = Inherited::take();
     // One provider, chosen here: two of them in one process would make rustls panic.

@@ -11,12 +11,12 @@ use tokio::sync::Mutex;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::foundation::{Certificates, Foundation};
+use super::foundation::{Foundation, TlsMaterial};
 use super::{StartError, settings};
-use crate::config::{Config, ConfigError, Origin, Place};
+use crate::config::{Config, ConfigError, ConfigOrigin, SettingLocation};
 use crate::model::audit::Load;
-use crate::server::acme::Held;
-use crate::server::admission::{Admission, Bounds};
+use crate::server::acme::AcmeState;
+use crate::server::admission::{Admission, AdmissionLimits};
 use crate::server::generation::Generation;
 use crate::server::tls::Tls;
 use crate::server::worker::Worker;
@@ -71,7 +71,7 @@ pub(super) struct Reloader {
     pub(super) admission: Admission,
     pub(super) tls: Option<Tls>,
     /// Certificates that come by ACME, if they do.
-    pub(super) held: Option<Arc<Held>>,
+    pub(super) held: Option<Arc<AcmeState>>,
     /// Held while it is replaced: one at a time.
     pub(super) current: Mutex<Arc<Generation>>,
 }
@@ -79,10 +79,16 @@ pub(super) struct Reloader {
 impl Reloader {
     /// Reads the configuration again and puts it into effect; gives its number. Then every request that begins
     /// is served by it.
-    pub(super) async fn reload(&self, origin: &mut Origin, trigger: Trigger) -> Result<u64, ReloadError> {
+    pub(super) async fn reload(
+        &self,
+        origin: &mut ConfigOrigin,
+        trigger: Trigger,
+    ) -> Result<u64, ReloadError> {
         let outcome = match block_in_place(|| settings::load(origin)) {
             Ok(config) => {
-                let place = origin.file().map_or(Place::Nowhere, |file| Place::File(file.to_owned()));
+                let place = origin
+                    .file()
+                    .map_or(SettingLocation::Nowhere, |file| SettingLocation::File(file.to_owned()));
                 Box::pin(self.replace(config, &place)).await
             }
             Err(problems) => Err(problems.into()),
@@ -100,10 +106,10 @@ impl Reloader {
         outcome
     }
 
-    async fn replace(&self, config: Config, place: &Place) -> Result<u64, ReloadError> {
+    async fn replace(&self, config: Config, place: &SettingLocation) -> Result<u64, ReloadError> {
         let mut current = self.current.lock().await;
         current.config.can_become(&config, place)?;
-        let certificates = block_in_place(|| Certificates::read(&config, self.held.as_ref()))?;
+        let certificates = block_in_place(|| TlsMaterial::read(&config, self.held.as_ref()))?;
         let acceptor = certificates.acceptor.clone();
         let number = current.number + 1;
         let written = Box::new(config.clone());
@@ -118,14 +124,14 @@ impl Reloader {
         if let (Some(tls), Some(acceptor)) = (&self.tls, acceptor) {
             tls.replace(acceptor);
         }
-        self.admission.set_bounds(Bounds::new(&generation.config.server));
+        self.admission.set_bounds(AdmissionLimits::new(&generation.config.server));
         join_all(self.workers.iter().map(|worker| worker.adopt(Arc::clone(&generation)))).await;
         *current = generation;
         Ok(number)
     }
 
     /// The one place where it is told that a configuration was taken or refused, at the start and after.
-    pub(super) async fn tell(&self, trigger: Trigger, origin: &Origin, refused: Option<&ReloadError>) {
+    pub(super) async fn tell(&self, trigger: Trigger, origin: &ConfigOrigin, refused: Option<&ReloadError>) {
         let generation = self.current.lock().await.number;
         let trigger = trigger.as_str();
         let sha256 = origin.sha256();
@@ -149,7 +155,7 @@ impl Reloader {
     /// Reloads whenever it is told to or a file changes. Never ends.
     pub(super) async fn follow(
         self: Arc<Self>,
-        mut origin: Origin,
+        mut origin: ConfigOrigin,
         mut hangup: Signal,
         set_level: Option<SetLevel>,
     ) {

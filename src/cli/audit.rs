@@ -13,8 +13,8 @@ use serde_json::json;
 use super::Common;
 use super::failure::Failure;
 use super::output::Output;
-use super::output::Table;
-use super::services::Services;
+use super::output::TextTable;
+use super::services::CommandServices;
 use super::span;
 use crate::model::audit::AuditRow;
 use crate::model::audit::Event;
@@ -37,7 +37,7 @@ pub(super) enum Command {
     Export {
         /// Only what was written then or later: 24h, 30d ago, or a time such as 2030-01-31T12:00:00Z
         #[arg(long, value_name = "WHEN", value_parser = when)]
-        since: Option<When>,
+        since: Option<TimeArgument>,
         /// Only rows after this number
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         after: i64,
@@ -53,7 +53,7 @@ pub(super) enum Command {
 pub(super) struct List {
     /// Only what was written then or later: 24h, 30d ago, or a time such as 2030-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN", value_parser = when)]
-    since: Option<When>,
+    since: Option<TimeArgument>,
     /// Only this event, such as login or key.create
     #[arg(long, value_name = "EVENT", value_parser = event)]
     event: Option<Event>,
@@ -77,12 +77,12 @@ pub(super) struct Verify {
 
 /// A time, or so long ago.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum When {
+pub(super) enum TimeArgument {
     At(Timestamp),
     Ago(Duration),
 }
 
-impl When {
+impl TimeArgument {
     fn from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => time,
@@ -93,12 +93,12 @@ impl When {
     }
 }
 
-fn when(text: &str) -> Result<When, String> {
+fn when(text: &str) -> Result<TimeArgument, String> {
     if let Some(time) = Timestamp::from_rfc3339(text) {
-        return Ok(When::At(time));
+        return Ok(TimeArgument::At(time));
     }
     span::parse(text)
-        .map(When::Ago)
+        .map(TimeArgument::Ago)
         .map_err(|wrong| format!("{wrong}; or a time such as 2030-01-31T12:00:00Z"))
 }
 
@@ -118,7 +118,7 @@ fn noted(text: &str) -> Result<(i64, String), String> {
 }
 
 pub(super) async fn run(command: Command, common: &Common, output: Output) -> Result<(), Failure> {
-    let services = Services::open(common).await?;
+    let services = CommandServices::open(common).await?;
     match command {
         Command::List(arguments) => list(&arguments, &services, output).await,
         Command::Export { since, after } => export(since, after, &services).await,
@@ -126,7 +126,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
     }
 }
 
-async fn list(arguments: &List, services: &Services, output: Output) -> Result<(), Failure> {
+async fn list(arguments: &List, services: &CommandServices, output: Output) -> Result<(), Failure> {
     let filter = AuditFilter {
         since: arguments.since.map(|since| since.from(services.clock.now())),
         event: arguments.event.map(Event::as_str),
@@ -134,7 +134,7 @@ async fn list(arguments: &List, services: &Services, output: Output) -> Result<(
     };
     let mut rows = services.audit.recent(&services.by, &filter, arguments.limit).await?;
     rows.reverse();
-    let mut table = Table::new(
+    let mut table = TextTable::new(
         &["SEQ", "TIME", "EVENT", "OUTCOME", "WHO", "FROM", "TO WHOM", "MORE"],
         "nothing happened",
     );
@@ -154,7 +154,7 @@ async fn list(arguments: &List, services: &Services, output: Output) -> Result<(
 }
 
 /// Streams: a trail of any length takes the memory of one page.
-async fn export(since: Option<When>, after: i64, services: &Services) -> Result<(), Failure> {
+async fn export(since: Option<TimeArgument>, after: i64, services: &CommandServices) -> Result<(), Failure> {
     let since = since.map(|since| since.from(services.clock.now()));
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut after = after;
@@ -175,7 +175,7 @@ async fn export(since: Option<When>, after: i64, services: &Services) -> Result<
     })
 }
 
-async fn verify(arguments: &Verify, services: &Services, output: Output) -> Result<(), Failure> {
+async fn verify(arguments: &Verify, services: &CommandServices, output: Output) -> Result<(), Failure> {
     let mut older = Vec::new();
     for file in &arguments.secret_file {
         let key = crate::app::read_master_key(file);

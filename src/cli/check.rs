@@ -12,13 +12,13 @@ use super::sources;
 use crate::app;
 use crate::config;
 use crate::config::Config;
-use crate::config::Origin;
+use crate::config::ConfigOrigin;
 use crate::config::RouteConfig;
 use crate::model::target::Prefixes;
+use crate::policy::Conditions;
 use crate::policy::Enforce;
 use crate::policy::Rule;
 use crate::policy::Selects;
-use crate::policy::When;
 
 /// What `check` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, common: &Common, output: Output) -> Res
         return output.show(&schema, &format!("{schema:#}"));
     }
     let (source, flags) = sources(common, &arguments.overrides);
-    let mut config = app::load(&mut Origin::new(source, flags))?;
+    let mut config = app::load(&mut ConfigOrigin::new(source, flags))?;
     let found = on_runtime(async { Ok(app::preflight(&config).await) })?;
     if !found.problems.is_empty() {
         return Err(Failure::Start(found.problems));
@@ -151,7 +151,7 @@ fn route_value(route: &RouteConfig, config: &Config) -> Value {
 }
 
 /// The conditions that are there, by the names they have in the settings.
-fn conditions(when: &When) -> Vec<(&'static str, Vec<String>)> {
+fn conditions(when: &Conditions) -> Vec<(&'static str, Vec<String>)> {
     let graphql = when.graphql.as_ref();
     let all = [
         ("hosts", when.hosts.clone()),

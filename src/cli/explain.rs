@@ -6,12 +6,12 @@ use super::Common;
 use super::failure::Failure;
 use super::load_beside;
 use super::output::Output;
-use super::services::Services;
+use super::services::CommandServices;
 use crate::config::Config;
 use crate::gate::Rulebook;
+use crate::gate::explain::ExplainQuery;
 use crate::gate::explain::Explanation;
-use crate::gate::explain::Question;
-use crate::gate::explain::{Trial, Tried};
+use crate::gate::explain::{Trial, TriedRule};
 use crate::model::principal::{ClientAddress, Principal};
 use crate::model::verdict::{Code, Verdict};
 use crate::service::subjects::Subjects;
@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
         if !arguments.group.is_empty() {
             return Err(Failure::Usage("--group goes with --as role:ROLE; users have their own".to_owned()));
         }
-        let services = Services::open(common).await?;
+        let services = CommandServices::open(common).await?;
         let caller = services.subjects.caller(&services.by, &arguments.who).await?;
         (services.config, caller)
     } else {
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
         let caller = named.map(|caller| Principal { groups: sorted(arguments.group), ..caller });
         (load_beside(common)?, caller)
     };
-    let question = Question {
+    let question = ExplainQuery {
         request: arguments.request,
         host: arguments.host,
         client: arguments.client,
@@ -91,7 +91,11 @@ fn sorted(mut groups: Vec<String>) -> Vec<String> {
     groups
 }
 
-fn explain(config: &Config, question: Question, caller: Option<Principal>) -> Result<Explanation, Failure> {
+fn explain(
+    config: &Config,
+    question: ExplainQuery,
+    caller: Option<Principal>,
+) -> Result<Explanation, Failure> {
     let asked = question
         .asked(&config.public_url.authority(), caller)
         .map_err(|error| Failure::Usage(format!("the request {error}")))?;
@@ -149,7 +153,7 @@ fn verdict(explanation: &Explanation) -> String {
     format!("{}{by}{why}{passes}", explanation.verdict)
 }
 
-fn sentence(tried: &Tried) -> String {
+fn sentence(tried: &TriedRule) -> String {
     let why = tried.why.as_deref().unwrap_or_default();
     let what = match tried.result {
         Trial::Skipped => {

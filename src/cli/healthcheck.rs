@@ -61,8 +61,8 @@ pub(super) struct Arguments {
 }
 
 /// Whom to ask what.
-pub(super) struct Question {
-    place: Place,
+pub(super) struct HealthRequest {
+    place: GatewaySocket,
     /// `None` for plain HTTP.
     trust: Option<Trust>,
     /// The name in the certificate, if TLS is spoken.
@@ -73,7 +73,7 @@ pub(super) struct Question {
 
 /// Where to connect.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum GatewaySocket {
     /// Name or address, without brackets, and port.
     Tcp(String, u16),
     /// A socket file.
@@ -104,7 +104,7 @@ pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -
     }
 }
 
-pub(super) fn from_url(text: &str) -> Result<Question, Failure> {
+pub(super) fn from_url(text: &str) -> Result<HealthRequest, Failure> {
     let wrong = || Failure::Usage("the URL begins with http:// or https:// and names a host".to_owned());
     let url = Url::parse(text).map_err(|_| wrong())?;
     let trust = match url.scheme() {
@@ -118,23 +118,23 @@ pub(super) fn from_url(text: &str) -> Result<Question, Failure> {
         Host::Ipv6(address) => address.to_string(),
     };
     let path = if url.path() == "/" { READY } else { url.path() };
-    Ok(Question {
+    Ok(HealthRequest {
         server_name: host.clone(),
-        place: Place::Tcp(host, url.port_or_known_default().ok_or_else(wrong)?),
+        place: GatewaySocket::Tcp(host, url.port_or_known_default().ok_or_else(wrong)?),
         trust,
         authority: url.authority().rsplit('@').next().unwrap_or_default().to_owned(),
         path: path.to_owned(),
     })
 }
 
-fn from_config(config: &Config) -> Result<Question, Failure> {
+fn from_config(config: &Config) -> Result<HealthRequest, Failure> {
     if let Some(address) = &config.server.ops_listen {
         let place = reachable(address).ok_or_else(|| nowhere("server.ops_listen is"))?;
-        return Ok(Question {
+        return Ok(HealthRequest {
             authority: match &place {
-                Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
-                Place::Tcp(host, port) => format!("{host}:{port}"),
-                Place::Unix(_) => "localhost".to_owned(),
+                GatewaySocket::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+                GatewaySocket::Tcp(host, port) => format!("{host}:{port}"),
+                GatewaySocket::Unix(_) => "localhost".to_owned(),
             },
             place,
             trust: None,
@@ -156,7 +156,7 @@ fn from_config(config: &Config) -> Result<Question, Failure> {
     };
     let public = &config.public_url;
     let origin = public.origin();
-    Ok(Question {
+    Ok(HealthRequest {
         place,
         trust,
         server_name: public.host().to_owned(),
@@ -178,10 +178,10 @@ fn nowhere(why: &str) -> Failure {
 }
 
 /// Where to connect to for a listener, which may listen on all addresses; unknown for sockets that are handed over.
-fn reachable(address: &ListenAddress) -> Option<Place> {
+fn reachable(address: &ListenAddress) -> Option<GatewaySocket> {
     let address = match address {
         ListenAddress::Tcp(address) => *address,
-        ListenAddress::Unix(path) => return Some(Place::Unix(path.clone())),
+        ListenAddress::Unix(path) => return Some(GatewaySocket::Unix(path.clone())),
         ListenAddress::Inherited(_) => return None,
     };
     let ip = match address.ip() {
@@ -189,31 +189,31 @@ fn reachable(address: &ListenAddress) -> Option<Place> {
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    Some(Place::Tcp(ip.to_string(), address.port()))
+    Some(GatewaySocket::Tcp(ip.to_string(), address.port()))
 }
 
-async fn ask(question: &Question) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+async fn ask(question: &HealthRequest) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
     send(question, Request::get(&question.path)).await
 }
 
 /// Sends one request without a body to where a question goes; only the answer's status is looked at.
 pub(super) async fn send(
-    question: &Question,
+    question: &HealthRequest,
     request: request::Builder,
 ) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
     let request = request.header(header::HOST, &question.authority).body(Empty::new())?;
     match &question.place {
-        Place::Tcp(host, port) => {
+        GatewaySocket::Tcp(host, port) => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             send_on(stream, question, request).await
         }
-        Place::Unix(path) => send_on(UnixStream::connect(path).await?, question, request).await,
+        GatewaySocket::Unix(path) => send_on(UnixStream::connect(path).await?, question, request).await,
     }
 }
 
 async fn send_on<S>(
     stream: S,
-    question: &Question,
+    question: &HealthRequest,
     request: Request<Empty<Bytes>>,
 ) -> Result<StatusCode, Box<dyn Error + Send + Sync>>
 where
@@ -256,7 +256,7 @@ fn client_config(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
             builder.with_root_certificates(roots).with_no_client_auth()
         }
         Trust::Exactly(certificate) => {
-            let pinned = Arc::new(Pinned { certificate: certificate.clone(), provider });
+            let pinned = Arc::new(PinnedCertificate { certificate: certificate.clone(), provider });
             builder.dangerous().with_custom_certificate_verifier(pinned).with_no_client_auth()
         }
     })
@@ -264,12 +264,12 @@ fn client_config(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
 
 /// Accepts one certificate, byte for byte, and whoever holds its private key.
 #[derive(Debug)]
-struct Pinned {
+struct PinnedCertificate {
     certificate: CertificateDer<'static>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for PinnedCertificate {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -317,7 +317,7 @@ mod tests {
 
     use super::*;
 
-    fn question(url: &str) -> Question {
+    fn question(url: &str) -> HealthRequest {
         from_url(url).ok().unwrap()
     }
 
@@ -335,14 +335,14 @@ mod tests {
     #[test]
     fn a_url_without_a_path_means_the_ready_page() {
         let asked = question("http://[::1]:8080");
-        assert_eq!((asked.place, asked.path.as_str()), (Place::Tcp("::1".into(), 8080), READY));
+        assert_eq!((asked.place, asked.path.as_str()), (GatewaySocket::Tcp("::1".into(), 8080), READY));
         assert_eq!(asked.authority, "[::1]:8080");
         let asked = question("https://u:p@app.example.com/base/_doorward/readyz");
         assert_eq!(
             (asked.authority.as_str(), asked.path.as_str()),
             ("app.example.com", "/base/_doorward/readyz")
         );
-        assert_eq!(asked.place, Place::Tcp("app.example.com".into(), 443));
+        assert_eq!(asked.place, GatewaySocket::Tcp("app.example.com".into(), 443));
         for wrong in ["", "ftp://x", "app.example.com", "http://"] {
             assert!(matches!(from_url(wrong), Err(Failure::Usage(_))), "{wrong}");
         }

@@ -13,9 +13,9 @@ use serde_json::json;
 use super::Common;
 use super::failure::Failure;
 use super::output::Output;
-use super::output::Table;
+use super::output::TextTable;
 use super::output::listed;
-use super::services::Services;
+use super::services::CommandServices;
 use super::span;
 use crate::model::api_key::ApiKey;
 use crate::model::api_key::KeyScope;
@@ -81,7 +81,7 @@ pub(super) struct Create {
 }
 
 pub(super) async fn run(command: Command, common: &Common, output: Output) -> Result<(), Failure> {
-    let services = Services::open(common).await?;
+    let services = CommandServices::open(common).await?;
     match command {
         Command::Create(create) => issue(create, &services, output).await,
         Command::List { owner } => list(owner.as_deref(), &services, output).await,
@@ -94,7 +94,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
     }
 }
 
-async fn issue(create: Create, services: &Services, output: Output) -> Result<(), Failure> {
+async fn issue(create: Create, services: &CommandServices, output: Output) -> Result<(), Failure> {
     let owner = match &create.owner {
         Some(name) => Some(services.user(name).await?),
         None => None,
@@ -123,7 +123,7 @@ async fn issue(create: Create, services: &Services, output: Output) -> Result<()
     output.show(&value, &format!("{}\nKept here only as a digest: it cannot be shown again.", text.expose()))
 }
 
-async fn list(owner: Option<&str>, services: &Services, output: Output) -> Result<(), Failure> {
+async fn list(owner: Option<&str>, services: &CommandServices, output: Output) -> Result<(), Failure> {
     let owner = match owner {
         Some(name) => Some(services.user(name).await?.id),
         None => None,
@@ -135,7 +135,7 @@ async fn list(owner: Option<&str>, services: &Services, output: Output) -> Resul
     let owner_of = |key: &ApiKey| {
         key.owner.as_ref().map(|id| names.get(id.0.as_str()).map_or(id.0.clone(), |name| (*name).to_owned()))
     };
-    let mut table = Table::new(
+    let mut table = TextTable::new(
         &["ID", "NAME", "ROLE", "OWNER", "STATE", "PATHS", "METHODS", "NETWORKS", "LAST USED"],
         "there is no key",
     );

@@ -31,9 +31,9 @@ use self::failure::Failure;
 use self::output::Output;
 use crate::config;
 use crate::config::Config;
+use crate::config::ConfigOrigin;
+use crate::config::ConfigSource;
 use crate::config::Flags;
-use crate::config::Origin;
-use crate::config::Source;
 
 /// The settings that are read where no `--config` is given, if they exist.
 const DEFAULT_FILE: &str = "doorward.toml";
@@ -197,7 +197,7 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
     match line.command {
         Command::Serve(overrides) => {
             let (source, flags) = sources(common, &overrides);
-            let mut origin = Origin::new(source, flags);
+            let mut origin = ConfigOrigin::new(source, flags);
             let config = crate::app::load(&mut origin)?;
             crate::app::serve(config, origin).map_err(|error| Failure::Failed(error.into()))
         }
@@ -229,7 +229,7 @@ fn load(common: &Common, overrides: &Overrides) -> Result<Config, Failure> {
 }
 
 /// Where the settings come from.
-fn sources(common: &Common, overrides: &Overrides) -> (Source, Flags) {
+fn sources(common: &Common, overrides: &Overrides) -> (ConfigSource, Flags) {
     let file =
         common.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
     let flags = Flags {
@@ -238,7 +238,7 @@ fn sources(common: &Common, overrides: &Overrides) -> (Source, Flags) {
         listen: overrides.listen.clone(),
         upstream: overrides.upstream.clone(),
     };
-    (Source::from_process(file), flags)
+    (ConfigSource::from_process(file), flags)
 }
 
 /// The settings for commands that work beside a gateway, which may have got its upstream from a flag.

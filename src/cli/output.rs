@@ -27,7 +27,7 @@ impl Output {
     }
 
     /// Shows a list as `{"<name>": [..]}`, or as a table with a line for each row.
-    pub(super) fn list(self, name: &str, values: &[Value], table: &Table) -> Result<(), Failure> {
+    pub(super) fn list(self, name: &str, values: &[Value], table: &TextTable) -> Result<(), Failure> {
         self.show(&json!({ name: values }), &table.to_text())
     }
 
@@ -66,12 +66,12 @@ fn write_line(to: &mut dyn Write, text: &str) -> Result<(), Failure> {
 
 /// Rows in columns.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     rows: Vec<Vec<String>>,
     nothing: &'static str,
 }
 
-impl Table {
+impl TextTable {
     /// A table with these headings; `nothing` is said if no row comes.
     pub(super) fn new(headings: &[&str], nothing: &'static str) -> Self {
         Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()], nothing }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_cannot_steer_a_terminal() {
-        let mut table = Table::new(&["NAME", "ROLE"], "nobody");
+        let mut table = TextTable::new(&["NAME", "ROLE"], "nobody");
         assert_eq!(table.to_text(), "nobody");
         table.row(vec!["zoë".into(), "admin".into()]);
         table.row(vec!["a\u{1b}[2Jb".into(), "viewer".into()]);

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::Common;
 use super::failure::Failure;
 use super::output::Output;
-use super::output::Table;
-use super::services::Services;
+use super::output::TextTable;
+use super::services::CommandServices;
 use super::span;
 use crate::config::Config;
 use crate::gate::refusal::PassSetting;
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
-    let services = Services::open(common).await?;
+    let services = CommandServices::open(common).await?;
     if arguments.clear {
         let forgotten = services.refused.clear(&services.by).await?;
         return output.show(&json!({ "forgotten": forgotten }), &format!("{forgotten} forgotten"));
@@ -207,8 +207,8 @@ fn advice(counted: &[(RefusedBy, Tally)], config: &Config) -> Vec<String> {
 }
 
 /// A row for each route, rule, reason, credential and method, with the clients it was seen from.
-fn table(counted: Vec<(RefusedBy, Tally)>) -> Table {
-    let mut table = Table::new(
+fn table(counted: Vec<(RefusedBy, Tally)>) -> TextTable {
+    let mut table = TextTable::new(
         &["ROUTE", "RULE", "WHY", "CREDENTIAL", "METHOD", "COUNT", "LAST", "EXAMPLE", "CLIENTS"],
         "nothing would be refused",
     );
@@ -265,7 +265,7 @@ fn value(by: &RefusedBy, tally: &Tally, config: &Config) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Flags, Source};
+    use crate::config::{self, ConfigSource, Flags};
 
     #[test]
     fn what_would_help_is_said_and_no_setting_that_would_not() {
@@ -275,7 +275,7 @@ mod tests {
                         [[routes]]\nname = \"filled\"\nupstream = \"filled\"\npath = \"/filled\"\n";
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), settings).unwrap();
-        let source = Source { file: Some(file.path().to_owned()), environment: Vec::new() };
+        let source = ConfigSource { file: Some(file.path().to_owned()), environment: Vec::new() };
         let config = config::load(&source, &Flags::default()).unwrap();
         let leaves = "write `pass_authorization = true` for the route";
         for (route, credential, code, setting, said) in [

@@ -38,7 +38,7 @@ pub(super) fn proof() -> AdminProof {
 }
 
 /// Everything a command may need.
-pub(super) struct Services {
+pub(super) struct CommandServices {
     /// Whoever runs the command may administer, and what it changes is theirs.
     pub(super) by: AdminProof,
     pub(super) config: Config,
@@ -52,7 +52,7 @@ pub(super) struct Services {
     revocations: Revocations,
 }
 
-impl Services {
+impl CommandServices {
     pub(super) async fn open(common: &Common) -> Result<Self, Failure> {
         let config = load_beside(common)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

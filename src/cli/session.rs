@@ -7,8 +7,8 @@ use serde_json::json;
 use super::Common;
 use super::failure::Failure;
 use super::output::Output;
-use super::output::Table;
-use super::services::Services;
+use super::output::TextTable;
+use super::services::CommandServices;
 use crate::service::ServiceError;
 
 #[derive(Debug, Subcommand)]
@@ -36,7 +36,7 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(command: Command, common: &Common, output: Output) -> Result<(), Failure> {
-    let services = Services::open(common).await?;
+    let services = CommandServices::open(common).await?;
     match command {
         Command::List { user } => list(user.as_deref(), &services, output).await,
         Command::Revoke { user: Some(name), .. } => {
@@ -58,13 +58,13 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
     }
 }
 
-async fn list(user: Option<&str>, services: &Services, output: Output) -> Result<(), Failure> {
+async fn list(user: Option<&str>, services: &CommandServices, output: Output) -> Result<(), Failure> {
     let user = match user {
         Some(name) => Some(services.user(name).await?.id),
         None => None,
     };
     let sessions = services.sessions.list(&services.by, user.as_ref()).await?;
-    let mut table = Table::new(
+    let mut table = TextTable::new(
         &["ID", "USER", "SIGNED IN", "LAST SEEN", "ENDS", "CLIENT", "BROWSER"],
         "there is no session",
     );

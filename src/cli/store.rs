@@ -24,7 +24,7 @@ use crate::config::read_secret_file;
 use crate::model::secret::Secret;
 use crate::model::time::SystemClock;
 use crate::model::token::SigningKey;
-use crate::service::audit::{Audit, Broken, Fault};
+use crate::service::audit::{Audit, BrokenTrail, TrailFault};
 use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
@@ -109,7 +109,7 @@ async fn copy(arguments: &Copy, mut config: Config, output: Output) -> Result<()
     let from = Store::open(config.store.url.expose(), 1).await?;
     // Before anything is copied: a target that holds something is refused the next time.
     let before = Audit::new(from.clone(), key.clone()).verify(&services::proof(), older, None).await?;
-    if let Err(broken @ Broken { fault: Fault::OtherSecret { .. }, .. }) = before {
+    if let Err(broken @ BrokenTrail { fault: TrailFault::OtherSecret { .. }, .. }) = before {
         return Err(Failure::Refused(format!("nothing was copied: {broken}")));
     }
     let to = Store::open(to.expose(), 1).await?;

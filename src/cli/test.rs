@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::load;
 use super::output::Output;
 use crate::gate::policy_tests;
-use crate::gate::policy_tests::Outcome;
+use crate::gate::policy_tests::PolicyTestResult;
 
 /// Exit code 1 where a claim fails.
 pub(super) fn run(overrides: &Overrides, common: &Common, output: Output) -> Result<(), Failure> {
@@ -43,7 +43,7 @@ pub(super) fn run(overrides: &Overrides, common: &Common, output: Output) -> Res
     }
 }
 
-fn value(outcome: &Outcome<'_>) -> Value {
+fn value(outcome: &PolicyTestResult<'_>) -> Value {
     json!({
         "path": outcome.test.path,
         "line": outcome.test.place.line(),

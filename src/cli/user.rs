@@ -12,9 +12,9 @@ use serde_json::json;
 use super::Common;
 use super::failure::Failure;
 use super::output::Output;
-use super::output::Table;
+use super::output::TextTable;
 use super::output::listed;
-use super::services::Services;
+use super::services::CommandServices;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::user::User;
@@ -40,7 +40,7 @@ pub(super) enum Command {
   doorward user set-role alice member")]
     SetRole {
         #[command(flatten)]
-        user: Who,
+        user: UserArgument,
         /// admin, member or viewer
         #[arg(value_name = "ROLE")]
         role: Role,
@@ -48,25 +48,25 @@ pub(super) enum Command {
     /// Stop a user, with all sessions and keys, until enabled again
     #[command(after_help = "Example:
   doorward user disable alice")]
-    Disable(Who),
+    Disable(UserArgument),
     /// Let a disabled user in again
     #[command(after_help = "Example:
   doorward user enable alice")]
-    Enable(Who),
+    Enable(UserArgument),
     /// Delete a user with all sessions and keys
     #[command(after_help = "Example:
   doorward user delete alice")]
-    Delete(Who),
+    Delete(UserArgument),
     /// Make and print a temporary password, and end the user's sessions
     #[command(after_help = "Example:
   doorward user reset-password alice")]
-    ResetPassword(Who),
+    ResetPassword(UserArgument),
     /// Put a user into a group
     #[command(after_help = "Example:
   doorward user add-group alice ops")]
     AddGroup {
         #[command(flatten)]
-        user: Who,
+        user: UserArgument,
         /// The group
         #[arg(value_name = "GROUP")]
         group: String,
@@ -76,7 +76,7 @@ pub(super) enum Command {
   doorward user remove-group alice ops")]
     RemoveGroup {
         #[command(flatten)]
-        user: Who,
+        user: UserArgument,
         /// The group
         #[arg(value_name = "GROUP")]
         group: String,
@@ -85,7 +85,7 @@ pub(super) enum Command {
 
 /// Which user.
 #[derive(Debug, Args)]
-pub(super) struct Who {
+pub(super) struct UserArgument {
     /// Username or e-mail address
     #[arg(value_name = "NAME")]
     name: String,
@@ -123,7 +123,7 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
     if let Command::Add(add) = command {
         return add_user(add, common, output).await;
     }
-    let services = Services::open(common).await?;
+    let services = CommandServices::open(common).await?;
     let (accounts, by) = (&services.accounts, &services.by);
     let (user, did) = match command {
         Command::Add(_) | Command::List => return list(&services, output).await,
@@ -178,7 +178,7 @@ async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failu
     // Asked before anything is opened: a person may take their time.
     let given = if add.password_stdin { Some((read_password()?, add.temporary)) } else { None };
     let hash = if add.hash_stdin { Some(read_hash()?) } else { None };
-    let services = Services::open(common).await?;
+    let services = CommandServices::open(common).await?;
     let new = NewUser {
         username: add.name,
         email: add.email,
@@ -205,10 +205,10 @@ async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failu
     output.show(&value, &text)
 }
 
-async fn list(services: &Services, output: Output) -> Result<(), Failure> {
+async fn list(services: &CommandServices, output: Output) -> Result<(), Failure> {
     let users = services.accounts.list(&services.by).await?;
     let mut table =
-        Table::new(&["USERNAME", "ROLE", "STATE", "GROUPS", "E-MAIL", "SINCE"], "there is no user yet");
+        TextTable::new(&["USERNAME", "ROLE", "STATE", "GROUPS", "E-MAIL", "SINCE"], "there is no user yet");
     for user in &users {
         table.row(vec![
             user.username.clone(),

@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use super::Root;
-use super::reading::{Reader, Section};
+use super::reading::{Section, SettingsReader};
 use super::sections::forward_auth::{ForwardAuthConfig, forward_auth};
 use super::sections::general::{self, General};
 use super::sections::identity;
@@ -17,7 +17,7 @@ use super::sections::upstream::{self, UpstreamConfig};
 use crate::model::secret::Secret;
 
 /// What every section may look at.
-pub(super) fn general(root: &Root, reader: &mut Reader) -> General {
+pub(super) fn general(root: &Root, reader: &mut SettingsReader) -> General {
     let listeners = server::listeners(&root.server, reader);
     let public_url = general::public_url(root.public_url.as_ref(), root.insecure, &listeners, reader);
     let secret = general::secret(root.secret.clone(), reader);
@@ -46,7 +46,7 @@ pub(super) struct Assembled {
 }
 
 impl Assembled {
-    pub(super) fn check(root: &Root, general: &General, reader: &mut Reader) -> Self {
+    pub(super) fn check(root: &Root, general: &General, reader: &mut SettingsReader) -> Self {
         let server =
             server::server(root.server.clone(), general.listeners.clone(), &general.public_url, reader);
         let forward_auth = forward_auth(root.forward_auth.clone(), general, reader);

@@ -1,7 +1,7 @@
 //! Settings that a running gateway cannot change: sockets, threads, the store and what sessions are signed by.
 
 use super::Config;
-use super::reading::{ConfigError, Place, Problem};
+use super::reading::{ConfigError, ConfigProblem, SettingLocation};
 
 impl Config {
     /// Whether a running gateway can go over from these settings to `next`, which was read from `place`.
@@ -9,7 +9,7 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError`] with each setting that only a restart can change.
-    pub fn can_become(&self, next: &Self, place: &Place) -> Result<(), ConfigError> {
+    pub fn can_become(&self, next: &Self, place: &SettingLocation) -> Result<(), ConfigError> {
         let fixed = [
             ("server.listen", self.server.listeners == next.server.listeners),
             ("server.ops_listen", self.server.ops_listen == next.server.ops_listen),
@@ -33,7 +33,7 @@ impl Config {
         let problems: Vec<_> = fixed
             .into_iter()
             .filter(|(_, same)| !same)
-            .map(|(path, _)| Problem {
+            .map(|(path, _)| ConfigProblem {
                 path: path.to_owned(),
                 place: place.clone(),
                 what: "cannot change while the gateway runs".to_owned(),
@@ -50,7 +50,7 @@ fn expose(config: &Config) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Flags, Source, load};
+    use super::super::{ConfigSource, Flags, load};
     use super::*;
 
     fn config(more: &str) -> Config {
@@ -64,7 +64,7 @@ mod tests {
         std::fs::write(file.path(), format!("{more}\n{least}")).unwrap();
         let text = |(name, value): &(&str, &str)| (name.into(), value.into());
         let environment = variables.iter().map(text).collect();
-        load(&Source { file: Some(file.path().to_owned()), environment }, &Flags::default()).unwrap()
+        load(&ConfigSource { file: Some(file.path().to_owned()), environment }, &Flags::default()).unwrap()
     }
 
     #[test]
@@ -78,24 +78,24 @@ mod tests {
             "store.connections = 99",
             "login.admins = [\"alice=alice@example.com\"]",
         ] {
-            let refused = old.can_become(&config(more), &Place::Nowhere).unwrap_err();
+            let refused = old.can_become(&config(more), &SettingLocation::Nowhere).unwrap_err();
             let paths: Vec<_> = refused.0.iter().map(|problem| problem.path.as_str()).collect();
             assert_eq!(paths, [more.split(" =").next().unwrap()]);
             assert!(refused.to_string().contains("restart"), "{refused}");
         }
         let both = config("server.workers = 999\nstore.connections = 99");
-        assert_eq!(old.can_become(&both, &Place::Nowhere).unwrap_err().0.len(), 2);
+        assert_eq!(old.can_become(&both, &SettingLocation::Nowhere).unwrap_err().0.len(), 2);
     }
 
     #[test]
     fn another_secret_is_noticed_and_never_shown() {
         let with = |secret| config_with("", &[("DOORWARD_SECRET", secret)]);
         let (one, two) = ("AuyMZ5Ezt0h9zyAzHn+1OxTQaUKCoYXn", "Zq81LmPw0xkVtRbY7sHdN3uEjGfC5iOa");
-        let refused = with(one).can_become(&with(two), &Place::Nowhere).unwrap_err();
+        let refused = with(one).can_become(&with(two), &SettingLocation::Nowhere).unwrap_err();
         assert_eq!(refused.0[0].path, "secret");
         assert!(!refused.to_string().contains(one) && !refused.to_string().contains(two));
-        assert!(config("").can_become(&with(one), &Place::Nowhere).is_err());
-        assert!(with(one).can_become(&with(one), &Place::Nowhere).is_ok());
+        assert!(config("").can_become(&with(one), &SettingLocation::Nowhere).is_err());
+        assert!(with(one).can_become(&with(one), &SettingLocation::Nowhere).is_ok());
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
             "server.limits.connections = 300",
             "store.outage_grace = \"1m\"",
         ] {
-            assert!(old.can_become(&config(more), &Place::Nowhere).is_ok(), "{more}");
+            assert!(old.can_become(&config(more), &SettingLocation::Nowhere).is_ok(), "{more}");
         }
     }
 }

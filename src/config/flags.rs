@@ -3,7 +3,7 @@
 use figment::Figment;
 use figment::value::{Dict, Value};
 
-use super::reading::{Layer, Place, Problem};
+use super::reading::{ConfigProblem, Layer, SettingLocation};
 
 /// Settings from the command line. Secrets have no flag: other users of a machine can read command lines.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct Flags {
 
 impl Flags {
     /// What was said, over all that was said `before`.
-    pub(super) fn layers(&self, before: &Figment, problems: &mut Vec<Problem>) -> Vec<Layer> {
+    pub(super) fn layers(&self, before: &Figment, problems: &mut Vec<ConfigProblem>) -> Vec<Layer> {
         let mut layers = Vec::new();
         if let Some(url) = &self.public_url {
             layers.push(Layer::new("--public-url", &["public_url"], url.as_str().into()));
@@ -55,9 +55,9 @@ impl Flags {
                         vec![Value::Dict(*tag, only)].into(),
                     ));
                 }
-                Some(_) => problems.push(Problem {
+                Some(_) => problems.push(ConfigProblem {
                     path: "upstreams".into(),
-                    place: Place::Flag("--upstream".into()),
+                    place: SettingLocation::Flag("--upstream".into()),
                     what: "there is more than one upstream whose url the flag could replace".into(),
                     remedy: "leave the flag out and set the url of one of them in the file".into(),
                 }),

@@ -3,7 +3,7 @@
 /// Describes the settings at the top of the file, and makes `Config` of them.
 ///
 /// An entry is one of [`section!`](super::reading::section). With `=> Typed` at its end, what it holds is checked by
-/// itself (`Check`), and its typed form is a field of `Config` under the same name. All others are checked against each
+/// itself (`CheckSection`), and its typed form is a field of `Config` under the same name. All others are checked against each
 /// other by hand (`super::assembly`), which fills the fields that are listed for `Config`.
 macro_rules! settings {
     (
@@ -40,14 +40,14 @@ macro_rules! settings {
 
         impl $config {
             /// Checks what was written. What it comes to counts only if no problem was noted.
-            fn check(root: $root, reader: &mut $crate::config::reading::Reader) -> Self {
+            fn check(root: $root, reader: &mut $crate::config::reading::SettingsReader) -> Self {
                 let general = $crate::config::assembly::general(&root, reader);
                 let assembled = $crate::config::assembly::Assembled::check(&root, &general, reader);
                 Self {
                     $($field: assembled.$field,)*
                     $($($name: {
                         let checked: $typed =
-                            $crate::config::sections::general::Check::check(root.$name, &general, reader);
+                            $crate::config::sections::general::CheckSection::check(root.$name, &general, reader);
                         checked
                     },)?)*
                     warnings: std::mem::take(&mut reader.warnings),

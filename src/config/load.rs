@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::flags::Flags;
 use super::reading::{
-    Alias, ConfigError, Place, Reader, Section, Source, SourceFile, Table, guard_secrets, merge,
+    Alias, ConfigError, ConfigSource, Section, SectionValues, SettingLocation, SettingsReader, SourceFile,
+    guard_secrets, merge,
 };
 use super::sections::store::check_variables;
 use super::{Config, Root};
@@ -21,23 +22,23 @@ const ALIASES: [Alias; 2] = [
 ///
 /// [`ConfigError`] with *every* problem, in the order of the file. A file that cannot be read or is not TOML
 /// is the only problem then.
-pub fn load(source: &Source, flags: &Flags) -> Result<Config, ConfigError> {
+pub fn load(source: &ConfigSource, flags: &Flags) -> Result<Config, ConfigError> {
     read(source, flags, &mut Vec::new())
 }
 
 /// [`load`], which also tells how every file was that it read, the configuration file first.
 pub(super) fn read(
-    source: &Source,
+    source: &ConfigSource,
     flags: &Flags,
     files: &mut Vec<SourceFile>,
 ) -> Result<Config, ConfigError> {
     let layers = |before: &_, problems: &mut _| flags.layers(before, problems);
     let merged = merge(source, (Root::INFO, &ALIASES), layers, files).map_err(ConfigError::new)?;
     let directory = source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
-    let home = source.file.clone().map_or(Place::Nowhere, Place::File);
-    let mut reader = Reader::new(Root::INFO, merged.places, home, directory);
+    let home = source.file.clone().map_or(SettingLocation::Nowhere, SettingLocation::File);
+    let mut reader = SettingsReader::new(Root::INFO, merged.places, home, directory);
     reader.problems = merged.problems;
-    let root = Root::of(Table { path: "", values: &merged.values }, &mut reader);
+    let root = Root::of(SectionValues { path: "", values: &merged.values }, &mut reader);
     if let Some(file) = &source.file {
         guard_secrets(file, Root::INFO, &merged.values, &mut reader);
     }

@@ -48,9 +48,10 @@ pub use self::documents::schema::schema;
 pub use self::flags::Flags;
 use self::list::settings;
 pub use self::load::load;
-pub use self::origin::Origin;
+pub use self::origin::ConfigOrigin;
 pub use self::reading::{
-    ConfigError, Place, Problem, SecretFileError, Source, check_key_material, read_secret_file,
+    ConfigError, ConfigProblem, ConfigSource, SecretFileError, SettingLocation, check_key_material,
+    read_secret_file,
 };
 use self::sections::audit::Audit;
 pub use self::sections::audit::AuditConfig;

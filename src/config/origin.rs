@@ -3,24 +3,24 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::reading::{ConfigError, Source, SourceFile};
+use super::reading::{ConfigError, ConfigSource, SourceFile};
 use super::{Config, Flags, load};
 
 /// Where the settings of a process come from, for as long as it runs.
-pub struct Origin {
-    source: Source,
+pub struct ConfigOrigin {
+    source: ConfigSource,
     flags: Flags,
     /// The configuration file, if there is one, then what it names, as they were when they were last read.
     files: Vec<SourceFile>,
 }
 
-/// A look at the files of an [`Origin`]; equal to another if nothing changed between the two.
+/// A look at the files of an [`ConfigOrigin`]; equal to another if nothing changed between the two.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Look(Vec<SourceFile>);
+pub struct FilesSnapshot(Vec<SourceFile>);
 
-impl Origin {
+impl ConfigOrigin {
     /// Not read yet.
-    pub fn new(source: Source, flags: Flags) -> Self {
+    pub fn new(source: ConfigSource, flags: Flags) -> Self {
         Self { source, flags, files: Vec::new() }
     }
 
@@ -37,13 +37,13 @@ impl Origin {
     }
 
     /// How the files were when they were last read.
-    pub fn read_from(&self) -> Look {
-        Look(self.files.clone())
+    pub fn read_from(&self) -> FilesSnapshot {
+        FilesSnapshot(self.files.clone())
     }
 
     /// How they are now.
-    pub fn look(&self) -> Look {
-        Look(self.files.iter().map(|file| SourceFile::look(&file.path)).collect())
+    pub fn look(&self) -> FilesSnapshot {
+        FilesSnapshot(self.files.iter().map(|file| SourceFile::look(&file.path)).collect())
     }
 
     /// Whether there is any file that could change.
@@ -76,14 +76,14 @@ mod tests {
     const LEAST: &str =
         "upstreams = [{ name = \"app\", url = \"http://127.0.0.1:1\" }]\nroutes = [{ upstream = \"app\" }]\n";
 
-    fn origin(file: &Path) -> (Origin, Result<Config, ConfigError>) {
-        let source = Source { file: Some(file.to_owned()), environment: Vec::new() };
-        let mut origin = Origin::new(source, Flags::default());
+    fn origin(file: &Path) -> (ConfigOrigin, Result<Config, ConfigError>) {
+        let source = ConfigSource { file: Some(file.to_owned()), environment: Vec::new() };
+        let mut origin = ConfigOrigin::new(source, Flags::default());
         let config = origin.read();
         (origin, config)
     }
 
-    fn has_changed(origin: &Origin) -> bool {
+    fn has_changed(origin: &ConfigOrigin) -> bool {
         origin.look() != origin.read_from()
     }
 
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn without_files_there_is_nothing_to_look_at() {
         let flags = Flags { upstream: Some("http://127.0.0.1:1".to_owned()), ..Flags::default() };
-        let mut origin = Origin::new(Source::default(), flags);
+        let mut origin = ConfigOrigin::new(ConfigSource::default(), flags);
         assert!(origin.read().is_ok() && !origin.has_files() && !has_changed(&origin));
         assert_eq!((origin.file(), origin.sha256()), (None, None));
     }

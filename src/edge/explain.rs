@@ -10,8 +10,8 @@ use super::arrival::Arrival;
 use super::body::ResponseBody;
 use super::methods::Methods;
 use super::pages::problem::Problem;
-use super::seen::Seen;
-use crate::gate::explain::Question;
+use super::request_context::RequestContext;
+use crate::gate::explain::ExplainQuery;
 use crate::gate::refusal::Refusal;
 use crate::gate::{Gate, GateRequest};
 use crate::model::principal::CredentialKind;
@@ -41,7 +41,7 @@ impl Explain {
         gate: &Gate,
         arrival: &Arrival,
         methods: Methods,
-        seen: &Seen,
+        seen: &RequestContext,
     ) -> Result<Response<ResponseBody>, Denied> {
         let target = &*arrival.target;
         let asking = GateRequest {
@@ -86,8 +86,8 @@ impl Explain {
 }
 
 /// The question in a query, and of whom it is asked.
-fn read(query: &str) -> Result<(Question, String), ServiceError> {
-    let mut question = Question::default();
+fn read(query: &str) -> Result<(ExplainQuery, String), ServiceError> {
+    let mut question = ExplainQuery::default();
     let mut who = String::from("nobody");
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let value = value.into_owned();

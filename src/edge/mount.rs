@@ -3,7 +3,7 @@
 //! A request looks its path up here once, and whatever it finds answers it. Nothing else matches on paths, but for the paths
 //! of other products ([`compat`](super::forward_auth::compat)), which are looked up from here as well.
 
-use super::forward_auth::compat::Place;
+use super::forward_auth::compat::CompatEndpoint;
 use super::forward_auth::{Endpoint, ForwardAuth, ext_authz};
 use super::health::Probe;
 use super::methods::Methods;
@@ -15,7 +15,7 @@ use crate::config::{Flavour, LogoFormat};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mount {
     /// Something of ours, below the reserved path.
-    Own(&'static Row),
+    Own(&'static MountPoint),
     /// Nothing of ours, below the reserved path.
     Nothing,
     /// Another proxy's question.
@@ -25,25 +25,25 @@ pub enum Mount {
     /// Envoy's question by gRPC.
     GrpcQuestion,
     /// What another product has there.
-    Product(Place),
+    Product(CompatEndpoint),
     /// An application, or nothing.
     Application,
 }
 
 /// One address below the reserved path.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct MountPoint {
     /// Below the reserved path: empty, or such as `/login`.
     pub path: &'static str,
     /// What may be sent there.
     pub methods: Methods,
     /// What answers.
-    pub what: Own,
+    pub what: InternalEndpoint,
 }
 
 /// What answers at an address of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
+pub enum InternalEndpoint {
     /// Whether we are well.
     Health(Probe),
     /// The keys that upstreams check our word with.
@@ -54,32 +54,32 @@ pub enum Own {
     Page(Page),
 }
 
-impl Row {
+impl MountPoint {
     /// The page that is there, if one is, and its methods.
     pub fn page(&self) -> Option<(Page, Methods)> {
         match self.what {
-            Own::Page(page) => Some((page, self.methods)),
-            Own::Health(_) | Own::PublicKeys | Own::Explain => None,
+            InternalEndpoint::Page(page) => Some((page, self.methods)),
+            InternalEndpoint::Health(_) | InternalEndpoint::PublicKeys | InternalEndpoint::Explain => None,
         }
     }
 }
 
-const fn row(path: &'static str, methods: Methods, what: Own) -> Row {
-    Row { path, methods, what }
+const fn row(path: &'static str, methods: Methods, what: InternalEndpoint) -> MountPoint {
+    MountPoint { path, methods, what }
 }
 
-const fn page(path: &'static str, methods: Methods, page: Page) -> Row {
-    row(path, methods, Own::Page(page))
+const fn page(path: &'static str, methods: Methods, page: Page) -> MountPoint {
+    row(path, methods, InternalEndpoint::Page(page))
 }
 
 /// Everything below the reserved path, but for questions: [`Endpoint`] reads whose they are from the path.
-static OWN: [Row; 22] = {
+static OWN: [MountPoint; 22] = {
     use Methods::{Any, Fetch, Form, Read, Send};
     [
-        row("/healthz", Any, Own::Health(Probe::Alive)),
-        row("/readyz", Any, Own::Health(Probe::Ready)),
-        row("/jwks.json", Read, Own::PublicKeys),
-        row("/api/explain", Read, Own::Explain),
+        row("/healthz", Any, InternalEndpoint::Health(Probe::Alive)),
+        row("/readyz", Any, InternalEndpoint::Health(Probe::Ready)),
+        row("/jwks.json", Read, InternalEndpoint::PublicKeys),
+        row("/api/explain", Read, InternalEndpoint::Explain),
         page("", Read, Page::Account),
         page("/", Read, Page::Account),
         page("/account", Read, Page::Account),
@@ -102,7 +102,7 @@ static OWN: [Row; 22] = {
 };
 
 /// What of ours is at a path below the reserved one.
-pub fn own(path: &str) -> Option<&'static Row> {
+pub fn own(path: &str) -> Option<&'static MountPoint> {
     OWN.iter().find(|row| row.path == path)
 }
 
@@ -130,7 +130,7 @@ impl Mount {
     /// What is asked there about our health, if anything is.
     pub fn probe(&self) -> Option<Probe> {
         match self {
-            Self::Own(Row { what: Own::Health(probe), .. }) => Some(*probe),
+            Self::Own(MountPoint { what: InternalEndpoint::Health(probe), .. }) => Some(*probe),
             _ => None,
         }
     }

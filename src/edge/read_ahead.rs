@@ -20,7 +20,7 @@ const FIRST: usize = 4096;
 
 /// How much may be read ahead.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct BufferLimits {
     /// Bytes of one body.
     pub body: usize,
     /// Bytes of all bodies of one client (IPv6: one /64), and of one account, that are not sent on yet.
@@ -29,7 +29,7 @@ pub struct Bounds {
     pub total: usize,
 }
 
-impl Bounds {
+impl BufferLimits {
     /// As configured; one body always fits.
     pub fn new(server: &ServerConfig) -> Self {
         let limits = &server.limits;
@@ -41,35 +41,35 @@ impl Bounds {
 
 /// What is read ahead, counted by what for: nothing of one kind can leave another without room.
 #[derive(Clone, Debug, Default)]
-pub struct Rooms {
+pub struct BufferQuotas {
     /// GraphQL and the Model Context Protocol, to decide by the operation or the message.
-    pub graphql: Room,
+    pub graphql: BufferQuota,
     /// Questions of other proxies over gRPC.
-    pub questions: Room,
+    pub questions: BufferQuota,
 }
 
 /// Counts what the bodies hold that are read ahead and not sent on yet, for all threads. Locked only where one is
 /// read ahead, and never while it is waited for.
 #[derive(Clone, Debug, Default)]
-pub struct Room(Arc<Mutex<Taken>>);
+pub struct BufferQuota(Arc<Mutex<QuotaUsage>>);
 
 #[derive(Debug, Default)]
-struct Taken {
+struct QuotaUsage {
     total: usize,
     /// At most two entries for each body.
-    shares: HashMap<Share, usize>,
+    shares: HashMap<QuotaKey, usize>,
 }
 
 /// Whose a body is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Share {
+pub enum QuotaKey {
     /// A client's, by the bucket of its address.
     Client(IpAddr),
     /// An account's, by its subject.
     Account(Box<str>),
 }
 
-impl Share {
+impl QuotaKey {
     /// Of a request from this address.
     pub fn of_client(address: IpAddr) -> Self {
         Self::Client(throttle_bucket(address))
@@ -78,14 +78,14 @@ impl Share {
 
 /// What one body holds; dropping it gives that back.
 #[derive(Debug)]
-struct Place {
-    room: Room,
-    shares: Vec<Share>,
+struct Reservation {
+    room: BufferQuota,
+    shares: Vec<QuotaKey>,
     bytes: usize,
 }
 
-impl Room {
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+impl BufferQuota {
+    fn taken(&self) -> MutexGuard<'_, QuotaUsage> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,17 +94,17 @@ impl Room {
         self.taken().total
     }
 
-    fn place(&self, shares: Vec<Share>) -> Place {
-        Place { room: self.clone(), shares, bytes: 0 }
+    fn place(&self, shares: Vec<QuotaKey>) -> Reservation {
+        Reservation { room: self.clone(), shares, bytes: 0 }
     }
 }
 
-impl Place {
+impl Reservation {
     /// Takes so many bytes in all.
-    fn widen(&mut self, bytes: usize, bounds: Bounds) -> Result<(), Refusal> {
+    fn widen(&mut self, bytes: usize, bounds: BufferLimits) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(self.bytes);
         let mut taken = self.room.taken();
-        let held = |share: &Share| taken.shares.get(share).copied().unwrap_or_default();
+        let held = |share: &QuotaKey| taken.shares.get(share).copied().unwrap_or_default();
         if self.shares.iter().any(|share| held(share) + more > bounds.client) {
             return Err(Refusal::TooManyBodies);
         }
@@ -120,7 +120,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut taken = self.room.taken();
         taken.total = taken.total.saturating_sub(self.bytes);
@@ -136,20 +136,20 @@ impl Drop for Place {
 }
 
 /// A body in memory, and its place: both go when the last who sends it on lets go of it.
-struct Held {
+struct BufferedBody {
     bytes: Vec<u8>,
-    place: Place,
+    place: Reservation,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for BufferedBody {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Held {
+impl BufferedBody {
     /// Makes room for `more` bytes; `announced` are still to come with them.
-    fn reserve(&mut self, more: usize, announced: Option<u64>, bounds: Bounds) -> Result<(), Refusal> {
+    fn reserve(&mut self, more: usize, announced: Option<u64>, bounds: BufferLimits) -> Result<(), Refusal> {
         let length = self.bytes.len() + more;
         if length > bounds.body {
             return Err(Refusal::TooLarge);
@@ -171,7 +171,7 @@ impl Held {
 }
 
 /// A body that was not read to its end.
-pub struct Unread {
+pub struct ReadAheadError {
     /// Why.
     pub refusal: Refusal,
     /// What was read of it.
@@ -184,18 +184,18 @@ pub struct Unread {
 ///
 /// # Errors
 ///
-/// [`Unread`]: [`Refusal::TooLarge`] past the bound of one body, at once where the length is announced;
+/// [`ReadAheadError`]: [`Refusal::TooLarge`] past the bound of one body, at once where the length is announced;
 /// [`Refusal::TooManyBodies`] and [`Refusal::NoRoom`] past those of a client and of all;
 /// [`Refusal::BodyLate`] if it comes slower than the pace; [`Refusal::BodyLost`] if it breaks off.
 pub async fn read(
     mut body: ClientBody,
-    shares: Vec<Share>,
-    room: &Room,
-    bounds: Bounds,
+    shares: Vec<QuotaKey>,
+    room: &BufferQuota,
+    bounds: BufferLimits,
     pace: BodyPace,
-) -> Result<Bytes, Box<Unread>> {
+) -> Result<Bytes, Box<ReadAheadError>> {
     let began = Instant::now();
-    let mut held = Held { bytes: Vec::new(), place: room.place(shares) };
+    let mut held = BufferedBody { bytes: Vec::new(), place: room.place(shares) };
     let refusal = loop {
         let read = held.bytes.len();
         if usize::try_from(body.size_hint().lower()).is_ok_and(|left| left > bounds.body - read) {
@@ -219,7 +219,7 @@ pub async fn read(
             held.bytes.extend_from_slice(&data);
         }
     };
-    Err(Box::new(Unread { refusal, read: held.freeze(), rest: body }))
+    Err(Box::new(ReadAheadError { refusal, read: held.freeze(), rest: body }))
 }
 
 #[cfg(test)]
@@ -227,15 +227,18 @@ mod tests {
     use super::*;
     use crate::model::verdict::Code;
 
-    const BOUNDS: Bounds = Bounds { body: 1000, client: 2000, total: 3000 };
+    const BOUNDS: BufferLimits = BufferLimits { body: 1000, client: 2000, total: 3000 };
 
-    fn held(room: &Room, client: &str) -> Held {
-        Held { bytes: Vec::new(), place: room.place(vec![Share::of_client(client.parse().unwrap())]) }
+    fn held(room: &BufferQuota, client: &str) -> BufferedBody {
+        BufferedBody {
+            bytes: Vec::new(),
+            place: room.place(vec![QuotaKey::of_client(client.parse().unwrap())]),
+        }
     }
 
     #[test]
     fn a_client_has_its_share_and_all_have_theirs() {
-        let room = Room::default();
+        let room = BufferQuota::default();
         let mut bodies = Vec::new();
         for (client, outcome) in [
             ("10.0.0.1", None),
@@ -263,8 +266,8 @@ mod tests {
 
     #[test]
     fn what_counts_is_what_is_allocated_until_the_last_clone_is_gone() {
-        let room = Room::default();
-        let bounds = Bounds { body: 1 << 20, client: 1 << 20, total: 1 << 20 };
+        let room = BufferQuota::default();
+        let bounds = BufferLimits { body: 1 << 20, client: 1 << 20, total: 1 << 20 };
         let mut body = held(&room, "10.0.0.1");
         for _ in 0..100 {
             body.reserve(1000, None, bounds).unwrap();

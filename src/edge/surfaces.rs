@@ -13,53 +13,53 @@ use super::body::ResponseBody;
 use super::cors;
 use super::explain::Explain;
 use super::forward_auth::ForwardAuth;
-use super::forward_auth::compat::{Action, Place};
-use super::forward_auth::questions::Asking;
+use super::forward_auth::compat::{Action, CompatEndpoint};
+use super::forward_auth::subrequests::SubrequestContext;
 use super::health::{Health, Probe};
 use super::methods::Methods;
-use super::mount::{Mount, Own};
-use super::pages::problem::{Look, Problem};
+use super::mount::{InternalEndpoint, Mount};
+use super::page_handler::PageHandler;
+use super::pages::problem::{Problem, ProblemContext};
 use super::pages::site::Site;
 use super::proxy::{EXPLAIN, Proxy};
 use super::public_keys;
-use super::seen::Seen;
-use super::visits::Visits;
+use super::request_context::RequestContext;
 use super::web::Page;
 use crate::gate::explain::Explanation;
 use crate::gate::public_keys::PublicKeys;
-use crate::gate::{Gate, Trail};
+use crate::gate::{DecisionTrace, Gate};
 use crate::model::role::Role;
 use crate::model::time::Clock;
 
 /// What is ours is made of this on every thread.
 #[derive(Clone)]
-pub struct Parts {
+pub struct SurfaceParts {
     /// The gateway as a browser meets it.
     pub site: Arc<Site>,
     /// Whether we are well.
     pub health: Health,
     /// Our pages.
-    pub visits: Visits,
+    pub visits: PageHandler,
     /// What upstreams check our word with.
     pub public_keys: Arc<PublicKeys>,
     /// Explanations for admins.
     pub explain: Explain,
     /// What other proxies' questions need.
-    pub asking: Asking,
+    pub asking: SubrequestContext,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
 
 /// Everything that answers, on one thread.
 pub struct Surfaces {
-    parts: Parts,
+    parts: SurfaceParts,
     proxy: Proxy,
     questions: ForwardAuth,
 }
 
 impl Surfaces {
     /// Over one thread's proxy and forward-auth edge.
-    pub fn new(parts: Parts, proxy: Proxy, questions: ForwardAuth) -> Self {
+    pub fn new(parts: SurfaceParts, proxy: Proxy, questions: ForwardAuth) -> Self {
         Self { parts, proxy, questions }
     }
 
@@ -84,8 +84,8 @@ impl Surfaces {
         &self,
         mount: Mount,
         arrived: Result<Arrival, Denied>,
-        seen: &mut Seen,
-        trail: &mut Trail,
+        seen: &mut RequestContext,
+        trail: &mut DecisionTrace,
     ) -> Answer<Response<ResponseBody>> {
         let by_grpc = mount == Mount::GrpcQuestion && seen.audience == Audience::Grpc;
         let answered = match arrived {
@@ -114,8 +114,13 @@ impl Surfaces {
     }
 
     /// Words a refusal for whoever is refused.
-    pub fn refuse(&self, denied: &Denied, seen: &Seen, trail: &Trail) -> Answer<Response<ResponseBody>> {
-        let look = Look {
+    pub fn refuse(
+        &self,
+        denied: &Denied,
+        seen: &RequestContext,
+        trail: &DecisionTrace,
+    ) -> Answer<Response<ResponseBody>> {
+        let look = ProblemContext {
             site: &self.parts.site,
             method: &seen.method,
             target: seen.path_and_query().map(http::uri::PathAndQuery::as_str),
@@ -136,8 +141,8 @@ impl Surfaces {
         &self,
         mount: Mount,
         arrival: Arrival,
-        seen: &mut Seen,
-        trail: &mut Trail,
+        seen: &mut RequestContext,
+        trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         match mount {
             Mount::Application => match self.questions.place_anywhere(&arrival) {
@@ -146,7 +151,9 @@ impl Surfaces {
             },
             Mount::Question(endpoint) => self.questions.question(endpoint, &arrival, seen, trail).await,
             Mount::GrpcQuestion => self.questions.question_by_grpc(arrival, seen, trail).await,
-            Mount::Product(Place { action: Action::Ready, .. }) => Ok(Answer::own(self.probe(Probe::Ready))),
+            Mount::Product(CompatEndpoint { action: Action::Ready, .. }) => {
+                Ok(Answer::own(self.probe(Probe::Ready)))
+            }
             Mount::Product(place) => Box::pin(self.questions.at_product(&place, &arrival, seen, trail)).await,
             Mount::SwitchedOff(flavour) => {
                 self.questions.expect_no_question(flavour, arrival.peer)?;
@@ -154,16 +161,18 @@ impl Surfaces {
             }
             Mount::Nothing => Box::pin(self.visit(arrival, None, seen)).await,
             Mount::Own(row) => match row.what {
-                Own::Health(probe) => Ok(Answer::own(self.probe(probe))),
-                Own::PublicKeys if row.methods.have(&seen.method) => {
+                InternalEndpoint::Health(probe) => Ok(Answer::own(self.probe(probe))),
+                InternalEndpoint::PublicKeys if row.methods.have(&seen.method) => {
                     Ok(Answer::own(public_keys::answer(&self.parts.public_keys, &self.parts.clock)))
                 }
-                Own::PublicKeys => Err(Denied::closing(Problem::method_not_allowed(row.methods))),
-                Own::Explain => {
+                InternalEndpoint::PublicKeys => {
+                    Err(Denied::closing(Problem::method_not_allowed(row.methods)))
+                }
+                InternalEndpoint::Explain => {
                     let explain = self.parts.explain.answer(self.gate(), &arrival, row.methods, seen);
                     Box::pin(explain).await.map(Answer::own)
                 }
-                Own::Page(_) => Box::pin(self.visit(arrival, row.page(), seen)).await,
+                InternalEndpoint::Page(_) => Box::pin(self.visit(arrival, row.page(), seen)).await,
             },
         }
     }
@@ -172,7 +181,7 @@ impl Surfaces {
         &self,
         arrival: Arrival,
         page: Option<(Page, Methods)>,
-        seen: &Seen,
+        seen: &RequestContext,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let path = self.parts.site.below_reserved(arrival.target.path()).unwrap_or_default().to_owned();
         self.parts.visits.answer(arrival, path, page, seen).await.map(Answer::own)
@@ -180,7 +189,7 @@ impl Surfaces {
 }
 
 /// Why it was decided so, for an admin who asked.
-fn explained<R>(answer: &Answer<R>, trail: &Trail) -> Option<HeaderValue> {
+fn explained<R>(answer: &Answer<R>, trail: &DecisionTrace) -> Option<HeaderValue> {
     let wanted = trail.notes.is_some() && trail.route.is_some();
     let admin = trail.identity.as_ref().is_some_and(|identity| identity.principal.role == Role::Admin);
     (wanted && admin).then(|| match answer.code {

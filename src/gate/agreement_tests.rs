@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 
+use super::body_facts::BodyFacts;
 use super::explain::{Explanation, Hypothetical, HypotheticalBody, Trial};
-use super::testing::World;
+use super::testing::GateFixture;
 use super::tests::config;
-use super::told::Told;
 use super::*;
 use crate::model::api_key::KeyScope;
 use crate::model::principal::{Principal, PrincipalKind, Proof};
@@ -23,9 +23,9 @@ const GLASS: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
 const TRUSTED: &str = "https://spa.example";
 
 /// Repeatable randomness (xorshift64).
-struct Dice(u64);
+struct XorShift(u64);
 
-impl Dice {
+impl XorShift {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -39,7 +39,7 @@ impl Dice {
 }
 
 /// One or two of those whom rules name.
-fn random_whom(dice: &mut Dice) -> String {
+fn random_whom(dice: &mut XorShift) -> String {
     const WORDS: &[&str] = &[
         "anyone",
         "anyone",
@@ -65,7 +65,7 @@ fn random_whom(dice: &mut Dice) -> String {
     if one == other { format!("\"{one}\"") } else { format!("[\"{one}\", \"{other}\"]") }
 }
 
-fn random_rule(dice: &mut Dice, name: usize) -> String {
+fn random_rule(dice: &mut XorShift, name: usize) -> String {
     let path = dice.of(&[
         "",
         "",
@@ -111,7 +111,7 @@ fn random_rule(dice: &mut Dice, name: usize) -> String {
 }
 
 /// Routes by host and path, to an upstream that takes odd spellings or one that does not.
-fn random_settings(dice: &mut Dice) -> String {
+fn random_settings(dice: &mut XorShift) -> String {
     let mut text = format!(
         "[server]\ntrusted_origins = [\"{TRUSTED}\"]\n\
          [[upstreams]]\nname = \"odd\"\nurl = \"http://127.0.0.1:9\"\n\
@@ -134,7 +134,7 @@ fn random_settings(dice: &mut Dice) -> String {
 }
 
 /// Whatever may be asked, by nobody so far.
-fn random_question(dice: &mut Dice) -> Hypothetical {
+fn random_question(dice: &mut XorShift) -> Hypothetical {
     let kind = match dice.below(12) {
         0 => RequestKind::WebSocket,
         1 => RequestKind::Upgrade,
@@ -237,14 +237,14 @@ fn notes_agree(explanation: &Explanation) -> bool {
 
 /// How requests fared, so that none of the ways is missing.
 #[derive(Debug, Default)]
-struct Fared {
+struct OutcomeCounts {
     allowed: usize,
     passed: usize,
     refused: usize,
     codes: std::collections::BTreeMap<Code, usize>,
 }
 
-impl Fared {
+impl OutcomeCounts {
     fn add(&mut self, passes: bool, code: Option<Code>) {
         let place = match (passes, code) {
             (true, None) => &mut self.allowed,
@@ -270,22 +270,22 @@ impl Fared {
 }
 
 /// Why it was refused, or would have been.
-fn code_of<T>(outcome: &Result<T, Refusal>, trail: &Trail) -> Option<Code> {
+fn code_of<T>(outcome: &Result<T, Refusal>, trail: &DecisionTrace) -> Option<Code> {
     outcome.as_ref().err().or(trail.shadowed.as_ref()).or(trail.waived.as_ref()).map(Refusal::code)
 }
 
 #[test]
 fn explanation_and_decision_agree_on_a_hundred_thousand_random_requests() {
-    let mut dice = Dice(0x5DEE_CE66_D123_4567);
+    let mut dice = XorShift(0x5DEE_CE66_D123_4567);
     let callers = callers();
-    let mut fared = Fared::default();
+    let mut fared = OutcomeCounts::default();
     for _ in 0..400 {
         let text = random_settings(&mut dice);
         let rulebook = Rulebook::new(&config(&text));
         for _ in 0..250 {
             let caller = callers[dice.below(callers.len())].clone();
             let question = Hypothetical { caller, ..random_question(&mut dice) };
-            let mut trail = Trail::default();
+            let mut trail = DecisionTrace::default();
             let outcome = rulebook.decide(&question, &mut trail);
             let explanation = rulebook.explain(&question);
             let code = code_of(&outcome, &trail);
@@ -315,15 +315,15 @@ fn explanation_and_decision_agree_on_a_hundred_thousand_random_requests() {
 }
 
 /// What a client presents, and whom that makes it.
-struct Presented {
+struct TestCredential {
     headers: Vec<(HeaderName, String)>,
     /// As whom; `None` is nobody.
     caller: Option<Principal>,
-    worth: Worth,
+    worth: Validity,
 }
 
 #[derive(Clone, Copy)]
-enum Worth {
+enum Validity {
     /// What it is presented as.
     Good,
     /// Nobody's any more.
@@ -333,31 +333,39 @@ enum Worth {
 }
 
 /// Every kind of credential, good and wrong, in every place where it may stand.
-async fn presented(world: &World, gate: &Gate) -> Vec<Presented> {
+async fn presented(world: &GateFixture, gate: &Gate) -> Vec<TestCredential> {
     let subjects = world.subjects();
     let key_header = HeaderName::from_static("x-api-key");
     let cookie = |value: &str| (COOKIE, format!("{}={value}", gate.names.cookie));
     let bearer = |text: &str| (AUTHORIZATION, format!("Bearer {text}"));
-    let mut all = vec![Presented { headers: Vec::new(), caller: None, worth: Worth::Good }];
+    let mut all = vec![TestCredential { headers: Vec::new(), caller: None, worth: Validity::Good }];
     for (name, session) in &world.sessions_of {
         let caller = subjects.user(&world.by, name).await.unwrap();
-        all.push(Presented { headers: vec![cookie(session)], caller: Some(caller), worth: Worth::Good });
+        all.push(TestCredential {
+            headers: vec![cookie(session)],
+            caller: Some(caller),
+            worth: Validity::Good,
+        });
     }
     for (name, key) in &world.keys_of {
         let caller = subjects.key(&world.by, name).await.unwrap();
         for headers in [vec![bearer(key)], vec![(key_header.clone(), key.clone()), cookie("x.y")]] {
-            all.push(Presented { headers, caller: Some(caller.clone()), worth: Worth::Good });
+            all.push(TestCredential { headers, caller: Some(caller.clone()), worth: Validity::Good });
         }
     }
     for token in [IMPORTED, GLASS] {
         let found = gate.names.tokens.find(token).and_then(|at| gate.names.tokens.identity(at)).unwrap();
         let caller = Principal::clone(&found.principal);
-        all.push(Presented { headers: vec![bearer(token)], caller: Some(caller), worth: Worth::Good });
+        all.push(TestCredential {
+            headers: vec![bearer(token)],
+            caller: Some(caller),
+            worth: Validity::Good,
+        });
     }
     let session = &world.sessions_of[0].1;
     let keys = [&world.keys_of[0].1, &world.keys_of[1].1];
     for headers in [vec![cookie("x.y")], vec![cookie(&world.ended_session)], vec![cookie("")]] {
-        all.push(Presented { headers, caller: None, worth: Worth::Stale });
+        all.push(TestCredential { headers, caller: None, worth: Validity::Stale });
     }
     for (headers, code) in [
         (vec![bearer("dw_s_mistyped"), cookie(session)], "invalid-key"),
@@ -368,7 +376,7 @@ async fn presented(world: &World, gate: &Gate) -> Vec<Presented> {
         (vec![bearer(keys[0]), (key_header.clone(), keys[1].clone())], "several-credentials"),
         (vec![cookie(session), cookie(session)], "several-credentials"),
     ] {
-        all.push(Presented { headers, caller: None, worth: Worth::Wrong(code) });
+        all.push(TestCredential { headers, caller: None, worth: Validity::Wrong(code) });
     }
     all
 }
@@ -377,8 +385,8 @@ async fn presented(world: &World, gate: &Gate) -> Vec<Presented> {
 async fn sent(
     gate: &Gate,
     question: &Hypothetical,
-    presented: &Presented,
-    trail: &mut Trail,
+    presented: &TestCredential,
+    trail: &mut DecisionTrace,
 ) -> Result<Permit, Refusal> {
     let mut headers = HeaderMap::new();
     for (name, value) in &presented.headers {
@@ -399,7 +407,7 @@ async fn sent(
         request_id: "",
     };
     let asked = gate.identify(&request, trail).await?;
-    let told = Told::of(
+    let told = BodyFacts::of(
         asked.wants(&request),
         &graphql::Envelope {
             kind: question.target.kind(),
@@ -414,9 +422,9 @@ async fn sent(
 
 #[tokio::test]
 async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
-    let mut dice = Dice(0x1234_5678_9ABC_DEF1);
-    let world = World::peopled().await;
-    let mut fared = Fared::default();
+    let mut dice = XorShift(0x1234_5678_9ABC_DEF1);
+    let world = GateFixture::peopled().await;
+    let mut fared = OutcomeCounts::default();
     for _ in 0..100 {
         let text = random_settings(&mut dice);
         let gate = world.gate(&config(&text));
@@ -425,14 +433,14 @@ async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
             let presented = &all[dice.below(all.len())];
             let caller = presented.caller.clone();
             let question = Hypothetical { caller, ..random_question(&mut dice) };
-            let mut trail = Trail::default();
+            let mut trail = DecisionTrace::default();
             let outcome = sent(&gate, &question, presented, &mut trail).await;
             let explanation = gate.rulebook().explain(&question);
             let code = code_of(&outcome, &trail);
             let case = format!("{text}\n{question:?}\n{:?}\n{explanation:?}\n{outcome:?}", presented.headers);
             assert_eq!(trail.route.as_ref().map(|route| route.name.clone()), explanation.route, "{case}");
             match presented.worth {
-                Worth::Wrong(wrong) => {
+                Validity::Wrong(wrong) => {
                     // Final: never more than nobody gets, and refused as what it is, unless something was
                     // wrong before anybody looked at it.
                     let before = matches!(code, Some(Code::NoRoute | Code::OddPath));
@@ -443,9 +451,9 @@ async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
                         "{case}"
                     );
                 }
-                Worth::Good | Worth::Stale => {
+                Validity::Good | Validity::Stale => {
                     let expected = match (presented.worth, explanation.code) {
-                        (Worth::Stale, Some(Code::SignInRequired)) => Some(Code::SessionEnded),
+                        (Validity::Stale, Some(Code::SignInRequired)) => Some(Code::SessionEnded),
                         (_, code) => code,
                     };
                     assert_eq!((outcome.is_ok(), code), (explanation.passes, expected), "{case}");

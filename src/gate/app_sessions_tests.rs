@@ -6,7 +6,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use super::app_sessions::AppSessions;
 use super::tests::whole_config;
 use super::*;
-use crate::model::principal::{Principal, PrincipalKind, Source};
+use crate::model::principal::{IdentitySource, Principal, PrincipalKind};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::user::UserId;
@@ -99,7 +99,7 @@ fn a_change_of_what_the_application_knows_a_person_by_begins_anew() {
     assert!(goes_on(ann()));
     assert!(goes_on(Principal {
         display_name: Some("Ann".into()),
-        source: Source::Provider("x".into()),
+        source: IdentitySource::Provider("x".into()),
         ..ann()
     }));
     assert!(!goes_on(Principal { name: "ann2".into(), ..ann() }));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::authenticator::Resolver;
-use super::credential::{Credential, Kind, LookedUp, Step};
+use super::authenticator::CredentialResolver;
+use super::credential::{Credential, CredentialHandling, CredentialResolution, LookedUp};
 use super::identity::Identity;
 use super::recognition::Recognition;
 use super::refusal::{BadCredential, Refusal};
@@ -25,20 +25,22 @@ impl Gate {
         foreign: ForeignCredentials,
     ) -> Result<Recognition<Rc<Identity>>, Refusal> {
         match presented.map_err(Refusal::BadCredential)?.step(&self.names) {
-            Step::Nothing => Ok(Recognition::Anonymous),
+            CredentialResolution::Nothing => Ok(Recognition::Anonymous),
             // Somebody else's makes its bearer nobody, never whom the cookie beside it stands for.
-            Step::Foreign(wrong) if foreign != ForeignCredentials::Refuse => Ok(Recognition::Foreign(wrong)),
-            Step::Foreign(wrong) => Err(Refusal::BadCredential(wrong)),
-            Step::LookUp(kind, text) => {
+            CredentialResolution::Foreign(wrong) if foreign != ForeignCredentials::Refuse => {
+                Ok(Recognition::Foreign(wrong))
+            }
+            CredentialResolution::Foreign(wrong) => Err(Refusal::BadCredential(wrong)),
+            CredentialResolution::LookUp(kind, text) => {
                 let found = self.authenticator.identify(kind, text, request.client.address.nearest()).await?;
                 match found.filter(|identity| identity.principal.is_for(request.target.host())) {
                     Some(identity) => Ok(Recognition::Caller(identity)),
                     None if kind.fades() => Ok(Recognition::Ended),
-                    None => Err(Refusal::BadCredential(Kind::LookedUp(kind).ended())),
+                    None => Err(Refusal::BadCredential(CredentialHandling::LookedUp(kind).ended())),
                 }
             }
-            Step::Named(found) => {
-                let found = found.ok_or(Refusal::BadCredential(Kind::Token.ended()))?;
+            CredentialResolution::Named(found) => {
+                let found = found.ok_or(Refusal::BadCredential(CredentialHandling::Token.ended()))?;
                 if matches!(found.principal.kind, PrincipalKind::BreakGlass { .. }) {
                     self.tell_of_break_glass(found, request);
                 }
@@ -68,13 +70,13 @@ impl Gate {
 /// remembered may be a moment old, and a page shows and changes what is somebody's own.
 #[derive(Clone)]
 pub struct Visitors {
-    resolver: Arc<Resolver>,
+    resolver: Arc<CredentialResolver>,
     cookie: String,
 }
 
 impl Visitors {
     /// `resolver` asks by connections that pages may keep busy; `cookie` is the name of the session cookie.
-    pub fn new(resolver: Arc<Resolver>, cookie: String) -> Self {
+    pub fn new(resolver: Arc<CredentialResolver>, cookie: String) -> Self {
         Self { resolver, cookie }
     }
 

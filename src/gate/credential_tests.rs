@@ -181,7 +181,7 @@ fn what_is_ours_is_removed_and_the_rest_is_untouched() {
 }
 
 /// Headers, and what is found in them where the key header is the application's too.
-type Left<'c> = (&'c [(&'static str, &'c str)], &'c str);
+type Leftover<'c> = (&'c [(&'static str, &'c str)], &'c str);
 
 #[test]
 fn only_what_is_nothing_of_ours_is_left_to_the_application_and_then_the_cookie_counts() {
@@ -195,7 +195,7 @@ fn only_what_is_nothing_of_ours_is_left_to_the_application_and_then_the_cookie_c
     let for_urls = format!("Token {}", URL_SAFE_NO_PAD.encode(format!("\u{3ff}?>:{key}")));
     let escaped = format!("Bearer {}", key.replace('_', "%5F"));
     let cookie = ("cookie", "__Host-doorward=abc");
-    let cases: &[Left<'_>] = &[
+    let cases: &[Leftover<'_>] = &[
         (&[("authorization", &unpadded), cookie], "Password"),
         (&[("authorization", &in_quotes), cookie], "Password"),
         (&[("authorization", &for_urls), cookie], "Scheme"),

@@ -94,7 +94,7 @@ impl Effects {
         let (target, headers) = (request.target, request.headers);
         let mut effects = Self::default();
         let (authority, secure) = (request.authority, request.client.secure);
-        let here = Here { target, authority, secure, public_origin };
+        let here = RequestBase { target, authority, secure, public_origin };
         match target.method().as_str() {
             "COPY" => effects.add(target, &[Method::GET]),
             "MOVE" => effects.add(target, &[Method::GET, Method::DELETE]),
@@ -125,7 +125,7 @@ impl Effects {
 
     /// Registries of containers take a layer over from the repository that the query names (OCI distribution 1.1,
     /// "Mounting a blob from another repository"): it is read there.
-    fn read_mount(&mut self, here: &Here<'_>) -> Result<(), BadAddress> {
+    fn read_mount(&mut self, here: &RequestBase<'_>) -> Result<(), BadAddress> {
         let path = here.target.path();
         let uploads = path.trim_end_matches('/').ends_with("/blobs/uploads");
         let Some(query) = here.target.query().filter(|_| uploads && path.starts_with("/v2/")) else {
@@ -152,7 +152,7 @@ impl Effects {
         self.also.extend(methods.iter().map(|method| target.as_method(method, RequestKind::Plain)));
     }
 
-    fn read_sources(&mut self, headers: &HeaderMap, here: &Here<'_>) -> Result<(), BadAddress> {
+    fn read_sources(&mut self, headers: &HeaderMap, here: &RequestBase<'_>) -> Result<(), BadAddress> {
         for name in headers.keys() {
             let moved = name.as_str().ends_with(RENAME_SOURCE);
             if !moved && !name.as_str().ends_with(COPY_SOURCE) {
@@ -189,7 +189,7 @@ fn keeps_what_is_there(headers: &HeaderMap) -> bool {
 
 /// Where a request came to, to read addresses by.
 #[derive(Clone, Copy, Debug)]
-pub struct Here<'a> {
+pub struct RequestBase<'a> {
     /// What was asked for.
     pub target: &'a RequestTarget,
     /// Host and port as the client wrote them.
@@ -202,7 +202,7 @@ pub struct Here<'a> {
 
 /// What is wrong with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub enum AddressError {
     /// It is neither an absolute path nor an absolute URI, or has parts that have no place in it.
     Malformed,
     /// It is of another origin.
@@ -211,35 +211,35 @@ pub enum Wrong {
     Path(TargetError),
 }
 
-impl Here<'_> {
+impl RequestBase<'_> {
     /// An absolute path, or an absolute URI of ours (RFC 3986, 4.3; RFC 4918, 8.3), as a target with the method
     /// of the request.
     ///
     /// # Errors
     ///
-    /// [`Wrong`] if that is not what it is.
-    pub fn read(&self, text: &str) -> Result<RequestTarget, Wrong> {
+    /// [`AddressError`] if that is not what it is.
+    pub fn read(&self, text: &str) -> Result<RequestTarget, AddressError> {
         if !text.bytes().all(stands_in_an_address) || begins_a_list(text) {
-            return Err(Wrong::Malformed);
+            return Err(AddressError::Malformed);
         }
         let path = match text.split_once("://") {
             _ if text.starts_with('/') => text,
             Some((scheme, rest)) => {
-                let at = rest.find('/').ok_or(Wrong::Malformed)?;
-                let (authority, path) = rest.split_at_checked(at).ok_or(Wrong::Malformed)?;
+                let at = rest.find('/').ok_or(AddressError::Malformed)?;
+                let (authority, path) = rest.split_at_checked(at).ok_or(AddressError::Malformed)?;
                 if authority.contains('@') {
-                    return Err(Wrong::Malformed);
+                    return Err(AddressError::Malformed);
                 }
                 if !self.is_ours(scheme, authority) {
-                    return Err(Wrong::Foreign);
+                    return Err(AddressError::Foreign);
                 }
                 path
             }
-            None => return Err(Wrong::Malformed),
+            None => return Err(AddressError::Malformed),
         };
-        let path = path.parse().map_err(|_| Wrong::Malformed)?;
+        let path = path.parse().map_err(|_| AddressError::Malformed)?;
         RequestTarget::parse(self.target.method(), self.authority, &path, RequestKind::Plain)
-            .map_err(Wrong::Path)
+            .map_err(AddressError::Path)
     }
 
     /// The same of a header. `of_object`: the first slash may be missing and a version follow as a query, as
@@ -261,9 +261,9 @@ impl Here<'_> {
             self.read(text)
         };
         read.map_err(|wrong| match wrong {
-            Wrong::Malformed => BadAddress::Malformed(name.clone()),
-            Wrong::Foreign => BadAddress::Foreign(name.clone()),
-            Wrong::Path(error) => BadAddress::Path(name.clone(), error),
+            AddressError::Malformed => BadAddress::Malformed(name.clone()),
+            AddressError::Foreign => BadAddress::Foreign(name.clone()),
+            AddressError::Path(error) => BadAddress::Path(name.clone(), error),
         })
     }
 

@@ -12,18 +12,18 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
 
 use super::authenticator::Identity;
+use super::body_facts::BodyFacts;
 use super::effects::DESTINATION;
 use super::graphql;
 use super::recognition::Recognition;
 use super::refusal::Refusal;
 use super::rulebook::Rulebook;
-use super::told::Told;
-use super::{GateRequest, Trail};
+use super::{DecisionTrace, GateRequest};
 use crate::model::principal::{Client, ClientAddress, CredentialKind, Principal};
 use crate::model::target::{RequestKind, RequestTarget, request_line};
 use crate::model::verdict::{Code, Verdict};
 use crate::model::words::words;
-use crate::policy::{Doubt, Rule, Step, Witness};
+use crate::policy::{Doubt, Rule, RuleObserver, RuleOutcome};
 
 /// Rules of which notes are taken; those after them are tried all the same.
 const MOST_NOTES: usize = 512;
@@ -36,7 +36,7 @@ pub struct Notes {
     doubt: Option<Doubt>,
     /// What would fit instead of the rule that was tried last.
     advice: Option<&'static str>,
-    rules: Vec<Tried>,
+    rules: Vec<TriedRule>,
 }
 
 words! {
@@ -59,7 +59,7 @@ words! {
 
 /// One rule that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Tried {
+pub struct TriedRule {
     /// Its name; empty where none was left, so that the answer is no.
     pub rule: String,
     /// What became of it.
@@ -76,21 +76,21 @@ pub struct Tried {
     pub reading: Option<String>,
 }
 
-impl Witness for Notes {
+impl RuleObserver for Notes {
     fn reading(&mut self, why: Option<&dyn fmt::Display>) {
         self.reading = why.map(ToString::to_string);
     }
 
-    fn tried(&mut self, rule: &Rule, step: Step<'_>) {
+    fn tried(&mut self, rule: &Rule, step: RuleOutcome<'_>) {
         let (result, why) = match step {
-            Step::Skipped(mismatch) => {
+            RuleOutcome::Skipped(mismatch) => {
                 self.advice = mismatch.advice();
                 (Trial::Skipped, Some(mismatch.as_str().to_owned()))
             }
-            Step::PassedOver => (Trial::PassedOver, None),
-            Step::Denies(who) => (Trial::Denies, Some(who.to_string())),
-            Step::Allows(who) => (Trial::Allows, Some(who.to_string())),
-            Step::AllowsOthers => (Trial::AllowsOthers, None),
+            RuleOutcome::PassedOver => (Trial::PassedOver, None),
+            RuleOutcome::Denies(who) => (Trial::Denies, Some(who.to_string())),
+            RuleOutcome::Allows(who) => (Trial::Allows, Some(who.to_string())),
+            RuleOutcome::AllowsOthers => (Trial::AllowsOthers, None),
         };
         self.note(rule.name.clone(), result, why);
     }
@@ -125,7 +125,7 @@ impl Notes {
                 (None, Some(doubt)) => Some(doubt.to_owned()),
                 (Some(reading), Some(doubt)) => Some(format!("{reading}, {doubt}")),
             };
-            self.rules.push(Tried { rule, result, why, advice: self.advice.take(), reading });
+            self.rules.push(TriedRule { rule, result, why, advice: self.advice.take(), reading });
         }
     }
 }
@@ -158,7 +158,7 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without_value: Vec<String>,
     /// Every rule that was tried, in order.
-    pub rules: Vec<Tried>,
+    pub rules: Vec<TriedRule>,
 }
 
 /// A caller, as explanations tell of one.
@@ -193,7 +193,7 @@ impl CallerView {
 
 impl Explanation {
     /// What a trail tells, once it has come to its end: leave to go on, or the verdict and code of a refusal.
-    pub fn of(trail: &Trail, outcome: Result<(), (Verdict, Code)>) -> Self {
+    pub fn of(trail: &DecisionTrace, outcome: Result<(), (Verdict, Code)>) -> Self {
         let passed = trail.shadowed.as_ref().or(trail.waived.as_ref());
         let refused = outcome.err().or(passed.map(|refusal| (refusal.verdict(), refusal.code())));
         let told = trail.route.as_ref().zip(trail.identity.as_ref());
@@ -305,7 +305,7 @@ impl HypotheticalBody {
 
 /// Why a hypothetical request cannot be understood.
 #[derive(Debug, thiserror::Error)]
-pub enum QuestionError {
+pub enum ExplainQueryError {
     /// Not a method and a path.
     #[error("{0}")]
     Form(&'static str),
@@ -319,7 +319,7 @@ pub enum QuestionError {
 
 /// A hypothetical request, as people and programs put it.
 #[derive(Clone, Debug, Default)]
-pub struct Question {
+pub struct ExplainQuery {
     /// `METHOD /path?query`.
     pub request: String,
     /// Host, perhaps with a port; the public URL's if there is none.
@@ -338,23 +338,23 @@ pub struct Question {
     pub destination: Option<String>,
 }
 
-impl Question {
+impl ExplainQuery {
     /// The request in question.
     ///
     /// # Errors
     ///
-    /// [`QuestionError`] says what cannot be understood.
+    /// [`ExplainQueryError`] says what cannot be understood.
     pub fn asked(
         self,
         own_authority: &str,
         caller: Option<Principal>,
-    ) -> Result<Hypothetical, QuestionError> {
-        let (method, path) = request_line(&self.request).map_err(QuestionError::Form)?;
+    ) -> Result<Hypothetical, ExplainQueryError> {
+        let (method, path) = request_line(&self.request).map_err(ExplainQueryError::Form)?;
         let kind = match self.kind.as_deref() {
             None | Some("plain") => RequestKind::Plain,
             Some("websocket") => RequestKind::WebSocket,
             Some("grpc") => RequestKind::Grpc,
-            Some(_) => return Err(QuestionError::Kind),
+            Some(_) => return Err(ExplainQueryError::Kind),
         };
         let authority = self.host.as_deref().unwrap_or(own_authority);
         Ok(Hypothetical {
@@ -372,12 +372,12 @@ impl Question {
 impl Rulebook {
     /// What would be decided, and why.
     pub fn explain(&self, asked: &Hypothetical) -> Explanation {
-        let mut trail = Trail { notes: Some(Box::default()), ..Trail::default() };
+        let mut trail = DecisionTrace { notes: Some(Box::default()), ..DecisionTrace::default() };
         let outcome = self.decide(asked, &mut trail);
         Explanation::of(&trail, outcome.map_err(|refusal| (refusal.verdict(), refusal.code())))
     }
 
-    pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut Trail) -> Result<(), Refusal> {
+    pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut DecisionTrace) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
         // Whoever asks with a cookie asks from a page of ours, unless another is named.
         if let Some(origin) = asked.origin.as_deref().or(self.origins().public())
@@ -406,7 +406,7 @@ impl Rulebook {
         let routed = self.route(&request, trail)?;
         let caller = identity.map_or(Recognition::Anonymous, Recognition::Caller);
         let asking = self.admit(&request, routed, Ok(caller), trail)?;
-        let told = Told::of(
+        let told = BodyFacts::of(
             asking.wants(&request),
             &graphql::Envelope {
                 kind: asked.target.kind(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::identity_headers::{HeaderPlan, Prepared};
+use super::identity_headers::{HeaderPlan, PreparedHeaders};
 use super::scope_patterns;
 use crate::model::jwt::RotatingKeys;
 use crate::model::principal::{Principal, Proof};
@@ -14,7 +14,7 @@ use crate::model::target::RequestTarget;
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 use crate::policy::PathPattern;
-use crate::service::epoch::Place;
+use crate::service::epoch::EpochSlot;
 
 /// Applications whose headers are remembered with one identity.
 const MOST_PLANS: usize = 16;
@@ -28,7 +28,7 @@ pub struct Identity {
     pub subject: String,
     scope: Vec<PathPattern>,
     /// Where what it loses is noted.
-    pub(super) place: Place,
+    pub(super) place: EpochSlot,
     /// By which value the settings name it, if they do.
     pub(super) named_by: Option<TokenDigest>,
     /// When it was last used, here.
@@ -38,7 +38,7 @@ pub struct Identity {
     /// The same as all threads know it.
     used: Arc<AtomicI64>,
     /// Header values by the plan they were made for; few, and the oldest goes.
-    prepared: RefCell<Vec<(Rc<HeaderPlan>, Rc<Prepared>)>>,
+    prepared: RefCell<Vec<(Rc<HeaderPlan>, Rc<PreparedHeaders>)>>,
 }
 
 impl Identity {
@@ -52,7 +52,7 @@ impl Identity {
         Self {
             subject: principal.subject(),
             scope,
-            place: Place::of(principal.holder()),
+            place: EpochSlot::of(principal.holder()),
             named_by: None,
             seen: Cell::new(seen),
             written: Cell::new(written),
@@ -103,7 +103,7 @@ impl Identity {
 
     /// The headers that tell an application of this caller: made once for each plan, then remembered
     /// while its tokens are good.
-    pub fn told(&self, plan: &Rc<HeaderPlan>, now: Timestamp, keys: &RotatingKeys) -> Rc<Prepared> {
+    pub fn told(&self, plan: &Rc<HeaderPlan>, now: Timestamp, keys: &RotatingKeys) -> Rc<PreparedHeaders> {
         let mut prepared = self.prepared.borrow_mut();
         let known = prepared.iter().position(|(known, _)| Rc::ptr_eq(known, plan));
         if let Some((_, ready)) = known.and_then(|at| prepared.get(at))

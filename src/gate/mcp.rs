@@ -45,7 +45,7 @@ fn understand(budget: &mut Budget, body: &[u8]) -> Option<Vec<Message>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut messages = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    Posted { budget, messages: &mut messages }.deserialize(&mut deserializer).ok()?;
+    MessageBatch { budget, messages: &mut messages }.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     messages.sort_unstable();
     messages.dedup();
@@ -53,12 +53,12 @@ fn understand(budget: &mut Budget, body: &[u8]) -> Option<Vec<Message>> {
 }
 
 /// A message, or a batch of them.
-struct Posted<'a> {
+struct MessageBatch<'a> {
     budget: &'a mut Budget,
     messages: &'a mut Vec<Message>,
 }
 
-impl<'de> DeserializeSeed<'de> for Posted<'_> {
+impl<'de> DeserializeSeed<'de> for MessageBatch<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -66,7 +66,7 @@ impl<'de> DeserializeSeed<'de> for Posted<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Posted<'_> {
+impl<'de> Visitor<'de> for MessageBatch<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,13 +74,13 @@ impl<'de> Visitor<'de> for Posted<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        let message = One { budget: self.budget }.visit_map(map)?;
+        let message = SingleMessage { budget: self.budget }.visit_map(map)?;
         self.messages.push(message);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        while let Some(message) = sequence.next_element_seed(One { budget: self.budget })? {
+        while let Some(message) = sequence.next_element_seed(SingleMessage { budget: self.budget })? {
             self.budget.spend_selection().ok_or_else(|| A::Error::custom("too many messages"))?;
             if self.messages.len() == MOST_BATCHED {
                 return Err(A::Error::custom("too many messages in one batch"));
@@ -95,11 +95,11 @@ impl<'de> Visitor<'de> for Posted<'_> {
 const MOST_BATCHED: usize = 100;
 
 /// One message.
-struct One<'a> {
+struct SingleMessage<'a> {
     budget: &'a mut Budget,
 }
 
-impl<'de> DeserializeSeed<'de> for One<'_> {
+impl<'de> DeserializeSeed<'de> for SingleMessage<'_> {
     type Value = Message;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Message, D::Error> {
@@ -107,7 +107,7 @@ impl<'de> DeserializeSeed<'de> for One<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for One<'_> {
+impl<'de> Visitor<'de> for SingleMessage<'_> {
     type Value = Message;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,11 +117,11 @@ impl<'de> Visitor<'de> for One<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message, A::Error> {
         let (mut method, mut tool, mut answers) = (None, None, false);
         let mut seen = Members::of(OF_MESSAGE);
-        while let Some(member) = map.next_key::<Name<'_>>()? {
+        while let Some(member) = map.next_key::<BorrowedText<'_>>()? {
             self.budget.spend_token().ok_or_else(|| A::Error::custom("too many members"))?;
             match seen.note(&member.0)? {
-                "method" => method = Some(map.next_value::<Name<'_>>()?.0.into_owned()),
-                "params" => tool = map.next_value_seed(Parameters { budget: self.budget })?,
+                "method" => method = Some(map.next_value::<BorrowedText<'_>>()?.0.into_owned()),
+                "params" => tool = map.next_value_seed(CallParameters { budget: self.budget })?,
                 "result" | "error" => {
                     map.next_value::<IgnoredAny>()?;
                     answers = true;
@@ -142,11 +142,11 @@ impl<'de> Visitor<'de> for One<'_> {
 }
 
 /// The parameters of a message, as far as they name a tool.
-struct Parameters<'a> {
+struct CallParameters<'a> {
     budget: &'a mut Budget,
 }
 
-impl<'de> DeserializeSeed<'de> for Parameters<'_> {
+impl<'de> DeserializeSeed<'de> for CallParameters<'_> {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -154,7 +154,7 @@ impl<'de> DeserializeSeed<'de> for Parameters<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Parameters<'_> {
+impl<'de> Visitor<'de> for CallParameters<'_> {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,10 +168,10 @@ impl<'de> Visitor<'de> for Parameters<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut tool = None;
         let mut seen = Members::of(OF_PARAMETERS);
-        while let Some(member) = map.next_key::<Name<'_>>()? {
+        while let Some(member) = map.next_key::<BorrowedText<'_>>()? {
             self.budget.spend_token().ok_or_else(|| A::Error::custom("too many members"))?;
             if seen.note(&member.0)? == "name" {
-                tool = Some(map.next_value::<Name<'_>>()?.0.into_owned());
+                tool = Some(map.next_value::<BorrowedText<'_>>()?.0.into_owned());
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -208,7 +208,7 @@ impl Members {
 
 /// A string that borrows from the body where nothing in it is escaped.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Floor 4, the one line: route, credential, caller, policy, permit.
 //!
 //! Every edge asks here and nowhere else. [`Gate::identify`] finds the route and who is calling,
-//! [`Asked::decide`] applies the policy and is the only place that makes a [`Permit`].
+//! [`DecisionRequest::decide`] applies the policy and is the only place that makes a [`Permit`].
 
 mod admin;
 pub mod app_sessions;
@@ -13,21 +13,21 @@ pub mod effects;
 pub mod explain;
 pub mod graphql;
 mod grounds;
-mod guessing;
+mod negative_cache;
 mod identity;
 pub mod identity_headers;
 pub mod mcp;
 pub mod origins;
 mod permit;
-mod place;
+mod route_match;
 pub mod policy_tests;
 pub mod public_keys;
 pub mod recognition;
 pub mod refusal;
 pub mod route;
 mod rulebook;
-pub mod standing;
-pub mod told;
+pub mod ongoing_decision;
+pub mod body_facts;
 
 use std::rc::Rc;
 
@@ -36,12 +36,12 @@ use http::HeaderMap;
 use self::authenticator::{Authenticator, Identity};
 use self::credential::{Credential, CredentialNames};
 use self::explain::Notes;
-use self::graphql::Glance;
+use self::graphql::Detection;
 pub use self::grounds::Grounds;
-use self::identity_headers::{HeaderPlan, Managed, Prepared};
+use self::identity_headers::{HeaderPlan, Managed, PreparedHeaders};
 use self::origins::Origins;
-pub use self::permit::{Asked, Permit};
-use self::refusal::{BadCredential, Foreign, Misused, Refusal};
+pub use self::permit::{DecisionRequest, Permit};
+use self::refusal::{BadCredential, ForeignCredential, Misused, Refusal};
 use self::route::Route;
 pub use self::rulebook::Rulebook;
 use crate::config::Config;
@@ -71,7 +71,7 @@ pub struct GateRequest<'a> {
 
 /// What has been found out about a request so far; what the access event tells.
 #[derive(Debug, Default)]
-pub struct Trail {
+pub struct DecisionTrace {
     /// The route, once found.
     pub route: Option<Rc<Route>>,
     /// The caller, once known.
@@ -85,7 +85,7 @@ pub struct Trail {
     /// Why it would have been refused, where the rules are off.
     pub waived: Option<Refusal>,
     /// What it presented that is another system's, if it did.
-    pub foreign: Option<Foreign>,
+    pub foreign: Option<ForeignCredential>,
     /// How it presented one of ours, if it is refused for that.
     pub misused: Option<Misused>,
     /// Whether it looked like a request of GraphQL, on a route whose rules know nothing of that.
@@ -103,7 +103,7 @@ enum DecidedBy {
     Preflight,
 }
 
-impl Trail {
+impl DecisionTrace {
     /// With nothing on it yet; whether notes are taken of the rules that are tried.
     pub fn new(with_notes: bool) -> Self {
         Self { notes: with_notes.then(Box::default), ..Self::default() }
@@ -123,15 +123,15 @@ impl Trail {
     }
 
     /// Notes what a glance at a request has shown.
-    pub fn note_glance(&mut self, glance: Glance, path: &str) {
-        self.resembles_graphql = glance == Glance::Yes;
+    pub fn note_glance(&mut self, glance: Detection, path: &str) {
+        self.resembles_graphql = glance == Detection::Yes;
         if let Some(route) = self.route.as_ref().filter(|_| self.resembles_graphql) {
             route.saw_graphql(path);
         }
     }
 
     /// The credential of another system that it is refused for with `code`, or would be.
-    pub fn foreign_refused(&self, code: Option<Code>) -> Option<Foreign> {
+    pub fn foreign_refused(&self, code: Option<Code>) -> Option<ForeignCredential> {
         let code = code.or(self.shadowed.as_ref().map(Refusal::code))?;
         self.foreign.filter(|foreign| foreign.wrong.code() == code)
     }
@@ -203,7 +203,7 @@ impl Gate {
     }
 
     /// What an application is told of a caller, or of nobody.
-    pub fn told(&self, plan: &Rc<HeaderPlan>, identity: Option<&Identity>) -> Rc<Prepared> {
+    pub fn told(&self, plan: &Rc<HeaderPlan>, identity: Option<&Identity>) -> Rc<PreparedHeaders> {
         match identity {
             Some(identity) => identity.told(plan, self.authenticator.now(), &self.keys.assertion),
             None => Rc::clone(plan.nobody()),
@@ -230,7 +230,11 @@ impl Gate {
     ///
     /// [`Refusal`] if there is no route, the path has a spelling its upstream does not opt in to, or the
     /// credential is wrong or cannot be checked now.
-    pub async fn identify(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Asked, Refusal> {
+    pub async fn identify(
+        &self,
+        request: &GateRequest<'_>,
+        trail: &mut DecisionTrace,
+    ) -> Result<DecisionRequest, Refusal> {
         let routed = self.rulebook.route(request, trail)?;
         let accepts = &routed.accepts;
         let presented = Credential::extract(request, &self.names, accepts);
@@ -239,7 +243,7 @@ impl Gate {
                 let beside_session = credential::has_session(request.headers, &self.names);
                 let is_filled = wrong != BadCredential::ForeignKey && routed.place.route.fills_authorization;
                 let setting = wrong.setting().filter(|_| !is_filled);
-                trail.foreign = Some(Foreign { wrong, beside_session, setting });
+                trail.foreign = Some(ForeignCredential { wrong, beside_session, setting });
             }
             Err(wrong) => {
                 trail.misused = credential::misused(request.headers, &self.names, accepts, wrong);

@@ -47,9 +47,11 @@ impl Origins {
     /// A browser always names the origin on handshakes that switch protocols, so there silence is no proof.
     pub fn may_act(&self, headers: &HeaderMap, arrived: Option<&Origin>, kind: RequestKind) -> bool {
         match sender(headers, self.public.iter().chain(&self.trusted), arrived) {
-            Sender::Ours => true,
-            Sender::SameOrigin | Sender::Person | Sender::Unsaid => kind == RequestKind::Plain,
-            Sender::Hidden | Sender::Foreign => false,
+            RequestInitiator::Ours => true,
+            RequestInitiator::SameOrigin | RequestInitiator::Person | RequestInitiator::Unsaid => {
+                kind == RequestKind::Plain
+            }
+            RequestInitiator::Hidden | RequestInitiator::Foreign => false,
         }
     }
 
@@ -61,9 +63,9 @@ impl Origins {
     pub fn may_send_form(&self, headers: &HeaderMap, client: &Client, holds_secret: bool) -> bool {
         let arrived = only(headers, &HOST).and_then(|host| Origin::at(client.secure, host));
         match sender(headers, &self.public, arrived.as_ref()) {
-            Sender::Ours | Sender::SameOrigin => true,
-            Sender::Unsaid | Sender::Hidden => holds_secret,
-            Sender::Person | Sender::Foreign => false,
+            RequestInitiator::Ours | RequestInitiator::SameOrigin => true,
+            RequestInitiator::Unsaid | RequestInitiator::Hidden => holds_secret,
+            RequestInitiator::Person | RequestInitiator::Foreign => false,
         }
     }
 
@@ -72,14 +74,14 @@ impl Origins {
     pub fn is_trusted_preflight(&self, method: &Method, headers: &HeaderMap) -> bool {
         *method == Method::OPTIONS
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-            && sender(headers, &self.trusted, None) == Sender::Ours
+            && sender(headers, &self.trusted, None) == RequestInitiator::Ours
     }
 
     /// The origin whose page may read a refusal of this request, if it is of ours or trusted.
     pub fn reader(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         let all = self.public.iter().chain(&self.trusted);
-        (sender(headers, all, None) == Sender::Ours).then(|| origin.clone())
+        (sender(headers, all, None) == RequestInitiator::Ours).then(|| origin.clone())
     }
 }
 
@@ -109,7 +111,7 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 
 /// What a request says about the page that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sender {
+enum RequestInitiator {
     /// A page of an origin of ours, by name.
     Ours,
     /// A page of the origin that it is sent to, as the browser says without naming it.
@@ -132,26 +134,26 @@ fn sender<'o>(
     headers: &HeaderMap,
     own: impl IntoIterator<Item = &'o Origin>,
     arrived: Option<&Origin>,
-) -> Sender {
+) -> RequestInitiator {
     let mut origins = headers.get_all(ORIGIN).iter();
     let named = match (origins.next(), origins.next()) {
         (Some(origin), None) => Some(origin.as_bytes()),
         (None, _) => None,
-        _ => return Sender::Foreign,
+        _ => return RequestInitiator::Foreign,
     };
     if let Some(text) = named.filter(|text| *text != b"null") {
         let origin = std::str::from_utf8(text).ok().and_then(Origin::parse);
         let ours = origin
             .is_some_and(|origin| arrived == Some(&origin) || own.into_iter().any(|own| *own == origin));
-        return if ours { Sender::Ours } else { Sender::Foreign };
+        return if ours { RequestInitiator::Ours } else { RequestInitiator::Foreign };
     }
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     match (sites.next().map(HeaderValue::as_bytes), sites.next(), named) {
-        (None, _, None) => Sender::Unsaid,
-        (None, _, Some(_)) => Sender::Hidden,
-        (Some(b"same-origin"), None, _) => Sender::SameOrigin,
-        (Some(b"none"), None, None) => Sender::Person,
-        _ => Sender::Foreign,
+        (None, _, None) => RequestInitiator::Unsaid,
+        (None, _, Some(_)) => RequestInitiator::Hidden,
+        (Some(b"same-origin"), None, _) => RequestInitiator::SameOrigin,
+        (Some(b"none"), None, None) => RequestInitiator::Person,
+        _ => RequestInitiator::Foreign,
     }
 }
 
@@ -161,7 +163,7 @@ mod tests {
     use crate::model::principal::ClientAddress;
 
     #[track_caller]
-    fn check(secure: bool, host: &str, fields: &[(&'static str, &str)], expected: Sender) {
+    fn check(secure: bool, host: &str, fields: &[(&'static str, &str)], expected: RequestInitiator) {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_origin_of_ours_counts_in_every_spelling() {
-        use Sender::{Foreign, Ours};
+        use RequestInitiator::{Foreign, Ours};
         for origin in [
             "https://gate.example",
             "HTTPS://Gate.Example",
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn without_an_origin_the_browser_says_whose_page_it_is() {
-        use Sender::{Foreign, Hidden, Person, SameOrigin, Unsaid};
+        use RequestInitiator::{Foreign, Hidden, Person, SameOrigin, Unsaid};
         let site = |value| ("sec-fetch-site", value);
         let null = ("origin", "null");
         check(true, "gate.example", &[], Unsaid);

@@ -3,26 +3,26 @@
 use std::rc::Rc;
 
 use super::authenticator::Identity;
+use super::body_facts::BodyFacts;
 use super::credential::Accepts;
 use super::grounds::Grounds;
 use super::mcp;
-use super::place::Place;
 use super::recognition::Recognition;
 use super::refusal::Refusal;
 use super::route::Route;
-use super::told::Told;
-use super::{DecidedBy, GateRequest, Trail};
+use super::route_match::RouteMatch;
+use super::{DecidedBy, DecisionTrace, GateRequest};
 use crate::model::graphql::{Operation, OperationType};
 use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
-use crate::policy::{Decision, Enforce, Facts, Outcome, Wants, Witness};
+use crate::policy::{Decision, Enforce, Facts, Outcome, RuleObserver, WantedFacts};
 
 /// A request whose route and caller are known and whose decision is still to be made.
 #[derive(Debug)]
-pub struct Asked {
-    pub(super) place: Place,
+pub struct DecisionRequest {
+    pub(super) place: RouteMatch,
     /// What the request does beside, each with its place.
-    pub(super) also: Vec<(RequestTarget, Place)>,
+    pub(super) also: Vec<(RequestTarget, RouteMatch)>,
     /// Which of it is at the destination.
     pub(super) destination: Option<usize>,
     /// Which credentials all of it takes.
@@ -41,12 +41,12 @@ pub struct Asked {
 
 /// Leave to forward one request: where to, and as whom.
 ///
-/// Only [`Asked::decide`] makes one and an edge takes it by value, so there is no way to an upstream
+/// Only [`DecisionRequest::decide`] makes one and an edge takes it by value, so there is no way to an upstream
 /// around the policy.
 #[derive(Debug)]
 pub struct Permit {
     route: Rc<Route>,
-    also: Vec<(RequestTarget, Place)>,
+    also: Vec<(RequestTarget, RouteMatch)>,
     destination: Option<usize>,
     accepts: Accepts,
     identity: Option<Rc<Identity>>,
@@ -99,7 +99,11 @@ impl Permit {
     /// # Errors
     ///
     /// The condition's refusal, where refusals are kept.
-    pub fn given(mut self, condition: Result<(), Refusal>, trail: &mut Trail) -> Result<Self, Refusal> {
+    pub fn given(
+        mut self,
+        condition: Result<(), Refusal>,
+        trail: &mut DecisionTrace,
+    ) -> Result<Self, Refusal> {
         if let Err(refusal) = condition {
             let_pass(refusal, self.grounds.enforce, trail)?;
             self.grounds.allowed = false;
@@ -108,7 +112,7 @@ impl Permit {
     }
 }
 
-impl Asked {
+impl DecisionRequest {
     /// The route it takes.
     pub fn route(&self) -> &Route {
         &self.place.route
@@ -145,11 +149,11 @@ impl Asked {
     }
 
     /// What of the body must be known to decide.
-    pub fn wants(&self, request: &GateRequest<'_>) -> Wants {
-        self.place.wants(self.caller(), &facts(request, &Told::default()))
+    pub fn wants(&self, request: &GateRequest<'_>) -> WantedFacts {
+        self.place.wants(self.caller(), &facts(request, &BodyFacts::default()))
     }
 
-    /// Applies the policy. `told` is what [`Asked::wants`] asked for.
+    /// Applies the policy. `told` is what [`DecisionRequest::wants`] asked for.
     ///
     /// # Errors
     ///
@@ -157,8 +161,8 @@ impl Asked {
     pub fn decide(
         mut self,
         request: &GateRequest<'_>,
-        told: &Told,
-        trail: &mut Trail,
+        told: &BodyFacts,
+        trail: &mut DecisionTrace,
     ) -> Result<Permit, Refusal> {
         if self.from_elsewhere
             && told.graphql.as_ref().is_some_and(|operation| may_change(request.target, operation))
@@ -175,7 +179,7 @@ impl Asked {
         let kept =
             if self.refused.is_none() && enforce == Enforce::On { enforce } else { self.enforcement(&facts) };
         let Self {
-            place: Place { route, .. },
+            place: RouteMatch { route, .. },
             also,
             destination,
             accepts,
@@ -211,7 +215,7 @@ impl Asked {
     }
 
     /// Decides everything that the request does; the strictest answer counts.
-    fn evaluate(&self, facts: &Facts<'_>, witness: &mut impl Witness) -> Decision<'_> {
+    fn evaluate(&self, facts: &Facts<'_>, witness: &mut impl RuleObserver) -> Decision<'_> {
         let caller = self.caller();
         let mut decision = self.place.evaluate(caller, facts, witness);
         for (target, place) in &self.also {
@@ -247,7 +251,7 @@ fn may_change(target: &RequestTarget, operation: &Operation) -> bool {
 }
 
 /// Lets a refusal pass, or not. Where it passes, it is put on the trail.
-fn let_pass(refusal: Refusal, enforce: Enforce, trail: &mut Trail) -> Result<(), Refusal> {
+fn let_pass(refusal: Refusal, enforce: Enforce, trail: &mut DecisionTrace) -> Result<(), Refusal> {
     match enforce {
         Enforce::On => return Err(refusal),
         Enforce::Log => trail.shadowed = Some(refusal),
@@ -261,7 +265,7 @@ fn facts_of<'a>(target: &'a RequestTarget, facts: &Facts<'a>) -> Facts<'a> {
     Facts { target, graphql: Some(&Operation::UNKNOWN), mcp: mcp::UNKNOWN, ..*facts }
 }
 
-fn facts<'a>(request: &GateRequest<'a>, told: &'a Told) -> Facts<'a> {
+fn facts<'a>(request: &GateRequest<'a>, told: &'a BodyFacts) -> Facts<'a> {
     let (target, client) = (request.target, request.client.address);
     Facts { target, client, graphql: told.graphql.as_ref(), mcp: &told.mcp }
 }

@@ -2,13 +2,13 @@
 
 use super::explain::{Explanation, Hypothetical, HypotheticalBody};
 use super::rulebook::Rulebook;
-use crate::config::{Config, ConfigError, Expect, PolicyTest, Problem};
+use crate::config::{Config, ConfigError, ConfigProblem, Expect, PolicyTest};
 use crate::model::target::RequestTarget;
 use crate::model::verdict::{Code, Verdict};
 
 /// What became of one claim.
 #[derive(Debug)]
-pub struct Outcome<'c> {
+pub struct PolicyTestResult<'c> {
     /// The claim.
     pub test: &'c PolicyTest,
     /// What is decided, and why. `None` where the target is refused before anything is decided.
@@ -18,7 +18,7 @@ pub struct Outcome<'c> {
 }
 
 /// Checks every claim.
-pub fn run(config: &Config) -> Vec<Outcome<'_>> {
+pub fn run(config: &Config) -> Vec<PolicyTestResult<'_>> {
     let rulebook = Rulebook::new(config);
     let own = config.public_url.authority();
     config.tests.iter().map(|test| check(test, &rulebook, &own)).collect()
@@ -30,13 +30,13 @@ pub fn run(config: &Config) -> Vec<Outcome<'_>> {
 ///
 /// [`ConfigError`] with each claim that does not.
 pub fn passed(config: Config) -> Result<Config, ConfigError> {
-    let problems: Vec<Problem> = run(&config).iter().filter_map(problem).collect();
+    let problems: Vec<ConfigProblem> = run(&config).iter().filter_map(problem).collect();
     if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
 }
 
-fn problem(outcome: &Outcome<'_>) -> Option<Problem> {
+fn problem(outcome: &PolicyTestResult<'_>) -> Option<ConfigProblem> {
     let wrong = outcome.wrong.as_ref()?;
-    Some(Problem {
+    Some(ConfigProblem {
         path: outcome.test.path.clone(),
         place: outcome.test.place.clone(),
         what: format!("fails: {wrong}"),
@@ -46,7 +46,7 @@ fn problem(outcome: &Outcome<'_>) -> Option<Problem> {
     })
 }
 
-fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Outcome<'c> {
+fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> PolicyTestResult<'c> {
     let authority = test.host.as_deref().unwrap_or(own);
     let subject = test.subject();
     let target = match RequestTarget::parse(&test.method, authority, &test.target, test.kind) {
@@ -54,7 +54,7 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Outcome<'c
         Err(error) => {
             let wrong = (test.expect != Expect::Deny || test.rule.is_some())
                 .then(|| format!("{subject} is refused before any rule is tried, because {error}"));
-            return Outcome { test, explanation: None, wrong };
+            return PolicyTestResult { test, explanation: None, wrong };
         }
     };
     let explanation = rulebook.explain(&Hypothetical {
@@ -86,5 +86,5 @@ fn check<'c>(test: &'c PolicyTest, rulebook: &Rulebook, own: &str) -> Outcome<'c
             Some(format!("{found}, but by rule `{}` is expected", rule.as_deref().unwrap_or_default()))
         }
     };
-    Outcome { test, explanation: Some(explanation), wrong }
+    PolicyTestResult { test, explanation: Some(explanation), wrong }
 }

@@ -1,6 +1,6 @@
 //! Who a request comes from: one answer for applications and for our own pages.
 
-use super::credential::{Kind, LookedUp};
+use super::credential::{CredentialHandling, LookedUp};
 use super::refusal::BadCredential;
 
 /// Who a request comes from, as far as what it presents says.
@@ -38,7 +38,7 @@ impl<P> Recognition<P> {
     pub(super) fn unproven(&self) -> Option<BadCredential> {
         match self {
             Self::Anonymous | Self::Caller(_) => None,
-            Self::Ended => Some(Kind::LookedUp(LookedUp::Session).ended()),
+            Self::Ended => Some(CredentialHandling::LookedUp(LookedUp::Session).ended()),
             Self::Foreign(wrong) => Some(*wrong),
         }
     }

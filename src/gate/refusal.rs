@@ -115,7 +115,7 @@ impl Refusal {
 
 /// A credential of another system that a request presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Foreign {
+pub struct ForeignCredential {
     /// What is wrong with it where only ours are taken.
     pub wrong: BadCredential,
     /// Whether a session of ours was presented beside it, of whatever worth: then it is most likely that of the application's

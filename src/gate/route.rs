@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::app_sessions::AppSessions;
 use super::credential::Accepts;
-use super::graphql::{Glance, Sightings};
+use super::graphql::{DetectedPaths, Detection};
 use super::identity_headers::HeaderPlan;
 use crate::config::{Config, HeaderPreset, IdentityConfig, RouteConfig, RouteTimeouts};
 use crate::model::principal::Principal;
@@ -33,7 +33,7 @@ pub struct Route {
     /// Who may do what.
     pub policy: Policy,
     /// Where its requests have looked like GraphQL, if no rule tells operations apart.
-    sightings: Option<Sightings>,
+    sightings: Option<DetectedPaths>,
     /// How strictly the strictest rule is kept of all that lead to its application.
     pub(super) strictest: Enforce,
     /// What the upstream is told of its callers.
@@ -123,7 +123,7 @@ impl Route {
     }
 
     /// Whether a request looks like one of GraphQL that no rule knows of, as far as that is still of interest.
-    pub fn glance(&self, target: &RequestTarget, headers: &HeaderMap) -> Glance {
+    pub fn glance(&self, target: &RequestTarget, headers: &HeaderMap) -> Detection {
         let sightings = self.sightings.as_ref().filter(|_| target.kind() == RequestKind::Plain);
         let seen = sightings.map(|all| all.glance(target.method(), target.path(), target.query(), headers));
         seen.unwrap_or_default()
@@ -192,7 +192,7 @@ fn build(number: usize, route: &RouteConfig, config: &Config) -> Option<Rc<Route
             .and_then(|prefix| HeaderValue::from_str(prefix).ok()),
         prefixes: route.prefixes.clone(),
         timeouts: route.timeouts,
-        sightings: (!route.policy.knows_graphql()).then(Sightings::default),
+        sightings: (!route.policy.knows_graphql()).then(DetectedPaths::default),
         policy: route.policy.clone(),
         strictest: strictest(route, config),
         headers,

@@ -5,15 +5,15 @@ use std::rc::Rc;
 use http::Method;
 
 use super::authenticator::Identity;
-use super::credential::{Accepts, Kind};
+use super::credential::{Accepts, CredentialHandling};
 use super::effects::{BadAddress, DESTINATION, Effects, part_of_address};
 use super::origins::Origins;
-use super::permit::Asked;
-use super::place::Place;
+use super::permit::DecisionRequest;
 use super::recognition::Recognition;
 use super::refusal::Refusal;
 use super::route::{Path, Route, RouteTable};
-use super::{GateRequest, Trail};
+use super::route_match::RouteMatch;
+use super::{DecisionTrace, GateRequest};
 use crate::config::Config;
 use crate::model::origin::Origin;
 use crate::model::principal::Proof;
@@ -32,9 +32,9 @@ pub struct Rulebook {
 
 /// A request whose route is known.
 pub(super) struct Routed {
-    pub(super) place: Place,
+    pub(super) place: RouteMatch,
     /// What it does beside, each with its place.
-    also: Vec<(RequestTarget, Place)>,
+    also: Vec<(RequestTarget, RouteMatch)>,
     destination: Option<usize>,
     /// Which credentials it takes: what another reading of it would refuse, it refuses.
     pub(super) accepts: Accepts,
@@ -69,7 +69,10 @@ impl Routed {
     }
 
     /// With a caller who may be used here, or why there is none.
-    pub(super) fn asked(self, used: Result<Recognition<Rc<Identity>>, Refusal>) -> Result<Asked, Refusal> {
+    pub(super) fn asked(
+        self,
+        used: Result<Recognition<Rc<Identity>>, Refusal>,
+    ) -> Result<DecisionRequest, Refusal> {
         let lenient = self.is_lenient();
         let Self { place, also, destination, accepts, mut refused, least } = self;
         let recognised = match used {
@@ -80,7 +83,7 @@ impl Routed {
             }
             Err(refusal) => return Err(refusal),
         };
-        Ok(Asked {
+        Ok(DecisionRequest {
             place,
             also,
             destination,
@@ -132,7 +135,11 @@ impl Rulebook {
     ///
     /// [`Refusal`] if there is none, a path has a spelling its upstream does not opt in to, or a second address
     /// cannot be read in one way only.
-    pub(super) fn route(&self, request: &GateRequest<'_>, trail: &mut Trail) -> Result<Routed, Refusal> {
+    pub(super) fn route(
+        &self,
+        request: &GateRequest<'_>,
+        trail: &mut DecisionTrace,
+    ) -> Result<Routed, Refusal> {
         let (effects, unread) = match Effects::of(request, self.origins.public().unwrap_or_default()) {
             Ok(effects) => (effects, part_of_address(request).filter(|_| self.places_matter)),
             Err(error) => {
@@ -157,7 +164,7 @@ impl Rulebook {
         &self,
         request: &GateRequest<'_>,
         effects: Effects,
-        trail: &mut Trail,
+        trail: &mut DecisionTrace,
     ) -> Result<Routed, Refusal> {
         let place = self.place(request.target, request.route).ok_or(Refusal::NoRoute)?;
         trail.route = Some(Rc::clone(&place.route));
@@ -188,13 +195,13 @@ impl Rulebook {
         Ok(routed)
     }
 
-    fn place(&self, target: &RequestTarget, named: Option<&str>) -> Option<Place> {
+    fn place(&self, target: &RequestTarget, named: Option<&str>) -> Option<RouteMatch> {
         let route = match named {
             None => self.routes.find(target.host(), Path::Canonical(target.path())),
             Some(name) => self.routes.named(name),
         }?;
         let beside = if named.is_none() { self.beside(target, route) } else { Vec::new() };
-        Some(Place { route: Rc::clone(route), beside })
+        Some(RouteMatch { route: Rc::clone(route), beside })
     }
 
     /// The other routes whose rules count: those of a careless reading of the path, and those for any host that a
@@ -226,8 +233,8 @@ impl Rulebook {
         request: &GateRequest<'_>,
         routed: Routed,
         recognised: Result<Recognition<Rc<Identity>>, Refusal>,
-        trail: &mut Trail,
-    ) -> Result<Asked, Refusal> {
+        trail: &mut DecisionTrace,
+    ) -> Result<DecisionRequest, Refusal> {
         let used = recognised.and_then(|recognised| {
             trail.identity = recognised.caller().cloned();
             if let Some(identity) = recognised.caller() {
@@ -263,7 +270,7 @@ impl Rulebook {
     /// Whether a page of another origin had a browser send it, with what browsers send with requests of any page.
     fn is_from_elsewhere(&self, request: &GateRequest<'_>, identity: &Identity) -> bool {
         let arrived = || Origin::at(request.client.secure, request.authority);
-        Kind::of(&identity.principal).is_ambient(request.headers)
+        CredentialHandling::of(&identity.principal).is_ambient(request.headers)
             && !self.origins.may_act(request.headers, arrived().as_ref(), request.target.kind())
     }
 }

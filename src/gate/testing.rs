@@ -8,7 +8,7 @@ use http::Method;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::authenticator::{Authenticator, AuthenticatorParts, Resolver};
+use super::authenticator::{Authenticator, AuthenticatorParts, CredentialResolver};
 use super::credential::LookUps;
 use super::{Gate, GateKeys};
 use crate::config::{Config, SameSite, SessionConfig};
@@ -30,7 +30,7 @@ use crate::service::subjects::Subjects;
 use crate::service::touches::{self, Touches};
 use crate::store::Store;
 
-pub(in crate::gate) struct World {
+pub(in crate::gate) struct GateFixture {
     pub(in crate::gate) by: AdminProof,
     pub(in crate::gate) sessions: Sessions,
     pub(in crate::gate) keys: ApiKeys,
@@ -48,7 +48,7 @@ pub(in crate::gate) struct World {
     master: MasterKey,
 }
 
-impl World {
+impl GateFixture {
     /// To be called where a runtime runs; it watches its store there.
     pub(in crate::gate) async fn new() -> Self {
         let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
@@ -141,8 +141,8 @@ impl World {
         LookUps::new(self.sessions.clone(), self.keys.clone())
     }
 
-    pub(in crate::gate) fn resolver(&self) -> Resolver {
-        Resolver::new(self.look_ups(), self.revocations.epoch().clone())
+    pub(in crate::gate) fn resolver(&self) -> CredentialResolver {
+        CredentialResolver::new(self.look_ups(), self.revocations.epoch().clone())
     }
 
     pub(in crate::gate) fn parts(&self) -> AuthenticatorParts {

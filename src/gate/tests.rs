@@ -5,12 +5,12 @@ use std::io::Write as _;
 use http::Method;
 use http::header::AUTHORIZATION;
 
+use super::body_facts::BodyFacts;
 use super::explain::{Hypothetical, HypotheticalBody, Trial};
 use super::recognition::Recognition;
 use super::refusal::BadCredential;
-use super::told::Told;
 use super::*;
-use crate::config::{self, Flags, Source};
+use crate::config::{self, ConfigSource, Flags};
 use crate::model::principal::{CredentialKind, Principal, PrincipalKind};
 use crate::model::role::Role;
 use crate::model::target::{RequestKind, request_line};
@@ -26,7 +26,7 @@ pub(super) fn config(text: &str) -> Config {
 pub(super) fn whole_config(text: &str) -> Config {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
-    let source = Source { file: Some(file.path().to_owned()), environment: Vec::new() };
+    let source = ConfigSource { file: Some(file.path().to_owned()), environment: Vec::new() };
     config::load(&source, &Flags::default()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
@@ -81,7 +81,7 @@ fn what_is_only_logged_passes_and_the_narrowest_word_counts() {
     // A path that a careless server could take for an enforced one is enforced.
     assert_eq!(told("GET /ADMIN", Some(principal(Role::Viewer))), "deny stops admin");
     assert_eq!(told("GET /Strict", None), "challenge stops standard-reads");
-    let mut trail = Trail::default();
+    let mut trail = DecisionTrace::default();
     decide(&rulebook, "GET /quiet", None, Ok(()), &mut trail).unwrap();
     assert!(trail.shadowed.is_none(), "nobody is told");
     assert_eq!(told("GET /quiet", None), "challenge passes quiet", "whoever asks is told what the rules say");
@@ -161,7 +161,7 @@ fn the_general_enforce_holds_where_route_and_rule_say_nothing() {
             for caller in [None, Some(principal(Role::Agent))] {
                 let explanation = rulebook.explain(&asked(&request, caller.clone()));
                 assert_eq!(explanation.passes, word != "on", "{general} {path} {caller:?}");
-                let mut trail = Trail::default();
+                let mut trail = DecisionTrace::default();
                 let outcome = decide(&rulebook, &request, caller, Ok(()), &mut trail);
                 assert_eq!(outcome.is_ok(), word != "on", "{general} {path}");
                 assert_eq!(trail.shadowed.is_some(), word == "log", "{general} {path}");
@@ -176,7 +176,7 @@ fn decide(
     request: &str,
     caller: Option<Principal>,
     known: Result<(), Refusal>,
-    trail: &mut Trail,
+    trail: &mut DecisionTrace,
 ) -> Result<Permit, Refusal> {
     let asked = asked(request, caller);
     let mut headers = HeaderMap::new();
@@ -193,7 +193,7 @@ fn decide(
     let caller = caller.unwrap_or_default();
     let routed = rulebook.route(&request, trail)?;
     let asking = rulebook.admit(&request, routed, known.map(|()| caller), trail)?;
-    asking.decide(&request, &Told::default(), trail)
+    asking.decide(&request, &BodyFacts::default(), trail)
 }
 
 #[test]
@@ -203,19 +203,19 @@ fn a_wrong_credential_passes_as_nobody_where_every_rule_that_speaks_only_logs() 
          { path = \"/admin\", allow = \"anyone\", enforce = \"on\" }, { allow = \"viewer\" } ]",
     ));
     let wrong = || Err(Refusal::BadCredential(BadCredential::Key));
-    let mut trail = Trail::default();
+    let mut trail = DecisionTrace::default();
     let permit = decide(&rulebook, "GET /x", Some(principal(Role::Admin)), wrong(), &mut trail).unwrap();
     assert!(permit.identity().is_none());
     assert_eq!(trail.shadowed.unwrap().code(), Code::InvalidKey);
     for request in ["GET /admin", "GET /ADMIN", "POST /admin/x"] {
-        let refused = decide(&rulebook, request, None, wrong(), &mut Trail::default());
+        let refused = decide(&rulebook, request, None, wrong(), &mut DecisionTrace::default());
         assert!(matches!(refused, Err(Refusal::BadCredential(BadCredential::Key))), "{request}");
     }
     let down = || Err(Refusal::Unavailable("down".into()));
-    let mut trail = Trail::default();
+    let mut trail = DecisionTrace::default();
     assert!(decide(&rulebook, "GET /x", None, down(), &mut trail).unwrap().identity().is_none());
     assert_eq!(trail.shadowed.unwrap().code(), Code::Unavailable);
-    assert!(decide(&rulebook, "GET /admin", None, down(), &mut Trail::default()).is_err());
+    assert!(decide(&rulebook, "GET /admin", None, down(), &mut DecisionTrace::default()).is_err());
 }
 
 #[test]

@@ -54,10 +54,10 @@ impl From<&Principal> for Party {
 
 /// Who acts, from where, in which request. Clones are the same actor: what one learns, all know.
 #[derive(Clone, Debug)]
-pub struct Actor(Arc<Standing>);
+pub struct Actor(Arc<ActorInner>);
 
 #[derive(Debug)]
-struct Standing {
+struct ActorInner {
     who: Party,
     recognised: OnceLock<Party>,
     client: Option<IpAddr>,
@@ -82,7 +82,7 @@ impl Actor {
     }
 
     fn of(who: Party, client: Option<IpAddr>, request_id: Option<String>) -> Self {
-        Self(Arc::new(Standing { who, recognised: OnceLock::new(), client, request_id }))
+        Self(Arc::new(ActorInner { who, recognised: OnceLock::new(), client, request_id }))
     }
 
     /// Says who the stranger is. The first word counts.

@@ -28,7 +28,7 @@ pub struct Principal {
     /// Sorted, without duplicates.
     pub groups: Vec<String>,
     /// Who vouches for the subject.
-    pub source: Source,
+    pub source: IdentitySource,
     /// Nothing but changing the password is allowed.
     pub must_change_password: bool,
     /// How the subject proved itself, and until when that proof holds.
@@ -123,7 +123,7 @@ words! {
 
 /// Who vouches for a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum IdentitySource {
     /// The store of the gateway: its own users and keys.
     Local,
     /// A ring of keys of another system, which the settings name.
@@ -136,7 +136,7 @@ pub enum Source {
     Provider(String),
 }
 
-impl Source {
+impl IdentitySource {
     /// Who vouches for a subject of this kind, where nobody else does.
     fn of(kind: &PrincipalKind) -> Self {
         match kind {
@@ -213,7 +213,7 @@ impl Principal {
             },
         };
         Self {
-            source: Source::of(&kind),
+            source: IdentitySource::of(&kind),
             kind,
             name: name.to_owned(),
             email: None,
@@ -400,13 +400,13 @@ mod tests {
     #[test]
     fn sources_have_words_of_their_own() {
         for source in [
-            Source::Local,
-            Source::Ring,
-            Source::BreakGlass,
-            Source::ClientCertificate,
-            Source::Provider("okta".to_owned()),
+            IdentitySource::Local,
+            IdentitySource::Ring,
+            IdentitySource::BreakGlass,
+            IdentitySource::ClientCertificate,
+            IdentitySource::Provider("okta".to_owned()),
         ] {
-            assert_eq!(Source::named(source.as_str()), source);
+            assert_eq!(IdentitySource::named(source.as_str()), source);
         }
     }
 }

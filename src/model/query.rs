@@ -14,7 +14,7 @@ const DEEPEST: usize = 3;
 
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Likeness {
+pub enum Presence {
     /// To every program.
     Plain,
     /// To some, or it cannot be told.
@@ -54,8 +54,8 @@ impl QueryParameter {
     }
 
     /// Whether a query says it.
-    pub fn likeness(&self, query: Option<&str>) -> Likeness {
-        let Some(query) = query.filter(|query| !query.is_empty()) else { return Likeness::No };
+    pub fn likeness(&self, query: Option<&str>) -> Presence {
+        let Some(query) = query.filter(|query| !query.is_empty()) else { return Presence::No };
         let (layers, mut clear) = layers(query);
         let (mut said, mut once) = (false, true);
         for layer in &layers {
@@ -80,9 +80,9 @@ impl QueryParameter {
             pieces.any(|(name, value)| name == self.name && value == self.value)
         };
         match () {
-            () if clear && once && plain() => Likeness::Plain,
-            () if clear && !said => Likeness::No,
-            () => Likeness::Perhaps,
+            () if clear && once && plain() => Presence::Plain,
+            () if clear && !said => Presence::No,
+            () => Presence::Perhaps,
         }
     }
 }
@@ -171,48 +171,48 @@ mod tests {
     fn a_parameter_is_plainly_there_only_where_everybody_reads_it() {
         let push = QueryParameter::parse("service=git-receive-pack").unwrap();
         for (query, likeness) in [
-            ("service=git-receive-pack", Likeness::Plain),
-            ("a=1&service=git-receive-pack&b=%20", Likeness::Plain),
-            ("q=a+b&service=git-receive-pack", Likeness::Plain),
-            ("", Likeness::No),
-            ("service=git-upload-pack", Likeness::No),
-            ("service", Likeness::No),
-            ("servicex=git-receive-pack", Likeness::No),
-            ("x=git-receive-pack", Likeness::No),
-            ("x=100%25&service=git-upload-pack", Likeness::No),
-            ("service=git-upload-pack&service=git-receive-pack", Likeness::Perhaps),
-            ("service=git-receive-pack&service=git-receive-pack", Likeness::Perhaps),
-            ("service=git-receive-pack&Service=git-upload-pack", Likeness::Perhaps),
-            ("SERVICE=git-receive-pack", Likeness::Perhaps),
-            ("service=GIT-RECEIVE-PACK", Likeness::Perhaps),
-            ("servic%65=git-receive-pack", Likeness::Perhaps),
-            ("%73%65%72%76%69%63%65=git-receive-pack", Likeness::Perhaps),
-            ("servic%2565=git-receive-pack", Likeness::Perhaps),
-            ("servic%u0065=git-receive-pack", Likeness::Perhaps),
-            ("service=git%2Dreceive-pack", Likeness::Perhaps),
-            ("service=git-receive-pack%00", Likeness::Perhaps),
-            ("service%00x=git-receive-pack", Likeness::Perhaps),
-            ("service=git-receive-pack%20", Likeness::Perhaps),
-            ("service=git-receive-pack+", Likeness::Perhaps),
-            ("+service=git-receive-pack", Likeness::Perhaps),
-            ("service[]=git-receive-pack", Likeness::Perhaps),
-            ("service%5B%5D=git-receive-pack", Likeness::Perhaps),
-            ("x=1;service=git-receive-pack", Likeness::Perhaps),
-            ("service=git-receive-pack;x=1", Likeness::Perhaps),
-            ("service=x,git-receive-pack", Likeness::Perhaps),
-            ("x=%26service=git-receive-pack", Likeness::Perhaps),
-            ("x%3D1%26service%3Dgit-receive-pack", Likeness::Perhaps),
-            ("service=git-upload-pack%26service%3Dgit-receive-pack", Likeness::Perhaps),
-            ("?service=git-receive-pack", Likeness::Perhaps),
-            ("x?service=git-receive-pack", Likeness::Perhaps),
-            ("service=%FF", Likeness::Perhaps),
-            ("x=%FF", Likeness::Perhaps),
-            ("\u{17f}ervice=git-receive-pack", Likeness::Perhaps),
-            ("%25252525", Likeness::Perhaps),
+            ("service=git-receive-pack", Presence::Plain),
+            ("a=1&service=git-receive-pack&b=%20", Presence::Plain),
+            ("q=a+b&service=git-receive-pack", Presence::Plain),
+            ("", Presence::No),
+            ("service=git-upload-pack", Presence::No),
+            ("service", Presence::No),
+            ("servicex=git-receive-pack", Presence::No),
+            ("x=git-receive-pack", Presence::No),
+            ("x=100%25&service=git-upload-pack", Presence::No),
+            ("service=git-upload-pack&service=git-receive-pack", Presence::Perhaps),
+            ("service=git-receive-pack&service=git-receive-pack", Presence::Perhaps),
+            ("service=git-receive-pack&Service=git-upload-pack", Presence::Perhaps),
+            ("SERVICE=git-receive-pack", Presence::Perhaps),
+            ("service=GIT-RECEIVE-PACK", Presence::Perhaps),
+            ("servic%65=git-receive-pack", Presence::Perhaps),
+            ("%73%65%72%76%69%63%65=git-receive-pack", Presence::Perhaps),
+            ("servic%2565=git-receive-pack", Presence::Perhaps),
+            ("servic%u0065=git-receive-pack", Presence::Perhaps),
+            ("service=git%2Dreceive-pack", Presence::Perhaps),
+            ("service=git-receive-pack%00", Presence::Perhaps),
+            ("service%00x=git-receive-pack", Presence::Perhaps),
+            ("service=git-receive-pack%20", Presence::Perhaps),
+            ("service=git-receive-pack+", Presence::Perhaps),
+            ("+service=git-receive-pack", Presence::Perhaps),
+            ("service[]=git-receive-pack", Presence::Perhaps),
+            ("service%5B%5D=git-receive-pack", Presence::Perhaps),
+            ("x=1;service=git-receive-pack", Presence::Perhaps),
+            ("service=git-receive-pack;x=1", Presence::Perhaps),
+            ("service=x,git-receive-pack", Presence::Perhaps),
+            ("x=%26service=git-receive-pack", Presence::Perhaps),
+            ("x%3D1%26service%3Dgit-receive-pack", Presence::Perhaps),
+            ("service=git-upload-pack%26service%3Dgit-receive-pack", Presence::Perhaps),
+            ("?service=git-receive-pack", Presence::Perhaps),
+            ("x?service=git-receive-pack", Presence::Perhaps),
+            ("service=%FF", Presence::Perhaps),
+            ("x=%FF", Presence::Perhaps),
+            ("\u{17f}ervice=git-receive-pack", Presence::Perhaps),
+            ("%25252525", Presence::Perhaps),
         ] {
             assert_eq!(push.likeness(Some(query)), likeness, "{query}");
         }
-        assert_eq!(push.likeness(None), Likeness::No);
+        assert_eq!(push.likeness(None), Presence::No);
     }
 
     #[test]

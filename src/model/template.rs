@@ -12,17 +12,17 @@ const LONGEST: usize = 1024;
 /// functions: what a template needs beyond this belongs into a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
-    Fact(Fact),
+    Fact(TemplateVariable),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fact {
+enum TemplateVariable {
     Subject,
     User,
     Name,
@@ -68,9 +68,9 @@ impl Template {
                         .and_then(|inside| inside.split_once('}'))
                         .ok_or("has a { without its }: write {{ for the character itself")?;
                     if !plain.is_empty() {
-                        parts.push(Part::Text(std::mem::take(&mut plain)));
+                        parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
                     }
-                    parts.push(Part::Fact(Fact::parse(inside)?));
+                    parts.push(TemplatePart::Fact(TemplateVariable::parse(inside)?));
                     rest = after;
                 }
                 '}' => return Err("has a } without its {: write }} for the character itself".into()),
@@ -81,7 +81,7 @@ impl Template {
             }
         }
         if !plain.is_empty() {
-            parts.push(Part::Text(plain));
+            parts.push(TemplatePart::Text(plain));
         }
         Ok(Self { parts })
     }
@@ -89,9 +89,11 @@ impl Template {
     /// What is not ours to say: the text around the facts, and words for roles.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().flat_map(|part| match part {
-            Part::Text(text) => vec![text.as_str()],
-            Part::Fact(Fact::RoleAs(words)) => words.iter().map(|(_, word)| word.as_str()).collect(),
-            Part::Fact(_) => Vec::new(),
+            TemplatePart::Text(text) => vec![text.as_str()],
+            TemplatePart::Fact(TemplateVariable::RoleAs(words)) => {
+                words.iter().map(|(_, word)| word.as_str()).collect()
+            }
+            TemplatePart::Fact(_) => Vec::new(),
         })
     }
 
@@ -99,7 +101,9 @@ impl Template {
     pub fn roles_without_word(&self) -> impl Iterator<Item = Role> {
         [Role::Admin, Role::Member, Role::Viewer].into_iter().filter(|role| {
             self.parts.iter().any(|part| match part {
-                Part::Fact(Fact::RoleAs(words)) => !words.iter().any(|(known, _)| known == role),
+                TemplatePart::Fact(TemplateVariable::RoleAs(words)) => {
+                    !words.iter().any(|(known, _)| known == role)
+                }
                 _ => false,
             })
         })
@@ -107,7 +111,7 @@ impl Template {
 
     /// Whether it is `{groups}` and nothing else: where lists can be written as such, it is one.
     pub fn is_group_list(&self) -> bool {
-        matches!(self.parts.as_slice(), [Part::Fact(Fact::Groups(','))])
+        matches!(self.parts.as_slice(), [TemplatePart::Fact(TemplateVariable::Groups(','))])
     }
 
     /// The text for a principal, or for nobody; `None` where any fact has no value, so that nothing is said by
@@ -116,15 +120,15 @@ impl Template {
         let mut filled = String::new();
         for part in &self.parts {
             match part {
-                Part::Text(text) => filled.push_str(text),
-                Part::Fact(fact) => filled.push_str(&fact.of(principal?, escape)?),
+                TemplatePart::Text(text) => filled.push_str(text),
+                TemplatePart::Fact(fact) => filled.push_str(&fact.of(principal?, escape)?),
             }
         }
         Some(filled)
     }
 }
 
-impl Fact {
+impl TemplateVariable {
     fn parse(text: &str) -> Result<Self, String> {
         let (name, argument) = match text.split_once(':') {
             Some((name, argument)) => (name, Some(argument)),

@@ -54,12 +54,12 @@ impl Decision<'_> {
 }
 
 /// Watches rules being tried. The decision itself does not depend on who watches.
-pub trait Witness {
+pub trait RuleObserver {
     /// A way to read the request is about to be decided; `why` it is not the plain one, if it is not.
     fn reading(&mut self, _why: Option<&dyn fmt::Display>) {}
 
     /// A rule was tried.
-    fn tried(&mut self, _rule: &Rule, _step: Step<'_>) {}
+    fn tried(&mut self, _rule: &Rule, _step: RuleOutcome<'_>) {}
 
     /// The rule that is tried next does not decide alone: the rules after it count as well, and the stricter wins.
     fn unsure(&mut self, _why: Doubt) {}
@@ -69,11 +69,11 @@ pub trait Witness {
 }
 
 /// Nobody.
-impl Witness for () {}
+impl RuleObserver for () {}
 
 /// What became of one rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'r> {
+pub enum RuleOutcome<'r> {
     /// It speaks for other requests.
     Skipped(Mismatch),
     /// It denies others only.

@@ -8,8 +8,11 @@ use crate::model::target::RequestKind::Plain;
 const VIEWER: Role = Role::Viewer;
 const MEMBER: Role = Role::Member;
 
-fn methods(words: &[&str]) -> When {
-    When { methods: words.iter().map(|word| MethodMatch::parse(word).unwrap()).collect(), ..When::default() }
+fn methods(words: &[&str]) -> Conditions {
+    Conditions {
+        methods: words.iter().map(|word| MethodMatch::parse(word).unwrap()).collect(),
+        ..Conditions::default()
+    }
 }
 
 fn outcome(rules: &[Rule], role: Role, request: &str, messages: &[Message]) -> Outcome {
@@ -25,12 +28,15 @@ fn allowed(rules: &[Rule], role: Role, request: &str, messages: &[Message]) -> b
 
 #[test]
 fn a_parameter_that_some_program_could_read_is_the_stricter_answer() {
-    let saying = |text: &str| When { query: vec![QueryParameter::parse(text).unwrap()], ..When::default() };
+    let saying = |text: &str| Conditions {
+        query: vec![QueryParameter::parse(text).unwrap()],
+        ..Conditions::default()
+    };
     let push = "service=git-receive-pack";
-    let keeps = [rule("push", saying(push), &["member"]), rule("rest", When::default(), &["viewer"])];
+    let keeps = [rule("push", saying(push), &["member"]), rule("rest", Conditions::default(), &["viewer"])];
     let opens = [
         rule("fetch", saying("service=git-upload-pack"), &["viewer"]),
-        rule("rest", When::default(), &["member"]),
+        rule("rest", Conditions::default(), &["member"]),
     ];
     for (query, kept, opened) in [
         ("", false, false),
@@ -53,7 +59,7 @@ fn a_parameter_that_some_program_could_read_is_the_stricter_answer() {
         assert!(allowed(&opens, MEMBER, &request, &[]), "{query}");
     }
     // What perhaps stands there opens nothing to those whom the rest does not take.
-    let odd = [rule("odd", saying(push), &["viewer"]), rule("rest", When::default(), &["admin"])];
+    let odd = [rule("odd", saying(push), &["viewer"]), rule("rest", Conditions::default(), &["admin"])];
     assert!(allowed(&odd, VIEWER, "GET /?service=git-receive-pack", &[]));
     assert!(!allowed(&odd, VIEWER, "GET /?SERVICE=git-receive-pack", &[]));
 }
@@ -61,7 +67,8 @@ fn a_parameter_that_some_program_could_read_is_the_stricter_answer() {
 #[test]
 fn a_change_by_the_query_of_a_get_is_no_read() {
     let standard = Policy::standard(Enforce::On).rules;
-    let by_name = [rule("get", methods(&["GET"]), &["viewer"]), rule("rest", When::default(), &["member"])];
+    let by_name =
+        [rule("get", methods(&["GET"]), &["viewer"]), rule("rest", Conditions::default(), &["member"])];
     for (query, changes) in [
         ("?query=%7Bprojects%7D", false),
         ("?query=mutation%7Bdrop%7D", true),
@@ -85,10 +92,10 @@ fn a_change_by_the_query_of_a_get_is_no_read() {
     assert!(!allowed(&writers, VIEWER, "GET /graphql?query=mutation%7Bdrop%7D", &[]));
 }
 
-fn asking(words: &[&str], tools: &[&str]) -> When {
+fn asking(words: &[&str], tools: &[&str]) -> Conditions {
     let methods = words.iter().map(|word| McpMethod::parse(word).unwrap()).collect();
     let tools = tools.iter().map(|tool| (*tool).to_owned()).collect();
-    When { mcp: Some(McpMatch { methods, tools }), ..path("/mcp") }
+    Conditions { mcp: Some(McpMatch { methods, tools }), ..path("/mcp") }
 }
 
 fn call(tool: &str) -> Message {
@@ -166,7 +173,7 @@ fn a_message_that_cannot_be_read_is_a_write_and_opens_nothing() {
     }
     for words in [&["tasks/cancel"][..], &["tasks/*"], &["write"]] {
         let keeps =
-            [rule("keeps", asking(words, &[]), &["admin"]), rule("rest", When::default(), &["viewer"])];
+            [rule("keeps", asking(words, &[]), &["admin"]), rule("rest", Conditions::default(), &["viewer"])];
         assert!(!allowed(&keeps, VIEWER, "POST /mcp", unknown), "{words:?}");
         assert!(!allowed(&keeps, VIEWER, "POST /mcp", &[request("tasks/cancel")]), "{words:?}");
         assert!(!allowed(&keeps, VIEWER, "POST /mcp", &[request("TASKS/Cancel")]), "{words:?}");
@@ -174,7 +181,7 @@ fn a_message_that_cannot_be_read_is_a_write_and_opens_nothing() {
         assert!(allowed(&keeps, Role::Admin, "POST /mcp", unknown), "{words:?}");
     }
     // Where the rules do not ask, nobody looks.
-    let plain = [rule("rest", When::default(), &["viewer"])];
+    let plain = [rule("rest", Conditions::default(), &["viewer"])];
     assert!(allowed(&plain, VIEWER, "POST /mcp", &[]));
 }
 
@@ -183,7 +190,7 @@ fn a_body_is_wanted_only_where_it_can_change_the_answer() {
     let policy = Policy {
         rules: vec![
             rule("calls", asking(&["write"], &[]), &["member"]),
-            rule("rest", When::default(), &["viewer"]),
+            rule("rest", Conditions::default(), &["viewer"]),
         ],
         enforce: Enforce::On,
     };
@@ -192,16 +199,16 @@ fn a_body_is_wanted_only_where_it_can_change_the_answer() {
         let target = target(line, Plain);
         policy.wants(caller, &Facts { target: &target, client: client(), graphql: None, mcp: &[] })
     };
-    let mcp = Wants { graphql: false, mcp: true };
+    let mcp = WantedFacts { graphql: false, mcp: true };
     assert_eq!(wants("POST /mcp", Caller::Known(&viewer)), mcp);
-    assert_eq!(wants("POST /other", Caller::Known(&viewer)), Wants::default());
-    assert_eq!(wants("POST /mcp", Caller::Known(&agent)), Wants::default());
-    assert_eq!(wants("POST /mcp", Caller::Anonymous), Wants::default());
+    assert_eq!(wants("POST /other", Caller::Known(&viewer)), WantedFacts::default());
+    assert_eq!(wants("POST /mcp", Caller::Known(&agent)), WantedFacts::default());
+    assert_eq!(wants("POST /mcp", Caller::Anonymous), WantedFacts::default());
 }
 
 #[test]
 fn a_rule_about_messages_is_dead_only_behind_one_that_takes_them_all() {
-    let said = |earlier: When, later: When| {
+    let said = |earlier: Conditions, later: Conditions| {
         !shadowed(&[rule("a", earlier, &["viewer"])], &rule("b", later, &["member"])).is_empty()
     };
     assert!(said(path("/mcp"), asking(&["write"], &[])));
@@ -210,6 +217,6 @@ fn a_rule_about_messages_is_dead_only_behind_one_that_takes_them_all() {
     assert!(!said(asking(&["tools/call"], &[]), asking(&["tools/call"], &["x"])));
     assert!(!said(asking(&["write"], &["x"]), asking(&["write"], &[])));
     assert!(!said(asking(&["write"], &[]), path("/mcp")));
-    let push = || When { query: vec![QueryParameter::parse("a=b").unwrap()], ..When::default() };
+    let push = || Conditions { query: vec![QueryParameter::parse("a=b").unwrap()], ..Conditions::default() };
     assert!(!said(push(), push()), "the second may be decided where the first is in doubt");
 }

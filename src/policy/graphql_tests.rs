@@ -13,7 +13,7 @@ fn words(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn graphql_rules_match_the_operation_that_would_run() {
-    let graphql = |kinds: &[OperationType], fields: &[&str]| When {
+    let graphql = |kinds: &[OperationType], fields: &[&str]| Conditions {
         graphql: Some(GraphqlMatch {
             kinds: kinds.to_vec(),
             selects: if fields.is_empty() { Selects::Anything } else { Selects::Every(words(fields)) },
@@ -51,8 +51,8 @@ fn graphql_rules_match_the_operation_that_would_run() {
 const ALL: &[OperationType] = &OperationType::ALL;
 const CHANGES: &[OperationType] = &[OperationType::Mutation];
 
-fn selecting(kinds: &[OperationType], selects: Selects) -> When {
-    When { graphql: Some(GraphqlMatch { kinds: kinds.to_vec(), selects }), ..path("/graphql") }
+fn selecting(kinds: &[OperationType], selects: Selects) -> Conditions {
+    Conditions { graphql: Some(GraphqlMatch { kinds: kinds.to_vec(), selects }), ..path("/graphql") }
 }
 
 /// Some things are kept for admins or for the group, then members change and viewers query.
@@ -170,7 +170,7 @@ fn what_stands_beside_is_decided_by_the_rules_after_it() {
 #[derive(Default)]
 struct Doubts(Vec<Doubt>);
 
-impl Witness for Doubts {
+impl RuleObserver for Doubts {
     fn reading(&mut self, _why: Option<&dyn fmt::Display>) {}
 
     fn unsure(&mut self, why: Doubt) {
@@ -207,11 +207,14 @@ fn rules_about_every_field_that_keep_back_are_found() {
     assert_eq!(loopholes(std::slice::from_ref(&denying), &wide("member")), ["narrow"]);
     let any = rule("any", selecting(CHANGES, Selects::Any(words(&["drop"]))), &["admin"]);
     assert_eq!(loopholes(&[any], &wide("member")), Vec::<&str>::new());
-    let elsewhere = Rule { when: When { paths: Vec::new(), ..path("/other") }, ..wide("member") };
+    let elsewhere = Rule { when: Conditions { paths: Vec::new(), ..path("/other") }, ..wide("member") };
     assert_eq!(loopholes(&[every("admin")], &elsewhere), ["narrow"], "everywhere is there too");
     let elsewhere = Rule { when: path("/other"), ..wide("member") };
     assert_eq!(loopholes(&[every("admin")], &elsewhere), Vec::<&str>::new());
-    let reads = Rule { when: When { methods: vec![MethodMatch::Read], ..When::default() }, ..wide("viewer") };
+    let reads = Rule {
+        when: Conditions { methods: vec![MethodMatch::Read], ..Conditions::default() },
+        ..wide("viewer")
+    };
     assert_eq!(loopholes(&[every("admin")], &reads), Vec::<&str>::new());
 }
 

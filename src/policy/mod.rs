@@ -8,7 +8,7 @@ mod decision;
 mod enforce;
 mod fit;
 mod graphql;
-mod loophole;
+mod field_bypass;
 mod mcp;
 mod path;
 mod reading;
@@ -17,19 +17,19 @@ mod rule;
 mod shadow;
 mod who;
 
-pub use self::decision::{Decision, Outcome, Step, Witness};
+pub use self::decision::{Decision, Outcome, RuleObserver, RuleOutcome};
 pub use self::enforce::Enforce;
+pub use self::field_bypass::loopholes;
 pub use self::fit::{Doubt, Mismatch};
 pub use self::graphql::{GraphqlMatch, Selects};
-pub use self::loophole::loopholes;
 pub use self::mcp::{McpMatch, McpMethod};
 pub use self::path::PathPattern;
-pub use self::rule::{GrpcPattern, MethodMatch, Rule, When};
-pub use self::shadow::{Shadowed, shadowed};
+pub use self::rule::{Conditions, GrpcPattern, MethodMatch, Rule};
+pub use self::shadow::{UnreachableRule, shadowed};
 pub use self::who::Who;
 
 use self::fit::Fit;
-use self::reading::Reading;
+use self::reading::RequestReading;
 use self::readings::readings;
 use crate::model::graphql::{Operation, OperationType};
 use crate::model::mcp::Message;
@@ -61,14 +61,14 @@ pub struct Facts<'a> {
 
 /// What only a body tells, as far as a decision depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
+pub struct WantedFacts {
     /// The GraphQL operation.
     pub graphql: bool,
     /// The messages of the Model Context Protocol.
     pub mcp: bool,
 }
 
-impl Wants {
+impl WantedFacts {
     /// Whether there is anything.
     pub fn any(self) -> bool {
         self.graphql || self.mcp
@@ -87,7 +87,7 @@ impl Policy {
     pub fn standard(enforce: Enforce) -> Self {
         let rule = |name: &str, methods: &[MethodMatch], role| Rule {
             name: name.to_owned(),
-            when: When { methods: methods.to_vec(), ..When::default() },
+            when: Conditions { methods: methods.to_vec(), ..Conditions::default() },
             deny: Vec::new(),
             allow: vec![Who::Role(role)],
             enforce,
@@ -109,7 +109,7 @@ impl Policy {
         }
         let rule = |name: &str, graphql, role| Rule {
             name: name.to_owned(),
-            when: When { paths: paths.to_vec(), graphql, ..When::default() },
+            when: Conditions { paths: paths.to_vec(), graphql, ..Conditions::default() },
             deny: Vec::new(),
             allow: vec![Who::Role(role)],
             enforce: self.enforce,
@@ -130,7 +130,7 @@ impl Policy {
         &self,
         caller: Caller<'_>,
         facts: &Facts<'_>,
-        witness: &mut impl Witness,
+        witness: &mut impl RuleObserver,
     ) -> Decision<'_> {
         let mut strictest: Option<Decision<'_>> = None;
         for reading in readings(&self.rules, facts) {
@@ -177,7 +177,7 @@ impl Policy {
     /// Whether a request's path, or what stands for one, can change the decision.
     pub fn looks_at_paths(&self) -> bool {
         self.rules.iter().any(|rule| {
-            let When { paths, grpc, query, .. } = &rule.when;
+            let Conditions { paths, grpc, query, .. } = &rule.when;
             !paths.is_empty() || !grpc.is_empty() || !query.is_empty() || rule.when.looks_at_bodies()
         })
     }
@@ -191,23 +191,23 @@ impl Policy {
     ///
     /// Nothing where this caller is refused whatever stands there: nobody's body is read for that. Where
     /// refusals may pass it is read all the same, to tell which rule refuses.
-    pub fn wants(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Wants {
-        let mut wants = Wants::default();
+    pub fn wants(&self, caller: Caller<'_>, facts: &Facts<'_>) -> WantedFacts {
+        let mut wants = WantedFacts::default();
         for rule in self.rules.iter().filter(|rule| rule.when.looks_at_bodies()) {
             let may_fit = |reading| !matches!(rule.when.fit_envelope(facts, reading), Fit::No(_));
             // A switch that is answered without one was a plain request.
             if readings(&self.rules, facts).any(|reading| may_fit(reading) || may_fit(reading.plain())) {
-                let When { graphql, mcp, .. } = &rule.when;
-                wants = wants.or(Wants { graphql: graphql.is_some(), mcp: mcp.is_some() });
+                let Conditions { graphql, mcp, .. } = &rule.when;
+                wants = wants.or(WantedFacts { graphql: graphql.is_some(), mcp: mcp.is_some() });
             }
         }
         let may_allow = |reading| self.may_allow(caller, facts, reading);
         let depends = wants.any() && (self.is_lenient() || readings(&self.rules, facts).all(may_allow));
-        if depends { wants } else { Wants::default() }
+        if depends { wants } else { WantedFacts::default() }
     }
 
     /// Whether there could be a body with which the request, so read, is allowed.
-    fn may_allow(&self, caller: Caller<'_>, facts: &Facts<'_>, reading: Reading<'_>) -> bool {
+    fn may_allow(&self, caller: Caller<'_>, facts: &Facts<'_>, reading: RequestReading<'_>) -> bool {
         for rule in &self.rules {
             let fit = rule.when.fit_envelope(facts, reading);
             if matches!(fit, Fit::No(_)) {
@@ -233,15 +233,15 @@ impl Policy {
         &self,
         caller: Caller<'_>,
         facts: &Facts<'_>,
-        reading: Reading<'_>,
-        witness: &mut impl Witness,
+        reading: RequestReading<'_>,
+        witness: &mut impl RuleObserver,
     ) -> Decision<'_> {
         // What rules say that do not decide alone.
         let mut perhaps: Option<Decision<'_>> = None;
         for rule in &self.rules {
             let doubt = match rule.when.fit(facts, reading) {
                 Fit::No(mismatch) => {
-                    witness.tried(rule, Step::Skipped(mismatch));
+                    witness.tried(rule, RuleOutcome::Skipped(mismatch));
                     continue;
                 }
                 Fit::Yes => None,
@@ -271,15 +271,15 @@ impl Policy {
 
 impl Rule {
     /// What it says of a request that it speaks for; `None` if it leaves that to the next.
-    fn speak(&self, caller: Caller<'_>, witness: &mut impl Witness) -> Option<Decision<'_>> {
+    fn speak(&self, caller: Caller<'_>, witness: &mut impl RuleObserver) -> Option<Decision<'_>> {
         let (step, outcome) = if let Some(who) = self.deny.iter().find(|who| who.includes(caller)) {
-            (Step::Denies(who), Some(Outcome::Deny))
+            (RuleOutcome::Denies(who), Some(Outcome::Deny))
         } else if let Some(who) = self.allow.iter().find(|who| who.includes(caller)) {
-            (Step::Allows(who), Some(Outcome::Allow))
+            (RuleOutcome::Allows(who), Some(Outcome::Allow))
         } else if self.allow.is_empty() {
-            (Step::PassedOver, None)
+            (RuleOutcome::PassedOver, None)
         } else {
-            (Step::AllowsOthers, Some(refuse(caller)))
+            (RuleOutcome::AllowsOthers, Some(refuse(caller)))
         };
         witness.tried(self, step);
         Some(Decision { outcome: outcome?, rule: Some(&self.name), enforce: self.enforce })

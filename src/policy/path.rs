@@ -12,13 +12,13 @@ use crate::model::target;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     text: String,
-    canonical: Form,
-    loose: Form,
+    canonical: PatternForm,
+    loose: PatternForm,
 }
 
 /// One pattern in one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Form {
+enum PatternForm {
     /// Without trailing slash; empty for `/`.
     Prefix(String),
     Glob(Vec<String>),
@@ -51,8 +51,8 @@ impl PathPattern {
         let glob = canonical.contains('*');
         Ok(Self {
             text: text.to_owned(),
-            canonical: Form::of(&canonical, glob),
-            loose: Form::of(&loose, glob),
+            canonical: PatternForm::of(&canonical, glob),
+            loose: PatternForm::of(&loose, glob),
         })
     }
 
@@ -99,7 +99,7 @@ impl fmt::Display for PathPattern {
     }
 }
 
-impl Form {
+impl PatternForm {
     fn of(path: &str, glob: bool) -> Self {
         let path = path.strip_suffix('/').unwrap_or(path);
         if glob { Self::glob(path) } else { Self::Prefix(path.to_owned()) }

@@ -9,7 +9,7 @@ use crate::model::target::RequestTarget;
 
 /// One way to read a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reading<'a> {
+pub(super) struct RequestReading<'a> {
     pub(super) method: &'a Method,
     /// Whether it makes another protocol of the connection.
     pub(super) switches: bool,
@@ -21,7 +21,7 @@ pub(super) struct Reading<'a> {
     pub(super) message: Option<&'a Message>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> RequestReading<'a> {
     /// The plain one.
     pub(super) fn of(target: &'a RequestTarget) -> Self {
         Self {
@@ -46,20 +46,20 @@ impl<'a> Reading<'a> {
     }
 
     /// What is special about it, in words.
-    pub(super) fn told(self, target: &'a RequestTarget) -> Told<'a> {
-        Told { reading: self, target }
+    pub(super) fn told(self, target: &'a RequestTarget) -> ReadingDescription<'a> {
+        ReadingDescription { reading: self, target }
     }
 }
 
 /// What is special about a reading.
-pub(super) struct Told<'a> {
-    reading: Reading<'a>,
+pub(super) struct ReadingDescription<'a> {
+    reading: RequestReading<'a>,
     target: &'a RequestTarget,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for ReadingDescription<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reading { method, switches, loose, changes, message } = self.reading;
+        let RequestReading { method, switches, loose, changes, message } = self.reading;
         let mut words = 0;
         let mut say = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
             words += 1;

@@ -13,8 +13,11 @@ fn facts<'a>(target: &'a RequestTarget, graphql: Option<&'a Operation>) -> Facts
     Facts { target, client: client(), graphql, mcp: &[] }
 }
 
-fn methods(words: &[&str]) -> When {
-    When { methods: words.iter().map(|word| MethodMatch::parse(word).unwrap()).collect(), ..When::default() }
+fn methods(words: &[&str]) -> Conditions {
+    Conditions {
+        methods: words.iter().map(|word| MethodMatch::parse(word).unwrap()).collect(),
+        ..Conditions::default()
+    }
 }
 
 fn policy(rules: Vec<Rule>) -> Policy {
@@ -37,9 +40,9 @@ fn check(
     assert_eq!(decision, expected, "{request} {kind:?} {caller:?}");
 }
 
-fn fits(when: &When, request: &str, kind: RequestKind) -> bool {
+fn fits(when: &Conditions, request: &str, kind: RequestKind) -> bool {
     let target = target(request, kind);
-    when.fit(&facts(&target, None), Reading::of(&target)) == Fit::Yes
+    when.fit(&facts(&target, None), RequestReading::of(&target)) == Fit::Yes
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn what_is_only_claimed_to_be_a_switch_gets_what_both_may_have() {
     let (viewer, agent) = (user("v", Role::Viewer, &[]), key("ci", Role::Agent, None));
     let rules = policy(vec![
         rule("sockets", methods(&["websocket"]), &["agent"]),
-        rule("all", When::default(), &["viewer"]),
+        rule("all", Conditions::default(), &["viewer"]),
     ]);
     check(&rules, Some(&viewer), "GET /x", Plain, allowed("all"));
     check(&rules, Some(&agent), "GET /x", WebSocket, allowed("sockets"));
@@ -132,7 +135,7 @@ fn what_is_only_claimed_to_be_a_switch_gets_what_both_may_have() {
     check(&rules, Some(&agent), "GET /x", PerhapsSwitch, denied(Some("all")));
     let both = policy(vec![
         rule("sockets", methods(&["websocket"]), &["viewer"]),
-        rule("all", When::default(), &["viewer"]),
+        rule("all", Conditions::default(), &["viewer"]),
     ]);
     check(&both, Some(&viewer), "GET /x", PerhapsSwitch, allowed("all"));
 }
@@ -147,18 +150,18 @@ fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() 
     for strict in ["DELETE", "GET", "OPTIONS", "read", "write", "websocket"] {
         let rules = policy(vec![
             rule("strict", methods(&[strict]), &["admin"]),
-            rule("all", When::default(), &["member"]),
+            rule("all", Conditions::default(), &["member"]),
         ]);
         check(&rules, Some(&member), "UNSAID /", Plain, denied(Some("strict")));
         let others = policy(vec![
             rule("named", methods(&["GET", "POST", "write", "websocket"]), &["member"]),
-            rule("rest", When::default(), &["admin"]),
+            rule("rest", Conditions::default(), &["admin"]),
         ]);
         check(&others, Some(&member), "UNSAID /", Plain, denied(Some("rest")));
     }
     let open = policy(vec![
         rule("sockets", methods(&["websocket"]), &["anyone"]),
-        rule("all", When::default(), &["member"]),
+        rule("all", Conditions::default(), &["member"]),
     ]);
     for kind in ALL {
         check(&open, None, "UNSAID /", kind, challenged(Some("all")));
@@ -168,15 +171,15 @@ fn a_method_that_is_not_said_is_decided_as_the_strictest_the_rules_tell_apart() 
 #[test]
 fn a_method_that_is_not_said_may_carry_any_operation_to_any_graphql_rule() {
     let (viewer, member) = (user("v", Role::Viewer, &[]), user("m", Role::Member, &[]));
-    let graphql = |kind, words: &[&str]| When {
+    let graphql = |kind, words: &[&str]| Conditions {
         graphql: Some(GraphqlMatch { kinds: vec![kind], selects: Selects::Anything }),
-        ..When { methods: methods(words).methods, ..path("/graphql") }
+        ..Conditions { methods: methods(words).methods, ..path("/graphql") }
     };
     for words in [&["POST"][..], &["GET", "POST"], &["write"], &[]] {
         let rules = policy(vec![
             rule("queries", graphql(OperationType::Query, words), &["viewer"]),
             rule("changes", graphql(OperationType::Mutation, words), &["member"]),
-            rule("rest", When::default(), &["viewer"]),
+            rule("rest", Conditions::default(), &["viewer"]),
         ]);
         check(&rules, Some(&viewer), "UNSAID /graphql", Plain, denied(Some("changes")));
         check(&rules, Some(&viewer), "UNSAID /GraphQL", Plain, denied(Some("changes")));
@@ -188,7 +191,7 @@ fn a_method_that_is_not_said_may_carry_any_operation_to_any_graphql_rule() {
 #[test]
 fn a_switch_that_is_answered_by_a_page_may_have_been_a_query() {
     let viewer = user("v", Role::Viewer, &[]);
-    let query = When {
+    let query = Conditions {
         graphql: Some(GraphqlMatch { kinds: vec![OperationType::Query], selects: Selects::Anything }),
         methods: methods(&["GET"]).methods,
         ..path("/graphql")
@@ -207,7 +210,10 @@ fn a_switch_that_is_answered_by_a_page_may_have_been_a_query() {
 
 #[test]
 fn grpc_rules_match_service_and_method_whatever_the_call_looks_like() {
-    let grpc = |pattern: &str| When { grpc: vec![GrpcPattern::parse(pattern).unwrap()], ..When::default() };
+    let grpc = |pattern: &str| Conditions {
+        grpc: vec![GrpcPattern::parse(pattern).unwrap()],
+        ..Conditions::default()
+    };
     for kind in ALL {
         let fits = |pattern: &str, request: &str| fits(&grpc(pattern), request, kind);
         for request in ["POST /a.B/C", "GET /a.B/C", "UNSAID /a.B/C", "POST /a.B/C/"] {
@@ -230,8 +236,10 @@ fn grpc_rules_match_service_and_method_whatever_the_call_looks_like() {
 #[test]
 fn grpc_rules_restrict_what_a_careless_server_takes_for_their_method() {
     let (member, admin) = (user("m", Role::Member, &[]), user("a", Role::Admin, &[]));
-    let grpc = When { grpc: vec![GrpcPattern::parse("a.Flight/DoPut").unwrap()], ..When::default() };
-    let rules = policy(vec![rule("bulk", grpc, &["admin"]), rule("rest", When::default(), &["member"])]);
+    let grpc =
+        Conditions { grpc: vec![GrpcPattern::parse("a.Flight/DoPut").unwrap()], ..Conditions::default() };
+    let rules =
+        policy(vec![rule("bulk", grpc, &["admin"]), rule("rest", Conditions::default(), &["member"])]);
     for request in [
         "POST /a.Flight/DoPut",
         "POST /a.flight/doput",
@@ -248,8 +256,10 @@ fn grpc_rules_restrict_what_a_careless_server_takes_for_their_method() {
     }
     check(&rules, Some(&member), "POST /a.Flight/DoGet", Grpc, allowed("rest"));
     // As a grant, such a spelling gets no more than either reading may have.
-    let grant = When { grpc: vec![GrpcPattern::parse("a.Flight/DoGet").unwrap()], ..When::default() };
-    let rules = policy(vec![rule("queries", grant, &["member"]), rule("rest", When::default(), &["admin"])]);
+    let grant =
+        Conditions { grpc: vec![GrpcPattern::parse("a.Flight/DoGet").unwrap()], ..Conditions::default() };
+    let rules =
+        policy(vec![rule("queries", grant, &["member"]), rule("rest", Conditions::default(), &["admin"])]);
     check(&rules, Some(&member), "POST /a.Flight/DoGet", Plain, allowed("queries"));
     check(&rules, Some(&member), "POST /a.flight/DoGet", Plain, denied(Some("rest")));
 }

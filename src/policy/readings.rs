@@ -5,7 +5,7 @@ use std::iter;
 use http::Method;
 
 use super::Facts;
-use super::reading::Reading;
+use super::reading::RequestReading;
 use super::rule::{MethodMatch, Rule};
 use crate::model::target::RequestKind;
 
@@ -16,7 +16,7 @@ use crate::model::target::RequestKind;
 pub(super) fn readings<'a>(
     rules: &'a [Rule],
     facts: &Facts<'a>,
-) -> impl Iterator<Item = Reading<'a>> + Clone + use<'a> {
+) -> impl Iterator<Item = RequestReading<'a>> + Clone + use<'a> {
     let (target, messages) = (facts.target, facts.mcp);
     let switches: &[bool] = match target.kind() {
         _ if !target.says_method() => &[false, true],
@@ -34,7 +34,7 @@ pub(super) fn readings<'a>(
             paths.iter().flat_map(move |loose| {
                 changes.iter().flat_map(move |changes| {
                     // A request without a message is one reading as well.
-                    (0..messages.len().max(1)).map(move |at| Reading {
+                    (0..messages.len().max(1)).map(move |at| RequestReading {
                         method,
                         switches: *switches,
                         loose: *loose,

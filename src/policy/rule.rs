@@ -11,11 +11,11 @@ use super::fit::{Doubt, Fit, Mismatch};
 use super::graphql::GraphqlMatch;
 use super::mcp::McpMatch;
 use super::path::PathPattern;
-use super::reading::Reading;
+use super::reading::RequestReading;
 use super::who::Who;
 use crate::model::graphql::Operation;
 use crate::model::mcp::Message;
-use crate::model::query::{Likeness, QueryParameter};
+use crate::model::query::{Presence, QueryParameter};
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Rule {
     /// What logs and explanations say.
     pub name: String,
     /// Which requests it speaks for.
-    pub when: When,
+    pub when: Conditions,
     /// Refused, whatever `allow` says.
     pub deny: Vec<Who>,
     /// Let through. If empty, those not denied go on to the next rule.
@@ -34,7 +34,7 @@ pub struct Rule {
 
 /// Conditions on a request; an empty list puts no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct When {
+pub struct Conditions {
     /// Hosts, lower-case, without port.
     pub hosts: Vec<String>,
     /// Paths.
@@ -53,8 +53,8 @@ pub struct When {
     pub networks: Vec<IpNet>,
 }
 
-impl When {
-    pub(super) fn fit(&self, facts: &Facts<'_>, reading: Reading<'_>) -> Fit {
+impl Conditions {
+    pub(super) fn fit(&self, facts: &Facts<'_>, reading: RequestReading<'_>) -> Fit {
         let graphql = || match self.graphql.as_ref().map_or(Fit::Yes, |wanted| wanted.fit(facts.graphql)) {
             Fit::No(_) if reading.switches => Fit::No(Mismatch::SwitchedGraphql),
             Fit::No(_) if facts.graphql == Some(&Operation::UNKNOWN) => Fit::No(Mismatch::UnreadGraphql),
@@ -90,7 +90,7 @@ impl When {
     }
 
     /// Everything but what only the body tells.
-    pub(super) fn fit_envelope(&self, facts: &Facts<'_>, reading: Reading<'_>) -> Fit {
+    pub(super) fn fit_envelope(&self, facts: &Facts<'_>, reading: RequestReading<'_>) -> Fit {
         let target = facts.target;
         let path_fits = |pattern: &PathPattern| {
             if reading.loose {
@@ -124,9 +124,9 @@ impl When {
         let mut fit = if self.query.is_empty() { Fit::Yes } else { Fit::No(Mismatch::Query) };
         for parameter in &self.query {
             match parameter.likeness(query) {
-                Likeness::Plain => return Fit::Yes,
-                Likeness::Perhaps => fit = Fit::Unsure(Doubt::Query),
-                Likeness::No => {}
+                Presence::Plain => return Fit::Yes,
+                Presence::Perhaps => fit = Fit::Unsure(Doubt::Query),
+                Presence::No => {}
             }
         }
         fit
@@ -178,7 +178,7 @@ impl MethodMatch {
         }
     }
 
-    pub(super) fn fits(&self, reading: Reading<'_>) -> bool {
+    pub(super) fn fits(&self, reading: RequestReading<'_>) -> bool {
         match self {
             Self::Read => reading.reads(),
             Self::Write => !reading.reads(),

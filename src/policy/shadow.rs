@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::graphql::{GraphqlMatch, Selects};
 use super::path::PathPattern;
-use super::reading::Reading;
-use super::rule::{GrpcPattern, MethodMatch, Rule, When};
+use super::reading::RequestReading;
+use super::rule::{Conditions, GrpcPattern, MethodMatch, Rule};
 use super::who::Who;
 use crate::model::graphql::OperationType;
 use crate::model::target::{RequestKind, RequestTarget, UNSAID};
@@ -19,7 +19,7 @@ const MOST_CELLS: usize = 4096;
 
 /// A rule, or a word of one, that never decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shadowed {
+pub struct UnreachableRule {
     /// The setting and the word in it; `None`: the whole rule.
     pub word: Option<(&'static str, String)>,
     /// The rules that decide before it, by name and in order.
@@ -27,12 +27,13 @@ pub struct Shadowed {
 }
 
 /// What of `rule` never decides where the rules `earlier` are tried before it.
-pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<Shadowed> {
+pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<UnreachableRule> {
     let classes = classes(earlier.iter().chain([rule]));
     let Some(cells) = cells(rule, &classes) else { return Vec::new() };
-    let look = Look { earlier, rule };
-    let of =
-        |word: Option<(&'static str, String)>, by: Option<Vec<String>>| by.map(|by| Shadowed { word, by });
+    let look = RuleComparison { earlier, rule };
+    let of = |word: Option<(&'static str, String)>, by: Option<Vec<String>>| {
+        by.map(|by| UnreachableRule { word, by })
+    };
     if let Some(whole) = of(None, look.silent(cells.iter())) {
         return vec![whole];
     }
@@ -40,11 +41,11 @@ pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<Shadowed> {
     if rule.allow.is_empty() && !denied.is_empty() && denied.iter().all(|(_, by)| by.is_some()) {
         let mut by: Vec<String> = denied.into_iter().filter_map(|(_, by)| by).flatten().collect();
         by.dedup();
-        return vec![Shadowed { word: None, by }];
+        return vec![UnreachableRule { word: None, by }];
     }
     let mut found = Vec::new();
-    let When { hosts, paths, methods, graphql, grpc, networks, .. } = &rule.when;
-    let mut words = |setting, texts: Vec<String>, has: &dyn Fn(&Cell<'_>, usize) -> bool| {
+    let Conditions { hosts, paths, methods, graphql, grpc, networks, .. } = &rule.when;
+    let mut words = |setting, texts: Vec<String>, has: &dyn Fn(&RequestClass<'_>, usize) -> bool| {
         for (at, text) in texts.into_iter().enumerate() {
             found.extend(of(Some((setting, text)), look.silent(cells.iter().filter(|cell| has(cell, at)))));
         }
@@ -52,7 +53,7 @@ pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<Shadowed> {
     words("host", texts(hosts), &|cell, at| cell.host == hosts.get(at).map(String::as_str));
     words("path", texts(paths), &|cell, at| cell.path == paths.get(at));
     words("methods", texts(methods), &|cell, at| {
-        methods.get(at).is_some_and(|method| method.fits(Reading::of(cell.class)))
+        methods.get(at).is_some_and(|method| method.fits(RequestReading::of(cell.class)))
     });
     if let Some(graphql) = graphql {
         words("graphql", texts(&graphql.kinds), &|cell, at| {
@@ -75,7 +76,7 @@ pub fn shadowed(earlier: &[Rule], rule: &Rule) -> Vec<Shadowed> {
 
 /// Requests that all conditions of a rule take alike: one word of each.
 #[derive(Clone, Copy)]
-struct Cell<'r> {
+struct RequestClass<'r> {
     class: &'r RequestTarget,
     host: Option<&'r str>,
     path: Option<&'r PathPattern>,
@@ -84,19 +85,19 @@ struct Cell<'r> {
     network: Option<&'r IpNet>,
 }
 
-struct Look<'r> {
+struct RuleComparison<'r> {
     earlier: &'r [Rule],
     rule: &'r Rule,
 }
 
-impl Look<'_> {
+impl RuleComparison<'_> {
     /// The rules that decide for everybody in each of these cells; `None` if one is left, or there are none.
-    fn silent<'c>(&self, cells: impl Iterator<Item = &'c Cell<'c>>) -> Option<Vec<String>> {
+    fn silent<'c>(&self, cells: impl Iterator<Item = &'c RequestClass<'c>>) -> Option<Vec<String>> {
         self.before(cells, |rule| !rule.allow.is_empty() || rule.deny.contains(&Who::Anyone))
     }
 
     /// The same for those whom a word names.
-    fn silent_for(&self, cells: &[Cell<'_>], who: &Who) -> Option<Vec<String>> {
+    fn silent_for(&self, cells: &[RequestClass<'_>], who: &Who) -> Option<Vec<String>> {
         self.before(cells.iter(), |rule| {
             !rule.allow.is_empty() || rule.deny.iter().any(|denied| denied.covers(who))
         })
@@ -104,7 +105,7 @@ impl Look<'_> {
 
     fn before<'c>(
         &self,
-        cells: impl Iterator<Item = &'c Cell<'c>>,
+        cells: impl Iterator<Item = &'c RequestClass<'c>>,
         decides: impl Fn(&Rule) -> bool,
     ) -> Option<Vec<String>> {
         let mut deciding = vec![false; self.earlier.len()];
@@ -125,11 +126,11 @@ impl Look<'_> {
 }
 
 /// Whether conditions hold for every request of a cell of `rule`.
-fn covers(when: &When, cell: &Cell<'_>, rule: &Rule) -> bool {
+fn covers(when: &Conditions, cell: &RequestClass<'_>, rule: &Rule) -> bool {
     let paths = when.paths.is_empty()
         || cell.path.is_some_and(|inner| when.paths.iter().any(|outer| outer.includes(inner)));
-    let methods =
-        when.methods.is_empty() || when.methods.iter().any(|method| method.fits(Reading::of(cell.class)));
+    let methods = when.methods.is_empty()
+        || when.methods.iter().any(|method| method.fits(RequestReading::of(cell.class)));
     let hosts =
         when.hosts.is_empty() || cell.host.is_some_and(|host| when.hosts.iter().any(|own| own == host));
     let grpc = when.grpc.is_empty()
@@ -180,14 +181,14 @@ fn classes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<RequestTarget> {
 }
 
 /// Every cell of a rule; `None` if there are too many.
-fn cells<'r>(rule: &'r Rule, classes: &'r [RequestTarget]) -> Option<Vec<Cell<'r>>> {
+fn cells<'r>(rule: &'r Rule, classes: &'r [RequestTarget]) -> Option<Vec<RequestClass<'r>>> {
     fn or_any<T: Copy>(items: impl Iterator<Item = T>) -> Vec<Option<T>> {
         let items: Vec<Option<T>> = items.map(Some).collect();
         if items.is_empty() { vec![None] } else { items }
     }
     let when = &rule.when;
     let fits = |class: &&RequestTarget| {
-        when.methods.is_empty() || when.methods.iter().any(|method| method.fits(Reading::of(class)))
+        when.methods.is_empty() || when.methods.iter().any(|method| method.fits(RequestReading::of(class)))
     };
     let classes: Vec<&RequestTarget> = classes.iter().filter(fits).collect();
     let hosts = or_any(when.hosts.iter().map(String::as_str));
@@ -211,7 +212,7 @@ fn cells<'r>(rule: &'r Rule, classes: &'r [RequestTarget]) -> Option<Vec<Cell<'r
             for &path in &paths {
                 for &operation in &operations {
                     for &grpc in &grpc {
-                        cells.extend(networks.iter().map(|&network| Cell {
+                        cells.extend(networks.iter().map(|&network| RequestClass {
                             class,
                             host,
                             path,
@@ -265,7 +266,7 @@ mod tests {
                 fields => Selects::Every(fields),
             },
         });
-        let when = When { hosts, paths, methods, graphql, networks, ..When::default() };
+        let when = Conditions { hosts, paths, methods, graphql, networks, ..Conditions::default() };
         Rule { name, when, allow, deny, enforce: Enforce::On }
     }
 
@@ -273,7 +274,7 @@ mod tests {
     fn said(texts: &[&str]) -> Vec<String> {
         let rules: Vec<Rule> = texts.iter().map(|text| rule(text)).collect();
         let (last, earlier) = rules.split_last().unwrap();
-        let say = |found: Shadowed| {
+        let say = |found: UnreachableRule| {
             let word = found.word.map_or("whole".to_owned(), |(setting, word)| format!("{setting} {word}"));
             format!("{word}: {}", found.by.join(" "))
         };
@@ -322,7 +323,7 @@ mod tests {
         }
     }
 
-    fn without(rule: &Rule, found: &Shadowed) -> Option<Rule> {
+    fn without(rule: &Rule, found: &UnreachableRule) -> Option<Rule> {
         let (setting, word) = found.word.as_ref()?;
         let mut rule = rule.clone();
         let nobody = || Who::Group("nobody is in it".into());
@@ -378,7 +379,7 @@ mod tests {
                     rule(&format!("r{number}|{methods}|{paths}|{graphql}|{networks}|{hosts}|{allow}|{deny}"))
                 })
                 .collect();
-            let found: Vec<(usize, Shadowed)> = (1..4)
+            let found: Vec<(usize, UnreachableRule)> = (1..4)
                 .flat_map(|at| shadowed(&rules[..at], &rules[at]).into_iter().map(move |found| (at, found)))
                 .collect();
             for (at, found) in found {

@@ -7,7 +7,7 @@ use http::Method;
 use super::*;
 use crate::model::api_key::KeyScope;
 use crate::model::graphql::OperationType;
-use crate::model::principal::{Principal, PrincipalKind, Proof, Source};
+use crate::model::principal::{IdentitySource, Principal, PrincipalKind, Proof};
 use crate::model::target::RequestKind;
 use crate::model::target::RequestKind::Plain;
 use crate::model::time::Timestamp;
@@ -25,7 +25,7 @@ pub(super) fn user(name: &str, role: Role, groups: &[&str]) -> Principal {
         display_name: None,
         role,
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-        source: Source::Local,
+        source: IdentitySource::Local,
         must_change_password: false,
         proof: Proof::Session {
             id: "s".into(),
@@ -51,7 +51,7 @@ pub(super) fn target(request: &str, kind: RequestKind) -> RequestTarget {
     RequestTarget::parse(&method.parse().unwrap(), "app.example", &path.parse().unwrap(), kind).unwrap()
 }
 
-pub(super) fn rule(name: &str, when: When, allow: &[&str]) -> Rule {
+pub(super) fn rule(name: &str, when: Conditions, allow: &[&str]) -> Rule {
     let allow = allow.iter().map(|who| Who::parse(who).unwrap()).collect();
     Rule { name: name.into(), when, deny: Vec::new(), allow, enforce: Enforce::On }
 }
@@ -68,8 +68,8 @@ pub(super) fn challenged(rule: Option<&str>) -> Decision<'_> {
     Decision { outcome: Outcome::Challenge, rule, enforce: Enforce::On }
 }
 
-pub(super) fn path(text: &str) -> When {
-    When { paths: vec![PathPattern::parse(text).unwrap()], ..When::default() }
+pub(super) fn path(text: &str) -> Conditions {
+    Conditions { paths: vec![PathPattern::parse(text).unwrap()], ..Conditions::default() }
 }
 
 #[track_caller]
@@ -111,7 +111,7 @@ fn the_first_rule_that_fits_the_request_decides() {
         rules: vec![
             rule("open", path("/public"), &["anyone"]),
             rule("admin", path("/admin"), &["admin"]),
-            rule("rest", When::default(), &["signed-in"]),
+            rule("rest", Conditions::default(), &["signed-in"]),
         ],
     };
     let (viewer, admin) = (user("v", Role::Viewer, &[]), user("a", Role::Admin, &[]));
@@ -137,10 +137,10 @@ fn a_deny_list_wins_and_lets_the_next_rule_speak_for_the_others() {
     let deny = Rule {
         deny: vec![Who::Group("sales".into())],
         allow: Vec::new(),
-        ..rule("no-sales", When::default(), &[])
+        ..rule("no-sales", Conditions::default(), &[])
     };
     let policy =
-        Policy { enforce: Enforce::On, rules: vec![deny, rule("all", When::default(), &["viewer"])] };
+        Policy { enforce: Enforce::On, rules: vec![deny, rule("all", Conditions::default(), &["viewer"])] };
     let (sales, ops) = (user("s", Role::Admin, &["sales"]), user("o", Role::Viewer, &["ops"]));
     check(&policy, Caller::Known(&sales), "GET /", denied(Some("no-sales")));
     check(&policy, Caller::Known(&ops), "GET /", allowed("all"));
@@ -150,7 +150,10 @@ fn a_deny_list_wins_and_lets_the_next_rule_speak_for_the_others() {
 fn a_path_that_a_careless_server_reads_as_a_stricter_one_is_decided_as_that() {
     let policy = Policy {
         enforce: Enforce::On,
-        rules: vec![rule("admin", path("/admin"), &["admin"]), rule("rest", When::default(), &["viewer"])],
+        rules: vec![
+            rule("admin", path("/admin"), &["admin"]),
+            rule("rest", Conditions::default(), &["viewer"]),
+        ],
     };
     let (viewer, admin) = (user("v", Role::Viewer, &[]), user("a", Role::Admin, &[]));
     for request in [
@@ -204,7 +207,10 @@ fn a_query_never_takes_part_in_matching_a_path() {
     for pattern in ["/admin", "/**/admin", "/**/admin/**"] {
         let policy = Policy {
             enforce: Enforce::On,
-            rules: vec![rule("admin", path(pattern), &["admin"]), rule("rest", When::default(), &["viewer"])],
+            rules: vec![
+                rule("admin", path(pattern), &["admin"]),
+                rule("rest", Conditions::default(), &["viewer"]),
+            ],
         };
         let viewer = user("v", Role::Viewer, &[]);
         for (path, expected) in [
@@ -224,10 +230,11 @@ fn a_query_never_takes_part_in_matching_a_path() {
 
 #[test]
 fn head_is_decided_as_get() {
-    let methods = |text: &str| When { methods: vec![MethodMatch::parse(text).unwrap()], ..When::default() };
-    let graphql = |kind| When {
+    let methods =
+        |text: &str| Conditions { methods: vec![MethodMatch::parse(text).unwrap()], ..Conditions::default() };
+    let graphql = |kind| Conditions {
         graphql: Some(GraphqlMatch { kinds: vec![kind], selects: Selects::Anything }),
-        ..When::default()
+        ..Conditions::default()
     };
     let denying = |when| Rule { deny: vec![Who::Anyone], ..rule("deny", when, &[]) };
     let conditions = ["GET", "POST", "OPTIONS", "read", "write", "websocket"].map(methods);
@@ -242,7 +249,7 @@ fn head_is_decided_as_get() {
         {
             let policy = Policy {
                 enforce: Enforce::On,
-                rules: vec![first, rule("rest", When::default(), &["viewer"])],
+                rules: vec![first, rule("rest", Conditions::default(), &["viewer"])],
             };
             for caller in callers {
                 for kind in [OperationType::Query, OperationType::Mutation] {
@@ -302,10 +309,10 @@ fn deny_takes_every_word_that_allow_takes() {
         let who = Who::parse(word).unwrap();
         // Alone, beside what allows everyone, and after it: a denial wins.
         for (name, allow) in [("next", &[][..]), ("both", &["anyone"])] {
-            let both = Rule { deny: vec![who.clone()], ..rule("both", When::default(), allow) };
+            let both = Rule { deny: vec![who.clone()], ..rule("both", Conditions::default(), allow) };
             let policy = Policy {
                 enforce: Enforce::On,
-                rules: vec![both, rule("next", When::default(), &["anyone"])],
+                rules: vec![both, rule("next", Conditions::default(), &["anyone"])],
             };
             for (label, caller) in [("nobody", Caller::Anonymous)]
                 .into_iter()
@@ -326,14 +333,14 @@ fn deny_takes_every_word_that_allow_takes() {
 
 #[test]
 fn bodies_are_needed_only_where_a_graphql_rule_could_speak() {
-    let when = When {
+    let when = Conditions {
         graphql: Some(GraphqlMatch { kinds: vec![OperationType::Query], selects: Selects::Anything }),
         methods: vec![MethodMatch::Named(Method::POST)],
         ..path("/graphql")
     };
     let policy = Policy {
         enforce: Enforce::On,
-        rules: vec![rule("queries", when, &["viewer"]), rule("rest", When::default(), &["viewer"])],
+        rules: vec![rule("queries", when, &["viewer"]), rule("rest", Conditions::default(), &["viewer"])],
     };
     let viewer = user("v", Role::Viewer, &[]);
     for (request, expected) in
@@ -356,10 +363,14 @@ fn hosts_and_networks_narrow_a_rule() {
         rules: vec![
             rule(
                 "lan",
-                When { networks: vec!["192.0.2.0/24".parse().unwrap()], ..When::default() },
+                Conditions { networks: vec!["192.0.2.0/24".parse().unwrap()], ..Conditions::default() },
                 &["anyone"],
             ),
-            rule("host", When { hosts: vec!["app.example".into()], ..When::default() }, &["viewer"]),
+            rule(
+                "host",
+                Conditions { hosts: vec!["app.example".into()], ..Conditions::default() },
+                &["viewer"],
+            ),
         ],
     };
     let target = target("GET /", Plain);
@@ -375,19 +386,25 @@ fn hosts_and_networks_narrow_a_rule() {
 /// never let through where an address, inside or outside of each network, would be refused.
 #[test]
 fn a_client_that_is_unknown_gets_what_the_least_of_all_addresses_gets() {
-    let near = || When { networks: vec!["10.0.0.0/8".parse().unwrap()], ..When::default() };
-    let far = || When { networks: vec!["172.16.0.0/12".parse().unwrap()], ..When::default() };
-    let deny =
-        |name: &str, when: When| Rule { deny: vec![Who::Group("guests".into())], ..rule(name, when, &[]) };
+    let near = || Conditions { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Conditions::default() };
+    let far = || Conditions { networks: vec!["172.16.0.0/12".parse().unwrap()], ..Conditions::default() };
+    let deny = |name: &str, when: Conditions| Rule {
+        deny: vec![Who::Group("guests".into())],
+        ..rule(name, when, &[])
+    };
     let rules = [
         rule("near-anyone", near(), &["anyone"]),
         rule("near-admins", near(), &["admin"]),
         deny("near-no-guests", near()),
         rule("far-members", far(), &["member"]),
         Rule { enforce: Enforce::Log, ..deny("far-log-guests", far()) },
-        rule("viewers", When::default(), &["viewer"]),
-        deny("no-guests", When::default()),
-        rule("reads", When { methods: vec![MethodMatch::Read], ..When::default() }, &["signed-in"]),
+        rule("viewers", Conditions::default(), &["viewer"]),
+        deny("no-guests", Conditions::default()),
+        rule(
+            "reads",
+            Conditions { methods: vec![MethodMatch::Read], ..Conditions::default() },
+            &["signed-in"],
+        ),
     ];
     let callers = [
         None,
@@ -433,8 +450,8 @@ fn a_client_that_is_unknown_gets_what_the_least_of_all_addresses_gets() {
 fn a_body_is_read_for_an_unknown_client_only_if_some_operation_could_be_allowed() {
     let networks = || vec!["10.0.0.0/8".parse().unwrap()];
     let query = GraphqlMatch { kinds: vec![OperationType::Query], selects: Selects::Anything };
-    let near = When { networks: networks(), ..When::default() };
-    let both = When { graphql: Some(query.clone()), ..near.clone() };
+    let near = Conditions { networks: networks(), ..Conditions::default() };
+    let both = Conditions { graphql: Some(query.clone()), ..near.clone() };
     let target = target("POST /", Plain);
     let facts = Facts { target: &target, client: ClientAddress::unknown(), graphql: None, mcp: &[] };
     let viewer = user("v", Role::Viewer, &[]);
@@ -442,9 +459,13 @@ fn a_body_is_read_for_an_unknown_client_only_if_some_operation_could_be_allowed(
         Policy { enforce: Enforce::On, rules }.wants(Caller::Known(&viewer), &facts).graphql
     };
     let admins = || rule("near", near.clone(), &["admin"]);
-    let queries = || rule("queries", When { graphql: Some(query.clone()), ..When::default() }, &["viewer"]);
+    let queries =
+        || rule("queries", Conditions { graphql: Some(query.clone()), ..Conditions::default() }, &["viewer"]);
     assert!(needs(vec![queries()]) && needs(vec![rule("near", near.clone(), &["viewer"]), queries()]));
-    assert!(needs(vec![rule("both", both.clone(), &["admin"]), rule("rest", When::default(), &["viewer"])]));
+    assert!(needs(vec![
+        rule("both", both.clone(), &["admin"]),
+        rule("rest", Conditions::default(), &["viewer"])
+    ]));
     assert!(!needs(vec![admins(), queries()]));
     assert!(!needs(vec![rule("both", both, &["viewer"])]));
 }

@@ -18,7 +18,7 @@ pub struct Admission {
 
 #[derive(Debug)]
 struct Counts {
-    bounds: Bounds,
+    bounds: AdmissionLimits,
     total: usize,
     /// At most one entry for each open connection.
     clients: HashMap<IpAddr, usize>,
@@ -28,7 +28,7 @@ struct Counts {
 
 /// How many may be open.
 #[derive(Debug)]
-pub struct Bounds {
+pub struct AdmissionLimits {
     /// In total.
     pub total: usize,
     /// Of one client (IPv6: one /64).
@@ -37,7 +37,7 @@ pub struct Bounds {
     pub proxies: Vec<IpNet>,
 }
 
-impl Bounds {
+impl AdmissionLimits {
     /// As configured.
     pub fn new(config: &ServerConfig) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Bounds {
 
 /// An admitted connection; dropping it makes room for another.
 #[derive(Debug)]
-pub struct Slot {
+pub struct ConnectionSlot {
     admission: Admission,
     /// `None` until the client is known.
     bucket: Option<IpAddr>,
@@ -77,7 +77,7 @@ impl Full {
 
 impl Admission {
     /// Admits connections within `bounds`.
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: AdmissionLimits) -> Self {
         Self {
             counts: Arc::new(Mutex::new(Counts {
                 bounds,
@@ -89,7 +89,7 @@ impl Admission {
     }
 
     /// Admits within other bounds from now on. Nobody who is in is thrown out.
-    pub fn set_bounds(&self, bounds: Bounds) {
+    pub fn set_bounds(&self, bounds: AdmissionLimits) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).bounds = bounds;
     }
 
@@ -108,7 +108,7 @@ impl Admission {
     /// # Errors
     ///
     /// [`Full`] if there is no room.
-    pub fn admit(&self, address: IpAddr) -> Result<Slot, Full> {
+    pub fn admit(&self, address: IpAddr) -> Result<ConnectionSlot, Full> {
         let mut slot = self.admit_nameless()?;
         slot.name(address)?;
         Ok(slot)
@@ -119,18 +119,18 @@ impl Admission {
     /// # Errors
     ///
     /// [`Full::Total`].
-    pub fn admit_nameless(&self) -> Result<Slot, Full> {
+    pub fn admit_nameless(&self) -> Result<ConnectionSlot, Full> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= counts.bounds.total {
             counts.refused[0] += 1;
             return Err(Full::Total);
         }
         counts.total += 1;
-        Ok(Slot { admission: self.clone(), bucket: None })
+        Ok(ConnectionSlot { admission: self.clone(), bucket: None })
     }
 }
 
-impl Slot {
+impl ConnectionSlot {
     /// Says whose connection it is, once.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut counts = self.admission.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total = counts.total.saturating_sub(1);
@@ -170,9 +170,9 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    fn bounds(total: usize, per_client: usize, proxies: &[&str]) -> Bounds {
+    fn bounds(total: usize, per_client: usize, proxies: &[&str]) -> AdmissionLimits {
         let proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
-        Bounds { total, per_client, proxies }
+        AdmissionLimits { total, per_client, proxies }
     }
 
     #[test]

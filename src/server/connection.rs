@@ -18,19 +18,19 @@ use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::acme::CHALLENGE_PROTOCOL;
+use super::connection_activity::{ConnectionActivity, InFlightRequest};
 use super::connection_limits::ConnectionLimits;
 use super::dispatch::Dispatch;
 use super::generation::Current;
-use super::serving::{Served, Serving};
-use super::stream::Stream;
+use super::stream::ClientStream;
 use super::wire::Wire;
-use super::wire::head::Sketch;
+use super::wire::head::HeadSummary;
 use super::{Phase, Surface};
 use crate::edge::body::{BodyError, ResponseBody};
 use crate::edge::client_body::ClientBody;
 use crate::edge::forwarded::Peer;
 use crate::edge::local::LocalExecutor;
-use crate::edge::proxy::hold::Hold;
+use crate::edge::proxy::connection_guard::ConnectionGuard;
 use crate::model::metrics::Open;
 
 /// How long a stop waits for the first request of a connection that was accepted before.
@@ -48,13 +48,13 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const DEFAULT_HEADER_COUNT: usize = 100;
 
 /// What a connection is served with.
-pub struct Setting {
+pub struct ConnectionContext {
     /// The far end.
     pub peer: Peer,
     /// What is served on it.
     pub surface: Surface,
     /// What it holds while it is open.
-    pub hold: Hold,
+    pub hold: ConnectionGuard,
     /// Answers its requests: each as it is when the request comes.
     pub current: Rc<Current>,
     /// Its limits, to its end.
@@ -64,21 +64,23 @@ pub struct Setting {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(stream: Stream, tls: Option<TlsAcceptor>, setting: Setting) {
+pub async fn serve(stream: ClientStream, tls: Option<TlsAcceptor>, setting: ConnectionContext) {
     stream.give_up_after(setting.limits.write_timeout);
     let client = setting.peer.address;
     let shaken = tokio::time::timeout(setting.limits.header_timeout, async {
         match tls {
             None => {
                 let http2 = speaks_http2(&stream).await?;
-                Ok(Shaken::Plain(stream, http2))
+                Ok(AcceptedProtocol::Plain(stream, http2))
             }
-            Some(acceptor) => acceptor.accept(stream).await.map(|stream| Shaken::Tls(Box::new(stream))),
+            Some(acceptor) => {
+                acceptor.accept(stream).await.map(|stream| AcceptedProtocol::Tls(Box::new(stream)))
+            }
         }
     });
     match shaken.await {
-        Ok(Ok(Shaken::Plain(stream, http2))) => Box::pin(run(stream, http2, setting)).await,
-        Ok(Ok(Shaken::Tls(stream))) => {
+        Ok(Ok(AcceptedProtocol::Plain(stream, http2))) => Box::pin(run(stream, http2, setting)).await,
+        Ok(Ok(AcceptedProtocol::Tls(stream))) => {
             let protocol = stream.get_ref().1.alpn_protocol();
             // The handshake was all that an authority wanted (RFC 8737, 3).
             if protocol == Some(CHALLENGE_PROTOCOL) {
@@ -92,13 +94,13 @@ pub async fn serve(stream: Stream, tls: Option<TlsAcceptor>, setting: Setting) {
     }
 }
 
-enum Shaken {
-    Plain(Stream, bool),
-    Tls(Box<tokio_rustls::server::TlsStream<Stream>>),
+enum AcceptedProtocol {
+    Plain(ClientStream, bool),
+    Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>),
 }
 
 /// Whether a plain connection begins as HTTP/2 does (RFC 9113, 3.4). Takes no byte off it.
-async fn speaks_http2(stream: &Stream) -> std::io::Result<bool> {
+async fn speaks_http2(stream: &ClientStream) -> std::io::Result<bool> {
     let mut start = [0_u8; 3];
     let mut known = 0;
     loop {
@@ -111,18 +113,18 @@ async fn speaks_http2(stream: &Stream) -> std::io::Result<bool> {
     }
 }
 
-async fn run<S>(stream: S, http2: bool, setting: Setting)
+async fn run<S>(stream: S, http2: bool, setting: ConnectionContext)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Setting { peer, surface, hold, current, limits, mut phase } = setting;
-    let serving = Serving::nothing();
+    let ConnectionContext { peer, surface, hold, current, limits, mut phase } = setting;
+    let serving = ConnectionActivity::nothing();
     let first = Rc::new(First::default());
     let service = {
         let (serving, hold, first) = (serving.clone(), hold.clone(), Rc::clone(&first));
         service_fn(move |mut request: Request<Incoming>| {
             let served = serving.begin();
-            let broken = if http2 { None } else { serving.take_broken(|| Sketch::of_request(&request)) };
+            let broken = if http2 { None } else { serving.take_broken(|| HeadSummary::of_request(&request)) };
             first.came();
             request.extensions_mut().insert(hold.clone());
             // One request, one generation: whatever comes meanwhile is for the next.
@@ -201,7 +203,7 @@ where
 
 /// Waits until nothing was asked on an HTTP/2 connection for this long, or all that is open on it was ended and is
 /// not read. The bytes that keep such a connection alive say nothing.
-async fn idle(serving: &Serving, hold: &Hold, limit: Duration) {
+async fn idle(serving: &ConnectionActivity, hold: &ConnectionGuard, limit: Duration) {
     loop {
         let left = match serving.idle_for() {
             Some(idle) => limit.saturating_sub(idle),
@@ -256,12 +258,12 @@ fn operations(dispatch: &Dispatch, request: &Request<Incoming>) -> Response<Resp
 struct Tracked {
     body: ResponseBody,
     #[expect(dead_code, reason = "held for its drop")]
-    served: Option<Served>,
+    served: Option<InFlightRequest>,
     #[expect(dead_code, reason = "held for its drop")]
     open: Open,
 }
 
-fn track(response: Response<ResponseBody>, served: Served, open: Open) -> Response<Tracked> {
+fn track(response: Response<ResponseBody>, served: InFlightRequest, open: Open) -> Response<Tracked> {
     let served = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         served.for_ever();
         None

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::wire::WireLimits;
-use super::wire::head::Bounds;
+use super::wire::head::HeadLimits;
 use crate::config::ServerConfig;
 
 /// Limits of a connection.
@@ -31,7 +31,7 @@ impl ConnectionLimits {
     }
 
     pub(super) fn wire(&self) -> WireLimits {
-        let bounds = Bounds { bytes: self.header_bytes, fields: self.header_count };
+        let bounds = HeadLimits { bytes: self.header_bytes, fields: self.header_count };
         WireLimits { head: self.header_timeout, idle: self.keep_alive, bounds }
     }
 

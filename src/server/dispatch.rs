@@ -8,10 +8,10 @@ use std::sync::Arc;
 use http::{Request, Response, Version};
 use ipnet::IpNet;
 
-use super::account::{Account, Books};
+use super::connection_activity::MalformedRequest;
 use super::message::{check_bounds, check_framing, kind_of, take_host};
-use super::serving::Broken;
-use super::wire::head::{Bounds, Sketch};
+use super::request_record::{RecordSinks, RequestRecord};
+use super::wire::head::{HeadLimits, HeadSummary};
 use crate::config::ServerConfig;
 use crate::edge::answer::{Answer, Denied};
 use crate::edge::arrival::Arrival;
@@ -19,12 +19,12 @@ use crate::edge::body::ResponseBody;
 use crate::edge::client_body::ClientBody;
 use crate::edge::forwarded::{self, Peer};
 use crate::edge::health::Probe;
-use crate::edge::mount::{self, Mount, Own};
+use crate::edge::mount::{self, InternalEndpoint, Mount};
 use crate::edge::pages::problem::Problem;
 use crate::edge::proxy::EXPLAIN;
-use crate::edge::seen::Seen;
+use crate::edge::request_context::RequestContext;
 use crate::edge::surfaces::Surfaces;
-use crate::gate::Trail;
+use crate::gate::DecisionTrace;
 use crate::model::metrics::Open;
 use crate::model::request_id::RequestId;
 use crate::model::target::{RequestTarget, TargetError};
@@ -34,23 +34,23 @@ use crate::model::token::random_bytes;
 const BESIDE_ADDRESS: usize = 1024;
 
 /// How much of a head is read, and whose word about clients is believed.
-pub(super) struct Reading {
+pub(super) struct IntakeSettings {
     /// Peers whose forwarding headers are believed.
     trusted_proxies: Arc<[IpNet]>,
     /// Longest request target, in bytes.
     uri_bytes: usize,
     /// Bounds of a head.
-    head: Bounds,
+    head: HeadLimits,
 }
 
-impl Reading {
+impl IntakeSettings {
     /// As configured.
     pub(super) fn new(server: &ServerConfig) -> Self {
         let limits = &server.limits;
         Self {
             trusted_proxies: server.trusted_proxies.clone().into(),
             uri_bytes: limits.uri_bytes,
-            head: Bounds { bytes: limits.header_bytes, fields: limits.header_count },
+            head: HeadLimits { bytes: limits.header_bytes, fields: limits.header_count },
         }
     }
 }
@@ -58,8 +58,8 @@ impl Reading {
 /// Answers requests on one thread.
 pub struct Dispatch {
     pub(super) surfaces: Surfaces,
-    pub(super) books: Books,
-    reading: Reading,
+    pub(super) books: RecordSinks,
+    reading: IntakeSettings,
     run: [u8; 6],
     number: Cell<u64>,
 }
@@ -80,7 +80,7 @@ impl<E: Into<Denied>> From<E> for Stopped {
 
 impl Dispatch {
     /// A dispatch for one thread.
-    pub(super) fn new(surfaces: Surfaces, reading: Reading, books: Books) -> Self {
+    pub(super) fn new(surfaces: Surfaces, reading: IntakeSettings, books: RecordSinks) -> Self {
         let run = random_bytes().first_chunk::<6>().copied().unwrap_or_default();
         Self { surfaces, books, reading, run, number: Cell::new(0) }
     }
@@ -88,11 +88,12 @@ impl Dispatch {
     /// Answers one request. Every failure becomes an answer, and none of them is an allow.
     pub async fn answer(&self, request: Request<ClientBody>, peer: Peer) -> Response<ResponseBody> {
         let client = forwarded::client_of(peer, request.headers(), &self.reading.trusted_proxies);
-        let seen = Seen::of(&request, client, self.next_request_id(), self.surfaces.gate().origins());
-        let trail = Trail::new(request.headers().contains_key(EXPLAIN));
+        let seen =
+            RequestContext::of(&request, client, self.next_request_id(), self.surfaces.gate().origins());
+        let trail = DecisionTrace::new(request.headers().contains_key(EXPLAIN));
         let mount = self.surfaces.at(seen.path());
-        let mut account = Account::open(&self.books, self.surfaces.gate(), seen, trail);
-        let Account { seen, trail, .. } = &mut account;
+        let mut account = RequestRecord::open(&self.books, self.surfaces.gate(), seen, trail);
+        let RequestRecord { seen, trail, .. } = &mut account;
         let answer = match self.read(request, peer, &mount, seen) {
             Ok(arrival) => self.surfaces.answer(mount, Ok(arrival), seen, trail).await,
             Err(Stopped::Denied(denied)) => self.surfaces.answer(mount, Err(denied), seen, trail).await,
@@ -102,11 +103,11 @@ impl Dispatch {
     }
 
     /// Answers a request whose head cannot be served. Its connection ends.
-    pub fn refuse(&self, broken: Broken, peer: Peer) -> Response<ResponseBody> {
-        let Sketch { method, path, headers } = broken.sketch;
+    pub fn refuse(&self, broken: MalformedRequest, peer: Peer) -> Response<ResponseBody> {
+        let HeadSummary { method, path, headers } = broken.sketch;
         let client = forwarded::client_of(peer, &headers, &self.reading.trusted_proxies);
-        let seen = Seen::of_broken(method, path, &headers, client, self.next_request_id());
-        let account = Account::open(&self.books, self.surfaces.gate(), seen, Trail::default());
+        let seen = RequestContext::of_broken(method, path, &headers, client, self.next_request_id());
+        let account = RequestRecord::open(&self.books, self.surfaces.gate(), seen, DecisionTrace::default());
         let denied = Denied::closing(broken.fault.into());
         let answer = self.surfaces.refuse(&denied, &account.seen, &account.trail);
         account.close(answer)
@@ -115,7 +116,7 @@ impl Dispatch {
     /// What a listener for operators has at a path: health, and nothing else.
     pub fn operations(&self, path: &str) -> Option<Response<ResponseBody>> {
         match mount::own(path)?.what {
-            Own::Health(probe) => Some(self.surfaces.probe(probe)),
+            InternalEndpoint::Health(probe) => Some(self.surfaces.probe(probe)),
             _ => None,
         }
     }
@@ -131,7 +132,7 @@ impl Dispatch {
         mut request: Request<ClientBody>,
         peer: Peer,
         mount: &Mount,
-        seen: &mut Seen,
+        seen: &mut RequestContext,
     ) -> Result<Arrival, Stopped> {
         check_framing(&request).map_err(|fault| Denied::closing(fault.into()))?;
         let raw = request.uri().path_and_query().ok_or(TargetError::NotAbsolute)?.clone();

@@ -10,20 +10,20 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::access_log::AccessLog;
-use super::account::Books;
 use super::connection_limits::ConnectionLimits;
-use super::dispatch::{Dispatch, Reading};
+use super::dispatch::{Dispatch, IntakeSettings};
 use super::refused_log::RefusedLog;
+use super::request_record::RecordSinks;
 use crate::config::Config;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::proxy::Proxy;
 use crate::edge::proxy::health::Checks;
 use crate::edge::proxy::meter::Meter;
-use crate::edge::proxy::open::{Most, SlowBounds, Streams};
+use crate::edge::proxy::open::{ExchangeLimits, SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
-use crate::edge::read_ahead::Room;
+use crate::edge::read_ahead::BufferQuota;
 use crate::edge::surfaces::{self, Surfaces};
-use crate::gate::authenticator::{Authenticator, AuthenticatorParts, Remembering};
+use crate::gate::authenticator::{Authenticator, AuthenticatorParts, CredentialCache};
 use crate::gate::{Gate, GateKeys};
 use crate::model::metrics::{Registry, WorkerMetrics};
 
@@ -34,9 +34,9 @@ pub struct Generation {
     /// The settings.
     pub config: Config,
     /// What is ours, on each thread.
-    pub surfaces: surfaces::Parts,
+    pub surfaces: surfaces::SurfaceParts,
     /// What GraphQL and the Model Context Protocol may hold in memory before they are decided.
-    pub room: Room,
+    pub room: BufferQuota,
     /// For each thread's authenticator.
     pub authenticator: AuthenticatorParts,
     /// For each thread's gate.
@@ -48,9 +48,9 @@ pub struct Generation {
 }
 
 /// What belongs to a thread and outlives every generation on it.
-pub(super) struct Lasting {
+pub(super) struct ThreadState {
     /// Who was recognised lately.
-    pub(super) remembering: Rc<Remembering>,
+    pub(super) remembering: Rc<CredentialCache>,
     /// The thread's access log.
     pub(super) log: Rc<AccessLog>,
     /// Where its counters are read.
@@ -63,7 +63,7 @@ pub(super) struct Lasting {
 
 /// What a thread serves with now.
 pub struct Current {
-    lasting: Lasting,
+    lasting: ThreadState,
     streams: Rc<Streams>,
     dispatch: RefCell<Rc<Dispatch>>,
     limits: Cell<ConnectionLimits>,
@@ -71,7 +71,7 @@ pub struct Current {
 
 impl Current {
     /// To be called on the thread itself.
-    pub(super) fn new(lasting: Lasting, generation: &Generation) -> Self {
+    pub(super) fn new(lasting: ThreadState, generation: &Generation) -> Self {
         let metrics = metrics_of(&lasting.registry, &generation.config);
         let gate = gate(&lasting, &metrics, generation);
         let streams = Streams::new(Rc::clone(&gate), slow_bounds(generation), most_open(generation));
@@ -114,11 +114,11 @@ fn slow_bounds(generation: &Generation) -> SlowBounds {
     SlowBounds { body: server.body_pace, write: server.write_timeout }
 }
 
-fn most_open(generation: &Generation) -> Most {
-    Most::of_thread(&generation.config.server)
+fn most_open(generation: &Generation) -> ExchangeLimits {
+    ExchangeLimits::of_thread(&generation.config.server)
 }
 
-fn gate(lasting: &Lasting, metrics: &Rc<WorkerMetrics>, generation: &Generation) -> Rc<Gate> {
+fn gate(lasting: &ThreadState, metrics: &Rc<WorkerMetrics>, generation: &Generation) -> Rc<Gate> {
     let Generation { number, config, authenticator, keys, .. } = generation;
     let authenticator = Authenticator::new(
         authenticator.clone(),
@@ -130,7 +130,7 @@ fn gate(lasting: &Lasting, metrics: &Rc<WorkerMetrics>, generation: &Generation)
 }
 
 fn dispatch(
-    lasting: &Lasting,
+    lasting: &ThreadState,
     metrics: Rc<WorkerMetrics>,
     streams: Rc<Streams>,
     gate: Rc<Gate>,
@@ -149,14 +149,14 @@ fn dispatch(
     let forward_auth =
         ForwardAuth::new(Rc::clone(&gate), Arc::clone(&surfaces.site), surfaces.asking.clone(), config);
     let proxy = Proxy::new(gate, streams, upstreams, config, room.clone(), lasting.closing.clone());
-    let books = Books {
+    let books = RecordSinks {
         log: config.log.access.then(|| Rc::clone(&lasting.log)),
         refused: Rc::clone(&lasting.refused),
         metrics,
         clock: Arc::clone(&surfaces.clock),
     };
     let surfaces = Surfaces::new(surfaces.clone(), proxy, forward_auth);
-    Dispatch::new(surfaces, Reading::new(&config.server), books)
+    Dispatch::new(surfaces, IntakeSettings::new(&config.server), books)
 }
 
 /// Counters by the names of this configuration; those of former ones are kept in the sums.

@@ -19,7 +19,7 @@ use super::Surface;
 use super::admission::{Admission, Full};
 use super::stream::Accepted;
 use super::tls::Tls;
-use super::worker::{HandOver, Worker};
+use super::worker::{AcceptedConnection, Worker};
 use crate::model::network;
 
 /// Connections that wait to be accepted.
@@ -236,11 +236,11 @@ pub async fn accept(
             }
         };
         let admitted = match &listener.proxies {
-            None => admission.admit(peer).map_err(Refusal::Full),
+            None => admission.admit(peer).map_err(ConnectionRefusal::Full),
             Some(proxies) if network::contains(proxies, peer) => {
-                admission.admit_nameless().map_err(Refusal::Full)
+                admission.admit_nameless().map_err(ConnectionRefusal::Full)
             }
-            Some(_) => Err(Refusal::NoProxy),
+            Some(_) => Err(ConnectionRefusal::NoProxy),
         };
         let slot = match admitted {
             Ok(slot) => slot,
@@ -254,7 +254,7 @@ pub async fn accept(
             }
         };
         let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) else { return };
-        worker.take(HandOver {
+        worker.take(AcceptedConnection {
             stream,
             peer,
             tls: listener.tls.as_ref().map(Tls::current),
@@ -266,12 +266,12 @@ pub async fn accept(
 }
 
 /// Why a connection is refused at once.
-enum Refusal {
+enum ConnectionRefusal {
     Full(Full),
     NoProxy,
 }
 
-impl Refusal {
+impl ConnectionRefusal {
     fn setting(&self) -> &'static str {
         match self {
             Self::Full(full) => full.setting(),

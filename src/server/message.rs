@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Version};
 
-use super::wire::head::{Bounds, Fault};
+use super::wire::head::{HeadError, HeadLimits};
 use crate::edge::client_body::ClientBody;
 use crate::edge::pages::problem::Problem;
 use crate::edge::proxy::handshake;
@@ -11,7 +11,7 @@ use crate::model::target::{RequestKind, TargetError};
 
 /// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What a head by
 /// HTTP/1 can hide was seen to where it was read ([`super::wire::head`]).
-pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Fault> {
+pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), HeadError> {
     let headers = request.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked_only = match (encodings.next(), encodings.next()) {
@@ -22,23 +22,23 @@ pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), Fault> {
         _ => false,
     };
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return Err(Fault::LengthBesideCoding);
+        return Err(HeadError::LengthBesideCoding);
     }
     if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Fault::TwoLengths);
+        return Err(HeadError::TwoLengths);
     }
-    if chunked_only { Ok(()) } else { Err(Fault::Coding) }
+    if chunked_only { Ok(()) } else { Err(HeadError::Coding) }
 }
 
 /// Refuses an HTTP/2 head that is not within bounds, its bytes counted as unpacked (RFC 9113, 6.5.2).
-pub(super) fn check_bounds<B>(request: &Request<B>, bounds: Bounds) -> Result<(), Fault> {
+pub(super) fn check_bounds<B>(request: &Request<B>, bounds: HeadLimits) -> Result<(), HeadError> {
     let headers = request.headers();
     let line = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
     if headers.len() > bounds.fields {
-        return Err(Fault::TooManyFields);
+        return Err(HeadError::TooManyFields);
     }
-    if bytes + line <= bounds.bytes { Ok(()) } else { Err(Fault::TooLarge) }
+    if bytes + line <= bounds.bytes { Ok(()) } else { Err(HeadError::TooLarge) }
 }
 
 /// The one host a request names: in the target, in `Host`, or the same in both (RFC 9112, 3.2).
@@ -79,7 +79,7 @@ pub(super) fn kind_of(request: &Request<ClientBody>) -> Result<RequestKind, Prob
         && let Some(protocol) = handshake::protocol_of(headers).map_err(Problem::from)?
     {
         if !hyper::body::Body::is_end_stream(request.body()) {
-            return Err(Fault::UpgradeWithBody.into());
+            return Err(HeadError::UpgradeWithBody.into());
         }
         if !handshake::is_websocket(protocol) {
             return Ok(RequestKind::Upgrade);
@@ -115,19 +115,19 @@ mod tests {
             (&[][..], Ok(())),
             (&[length], Ok(())),
             (&[coding], Ok(())),
-            (&[length, coding], Err(Fault::LengthBesideCoding)),
-            (&[length, length], Err(Fault::TwoLengths)),
-            (&[coding, coding], Err(Fault::Coding)),
-            (&[("transfer-encoding", "gzip, chunked")], Err(Fault::Coding)),
+            (&[length, coding], Err(HeadError::LengthBesideCoding)),
+            (&[length, length], Err(HeadError::TwoLengths)),
+            (&[coding, coding], Err(HeadError::Coding)),
+            (&[("transfer-encoding", "gzip, chunked")], Err(HeadError::Coding)),
         ] {
             assert_eq!(check_framing(&request(fields)), fault, "{fields:?}");
         }
-        let bounds = Bounds { bytes: 100, fields: 2 };
+        let bounds = HeadLimits { bytes: 100, fields: 2 };
         let (short, long) = (("x", "y"), "z".repeat(70));
         for (fields, fault) in [
             (&[short; 2][..], Ok(())),
-            (&[short; 3], Err(Fault::TooManyFields)),
-            (&[("x", &*long)], Err(Fault::TooLarge)),
+            (&[short; 3], Err(HeadError::TooManyFields)),
+            (&[("x", &*long)], Err(HeadError::TooLarge)),
         ] {
             assert_eq!(check_bounds(&request(fields), bounds), fault, "{fields:?}");
         }

@@ -1,20 +1,20 @@
 //! Floor 6, process-level HTTP: listeners, workers, limits, drain. Decides nothing.
 
 pub mod access_log;
-mod account;
+mod request_record;
 pub mod acme;
 pub mod admission;
 pub mod connection;
 mod connection_limits;
 pub mod dispatch;
-mod fault;
+mod head_problem;
 pub mod generation;
 pub mod metrics;
 pub mod refused_log;
 mod leaf;
 pub mod listener;
 pub mod proxy_protocol;
-pub mod serving;
+pub mod connection_activity;
 pub mod stream;
 pub mod tls;
 pub mod wire;

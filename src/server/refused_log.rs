@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use http::{HeaderValue, Method};
 
-use crate::gate::Trail;
+use crate::gate::DecisionTrace;
 use crate::gate::credential::CredentialNames;
 use crate::gate::refusal::{Misused, Refusal};
 use crate::model::principal::ClientAddress;
@@ -36,7 +36,7 @@ impl RefusedLog {
     }
 
     /// Counts a request, if it would have been refused, or is of a kind of which the rules know nothing.
-    pub fn record(&self, trail: &Trail, request: &Shadowed<'_>, names: &CredentialNames) {
+    pub fn record(&self, trail: &DecisionTrace, request: &RequestDetails<'_>, names: &CredentialNames) {
         if let Some(refusal) = &trail.shadowed {
             self.count(trail, request, refusal.code().as_str(), names);
         }
@@ -45,7 +45,13 @@ impl RefusedLog {
         }
     }
 
-    fn count(&self, trail: &Trail, request: &Shadowed<'_>, code: &str, names: &CredentialNames) {
+    fn count(
+        &self,
+        trail: &DecisionTrace,
+        request: &RequestDetails<'_>,
+        code: &str,
+        names: &CredentialNames,
+    ) {
         let by = RefusedBy {
             route: trail.route.as_ref().map(|route| route.name.clone()).unwrap_or_default(),
             rule: trail.rule().unwrap_or_default().to_owned(),
@@ -73,7 +79,7 @@ impl RefusedLog {
 
 /// What is told of a request beside its trail.
 #[derive(Debug)]
-pub struct Shadowed<'a> {
+pub struct RequestDetails<'a> {
     /// When.
     pub at: Timestamp,
     /// From where.
@@ -101,7 +107,7 @@ fn program(agent: &HeaderValue, names: &CredentialNames) -> String {
     if shown { word.to_owned() } else { NOT_SHOWN.to_owned() }
 }
 
-fn credential(trail: &Trail) -> String {
+fn credential(trail: &DecisionTrace) -> String {
     let Some(identity) = &trail.identity else {
         let by_credential = matches!(trail.shadowed, Some(Refusal::BadCredential(_)));
         let word = match trail.misused.filter(|_| by_credential) {
@@ -135,7 +141,7 @@ fn method(method: &Method) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Flags, Source};
+    use crate::config::{self, ConfigSource, Flags};
     use crate::model::token::{KeyKind, KeyText, random_text};
 
     #[test]
@@ -145,7 +151,7 @@ mod tests {
                         [[keys.imported]]\nname = \"b\"\nrole = \"agent\"\nring = '[{ \"name\": \"c\", \"key\": \"Wm4Tz0Vb3Xn9Ks2Lw8Rf4Hd\" }]'\n";
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), settings).unwrap();
-        let source = Source { file: Some(file.path().to_owned()), environment: Vec::new() };
+        let source = ConfigSource { file: Some(file.path().to_owned()), environment: Vec::new() };
         let names = CredentialNames::new(&config::load(&source, &Flags::default()).unwrap());
         let told = |agent: &str| program(&HeaderValue::from_str(agent).unwrap(), &names);
         for (agent, word) in [

@@ -19,14 +19,14 @@ pub enum Accepted {
 
 /// A connection.
 #[derive(Debug)]
-pub enum Stream {
+pub enum ClientStream {
     /// Over the network.
     Tcp(TcpStream),
     /// On a socket file.
     Unix(UnixStream),
 }
 
-impl Stream {
+impl ClientStream {
     /// Binds a connection to this thread's runtime.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,7 +109,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),

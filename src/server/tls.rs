@@ -7,7 +7,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-use super::acme::{CHALLENGE_PROTOCOL, Held, Resolver};
+use super::acme::{AcmeState, CHALLENGE_PROTOCOL, CertificateResolver};
 use super::leaf::end_of_leaf;
 use crate::config::TlsFiles;
 use crate::edge::proxy::tls::{self, TlsError};
@@ -57,9 +57,9 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 /// # Errors
 ///
 /// [`TlsError`] as for [`acceptor`].
-pub fn acceptor_by_acme(held: Arc<Held>, fallback: Option<&TlsFiles>) -> Result<TlsAcceptor, TlsError> {
+pub fn acceptor_by_acme(held: Arc<AcmeState>, fallback: Option<&TlsFiles>) -> Result<TlsAcceptor, TlsError> {
     let fallback = fallback.map(certified_key).transpose()?;
-    let resolver = Resolver::new(held, fallback);
+    let resolver = CertificateResolver::new(held, fallback);
     let builder = rustls::ServerConfig::builder().with_no_client_auth();
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = protocols(&[b"h2", b"http/1.1", CHALLENGE_PROTOCOL]);

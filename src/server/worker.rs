@@ -12,17 +12,17 @@ use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::access_log::AccessLog;
-use super::admission::Slot;
-use super::connection::{self, Setting};
+use super::admission::ConnectionSlot;
+use super::connection::{self, ConnectionContext};
 use super::connection_limits::ConnectionLimits;
-use super::generation::{Current, Generation, Lasting};
-use super::proxy_protocol::{Refused, Sender};
+use super::generation::{Current, Generation, ThreadState};
+use super::proxy_protocol::{ProxiedSource, Refused};
 use super::refused_log::RefusedLog;
-use super::stream::{Accepted, Stream};
+use super::stream::{Accepted, ClientStream};
 use super::{Phase, Surface, proxy_protocol};
 use crate::config::LogFormat;
 use crate::edge::forwarded::Peer;
-use crate::edge::proxy::hold::Hold;
+use crate::edge::proxy::connection_guard::ConnectionGuard;
 use crate::model::metrics::Registry;
 use crate::service::refused::Refusals;
 
@@ -32,7 +32,7 @@ const HANDED_OVER: usize = 1024;
 const TICK: Duration = Duration::from_secs(1);
 
 /// A connection on its way to a worker.
-pub struct HandOver {
+pub struct AcceptedConnection {
     /// The socket, not yet bound to a runtime.
     pub stream: Accepted,
     /// Its other end; [`crate::model::network::UNIX_PEER`] on a socket file.
@@ -44,12 +44,12 @@ pub struct HandOver {
     /// Whether it begins with a PROXY protocol header.
     pub proxied: bool,
     /// Its place among the connections.
-    pub slot: Slot,
+    pub slot: ConnectionSlot,
 }
 
 /// What a worker is made of, beside a generation.
 #[derive(Clone)]
-pub struct Parts {
+pub struct WorkerParts {
     /// How access events look.
     pub log_format: LogFormat,
     /// Where its access events go.
@@ -65,13 +65,13 @@ pub struct Parts {
 }
 
 /// A generation on its way to a worker, which says when it has gone over to it.
-type Succession = (Arc<Generation>, oneshot::Sender<()>);
+type GenerationChange = (Arc<Generation>, oneshot::Sender<()>);
 
 /// A running worker, as the acceptor sees it.
 #[derive(Clone)]
 pub struct Worker {
-    connections: mpsc::Sender<HandOver>,
-    generations: mpsc::Sender<Succession>,
+    connections: mpsc::Sender<AcceptedConnection>,
+    generations: mpsc::Sender<GenerationChange>,
     load: Arc<AtomicUsize>,
 }
 
@@ -83,14 +83,14 @@ impl Worker {
     /// If the thread or its runtime cannot be made.
     pub fn start(
         number: usize,
-        parts: Parts,
+        parts: WorkerParts,
         generation: Arc<Generation>,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (connections, arrivals) = mpsc::channel(HANDED_OVER);
         let (generations, successions) = mpsc::channel(1);
         let load = Arc::new(AtomicUsize::new(0));
         let worker = Self { connections, generations, load: Arc::clone(&load) };
-        let arriving = Arriving { connections: arrivals, generations: successions };
+        let arriving = WorkerInbox { connections: arrivals, generations: successions };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name(format!("doorward-{number}"))
@@ -113,7 +113,7 @@ impl Worker {
     }
 
     /// Hands a connection over; drops it where the worker is too far behind to take it.
-    pub fn take(&self, connection: HandOver) {
+    pub fn take(&self, connection: AcceptedConnection) {
         self.load.fetch_add(1, Ordering::Relaxed);
         if self.connections.try_send(connection).is_err() {
             self.load.fetch_sub(1, Ordering::Relaxed);
@@ -123,16 +123,16 @@ impl Worker {
 }
 
 /// What comes to a worker.
-struct Arriving {
-    connections: mpsc::Receiver<HandOver>,
-    generations: mpsc::Receiver<Succession>,
+struct WorkerInbox {
+    connections: mpsc::Receiver<AcceptedConnection>,
+    generations: mpsc::Receiver<GenerationChange>,
 }
 
-async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load: Arc<AtomicUsize>) {
-    let Arriving { connections: mut arrivals, mut generations } = arriving;
+async fn run(parts: WorkerParts, generation: Arc<Generation>, arriving: WorkerInbox, load: Arc<AtomicUsize>) {
+    let WorkerInbox { connections: mut arrivals, mut generations } = arriving;
     let log = Rc::new(AccessLog::new(parts.log_format, parts.log));
     let refused = Rc::new(RefusedLog::new(parts.refusals));
-    let lasting = Lasting {
+    let lasting = ThreadState {
         remembering: Rc::default(),
         log: Rc::clone(&log),
         registry: parts.registry,
@@ -147,12 +147,12 @@ async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load
     let mut tick = tokio::time::interval(TICK);
     // Every connection and tunnel holds a sender; once they are gone, nothing is open.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
-    let serve = |arrival: HandOver| {
-        let HandOver { stream, peer, tls, surface, proxied, slot } = arrival;
-        let mut held = Held { slot, load: Arc::clone(&load), open: open.clone() };
+    let serve = |arrival: AcceptedConnection| {
+        let AcceptedConnection { stream, peer, tls, surface, proxied, slot } = arrival;
+        let mut held = ConnectionResources { slot, load: Arc::clone(&load), open: open.clone() };
         let (current, phase) = (Rc::clone(&current), phase.clone());
         tokio::task::spawn_local(async move {
-            let Ok(mut stream) = Stream::new(stream) else { return };
+            let Ok(mut stream) = ClientStream::new(stream) else { return };
             let limits = current.limits();
             let mut peer = Peer { address: peer, veiled: false, secure: tls.is_some() };
             if proxied {
@@ -161,7 +161,8 @@ async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load
                     None => return,
                 }
             }
-            let setting = Setting { peer, surface, hold: Hold::of(held), current, limits, phase };
+            let setting =
+                ConnectionContext { peer, surface, hold: ConnectionGuard::of(held), current, limits, phase };
             connection::serve(stream, tls, setting).await;
         });
     };
@@ -200,16 +201,16 @@ async fn run(parts: Parts, generation: Arc<Generation>, arriving: Arriving, load
 
 /// The client that a proxy names at the beginning of a connection; `None`: the connection must be closed.
 async fn name_client(
-    stream: &mut Stream,
+    stream: &mut ClientStream,
     peer: Peer,
-    slot: &mut Slot,
+    slot: &mut ConnectionSlot,
     limits: ConnectionLimits,
 ) -> Option<Peer> {
     let received = proxy_protocol::receive(stream);
     let client = match tokio::time::timeout(limits.header_timeout(), received).await {
-        Ok(Ok(Sender::Client(address))) => Peer { address, ..peer },
-        Ok(Ok(Sender::Proxy)) => peer,
-        Ok(Ok(Sender::Unknown)) => Peer { veiled: true, ..peer },
+        Ok(Ok(ProxiedSource::Client(address))) => Peer { address, ..peer },
+        Ok(Ok(ProxiedSource::Proxy)) => peer,
+        Ok(Ok(ProxiedSource::Unknown)) => Peer { veiled: true, ..peer },
         Ok(Err(error @ Refused::Ended(_))) => {
             tracing::debug!(proxy.ip = %peer.address, %error, "a connection was not set up");
             return None;
@@ -232,14 +233,14 @@ async fn name_client(
 
 /// What an open connection holds, tunnels included.
 #[derive(Debug)]
-struct Held {
-    slot: Slot,
+struct ConnectionResources {
+    slot: ConnectionSlot,
     load: Arc<AtomicUsize>,
     #[expect(dead_code, reason = "held for its drop")]
     open: mpsc::Sender<()>,
 }
 
-impl Drop for Held {
+impl Drop for ConnectionResources {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }

@@ -7,7 +7,7 @@ use super::admin::AdminProof;
 use super::revocation::Revocations;
 use crate::model::api_key::{ApiKey, KeyScope};
 use crate::model::audit::Actor;
-use crate::model::principal::{Holder, Principal, PrincipalKind, Proof, Source};
+use crate::model::principal::{Holder, IdentitySource, Principal, PrincipalKind, Proof};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Timestamp};
@@ -231,7 +231,7 @@ fn principal(key: ApiKey, owner: Option<User>) -> Option<Principal> {
             display_name: None,
             role: key.role,
             groups: Vec::new(),
-            source: Source::Local,
+            source: IdentitySource::Local,
             must_change_password: false,
             proof,
         }),
@@ -242,7 +242,7 @@ fn principal(key: ApiKey, owner: Option<User>) -> Option<Principal> {
             display_name: owner.display_name,
             role: key.role.weaker(owner.role)?,
             groups: owner.groups,
-            source: Source::Local,
+            source: IdentitySource::Local,
             must_change_password: owner.must_change_password,
             proof,
         }),
@@ -291,7 +291,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::service::testing::World;
+    use crate::service::testing::ServiceFixture;
 
     fn key(name: &str, owner: Option<&User>, role: Role) -> NewKey {
         NewKey {
@@ -303,13 +303,13 @@ mod tests {
         }
     }
 
-    async fn resolve(world: &World, text: &Secret) -> Option<Principal> {
+    async fn resolve(world: &ServiceFixture, text: &Secret) -> Option<Principal> {
         world.api_keys.resolve(text.expose()).await.unwrap().caller()
     }
 
     #[tokio::test]
     async fn a_system_key_acts_for_nobody_with_its_own_role() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         for role in Role::ALL {
             let (text, issued) = world.api_keys.issue(&world.by, key(" ingest ", None, role)).await.unwrap();
             let principal = resolve(&world, &text).await.unwrap();
@@ -322,7 +322,7 @@ mod tests {
     /// K11: a key that is nearly right.
     #[tokio::test]
     async fn only_the_whole_text_of_a_key_resolves() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (text, issued) = world.api_keys.issue(&world.by, key("ingest", None, Role::Agent)).await.unwrap();
         let (other, _) = world.api_keys.issue(&world.by, key("other", None, Role::Agent)).await.unwrap();
         assert!(!format!("{issued:?}").contains(text.expose()));
@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_expired_or_revoked_key_does_not_resolve() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let end = world.clock.now().after(Duration::from_mins(1));
         let new = NewKey { expires_at: Some(end), ..key("short", None, Role::Viewer) };
         let (short, _) = world.api_keys.issue(&world.by, new).await.unwrap();
@@ -369,7 +369,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_user_key_never_exceeds_its_owner() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let user = world.user("alice").await;
         world.accounts.add_group(&world.by, &user.id, "ops").await.unwrap();
         let (text, _) =
@@ -397,7 +397,7 @@ mod tests {
     /// K05: a key that may more than its owner.
     #[tokio::test]
     async fn keys_that_break_the_rules_are_not_issued() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let user = world.user("alice").await;
         let system = key("k", None, Role::Viewer);
         let paths = |path: &str| KeyScope { paths: vec![path.to_owned()], ..KeyScope::default() };
@@ -429,7 +429,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_scope_and_the_last_use_come_back_with_the_principal() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let scope = KeyScope {
             paths: vec!["/v1/traces".into()],
             methods: vec![http::Method::POST],

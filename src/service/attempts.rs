@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ServiceError;
-use super::password::For;
+use super::password::PasswordPriority;
 use super::password::Passwords;
-use super::password::Verdict;
+use super::password::Verification;
 use crate::model::audit::Actor;
 use crate::model::audit::Note;
 use crate::model::audit::Party;
@@ -27,7 +27,7 @@ pub(super) const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 
 /// What stands for whoever tries a password.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Standing<'a> {
+pub(super) enum AttemptOrigin<'a> {
     /// Nothing but the address.
     Stranger,
     /// A device on which this user has signed in before, by its id.
@@ -46,7 +46,7 @@ pub(super) struct Attempt<'a> {
     /// The client's address.
     pub(super) client: IpAddr,
     /// What is known of whoever tries.
-    pub(super) standing: Standing<'a>,
+    pub(super) standing: AttemptOrigin<'a>,
     /// What it is tried for, as the trail says it.
     pub(super) event: Event,
 }
@@ -125,7 +125,11 @@ impl Attempts {
             Buckets::Own(_) => None,
             Buckets::Shared([_, name]) => Some(self.passwords.turn_at(&name.name).await?),
         };
-        let whose = if matches!(buckets, Buckets::Own(_)) { For::Known } else { For::Stranger };
+        let whose = if matches!(buckets, Buckets::Own(_)) {
+            PasswordPriority::Known
+        } else {
+            PasswordPriority::Stranger
+        };
         let counted = match self.store.reserve_attempt(buckets.all(), self.clock.now()).await? {
             Attempted::Counted(counted) => counted,
             Attempted::Closed(retry_after) => return Err(ServiceError::Throttled { retry_after }),
@@ -146,7 +150,7 @@ impl Attempts {
                 return Err(error);
             }
         };
-        let Some((user, hash)) = usable.filter(|_| verdict != Verdict::Wrong) else {
+        let Some((user, hash)) = usable.filter(|_| verdict != Verification::Wrong) else {
             return Err(ServiceError::Refused);
         };
         match buckets {
@@ -154,7 +158,7 @@ impl Attempts {
             // Others have failed there too: a success takes back only what it added.
             Buckets::Shared(_) => self.store.refund_attempts(&counted).await?,
         }
-        if verdict == Verdict::Outdated {
+        if verdict == Verification::Outdated {
             return self.renew(by, user, hash, password).await;
         }
         Ok(hash.clone())
@@ -192,9 +196,9 @@ impl Buckets {
         match attempt.standing {
             // Whatever strangers do to an account, and from the same address, its owner can still try. And whoever has
             // stolen a session or device has its few tries only.
-            Standing::Session(id) => own(format!("ses:{id}")),
-            Standing::Device(id) => own(format!("dev:{id}")),
-            Standing::Stranger => {
+            AttemptOrigin::Session(id) => own(format!("ses:{id}")),
+            AttemptOrigin::Device(id) => own(format!("dev:{id}")),
+            AttemptOrigin::Stranger => {
                 let network = format!("net:{}", throttle_bucket(attempt.client));
                 let name = format!("name:{}", typed(attempt.name));
                 Self::Shared([

@@ -39,7 +39,7 @@ pub struct Bootstrap {
 }
 
 /// What became of the password that the settings give the first admin.
-enum Given {
+enum ConfiguredPassword {
     Nothing,
     Made(String),
     /// There are users already; what set it.
@@ -68,9 +68,9 @@ impl Accounts {
     /// [`ServiceError::Invalid`] if the password or a name in the settings breaks the rules.
     pub async fn bootstrap(&self, login: &LoginConfig) -> Result<Bootstrap, ServiceError> {
         let (made, late_password) = match self.given_admin(login).await? {
-            Given::Nothing => (None, None),
-            Given::Made(username) => (Some(username), None),
-            Given::Late(set_by) => (None, Some(set_by)),
+            ConfiguredPassword::Nothing => (None, None),
+            ConfiguredPassword::Made(username) => (Some(username), None),
+            ConfiguredPassword::Late(set_by) => (None, Some(set_by)),
         };
         let (mut links, mut taken) = (Vec::new(), Vec::new());
         for (name, email) in &login.admins {
@@ -91,16 +91,16 @@ impl Accounts {
     }
 
     /// Makes the admin whose password the settings give, if there is nobody at all.
-    async fn given_admin(&self, login: &LoginConfig) -> Result<Given, ServiceError> {
-        let Some(given) = &login.admin_password else { return Ok(Given::Nothing) };
+    async fn given_admin(&self, login: &LoginConfig) -> Result<ConfiguredPassword, ServiceError> {
+        let Some(given) = &login.admin_password else { return Ok(ConfiguredPassword::Nothing) };
         if self.store.is_anybody().await? {
-            return Ok(Given::Late(given.set_by().to_owned()));
+            return Ok(ConfiguredPassword::Late(given.set_by().to_owned()));
         }
         let new = admin(FIRST_ADMIN, given.password.clone(), true);
         let (user, hash) = self.prepare(new).await.map_err(named)?;
         let made = self.store.create_first_user(&user, &hash.unwrap_or_default()).await?;
         // Another gateway may have been faster.
-        Ok(if made { Given::Made(user.username) } else { Given::Nothing })
+        Ok(if made { ConfiguredPassword::Made(user.username) } else { ConfiguredPassword::Nothing })
     }
 
     /// The admin whom the settings name, made if need be; or why there is none.
@@ -227,9 +227,9 @@ fn named(error: ServiceError) -> ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AdminPassword, Place};
+    use crate::config::{AdminPassword, SettingLocation};
     use crate::service::testing::PASSWORD;
-    use crate::service::testing::World;
+    use crate::service::testing::ServiceFixture;
     use crate::service::testing::new_user;
 
     fn settings(password: Option<&str>) -> LoginConfig {
@@ -240,7 +240,7 @@ mod tests {
             admin_password: password.map(|password| AdminPassword {
                 password: Secret::new(password),
                 path: "login.admin_password".to_owned(),
-                place: Place::Environment("DOORWARD_ADMIN_PASSWORD".to_owned()),
+                place: SettingLocation::Environment("DOORWARD_ADMIN_PASSWORD".to_owned()),
             }),
             breach_list: None,
         }
@@ -250,24 +250,24 @@ mod tests {
         LoginConfig { admins: Vec::new(), ..settings(None) }
     }
 
-    async fn token(world: &World) -> Secret {
+    async fn token(world: &ServiceFixture) -> Secret {
         match world.accounts.bootstrap(&nobody_named()).await.unwrap() {
             Bootstrap { first: FirstAdmin::Link(token), .. } => token,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn is_good(world: &World, token: &Secret) -> bool {
+    async fn is_good(world: &ServiceFixture, token: &Secret) -> bool {
         world.accounts.setup_link(token).await.unwrap().is_some()
     }
 
-    async fn complete(world: &World, token: &Secret) -> Result<User, ServiceError> {
+    async fn complete(world: &ServiceFixture, token: &Secret) -> Result<User, ServiceError> {
         world.accounts.complete_setup(world.by.actor(), token.clone(), "root", Secret::new(PASSWORD)).await
     }
 
     #[tokio::test]
     async fn a_given_password_makes_the_first_admin_once() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let made = world.accounts.bootstrap(&settings(Some(PASSWORD))).await.unwrap();
         assert!(matches!(made.first, FirstAdmin::Made { username } if username == "admin"));
         assert_eq!(made.late_password, None);
@@ -283,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_weak_password_is_refused_by_the_name_of_its_setting() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         for weak in ["admin", "administrator", "password1234"] {
             let refused = world.accounts.bootstrap(&settings(Some(weak))).await.unwrap_err().to_string();
             assert!(refused.contains("DOORWARD_ADMIN_PASSWORD"), "{refused}");
@@ -294,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn named_admins_get_in_by_a_link_each_until_they_have_a_password() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         for at in 0..2 {
             // A start of a second gateway, or another one, does not spoil what was shown before.
             let start = world.accounts.bootstrap(&settings(None)).await.unwrap();
@@ -325,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_of_somebody_is_worth_nothing_once_there_is_a_password_or_a_stop() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         world.user_with_password("anybody").await;
         let link = async || world.accounts.bootstrap(&settings(None)).await.unwrap().links.remove(0).1;
         let (one, two) = (link().await, link().await);
@@ -345,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_somebody_else_has_is_told_and_left_alone() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let zelda = world.user("zelda").await;
         let taken = async || world.accounts.bootstrap(&settings(None)).await.unwrap().taken.remove(0).1;
         assert!(taken().await.contains("another role"));
@@ -368,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_setup_token_makes_one_admin_and_no_second() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let token = token(&world).await;
         assert!(is_good(&world, &token).await);
         assert!(matches!(complete(&world, &random_text()).await, Err(ServiceError::Refused)));
@@ -388,7 +388,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_link_outlives_other_users_and_starts_but_not_an_admin_who_can_sign_in() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (first, second) = (token(&world).await, token(&world).await);
         world.accounts.create(&world.by, new_user("viewer", Role::Viewer)).await.unwrap();
         world.accounts.create(&world.by, new_user("no-password", Role::Admin)).await.unwrap();

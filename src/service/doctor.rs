@@ -56,19 +56,19 @@ impl Reports {
 
 /// Writes reports, one after the other, until every sender is gone.
 #[derive(Debug)]
-pub struct Scribe {
+pub struct ReportWriter {
     reports: mpsc::Receiver<(TokenDigest, String)>,
     store: Store,
     clock: Arc<dyn Clock>,
 }
 
-/// The two ends of the queue. [`Scribe::run`] is to be spawned on the control runtime.
-pub fn channel(store: Store, clock: Arc<dyn Clock>) -> (Reports, Scribe) {
+/// The two ends of the queue. [`ReportWriter::run`] is to be spawned on the control runtime.
+pub fn channel(store: Store, clock: Arc<dyn Clock>) -> (Reports, ReportWriter) {
     let (sender, reports) = mpsc::channel(QUEUE);
-    (Reports(sender), Scribe { reports, store, clock })
+    (Reports(sender), ReportWriter { reports, store, clock })
 }
 
-impl Scribe {
+impl ReportWriter {
     /// Works until every sender is gone.
     pub async fn run(mut self) {
         while let Some((digest, report)) = self.reports.recv().await {

@@ -14,9 +14,9 @@ static PLACING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Where losses of one holder of rights are noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(u16);
+pub struct EpochSlot(u16);
 
-impl Place {
+impl EpochSlot {
     /// Of a user or of a key that is nobody's, by id.
     pub fn of(holder: &str) -> Self {
         let places = u64::try_from(PLACES).unwrap_or(1);
@@ -28,10 +28,10 @@ impl Place {
 ///
 /// Read [`Epoch::current`] *before* a lookup and keep it with the answer, which counts while [`Epoch::holds`] says so.
 #[derive(Clone, Debug, Default)]
-pub struct Epoch(Arc<Losses>);
+pub struct Epoch(Arc<LossLog>);
 
 #[derive(Debug)]
-struct Losses {
+struct LossLog {
     current: AtomicU64,
     /// When everybody may have lost something.
     all: AtomicU64,
@@ -42,7 +42,7 @@ struct Losses {
     raised: Notify,
 }
 
-impl Default for Losses {
+impl Default for LossLog {
     fn default() -> Self {
         Self {
             current: AtomicU64::default(),
@@ -61,7 +61,7 @@ impl Epoch {
     }
 
     /// Whether what was looked up at `then` of whoever has this place is still so; costs two loads.
-    pub fn holds(&self, place: Place, then: u64) -> bool {
+    pub fn holds(&self, place: EpochSlot, then: u64) -> bool {
         let lost = self.0.places.get(usize::from(place.0)).unwrap_or(&self.0.current);
         lost.load(Ordering::Acquire) <= then && self.0.all.load(Ordering::Acquire) <= then
     }
@@ -86,7 +86,7 @@ impl Epoch {
     pub(crate) fn raise_for<'h>(&self, holders: impl IntoIterator<Item = &'h str>) {
         self.raise(|next| {
             for holder in holders {
-                if let Some(lost) = self.0.places.get(usize::from(Place::of(holder).0)) {
+                if let Some(lost) = self.0.places.get(usize::from(EpochSlot::of(holder).0)) {
                     lost.store(next, Ordering::Release);
                 }
             }
@@ -110,13 +110,16 @@ mod tests {
 
     /// Somebody with another place.
     fn another(than: &str) -> String {
-        (0..100_u32).map(|n| format!("other{n}")).find(|other| Place::of(other) != Place::of(than)).unwrap()
+        (0..100_u32)
+            .map(|n| format!("other{n}"))
+            .find(|other| EpochSlot::of(other) != EpochSlot::of(than))
+            .unwrap()
     }
 
     #[test]
     fn only_whoever_lost_something_is_looked_up_again() {
         let epoch = Epoch::default();
-        let (alice, bob) = (Place::of("alice"), Place::of(&another("alice")));
+        let (alice, bob) = (EpochSlot::of("alice"), EpochSlot::of(&another("alice")));
         let then = epoch.current();
         assert!(epoch.holds(alice, then) && epoch.holds(bob, then));
         epoch.raise_for(["alice"]);
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn whoever_reads_a_number_finds_noted_what_was_lost_up_to_it() {
         let epoch = Epoch::default();
-        let place = Place::of("alice");
+        let place = EpochSlot::of("alice");
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| (0..10_000).for_each(|_| epoch.raise_for(["alice"])));

@@ -120,24 +120,24 @@ mod tests {
     use crate::model::principal::Proof;
     use crate::model::session::Session;
     use crate::model::user::User;
-    use crate::service::testing::World;
+    use crate::service::testing::ServiceFixture;
 
     const HOST: &str = "app.example";
     const HELD: &str = "what the browser holds";
 
-    async fn signed_in(world: &World) -> (User, Session) {
+    async fn signed_in(world: &ServiceFixture) -> (User, Session) {
         let user = world.user("alice").await;
         let opened =
             world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "browser").await;
         (user, opened.unwrap().1)
     }
 
-    async fn granted(world: &World, session: &Session) -> Secret {
+    async fn granted(world: &ServiceFixture, session: &Session) -> Secret {
         let granted = world.handovers.grant(&session.id, TokenDigest::of(HELD), HOST, "/deep?x=1").await;
         granted.unwrap().unwrap()
     }
 
-    async fn redeem(world: &World, token: &str, held: &str, host: &str) -> Option<Redeemed> {
+    async fn redeem(world: &ServiceFixture, token: &str, held: &str, host: &str) -> Option<Redeemed> {
         world
             .handovers
             .redeem(world.by.actor(), token, held, host, "192.0.2.1".parse().unwrap(), "browser")
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_round_and_round_is_slowed_down() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (_, session) = signed_in(&world).await;
         let (began, here) = (std::time::Instant::now(), "192.0.2.1".parse().unwrap());
         let mut opened = 0;
@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_opens_one_session_that_ends_with_its_parent() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (user, parent) = signed_in(&world).await;
         world.clock.advance(Duration::from_secs(100));
         let token = granted(&world, &parent).await;
@@ -185,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_shown_elsewhere_or_by_another_browser_is_used_up() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (_, parent) = signed_in(&world).await;
         for (held, host) in [("", HOST), ("other", HOST), (HELD, "evil.example"), (HELD, "x.app.example")] {
             let token = granted(&world, &parent).await;
@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_worthless_after_a_minute_and_without_its_session() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (user, parent) = signed_in(&world).await;
         let token = granted(&world, &parent).await;
         world.clock.advance(LIFETIME);
@@ -222,9 +222,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_of_an_idle_session_is_worthless() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (_, parent) = signed_in(&world).await;
-        world.clock.advance(World::IDLE.saturating_sub(Duration::from_secs(30)));
+        world.clock.advance(ServiceFixture::IDLE.saturating_sub(Duration::from_secs(30)));
         let token = granted(&world, &parent).await;
         world.clock.advance(Duration::from_secs(30));
         assert!(redeem(&world, token.expose(), HELD, HOST).await.is_none());

@@ -16,11 +16,11 @@ pub mod own_keys;
 pub mod password;
 pub mod refused;
 pub mod revocation;
-pub mod pace;
+pub mod rate_limiter;
 pub mod sessions;
 pub mod subjects;
 pub mod touches;
-pub mod turns;
+pub mod concurrency_limiter;
 
 mod attempts;
 mod new_user;

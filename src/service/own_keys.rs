@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::ServiceError;
 use super::api_keys::ApiKeys;
 use super::api_keys::NewKey;
-use super::login::Asked;
 use super::login::Login;
+use super::login::Reauthentication;
 use crate::model::api_key::ApiKey;
 use crate::model::api_key::KeyScope;
 use crate::model::audit::Actor;
@@ -18,7 +18,7 @@ use crate::model::user::UserId;
 
 /// A key that somebody wants for themselves.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct KeyRequest {
     /// What its owner calls it; unlike the owner's other keys that can be used.
     pub name: String,
     /// The most it may do; at most what the owner may.
@@ -53,8 +53,8 @@ impl OwnKeys {
     pub async fn issue(
         &self,
         by: &Actor,
-        asked: Asked<'_>,
-        wish: Wish,
+        asked: Reauthentication<'_>,
+        wish: KeyRequest,
         password: Secret,
     ) -> Result<(Secret, ApiKey), ServiceError> {
         self.login.check_password(by, asked, password).await?;
@@ -101,31 +101,36 @@ mod tests {
     use super::*;
     use crate::model::user::User;
     use crate::service::testing::PASSWORD;
-    use crate::service::testing::World;
+    use crate::service::testing::ServiceFixture;
 
     const CLIENT: &str = "192.0.2.1";
 
-    fn own_keys(world: &World) -> OwnKeys {
+    fn own_keys(world: &ServiceFixture) -> OwnKeys {
         OwnKeys::new(world.login.clone(), world.api_keys.clone(), world.clock())
     }
 
-    fn wish(name: &str, role: Role) -> Wish {
-        Wish { name: name.to_owned(), role, scope: KeyScope::default(), life: Some(Duration::from_hours(1)) }
+    fn wish(name: &str, role: Role) -> KeyRequest {
+        KeyRequest {
+            name: name.to_owned(),
+            role,
+            scope: KeyScope::default(),
+            life: Some(Duration::from_hours(1)),
+        }
     }
 
     async fn issue(
-        world: &World,
+        world: &ServiceFixture,
         owner: &User,
-        wish: Wish,
+        wish: KeyRequest,
         password: &str,
     ) -> Result<(Secret, ApiKey), ServiceError> {
-        let asked = Asked { user: &owner.id, session: "one", client: CLIENT.parse().unwrap() };
+        let asked = Reauthentication { user: &owner.id, session: "one", client: CLIENT.parse().unwrap() };
         own_keys(world).issue(world.by.actor(), asked, wish, Secret::new(password)).await
     }
 
     #[tokio::test]
     async fn a_key_is_issued_with_the_password_and_for_the_owner() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let alice = world.user_with_password("alice").await;
         let (text, key) = issue(&world, &alice, wish("notebook", Role::Viewer), PASSWORD).await.unwrap();
         assert_eq!((key.owner.as_ref(), &key.created_by), (Some(&alice.id), &alice.id.0));
@@ -142,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_password_makes_nothing_and_counts_in_its_session() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (alice, bob) = (world.user_with_password("alice").await, world.user("bob").await);
         for _ in 0..6 {
             let wrong = issue(&world, &alice, wish("a", Role::Viewer), "wrong wrong wrong").await;
@@ -151,7 +156,7 @@ mod tests {
         let slowed = issue(&world, &alice, wish("a", Role::Viewer), PASSWORD).await;
         assert!(matches!(slowed, Err(ServiceError::Throttled { .. })), "{slowed:?}");
         assert!(world.sign_in("alice", PASSWORD, CLIENT, None).await.is_ok(), "another way in");
-        let bobs = Asked { user: &bob.id, session: "another", client: CLIENT.parse().unwrap() };
+        let bobs = Reauthentication { user: &bob.id, session: "another", client: CLIENT.parse().unwrap() };
         let without =
             own_keys(&world).issue(world.by.actor(), bobs, wish("a", Role::Viewer), Secret::new("")).await;
         assert!(matches!(without, Err(ServiceError::Refused)), "who has no password proves nothing by one");
@@ -160,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_is_never_more_than_its_owner_nor_a_second_of_its_name() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let alice = world.user_with_password("alice").await;
         for role in [Role::Admin, Role::Agent] {
             let more = issue(&world, &alice, wish("a", role), PASSWORD).await;
@@ -175,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_owner_lists_and_revokes_a_key() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (alice, bob) = (world.user_with_password("alice").await, world.user("bob").await);
         let keys = own_keys(&world);
         let (text, key) = issue(&world, &alice, wish("a", Role::Member), PASSWORD).await.unwrap();

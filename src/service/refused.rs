@@ -39,18 +39,18 @@ impl Refusals {
 
 /// Writes batches until every sender is gone.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct TallyWriter {
     batches: mpsc::Receiver<Batch>,
     store: Store,
 }
 
-/// The two ends of the queue. [`Keeper::run`] is to be spawned on the control runtime.
-pub fn channel(store: Store) -> (Refusals, Keeper) {
+/// The two ends of the queue. [`TallyWriter::run`] is to be spawned on the control runtime.
+pub fn channel(store: Store) -> (Refusals, TallyWriter) {
     let (sender, batches) = mpsc::channel(QUEUE);
-    (Refusals(sender), Keeper { batches, store })
+    (Refusals(sender), TallyWriter { batches, store })
 }
 
-impl Keeper {
+impl TallyWriter {
     /// Works until every sender is gone, and once more for what is left then.
     pub async fn run(mut self) {
         let mut waiting = Tallies::new(ROOM);

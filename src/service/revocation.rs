@@ -32,7 +32,7 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// Which running gateways act on a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spread {
+pub struct Propagation {
     /// How many do.
     pub reached: usize,
     /// Those that did not say so in time.
@@ -55,7 +55,7 @@ pub struct Revocations {
 }
 
 /// What the watching loop remembers from one look to the next: the revision that is acted on.
-type Watched = watch::Sender<Option<i64>>;
+type RevisionSender = watch::Sender<Option<i64>>;
 
 impl Revocations {
     /// For one process; it is unknown to others until [`Revocations::watch`] runs.
@@ -109,7 +109,7 @@ impl Revocations {
         tokio::join!(self.look_on(watched), self.report_on(acted_on));
     }
 
-    async fn look_on(&self, watched: Watched) {
+    async fn look_on(&self, watched: RevisionSender) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
@@ -172,7 +172,7 @@ impl Revocations {
     }
 
     /// One look: a moved revision raises the epoch first, and counts as acted on only then.
-    async fn look(&self, watched: &Watched) -> Result<(), ServiceError> {
+    async fn look(&self, watched: &RevisionSender) -> Result<(), ServiceError> {
         let began = self.started.elapsed();
         let revision = self.store.revision().await?;
         let before = *watched.borrow();
@@ -191,7 +191,7 @@ impl Revocations {
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
-    pub async fn seen_everywhere(&self, timeout: Duration) -> Result<Spread, ServiceError> {
+    pub async fn seen_everywhere(&self, timeout: Duration) -> Result<Propagation, ServiceError> {
         let revision = self.store.revision().await?;
         let deadline = Instant::now() + timeout;
         loop {
@@ -199,7 +199,7 @@ impl Revocations {
             let behind = self.store.gateways_behind(revision, alive_since).await?;
             if behind.is_empty() || Instant::now() >= deadline {
                 let alive = self.store.gateways_behind(i64::MAX, alive_since).await?;
-                return Ok(Spread { reached: alive.len().saturating_sub(behind.len()), behind });
+                return Ok(Propagation { reached: alive.len().saturating_sub(behind.len()), behind });
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
@@ -224,13 +224,13 @@ impl Revocations {
 mod tests {
     use super::*;
     use crate::model::user::User;
-    use crate::service::epoch::Place;
-    use crate::service::testing::World;
+    use crate::service::epoch::EpochSlot;
+    use crate::service::testing::ServiceFixture;
 
     const NOW: Duration = Duration::ZERO;
 
     /// Looks once, and says so.
-    async fn look(gateway: &Revocations, watched: &Watched) {
+    async fn look(gateway: &Revocations, watched: &RevisionSender) {
         gateway.look(watched).await.unwrap();
         let revision = watched.borrow().unwrap();
         gateway.report(revision).await.unwrap();
@@ -238,9 +238,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_moved_revision_raises_the_epoch_and_an_unmoved_one_does_not() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let other = Revocations::new(world.store.clone(), world.clock());
-        let watched = Watched::default();
+        let watched = RevisionSender::default();
         look(&other, &watched).await;
         let before = other.epoch().current();
         look(&other, &watched).await;
@@ -256,11 +256,11 @@ mod tests {
 
     #[tokio::test]
     async fn only_those_who_lost_something_are_looked_up_again() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let other = Revocations::new(world.store.clone(), world.clock());
-        let watched = Watched::default();
+        let watched = RevisionSender::default();
         let (alice, bob) = (world.user("alice").await, world.user("bob").await);
-        let holds = |user: &User, then| other.epoch().holds(Place::of(&user.id.0), then);
+        let holds = |user: &User, then| other.epoch().holds(EpochSlot::of(&user.id.0), then);
         look(&other, &watched).await;
         let then = other.epoch().current();
         world.accounts.set_display_name(world.by.actor(), &alice.id, "Alice").await.unwrap();
@@ -269,7 +269,8 @@ mod tests {
         world.accounts.disable(&world.by, &alice.id).await.unwrap();
         look(&other, &watched).await;
         assert!(
-            !holds(&alice, then) && (holds(&bob, then) || Place::of(&alice.id.0) == Place::of(&bob.id.0))
+            !holds(&alice, then)
+                && (holds(&bob, then) || EpochSlot::of(&alice.id.0) == EpochSlot::of(&bob.id.0))
         );
         // What is not told whole concerns everybody.
         let then = other.epoch().current();
@@ -287,53 +288,53 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_is_waited_for_until_every_living_gateway_has_looked() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let gateways = [1, 2].map(|_| Revocations::new(world.store.clone(), world.clock()));
-        let watched = [Watched::default(), Watched::default()];
+        let watched = [RevisionSender::default(), RevisionSender::default()];
         for (gateway, watched) in gateways.iter().zip(&watched) {
             look(gateway, watched).await;
         }
         assert_eq!(
             world.revocations.seen_everywhere(NOW).await.unwrap(),
-            Spread { reached: 2, behind: vec![] }
+            Propagation { reached: 2, behind: vec![] }
         );
         let user = world.user("alice").await;
         world.accounts.disable(&world.by, &user.id).await.unwrap();
         look(&gateways[0], &watched[0]).await;
         let spread = world.revocations.seen_everywhere(NOW).await.unwrap();
-        assert_eq!(spread, Spread { reached: 1, behind: vec![gateways[1].gateway.to_string()] });
+        assert_eq!(spread, Propagation { reached: 1, behind: vec![gateways[1].gateway.to_string()] });
         look(&gateways[1], &watched[1]).await;
         assert_eq!(world.revocations.seen_everywhere(NOW).await.unwrap().behind, Vec::<String>::new());
     }
 
     #[tokio::test]
     async fn the_silent_and_the_stopped_are_not_waited_for() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let silent = Revocations::new(world.store.clone(), world.clock());
-        look(&silent, &Watched::default()).await;
+        look(&silent, &RevisionSender::default()).await;
         world.clock.advance(Duration::from_secs(61));
         let stopped = Revocations::new(world.store.clone(), world.clock());
-        look(&stopped, &Watched::default()).await;
+        look(&stopped, &RevisionSender::default()).await;
         stopped.forget().await.unwrap();
         let user = world.user("alice").await;
         world.accounts.disable(&world.by, &user.id).await.unwrap();
         let spread = world.revocations.seen_everywhere(NOW).await.unwrap();
-        assert_eq!(spread, Spread { reached: 0, behind: vec![] });
+        assert_eq!(spread, Propagation { reached: 0, behind: vec![] });
     }
 
     #[tokio::test]
     async fn memory_is_trusted_only_shortly_after_a_successful_read() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let gateway = Revocations::new(world.store.clone(), world.clock());
         let within = Duration::from_secs(1);
         assert!(!gateway.is_fresh(within), "never read");
-        look(&gateway, &Watched::default()).await;
+        look(&gateway, &RevisionSender::default()).await;
         assert!(gateway.is_fresh(within));
         world.store.close().await;
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(!gateway.is_fresh(within));
-        assert!(gateway.look(&Watched::default()).await.is_err());
+        assert!(gateway.look(&RevisionSender::default()).await.is_err());
         assert!(!gateway.is_fresh(within));
     }
 }

@@ -28,10 +28,10 @@ use crate::model::user::User;
 use crate::service::ServiceError;
 use crate::store::Store;
 
-/// The password of every user that [`World::user_with_password`] makes.
+/// The password of every user that [`ServiceFixture::user_with_password`] makes.
 pub(super) const PASSWORD: &str = "nine bees in a bonnet";
 
-pub(super) struct World {
+pub(super) struct ServiceFixture {
     /// Whoever manages the others.
     pub(super) by: AdminProof,
     pub(super) store: Store,
@@ -46,7 +46,7 @@ pub(super) struct World {
     pub(super) audit: Audit,
 }
 
-impl World {
+impl ServiceFixture {
     pub(super) const IDLE: Duration = Duration::from_hours(1);
     pub(super) const ABSOLUTE: Duration = Duration::from_hours(12);
 

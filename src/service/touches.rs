@@ -19,7 +19,7 @@ use super::handovers;
 use super::sessions::Sessions;
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
-use crate::store::Longest;
+use crate::store::LongestLifetimes;
 use crate::store::Store;
 
 /// Uses that may wait to be collected, some megabytes of them, while a batch is written; further ones are not taken, and
@@ -64,7 +64,7 @@ impl Touches {
 
 /// Collects uses and writes them in batches; deletes what has ended. One per process that serves.
 #[derive(Debug)]
-pub struct Upkeep {
+pub struct Maintenance {
     used: mpsc::Receiver<Used>,
     /// As they are now: when one counts as idle is a setting that can change.
     sessions: watch::Receiver<Sessions>,
@@ -77,29 +77,29 @@ pub struct Upkeep {
     used_keys: HashMap<String, Timestamp>,
 }
 
-/// The two ends of the queue. Rows of the trail are deleted after `audit_keep`. [`Upkeep::run`] is to be spawned on the control runtime.
+/// The two ends of the queue. Rows of the trail are deleted after `audit_keep`. [`Maintenance::run`] is to be spawned on the control runtime.
 pub fn channel(
     sessions: watch::Receiver<Sessions>,
     api_keys: ApiKeys,
     (audit, audit_keep): (Audit, Duration),
     store: Store,
     clock: Arc<dyn Clock>,
-) -> (Touches, Upkeep) {
+) -> (Touches, Maintenance) {
     let (sender, used) = mpsc::channel(QUEUE);
     let (seen_sessions, used_keys) = (HashMap::new(), HashMap::new());
     let upkeep =
-        Upkeep { used, sessions, api_keys, audit, audit_keep, store, clock, seen_sessions, used_keys };
+        Maintenance { used, sessions, api_keys, audit, audit_keep, store, clock, seen_sessions, used_keys };
     (Touches(sender), upkeep)
 }
 
-impl Upkeep {
+impl Maintenance {
     /// Works until `stop` is done, then writes what is left.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut writing = tokio::time::interval(WRITE_EVERY);
         let mut tidying = tokio::time::interval(TIDY_EVERY);
         writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pace = Pace::from(self.clock.now());
+        let mut pace = ClockCheck::from(self.clock.now());
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -163,8 +163,10 @@ impl Upkeep {
 
     async fn rein_in(&self) -> Result<(), ServiceError> {
         let now = self.clock.now();
-        let longest =
-            Longest { setup_link: now.after(SETUP_TOKEN_LIFE), handover: now.after(handovers::LIFETIME) };
+        let longest = LongestLifetimes {
+            setup_link: now.after(SETUP_TOKEN_LIFE),
+            handover: now.after(handovers::LIFETIME),
+        };
         Ok(self.store.rein_in_times(now, longest).await?)
     }
 
@@ -191,12 +193,12 @@ fn up_to(now: Timestamp, used: &HashMap<String, Timestamp>) -> Vec<(String, Time
 /// Whether the clock goes as time does. What is deleted for its age cannot be brought back, so that waits until the
 /// clock has gone on without a jump for a while: one that is wrong for some minutes, as before it is first set, costs nothing.
 #[derive(Debug)]
-struct Pace {
+struct ClockCheck {
     since: Timestamp,
     began: Instant,
 }
 
-impl Pace {
+impl ClockCheck {
     fn from(now: Timestamp) -> Self {
         Self { since: now, began: Instant::now() }
     }
@@ -220,9 +222,9 @@ fn report(what: &str, outcome: Result<(), ServiceError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::testing::World;
+    use crate::service::testing::ServiceFixture;
 
-    fn both(world: &World) -> (Touches, Upkeep) {
+    fn both(world: &ServiceFixture) -> (Touches, Maintenance) {
         let sessions = watch::channel(world.sessions.clone()).1;
         let audit = (world.audit.clone(), Duration::from_hours(24));
         channel(sessions, world.api_keys.clone(), audit, world.store.clone(), world.clock())
@@ -230,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_used_is_written_at_the_latest_when_stopping() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let user = world.user("alice").await;
         let (_, session) =
             world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
@@ -246,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_was_set_back_lets_nobody_stay_longer() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let user = world.user("alice").await;
         let (_, session) =
             world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
@@ -262,7 +264,7 @@ mod tests {
             world.sessions.open(world.by.actor(), &user, "192.0.2.1".parse().unwrap(), "b").await.unwrap();
         world.clock.set_back(ahead);
         upkeep.rein_in().await.unwrap();
-        world.clock.advance(World::IDLE);
+        world.clock.advance(ServiceFixture::IDLE);
         let live = world.sessions.find_live(&later.id).await.unwrap();
         assert!(live.is_none(), "idle for as long as anybody may be");
     }
@@ -270,8 +272,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_deleted_for_its_age_until_the_clock_has_gone_on_without_a_jump() {
         let mut now = Timestamp(1_900_000_000);
-        let mut pace = Pace::from(now);
-        let go = async |pace: &mut Pace, now: &mut Timestamp, span: Duration, jump: i64| {
+        let mut pace = ClockCheck::from(now);
+        let go = async |pace: &mut ClockCheck, now: &mut Timestamp, span: Duration, jump: i64| {
             tokio::time::advance(span).await;
             *now = Timestamp(now.after(span).0 + jump);
             pace.is_steady(*now)
@@ -289,7 +291,7 @@ mod tests {
     /// The clock has not shown yet that it is right.
     #[tokio::test]
     async fn a_start_reins_in_times_to_come_and_deletes_nothing_for_its_age() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (user, client) = (world.user("alice").await, "192.0.2.1".parse().unwrap());
         let opened = async |agent: &str| {
             world.sessions.open(world.by.actor(), &user, client, agent).await.unwrap().1.id
@@ -327,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_takes_no_more_and_a_full_batch_is_written() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let (touches, mut upkeep) = both(&world);
         for id in 0..2 * QUEUE {
             assert_eq!(touches.session(&id.to_string(), Timestamp(1)), id < QUEUE);
@@ -350,11 +352,11 @@ mod tests {
 
     #[tokio::test]
     async fn tidying_deletes_what_has_ended_and_spares_the_rest() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let user = world.user("alice").await;
         let client = "192.0.2.1".parse().unwrap();
         world.sessions.open(world.by.actor(), &user, client, "old").await.unwrap();
-        world.clock.advance(World::IDLE);
+        world.clock.advance(ServiceFixture::IDLE);
         world.sessions.open(world.by.actor(), &user, client, "new").await.unwrap();
         both(&world).1.tidy().await.unwrap();
         let left = world.store.sessions_page(None).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::pool::{Change, Row, Turn};
+use super::pool::{Change, ChangeQueue, Row};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
@@ -186,8 +186,8 @@ impl Store {
              WHERE revoked_at < $1 ORDER BY revoked_at LIMIT 100)";
         const EXPIRED: &str = "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys
              WHERE expires_at < $1 ORDER BY expires_at LIMIT 100)";
-        let revoked = self.purge(Turn::Rights, REVOKED, before).await?;
-        Ok(revoked + self.purge(Turn::Rights, EXPIRED, before).await?)
+        let revoked = self.purge(ChangeQueue::Rights, REVOKED, before).await?;
+        Ok(revoked + self.purge(ChangeQueue::Rights, EXPIRED, before).await?)
     }
 
     /// Revokes a key; who held its rights, by id. `None` if there is no such key or it was revoked before.

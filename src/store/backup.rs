@@ -26,7 +26,7 @@ impl Store {
         let Database::Sqlite(file) = self.pool.database() else {
             return Err(StoreError::BadUrl("it is PostgreSQL, which has its own: pg_dump"));
         };
-        let part = Part::of(path).await?;
+        let part = PartialBackup::of(path).await?;
         let name = part.file.to_str().ok_or(StoreError::BadUrl("the name of the backup is no UTF-8"))?;
         sqlx::query("VACUUM INTO $1").bind(name).execute(file.writer()).await?;
         let options = SqliteConnectOptions::new().filename(&part.file).read_only(true);
@@ -42,12 +42,12 @@ impl Store {
 
 /// A file that is being written, in a folder of its own with whatever the database puts beside it. The folder goes
 /// whether or not the file has become what it was to be.
-struct Part {
+struct PartialBackup {
     folder: PathBuf,
     file: PathBuf,
 }
 
-impl Part {
+impl PartialBackup {
     /// Begins one beside a file that must not be there.
     async fn of(path: &Path) -> Result<Self, StoreError> {
         let failed = |cause| StoreError::CannotCreate { path: path.to_owned(), cause };
@@ -75,7 +75,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialBackup {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }

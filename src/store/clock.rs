@@ -9,7 +9,7 @@ const MOST_BEGUN: usize = 500;
 
 /// The longest that what is about to be given could still last.
 #[derive(Clone, Copy, Debug)]
-pub struct Longest {
+pub struct LongestLifetimes {
     /// Until when a setup link made now could be used.
     pub setup_link: Timestamp,
     /// Until when a hand-over begun now could be redeemed.
@@ -22,7 +22,7 @@ impl Store {
     ///
     /// A session is given less by as much as it seems to begin too late, so it may end early but not late; what is
     /// remembered of it is looked up again.
-    pub async fn rein_in_times(&self, now: Timestamp, longest: Longest) -> Result<(), StoreError> {
+    pub async fn rein_in_times(&self, now: Timestamp, longest: LongestLifetimes) -> Result<(), StoreError> {
         const NOTED: [&str; 4] = [
             "UPDATE attempts SET last_at = $1 WHERE last_at > $2",
             "UPDATE sessions SET last_seen_at = $1 WHERE last_seen_at > $2",
@@ -42,7 +42,7 @@ impl Store {
             let Some(row) = change.row(BEGUN, &[now.into(), latest.into()]).await? else { break };
             revision::raise(&mut change, &row.text("user_id")?).await?;
         }
-        let Longest { setup_link, handover } = longest;
+        let LongestLifetimes { setup_link, handover } = longest;
         change.execute(SETUP, &[setup_link.into(), setup_link.after(SKEW).into()]).await?;
         change.execute(HANDOVERS, &[handover.after(SKEW).into()]).await?;
         change.commit().await

@@ -1,6 +1,6 @@
 //! Hand-overs: a session on its way to another host of ours, under the digest of a token that works once.
 
-use super::pool::Turn;
+use super::pool::ChangeQueue;
 use super::{Store, StoreError};
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
@@ -82,6 +82,6 @@ impl Store {
 
     /// Deletes hand-overs that nobody fetched in time.
     pub async fn purge_handovers(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.purge(Turn::Rights, EXPIRED, now).await
+        self.purge(ChangeQueue::Rights, EXPIRED, now).await
     }
 }

@@ -26,14 +26,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::audit::Ledger;
-use self::pool::{Database, Pool, Turn};
+use self::pool::{ChangeQueue, Database, Pool};
 
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
-pub use self::clock::Longest;
+pub use self::clock::LongestLifetimes;
 pub use self::handovers::Handover;
 pub use self::pool::Lane;
 pub use self::setup::SetupLink;
-pub use self::throttle::{Attempted, Bucket, Counted};
+pub use self::throttle::{Attempted, Bucket, CountedAttempt};
 pub use self::users::Changed;
 use crate::model::audit::Actor;
 use crate::model::time::Timestamp;
@@ -185,7 +185,12 @@ impl Store {
 
     /// Runs a deletion that bounds itself by `LIMIT 100` until nothing is left of it: no change lasts long, so nobody
     /// waits long for it.
-    async fn purge(&self, turn: Turn, sql: &'static str, before: Timestamp) -> Result<u64, StoreError> {
+    async fn purge(
+        &self,
+        turn: ChangeQueue,
+        sql: &'static str,
+        before: Timestamp,
+    ) -> Result<u64, StoreError> {
         let mut gone = 0;
         loop {
             let mut change = self.pool.begin(Some(turn)).await?;

@@ -1,6 +1,6 @@
 //! A whole store elsewhere: copied into an empty one of either kind.
 
-use super::pool::{Row, Value, Whole};
+use super::pool::{LongTransaction, Row, Value};
 use super::{Store, StoreError};
 
 /// Rows read at once.
@@ -8,19 +8,19 @@ const PAGE: usize = 1000;
 
 /// What a column holds.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ColumnType {
     Text,
     Number,
     Flag,
     Bytes,
 }
-use Kind::{Bytes, Flag, Number, Text};
+use ColumnType::{Bytes, Flag, Number, Text};
 
 /// One step of a copy: a table, or a part of one.
-struct Step {
+struct CopyStep {
     table: &'static str,
     /// The key first.
-    columns: &'static [(&'static str, Kind)],
+    columns: &'static [(&'static str, ColumnType)],
     /// How many columns the key has; none where there is one row, which is there in every database.
     key: usize,
     /// Which rows; empty is all.
@@ -29,13 +29,13 @@ struct Step {
     write: &'static str,
 }
 
-const fn all(table: &'static str, key: usize, columns: &'static [(&'static str, Kind)]) -> Step {
-    Step { table, columns, key, only: "", write: "" }
+const fn all(table: &'static str, key: usize, columns: &'static [(&'static str, ColumnType)]) -> CopyStep {
+    CopyStep { table, columns, key, only: "", write: "" }
 }
 
 /// In an order in which each row finds what it refers to. Left out is what running gateways say and remember:
 /// `gateways`, `doctor_probes` and `lost_rights`.
-const STEPS: &[Step] = &[
+const STEPS: &[CopyStep] = &[
     all(
         "users",
         1,
@@ -70,7 +70,7 @@ const STEPS: &[Step] = &[
             ("host", Text),
         ],
     ),
-    Step {
+    CopyStep {
         table: "sessions",
         columns: &[("id", Text), ("parent_id", Text)],
         key: 1,
@@ -149,14 +149,14 @@ const STEPS: &[Step] = &[
             ("link", Bytes),
         ],
     ),
-    Step {
+    CopyStep {
         table: "audit_head",
         columns: &[("seq", Number), ("link", Bytes), ("pruned_to", Number), ("mark", Bytes)],
         key: 0,
         only: "",
         write: "UPDATE audit_head SET seq = $1, link = $2, pruned_to = $3, mark = $4",
     },
-    Step {
+    CopyStep {
         table: "revision",
         columns: &[("value", Number)],
         key: 0,
@@ -167,15 +167,15 @@ const STEPS: &[Step] = &[
 ];
 
 /// One value, as it was read.
-enum Cell {
+enum ColumnValue {
     Text(Option<String>),
     Number(Option<i64>),
     Flag(bool),
     Bytes(Vec<u8>),
 }
 
-impl Cell {
-    fn read(row: &Row, (name, kind): (&str, Kind)) -> Result<Self, StoreError> {
+impl ColumnValue {
+    fn read(row: &Row, (name, kind): (&str, ColumnType)) -> Result<Self, StoreError> {
         Ok(match kind {
             Text => Self::Text(row.optional_text(name)?),
             Number => Self::Number(row.optional_number(name)?),
@@ -194,7 +194,7 @@ impl Cell {
     }
 }
 
-impl Step {
+impl CopyStep {
     fn names(&self, count: usize) -> String {
         self.columns.iter().take(count).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
@@ -232,20 +232,20 @@ impl Step {
     /// Copies its rows; how many they were.
     async fn run(
         &self,
-        from: &mut Whole,
-        to: &mut Whole,
+        from: &mut LongTransaction,
+        to: &mut LongTransaction,
         progress: &mut impl FnMut(&'static str, u64),
     ) -> Result<u64, StoreError> {
         let insert = self.insert();
-        let (mut count, mut last): (u64, Vec<Cell>) = (0, Vec::new());
+        let (mut count, mut last): (u64, Vec<ColumnValue>) = (0, Vec::new());
         loop {
-            let after: Vec<Value<'_>> = last.iter().take(self.key).map(Cell::value).collect();
+            let after: Vec<Value<'_>> = last.iter().take(self.key).map(ColumnValue::value).collect();
             let rows = from.rows(&self.select(!after.is_empty()), &after).await?;
             for row in &rows {
-                let cells: Result<Vec<Cell>, _> =
-                    self.columns.iter().map(|column| Cell::read(row, *column)).collect();
+                let cells: Result<Vec<ColumnValue>, _> =
+                    self.columns.iter().map(|column| ColumnValue::read(row, *column)).collect();
                 let cells = cells?;
-                to.execute(&insert, &cells.iter().map(Cell::value).collect::<Vec<_>>()).await?;
+                to.execute(&insert, &cells.iter().map(ColumnValue::value).collect::<Vec<_>>()).await?;
                 count += 1;
                 last = cells;
             }
@@ -310,7 +310,7 @@ mod tests {
         for row in store.pool.rows(ALL, &[]).await.unwrap() {
             let (table, column) = (row.text("t").unwrap(), row.text("c").unwrap());
             let named =
-                |step: &Step| step.table == table && step.columns.iter().any(|(name, _)| *name == column);
+                |step: &CopyStep| step.table == table && step.columns.iter().any(|(name, _)| *name == column);
             if column != "only_row" && !left_out.contains(&table.as_str()) && !STEPS.iter().any(named) {
                 missing.push(format!("{table}.{column}"));
             }

@@ -1,6 +1,6 @@
 //! Sessions, looked up by the digest of their cookie.
 
-use super::pool::{Change, Row, Turn, Value};
+use super::pool::{Change, ChangeQueue, Row, Value};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
@@ -261,7 +261,7 @@ impl Store {
         for (sql, before) in
             [(CHILDREN_PAST, now), (CHILDREN_IDLE, idle_since), (PAST, now), (IDLE, idle_since)]
         {
-            gone += self.purge(Turn::Rights, sql, before).await?;
+            gone += self.purge(ChangeQueue::Rights, sql, before).await?;
         }
         Ok(gone)
     }

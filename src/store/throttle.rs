@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::pool::Turn;
+use super::pool::ChangeQueue;
 use super::{Store, StoreError};
 use crate::model::time::Timestamp;
 
@@ -28,14 +28,14 @@ pub struct Bucket {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempted {
     /// It was counted, once in each bucket.
-    Counted(Vec<Counted>),
+    Counted(Vec<CountedAttempt>),
     /// It was not, because a bucket is closed for so long.
     Closed(Duration),
 }
 
 /// One count, as it can be taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub struct CountedAttempt {
     name: String,
     at: Timestamp,
     /// When the last attempt before was.
@@ -89,7 +89,7 @@ impl Store {
             let failures = if forgotten { 0 } else { row.number("failures")? };
             let opens_at = last_at.0.saturating_add(bucket.delay(failures));
             longest = longest.max(opens_at.saturating_sub(now.0));
-            counts.push((Counted { name: bucket.name.clone(), at: now, before: last_at }, failures));
+            counts.push((CountedAttempt { name: bucket.name.clone(), at: now, before: last_at }, failures));
         }
         let wait = u64::try_from(longest).unwrap_or_default();
         for (count, failures) in &counts {
@@ -112,21 +112,21 @@ impl Store {
     }
 
     /// Forgets all failures where these counts are, after a success.
-    pub async fn clear_attempts(&self, counted: &[Counted]) -> Result<(), StoreError> {
+    pub async fn clear_attempts(&self, counted: &[CountedAttempt]) -> Result<(), StoreError> {
         let mut change = self.pool.count_in_turn().await?;
-        for Counted { name, .. } in counted {
+        for CountedAttempt { name, .. } in counted {
             change.execute("DELETE FROM attempts WHERE name = $1", &[name.into()]).await?;
         }
         change.commit().await
     }
 
     /// Takes counts back, after a success, where others count too: nobody waits longer because it was tried.
-    pub async fn refund_attempts(&self, counted: &[Counted]) -> Result<(), StoreError> {
+    pub async fn refund_attempts(&self, counted: &[CountedAttempt]) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE attempts SET failures = failures - 1,
                 last_at = CASE WHEN last_at = $2 THEN $3 ELSE last_at END
              WHERE name = $1 AND failures > 0";
         let mut change = self.pool.count_in_turn().await?;
-        for Counted { name, at, before } in counted {
+        for CountedAttempt { name, at, before } in counted {
             change.execute(SQL, &[name.into(), (*at).into(), (*before).into()]).await?;
         }
         change.commit().await
@@ -136,7 +136,7 @@ impl Store {
     pub async fn purge_attempts(&self, older_than: Timestamp) -> Result<u64, StoreError> {
         const SQL: &str = "DELETE FROM attempts WHERE name IN (SELECT name FROM attempts
              WHERE last_at < $1 ORDER BY last_at LIMIT 100)";
-        self.purge(Turn::Attempts, SQL, older_than).await
+        self.purge(ChangeQueue::Attempts, SQL, older_than).await
     }
 }
 

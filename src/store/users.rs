@@ -273,7 +273,7 @@ impl Store {
     }
 
     /// Leaves a row that tells why nothing was changed.
-    async fn refuse(&self, mut change: Change, event: Event, of: Standing) -> Result<Changed, StoreError> {
+    async fn refuse(&self, mut change: Change, event: Event, of: UserState) -> Result<Changed, StoreError> {
         self.note(&mut change, Note::failed(event, Reason::LastAdmin).on(of.party)).await?;
         change.commit().await?;
         Ok(Changed::LastAdmin)
@@ -335,7 +335,7 @@ pub(super) async fn insert_user(
 }
 
 /// Who it is, and what decides whether a user may lose a right.
-struct Standing {
+struct UserState {
     party: Party,
     role: Role,
     disabled: bool,
@@ -344,7 +344,7 @@ struct Standing {
     other_admins: (i64, i64),
 }
 
-impl Standing {
+impl UserState {
     /// Whether nobody would be left who can manage users: who cannot sign in does not count beside who can.
     fn is_last_admin(&self) -> bool {
         let (enabled, able) = self.other_admins;
@@ -353,7 +353,7 @@ impl Standing {
     }
 }
 
-async fn standing(change: &mut Change, id: &UserId) -> Result<Option<Standing>, StoreError> {
+async fn standing(change: &mut Change, id: &UserId) -> Result<Option<UserState>, StoreError> {
     const SQL: &str = "SELECT username, role, disabled, password IS NOT NULL AS has_password,
              (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND id <> $1) AS others,
              (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND password IS NOT NULL
@@ -361,7 +361,7 @@ async fn standing(change: &mut Change, id: &UserId) -> Result<Option<Standing>, 
          FROM users WHERE id = $1";
     let row = change.row(SQL, &[(&id.0).into()]).await?;
     row.map(|row| {
-        Ok(Standing {
+        Ok(UserState {
             party: Party::user(id, &row.text("username")?),
             role: role_of(&row.text("role")?)?,
             disabled: row.flag("disabled")?,

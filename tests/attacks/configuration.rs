@@ -1,6 +1,6 @@
 //! G: settings that guard something, and mistakes in them. Most mistakes are tested with the settings themselves.
 
-use doorward::config::{Flags, Source, load};
+use doorward::config::{ConfigSource, Flags, load};
 use doorward::model::network;
 use doorward::model::role::Role;
 
@@ -16,7 +16,8 @@ fn one_address_is_one_address() {
     let text = "[server]\ntrusted_proxies = [\"2001:db8::1\", \"192.0.2.1\"]\n\
                 [[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n[[routes]]\nupstream = \"app\"\n";
     std::fs::write(&file, text).unwrap();
-    let config = load(&Source { file: Some(file), environment: Vec::new() }, &Flags::default()).unwrap();
+    let config =
+        load(&ConfigSource { file: Some(file), environment: Vec::new() }, &Flags::default()).unwrap();
     let trusted = config.server.trusted_proxies;
     assert_eq!(trusted.iter().map(ipnet::IpNet::prefix_len).collect::<Vec<_>>(), [128, 32]);
     for (address, inside) in [

@@ -15,7 +15,7 @@ use super::{Source, sources};
 /// Circles that there still are, of files or of folders beside each other. The list may only become shorter.
 const KNOWN: &[&[&str]] = &[
     &["server/acme", "server/connection", "server/listener", "server/tls", "server/worker"],
-    &["server/serving", "server/wire"],
+    &["server/connection_activity", "server/wire"],
 ];
 
 /// Where a module or an item is, from the crate's root.

@@ -8,7 +8,7 @@ use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::time::{Clock, Timestamp};
 use doorward::service::api_keys::NewKey;
-use doorward::service::epoch::Place;
+use doorward::service::epoch::EpochSlot;
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
@@ -372,7 +372,7 @@ async fn many_streams_of_one_session_cost_one_lookup_on_each_thread() {
     let before = gateway.lookups();
     gateway.accounts.disable(&gateway.by, &other).await.unwrap();
     gateway.settle().await;
-    let spared = Place::of(&vera.0) != Place::of(&other.0);
+    let spared = EpochSlot::of(&vera.0) != EpochSlot::of(&other.0);
     assert!(!spared || gateway.lookups() == before, "what another loses is no reason to look");
     let before = gateway.lookups();
     assert!(gateway.accounts.add_group(&gateway.by, &vera, "ops").await.unwrap());

@@ -6,7 +6,7 @@ use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::token::KeyText;
 use doorward::model::user::UserId;
-use doorward::service::epoch::Place;
+use doorward::service::epoch::EpochSlot;
 
 use crate::credentials::ROUTES;
 use crate::hanging_store;
@@ -41,7 +41,7 @@ async fn cookie(gateway: &Gateway, name: &str) -> String {
 async fn key_apart_from(gateway: &Gateway, user: &UserId, name: &str) -> String {
     loop {
         let (key, _) = gateway.key_with(name, Role::Viewer, None, KeyScope::default()).await;
-        if Place::of(KeyText::id_of(&key).unwrap()) != Place::of(&user.0) {
+        if EpochSlot::of(KeyText::id_of(&key).unwrap()) != EpochSlot::of(&user.0) {
             return key;
         }
     }

@@ -1,7 +1,7 @@
 //! The audit trail: one unbroken chain whatever writes it, and every way of tampering is found.
 
 use doorward::model::audit::{Actor, AuditRow, Note, Party, Reason, hex, mark_of_end};
-use doorward::service::audit::{Audit, Broken, Fault};
+use doorward::service::audit::{Audit, BrokenTrail, TrailFault};
 use doorward::store::AuditFilter;
 use sqlx::SqliteConnection;
 
@@ -174,7 +174,7 @@ async fn pruning_keeps_the_rest_verifiable(store: &Store) {
     assert_eq!(at(100).await.prune_audit(later(99), 100).await.unwrap(), 5, "all there are");
     assert_whole(store, 9, 9).await;
     let noted = audit(store).verify(&by(), &[], Some(&(3, "0".repeat(64)))).await.unwrap();
-    assert_eq!(noted, Err(Broken { seq: 3, fault: Fault::Pruned }));
+    assert_eq!(noted, Err(BrokenTrail { seq: 3, fault: TrailFault::Pruned }));
 }
 
 async fn writers_at_once_make_one_chain(store: &Store) {
@@ -238,9 +238,9 @@ impl Tampered {
         self
     }
 
-    async fn is(&self, seq: i64, fault: Fault) {
+    async fn is(&self, seq: i64, fault: TrailFault) {
         let found = audit(&self.database.store).verify(&by(), &[], None).await.unwrap();
-        assert_eq!(found, Err(Broken { seq, fault }));
+        assert_eq!(found, Err(BrokenTrail { seq, fault }));
     }
 }
 
@@ -262,29 +262,29 @@ async fn each_change_of_content_is_found(tampered: Tampered) {
     {
         tampered.both("CREATE TABLE kept AS SELECT * FROM audit WHERE seq = 4").await;
         tampered.both(&format!("UPDATE audit SET {column} = 'forged' WHERE seq = 4")).await;
-        tampered.is(4, Fault::Changed).await;
+        tampered.is(4, TrailFault::Changed).await;
         tampered
             .both("DELETE FROM audit WHERE seq = 4; INSERT INTO audit SELECT * FROM kept; DROP TABLE kept")
             .await;
         assert_whole(&tampered.database.store, 1, 10).await;
     }
     tampered.both("UPDATE audit SET happened_at = happened_at - 1 WHERE seq = 7").await;
-    tampered.is(7, Fault::Changed).await;
+    tampered.is(7, TrailFault::Changed).await;
     tampered.both("UPDATE audit SET success = NOT success WHERE seq = 2").await;
-    tampered.is(2, Fault::Changed).await;
+    tampered.is(2, TrailFault::Changed).await;
     tampered.both("UPDATE audit SET key_id = 'ffffffff' WHERE seq = 1").await;
-    tampered.is(1, Fault::OtherSecret { key_id: "ffffffff".to_owned() }).await;
+    tampered.is(1, TrailFault::OtherSecret { key_id: "ffffffff".to_owned() }).await;
 }
 
 async fn missing_rows_are_named(tampered: Tampered) {
     tampered.both("DELETE FROM audit WHERE seq = 10").await;
-    tampered.is(10, Fault::Missing { to: 10 }).await;
+    tampered.is(10, TrailFault::Missing { to: 10 }).await;
     tampered.both("DELETE FROM audit WHERE seq IN (5, 6)").await;
-    tampered.is(5, Fault::Missing { to: 6 }).await;
+    tampered.is(5, TrailFault::Missing { to: 6 }).await;
     tampered.both("DELETE FROM audit WHERE seq <= 2").await;
-    tampered.is(1, Fault::Missing { to: 2 }).await;
+    tampered.is(1, TrailFault::Missing { to: 2 }).await;
     tampered.both("DELETE FROM audit").await;
-    tampered.is(1, Fault::Missing { to: 10 }).await;
+    tampered.is(1, TrailFault::Missing { to: 10 }).await;
 }
 
 async fn moved_rows_are_found_under_their_new_number(tampered: Tampered) {
@@ -294,11 +294,11 @@ async fn moved_rows_are_found_under_their_new_number(tampered: Tampered) {
              UPDATE audit SET seq = 8 WHERE seq = 100",
         )
         .await;
-    tampered.is(4, Fault::Moved { from: 8 }).await;
+    tampered.is(4, TrailFault::Moved { from: 8 }).await;
     // Closing the gap that a deletion leaves.
     tampered.both("DELETE FROM audit WHERE seq = 3").await;
     tampered.both("UPDATE audit SET seq = 3 WHERE seq = 5").await;
-    tampered.is(3, Fault::Moved { from: 5 }).await;
+    tampered.is(3, TrailFault::Moved { from: 5 }).await;
 }
 
 async fn a_cut_end_is_found_with_the_head_cut_as_well(tampered: Tampered) {
@@ -312,10 +312,10 @@ async fn a_cut_end_is_found_with_the_head_cut_as_well(tampered: Tampered) {
         )
         .await;
     // Nobody without the secret can mark an earlier end.
-    tampered.is(9, Fault::CutOff).await;
+    tampered.is(9, TrailFault::CutOff).await;
     let audit = audit(&tampered.database.store);
     let found = audit.verify(&by(), &[], Some(&noted)).await.unwrap();
-    assert_eq!(found, Err(Broken { seq: 9, fault: Fault::Missing { to: 10 } }));
+    assert_eq!(found, Err(BrokenTrail { seq: 9, fault: TrailFault::Missing { to: 10 } }));
     // Whoever writes next writes that down first, so that it is not forgotten.
     for name in ["x", "y"] {
         added(&tampered.database.store, name, Role::Member).await;
@@ -323,11 +323,11 @@ async fn a_cut_end_is_found_with_the_head_cut_as_well(tampered: Tampered) {
     let rows = rows(&tampered.database.store).await;
     let told: Vec<_> = rows.iter().skip(8).map(|row| (row.event.as_str(), row.success)).collect();
     assert_eq!(told, [("audit.cut", false), ("user.create", true), ("user.create", true)]);
-    tampered.is(9, Fault::TellsOfCut).await;
+    tampered.is(9, TrailFault::TellsOfCut).await;
     let nothing = "UPDATE audit_head SET mark = ";
     tampered.execute(&format!("{nothing}''"), &format!("{nothing}x''")).await.unwrap();
     tampered.both("DELETE FROM audit WHERE seq >= 9; UPDATE audit_head SET seq = 8, link = (SELECT link FROM audit WHERE seq = 8)").await;
-    tampered.is(9, Fault::CutOff).await;
+    tampered.is(9, TrailFault::CutOff).await;
 }
 
 /// Marks included: the trail is whole in itself then.
@@ -345,12 +345,12 @@ async fn an_older_state_that_is_put_back_is_found_by_who_runs_and_by_who_noted(t
     tampered.both(back).await;
     assert_whole(store, 1, 10).await;
     let found = audit(store).verify(&by(), &[], Some(&(noted.last, noted.link))).await.unwrap();
-    assert_eq!(found, Err(Broken { seq: 11, fault: Fault::Missing { to: 12 } }));
+    assert_eq!(found, Err(BrokenTrail { seq: 11, fault: TrailFault::Missing { to: 12 } }));
     // One that has just started knows nothing of it.
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
     assert!(store.audited(audit_key(), clock).await.unwrap().watch_audit().await.unwrap());
     assert!(!store.watch_audit().await.unwrap());
-    tampered.is(11, Fault::TellsOfCut).await;
+    tampered.is(11, TrailFault::TellsOfCut).await;
     assert!(store.watch_audit().await.unwrap(), "it is told once");
     assert_eq!(rows(store).await.len(), 11);
     // As many rows as before, and others.
@@ -372,11 +372,11 @@ async fn a_trail_that_was_emptied_is_told_from_one_that_never_began(tampered: Ta
     let store = &tampered.database.store;
     let [postgres, sqlite] = EMPTY;
     tampered.execute(postgres, sqlite).await.unwrap();
-    tampered.is(1, Fault::CutOff).await;
+    tampered.is(1, TrailFault::CutOff).await;
     added(store, "x", Role::Member).await;
     let told: Vec<_> = rows(store).await.iter().map(|row| row.event.clone()).collect();
     assert_eq!(told, ["audit.cut", "user.create"]);
-    tampered.is(1, Fault::TellsOfCut).await;
+    tampered.is(1, TrailFault::TellsOfCut).await;
 
     // With the mark of the empty trail, which somebody has kept: there are users, so it cannot be empty.
     tampered.execute(postgres, sqlite).await.unwrap();
@@ -386,14 +386,14 @@ async fn a_trail_that_was_emptied_is_told_from_one_that_never_began(tampered: Ta
     tampered.execute(&put(postgres), &put(sqlite)).await.unwrap();
     let opened = opened(&tampered.database.url).await;
     assert_eq!(rows(&opened).await.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["audit.cut"]);
-    tampered.is(1, Fault::TellsOfCut).await;
+    tampered.is(1, TrailFault::TellsOfCut).await;
     opened.close().await;
 }
 
 /// Whoever changed a row may have changed the number of the last as well.
 async fn a_changed_row_is_named_at_once_whatever_the_end_is_said_to_be(tampered: Tampered) {
     tampered.both("UPDATE audit_head SET seq = 9000000000000000000").await;
-    tampered.is(11, Fault::Missing { to: 9_000_000_000_000_000_000 }).await;
+    tampered.is(11, TrailFault::Missing { to: 9_000_000_000_000_000_000 }).await;
     tampered.both("UPDATE audit SET actor = 'x' WHERE seq = 4").await;
     let url = tampered.database.url.clone();
     let (sender, found) = std::sync::mpsc::channel();
@@ -405,7 +405,7 @@ async fn a_changed_row_is_named_at_once_whatever_the_end_is_said_to_be(tampered:
         sender.send(outcome)
     });
     let found = tokio::task::spawn_blocking(move || found.recv_timeout(Duration::from_secs(30)));
-    assert_eq!(found.await.unwrap(), Ok(Err(Broken { seq: 4, fault: Fault::Changed })));
+    assert_eq!(found.await.unwrap(), Ok(Err(BrokenTrail { seq: 4, fault: TrailFault::Changed })));
 }
 
 async fn a_forged_pruning_does_not_excuse_missing_rows(tampered: Tampered) {
@@ -415,7 +415,7 @@ async fn a_forged_pruning_does_not_excuse_missing_rows(tampered: Tampered) {
              UPDATE audit SET event = 'audit.prune', detail = '{\"through\":3,\"link\":\"00\"}' WHERE seq = 10",
         )
         .await;
-    tampered.is(1, Fault::Missing { to: 3 }).await;
+    tampered.is(1, TrailFault::Missing { to: 3 }).await;
 }
 
 /// The key after a change of the secret.
@@ -430,7 +430,7 @@ async fn renewed(store: &Store) -> Store {
 }
 
 /// What a walk finds that is given both secrets.
-async fn found_with_both(store: &Store) -> Result<i64, Broken> {
+async fn found_with_both(store: &Store) -> Result<i64, BrokenTrail> {
     let audit = Audit::new(store.clone(), new_key());
     audit.verify(&by(), &[audit_key()], None).await.unwrap().map(|verified| verified.last)
 }
@@ -442,7 +442,7 @@ async fn a_changed_secret_is_told_from_a_forgery(tampered: Tampered) {
         added(&renewed, name, Role::Member).await;
     }
     let found = Audit::new(renewed.clone(), new_key()).verify(&by(), &[], None).await.unwrap();
-    assert!(matches!(found, Err(Broken { seq: 1, fault: Fault::OtherSecret { .. } })), "{found:?}");
+    assert!(matches!(found, Err(BrokenTrail { seq: 1, fault: TrailFault::OtherSecret { .. } })), "{found:?}");
     assert_eq!(found_with_both(&renewed).await, Ok(13));
     let told: Vec<_> = rows(&renewed).await.iter().skip(10).map(|row| row.event.clone()).collect();
     assert_eq!(told, ["audit.secret", "user.create", "user.create"], "the change is told once");
@@ -455,10 +455,10 @@ async fn a_trail_cut_back_to_a_former_secret_is_found(tampered: Tampered) {
     let renewed = renewed(&tampered.database.store).await;
     added(&renewed, "later", Role::Member).await;
     tampered.both(CUT).await;
-    assert_eq!(found_with_both(&renewed).await, Err(Broken { seq: 11, fault: Fault::CutOff }));
+    assert_eq!(found_with_both(&renewed).await, Err(BrokenTrail { seq: 11, fault: TrailFault::CutOff }));
     for name in ["x", "y"] {
         added(&renewed, name, Role::Member).await;
-        assert_eq!(found_with_both(&renewed).await, Err(Broken { seq: 11, fault: Fault::CutOff }));
+        assert_eq!(found_with_both(&renewed).await, Err(BrokenTrail { seq: 11, fault: TrailFault::CutOff }));
     }
 }
 
@@ -466,7 +466,7 @@ async fn a_trail_cut_before_the_secret_was_changed_is_found(tampered: Tampered) 
     tampered.both("DELETE FROM audit WHERE seq > 8; UPDATE audit_head SET seq = 8, link = (SELECT link FROM audit WHERE seq = 8)").await;
     let renewed = renewed(&tampered.database.store).await;
     added(&renewed, "later", Role::Member).await;
-    assert_eq!(found_with_both(&renewed).await, Err(Broken { seq: 9, fault: Fault::CutOff }));
+    assert_eq!(found_with_both(&renewed).await, Err(BrokenTrail { seq: 9, fault: TrailFault::CutOff }));
 }
 
 /// Nobody has to keep a secret for ever.

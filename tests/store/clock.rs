@@ -1,6 +1,6 @@
 //! Times that were noted under a clock which has been set back since.
 
-use doorward::store::Longest;
+use doorward::store::LongestLifetimes;
 
 use super::*;
 
@@ -13,8 +13,8 @@ on_each_database![
 
 const HOURS: i64 = 2 * 3600;
 
-fn longest(now: Timestamp) -> Longest {
-    Longest { setup_link: Timestamp(now.0 + 86_400), handover: Timestamp(now.0 + 60) }
+fn longest(now: Timestamp) -> LongestLifetimes {
+    LongestLifetimes { setup_link: Timestamp(now.0 + 86_400), handover: Timestamp(now.0 + 60) }
 }
 
 async fn rein_in(store: &Store) {

@@ -22,7 +22,7 @@ use doorward::model::time::{Clock, ManualClock, Timestamp};
 use doorward::model::token::{KeyPurpose, MasterKey, SigningKey, TokenDigest};
 use doorward::model::user::{User, UserId};
 use doorward::service::admin::AdminProof;
-use doorward::store::{Attempted, Bucket, Changed, Counted, Handover, Store, StoreError};
+use doorward::store::{Attempted, Bucket, Changed, CountedAttempt, Handover, Store, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
 /// A database of one test.

@@ -100,7 +100,7 @@ async fn reserve(store: &Store, buckets: &[Bucket], now: Timestamp) -> Option<Du
 }
 
 /// The counts of an attempt that is not kept waiting, in the order of their names.
-async fn counted(store: &Store, buckets: &[Bucket], now: Timestamp) -> Vec<Counted> {
+async fn counted(store: &Store, buckets: &[Bucket], now: Timestamp) -> Vec<CountedAttempt> {
     match store.reserve_attempt(buckets, now).await.unwrap() {
         Attempted::Counted(counted) => counted,
         Attempted::Closed(wait) => panic!("closed for {wait:?}"),

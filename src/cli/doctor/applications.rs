@@ -25,35 +25,35 @@ use crate::model::user::UserId;
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// What one server answered, or why it did not.
-type Answer = Result<StatusCode, String>;
+type ProbeResult = Result<StatusCode, String>;
 
 /// What a server of an application answered.
-struct Answers {
-    viewer_as_admin: Answer,
-    admin: Answer,
-    viewer: Answer,
+struct ProbeResults {
+    viewer_as_admin: ProbeResult,
+    admin: ProbeResult,
+    viewer: ProbeResult,
 }
 
 /// One setting of one server, judged.
 #[derive(Debug, PartialEq, Eq)]
-struct Verdict {
+struct CheckResult {
     fine: bool,
     saw: String,
 }
 
 /// A verdict, and what to do where it is not fine.
-struct Finding<'a> {
+struct ApplicationFinding<'a> {
     route: &'a str,
     setting: &'a str,
     server: String,
-    verdict: Verdict,
+    verdict: CheckResult,
     remedy: String,
 }
 
 pub(super) async fn run(config: &Config, output: Output) -> Result<(), Failure> {
     let mut findings = Vec::new();
     for route in &config.routes {
-        let of_route = |setting, (server, verdict), remedy| Finding {
+        let of_route = |setting, (server, verdict), remedy| ApplicationFinding {
             route: &route.name,
             setting,
             server,
@@ -77,9 +77,10 @@ pub(super) async fn run(config: &Config, output: Output) -> Result<(), Failure> 
     show(&findings, output)
 }
 
-fn show(findings: &[Finding<'_>], output: Output) -> Result<(), Failure> {
+fn show(findings: &[ApplicationFinding<'_>], output: Output) -> Result<(), Failure> {
     let (mut told, mut lines) = (Vec::new(), Vec::new());
-    for Finding { route, setting, server, verdict: Verdict { fine, saw }, remedy } in findings {
+    for ApplicationFinding { route, setting, server, verdict: CheckResult { fine, saw }, remedy } in findings
+    {
         let mark = if *fine { "ok   " } else { "WRONG" };
         lines.push(format!("{mark}  {route}, {setting} at {server}: {saw}"));
         let remedy = (!fine).then_some(remedy);
@@ -101,14 +102,14 @@ fn show(findings: &[Finding<'_>], output: Output) -> Result<(), Failure> {
 }
 
 /// What asks the servers of a route's application, apart from its traffic.
-struct Asking<'a> {
+struct ApplicationProbe<'a> {
     upstream: &'a UpstreamConfig,
     parts: UpstreamParts,
     plan: HeaderPlan,
     host: Option<HeaderValue>,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> ApplicationProbe<'a> {
     /// `None` where another proxy has the application behind it.
     fn new(config: &'a Config, route: &RouteConfig) -> Result<Option<Self>, Failure> {
         let Some(upstream) = route.upstream.and_then(|index| config.upstreams.get(index)) else {
@@ -131,7 +132,7 @@ impl<'a> Asking<'a> {
         method: &Method,
         target: &PathAndQuery,
         body: &str,
-    ) -> Vec<(String, Answer)> {
+    ) -> Vec<(String, ProbeResult)> {
         let doctor = PrincipalKind::User(UserId("doctor".to_owned()));
         let mut request = Request::new(Bytes::copy_from_slice(body.as_bytes()));
         *request.method_mut() = method.clone();
@@ -151,16 +152,16 @@ async fn assumed(
     config: &Config,
     route: &RouteConfig,
     assumption: &Assumption,
-) -> Result<Vec<(String, Verdict)>, Failure> {
-    let Some(asking) = Asking::new(config, route)? else { return Ok(Vec::new()) };
+) -> Result<Vec<(String, CheckResult)>, Failure> {
+    let Some(asking) = ApplicationProbe::new(config, route)? else { return Ok(Vec::new()) };
     // A part of an application that speaks gRPC, such as what takes traces.
     if matches!(asking.upstream.protocol, UpstreamProtocol::Http2) {
         return Ok(Vec::new());
     }
     let answers = asking.ask(Role::Admin, &assumption.method, &assumption.target, "").await;
-    let judged = |answer: Answer| {
+    let judged = |answer: ProbeResult| {
         let saw = format!("{} {}: {}", assumption.method, assumption.target, said(&answer));
-        Verdict { fine: passes(&answer), saw }
+        CheckResult { fine: passes(&answer), saw }
     };
     Ok(answers.into_iter().map(|(server, answer)| (server, judged(answer))).collect())
 }
@@ -170,10 +171,10 @@ async fn relied_on(
     config: &Config,
     route: &RouteConfig,
     reliance: &Reliance,
-) -> Result<Vec<(String, Verdict)>, Failure> {
-    let Some(asking) = Asking::new(config, route)? else {
+) -> Result<Vec<(String, CheckResult)>, Failure> {
+    let Some(asking) = ApplicationProbe::new(config, route)? else {
         let saw = "another proxy has the application behind it, so it cannot be tried from here".to_owned();
-        return Ok(vec![("no server".to_owned(), Verdict { fine: false, saw })]);
+        return Ok(vec![("no server".to_owned(), CheckResult { fine: false, saw })]);
     };
     let ask = async |role: Role, body: &str| asking.ask(role, &reliance.method, &reliance.target, body).await;
     let viewers_as_admins = ask(Role::Viewer, &reliance.for_admins).await;
@@ -182,40 +183,42 @@ async fn relied_on(
     let all = viewers_as_admins.into_iter().zip(admins).zip(viewers);
     Ok(all
         .map(|(((server, viewer_as_admin), (_, admin)), (_, viewer))| {
-            (server, judge(&Answers { viewer_as_admin, admin, viewer }))
+            (server, judge(&ProbeResults { viewer_as_admin, admin, viewer }))
         })
         .collect())
 }
 
-fn said(answer: &Answer) -> String {
+fn said(answer: &ProbeResult) -> String {
     match answer {
         Ok(status) => format!("status {}", status.as_u16()),
         Err(cause) => cause.clone(),
     }
 }
 
-fn passes(answer: &Answer) -> bool {
+fn passes(answer: &ProbeResult) -> bool {
     answer.as_ref().is_ok_and(StatusCode::is_success)
 }
 
 /// It is fine only where everything was answered as it should be: what is not proved is not believed.
-fn judge(answers: &Answers) -> Verdict {
+fn judge(answers: &ProbeResults) -> CheckResult {
     let (fine, saw) = match answers {
-        Answers { viewer_as_admin, .. } if passes(viewer_as_admin) => {
+        ProbeResults { viewer_as_admin, .. } if passes(viewer_as_admin) => {
             (false, "it answers a viewer what is for admins alone".to_owned())
         }
-        Answers { admin, .. } if !passes(admin) => {
+        ProbeResults { admin, .. } if !passes(admin) => {
             (false, format!("it refuses an admin too, which proves nothing: {}", said(admin)))
         }
-        Answers { viewer, .. } if !passes(viewer) => {
+        ProbeResults { viewer, .. } if !passes(viewer) => {
             (false, format!("it refuses a viewer what is for everybody: {}", said(viewer)))
         }
-        Answers { viewer_as_admin: Err(cause), .. } => (false, format!("it could not be asked: {cause}")),
-        Answers { viewer_as_admin, .. } => {
+        ProbeResults { viewer_as_admin: Err(cause), .. } => {
+            (false, format!("it could not be asked: {cause}"))
+        }
+        ProbeResults { viewer_as_admin, .. } => {
             (true, format!("it tells a viewer from an admin: {}", said(viewer_as_admin)))
         }
     };
-    Verdict { fine, saw }
+    CheckResult { fine, saw }
 }
 
 #[cfg(test)]
@@ -234,7 +237,7 @@ mod tests {
             (0, 200, 200, false),
             (0, 0, 0, false),
         ] {
-            let answers = Answers {
+            let answers = ProbeResults {
                 viewer_as_admin: answer(viewer_as_admin),
                 admin: answer(admin),
                 viewer: answer(viewer),

@@ -1,7 +1,7 @@
 //! `doorward doctor`: looks at what is beside the gateway, where the gateway itself cannot see what is wrong.
 
 mod applications;
-mod lines;
+mod proxy_lines;
 mod proxy;
 
 use clap::Args;
@@ -18,7 +18,7 @@ use crate::config::Flavour;
 pub(super) struct Arguments {
     /// nginx, traefik, caddy, haproxy or envoy; or `applications`: whether they are set as routes rely on
     #[arg(value_name = "WHAT", value_parser = subject)]
-    subject: Subject,
+    subject: DoctorTarget,
     /// An address of the application, through the proxy
     #[arg(long, value_name = "URL")]
     through: Option<String>,
@@ -26,30 +26,30 @@ pub(super) struct Arguments {
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
-enum Subject {
+enum DoctorTarget {
     Proxy(Flavour),
     Applications,
 }
 
-fn subject(text: &str) -> Result<Subject, String> {
+fn subject(text: &str) -> Result<DoctorTarget, String> {
     match text {
-        "applications" => Ok(Subject::Applications),
-        name => {
-            snippet::flavour(name).map(Subject::Proxy).map_err(|names| format!("{names}, or applications"))
-        }
+        "applications" => Ok(DoctorTarget::Applications),
+        name => snippet::flavour(name)
+            .map(DoctorTarget::Proxy)
+            .map_err(|names| format!("{names}, or applications")),
     }
 }
 
 pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
     match (arguments.subject, arguments.through) {
-        (Subject::Applications, None) => applications::run(&load_beside(common)?, output).await,
-        (Subject::Applications, Some(_)) => Err(Failure::Usage(
+        (DoctorTarget::Applications, None) => applications::run(&load_beside(common)?, output).await,
+        (DoctorTarget::Applications, Some(_)) => Err(Failure::Usage(
             "--through is for proxies: applications are asked where the settings have them".to_owned(),
         )),
-        (Subject::Proxy(flavour), Some(through)) => {
+        (DoctorTarget::Proxy(flavour), Some(through)) => {
             proxy::run(flavour, &through, &load_beside(common)?, output).await
         }
-        (Subject::Proxy(_), None) => {
+        (DoctorTarget::Proxy(_), None) => {
             Err(Failure::Usage("add --through with the URL of a page behind the proxy".to_owned()))
         }
     }

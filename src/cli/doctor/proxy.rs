@@ -12,7 +12,7 @@ use super::super::failure::Failure;
 use super::super::healthcheck;
 use super::super::output::Output;
 use super::super::snippet;
-use super::lines::lines;
+use super::proxy_lines::lines;
 use crate::app;
 use crate::config::Config;
 use crate::config::Flavour;
@@ -46,7 +46,7 @@ const OTHERS: &[(&str, &str)] = &[
 
 /// One part of the question, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Finding {
+struct ProxyFinding {
     part: &'static str,
     fine: bool,
     saw: String,
@@ -99,7 +99,7 @@ pub(super) async fn run(
     if fine { Ok(()) } else { Err(Failure::Refused("the proxy does not ask as it should".to_owned())) }
 }
 
-fn line(finding: &Finding) -> String {
+fn line(finding: &ProxyFinding) -> String {
     let verdict = if finding.fine { "ok   " } else { "WRONG" };
     let head = format!("{verdict}  {}: {}", finding.part, finding.saw);
     if finding.fine { head } else { format!("{head}\n       -> {}", finding.remedy) }
@@ -189,9 +189,9 @@ fn judge(
     config: &Config,
     page: Option<&Report>,
     socket: Option<&Report>,
-) -> Vec<Finding> {
+) -> Vec<ProxyFinding> {
     let Some(page) = page else {
-        return vec![Finding {
+        return vec![ProxyFinding {
             part: "question",
             fine: false,
             saw: "the proxy did not ask this gateway at all".to_owned(),
@@ -204,7 +204,7 @@ fn judge(
     };
     let mut findings = vec![
         asker(proxy, page),
-        Finding {
+        ProxyFinding {
             part: "trusted proxy",
             fine: page.trusted,
             saw: format!("the question comes from {}", page.peer),
@@ -215,7 +215,7 @@ fn judge(
     if let Some(understood) = &page.understood
         && page.trusted
     {
-        findings.push(Finding {
+        findings.push(ProxyFinding {
             part: "client address",
             fine: understood.client != FORGED_ADDRESS,
             saw: format!("the client is {}", understood.client),
@@ -227,7 +227,7 @@ fn judge(
     findings.push(websocket(proxy, socket));
     let forged = snippet::identity(config);
     let seen = page.headers.iter().filter(|(name, _)| forged.contains(name)).count();
-    findings.push(Finding {
+    findings.push(ProxyFinding {
         part: "forged identity headers",
         fine: true,
         saw: format!("{seen} of {} reach the question, which never looks at them", forged.len()),
@@ -237,9 +237,9 @@ fn judge(
 }
 
 /// What the question was asked as. All else is judged as if it were the proxy that was named.
-fn asker(proxy: Flavour, page: &Report) -> Finding {
+fn asker(proxy: Flavour, page: &Report) -> ProxyFinding {
     let (named, asked) = (proxy.as_str(), page.flavour.as_str());
-    Finding {
+    ProxyFinding {
         part: "who asks",
         fine: named == asked,
         saw: format!("the question was asked as {asked} asks"),
@@ -250,7 +250,7 @@ fn asker(proxy: Flavour, page: &Report) -> Finding {
 }
 
 /// Method, scheme, host and path as the proxy says them.
-fn original(proxy: Flavour, through: &str, page: &Report) -> Finding {
+fn original(proxy: Flavour, through: &str, page: &Report) -> ProxyFinding {
     let wanted = Url::parse(through).ok();
     let (fine, saw) = match (&page.understood, &page.unclear) {
         (Some(understood), _) => {
@@ -269,7 +269,7 @@ fn original(proxy: Flavour, through: &str, page: &Report) -> Finding {
         (None, Some(unclear)) => (false, unclear.clone()),
         (None, None) => (false, "nothing that can be read".to_owned()),
     };
-    Finding {
+    ProxyFinding {
         part: "method, scheme, host and path",
         fine,
         saw,
@@ -282,7 +282,7 @@ fn without_mark(url: &str) -> &str {
 }
 
 /// What tells who is calling and how to answer.
-fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<Finding> {
+fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<ProxyFinding> {
     let keys = config.key_headers();
     let keys = keys.iter().map(|name| ("API key header", name.as_str()));
     [("cookies", "cookie"), ("Authorization", "authorization")]
@@ -291,7 +291,7 @@ fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<Finding> {
         .chain(OTHERS.iter().copied())
         .map(|(part, name)| {
             let fine = page.headers.iter().any(|(known, _)| known == name);
-            Finding {
+            ProxyFinding {
                 part,
                 fine,
                 saw: if fine { "reaches the question" } else { "does not reach the question" }.to_owned(),
@@ -302,9 +302,9 @@ fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<Finding> {
 }
 
 /// Whether nginx takes from the answer what the application gets; of the others no question says so.
-fn cookies(proxy: Flavour, page: &Report) -> Option<Finding> {
+fn cookies(proxy: Flavour, page: &Report) -> Option<ProxyFinding> {
     let taken = page.headers.iter().any(|(name, _)| name == "x-doorward-answer-bytes");
-    (proxy == Flavour::Nginx).then(|| Finding {
+    (proxy == Flavour::Nginx).then(|| ProxyFinding {
         part: "what the application gets of cookies",
         fine: taken,
         saw: if taken {
@@ -321,14 +321,14 @@ fn cookies(proxy: Flavour, page: &Report) -> Option<Finding> {
     })
 }
 
-fn websocket(proxy: Flavour, socket: Option<&Report>) -> Finding {
+fn websocket(proxy: Flavour, socket: Option<&Report>) -> ProxyFinding {
     let known = socket.and_then(|report| report.understood.as_ref()).map(|understood| understood.websocket);
     let (fine, saw) = match known {
         Some(true) => (true, "a handshake is known as one"),
         Some(false) => (false, "a handshake looks like any other GET"),
         None => (false, "a handshake leads to no question that can be read"),
     };
-    Finding {
+    ProxyFinding {
         part: "WebSocket",
         fine,
         saw: saw.to_owned(),
@@ -342,11 +342,12 @@ fn websocket(proxy: Flavour, socket: Option<&Report>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Flags, Source};
+    use crate::config::{self, ConfigSource, Flags};
 
     fn config() -> Config {
         let flags = Flags { upstream: Some("builtin:sample".to_owned()), ..Flags::default() };
-        config::load(&Source { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
+        config::load(&ConfigSource { file: None, environment: Vec::new().into_iter().collect() }, &flags)
+            .unwrap()
     }
 
     fn report(changed: &serde_json::Value) -> Report {

@@ -96,12 +96,12 @@ pub(super) struct Arguments {
     grpc: bool,
     /// Another file, where the proxy needs several: static or dynamic (traefik), lua (haproxy)
     #[arg(long, value_enum)]
-    part: Option<Part>,
+    part: Option<SnippetFile>,
 }
 
 /// A file of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
+enum SnippetFile {
     Static,
     Dynamic,
     Lua,
@@ -124,7 +124,7 @@ fn print(arguments: &Arguments, config: &Config) -> Result<String, Failure> {
         Some(url) => url.clone(),
         None => own_address(config)?,
     };
-    Ok(Filling::of(arguments, config, &gateway).fill(template))
+    Ok(SnippetValues::of(arguments, config, &gateway).fill(template))
 }
 
 fn template(arguments: &Arguments) -> Result<&'static str, Failure> {
@@ -133,11 +133,13 @@ fn template(arguments: &Arguments) -> Result<&'static str, Failure> {
     }
     Ok(match (arguments.proxy, arguments.part) {
         (Flavour::Nginx, None) => include_str!("../snippets/nginx.txt"),
-        (Flavour::Traefik, None | Some(Part::Dynamic)) => include_str!("../snippets/traefik-dynamic.txt"),
-        (Flavour::Traefik, Some(Part::Static)) => include_str!("../snippets/traefik-static.txt"),
+        (Flavour::Traefik, None | Some(SnippetFile::Dynamic)) => {
+            include_str!("../snippets/traefik-dynamic.txt")
+        }
+        (Flavour::Traefik, Some(SnippetFile::Static)) => include_str!("../snippets/traefik-static.txt"),
         (Flavour::Caddy, None) => include_str!("../snippets/caddy.txt"),
         (Flavour::Haproxy, None) => include_str!("../snippets/haproxy.txt"),
-        (Flavour::Haproxy, Some(Part::Lua)) => include_str!("../snippets/haproxy-lua.txt"),
+        (Flavour::Haproxy, Some(SnippetFile::Lua)) => include_str!("../snippets/haproxy-lua.txt"),
         (Flavour::Envoy, None) => include_str!("../snippets/envoy.txt"),
         (proxy, Some(_)) => {
             return Err(Failure::Usage(format!("{} has no such part", proxy.as_str())));
@@ -180,13 +182,13 @@ fn plain_url(text: &str) -> Result<Url, String> {
 }
 
 /// What stands in place of the names.
-struct Filling {
+struct SnippetValues {
     values: BTreeMap<&'static str, String>,
     lists: [(&'static str, Vec<String>); 7],
     cases: Vec<&'static str>,
 }
 
-impl Filling {
+impl SnippetValues {
     fn of(arguments: &Arguments, config: &Config, gateway: &Url) -> Self {
         let identity = identity(config);
         let keys: Vec<String> = config.key_headers().iter().map(|name| name.as_str().to_owned()).collect();

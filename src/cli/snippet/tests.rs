@@ -3,8 +3,8 @@
 use super::*;
 use crate::config;
 use crate::config::BearerConfig;
+use crate::config::ConfigSource;
 use crate::config::Flags;
-use crate::config::Source;
 use crate::gate::identity_headers::Managed;
 use crate::model::jwt::JwtAlgorithm;
 use crate::model::jwt::JwtKey;
@@ -13,23 +13,28 @@ use crate::model::template::Template;
 use crate::policy::{Enforce, PathPattern, Policy};
 use http::HeaderName;
 
-const EVERY: [(Flavour, Option<Part>, bool); 8] = [
+const EVERY: [(Flavour, Option<SnippetFile>, bool); 8] = [
     (Flavour::Nginx, None, false),
     (Flavour::Traefik, None, false),
-    (Flavour::Traefik, Some(Part::Static), false),
+    (Flavour::Traefik, Some(SnippetFile::Static), false),
     (Flavour::Caddy, None, false),
     (Flavour::Haproxy, None, false),
-    (Flavour::Haproxy, Some(Part::Lua), false),
+    (Flavour::Haproxy, Some(SnippetFile::Lua), false),
     (Flavour::Envoy, None, false),
     (Flavour::Envoy, None, true),
 ];
 
 fn config() -> Config {
     let flags = Flags { upstream: Some("builtin:sample".to_owned()), ..Flags::default() };
-    config::load(&Source { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
+    config::load(&ConfigSource { file: None, environment: Vec::new().into_iter().collect() }, &flags).unwrap()
 }
 
-fn printed(config: &Config, proxy: Flavour, part: Option<Part>, grpc: bool) -> Result<String, Failure> {
+fn printed(
+    config: &Config,
+    proxy: Flavour,
+    part: Option<SnippetFile>,
+    grpc: bool,
+) -> Result<String, Failure> {
     let arguments = Arguments {
         proxy,
         app: plain_url("http://app.internal:3000").unwrap(),
@@ -85,7 +90,7 @@ fn what_is_left_of_credentials_is_taken_from_the_answer_whatever_the_settings() 
                 (Flavour::Traefik, None, format!("          - {name}\n")),
                 (Flavour::Caddy, None, format!("request_header {name} {{http.reverse_proxy.header.{name}}}")),
                 (Flavour::Caddy, None, format!("request_header @no_{variable} -{name}")),
-                (Flavour::Haproxy, Some(Part::Lua), format!("  \"{lower}\",\n")),
+                (Flavour::Haproxy, Some(SnippetFile::Lua), format!("  \"{lower}\",\n")),
                 (Flavour::Envoy, None, format!("- {{ exact: \"{lower}\" }}")),
             ] {
                 let text = printed(&config, proxy, part, false).ok().unwrap();
@@ -125,7 +130,7 @@ fn what_settings_add_is_copied_and_a_minted_token_takes_the_clients_place() {
         "{envoy}"
     );
     assert!(!text(Flavour::Haproxy, None).contains("del-header Authorization"));
-    assert!(text(Flavour::Haproxy, Some(Part::Lua)).contains("\"x-scope-orgid\","));
+    assert!(text(Flavour::Haproxy, Some(SnippetFile::Lua)).contains("\"x-scope-orgid\","));
 }
 
 #[test]
@@ -258,8 +263,8 @@ fn rules_that_no_proxy_sends_a_body_for_are_noted() {
 fn what_makes_no_sense_is_refused() {
     let config = config();
     for (proxy, part, grpc) in [
-        (Flavour::Nginx, Some(Part::Static), false),
-        (Flavour::Traefik, Some(Part::Lua), false),
+        (Flavour::Nginx, Some(SnippetFile::Static), false),
+        (Flavour::Traefik, Some(SnippetFile::Lua), false),
         (Flavour::Caddy, None, true),
     ] {
         assert!(matches!(printed(&config, proxy, part, grpc), Err(Failure::Usage(_))), "{proxy:?}");

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::Root;
-use crate::config::reading::{Kind, Section, Setting, join};
+use crate::config::reading::{Section, Setting, SettingType, join};
 
 /// The reference page of all settings, in Markdown.
 pub fn markdown() -> String {
@@ -33,7 +33,7 @@ fn describe(path: &str, setting: &Setting, page: &mut String) {
     let _ = write!(page, "\n### {}\n\n{}\n", names.join(" or "), paragraph(setting.about));
     let _ = writeln!(page, "- Type: {}", setting.kind.describe());
     let _ = match (setting.kind, setting.default) {
-        (Kind::Table(_) | Kind::List(Kind::Table(_)), _) => {
+        (SettingType::Table(_) | SettingType::List(SettingType::Table(_)), _) => {
             writeln!(page, "- Settings: see `{}` below", join(path, setting.name))
         }
         (_, Some(default)) => writeln!(page, "- Default: `{default}`"),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::reference::paragraph;
 use crate::config::Root;
-use crate::config::reading::{Kind, Section, SectionInfo, Setting};
+use crate::config::reading::{Section, SectionInfo, Setting, SettingType};
 
 /// What a whole configuration file looks like.
 pub fn schema() -> Value {
@@ -67,11 +67,13 @@ fn property(setting: &Setting, key: &str, pointer: &str) -> Value {
         _ if named_file => {
             format!("Name of the file that holds `{}`, instead of the text itself.\n\n{about}", setting.name)
         }
-        Kind::Table(_) | Kind::List(Kind::Table(_)) => about,
+        SettingType::Table(_) | SettingType::List(SettingType::Table(_)) => about,
         kind => format!("{about}\n\nType: {}.", kind.describe()),
     };
     property.insert("description".into(), about.into());
-    if !named_file && !matches!(setting.kind, Kind::Table(_) | Kind::List(Kind::Table(_))) {
+    if !named_file
+        && !matches!(setting.kind, SettingType::Table(_) | SettingType::List(SettingType::Table(_)))
+    {
         property.insert("examples".into(), json!([value(setting.example)]));
         if let Some(default) = setting.default {
             property.insert("default".into(), value(default));
@@ -80,34 +82,37 @@ fn property(setting: &Setting, key: &str, pointer: &str) -> Value {
     property.into()
 }
 
-fn of_kind(kind: &Kind, pointer: &str) -> Map<String, Value> {
+fn of_kind(kind: &SettingType, pointer: &str) -> Map<String, Value> {
     let mut schema = match kind {
-        Kind::Flag => words("boolean"),
-        Kind::Number { .. } => words("integer"),
-        Kind::Text(_) | Kind::Secret { .. } | Kind::Choice(_) | Kind::Duration { .. } => words("string"),
-        Kind::Table(info) => return table(info, pointer),
-        Kind::Map(_) => words("object"),
-        Kind::List(_) | Kind::Any(_) => Map::new(),
+        SettingType::Flag => words("boolean"),
+        SettingType::Number { .. } => words("integer"),
+        SettingType::Text(_)
+        | SettingType::Secret { .. }
+        | SettingType::Choice(_)
+        | SettingType::Duration { .. } => words("string"),
+        SettingType::Table(info) => return table(info, pointer),
+        SettingType::Map(_) => words("object"),
+        SettingType::List(_) | SettingType::Any(_) => Map::new(),
     };
     let mut say = |keyword: &str, value: Value| drop(schema.insert(keyword.into(), value));
     match kind {
-        Kind::Number { least, most } => {
+        SettingType::Number { least, most } => {
             say("minimum", json!(least));
             say("maximum", json!(most));
         }
-        Kind::Choice(words) => say("enum", json!(words)),
-        Kind::Map(value) => say("additionalProperties", of_kind(value, pointer).into()),
-        Kind::Duration { .. } => say("pattern", "^[0-9]+[smhd]$".into()),
+        SettingType::Choice(words) => say("enum", json!(words)),
+        SettingType::Map(value) => say("additionalProperties", of_kind(value, pointer).into()),
+        SettingType::Duration { .. } => say("pattern", "^[0-9]+[smhd]$".into()),
         // A list of one may be written as that one. `if` instead of `anyOf`: what is wrong within a table is
         // then told of that place, and not of the whole list.
-        Kind::List(Kind::Table(info)) => {
+        SettingType::List(SettingType::Table(info)) => {
             let items = format!("{pointer}/items");
             say("type", json!(["array", "object"]));
             say("items", table(info, &items).into());
             say("if", json!({ "type": "object" }));
             say("then", json!({ "$ref": items }));
         }
-        Kind::List(item) => {
+        SettingType::List(item) => {
             let item = Value::from(of_kind(item, pointer));
             say("anyOf", json!([{ "type": "array", "items": item }, item]));
         }

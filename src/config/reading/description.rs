@@ -16,7 +16,7 @@ pub(in crate::config) struct Setting {
     pub(in crate::config) name: &'static str,
     /// A second name for the same, where one value and several both read well.
     pub(in crate::config) also: Option<&'static str>,
-    pub(in crate::config) kind: &'static Kind,
+    pub(in crate::config) kind: &'static SettingType,
     pub(in crate::config) required: bool,
     /// As TOML.
     pub(in crate::config) default: Option<&'static str>,
@@ -28,7 +28,7 @@ pub(in crate::config) struct Setting {
 impl Setting {
     /// Whether its text is never shown, and may stand in a file of its own.
     pub(in crate::config) fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret { .. })
+        matches!(self.kind, SettingType::Secret { .. })
     }
 
     /// Every key under which the setting may stand.
@@ -40,7 +40,7 @@ impl Setting {
 
 /// The type of a setting.
 #[derive(Debug)]
-pub(in crate::config) enum Kind {
+pub(in crate::config) enum SettingType {
     Flag,
     Number {
         least: u64,
@@ -61,15 +61,15 @@ pub(in crate::config) enum Kind {
         is_guarded: fn(&str) -> bool,
     },
     /// Several, or a single one written plainly.
-    List(&'static Kind),
+    List(&'static SettingType),
     Table(&'static SectionInfo),
     /// Any value of these, said in a few words.
     Any(&'static str),
     /// A table whose keys are the operator's own.
-    Map(&'static Kind),
+    Map(&'static SettingType),
 }
 
-impl Kind {
+impl SettingType {
     /// The type in a few words that fit after "should be".
     pub(in crate::config) fn describe(&self) -> String {
         match self {
@@ -109,7 +109,7 @@ pub(in crate::config) fn brief(seconds: u64) -> String {
 pub(in crate::config) struct Variable {
     pub(in crate::config) name: String,
     pub(in crate::config) path: Vec<String>,
-    pub(in crate::config) kind: &'static Kind,
+    pub(in crate::config) kind: &'static SettingType,
 }
 
 impl SectionInfo {
@@ -119,7 +119,7 @@ impl SectionInfo {
             for setting in info.settings {
                 for key in setting.keys() {
                     let path: Vec<String> = path.iter().cloned().chain([key]).collect();
-                    if let Kind::Table(inner) = setting.kind {
+                    if let SettingType::Table(inner) = setting.kind {
                         collect(inner, &path, found);
                     }
                     let name = format!("DOORWARD_{}", path.join("__").to_uppercase());
@@ -144,8 +144,8 @@ impl SectionInfo {
             for setting in info.settings {
                 let path = join(path, setting.name);
                 match setting.kind {
-                    Kind::Table(inner) => collect(&path, false, inner, found),
-                    Kind::List(Kind::Table(inner)) => collect(&path, true, inner, found),
+                    SettingType::Table(inner) => collect(&path, false, inner, found),
+                    SettingType::List(SettingType::Table(inner)) => collect(&path, true, inner, found),
                     _ => {}
                 }
             }
@@ -186,20 +186,20 @@ fn find_secrets_in(info: &SectionInfo, values: &Dict, path: &str, found: &mut Ve
     }
 }
 
-fn find_secrets(kind: &Kind, value: &Value, path: &str, found: &mut Vec<String>) {
+fn find_secrets(kind: &SettingType, value: &Value, path: &str, found: &mut Vec<String>) {
     match (kind, value) {
-        (Kind::Secret { is_guarded }, value) if is_guarded(value.as_str().unwrap_or_default()) => {
+        (SettingType::Secret { is_guarded }, value) if is_guarded(value.as_str().unwrap_or_default()) => {
             found.push(path.to_owned());
         }
-        (Kind::Table(info), Value::Dict(_, values)) => find_secrets_in(info, values, path, found),
-        (Kind::List(item), Value::Array(_, values)) => {
+        (SettingType::Table(info), Value::Dict(_, values)) => find_secrets_in(info, values, path, found),
+        (SettingType::List(item), Value::Array(_, values)) => {
             for (index, value) in values.iter().enumerate() {
                 find_secrets(item, value, &format!("{path}[{index}]"), found);
             }
         }
         // A list of one may be written as that one.
-        (Kind::List(item), single) => find_secrets(item, single, path, found),
-        (Kind::Map(item), Value::Dict(_, values)) => {
+        (SettingType::List(item), single) => find_secrets(item, single, path, found),
+        (SettingType::Map(item), Value::Dict(_, values)) => {
             for (key, value) in values {
                 find_secrets(item, value, &join(path, key), found);
             }

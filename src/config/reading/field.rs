@@ -2,35 +2,35 @@
 
 use figment::value::{Dict, Value};
 
-use super::description::{Kind, SectionInfo, Setting, join};
+use super::description::{SectionInfo, Setting, SettingType, join};
 use super::nearest::nearest;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::toml_values;
 
 /// A type that can be read from a value.
 pub(in crate::config) trait Read: Sized {
-    const KIND: &'static Kind;
+    const KIND: &'static SettingType;
 
     /// `None` after noting at least one problem.
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self>;
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self>;
 }
 
 /// What a section's field can be: a type with a default, an `Option`, or [`Required`].
-pub(in crate::config) trait Field: Sized {
-    const KIND: &'static Kind;
+pub(in crate::config) trait SectionField: Sized {
+    const KIND: &'static SettingType;
     const REQUIRED: bool = false;
 
-    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self;
+    fn take(table: SectionValues<'_>, setting: &'static Setting, reader: &mut SettingsReader) -> Self;
 }
 
 /// A setting without which nothing works. `None` only after a problem was noted.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct Required<T>(pub(in crate::config) Option<T>);
 
-impl<T: Read> Field for T {
-    const KIND: &'static Kind = T::KIND;
+impl<T: Read> SectionField for T {
+    const KIND: &'static SettingType = T::KIND;
 
-    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self {
+    fn take(table: SectionValues<'_>, setting: &'static Setting, reader: &mut SettingsReader) -> Self {
         table.read(setting, reader).unwrap_or_else(|| {
             let default =
                 setting.default.expect("a setting that is neither Option nor Required has a default");
@@ -41,19 +41,19 @@ impl<T: Read> Field for T {
     }
 }
 
-impl<T: Read> Field for Option<T> {
-    const KIND: &'static Kind = T::KIND;
+impl<T: Read> SectionField for Option<T> {
+    const KIND: &'static SettingType = T::KIND;
 
-    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self {
+    fn take(table: SectionValues<'_>, setting: &'static Setting, reader: &mut SettingsReader) -> Self {
         table.read(setting, reader)
     }
 }
 
-impl<T: Read> Field for Required<T> {
-    const KIND: &'static Kind = T::KIND;
+impl<T: Read> SectionField for Required<T> {
+    const KIND: &'static SettingType = T::KIND;
     const REQUIRED: bool = true;
 
-    fn take(table: Table<'_>, setting: &'static Setting, reader: &mut Reader) -> Self {
+    fn take(table: SectionValues<'_>, setting: &'static Setting, reader: &mut SettingsReader) -> Self {
         if !setting.keys().any(|key| table.values.contains_key(&key)) {
             let remedy = format!("add `{} = {}`", setting.name, setting.example);
             reader.problem(&join(table.path, setting.name), "is missing", remedy);
@@ -63,9 +63,9 @@ impl<T: Read> Field for Required<T> {
 }
 
 impl<T: Read> Read for Vec<T> {
-    const KIND: &'static Kind = &Kind::List(T::KIND);
+    const KIND: &'static SettingType = &SettingType::List(T::KIND);
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         match value {
             Value::Array(_, values) => Some(
                 values
@@ -81,13 +81,13 @@ impl<T: Read> Read for Vec<T> {
 
 /// The values of one section.
 #[derive(Clone, Copy)]
-pub(in crate::config) struct Table<'v> {
+pub(in crate::config) struct SectionValues<'v> {
     pub(in crate::config) path: &'v str,
     pub(in crate::config) values: &'v Dict,
 }
 
-impl Table<'_> {
-    fn read<T: Read>(self, setting: &'static Setting, reader: &mut Reader) -> Option<T> {
+impl SectionValues<'_> {
+    fn read<T: Read>(self, setting: &'static Setting, reader: &mut SettingsReader) -> Option<T> {
         let mut found = setting.keys().filter_map(|key| Some((self.values.get(&key)?, key)));
         let (value, key) = found.next()?;
         let path = join(self.path, &key);
@@ -105,7 +105,7 @@ impl Table<'_> {
     }
 
     /// Notes every key that is no setting of the section.
-    pub(in crate::config) fn refuse_unknown(self, info: &SectionInfo, reader: &mut Reader) {
+    pub(in crate::config) fn refuse_unknown(self, info: &SectionInfo, reader: &mut SettingsReader) {
         let known: Vec<String> = info.settings.iter().flat_map(Setting::keys).collect();
         for key in self.values.keys().filter(|key| !known.contains(key)) {
             let remedy = if let Some(near) = nearest(key, known.iter().map(String::as_str)) {

@@ -6,11 +6,16 @@ use std::path::Path;
 use figment::value::Dict;
 
 use super::description::SectionInfo;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::secret_file::LOOSE;
 
 /// Notes every secret among the values that stands in `file`, if that is open to others.
-pub(in crate::config) fn guard_secrets(file: &Path, root: &SectionInfo, values: &Dict, reader: &mut Reader) {
+pub(in crate::config) fn guard_secrets(
+    file: &Path,
+    root: &SectionInfo,
+    values: &Dict,
+    reader: &mut SettingsReader,
+) {
     let mode = std::fs::metadata(file).map_or(0, |found| found.permissions().mode());
     if mode & LOOSE == 0 {
         return;

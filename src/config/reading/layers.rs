@@ -9,10 +9,10 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use toml::de::DeTable;
 
-use super::description::{Kind, SectionInfo, join};
+use super::description::{SectionInfo, SettingType, join};
 use super::nearest::nearest;
-use super::problem::{Place, Places, Problem};
-use super::source::{Source, SourceFile};
+use super::problem::{ConfigProblem, SettingLocation, SettingLocations};
+use super::source::{ConfigSource, SourceFile};
 use super::toml_values;
 
 /// What the environment may set beside the settings by their own names: a variable and the path that it sets.
@@ -21,8 +21,8 @@ pub(in crate::config) type Alias = (&'static str, &'static [&'static str]);
 /// The layers as one.
 pub(in crate::config) struct Merged {
     pub(in crate::config) values: Dict,
-    pub(in crate::config) places: Places,
-    pub(in crate::config) problems: Vec<Problem>,
+    pub(in crate::config) places: SettingLocations,
+    pub(in crate::config) problems: Vec<ConfigProblem>,
 }
 
 /// A layer: where it comes from and what it says.
@@ -53,12 +53,12 @@ impl Provider for Layer {
 /// Merges what was said, later layers over earlier ones, `flags` last: they are told what was said before. Built-in
 /// defaults fill in where the result is read.
 pub(in crate::config) fn merge(
-    source: &Source,
+    source: &ConfigSource,
     (root, aliases): (&'static SectionInfo, &[Alias]),
-    flags: impl FnOnce(&Figment, &mut Vec<Problem>) -> Vec<Layer>,
+    flags: impl FnOnce(&Figment, &mut Vec<ConfigProblem>) -> Vec<Layer>,
     files: &mut Vec<SourceFile>,
-) -> Result<Merged, Vec<Problem>> {
-    let mut lines = Places::new();
+) -> Result<Merged, Vec<ConfigProblem>> {
+    let mut lines = SettingLocations::new();
     let mut problems = Vec::new();
     let mut figment = Figment::new();
     if let Some(file) = &source.file {
@@ -75,7 +75,7 @@ pub(in crate::config) fn merge(
         figment = figment.merge(layer);
     }
     let values = figment.data().ok().and_then(|mut data| data.remove(&Profile::Default)).unwrap_or_default();
-    let mut places = Places::new();
+    let mut places = SettingLocations::new();
     for (key, value) in &values {
         locate(value, key.clone(), &figment, &lines, &mut places);
     }
@@ -83,7 +83,13 @@ pub(in crate::config) fn merge(
 }
 
 /// Notes the place of a value and of everything in it.
-fn locate(value: &Value, path: String, figment: &Figment, lines: &Places, places: &mut Places) {
+fn locate(
+    value: &Value,
+    path: String,
+    figment: &Figment,
+    lines: &SettingLocations,
+    places: &mut SettingLocations,
+) {
     match value {
         Value::Dict(_, values) => {
             for (key, value) in values {
@@ -100,20 +106,24 @@ fn locate(value: &Value, path: String, figment: &Figment, lines: &Places, places
     let layer = figment.get_metadata(value.tag()).map_or(FILE, |metadata| metadata.name.as_ref());
     let place = match layer {
         FILE => lines.get(&path).cloned(),
-        flag if flag.starts_with("--") => Some(Place::Flag(flag.to_owned())),
-        variable => Some(Place::Environment(variable.to_owned())),
+        flag if flag.starts_with("--") => Some(SettingLocation::Flag(flag.to_owned())),
+        variable => Some(SettingLocation::Environment(variable.to_owned())),
     };
     if let Some(place) = place {
         places.insert(path, place);
     }
 }
 
-fn read_file(file: &Path, seen: &mut SourceFile, lines: &mut Places) -> Result<Dict, Vec<Problem>> {
+fn read_file(
+    file: &Path,
+    seen: &mut SourceFile,
+    lines: &mut SettingLocations,
+) -> Result<Dict, Vec<ConfigProblem>> {
     const MOST: u64 = 1024 * 1024;
     let whole = |what: String, remedy: &str| {
-        vec![Problem {
+        vec![ConfigProblem {
             path: String::new(),
-            place: Place::File(file.to_owned()),
+            place: SettingLocation::File(file.to_owned()),
             what,
             remedy: remedy.to_owned(),
         }]
@@ -134,7 +144,7 @@ fn read_file(file: &Path, seen: &mut SourceFile, lines: &mut Places) -> Result<D
     }
     seen.held(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| whole("is not UTF-8".into(), "save it as UTF-8"))?;
-    let starts = Lines::of(&text, file);
+    let starts = LineIndex::of(&text, file);
     let (table, errors) = DeTable::parse_recoverable(&text);
     if errors.is_empty() {
         return Ok(toml_values::convert_table(table.get_ref(), "", &mut |path, offset| {
@@ -144,7 +154,7 @@ fn read_file(file: &Path, seen: &mut SourceFile, lines: &mut Places) -> Result<D
     Err(errors
         .iter()
         .take(20)
-        .map(|error| Problem {
+        .map(|error| ConfigProblem {
             path: String::new(),
             place: starts.place(error.span().map_or(text.len(), |span| span.start)),
             what: format!("is not TOML: {}", error.message()),
@@ -154,19 +164,19 @@ fn read_file(file: &Path, seen: &mut SourceFile, lines: &mut Places) -> Result<D
 }
 
 /// Where the lines of a text begin.
-struct Lines {
+struct LineIndex {
     file: PathBuf,
     starts: Vec<usize>,
 }
 
-impl Lines {
+impl LineIndex {
     fn of(text: &str, file: &Path) -> Self {
         let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Self { file: file.to_owned(), starts: starts.collect() }
     }
 
-    fn place(&self, offset: usize) -> Place {
-        Place::Line(self.file.clone(), self.starts.partition_point(|start| *start <= offset) + 1)
+    fn place(&self, offset: usize) -> SettingLocation {
+        SettingLocation::Line(self.file.clone(), self.starts.partition_point(|start| *start <= offset) + 1)
     }
 }
 
@@ -174,7 +184,7 @@ fn environment(
     variables: &[(OsString, OsString)],
     root: &'static SectionInfo,
     aliases: &[Alias],
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ConfigProblem>,
 ) -> Vec<Layer> {
     let settings = root.variables();
     let mut layers = Vec::new();
@@ -198,9 +208,9 @@ fn environment(
                         .to_owned()
                 }
             };
-            problems.push(Problem {
+            problems.push(ConfigProblem {
                 path: name.to_owned(),
-                place: Place::Environment("environment".into()),
+                place: SettingLocation::Environment("environment".into()),
                 what: "unknown variable".into(),
                 remedy,
             });
@@ -210,10 +220,10 @@ fn environment(
 }
 
 /// What is said of a variable that is not UTF-8: its name, and never its value.
-pub(in crate::config) fn not_utf8(name: &OsStr) -> Problem {
-    Problem {
+pub(in crate::config) fn not_utf8(name: &OsStr) -> ConfigProblem {
+    ConfigProblem {
         path: name.to_string_lossy().into_owned(),
-        place: Place::Environment("environment".into()),
+        place: SettingLocation::Environment("environment".into()),
         what: "is not UTF-8".into(),
         remedy: "set it again in UTF-8, or unset it".into(),
     }
@@ -230,12 +240,14 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// Reads a variable as its setting wants it; what does not fit is left as text for the reader to refuse.
-fn from_text(text: &str, kind: &Kind) -> Value {
+fn from_text(text: &str, kind: &SettingType) -> Value {
     let as_text = || Value::from(text);
     match kind {
-        Kind::Flag => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
-        Kind::Number { .. } => text.parse::<u64>().map_or_else(|_| as_text(), Value::from),
-        Kind::List(_) | Kind::Table(_) | Kind::Map(_) if text.starts_with(['[', '{']) => {
+        SettingType::Flag => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
+        SettingType::Number { .. } => text.parse::<u64>().map_or_else(|_| as_text(), Value::from),
+        SettingType::List(_) | SettingType::Table(_) | SettingType::Map(_)
+            if text.starts_with(['[', '{']) =>
+        {
             toml_values::value(text)
                 .or_else(|| {
                     let json = serde_json::from_str::<serde_json::Value>(text).ok()?;

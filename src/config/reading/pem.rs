@@ -6,17 +6,17 @@ use figment::value::Value;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::description::Kind;
-use super::fault::Fault;
+use super::description::SettingType;
 use super::field::Read;
-use super::reader::Reader;
+use super::invalid_value::InvalidValue;
+use super::reader::SettingsReader;
 
 /// Reads and checks a file, then keeps its name.
 fn checked_file(
     value: &Value,
     path: &str,
-    reader: &mut Reader,
-    kind: &Kind,
+    reader: &mut SettingsReader,
+    kind: &SettingType,
     check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
 ) -> Option<PathBuf> {
     const MOST: u64 = 1024 * 1024;
@@ -25,7 +25,7 @@ fn checked_file(
     reader.parse(value, path, kind, |_| {
         let metadata = std::fs::metadata(&file).map_err(&unreadable)?;
         if !metadata.is_file() || metadata.len() > MOST {
-            return Err(Fault::new("is no PEM file", "name a regular file of at most 1 MiB"));
+            return Err(InvalidValue::new("is no PEM file", "name a regular file of at most 1 MiB"));
         }
         check(&std::fs::read(&file).map_err(&unreadable)?)?;
         Ok(file)
@@ -37,9 +37,9 @@ fn checked_file(
 pub(in crate::config) struct CertificateFile(pub(in crate::config) PathBuf);
 
 impl Read for CertificateFile {
-    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of certificates");
+    const KIND: &'static SettingType = &SettingType::Text("the name of a PEM file of certificates");
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         checked_file(value, path, reader, Self::KIND, |bytes| {
             let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
             match certificates.as_deref() {
@@ -56,9 +56,9 @@ impl Read for CertificateFile {
 pub(in crate::config) struct KeyFile(pub(in crate::config) PathBuf);
 
 impl Read for KeyFile {
-    const KIND: &'static Kind = &Kind::Text("the name of a PEM file of a private key");
+    const KIND: &'static SettingType = &SettingType::Text("the name of a PEM file of a private key");
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         checked_file(value, path, reader, Self::KIND, |bytes| {
             PrivateKeyDer::from_pem_slice(bytes)
                 .map(|_| ())

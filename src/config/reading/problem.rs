@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 /// One thing that keeps the gateway from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// TOML path, such as `server.trusted_proxies[0]`; empty where the whole file is meant.
     pub path: String,
     /// Where it was written.
-    pub place: Place,
+    pub place: SettingLocation,
     /// What is wrong. Never holds the value of a secret.
     pub what: String,
     /// What to write instead.
@@ -19,7 +19,7 @@ pub struct Problem {
 
 /// Where a setting was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum SettingLocation {
     /// A line of a file, counted from 1.
     Line(PathBuf, usize),
     /// A file as a whole.
@@ -33,9 +33,9 @@ pub enum Place {
 }
 
 /// Where each value was written, by path.
-pub(in crate::config) type Places = HashMap<String, Place>;
+pub(in crate::config) type SettingLocations = HashMap<String, SettingLocation>;
 
-impl Place {
+impl SettingLocation {
     /// The line, where there is one.
     pub fn line(&self) -> Option<usize> {
         match self {
@@ -45,7 +45,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(file, line) => write!(f, "{}:{line}", file.display()),
@@ -56,7 +56,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, place, what, remedy } = self;
         let separator = if path.is_empty() { "" } else { ": " };
@@ -66,10 +66,10 @@ impl fmt::Display for Problem {
 
 /// Every problem found, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigError(pub Vec<Problem>);
+pub struct ConfigError(pub Vec<ConfigProblem>);
 
 impl ConfigError {
-    pub(in crate::config) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(in crate::config) fn new(mut problems: Vec<ConfigProblem>) -> Self {
         problems.sort_by(|a, b| a.place.cmp(&b.place));
         problems.dedup();
         Self(problems)
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn a_problem_reads_as_place_path_cause_and_remedy() {
-        let problem = Problem {
+        let problem = ConfigProblem {
             path: "server.lisen".into(),
-            place: Place::Line("doorward.toml".into(), 12),
+            place: SettingLocation::Line("doorward.toml".into(), 12),
             what: "unknown setting".into(),
             remedy: "did you mean `listen`?".into(),
         };

@@ -5,33 +5,33 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
-use super::description::{Kind, SectionInfo, is_within};
-use super::fault::Fault;
-use super::problem::{Place, Places, Problem};
+use super::description::{SectionInfo, SettingType, is_within};
+use super::invalid_value::InvalidValue;
+use super::problem::{ConfigProblem, SettingLocation, SettingLocations};
 use super::secret_file::{SecretFileError, read_secret_file};
 use super::source::SourceFile;
 use crate::model::secret::Secret;
 
 /// Collects problems; knows where values were written and which directory file names are relative to.
-pub(in crate::config) struct Reader {
-    places: Places,
+pub(in crate::config) struct SettingsReader {
+    places: SettingLocations,
     /// Where what is missing should be added.
-    home: Place,
+    home: SettingLocation,
     directory: PathBuf,
     /// All settings there are, to say where one belongs.
     root: &'static SectionInfo,
     example: &'static str,
-    pub(in crate::config) problems: Vec<Problem>,
+    pub(in crate::config) problems: Vec<ConfigProblem>,
     pub(in crate::config) warnings: Vec<String>,
     /// What the settings name, as it was just before it was read.
     pub(in crate::config) files: Vec<SourceFile>,
 }
 
-impl Reader {
+impl SettingsReader {
     pub(in crate::config) fn new(
         root: &'static SectionInfo,
-        places: Places,
-        home: Place,
+        places: SettingLocations,
+        home: SettingLocation,
         directory: PathBuf,
     ) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Reader {
         remedy: impl Into<String>,
     ) {
         let place = self.place(path);
-        self.problems.push(Problem {
+        self.problems.push(ConfigProblem {
             path: path.to_owned(),
             place,
             what: what.into(),
@@ -65,14 +65,14 @@ impl Reader {
     /// Notes something that is allowed but unwise.
     pub(in crate::config) fn warn(&mut self, path: &str, what: impl Display) {
         let place = match self.place(path) {
-            place @ Place::Line(..) => format!(" ({place})"),
+            place @ SettingLocation::Line(..) => format!(" ({place})"),
             _ => String::new(),
         };
         self.warnings.push(format!("{path}: {what}{place}"));
     }
 
     /// Where a setting was written, or else the section around it.
-    pub(in crate::config) fn place(&self, path: &str) -> Place {
+    pub(in crate::config) fn place(&self, path: &str) -> SettingLocation {
         let mut path = path;
         while !path.is_empty() {
             if let Some(place) = self.places.get(path) {
@@ -113,7 +113,10 @@ impl Reader {
 
     /// What is said where a file cannot be read: where a relative name counts from, and never the name, as it may be
     /// the secret itself.
-    pub(in crate::config) fn unreadable(&self, name: &str) -> impl Fn(std::io::Error) -> Fault + use<> {
+    pub(in crate::config) fn unreadable(
+        &self,
+        name: &str,
+    ) -> impl Fn(std::io::Error) -> InvalidValue + use<> {
         let directory = if Path::new(name).is_absolute() {
             None
         } else {
@@ -121,7 +124,7 @@ impl Reader {
         };
         let from = directory.map(|directory| format!(", which counts from {},", directory.display()));
         let remedy = format!("check its name{} and its owner", from.unwrap_or_default());
-        move |error| Fault::new(format!("the file cannot be read: {error}"), remedy.as_str())
+        move |error| InvalidValue::new(format!("the file cannot be read: {error}"), remedy.as_str())
     }
 
     /// From now on a remedy that knows nothing better shows this.
@@ -140,7 +143,7 @@ impl Reader {
     }
 
     /// Notes that a value has the wrong type.
-    pub(in crate::config) fn mismatch(&mut self, value: &Value, path: &str, kind: &Kind) {
+    pub(in crate::config) fn mismatch(&mut self, value: &Value, path: &str, kind: &SettingType) {
         let found = match value {
             Value::String(..) | Value::Char(..) => "text",
             Value::Bool(..) => "true or false",
@@ -163,8 +166,8 @@ impl Reader {
         &mut self,
         value: &Value,
         path: &str,
-        kind: &Kind,
-        parse: impl FnOnce(&str) -> Result<T, Fault>,
+        kind: &SettingType,
+        parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
     ) -> Option<T> {
         let Value::String(_, text) = value else {
             self.mismatch(value, path, kind);
@@ -174,7 +177,7 @@ impl Reader {
     }
 
     /// Notes why a text is refused.
-    pub(in crate::config) fn fault(&mut self, path: &str, fault: Fault) {
+    pub(in crate::config) fn fault(&mut self, path: &str, fault: InvalidValue) {
         let remedy = fault.remedy.unwrap_or_else(|| self.for_example());
         self.problem(path, fault.what, remedy);
     }
@@ -184,13 +187,13 @@ impl Reader {
     /// Neither the content nor the name is ever shown: people write the secret itself there by mistake.
     pub(in crate::config) fn secret_file(&mut self, value: &Value, path: &str) -> Option<Secret> {
         let Value::String(_, name) = value else {
-            self.mismatch(value, path, &Kind::Text("the name of a file"));
+            self.mismatch(value, path, &SettingType::Text("the name of a file"));
             return None;
         };
         let unreadable = self.unreadable(name);
         let secret = read_secret_file(&self.source(name)).map_err(|error| match error {
             SecretFileError::Unreadable(cause) => unreadable(cause),
-            other => Fault::told(&other.to_string()),
+            other => InvalidValue::told(&other.to_string()),
         });
         secret.map_err(|fault| self.fault(path, fault)).ok()
     }

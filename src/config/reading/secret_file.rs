@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::weakness::is_guessable;
+use super::entropy::is_guessable;
 use crate::model::secret::Secret;
 
 /// Permission bits beyond 0640: the group may not write, others may nothing.

@@ -4,8 +4,8 @@
 //! keys, the names of environment variables and the reference page all come from it.
 
 use super::description::{SectionInfo, join};
-use super::field::Table;
-use super::reader::Reader;
+use super::field::SectionValues;
+use super::reader::SettingsReader;
 
 /// A section as read; made by [`section!`].
 pub(in crate::config) trait Section: Sized {
@@ -15,7 +15,7 @@ pub(in crate::config) trait Section: Sized {
     fn place(&self) -> &str;
 
     /// Reads what is there, fills in defaults and notes every problem.
-    fn of(table: Table<'_>, reader: &mut Reader) -> Self;
+    fn of(table: SectionValues<'_>, reader: &mut SettingsReader) -> Self;
 
     /// The path of one of its settings.
     fn at(&self, name: &str) -> String {
@@ -48,8 +48,8 @@ macro_rules! section {
                     settings: &[$($crate::config::reading::Setting {
                         name: stringify!($name),
                         also: $crate::config::reading::first([$(Some(stringify!($also)),)? None]),
-                        kind: <$type as $crate::config::reading::Field>::KIND,
-                        required: <$type as $crate::config::reading::Field>::REQUIRED,
+                        kind: <$type as $crate::config::reading::SectionField>::KIND,
+                        required: <$type as $crate::config::reading::SectionField>::REQUIRED,
                         default: $crate::config::reading::first([$(Some($default),)? None]),
                         about: concat!($($doc, "\n"),*),
                         example: $example,
@@ -61,14 +61,14 @@ macro_rules! section {
             }
 
             fn of(
-                table: $crate::config::reading::Table<'_>,
-                reader: &mut $crate::config::reading::Reader,
+                table: $crate::config::reading::SectionValues<'_>,
+                reader: &mut $crate::config::reading::SettingsReader,
             ) -> Self {
                 table.refuse_unknown(Self::INFO, reader);
                 let mut settings = Self::INFO.settings.iter();
                 Self {
                     place: table.path.to_owned(),
-                    $($name: <$type as $crate::config::reading::Field>::take(
+                    $($name: <$type as $crate::config::reading::SectionField>::take(
                         table,
                         settings.next().expect("fields and settings come from one list"),
                         reader,
@@ -78,19 +78,19 @@ macro_rules! section {
         }
 
         impl $crate::config::reading::Read for $section {
-            const KIND: &'static $crate::config::reading::Kind =
-                &$crate::config::reading::Kind::Table(<Self as $crate::config::reading::Section>::INFO);
+            const KIND: &'static $crate::config::reading::SettingType =
+                &$crate::config::reading::SettingType::Table(<Self as $crate::config::reading::Section>::INFO);
 
             fn read(
                 value: &figment::value::Value,
                 path: &str,
-                reader: &mut $crate::config::reading::Reader,
+                reader: &mut $crate::config::reading::SettingsReader,
             ) -> Option<Self> {
                 let figment::value::Value::Dict(_, values) = value else {
                     reader.mismatch(value, path, Self::KIND);
                     return None;
                 };
-                Some($crate::config::reading::Section::of($crate::config::reading::Table { path, values }, reader))
+                Some($crate::config::reading::Section::of($crate::config::reading::SectionValues { path, values }, reader))
             }
         }
     };

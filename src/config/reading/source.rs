@@ -9,14 +9,14 @@ use sha2::{Digest as _, Sha256};
 
 /// Where settings come from, beside flags.
 #[derive(Clone, Default)]
-pub struct Source {
+pub struct ConfigSource {
     /// The TOML file, if there is one.
     pub file: Option<PathBuf>,
     /// Variables as (name, value); those not beginning with `DOORWARD_` are no settings. May hold secrets.
     pub environment: Vec<(OsString, OsString)>,
 }
 
-impl Source {
+impl ConfigSource {
     /// `file` and this process's environment.
     pub fn from_process(file: Option<PathBuf>) -> Self {
         Self { file, environment: std::env::vars_os().collect() }

@@ -7,10 +7,10 @@ use figment::value::Value;
 use ipnet::IpNet;
 use url::Host;
 
-use super::description::{Kind, brief};
-use super::fault::Fault;
+use super::description::{SettingType, brief};
 use super::field::Read;
-use super::reader::Reader;
+use super::invalid_value::InvalidValue;
+use super::reader::SettingsReader;
 use super::toml_values;
 use crate::model::network;
 use crate::model::secret::Secret;
@@ -20,9 +20,9 @@ use crate::model::user;
 use crate::policy::PathPattern;
 
 impl Read for bool {
-    const KIND: &'static Kind = &Kind::Flag;
+    const KIND: &'static SettingType = &SettingType::Flag;
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         if let Value::Bool(_, flag) = value {
             return Some(*flag);
         }
@@ -46,9 +46,9 @@ impl<const LEAST: u64, const MOST: u64> Number<LEAST, MOST> {
 }
 
 impl<const LEAST: u64, const MOST: u64> Read for Number<LEAST, MOST> {
-    const KIND: &'static Kind = &Kind::Number { least: LEAST, most: MOST };
+    const KIND: &'static SettingType = &SettingType::Number { least: LEAST, most: MOST };
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         match toml_values::number(value) {
             Some(number) if (LEAST..=MOST).contains(&number) => return Some(Self(number)),
             None if !matches!(value, Value::Num(..)) => reader.mismatch(value, path, Self::KIND),
@@ -66,17 +66,20 @@ impl<const LEAST: u64, const MOST: u64> Read for Number<LEAST, MOST> {
 pub(in crate::config) struct Span<const LEAST: u64, const MOST: u64>(pub(in crate::config) Duration);
 
 impl<const LEAST: u64, const MOST: u64> Read for Span<LEAST, MOST> {
-    const KIND: &'static Kind = &Kind::Duration { least: LEAST, most: MOST };
+    const KIND: &'static SettingType = &SettingType::Duration { least: LEAST, most: MOST };
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         reader.parse(value, path, Self::KIND, |text| {
             let seconds =
                 seconds(text).ok_or("is no duration: write a number and s, m, h or d, such as \"30s\"")?;
             if seconds < LEAST {
-                return Err(Fault::new("is too short", format!("write at least \"{}\"", brief(LEAST))));
+                return Err(InvalidValue::new(
+                    "is too short",
+                    format!("write at least \"{}\"", brief(LEAST)),
+                ));
             }
             if seconds > MOST {
-                return Err(Fault::new("is too long", format!("write at most \"{}\"", brief(MOST))));
+                return Err(InvalidValue::new("is too long", format!("write at most \"{}\"", brief(MOST))));
             }
             Ok(Self(Duration::from_secs(seconds)))
         })
@@ -100,9 +103,9 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 impl Read for Secret {
-    const KIND: &'static Kind = &Kind::Secret { is_guarded: |_| true };
+    const KIND: &'static SettingType = &SettingType::Secret { is_guarded: |_| true };
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         reader.parse(value, path, Self::KIND, |text| Ok(Self::new(text)))
     }
 }
@@ -110,15 +113,15 @@ impl Read for Secret {
 /// A type that is text in the file.
 pub(in crate::config) trait FromText: Sized {
     /// What it is, in words that fit after "should be".
-    const WHAT: &'static Kind;
+    const WHAT: &'static SettingType;
 
-    fn from_text(text: &str) -> Result<Self, Fault>;
+    fn from_text(text: &str) -> Result<Self, InvalidValue>;
 }
 
 impl<T: FromText> Read for T {
-    const KIND: &'static Kind = T::WHAT;
+    const KIND: &'static SettingType = T::WHAT;
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         reader.parse(value, path, Self::KIND, T::from_text)
     }
 }
@@ -127,10 +130,10 @@ impl<T: FromText> Read for T {
 macro_rules! text {
     ($($type:ty, $what:literal, $parse:expr;)*) => {$(
         impl $crate::config::reading::FromText for $type {
-            const WHAT: &'static $crate::config::reading::Kind = &$crate::config::reading::Kind::Text($what);
+            const WHAT: &'static $crate::config::reading::SettingType = &$crate::config::reading::SettingType::Text($what);
 
-            fn from_text(text: &str) -> Result<Self, $crate::config::reading::Fault> {
-                let parse: fn(&str) -> Result<Self, $crate::config::reading::Fault> = $parse;
+            fn from_text(text: &str) -> Result<Self, $crate::config::reading::InvalidValue> {
+                let parse: fn(&str) -> Result<Self, $crate::config::reading::InvalidValue> = $parse;
                 parse(text)
             }
         }
@@ -143,12 +146,12 @@ pub(in crate::config) use text;
 macro_rules! choice {
     ($($type:ty { $($word:literal => $value:expr),* $(,)? })*) => {$(
         impl $crate::config::reading::FromText for $type {
-            const WHAT: &'static $crate::config::reading::Kind = &$crate::config::reading::Kind::Choice(&[$($word),*]);
+            const WHAT: &'static $crate::config::reading::SettingType = &$crate::config::reading::SettingType::Choice(&[$($word),*]);
 
-            fn from_text(text: &str) -> Result<Self, $crate::config::reading::Fault> {
+            fn from_text(text: &str) -> Result<Self, $crate::config::reading::InvalidValue> {
                 match text {
                     $($word => Ok($value),)*
-                    _ => Err($crate::config::reading::Fault::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()))),
+                    _ => Err($crate::config::reading::InvalidValue::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()))),
                 }
             }
         }
@@ -158,7 +161,7 @@ pub(in crate::config) use choice;
 
 /// A name for logs and references.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Name(pub(in crate::config) String);
+pub(in crate::config) struct ReferenceName(pub(in crate::config) String);
 
 /// Host name, lower-case, without port.
 #[derive(Clone, Debug)]
@@ -173,19 +176,19 @@ text! {
         text.parse().map_err(|_| "is no address and port: write an IP address, not a name, and a port, such as \"127.0.0.1:9464\"".into())
     };
     IpNet, "a network such as \"10.0.0.0/8\"", |text| network::parse(text).map_err(|_| {
-        Fault::new("is neither an address nor a network", "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"")
+        InvalidValue::new("is neither an address nor a network", "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"")
     });
-    Name, "a name", |text| match user::check_name(&text.replace('/', "-")) {
+    ReferenceName, "a name", |text| match user::check_name(&text.replace('/', "-")) {
         Ok(()) => Ok(Self(text.to_owned())),
         Err(_) => Err("is no name: write 1 to 128 visible characters without spaces and , ; : \" ' < > \\ %".into()),
     };
     HostName, "a host name without port", host_name;
     Prefix, "a path such as \"/app\"", prefix;
-    PathPattern, "a path such as \"/api\" or \"/api/**\"", |text| Self::parse(text).map_err(Fault::from);
+    PathPattern, "a path such as \"/api\" or \"/api/**\"", |text| Self::parse(text).map_err(InvalidValue::from);
     SessionCookie, "the name of a cookie", |text| Self::parse(text).map_err(|bad| bad.to_string().into());
 }
 
-fn host_name(text: &str) -> Result<HostName, Fault> {
+fn host_name(text: &str) -> Result<HostName, InvalidValue> {
     let host = text.parse().map_or_else(|_| Host::parse(text), |address| Ok(Host::Ipv6(address)));
     match host {
         Ok(Host::Ipv6(address)) => Ok(HostName(address.to_string())),
@@ -194,14 +197,14 @@ fn host_name(text: &str) -> Result<HostName, Fault> {
     }
 }
 
-fn prefix(text: &str) -> Result<Prefix, Fault> {
+fn prefix(text: &str) -> Result<Prefix, InvalidValue> {
     if text.contains('*') {
         let remedy = "put the pattern into a rule's `path`";
-        return Err(Fault::new("is a pattern, but routes take plain prefixes", remedy));
+        return Err(InvalidValue::new("is a pattern, but routes take plain prefixes", remedy));
     }
-    PathPattern::parse(text).map_err(Fault::from)?;
+    PathPattern::parse(text).map_err(InvalidValue::from)?;
     let canonical = target::canonical_path(text)
-        .map_err(|error| Fault::new(error.to_string(), "write one such as \"/app\""))?;
+        .map_err(|error| InvalidValue::new(error.to_string(), "write one such as \"/app\""))?;
     let trimmed = canonical.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(&canonical);
     Ok(Prefix(trimmed.to_owned()))
 }

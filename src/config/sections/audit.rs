@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::reading::{Reader, Span, section};
-use crate::config::sections::general::{Check, General};
+use crate::config::reading::{SettingsReader, Span, section};
+use crate::config::sections::general::{CheckSection, General};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -22,10 +22,10 @@ pub struct AuditConfig {
     pub keep: Duration,
 }
 
-impl Check for Audit {
+impl CheckSection for Audit {
     type Typed = AuditConfig;
 
-    fn check(self, _: &General, _: &mut Reader) -> AuditConfig {
+    fn check(self, _: &General, _: &mut SettingsReader) -> AuditConfig {
         AuditConfig { keep: self.keep.0 }
     }
 }

@@ -7,8 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::reading::{Fault, FromText, Kind, Name, Reader, Required, Section, section};
-use crate::config::sections::general::{Check, General};
+use crate::config::reading::{
+    FromText, InvalidValue, ReferenceName, Required, Section, SettingType, SettingsReader, section,
+};
+use crate::config::sections::general::{CheckSection, General};
 use crate::config::sections::policy_tests::GroupName;
 use crate::config::sections::tokens::AnyRole;
 use crate::model::audit::hex;
@@ -33,11 +35,11 @@ section! {
     /// A client certificate that stands for somebody.
     KnownCertificate {
         /// Unique name, for logs: `client-certificate:NAME`.
-        name: Required<Name>, r#""ingest""#;
+        name: Required<ReferenceName>, r#""ingest""#;
         /// Its fingerprint, SHA-256 or SHA-1, in hexadecimal digits with or without colons.
         fingerprint: Option<Fingerprint>, r#""9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08""#;
         /// Its subject, exactly as the proxy writes it, instead of the fingerprint.
-        subject: Option<Subject>, r#""CN=ingest,O=Example""#;
+        subject: Option<CertificateSubject>, r#""CN=ingest,O=Example""#;
         /// What it may do.
         role: Required<AnyRole>, r#""agent""#;
         /// Groups.
@@ -92,9 +94,9 @@ fn fingerprint(text: &str) -> Option<String> {
 pub(in crate::config) struct Fingerprint(String);
 
 impl FromText for Fingerprint {
-    const WHAT: &'static Kind = &Kind::Text("a fingerprint in hexadecimal digits");
+    const WHAT: &'static SettingType = &SettingType::Text("a fingerprint in hexadecimal digits");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let read = fingerprint(text).map(Self);
         read.ok_or_else(|| "is no fingerprint: write 64 hexadecimal digits (SHA-256) or 40 (SHA-1)".into())
     }
@@ -102,12 +104,12 @@ impl FromText for Fingerprint {
 
 /// The subject of a certificate, as a proxy writes it. It has a `=`, which no fingerprint has.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Subject(String);
+pub(in crate::config) struct CertificateSubject(String);
 
-impl FromText for Subject {
-    const WHAT: &'static Kind = &Kind::Text("a subject such as \"CN=ingest,O=Example\"");
+impl FromText for CertificateSubject {
+    const WHAT: &'static SettingType = &SettingType::Text("a subject such as \"CN=ingest,O=Example\"");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let trimmed = text.trim();
         if !trimmed.contains('=') || trimmed.contains(char::is_control) {
             return Err("is no subject: write it as the proxy does, such as \"CN=ingest,O=Example\"".into());
@@ -116,10 +118,10 @@ impl FromText for Subject {
     }
 }
 
-impl Check for Option<ClientCertificates> {
+impl CheckSection for Option<ClientCertificates> {
     type Typed = Option<ClientCertificatesConfig>;
 
-    fn check(self, general: &General, reader: &mut Reader) -> Self::Typed {
+    fn check(self, general: &General, reader: &mut SettingsReader) -> Self::Typed {
         let written = self?;
         let at = written.at("header");
         if !general.has_trusted_proxy {
@@ -148,7 +150,7 @@ fn certificate(
     written: KnownCertificate,
     others: &ClientCertificatesConfig,
     taken: &mut HashSet<String>,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Option<CertificateConfig> {
     let (fingerprint_at, subject_at) = (written.at("fingerprint"), written.at("subject"));
     let name = written.name.0.as_ref()?.0.clone();
@@ -158,7 +160,7 @@ fn certificate(
     }
     let (path, named) = match (written.fingerprint, written.subject) {
         (Some(Fingerprint(digits)), None) => (fingerprint_at, digits),
-        (None, Some(Subject(subject))) => (subject_at, subject),
+        (None, Some(CertificateSubject(subject))) => (subject_at, subject),
         // What cannot be read is a problem already.
         (None, None) if reader.is_broken(&fingerprint_at) || reader.is_broken(&subject_at) => return None,
         (fingerprint, _) => {

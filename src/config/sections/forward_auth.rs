@@ -1,6 +1,6 @@
 //! Answers to other proxies' questions: how each asks, and the products whose paths and headers they may be set up for.
 
-use crate::config::reading::{Reader, choice, section};
+use crate::config::reading::{SettingsReader, choice, section};
 use crate::config::sections::general::General;
 use crate::config::sections::header_preset::{HeaderEncoding, HeaderPreset};
 use crate::config::sections::identity;
@@ -76,7 +76,7 @@ impl ForwardAuthConfig {
 pub(in crate::config) fn forward_auth(
     written: ForwardAuth,
     general: &General,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> ForwardAuthConfig {
     let config = ForwardAuthConfig {
         headers: written.headers,

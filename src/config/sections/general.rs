@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::config::reading::{Fault, Reader, SecretFileError, check_key_material};
+use crate::config::reading::{InvalidValue, SecretFileError, SettingsReader, check_key_material};
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::server;
 use crate::config::sections::server::ListenAddress;
@@ -21,12 +21,12 @@ pub(in crate::config) struct General {
 }
 
 /// What is checked by itself: it looks at what it says and at what is general, and at no other section.
-pub(in crate::config) trait Check {
+pub(in crate::config) trait CheckSection {
     /// What it comes to.
     type Typed;
 
     /// Notes every problem. What is returned counts only if there was none.
-    fn check(self, general: &General, reader: &mut Reader) -> Self::Typed;
+    fn check(self, general: &General, reader: &mut SettingsReader) -> Self::Typed;
 }
 
 /// The public URL as written, or made from the first listener.
@@ -34,7 +34,7 @@ pub(in crate::config) fn public_url(
     written: Option<&PublicUrl>,
     insecure: bool,
     listeners: &[ListenerConfig],
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> PublicUrl {
     if let Some(url) = written {
         let exposed = !url.is_secure() && !url.is_loopback();
@@ -76,13 +76,13 @@ pub(in crate::config) fn public_url(
 }
 
 /// The secret, if it is none that others could guess.
-pub(in crate::config) fn secret(secret: Option<Secret>, reader: &mut Reader) -> Option<Secret> {
+pub(in crate::config) fn secret(secret: Option<Secret>, reader: &mut SettingsReader) -> Option<Secret> {
     let text = secret.as_ref()?;
     let path = reader.set_as("secret");
     let is_example = reader.is_example(text.expose());
     let checked = if is_example { Err(SecretFileError::Guessable) } else { check_key_material(text) };
     if let Err(error) = checked {
-        reader.fault(&path, Fault::told(&error.to_string()));
+        reader.fault(&path, InvalidValue::told(&error.to_string()));
     }
     secret
 }

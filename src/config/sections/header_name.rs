@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::config::reading::{Fault, text};
+use crate::config::reading::{InvalidValue, text};
 use crate::model::header_names;
 
 /// Bytes of a header's name.
@@ -23,7 +23,7 @@ const NOT_FOR_TEMPLATES: [&str; 10] = [
 ];
 
 /// Any name that means nothing else to us.
-pub(in crate::config) fn any(text: &str) -> Result<HeaderName, Fault> {
+pub(in crate::config) fn any(text: &str) -> Result<HeaderName, InvalidValue> {
     const TAKEN: [&str; 13] = [
         "authorization",
         "proxy-authorization",
@@ -40,7 +40,7 @@ pub(in crate::config) fn any(text: &str) -> Result<HeaderName, Fault> {
         "forwarded",
     ];
     let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| Fault::from("is no header name: write one such as \"X-Api-Key\""))?;
+        .map_err(|_| InvalidValue::from("is no header name: write one such as \"X-Api-Key\""))?;
     let taken = TAKEN.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-");
     if taken || name.as_str().contains('_') {
         return Err("means something else already: write one such as \"X-Api-Key\"".into());
@@ -49,7 +49,7 @@ pub(in crate::config) fn any(text: &str) -> Result<HeaderName, Fault> {
 }
 
 /// The name of a header that we set ourselves.
-pub(in crate::config) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
+pub(in crate::config) fn set_by_us(text: &str) -> Result<HeaderName, InvalidValue> {
     if text.eq_ignore_ascii_case("authorization") {
         return Err("carries a credential: write `basic`, `token` or `bearer` of an upstream instead".into());
     }
@@ -65,9 +65,9 @@ pub(in crate::config) fn set_by_us(text: &str) -> Result<HeaderName, Fault> {
 }
 
 /// A name that some servers read as another one, for an application that needs it all the same.
-pub(in crate::config) fn odd(text: &str) -> Result<HeaderName, Fault> {
+pub(in crate::config) fn odd(text: &str) -> Result<HeaderName, InvalidValue> {
     let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| Fault::from("is no header name: write one such as \"X_Tenant\""))?;
+        .map_err(|_| InvalidValue::from("is no header name: write one such as \"X_Tenant\""))?;
     if !header_names::is_odd(name.as_str().as_bytes()) {
         return Err("passes in any case, as it holds letters, digits and - only: leave it out".into());
     }

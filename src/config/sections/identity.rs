@@ -8,8 +8,8 @@ use http::header::AUTHORIZATION;
 use serde_json::Value as Json;
 
 use crate::config::reading::{
-    Fault, FromText, Kind, Read, Reader, Required, Section, Span, choice, is_guessable, join, section,
-    toml_values,
+    FromText, InvalidValue, Read, Required, Section, SettingType, SettingsReader, Span, choice, is_guessable,
+    join, section, toml_values,
 };
 use crate::config::sections::header_name;
 use crate::config::sections::header_preset::HeaderEncoding;
@@ -133,9 +133,9 @@ impl IdentityConfig {
 pub(in crate::config) struct SetName(HeaderName);
 
 impl FromText for SetName {
-    const WHAT: &'static Kind = &Kind::Text("the name of a header");
+    const WHAT: &'static SettingType = &SettingType::Text("the name of a header");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         header_name::set_by_us(text).map(Self)
     }
 }
@@ -145,21 +145,21 @@ impl FromText for SetName {
 pub(in crate::config) struct OddName(pub(in crate::config) HeaderName);
 
 impl FromText for OddName {
-    const WHAT: &'static Kind = &Kind::Text("the name of a header with odd characters");
+    const WHAT: &'static SettingType = &SettingType::Text("the name of a header with odd characters");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         header_name::odd(text).map(Self)
     }
 }
 
 /// A word that stands in tokens.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Word(String);
+pub(in crate::config) struct TokenText(String);
 
-impl FromText for Word {
-    const WHAT: &'static Kind = &Kind::Text("a name or URL");
+impl FromText for TokenText {
+    const WHAT: &'static SettingType = &SettingType::Text("a name or URL");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let visible = (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         if visible {
             Ok(Self(text.to_owned()))
@@ -178,7 +178,7 @@ section! {
         header: SetName = r#""X-Doorward-Assertion""#, r#""X-Identity""#;
         /// Its `aud`, for which the application must look. By default the upstream's name, in answers to other
         /// proxies the route's.
-        audience: Option<Word>, r#""https://app.internal""#;
+        audience: Option<TokenText>, r#""https://app.internal""#;
         /// How it is signed.
         algorithm: AssertionAlgorithm = r#""es256""#, r#""eddsa""#;
         /// How long it is good. A new one is made after half of that.
@@ -195,9 +195,9 @@ section! {
         /// The shared secret, at least 32 bytes, or the private key in PEM (PKCS #8).
         key: Required<Secret>, r#""<the output of: openssl rand -base64 32>""#;
         /// Its `iss`. By default the public URL.
-        issuer: Option<Word>, r#""doorward""#;
+        issuer: Option<TokenText>, r#""doorward""#;
         /// Its `aud`. By default the upstream's name, in answers to other proxies the route's.
-        audience: Option<Word>, r#""vizier""#;
+        audience: Option<TokenText>, r#""vizier""#;
         /// How long it is good. A new one is made after half of that.
         lifetime: Span<30, 3600> = r#""5m""#, r#""15m""#;
         /// Further claims, or others instead of the usual ones: templates as in `set_headers`, numbers, true,
@@ -229,9 +229,10 @@ const RESERVED_CLAIMS: [&str; 5] = ["iss", "aud", "iat", "nbf", "exp"];
 pub(in crate::config) struct Claims(Vec<(String, ClaimValue)>);
 
 impl Read for Claims {
-    const KIND: &'static Kind = &Kind::Map(&Kind::Any("text with facts, a number, true, false, or a list"));
+    const KIND: &'static SettingType =
+        &SettingType::Map(&SettingType::Any("text with facts, a number, true, false, or a list"));
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         let Value::Dict(_, values) = value else {
             reader.mismatch(value, path, Self::KIND);
             return None;
@@ -252,11 +253,11 @@ impl Read for Claims {
     }
 }
 
-fn claim(value: &Value, path: &str, reader: &mut Reader) -> Option<ClaimValue> {
+fn claim(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<ClaimValue> {
     match value {
         Value::String(..) => {
-            let parse = |text: &str| Template::parse(text).map_err(Fault::from);
-            let template = reader.parse(value, path, &Kind::Text(A_TEMPLATE), parse)?;
+            let parse = |text: &str| Template::parse(text).map_err(InvalidValue::from);
+            let template = reader.parse(value, path, &SettingType::Text(A_TEMPLATE), parse)?;
             warn_of_roles(&template, path, reader);
             Some(ClaimValue::Template(template))
         }
@@ -271,7 +272,11 @@ fn claim(value: &Value, path: &str, reader: &mut Reader) -> Option<ClaimValue> {
             ))
         }
         _ => {
-            reader.mismatch(value, path, &Kind::Any("text with facts, a number, true, false, or a list"));
+            reader.mismatch(
+                value,
+                path,
+                &SettingType::Any("text with facts, a number, true, false, or a list"),
+            );
             None
         }
     }
@@ -285,7 +290,7 @@ pub(in crate::config) fn identity(
     bearer: Option<Bearer>,
     attribution: Option<Attribution>,
     pass_authorization: bool,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> IdentityConfig {
     if let Some(bearer) = &bearer
         && pass_authorization
@@ -319,7 +324,7 @@ pub(in crate::config) fn identity(
     }
 }
 
-fn bearer_config(written: Bearer, reader: &mut Reader) -> Option<BearerConfig> {
+fn bearer_config(written: Bearer, reader: &mut SettingsReader) -> Option<BearerConfig> {
     let path = reader.set_as(&written.at("key"));
     let (algorithm, text) = (written.algorithm.0?, written.key.0?);
     let remedy = match algorithm {
@@ -354,7 +359,7 @@ pub(in crate::config) fn check_names(
     identity: &IdentityConfig,
     key_headers: &[HeaderName],
     place: &str,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) {
     for name in key_headers.iter().filter(|own| identity.names().any(|name| name == *own)) {
         let what = format!("sets `{name}`, a header that brings the gateway its own keys");

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::reading::{Fault, Reader, choice, section, text};
-use crate::config::sections::general::{Check, General};
+use crate::config::reading::{InvalidValue, SettingsReader, choice, section, text};
+use crate::config::sections::general::{CheckSection, General};
 
 section! {
     /// Logs, written to standard output.
@@ -39,10 +39,10 @@ pub enum LogFormat {
     Json,
 }
 
-impl Check for Log {
+impl CheckSection for Log {
     type Typed = LogConfig;
 
-    fn check(self, _: &General, _: &mut Reader) -> LogConfig {
+    fn check(self, _: &General, _: &mut SettingsReader) -> LogConfig {
         let by_terminal = || if std::io::stdout().is_terminal() { LogFormat::Text } else { LogFormat::Json };
         LogConfig {
             format: self.format.0.unwrap_or_else(by_terminal),
@@ -72,7 +72,7 @@ text! {
     Level, "a log filter such as \"info\"", level;
 }
 
-fn level(text: &str) -> Result<Level, Fault> {
+fn level(text: &str) -> Result<Level, InvalidValue> {
     let word = !text.contains(['=', ',', '[']);
     let known = ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
     if text.is_empty() || (word && !known) || EnvFilter::builder().parse(text).is_err() {

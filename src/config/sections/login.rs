@@ -1,8 +1,10 @@
 //! Sign-in of local users.
 
-use crate::config::reading::{Place, Reader, Section, choice, distinct, repeats, section, text};
+use crate::config::reading::{
+    Section, SettingLocation, SettingsReader, choice, distinct, repeats, section, text,
+};
 use crate::config::sections::breach_list::BreachList;
-use crate::config::sections::general::{Check, General};
+use crate::config::sections::general::{CheckSection, General};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::user;
@@ -48,23 +50,23 @@ pub struct AdminPassword {
     /// The setting, which may be the one that names a file.
     pub path: String,
     /// Where that was written.
-    pub place: Place,
+    pub place: SettingLocation,
 }
 
 impl AdminPassword {
     /// What set it, in the words of whoever did: a variable or a setting.
     pub fn set_by(&self) -> &str {
         match &self.place {
-            Place::Environment(name) => name,
+            SettingLocation::Environment(name) => name,
             _ => &self.path,
         }
     }
 }
 
-impl Check for Login {
+impl CheckSection for Login {
     type Typed = LoginConfig;
 
-    fn check(self, _: &General, reader: &mut Reader) -> LoginConfig {
+    fn check(self, _: &General, reader: &mut SettingsReader) -> LoginConfig {
         let default_role = self.default_role.0;
         if default_role == Role::Admin {
             reader.warn(&self.at("default_role"), "makes everyone an admin who is added without a role");

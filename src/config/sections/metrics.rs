@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::config::reading::{Reader, Section, section};
-use crate::config::sections::general::{Check, General};
+use crate::config::reading::{Section, SettingsReader, section};
+use crate::config::sections::general::{CheckSection, General};
 
 section! {
     /// Metrics for Prometheus, on a listener of their own.
@@ -22,10 +22,10 @@ pub struct MetricsConfig {
     pub listen: Option<SocketAddr>,
 }
 
-impl Check for Metrics {
+impl CheckSection for Metrics {
     type Typed = MetricsConfig;
 
-    fn check(self, _: &General, reader: &mut Reader) -> MetricsConfig {
+    fn check(self, _: &General, reader: &mut SettingsReader) -> MetricsConfig {
         if self.listen.is_some_and(|address| !address.ip().is_loopback()) && !self.allow_remote {
             reader.problem(
                 &self.at("listen"),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use figment::value::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::reading::{Fault, FromText, Kind, Read, Reader, Section, section};
-use crate::config::sections::general::{Check, General};
+use crate::config::reading::{FromText, InvalidValue, Read, Section, SettingType, SettingsReader, section};
+use crate::config::sections::general::{CheckSection, General};
 use crate::model::color::Color;
 use crate::model::color::READABLE;
 
@@ -80,10 +80,10 @@ pub enum LogoFormat {
     Png,
 }
 
-impl Check for Pages {
+impl CheckSection for Pages {
     type Typed = PagesConfig;
 
-    fn check(self, _: &General, reader: &mut Reader) -> PagesConfig {
+    fn check(self, _: &General, reader: &mut SettingsReader) -> PagesConfig {
         let given = self.color;
         let color = given.filter(|color| is_readable(*color, "color", &self, reader));
         let color_dark = match self.color_dark {
@@ -95,7 +95,7 @@ impl Check for Pages {
 }
 
 /// Whether links of a colour can be read; says what is lacking.
-fn is_readable(color: Color, setting: &str, pages: &Pages, reader: &mut Reader) -> bool {
+fn is_readable(color: Color, setting: &str, pages: &Pages, reader: &mut SettingsReader) -> bool {
     let (page, scheme, way, end) = match setting {
         "color" => (LIGHT_PAGE, "light", "darker", Color::BLACK),
         _ => (DARK_PAGE, "dark", "lighter", Color::WHITE),
@@ -119,9 +119,9 @@ fn is_readable(color: Color, setting: &str, pages: &Pages, reader: &mut Reader) 
 pub(in crate::config) struct PageName(String);
 
 impl FromText for PageName {
-    const WHAT: &'static Kind = &Kind::Text("1 to 64 visible characters");
+    const WHAT: &'static SettingType = &SettingType::Text("1 to 64 visible characters");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         // Marks that only turn the direction of text or are nothing at all; joiners belong into words.
         let unseen = |c| matches!(c, '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         let clean = !text.chars().any(|c| c.is_control() || unseen(c)) && text.trim() == text;
@@ -134,36 +134,36 @@ impl FromText for PageName {
 }
 
 impl FromText for Color {
-    const WHAT: &'static Kind = &Kind::Text("a colour as #rrggbb");
+    const WHAT: &'static SettingType = &SettingType::Text("a colour as #rrggbb");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let example = "is no colour: write # and six hexadecimal digits, such as \"#1d4ed8\"";
         Self::parse(text).ok_or_else(|| example.into())
     }
 }
 
 impl Read for Logo {
-    const KIND: &'static Kind = &Kind::Text("the name of an SVG or PNG file");
+    const KIND: &'static SettingType = &SettingType::Text("the name of an SVG or PNG file");
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         let unreadable = reader.unreadable(value.as_str().unwrap_or_default());
         let file = value.as_str().map(|name| reader.source(name)).unwrap_or_default();
         reader.parse(value, path, Self::KIND, |_| read_logo(&file, unreadable))
     }
 }
 
-fn read_logo(file: &Path, unreadable: impl Fn(std::io::Error) -> Fault) -> Result<Logo, Fault> {
+fn read_logo(file: &Path, unreadable: impl Fn(std::io::Error) -> InvalidValue) -> Result<Logo, InvalidValue> {
     if !std::fs::metadata(file).map_err(&unreadable)?.is_file() {
-        return Err(Fault::new("is no regular file", "name an SVG or PNG file"));
+        return Err(InvalidValue::new("is no regular file", "name an SVG or PNG file"));
     }
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(&unreadable)?;
     opened.take(LARGEST_LOGO + 1).read_to_end(&mut bytes).map_err(&unreadable)?;
     if bytes.len() as u64 > LARGEST_LOGO {
-        return Err(Fault::new("the image is larger than 256 KiB", "name a smaller one"));
+        return Err(InvalidValue::new("the image is larger than 256 KiB", "name a smaller one"));
     }
     let Some(format) = format_of(&bytes) else {
-        return Err(Fault::new("the file is neither SVG nor PNG", "name one that is; not .svgz"));
+        return Err(InvalidValue::new("the file is neither SVG nor PNG", "name one that is; not .svgz"));
     };
     Ok(Logo { format, bytes: bytes.into() })
 }

@@ -4,9 +4,10 @@ use http::Method;
 use http::uri::PathAndQuery;
 
 use crate::config::reading::{
-    Fault, HostName, Name, Place, Reader, Required, Section, choice, section, text,
+    HostName, InvalidValue, ReferenceName, Required, Section, SettingLocation, SettingsReader, choice,
+    section, text,
 };
-use crate::model::principal::{ClientAddress, Principal, PrincipalKind, Source};
+use crate::model::principal::{ClientAddress, IdentitySource, Principal, PrincipalKind};
 use crate::model::role::Role;
 use crate::model::target;
 use crate::model::target::RequestKind;
@@ -29,7 +30,7 @@ section! {
         /// by its path alone, so `grpc` is decided as `plain`.
         kind: RequestKind = r#""plain""#, r#""websocket""#;
         /// The GraphQL document in its body.
-        graphql: Option<Document>, r#""mutation { deleteProject(id: 1) { id } }""#;
+        graphql: Option<GraphqlText>, r#""mutation { deleteProject(id: 1) { id } }""#;
         /// The message of the Model Context Protocol in its body: a method, and after a blank the tool that it calls.
         mcp: Option<McpMessage>, r#""tools/call search""#;
         /// The second place, of `COPY` and `MOVE`: what stands in `Destination`.
@@ -37,7 +38,7 @@ section! {
         /// `allow`, `deny`, or `sign-in` for a refusal that signing in may help against.
         expect: Required<Expect>, r#""deny""#;
         /// The rule that must decide.
-        rule: Option<Name>, r#""writes""#;
+        rule: Option<ReferenceName>, r#""writes""#;
     }
 }
 
@@ -47,13 +48,13 @@ section! {
         /// `admin`, `member`, `viewer` or `agent`.
         role: Required<Role>, r#""viewer""#;
         /// Username.
-        user: Option<Name>, r#""alice""#;
+        user: Option<ReferenceName>, r#""alice""#;
         /// Groups.
         group or groups: Vec<GroupName> = "[]", r#"["data"]"#;
         /// Name of a system key that is used, instead of a session.
-        key: Option<Name>, r#""ingest""#;
+        key: Option<ReferenceName>, r#""ingest""#;
         /// Which provider vouches for the caller: `local` for users and keys of the gateway.
-        provider: Name = r#""local""#, r#""okta""#;
+        provider: ReferenceName = r#""local""#, r#""okta""#;
     }
 }
 
@@ -63,7 +64,7 @@ pub struct PolicyTest {
     /// Its TOML path.
     pub path: String,
     /// Where it was written.
-    pub place: Place,
+    pub place: SettingLocation,
     /// Who asks; `None` is nobody.
     pub caller: Option<Principal>,
     /// Method.
@@ -125,12 +126,12 @@ impl PolicyTest {
     }
 }
 
-pub(in crate::config) fn policy_tests(written: Vec<Test>, reader: &Reader) -> Vec<PolicyTest> {
+pub(in crate::config) fn policy_tests(written: Vec<Test>, reader: &SettingsReader) -> Vec<PolicyTest> {
     written.into_iter().filter_map(|test| policy_test(test, reader)).collect()
 }
 
 /// `None` where a problem was noted.
-fn policy_test(test: Test, reader: &Reader) -> Option<PolicyTest> {
+fn policy_test(test: Test, reader: &SettingsReader) -> Option<PolicyTest> {
     let place = reader.place(test.place());
     let path = test.place().to_owned();
     let request = test.request.0?;
@@ -164,7 +165,7 @@ fn principal(caller: TestCaller) -> Option<Principal> {
     let mut groups: Vec<String> = caller.group.into_iter().map(|group| group.0).collect();
     groups.sort();
     groups.dedup();
-    let source = Source::named(&caller.provider.0);
+    let source = IdentitySource::named(&caller.provider.0);
     Some(Principal { groups, source, ..Principal::example(kind, &name, caller.role.0?) })
 }
 
@@ -174,7 +175,7 @@ pub(in crate::config) struct RequestLine(pub(in crate::config) Method, pub(in cr
 
 /// A GraphQL document; what cannot be parsed counts as a mutation, as it would in a request.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Document(pub(in crate::config) String);
+pub(in crate::config) struct GraphqlText(pub(in crate::config) String);
 
 /// What stands in `Destination`; one that cannot be read is refused, as it would be in a request.
 #[derive(Clone, Debug)]
@@ -212,9 +213,9 @@ text! {
         Err("is no message: write a method, and after a blank the tool that it calls, such as \"tools/call search\"".into())
     };
     RequestLine, "a method and a path such as \"GET /v1/projects\"", |text| {
-        target::request_line(text).map(|(method, path)| Self(method, path)).map_err(Fault::from)
+        target::request_line(text).map(|(method, path)| Self(method, path)).map_err(InvalidValue::from)
     };
-    Document, "a GraphQL document", |text| Ok(Self(text.to_owned()));
+    GraphqlText, "a GraphQL document", |text| Ok(Self(text.to_owned()));
     ClientAddress, "an address such as \"10.1.2.3\", or unknown",
         |text| text.parse().map_err(|_| "is no address: write one such as \"10.1.2.3\", or unknown".into());
     SecondPlace, "an absolute path, or an address of this gateway", |text| Ok(Self(text.to_owned()));

@@ -4,7 +4,8 @@ use http::Method;
 use http::uri::PathAndQuery;
 
 use crate::config::reading::{
-    Fault, FromText, Kind, Name, Place, Places, Reader, Required, Section, Table, section, toml_values,
+    FromText, InvalidValue, ReferenceName, Required, Section, SectionValues, SettingLocation,
+    SettingLocations, SettingType, SettingsReader, section, toml_values,
 };
 use crate::config::sections::header_preset::HeaderPreset;
 use crate::config::sections::paths::{PathOptIn, spellings};
@@ -42,11 +43,11 @@ macro_rules! presets {
         }
 
         impl FromText for Preset {
-            const WHAT: &'static Kind = &Kind::Choice(&[$($name),*]);
+            const WHAT: &'static SettingType = &SettingType::Choice(&[$($name),*]);
 
-            fn from_text(text: &str) -> Result<Self, Fault> {
+            fn from_text(text: &str) -> Result<Self, InvalidValue> {
                 let named = Self::ALL.iter().find(|preset| preset.as_str() == text);
-                let unknown = || Fault::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()));
+                let unknown = || InvalidValue::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()));
                 named.copied().ok_or_else(unknown)
             }
         }
@@ -114,15 +115,15 @@ impl Preset {
         policy_tests(file.tests, &reader)
     }
 
-    pub(in crate::config) fn file(self, reader: &mut Reader) -> PresetFile {
+    pub(in crate::config) fn file(self, reader: &mut SettingsReader) -> PresetFile {
         let values = toml_values::table(self.text()).unwrap_or_default();
-        PresetFile::of(Table { path: "", values: &values }, reader)
+        PresetFile::of(SectionValues { path: "", values: &values }, reader)
     }
 }
 
 /// A reader of what is shipped, whose problems are found by tests.
-pub(in crate::config) fn reader() -> Reader {
-    Reader::new(PresetFile::INFO, Places::new(), Place::Nowhere, PathBuf::new())
+pub(in crate::config) fn reader() -> SettingsReader {
+    SettingsReader::new(PresetFile::INFO, SettingLocations::new(), SettingLocation::Nowhere, PathBuf::new())
 }
 
 section! {
@@ -153,15 +154,15 @@ section! {
     /// A setting of the application that rules may rely on, and how it is tried without changing anything.
     WrittenReliance {
         /// What `relies_on` of a route calls it.
-        name: Required<Name>, r#""gateway-headers""#;
+        name: Required<ReferenceName>, r#""gateway-headers""#;
         /// What is set, where: a sentence without its end.
-        about: Required<Words>, r#""GATEWAY_HEADERS lets X-Auth-Is-Admin through""#;
+        about: Required<FreeText>, r#""GATEWAY_HEADERS lets X-Auth-Is-Admin through""#;
         /// What is asked.
         request: Required<RequestLine>, r#""POST /query""#;
         /// A body (JSON) with which the application answers admins alone.
-        for_admins: Required<Words>, r#"'{"sql": "SELECT * FROM denials()"}'"#;
+        for_admins: Required<FreeText>, r#"'{"sql": "SELECT * FROM denials()"}'"#;
         /// A body (JSON) with which it answers everybody.
-        for_all: Required<Words>, r#"'{"sql": "SELECT 1"}'"#;
+        for_all: Required<FreeText>, r#"'{"sql": "SELECT 1"}'"#;
         /// Rules that rely on it; they come first, and replace those of their names.
         rules: Vec<WrittenRule> = "[]", r#"[{ allow = "viewer" }]"#;
     }
@@ -171,7 +172,7 @@ section! {
     /// How the application is set, which cannot be seen from here, and what tells.
     WrittenSetting {
         /// What is set, where: a sentence without its end.
-        about: Required<Words>, r#""its own sign-in is off""#;
+        about: Required<FreeText>, r#""its own sign-in is off""#;
         /// What it answers with success where that is so, and only there, without changing anything. By default nothing tells.
         request: Option<RequestLine>, r#""GET /api/version""#;
     }
@@ -179,12 +180,12 @@ section! {
 
 /// Any text.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Words(pub(in crate::config) String);
+pub(in crate::config) struct FreeText(pub(in crate::config) String);
 
-impl FromText for Words {
-    const WHAT: &'static Kind = &Kind::Text("text");
+impl FromText for FreeText {
+    const WHAT: &'static SettingType = &SettingType::Text("text");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         Ok(Self(text.to_owned()))
     }
 }
@@ -224,14 +225,17 @@ impl PresetFile {
     }
 
     /// The rules that are in effect with these settings of the application.
-    pub(in crate::config) fn rules_with(&self, relies_on: &[Name]) -> impl Iterator<Item = &WrittenRule> {
+    pub(in crate::config) fn rules_with(
+        &self,
+        relies_on: &[ReferenceName],
+    ) -> impl Iterator<Item = &WrittenRule> {
         let relied = self.reliances.iter().filter(move |reliance| reliance.is_in(relies_on));
         relied.flat_map(|reliance| &reliance.rules).chain(&self.rules)
     }
 }
 
 impl WrittenReliance {
-    pub(in crate::config) fn is_in(&self, names: &[Name]) -> bool {
+    pub(in crate::config) fn is_in(&self, names: &[ReferenceName]) -> bool {
         self.name.0.as_ref().is_some_and(|own| names.iter().any(|name| name.0 == own.0))
     }
 

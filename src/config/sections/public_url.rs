@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use crate::config::reading::Fault;
+use crate::config::reading::InvalidValue;
 use crate::config::reading::text;
 use crate::model::target;
 
@@ -122,7 +122,7 @@ pub(in crate::config) struct WrittenOrigin(pub(in crate::config) String);
 text! {
     PublicUrl, "a URL such as \"https://app.example.com\"", |text| {
         Self::parse(text).map_err(|what| {
-            Fault::new(what, "write scheme, host and perhaps a port and path, such as \"https://app.example.com\"")
+            InvalidValue::new(what, "write scheme, host and perhaps a port and path, such as \"https://app.example.com\"")
         })
     };
     WrittenOrigin, "an origin such as \"https://app.example.com\"", |text| match PublicUrl::parse(text) {

@@ -2,10 +2,13 @@
 
 use ipnet::IpNet;
 
-use crate::config::reading::{Fault, HostName, Name, Reader, Section, choice, section, text};
+use crate::config::reading::{
+    HostName, InvalidValue, ReferenceName, Section, SettingsReader, choice, section, text,
+};
 use crate::model::graphql::OperationType;
 use crate::model::mcp::CALL;
 use crate::model::query::QueryParameter;
+use crate::policy::Conditions;
 use crate::policy::Enforce;
 use crate::policy::GraphqlMatch;
 use crate::policy::GrpcPattern;
@@ -15,14 +18,13 @@ use crate::policy::MethodMatch;
 use crate::policy::PathPattern;
 use crate::policy::Rule;
 use crate::policy::Selects;
-use crate::policy::When;
 use crate::policy::Who;
 
 section! {
     /// One rule. Every condition it has must fit; a rule without conditions fits every request.
     WrittenRule {
         /// Unique within the route, for logs and explanations. By default `rule-1`, `rule-2` and so on.
-        name: Option<Name>, r#""reads""#;
+        name: Option<ReferenceName>, r#""reads""#;
         /// Hosts, without port.
         host or hosts: Vec<HostName> = "[]", r#"["app.example.com"]"#;
         /// Path prefixes by segment (`/api`), or patterns: `*` within a segment, `**` across segments. They
@@ -80,7 +82,7 @@ pub(in crate::config) fn rule(
     written: &WrittenRule,
     index: usize,
     enforce: Enforce,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Rule {
     let broken = reader.is_broken(&written.at("allow")) || reader.is_broken(&written.at("deny"));
     if written.allow.is_empty() && written.deny.is_empty() && !broken {
@@ -93,7 +95,7 @@ pub(in crate::config) fn rule(
         (!written.graphql.is_empty()).then(|| GraphqlMatch { kinds: written.graphql.clone(), selects });
     Rule {
         name: written.name.as_ref().map_or_else(|| format!("rule-{}", index + 1), |name| name.0.clone()),
-        when: When {
+        when: Conditions {
             hosts: written.host.iter().map(|host| host.0.clone()).collect(),
             paths: written.path.clone(),
             methods: written.methods.clone(),
@@ -109,7 +111,7 @@ pub(in crate::config) fn rule(
     }
 }
 
-fn mcp(written: &WrittenRule, reader: &mut Reader) -> Option<McpMatch> {
+fn mcp(written: &WrittenRule, reader: &mut SettingsReader) -> Option<McpMatch> {
     if written.mcp.is_empty() {
         if !written.tools.is_empty() && !reader.is_broken(&written.at("mcp")) {
             let what = "are tools of the Model Context Protocol, but the rule has no `mcp`";
@@ -133,7 +135,7 @@ fn mcp(written: &WrittenRule, reader: &mut Reader) -> Option<McpMatch> {
     Some(McpMatch { methods: written.mcp.clone(), tools })
 }
 
-fn selects(written: &WrittenRule, reader: &mut Reader) -> Selects {
+fn selects(written: &WrittenRule, reader: &mut SettingsReader) -> Selects {
     let said = [
         ("fields", &written.fields, Selects::Every as fn(Vec<String>) -> Selects),
         ("any_field", &written.any_field, Selects::Any),
@@ -170,17 +172,17 @@ choice! {
 
 text! {
     MethodMatch, "\"read\", \"write\", \"websocket\" or a method such as \"POST\"", |text| {
-        Self::parse(text).map_err(Fault::from)
+        Self::parse(text).map_err(InvalidValue::from)
     };
-    McpMethod, "a method such as \"tools/call\", read, write or response", |text| Self::parse(text).map_err(Fault::from);
-    QueryParameter, "a parameter such as \"service=git-receive-pack\"", |text| Self::parse(text).map_err(Fault::from);
+    McpMethod, "a method such as \"tools/call\", read, write or response", |text| Self::parse(text).map_err(InvalidValue::from);
+    QueryParameter, "a parameter such as \"service=git-receive-pack\"", |text| Self::parse(text).map_err(InvalidValue::from);
     ToolName, "the name of a tool", |text| {
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         if plain { Ok(Self(text.to_owned())) } else { Err("is no name of a tool: write visible characters without blanks".into()) }
     };
-    GrpcPattern, "a gRPC method such as \"package.Service/Method\"", |text| Self::parse(text).map_err(Fault::from);
+    GrpcPattern, "a gRPC method such as \"package.Service/Method\"", |text| Self::parse(text).map_err(InvalidValue::from);
     Who, "a role, \"anyone\", \"signed-in\", \"group:NAME\", \"user:NAME\", \"key:NAME\" or \"provider:ID\"", |text| {
-        Self::parse(text).map_err(Fault::from)
+        Self::parse(text).map_err(InvalidValue::from)
     };
     FieldName, "the name of a GraphQL field", |text| {
         let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::reading::{HostName, Reader, Section, Span, brief, choice, section};
-use crate::config::sections::general::{Check, General};
+use crate::config::reading::{HostName, Section, SettingsReader, Span, brief, choice, section};
+use crate::config::sections::general::{CheckSection, General};
 use crate::config::sections::public_url::PublicUrl;
 
 const MINUTE: u64 = 60;
@@ -62,10 +62,10 @@ pub enum SameSite {
     Strict,
 }
 
-impl Check for Session {
+impl CheckSection for Session {
     type Typed = SessionConfig;
 
-    fn check(self, general: &General, reader: &mut Reader) -> SessionConfig {
+    fn check(self, general: &General, reader: &mut SettingsReader) -> SessionConfig {
         if self.absolute.0 < self.idle.0 {
             reader.problem(
                 &self.at("absolute"),

@@ -3,7 +3,7 @@
 use figment::value::Value;
 use http::HeaderName;
 
-use crate::config::reading::{Fault, Kind, Read, Reader, join};
+use crate::config::reading::{InvalidValue, Read, SettingType, SettingsReader, join};
 use crate::config::sections::header_name;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
@@ -30,9 +30,9 @@ impl HeaderTemplates {
 }
 
 impl Read for HeaderTemplates {
-    const KIND: &'static Kind = &Kind::Map(&Kind::Text(A_TEMPLATE));
+    const KIND: &'static SettingType = &SettingType::Map(&SettingType::Text(A_TEMPLATE));
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         let Value::Dict(_, values) = value else {
             reader.mismatch(value, path, Self::KIND);
             return None;
@@ -54,7 +54,7 @@ impl Read for HeaderTemplates {
                 let secret = secret(value, &path, reader);
                 all.secrets.extend(name.filter(|_| is_new).zip(secret));
             } else {
-                let template = reader.parse(value, &path, &Kind::Text(A_TEMPLATE), header_template);
+                let template = reader.parse(value, &path, &SettingType::Text(A_TEMPLATE), header_template);
                 if let Some(template) = &template {
                     warn_of_roles(template, &path, reader);
                 }
@@ -66,7 +66,7 @@ impl Read for HeaderTemplates {
 }
 
 /// What a file holds, if it can stand in a header as it is.
-fn secret(value: &Value, path: &str, reader: &mut Reader) -> Option<Secret> {
+fn secret(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Secret> {
     let text = reader.secret_file(value, path)?;
     if text.expose().trim() != text.expose() || !is_visible(text.expose()) {
         let what = "holds what cannot stand in a header";
@@ -80,7 +80,7 @@ fn is_visible(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
-fn header_template(text: &str) -> Result<Template, Fault> {
+fn header_template(text: &str) -> Result<Template, InvalidValue> {
     let template = Template::parse(text)?;
     if !template.literals().all(is_visible) || text.trim() != text {
         return Err(
@@ -91,7 +91,7 @@ fn header_template(text: &str) -> Result<Template, Fault> {
 }
 
 /// Warns of people of whom a template says nothing because it has no word for their role.
-pub(in crate::config) fn warn_of_roles(template: &Template, path: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_roles(template: &Template, path: &str, reader: &mut SettingsReader) {
     let lacking: Vec<&str> = template.roles_without_word().map(Role::as_str).collect();
     if !lacking.is_empty() {
         let roles = lacking.join(" and ");

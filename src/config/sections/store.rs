@@ -8,10 +8,10 @@ use std::time::Duration;
 use figment::value::Value;
 use url::Url;
 
-use crate::config::reading::Kind;
 use crate::config::reading::Read;
-use crate::config::reading::{Fault, Number, Reader, Section, Span, not_utf8, section};
-use crate::config::sections::general::{Check, General};
+use crate::config::reading::SettingType;
+use crate::config::reading::{InvalidValue, Number, Section, SettingsReader, Span, not_utf8, section};
+use crate::config::sections::general::{CheckSection, General};
 use crate::model::secret::Secret;
 
 const HOUR: u64 = 60 * 60;
@@ -98,10 +98,10 @@ fn file_of(url: &str) -> Option<&str> {
         .filter(|path| *path != ":memory:" && !path.is_empty())
 }
 
-impl Check for Store {
+impl CheckSection for Store {
     type Typed = StoreConfig;
 
-    fn check(self, general: &General, reader: &mut Reader) -> StoreConfig {
+    fn check(self, general: &General, reader: &mut SettingsReader) -> StoreConfig {
         let path = reader.set_as(&self.at("url"));
         let given = self.url.0.expose();
         let placed = checked(given).and_then(|()| placed(given, reader));
@@ -128,9 +128,9 @@ impl Check for Store {
 pub(in crate::config) struct DatabaseUrl(Secret);
 
 impl Read for DatabaseUrl {
-    const KIND: &'static Kind = &Kind::Secret { is_guarded: holds_password };
+    const KIND: &'static SettingType = &SettingType::Secret { is_guarded: holds_password };
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         Secret::read(value, path, reader).map(Self)
     }
 }
@@ -143,7 +143,7 @@ fn holds_password(url: &str) -> bool {
 pub(in crate::config) fn check_variables(
     config: &StoreConfig,
     environment: &[(OsString, OsString)],
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) {
     if !is_postgres(config.url.expose()) {
         return;
@@ -159,9 +159,9 @@ fn is_postgres(url: &str) -> bool {
 }
 
 /// Whether an address names a database; nothing of it is quoted, as there may be a password in it.
-fn checked(address: &str) -> Result<(), Fault> {
+fn checked(address: &str) -> Result<(), InvalidValue> {
     const FORMS: &str = "write \"sqlite:FILE\" or \"postgres://USER:PASSWORD@HOST/DATABASE\"";
-    let refuse = |why: &str| Err(Fault::new(format!("is no database{why}"), FORMS));
+    let refuse = |why: &str| Err(InvalidValue::new(format!("is no database{why}"), FORMS));
     if let Some(rest) = address.strip_prefix("sqlite:") {
         return match rest.trim_start_matches('/') {
             "" => refuse(""),
@@ -196,11 +196,11 @@ fn checked(address: &str) -> Result<(), Fault> {
 }
 
 /// The address with the file it names counted from the configuration file's directory.
-fn placed(url: &str, reader: &Reader) -> Result<Secret, Fault> {
+fn placed(url: &str, reader: &SettingsReader) -> Result<Secret, InvalidValue> {
     if let Some(file) = file_of(url) {
         let placed = reader.resolve(file);
         let Some(placed) = placed.to_str() else {
-            return Err(Fault::new(
+            return Err(InvalidValue::new(
                 "counts from a folder whose name is not UTF-8",
                 "write an absolute path, such as \"sqlite:/var/lib/doorward/doorward.db\"",
             ));
@@ -213,7 +213,7 @@ fn placed(url: &str, reader: &Reader) -> Result<Secret, Fault> {
         .flat_map(|url| url.query_pairs())
         .find(|(key, value)| FILES.contains(&&**key) && !value.starts_with('/'));
     match relative {
-        Some((key, _)) => Err(Fault::new(
+        Some((key, _)) => Err(InvalidValue::new(
             format!("names a file by `{key}` that would count from the working directory"),
             "write its absolute path",
         )),

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::config::reading::{Name, Reader, Required, Section, choice, is_guessable, section};
+use crate::config::reading::{
+    ReferenceName, Required, Section, SettingsReader, choice, is_guessable, section,
+};
 use crate::model::api_key::KeyScope;
 use crate::model::principal::PrincipalKind;
 use crate::model::role::Role;
@@ -39,7 +41,7 @@ section! {
     /// keys do. The file is read with the settings; a key that is taken out of it stops working then.
     ImportedKeys {
         /// Unique name, for logs: a key is `imported:NAME/KEY` there.
-        name: Required<Name>, r#""micromegas-ingestion""#;
+        name: Required<ReferenceName>, r#""micromegas-ingestion""#;
         /// The keys as JSON, `[{ "name": "...", "key": "..." }]`. Rules know a key by its name, as `key:NAME`.
         ring: Required<Secret>, r#""<JSON as in MICROMEGAS_API_KEYS>""#;
         /// What the keys may do.
@@ -57,7 +59,7 @@ section! {
     /// A bearer token for the day when nobody can sign in. It needs no database; each use is logged as a warning.
     BreakGlass {
         /// Unique name, for logs: `break-glass:NAME`.
-        name: Required<Name>, r#""on-call""#;
+        name: Required<ReferenceName>, r#""on-call""#;
         /// The token: at least 32 random characters. `openssl rand -base64 32` makes one.
         token: Required<Secret>, r#""<the output of: openssl rand -base64 32>""#;
         /// What it may do.
@@ -78,7 +80,7 @@ struct RingKey {
 pub(in crate::config) fn tokens(
     break_glass: Vec<BreakGlass>,
     imported: Vec<ImportedKeys>,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Vec<TokenConfig> {
     let mut tokens: Vec<TokenConfig> = Vec::new();
     let mut names = HashSet::new();
@@ -142,7 +144,7 @@ fn check_name(
     kind: &'static str,
     name: &str,
     path: &str,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) {
     if !names.insert((kind, name.to_owned())) {
         reader.problem(
@@ -154,14 +156,14 @@ fn check_name(
 }
 
 /// One value stands for one subject.
-fn add(tokens: &mut Vec<TokenConfig>, token: TokenConfig, path: &str, reader: &mut Reader) {
+fn add(tokens: &mut Vec<TokenConfig>, token: TokenConfig, path: &str, reader: &mut SettingsReader) {
     if tokens.iter().any(|other| other.digest == token.digest) {
         reader.problem(path, "holds a value that another token or key has", "give each a value of its own");
     }
     tokens.push(token);
 }
 
-fn keys_of(ring: &Secret, path: &str, reader: &mut Reader) -> Vec<RingKey> {
+fn keys_of(ring: &Secret, path: &str, reader: &mut SettingsReader) -> Vec<RingKey> {
     match serde_json::from_str::<Vec<RingKey>>(ring.expose()) {
         Ok(keys) => keys,
         // The error's own text may quote the file.

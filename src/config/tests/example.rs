@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::documents::reference;
-use crate::config::reading::{Kind, Section, Setting, toml_values};
+use crate::config::reading::{Section, Setting, SettingType, toml_values};
 
 pub(super) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
@@ -20,7 +20,7 @@ pub(super) fn uncommented() -> String {
 
 #[test]
 fn the_example_works_as_it_is() {
-    let config = Desk::new(EXAMPLE).load().unwrap();
+    let config = ConfigDir::new(EXAMPLE).load().unwrap();
     assert_eq!(config.upstreams[0].servers[0], UpstreamAddress::Sample);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
@@ -28,7 +28,8 @@ fn the_example_works_as_it_is() {
 #[test]
 fn the_example_works_with_every_setting_uncommented() {
     // Client certificates want a proxy that is believed, and by default none is.
-    let desk = Desk::new(&uncommented().replace("trusted_proxies = []", "trusted_proxies = [\"127.0.0.1\"]"));
+    let desk =
+        ConfigDir::new(&uncommented().replace("trusted_proxies = []", "trusted_proxies = [\"127.0.0.1\"]"));
     desk.write_pem("tls.crt", "tls.key");
     desk.write_pem("client.crt", "client.key");
     desk.write_pem("ca.crt", "ca.key");
@@ -87,7 +88,8 @@ fn commented_settings_show_their_defaults() {
         }
         let Some(table) = table.filter(|_| !list) else { continue };
         for setting in info.settings {
-            let is_table = matches!(setting.kind, Kind::Table(_) | Kind::List(Kind::Table(_)));
+            let is_table =
+                matches!(setting.kind, SettingType::Table(_) | SettingType::List(SettingType::Table(_)));
             if let (Some(default), Some(shown), false) = (setting.default, table.get(setting.name), is_table)
             {
                 let default: toml::Table = format!("x = {default}").parse().unwrap();
@@ -123,9 +125,9 @@ fn the_reference_page_is_up_to_date() {
 }
 
 /// A small generator of repeatable randomness (xorshift64).
-struct Dice(u64);
+struct XorShift(u64);
 
-impl Dice {
+impl XorShift {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -141,8 +143,8 @@ fn mutations_of_the_example_never_panic() {
         "1e9", "*", "%", "//", "x = [",
     ];
     let whole = uncommented();
-    let desk = Desk::new("");
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let desk = ConfigDir::new("");
+    let mut dice = XorShift(0x9E37_79B9_7F4A_7C15);
     for round in 0..2_000 {
         let mut text: Vec<char> = if round % 2 == 0 { &whole } else { EXAMPLE }.chars().collect();
         for _ in 0..=dice.below(6) {

@@ -94,7 +94,7 @@ fn each_mistake_in_a_template_is_named_with_its_header() {
 #[test]
 fn a_header_may_be_what_a_file_holds_and_nobody_is_shown_that() {
     let line = |key: &str| format!("{HEAD}set_headers = {{ X-Who = \"{{user}}\", {key} = \"token\" }}{TAIL}");
-    let desk = Desk::new(&line("X-Token_file"));
+    let desk = ConfigDir::new(&line("X-Token_file"));
     for (text, mode, said) in [
         ("s3cr3t {braces} are no facts\n", 0o600, None),
         ("s3cr3t", 0o644, Some("lets others in")),
@@ -234,7 +234,7 @@ fn a_private_key_must_be_of_its_algorithm() {
         ("eddsa", &rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256),
         ("rs256", &rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ED25519),
     ] {
-        let desk = Desk::new(&text(algorithm));
+        let desk = ConfigDir::new(&text(algorithm));
         desk.write("key.pem", &pem(fits), 0o600);
         let config = desk.load().unwrap_or_else(|error| panic!("{algorithm}: {error}"));
         assert!(config.upstreams[0].identity.bearer.as_ref().unwrap().key.public().is_some());

@@ -9,8 +9,9 @@ const GOOD_SECRET: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+";
 
 #[test]
 fn the_environment_overrides_the_file() {
-    let desk =
-        Desk::new(&with_least("[server]\nlisten = [\"127.0.0.1:1\"]\nworkers = 3\n[log]\naccess = true"));
+    let desk = ConfigDir::new(&with_least(
+        "[server]\nlisten = [\"127.0.0.1:1\"]\nworkers = 3\n[log]\naccess = true",
+    ));
     let config = desk
         .load_with(
             &[
@@ -40,7 +41,7 @@ fn everything_can_be_said_by_the_environment_as_toml_or_json() {
             ("DOORWARD_ROUTES", "[{ upstream = \"a\", path = \"/x\" }]"),
             ("DOORWARD_SESSION", "{ idle = \"30m\" }"),
         ]);
-        let config = load(&Source { file: None, environment }, &Flags::default()).unwrap();
+        let config = load(&ConfigSource { file: None, environment }, &Flags::default()).unwrap();
         assert_eq!(config.upstreams[0].name, "a");
         assert_eq!(config.routes[0].path, "/x");
         assert_eq!(config.session.idle, Duration::from_mins(30));
@@ -49,8 +50,8 @@ fn everything_can_be_said_by_the_environment_as_toml_or_json() {
 
 #[test]
 fn a_bad_variable_is_named() {
-    let desk = Desk::new(LEAST);
-    let one = |name: &str, value: &str| -> Problem {
+    let desk = ConfigDir::new(LEAST);
+    let one = |name: &str, value: &str| -> ConfigProblem {
         let [problem] =
             desk.load_with(&[(name, value)], &Flags::default()).unwrap_err().0.try_into().unwrap();
         problem
@@ -61,17 +62,17 @@ fn a_bad_variable_is_named() {
     assert!(problem.remedy.contains("DOORWARD_SECTION__KEY"), "{problem}");
     let problem = one("DOORWARD_SERVER__WORKERS", "many");
     assert_eq!(problem.path, "server.workers");
-    assert_eq!(problem.place, Place::Environment("DOORWARD_SERVER__WORKERS".into()));
+    assert_eq!(problem.place, SettingLocation::Environment("DOORWARD_SERVER__WORKERS".into()));
     let problem = one("DOORWARD_SERVER__LISTEN", "[\"x\"]");
     assert_eq!(problem.path, "server.listen[0]");
-    assert_eq!(problem.place, Place::Environment("DOORWARD_SERVER__LISTEN".into()));
+    assert_eq!(problem.place, SettingLocation::Environment("DOORWARD_SERVER__LISTEN".into()));
     let problem = one("DOORWARD_INSECURE", "1");
     assert!(problem.remedy.contains("true"), "{problem}");
 }
 
 #[test]
 fn variables_kubernetes_sets_for_a_service_of_our_name_are_left_alone() {
-    let desk = Desk::new(LEAST);
+    let desk = ConfigDir::new(LEAST);
     let links = [
         ("DOORWARD_PORT", "tcp://10.0.0.1:80"),
         ("DOORWARD_PORT_80_TCP_ADDR", "10.0.0.1"),
@@ -84,7 +85,7 @@ fn variables_kubernetes_sets_for_a_service_of_our_name_are_left_alone() {
 
 #[test]
 fn flags_override_everything() {
-    let desk = Desk::new(LEAST);
+    let desk = ConfigDir::new(LEAST);
     let flags = Flags {
         upstream: Some("http://10.0.0.9:1".into()),
         listen: vec!["127.0.0.1:7".into()],
@@ -105,32 +106,35 @@ fn flags_override_everything() {
         .0
         .try_into()
         .unwrap();
-    assert_eq!((problem.path.as_str(), problem.place), ("server.listen[0]", Place::Flag("--listen".into())));
+    assert_eq!(
+        (problem.path.as_str(), problem.place),
+        ("server.listen[0]", SettingLocation::Flag("--listen".into()))
+    );
 }
 
 #[test]
 fn the_upstream_flag_needs_no_file_and_refuses_to_choose() {
     let flags = Flags { upstream: Some("http://127.0.0.1:6006".into()), ..Flags::default() };
-    let config = load(&Source::default(), &flags).unwrap();
+    let config = load(&ConfigSource::default(), &flags).unwrap();
     assert_eq!((config.upstreams[0].name.as_str(), config.routes[0].path.as_str()), ("default", "/"));
     assert_eq!(config.routes[0].policy, Policy::standard(Enforce::On));
 
     let two = format!("{LEAST}[[upstreams]]\nname = \"b\"\nurl = \"http://h\"\n");
-    let [problem] = Desk::new(&two).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
-    assert_eq!(problem.place, Place::Flag("--upstream".into()));
+    let [problem] = ConfigDir::new(&two).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
+    assert_eq!(problem.place, SettingLocation::Flag("--upstream".into()));
 
     let flags = Flags { upstream: Some("6006".into()), ..Flags::default() };
-    let [problem] = Desk::new(LEAST).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
+    let [problem] = ConfigDir::new(LEAST).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
     assert_eq!(
         (problem.path.as_str(), problem.place),
-        ("upstreams[0].url", Place::Flag("--upstream".into()))
+        ("upstreams[0].url", SettingLocation::Flag("--upstream".into()))
     );
-    assert!(load(&Source::default(), &Flags::default()).is_err());
+    assert!(load(&ConfigSource::default(), &Flags::default()).is_err());
 }
 
 #[test]
 fn secrets_come_from_files_beside_the_file() {
-    let desk = Desk::new(&with_least("secret_file = \"s\"\n[store]\nurl_file = \"u\""));
+    let desk = ConfigDir::new(&with_least("secret_file = \"s\"\n[store]\nurl_file = \"u\""));
     desk.write("s", &format!("{GOOD_SECRET}\n"), 0o640);
     desk.write("u", "postgres://doorward:pw@db/doorward\r\n", 0o400);
     desk.write("p", "correct horse battery", 0o600);
@@ -145,7 +149,7 @@ fn secrets_come_from_files_beside_the_file() {
 /// G08: a secret that cannot be read.
 #[test]
 fn a_secret_file_that_is_missing_empty_or_open_refuses_to_start() {
-    let desk = Desk::new(&with_least("secret_file = \"s\""));
+    let desk = ConfigDir::new(&with_least("secret_file = \"s\""));
     let what = || {
         let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
         assert_eq!((problem.path.as_str(), problem.place.line()), ("secret_file", Some(1)));
@@ -172,7 +176,7 @@ fn a_secret_in_an_open_configuration_file_refuses_to_start() {
         (format!("secret = \"{GOOD_SECRET}\""), "secret"),
         ("[login]\nadmin_password = \"correct horse battery\"".to_owned(), "login.admin_password"),
     ] {
-        let desk = Desk::new("");
+        let desk = ConfigDir::new("");
         desk.write("doorward.toml", &with_least(&line), 0o640);
         assert!(desk.load().is_ok(), "{line}");
         desk.write("doorward.toml", &with_least(&line), 0o644);
@@ -180,7 +184,7 @@ fn a_secret_in_an_open_configuration_file_refuses_to_start() {
         assert_eq!(problem.path, path);
         assert!(problem.remedy.contains("chmod 0640"), "{problem}");
     }
-    let desk = Desk::new("");
+    let desk = ConfigDir::new("");
     desk.write("doorward.toml", LEAST, 0o644);
     assert!(desk.load().is_ok(), "without a secret the mode does not matter");
 }
@@ -204,10 +208,11 @@ fn every_secret_there_is_counts_in_an_open_configuration_file() {
             }
             let place = join(&place, setting.name);
             let is_told = |value: &str, mode| {
-                let desk = Desk::new("");
+                let desk = ConfigDir::new("");
                 desk.write("doorward.toml", &format!("{text}{} = \"{value}\"", setting.name), mode);
-                let said =
-                    |problem: &Problem| problem.path == place && problem.what.contains("lets others in");
+                let said = |problem: &ConfigProblem| {
+                    problem.path == place && problem.what.contains("lets others in")
+                };
                 desk.load().is_err_and(|error| error.0.iter().any(said))
             };
             assert!(
@@ -222,7 +227,7 @@ fn every_secret_there_is_counts_in_an_open_configuration_file() {
     {
         assert!(tried.iter().any(|place| place == deep), "{deep}");
     }
-    let desk = Desk::new("");
+    let desk = ConfigDir::new("");
     desk.write("doorward.toml", &with_least("store.url = \"sqlite:doorward.db\""), 0o644);
     assert!(desk.load().is_ok(), "a database without a password is none");
     let single = format!("break_glass = {{ name = \"a\", token = \"{GOOD_SECRET}\" }}");
@@ -233,7 +238,7 @@ fn every_secret_there_is_counts_in_an_open_configuration_file() {
 
 #[test]
 fn a_secret_said_twice_is_a_problem() {
-    let desk = Desk::new(&with_least(&format!("secret = \"{GOOD_SECRET}\"\nsecret_file = \"s\"")));
+    let desk = ConfigDir::new(&with_least(&format!("secret = \"{GOOD_SECRET}\"\nsecret_file = \"s\"")));
     desk.write("s", GOOD_SECRET, 0o600);
     let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
     assert!(problem.remedy.contains("keep one of `secret` and `secret_file`"), "{problem}");
@@ -260,11 +265,11 @@ fn secrets_appear_neither_in_problems_nor_in_debug_output() {
         format!("public_url = \"https://u:{MARK}@h\""),
         format!("[[upstreams]]\nname = \"a\"\nurl = \"http://u:{MARK}@h\"\n[[routes]]\nupstream = \"a\""),
     ] {
-        let error = Desk::new(&with_least(&text)).load().unwrap_err();
+        let error = ConfigDir::new(&with_least(&text)).load().unwrap_err();
         assert!(!error.to_string().contains(MARK) && !format!("{error:?}").contains(MARK), "{error}");
     }
     let environment = [("DOORWARD_SECRET", MARK), ("DOORWARD_SECRTE", MARK)];
-    let error = Desk::new(LEAST).load_with(&environment, &Flags::default()).unwrap_err();
+    let error = ConfigDir::new(LEAST).load_with(&environment, &Flags::default()).unwrap_err();
     assert_eq!(error.0.len(), 2);
     assert!(!error.to_string().contains(MARK), "{error}");
 }

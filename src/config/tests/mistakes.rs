@@ -330,7 +330,7 @@ fn each_mistake_about_routes_is_named_with_line_and_remedy() {
 
 #[test]
 fn a_problem_hides_none_of_a_setting_whose_name_only_begins_alike() {
-    let told = |text: &str| Desk::new(text).load().unwrap_err().to_string();
+    let told = |text: &str| ConfigDir::new(text).load().unwrap_err().to_string();
     let text = told("routes_for = 1\n[[upstreams]]\nname = \"a\"\nurl = \"http://h\"");
     assert!(text.contains("routes_for: unknown") && text.contains("routes: there is none"), "{text}");
     let asks = "[forward_auth]\nflavours = [\"nginx\"]\n[server]\n";
@@ -348,27 +348,30 @@ fn a_problem_hides_none_of_a_setting_whose_name_only_begins_alike() {
 
 #[test]
 fn what_is_missing_altogether_is_named() {
-    let desk = Desk::new("");
+    let desk = ConfigDir::new("");
     let text = desk.load().unwrap_err().to_string();
     assert!(text.contains("upstreams: there is none") && text.contains("--upstream URL"), "{text}");
-    let text = Desk::new("[[upstreams]]\nname = \"a\"\nurl = \"http://h\"").load().unwrap_err().to_string();
+    let text =
+        ConfigDir::new("[[upstreams]]\nname = \"a\"\nurl = \"http://h\"").load().unwrap_err().to_string();
     assert!(text.contains("routes: there is none") && text.contains("`upstream = \"a\"`"), "{text}");
-    let text = Desk::new(&with_least("[server]\nlisten = [\"0.0.0.0:80\"]")).load().unwrap_err().to_string();
+    let text =
+        ConfigDir::new(&with_least("[server]\nlisten = [\"0.0.0.0:80\"]")).load().unwrap_err().to_string();
     assert!(text.contains("public_url: is missing, but 0.0.0.0:80"), "{text}");
-    let text = Desk::new(&with_least("[store]\nurl = \"postgres://h/d\"")).load().unwrap_err().to_string();
+    let text =
+        ConfigDir::new(&with_least("[store]\nurl = \"postgres://h/d\"")).load().unwrap_err().to_string();
     assert!(text.contains("secret: is missing") && text.contains("secret_file"), "{text}");
 }
 
 #[test]
 fn half_a_certificate_is_a_problem() {
-    let desk = Desk::new(
+    let desk = ConfigDir::new(
         "[[upstreams]]\nname = \"a\"\nurl = \"https://h\"\ntls.certificate = \"c.pem\"\n[[routes]]\nupstream = \"a\"",
     );
     desk.write_pem("c.pem", "k.pem");
     let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
     assert_eq!((problem.path.as_str(), problem.place.line()), ("upstreams[0].tls.key", Some(4)));
 
-    let desk = Desk::new(&with_least("[server]\ntls = { certificate = \"c.pem\" }"));
+    let desk = ConfigDir::new(&with_least("[server]\ntls = { certificate = \"c.pem\" }"));
     desk.write_pem("c.pem", "k.pem");
     let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
     assert_eq!((problem.path.as_str(), problem.place.line()), ("server.tls.key", Some(2)));
@@ -429,10 +432,10 @@ rules = [
 /// A pipe into which nobody writes keeps whoever opens it waiting, and a device has no end.
 #[test]
 fn neither_pipes_nor_devices_keep_a_start_waiting() {
-    let endless = Source { file: Some("/dev/zero".into()), environment: Vec::new() };
+    let endless = ConfigSource { file: Some("/dev/zero".into()), environment: Vec::new() };
     let error = load(&endless, &Flags::default()).unwrap_err().to_string();
     assert!(error.contains("is longer than 1 MiB"), "{error}");
-    let desk = Desk::new(
+    let desk = ConfigDir::new(
         "login.breach_list = \"pipe\"\nupstreams = [{ name = \"app\", url = \"http://127.0.0.1:1\" }]\nroutes = [{ upstream = \"app\" }]",
     );
     let made = std::process::Command::new("mkfifo").arg(desk.path("pipe")).status().unwrap();

@@ -36,9 +36,9 @@ upstream = \"app\"
 ";
 
 /// A directory with a configuration file and what it names.
-struct Desk(TempDir);
+struct ConfigDir(TempDir);
 
-impl Desk {
+impl ConfigDir {
     fn new(text: &str) -> Self {
         let desk = Self(tempfile::tempdir().unwrap());
         desk.write("doorward.toml", text, 0o600);
@@ -66,7 +66,7 @@ impl Desk {
     }
 
     fn load_with(&self, environment: &[(&str, &str)], flags: &Flags) -> Result<Config, ConfigError> {
-        load(&Source { file: Some(self.path("doorward.toml")), environment: owned(environment) }, flags)
+        load(&ConfigSource { file: Some(self.path("doorward.toml")), environment: owned(environment) }, flags)
     }
 }
 
@@ -81,13 +81,13 @@ fn with_least(text: &str) -> String {
 
 #[track_caller]
 fn good(text: &str) -> Config {
-    let loaded = Desk::new(&with_least(text)).load();
+    let loaded = ConfigDir::new(&with_least(text)).load();
     loaded.unwrap_or_else(|error| panic!("{text}\nshould be good:\n{error}"))
 }
 
 #[track_caller]
-fn bad(text: &str) -> Vec<Problem> {
-    match Desk::new(&with_least(text)).load() {
+fn bad(text: &str) -> Vec<ConfigProblem> {
+    match ConfigDir::new(&with_least(text)).load() {
         Ok(_) => panic!("should be refused:\n{text}"),
         Err(error) => error.0,
     }
@@ -95,8 +95,8 @@ fn bad(text: &str) -> Vec<Problem> {
 
 /// The only problem there is.
 #[track_caller]
-fn only_problem(text: &str) -> Problem {
-    let [problem] = <[Problem; 1]>::try_from(bad(text))
+fn only_problem(text: &str) -> ConfigProblem {
+    let [problem] = <[ConfigProblem; 1]>::try_from(bad(text))
         .unwrap_or_else(|problems| panic!("one problem expected for\n{text}\n{problems:#?}"));
     problem
 }
@@ -348,7 +348,8 @@ fn what_is_unwise_is_a_warning() {
 
 #[test]
 fn tls_files_are_read_from_beside_the_file() {
-    let desk = Desk::new(&with_least("[server]\ntls = { certificate = \"tls.crt\", key = \"tls.key\" }"));
+    let desk =
+        ConfigDir::new(&with_least("[server]\ntls = { certificate = \"tls.crt\", key = \"tls.key\" }"));
     desk.write_pem("tls.crt", "tls.key");
     let config = desk.load().unwrap();
     assert_eq!(config.server.tls.unwrap().certificate, desk.path("tls.crt"));
@@ -383,7 +384,7 @@ fn listeners_come_from_the_list_and_the_tables_and_the_built_in_one_gives_way() 
 fn listeners_speak_tls_where_there_is_a_certificate_but_not_on_socket_files() {
     let tables = "[[server.listeners]]\naddress = \"127.0.0.1:2\"\ntls = false\n\
                   [[server.listeners]]\naddress = \"unix:b.sock\"\ntls = true";
-    let desk = Desk::new(&with_least(&format!(
+    let desk = ConfigDir::new(&with_least(&format!(
         "[server]\nlisten = [\"127.0.0.1:1\", \"unix:a.sock\"]\n\
          tls = {{ certificate = \"tls.crt\", key = \"tls.key\" }}\n{tables}"
     )));
@@ -397,7 +398,7 @@ fn listeners_speak_tls_where_there_is_a_certificate_but_not_on_socket_files() {
 #[test]
 fn a_database_file_counts_from_the_configuration_file_and_other_addresses_stay_as_they_are() {
     for written in ["sqlite:a/b.db", "sqlite://a/b.db"] {
-        let desk = Desk::new(&with_least(&format!("store.url = \"{written}\"")));
+        let desk = ConfigDir::new(&with_least(&format!("store.url = \"{written}\"")));
         assert_eq!(desk.load().unwrap().store.file().unwrap(), desk.path("a/b.db"), "{written}");
     }
     let absolute = good("store.url = \"sqlite:///var/lib/a.db\"");

@@ -19,7 +19,7 @@ fn check(setting: &str, value: &str, said: &[&str]) {
 }
 
 fn with_logo(bytes: &[u8]) -> Result<Config, ConfigError> {
-    let desk = Desk::new(&with_least("[pages]\nlogo = \"logo\""));
+    let desk = ConfigDir::new(&with_least("[pages]\nlogo = \"logo\""));
     std::fs::write(desk.path("logo"), bytes).unwrap();
     desk.load()
 }

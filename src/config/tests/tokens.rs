@@ -72,7 +72,7 @@ fn a_ring_that_cannot_be_read_is_refused_without_being_shown() {
 
 #[test]
 fn a_file_that_others_may_read_holds_no_token() {
-    let desk = Desk::new(&with_least(&glass(TOKEN)));
+    let desk = ConfigDir::new(&with_least(&glass(TOKEN)));
     desk.write("doorward.toml", &with_least(&glass(TOKEN)), 0o644);
     let problems = desk.load().unwrap_err().0;
     assert_eq!(problems.len(), 1, "{problems:?}");

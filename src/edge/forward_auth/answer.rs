@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::Check;
-use super::original::Unclear;
+use super::AuthCheck;
+use super::original::BadSubrequest;
 use crate::config::Flavour;
 use crate::edge::answer::Denied;
 use crate::edge::forwarded::Peer;
@@ -67,7 +67,7 @@ impl Style {
     }
 }
 
-impl Check {
+impl AuthCheck {
     /// Bytes of an answer's fields that the proxy holds.
     pub(super) fn room(&self) -> usize {
         match (self.style, self.answer_bytes) {
@@ -90,25 +90,25 @@ pub(super) fn size_of(headers: &HeaderMap) -> usize {
 }
 
 /// What the proxy that asked is told where nothing was asked that could be decided.
-pub(super) fn told_of(unclear: &Unclear, style: Style) -> Problem {
+pub(super) fn told_of(unclear: &BadSubrequest, style: Style) -> Problem {
     let mut problem = Problem::from(unclear);
     problem.status = style.refusal(problem.status);
     problem
 }
 
 /// A question that is not clear, on its way to an answer.
-pub(super) fn unclear(unclear: &Unclear, problem: Problem, peer: Peer) -> Denied {
+pub(super) fn unclear(unclear: &BadSubrequest, problem: Problem, peer: Peer) -> Denied {
     tracing::warn!(client.ip = %peer.address, error = %unclear, "a proxy's question is not clear");
     Denied::open(problem, Verdict::Deny)
 }
 
-impl From<&Unclear> for Problem {
-    fn from(unclear: &Unclear) -> Self {
+impl From<&BadSubrequest> for Problem {
+    fn from(unclear: &BadSubrequest) -> Self {
         match unclear {
             // That is the client's doing, and the same as where it asks us directly.
-            Unclear::TooLong => Self::uri_too_long(),
-            Unclear::Target(TargetError::BadMethod) => Self::method_not_proxied(),
-            Unclear::Target(error) if *error != TargetError::BadHost => {
+            BadSubrequest::TooLong => Self::uri_too_long(),
+            BadSubrequest::Target(TargetError::BadMethod) => Self::method_not_proxied(),
+            BadSubrequest::Target(error) if *error != TargetError::BadHost => {
                 Self::from(&Refusal::BadTarget(*error))
             }
             _ => Self::unclear_question(format!(

@@ -1,7 +1,6 @@
 //! Envoy's `ext_authz` over gRPC: `envoy.service.auth.v3.Authorization/Check`.
 //!
-//! The messages are the part of Envoy's stable v3 API that a check needs, with its field numbers; unknown
-//! fields are skipped, as protobuf does.
+//! The messages are the part of Envoy's stable v3 API that a check needs; protobuf skips unknown fields.
 
 use std::collections::HashMap;
 
@@ -10,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use prost::Message;
 
 use super::compat::Terms;
-use super::original::{Question, Unclear};
-use super::{Check, Style, left};
+use super::original::{BadSubrequest, Subrequest};
+use super::{AuthCheck, Style, left};
 use crate::edge::forwarded;
 use crate::gate::credential::CredentialNames;
 use crate::gate::identity_headers::Managed;
@@ -158,14 +157,14 @@ struct HeaderValueOption {
 ///
 /// # Errors
 ///
-/// [`Unclear::Message`] if it is compressed, cut off or not this message.
-pub fn decode(frame: &[u8]) -> Result<CheckRequest, Unclear> {
-    let ([compressed, length @ ..], message) = frame.split_first_chunk::<5>().ok_or(Unclear::Message)?;
+/// [`BadSubrequest::Message`] if it is compressed, cut off or not this message.
+pub fn decode(frame: &[u8]) -> Result<CheckRequest, BadSubrequest> {
+    let ([flag, length @ ..], message) = frame.split_first_chunk::<5>().ok_or(BadSubrequest::Message)?;
     let whole = usize::try_from(u32::from_be_bytes(*length)).is_ok_and(|length| length == message.len());
-    if *compressed != 0 || !whole {
-        return Err(Unclear::Message);
+    if *flag != 0 || !whole {
+        return Err(BadSubrequest::Message);
     }
-    CheckRequest::decode(message).map_err(|_| Unclear::Message)
+    CheckRequest::decode(message).map_err(|_| BadSubrequest::Message)
 }
 
 /// A message as one gRPC frame.
@@ -182,24 +181,28 @@ impl CheckRequest {
     ///
     /// # Errors
     ///
-    /// [`Unclear`] if any part is missing or malformed.
-    pub fn read(self, asking: forwarded::Peer, uri_bytes: usize) -> Result<(Check, HeaderMap), Unclear> {
-        let attributes = self.attributes.ok_or(Unclear::Message)?;
-        let http = attributes.request.and_then(|request| request.http).ok_or(Unclear::Message)?;
+    /// [`BadSubrequest`] if any part is missing or malformed.
+    pub fn read(
+        self,
+        peer: forwarded::Peer,
+        uri_bytes: usize,
+    ) -> Result<(AuthCheck, HeaderMap), BadSubrequest> {
+        let attributes = self.attributes.ok_or(BadSubrequest::Message)?;
+        let http = attributes.request.and_then(|request| request.http).ok_or(BadSubrequest::Message)?;
         let headers = http.header_map()?;
-        let method = Method::from_bytes(http.method.as_bytes()).map_err(|_| Unclear::Message)?;
-        let question = Question { headers: &headers, method: &method, rest: "", uri_bytes };
+        let method = Method::from_bytes(http.method.as_bytes()).map_err(|_| BadSubrequest::Message)?;
+        let question = Subrequest { headers: &headers, method: &method, rest: "", uri_bytes };
         let original = question.from_parts(&http.scheme, &http.host, &http.path)?;
         let source = attributes
             .source
             .and_then(|source| source.address?.socket_address)
             .and_then(|socket| socket.address.parse().ok().and_then(network::of_client));
         // Envoy asks for others only: what is not readable is not Envoy's own address.
-        let address = source.map_or(asking.beyond(), ClientAddress::at);
+        let address = source.map_or(peer.beyond(), ClientAddress::at);
         // Only trusted proxies are answered.
         let client = Client { address, secure: original.secure, by_proxy: true };
         let route = attributes.context_extensions.get(ROUTE).cloned();
-        let check = Check {
+        let check = AuthCheck {
             style: Style::PassedOn,
             headers: None,
             route,
@@ -213,14 +216,14 @@ impl CheckRequest {
 }
 
 impl HttpRequest {
-    fn header_map(&self) -> Result<HeaderMap, Unclear> {
+    fn header_map(&self) -> Result<HeaderMap, BadSubrequest> {
         let mut map = HeaderMap::new();
-        let mut add = |name: &str, value: &[u8]| -> Result<(), Unclear> {
+        let mut add = |name: &str, value: &[u8]| -> Result<(), BadSubrequest> {
             if name.starts_with(':') {
                 return Ok(());
             }
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Unclear::Message)?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| Unclear::Malformed(name.clone()))?;
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BadSubrequest::Message)?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| BadSubrequest::Malformed(name.clone()))?;
             map.append(name, value);
             Ok(())
         };

@@ -7,7 +7,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::answer::size_of;
-use super::{Check, Style};
+use super::{AuthCheck, Style};
 use crate::edge::pages::problem::Problem;
 use crate::gate::Grounds;
 use crate::gate::credential;
@@ -30,7 +30,7 @@ const OF_ENVOY: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 pub(super) fn leave(
     headers: &HeaderMap,
     answer: &mut HeaderMap,
-    check: &Check,
+    check: &AuthCheck,
     (accepts, grounds): (&Accepts, Grounds),
     names: &CredentialNames,
     managed: &Managed,

@@ -10,7 +10,7 @@ pub mod ext_authz;
 mod left;
 pub mod observed;
 pub mod original;
-pub mod questions;
+pub mod subrequests;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,24 +23,24 @@ pub use self::answer::Style;
 use self::answer::{LARGEST_ANSWER, size_of};
 use self::compat::Terms;
 use self::ext_authz::CheckResponse;
-use self::original::{Original, Question, Unclear};
-use self::questions::Asking;
+use self::original::{BadSubrequest, Original, Subrequest};
+use self::subrequests::SubrequestContext;
 use super::answer::Answer;
 use super::audience::Audience;
 use super::cors;
-use super::pages::problem::{Look, Problem, Remedy, Speaks};
+use super::pages::problem::{Problem, ProblemContext, Remedy, SchemeHint};
 use super::pages::site::Site;
 use crate::config::{Compat, Config, Flavour, HeaderPreset};
+use crate::gate::DecisionTrace;
 use crate::gate::Gate;
 use crate::gate::GateRequest;
 use crate::gate::Permit;
-use crate::gate::Trail;
+use crate::gate::body_facts::BodyFacts;
 use crate::gate::credential;
 use crate::gate::graphql;
-use crate::gate::identity_headers::Prepared;
+use crate::gate::identity_headers::PreparedHeaders;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
-use crate::gate::told::Told;
 use crate::model::origin::Origin;
 use crate::model::principal::Client;
 use crate::model::verdict::Verdict;
@@ -52,7 +52,7 @@ const ENDPOINT_OF_ROUTE: &str = "/auth-route/";
 
 /// A question on its way to an answer.
 #[derive(Debug)]
-pub struct Check {
+pub struct AuthCheck {
     /// How the answer is worded.
     pub style: Style,
     /// Identity headers to answer with, where they are not the route's.
@@ -100,7 +100,7 @@ impl Endpoint {
 pub struct ForwardAuth {
     gate: Rc<Gate>,
     site: Arc<Site>,
-    asking: Asking,
+    asking: SubrequestContext,
     flavours: Vec<Flavour>,
     products: Vec<Compat>,
     /// Whether a path can change any decision.
@@ -110,7 +110,7 @@ pub struct ForwardAuth {
 
 impl ForwardAuth {
     /// The edge over a thread's gate.
-    pub fn new(gate: Rc<Gate>, site: Arc<Site>, asking: Asking, config: &Config) -> Self {
+    pub fn new(gate: Rc<Gate>, site: Arc<Site>, asking: SubrequestContext, config: &Config) -> Self {
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned()).collect();
         Self {
             gate,
@@ -134,10 +134,10 @@ impl ForwardAuth {
     /// Answers Envoy's question over gRPC, as one frame.
     async fn answer_ext_authz(
         &self,
-        check: &Check,
+        check: &AuthCheck,
         headers: &HeaderMap,
         request_id: &str,
-        trail: &mut Trail,
+        trail: &mut DecisionTrace,
     ) -> Answer<Bytes> {
         let answer = self.answer_in_place(check, headers, None, request_id, trail).await;
         let (names, managed) = (self.gate.credential_names(), self.gate.managed());
@@ -154,7 +154,7 @@ impl ForwardAuth {
     /// The same where there is no question that could be answered: a refusal all the same, for of an error of gRPC
     /// Envoy may be told to make an allow.
     fn refuse_ext_authz(&self, problem: &Problem, method: &Method, request_id: &str) -> Bytes {
-        let look = Look { site: &self.site, method, target: None, account: None, request_id };
+        let look = ProblemContext { site: &self.site, method, target: None, account: None, request_id };
         let mut response = problem.respond(Audience::Api, &look);
         response.headers_mut().remove(SET_COOKIE);
         ext_authz::encode(&CheckResponse::deny(&response))
@@ -164,12 +164,16 @@ impl ForwardAuth {
     ///
     /// # Errors
     ///
-    /// [`Unclear`] if any part of the original request is missing, doubled or malformed.
-    fn read(endpoint: Endpoint, question: &Question<'_>, client: Client) -> Result<Check, Unclear> {
+    /// [`BadSubrequest`] if any part of the original request is missing, doubled or malformed.
+    fn read(
+        endpoint: Endpoint,
+        question: &Subrequest<'_>,
+        client: Client,
+    ) -> Result<AuthCheck, BadSubrequest> {
         let original = question.original(endpoint.flavour)?;
         let style = Style::of(endpoint.flavour);
         let client = Client { secure: original.secure, ..client };
-        Ok(Check {
+        Ok(AuthCheck {
             style,
             headers: None,
             route: endpoint.route,
@@ -183,10 +187,10 @@ impl ForwardAuth {
     /// Answers a question of a proxy that hands on what the client sent, but for what its configuration takes off.
     async fn answer(
         &self,
-        check: &Check,
+        check: &AuthCheck,
         headers: &HeaderMap,
         request_id: &str,
-        trail: &mut Trail,
+        trail: &mut DecisionTrace,
     ) -> Answer<Response<Bytes>> {
         let (names, managed) = (self.gate.credential_names(), self.gate.managed());
         let unsendable = if managed.disguised(headers).is_some() {
@@ -201,11 +205,11 @@ impl ForwardAuth {
     /// Answers a question; `unsendable` is why the request may not be sent as it is, whoever sends it.
     async fn answer_in_place(
         &self,
-        check: &Check,
+        check: &AuthCheck,
         headers: &HeaderMap,
         unsendable: Option<Refusal>,
         request_id: &str,
-        trail: &mut Trail,
+        trail: &mut DecisionTrace,
     ) -> Answer<Response<Bytes>> {
         let (problem, verdict) = match self.own_page_in_question(check) {
             Some(Ok(response)) => return Answer::own(response),
@@ -230,11 +234,11 @@ impl ForwardAuth {
     /// The one line, as the proxy takes it.
     async fn ask(
         &self,
-        check: &Check,
+        check: &AuthCheck,
         headers: &HeaderMap,
         unsendable: Option<Refusal>,
         request_id: &str,
-        trail: &mut Trail,
+        trail: &mut DecisionTrace,
     ) -> Result<Permit, Refusal> {
         let target = &check.original.target;
         let asking = GateRequest {
@@ -258,7 +262,7 @@ impl ForwardAuth {
             headers,
             body: None,
         };
-        let told = Told::without_body(asked.wants(&asking), &envelope);
+        let told = BodyFacts::without_body(asked.wants(&asking), &envelope);
         let permit = asked.decide(&asking, &told, trail)?;
         trail.note_glance(permit.route().glance(target, headers), target.path());
         let admitted = check.terms.admit(permit.identity());
@@ -266,13 +270,18 @@ impl ForwardAuth {
     }
 
     /// 200 with every identity header, empty where there is nothing to say, and what is left of the credentials.
-    fn allow(&self, check: &Check, headers: &HeaderMap, permit: Permit) -> Result<Response<Bytes>, Problem> {
+    fn allow(
+        &self,
+        check: &AuthCheck,
+        headers: &HeaderMap,
+        permit: Permit,
+    ) -> Result<Response<Bytes>, Problem> {
         let (accepts, grounds) = (permit.accepts().clone(), permit.grounds());
         let (route, identity) = permit.spend();
         let mut response = Response::new(Bytes::new());
         let answer = response.headers_mut();
         let plan = route.answer_headers(check.headers);
-        let tell = |answer: &mut HeaderMap, told: &Prepared| {
+        let tell = |answer: &mut HeaderMap, told: &PreparedHeaders| {
             plan.set_all(answer, told, grounds.enforce);
             if grounds.allowed {
                 plan.get_in(answer, grounds.enforce);
@@ -302,11 +311,11 @@ impl ForwardAuth {
     /// A refusal, worded for the proxy and whoever is behind it. Never a 2xx, and never a cookie.
     fn deny(
         &self,
-        check: &Check,
+        check: &AuthCheck,
         headers: &HeaderMap,
         problem: &Problem,
         request_id: &str,
-        trail: &Trail,
+        trail: &DecisionTrace,
     ) -> Response<Bytes> {
         let original = &check.original;
         let method = original.target.method();
@@ -316,7 +325,7 @@ impl ForwardAuth {
             audience => audience,
         };
         let url = original.url();
-        let look = Look {
+        let look = ProblemContext {
             site: &self.site,
             method,
             target: Some(&url),
@@ -324,7 +333,7 @@ impl ForwardAuth {
             request_id,
         };
         let basic = trail.route.as_ref().is_some_and(|route| route.accepts.basic);
-        let mut problem = Problem { basic, speaks: Speaks::of(audience, headers), ..problem.clone() };
+        let mut problem = Problem { basic, speaks: SchemeHint::of(audience, headers), ..problem.clone() };
         problem.beside_session(trail.foreign);
         let mut response = problem.respond(audience, &look);
         response.headers_mut().remove(SET_COOKIE);
@@ -342,7 +351,7 @@ impl ForwardAuth {
     }
 
     /// Points a redirect at the sign-in page, absolutely: a proxy would complete a relative address with our own.
-    fn send_to(&self, page: &str, check: &Check, response: &mut Response<Bytes>) {
+    fn send_to(&self, page: &str, check: &AuthCheck, response: &mut Response<Bytes>) {
         response.headers_mut().remove(LOCATION);
         let location = match check.style {
             Style::Bare => None,

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
-use super::Check;
-use super::original::Unclear;
+use super::AuthCheck;
+use super::original::BadSubrequest;
 use crate::config::Flavour;
 use crate::service::doctor;
 
@@ -64,7 +64,7 @@ impl Observed<'_> {
     }
 
     /// The report: one JSON object.
-    pub fn report(&self, read: Result<&Check, &Unclear>) -> String {
+    pub fn report(&self, read: Result<&AuthCheck, &BadSubrequest>) -> String {
         let headers: Vec<Value> = self
             .headers
             .iter()
@@ -123,7 +123,7 @@ mod tests {
             target: "/_doorward/auth/nginx",
             headers: &headers,
         };
-        let report = observed.report(Err(&Unclear::Missing(HeaderName::from_static("x-original-url"))));
+        let report = observed.report(Err(&BadSubrequest::Missing(HeaderName::from_static("x-original-url"))));
         assert_eq!(report.matches("canary").count(), 1, "{report}");
         assert!(report.contains(r#"["host","canary"]"#) && report.contains(r#"["cookie",null]"#), "{report}");
         assert!(report.contains("x-original-url is missing"), "{report}");

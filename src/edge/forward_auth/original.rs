@@ -43,7 +43,7 @@ impl Original {
 
 /// Why a question cannot be understood. Names the header, so that an operator finds the line to mend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unclear {
+pub enum BadSubrequest {
     /// A header that the flavour needs is not there.
     #[error("{0} is missing")]
     Missing(HeaderName),
@@ -69,7 +69,7 @@ pub enum Unclear {
 
 /// Where the parts of a question stand.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct Subrequest<'a> {
     /// Headers of the question.
     pub headers: &'a HeaderMap,
     /// Method of the question.
@@ -80,13 +80,13 @@ pub struct Question<'a> {
     pub uri_bytes: usize,
 }
 
-impl Question<'_> {
+impl Subrequest<'_> {
     /// Reads the original request.
     ///
     /// # Errors
     ///
-    /// [`Unclear`] if any part is missing, doubled or malformed.
-    pub fn original(&self, flavour: Flavour) -> Result<Original, Unclear> {
+    /// [`BadSubrequest`] if any part is missing, doubled or malformed.
+    pub fn original(&self, flavour: Flavour) -> Result<Original, BadSubrequest> {
         match flavour {
             // `$scheme://$http_host$request_uri`; ingress-nginx sends the same and blanks X-Forwarded-Proto.
             Flavour::Nginx => self.from_url(&X_ORIGINAL_METHOD, &X_ORIGINAL_URL),
@@ -100,13 +100,13 @@ impl Question<'_> {
     }
 
     /// From parts that a message names one by one.
-    pub fn from_parts(&self, scheme: &str, authority: &str, uri: &str) -> Result<Original, Unclear> {
-        let scheme = Scheme::of(scheme).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))?;
+    pub fn from_parts(&self, scheme: &str, authority: &str, uri: &str) -> Result<Original, BadSubrequest> {
+        let scheme = Scheme::of(scheme).ok_or(BadSubrequest::Malformed(X_FORWARDED_PROTO))?;
         self.build(self.method, scheme, authority, uri, &X_FORWARDED_URI)
     }
 
     /// From `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`.
-    pub fn from_forwarded(&self) -> Result<Original, Unclear> {
+    pub fn from_forwarded(&self) -> Result<Original, BadSubrequest> {
         let method = self.method_in(&X_FORWARDED_METHOD)?;
         let scheme = self.scheme()?;
         self.build(
@@ -119,14 +119,14 @@ impl Question<'_> {
     }
 
     /// From a method and one absolute URL.
-    pub fn from_url(&self, method: &HeaderName, url: &HeaderName) -> Result<Original, Unclear> {
+    pub fn from_url(&self, method: &HeaderName, url: &HeaderName) -> Result<Original, BadSubrequest> {
         let method = self.method_in(method)?;
         self.with_url(&method, url)
     }
 
     /// From one absolute URL, with a method known from elsewhere.
-    pub fn with_url(&self, method: &Method, url: &HeaderName) -> Result<Original, Unclear> {
-        let malformed = || Unclear::Malformed(url.clone());
+    pub fn with_url(&self, method: &Method, url: &HeaderName) -> Result<Original, BadSubrequest> {
+        let malformed = || BadSubrequest::Malformed(url.clone());
         let (scheme, rest) = self.one(url)?.split_once("://").ok_or_else(malformed)?;
         let slash = rest.find('/').ok_or_else(malformed)?;
         let (authority, uri) = rest.split_at_checked(slash).ok_or_else(malformed)?;
@@ -135,35 +135,35 @@ impl Question<'_> {
 
     /// From a URI alone, where an older contract sends no more: the host is the question's own and the method is
     /// not said, because what looks like either may come from the client. All of `sources` that are there agree.
-    pub fn from_uri(&self, sources: &[HeaderName], default_secure: bool) -> Result<Original, Unclear> {
+    pub fn from_uri(&self, sources: &[HeaderName], default_secure: bool) -> Result<Original, BadSubrequest> {
         let mut found: Option<(&HeaderName, &str)> = None;
         for name in sources.iter().filter(|name| self.headers.contains_key(*name)) {
             let uri = self.one(name)?;
             match found {
                 Some((first, other)) if other != uri => {
-                    return Err(Unclear::Contradicted(first.clone(), name.clone()));
+                    return Err(BadSubrequest::Contradicted(first.clone(), name.clone()));
                 }
                 _ => found = Some((name, uri)),
             }
         }
-        let (source, uri) = found.ok_or_else(|| Unclear::Missing(X_FORWARDED_URI))?;
+        let (source, uri) = found.ok_or_else(|| BadSubrequest::Missing(X_FORWARDED_URI))?;
         self.build(&unsaid(), self.scheme_or(default_secure)?, self.one(&HOST)?, uri, source)
     }
 
     /// From the question's own host, where nothing else is known.
-    pub fn at_root(&self, default_secure: bool) -> Result<Original, Unclear> {
+    pub fn at_root(&self, default_secure: bool) -> Result<Original, BadSubrequest> {
         self.build(&unsaid(), self.scheme_or(default_secure)?, self.one(&HOST)?, "/", &HOST)
     }
 
     /// From one absolute URL; the method is not said.
-    pub fn from_url_only(&self, url: &HeaderName) -> Result<Original, Unclear> {
+    pub fn from_url_only(&self, url: &HeaderName) -> Result<Original, BadSubrequest> {
         self.with_url(&unsaid(), url)
     }
 
     /// From the question's own method and host, and the path that follows that of the endpoint.
-    pub fn from_own(&self, default_secure: bool) -> Result<Original, Unclear> {
+    pub fn from_own(&self, default_secure: bool) -> Result<Original, BadSubrequest> {
         if !self.rest.starts_with('/') {
-            return Err(Unclear::Target(TargetError::NotAbsolute));
+            return Err(BadSubrequest::Target(TargetError::NotAbsolute));
         }
         self.build(self.method, self.scheme_or(default_secure)?, self.one(&HOST)?, self.rest, &HOST)
     }
@@ -175,44 +175,44 @@ impl Question<'_> {
         authority: &str,
         uri: &str,
         source: &HeaderName,
-    ) -> Result<Original, Unclear> {
+    ) -> Result<Original, BadSubrequest> {
         // A fragment would be cut off by the parser and kept by another.
         if uri.len() > self.uri_bytes {
-            return Err(Unclear::TooLong);
+            return Err(BadSubrequest::TooLong);
         }
         if uri.contains('#') || !uri.starts_with('/') {
-            return Err(Unclear::Malformed(source.clone()));
+            return Err(BadSubrequest::Malformed(source.clone()));
         }
-        let uri = PathAndQuery::try_from(uri).map_err(|_| Unclear::Malformed(source.clone()))?;
+        let uri = PathAndQuery::try_from(uri).map_err(|_| BadSubrequest::Malformed(source.clone()))?;
         let target = RequestTarget::parse(method, authority, &uri, self.kind(scheme))?;
         let authority = without_default_port(scheme.secure, authority).to_owned();
         Ok(Original { target: Rc::new(target), authority, secure: scheme.secure })
     }
 
     /// A header that stands exactly once and holds something.
-    fn one(&self, name: &HeaderName) -> Result<&str, Unclear> {
+    fn one(&self, name: &HeaderName) -> Result<&str, BadSubrequest> {
         let mut values = self.headers.get_all(name).iter();
         match (values.next(), values.next()) {
-            (None, _) => Err(Unclear::Missing(name.clone())),
+            (None, _) => Err(BadSubrequest::Missing(name.clone())),
             (Some(value), None) => match value.to_str() {
-                Ok("") => Err(Unclear::Missing(name.clone())),
+                Ok("") => Err(BadSubrequest::Missing(name.clone())),
                 Ok(text) => Ok(text),
-                Err(_) => Err(Unclear::Malformed(name.clone())),
+                Err(_) => Err(BadSubrequest::Malformed(name.clone())),
             },
-            _ => Err(Unclear::Several(name.clone())),
+            _ => Err(BadSubrequest::Several(name.clone())),
         }
     }
 
-    fn method_in(&self, name: &HeaderName) -> Result<Method, Unclear> {
-        Method::from_bytes(self.one(name)?.as_bytes()).map_err(|_| Unclear::Malformed(name.clone()))
+    fn method_in(&self, name: &HeaderName) -> Result<Method, BadSubrequest> {
+        Method::from_bytes(self.one(name)?.as_bytes()).map_err(|_| BadSubrequest::Malformed(name.clone()))
     }
 
-    fn scheme(&self) -> Result<Scheme, Unclear> {
-        Scheme::of(self.one(&X_FORWARDED_PROTO)?).ok_or(Unclear::Malformed(X_FORWARDED_PROTO))
+    fn scheme(&self) -> Result<Scheme, BadSubrequest> {
+        Scheme::of(self.one(&X_FORWARDED_PROTO)?).ok_or(BadSubrequest::Malformed(X_FORWARDED_PROTO))
     }
 
     /// What `X-Forwarded-Proto` says, where it is there.
-    fn scheme_or(&self, secure: bool) -> Result<Scheme, Unclear> {
+    fn scheme_or(&self, secure: bool) -> Result<Scheme, BadSubrequest> {
         let default = Scheme { secure, socket: false };
         if self.headers.contains_key(X_FORWARDED_PROTO) { self.scheme() } else { Ok(default) }
     }
@@ -273,13 +273,13 @@ mod tests {
         method: &str,
         rest: &str,
         list: &[(&'static str, &str)],
-    ) -> Result<String, Unclear> {
+    ) -> Result<String, BadSubrequest> {
         let mut headers = HeaderMap::new();
         for (name, value) in list {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let method = method.parse().unwrap();
-        let question = Question { headers: &headers, method: &method, rest, uri_bytes: 8192 };
+        let question = Subrequest { headers: &headers, method: &method, rest, uri_bytes: 8192 };
         question.original(flavour).map(|original| format!("{} {}", original.target.method(), original.url()))
     }
 
@@ -330,17 +330,21 @@ mod tests {
                     list.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, h)| *h).collect();
                 assert_eq!(
                     read(flavour, "GET", "/", &without),
-                    Err(Unclear::Missing(name.clone())),
+                    Err(BadSubrequest::Missing(name.clone())),
                     "{flavour:?}"
                 );
                 let empty: Vec<_> = without.iter().copied().chain([(list[at].0, "")]).collect();
                 assert_eq!(
                     read(flavour, "GET", "/", &empty),
-                    Err(Unclear::Missing(name.clone())),
+                    Err(BadSubrequest::Missing(name.clone())),
                     "{flavour:?}"
                 );
                 let doubled: Vec<_> = list.iter().copied().chain([list[at]]).collect();
-                assert_eq!(read(flavour, "GET", "/", &doubled), Err(Unclear::Several(name)), "{flavour:?}");
+                assert_eq!(
+                    read(flavour, "GET", "/", &doubled),
+                    Err(BadSubrequest::Several(name)),
+                    "{flavour:?}"
+                );
             }
         }
     }
@@ -361,7 +365,7 @@ mod tests {
             let list = [FORWARDED[0], FORWARDED[1], ("x-forwarded-host", host), FORWARDED[3]];
             assert_eq!(
                 read(Flavour::Traefik, "GET", "", &list),
-                Err(Unclear::Target(TargetError::BadHost)),
+                Err(BadSubrequest::Target(TargetError::BadHost)),
                 "{host}"
             );
         }
@@ -385,7 +389,7 @@ mod tests {
             for (name, value) in list {
                 headers.append(*name, HeaderValue::from_str(value).unwrap());
             }
-            let question = Question { headers: &headers, method: &Method::GET, rest: "", uri_bytes: 100 };
+            let question = Subrequest { headers: &headers, method: &Method::GET, rest: "", uri_bytes: 100 };
             question.from_forwarded().map(|original| (original.target.kind(), original.secure))
         };
         let get = [("x-forwarded-method", "GET"), FORWARDED[2], FORWARDED[3]];

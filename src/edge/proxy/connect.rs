@@ -17,15 +17,15 @@ use crate::config::{UpstreamAddress, UpstreamConfig};
 
 /// How one server is reached.
 #[derive(Clone)]
-pub struct Way {
+pub struct ServerConnector {
     /// `host:port` as the server itself would write it; `localhost` behind a Unix socket.
     pub authority: String,
-    place: Place,
+    place: ServerSocket,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 #[derive(Clone)]
-enum Place {
+enum ServerSocket {
     Tcp(String, u16),
     Unix(PathBuf),
 }
@@ -40,14 +40,14 @@ enum Place {
 pub(super) fn ways(
     upstream: &UpstreamConfig,
     connector: Option<&TlsConnector>,
-) -> Result<Vec<Way>, TlsError> {
+) -> Result<Vec<ServerConnector>, TlsError> {
     let way = |address: &UpstreamAddress| {
         let (host, port, secure) = match address {
             UpstreamAddress::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
             UpstreamAddress::Unix { path } => {
-                return Ok(Way {
+                return Ok(ServerConnector {
                     authority: "localhost".into(),
-                    place: Place::Unix(path.clone()),
+                    place: ServerSocket::Unix(path.clone()),
                     tls: None,
                 });
             }
@@ -55,12 +55,12 @@ pub(super) fn ways(
             UpstreamAddress::Sample => ("localhost", 0, false),
         };
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        Ok(Way {
+        Ok(ServerConnector {
             authority: match (secure, port) {
                 (true, 443) | (false, 80) => bracketed,
                 _ => format!("{bracketed}:{port}"),
             },
-            place: Place::Tcp(host.to_owned(), port),
+            place: ServerSocket::Tcp(host.to_owned(), port),
             tls: match connector.filter(|_| secure) {
                 Some(connector) => Some((connector.clone(), tls::server_name(upstream, host)?)),
                 None => None,
@@ -70,7 +70,7 @@ pub(super) fn ways(
     upstream.servers.iter().map(way).collect()
 }
 
-impl Way {
+impl ServerConnector {
     /// Whether TLS is spoken.
     pub fn is_secure(&self) -> bool {
         self.tls.is_some()
@@ -81,24 +81,24 @@ impl Way {
     /// # Errors
     ///
     /// What the operating system or TLS says.
-    pub async fn connect(&self) -> io::Result<Stream> {
+    pub async fn connect(&self) -> io::Result<UpstreamStream> {
         let (host, port) = match &self.place {
-            Place::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
-            Place::Tcp(host, port) => (host.as_str(), *port),
+            ServerSocket::Unix(path) => return Ok(UpstreamStream::Unix(UnixStream::connect(path).await?)),
+            ServerSocket::Tcp(host, port) => (host.as_str(), *port),
         };
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            None => Ok(Stream::Tcp(stream)),
+            None => Ok(UpstreamStream::Tcp(stream)),
             Some((connector, name)) => {
-                Ok(Stream::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
+                Ok(UpstreamStream::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
             }
         }
     }
 }
 
 /// A connection, whatever it runs over.
-pub enum Stream {
+pub enum UpstreamStream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS over TCP.
@@ -127,13 +127,13 @@ macro_rules! on_stream {
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for UpstreamStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, stream => stream.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         on_stream!(self, stream => stream.poll_write(cx, buf))
     }

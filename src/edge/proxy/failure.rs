@@ -9,8 +9,8 @@ use crate::edge::answer::{Answer, Denied};
 use crate::edge::arrival::Arrival;
 use crate::edge::body::ResponseBody;
 use crate::edge::pages::problem::Problem;
-use crate::edge::seen::Seen;
-use crate::gate::Trail;
+use crate::edge::request_context::RequestContext;
+use crate::gate::DecisionTrace;
 use crate::gate::refusal::Refusal;
 use crate::model::request_id::RequestId;
 
@@ -36,7 +36,7 @@ pub enum ForwardError {
 
 /// Why there is no answer from an upstream.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum ProxyFailure {
     /// The gate said no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -60,8 +60,8 @@ impl Proxy {
     pub async fn answer(
         &self,
         mut arrival: Arrival,
-        seen: &mut Seen,
-        trail: &mut Trail,
+        seen: &mut RequestContext,
+        trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         seen.proxied = true;
         // What `Connection` names is not sent on, so nothing may be decided on it either. In a question it counts: there
@@ -75,10 +75,10 @@ impl Proxy {
 }
 
 /// Logs what an operator must know, and words the rest for the client.
-fn denied(failure: &Failure, trail: &Trail, request_id: RequestId) -> Denied {
+fn denied(failure: &ProxyFailure, trail: &DecisionTrace, request_id: RequestId) -> Denied {
     match failure {
-        Failure::Refused(refusal) | Failure::Ended(refusal) | Failure::Withheld(refusal) => {
-            if matches!(failure, Failure::Withheld(_)) {
+        ProxyFailure::Refused(refusal) | ProxyFailure::Ended(refusal) | ProxyFailure::Withheld(refusal) => {
+            if matches!(failure, ProxyFailure::Withheld(_)) {
                 tracing::debug!(
                     request.id = request_id.as_str(),
                     "a page was withheld that answers a handshake"
@@ -87,14 +87,14 @@ fn denied(failure: &Failure, trail: &Trail, request_id: RequestId) -> Denied {
             if let Refusal::Unavailable(cause) = refusal {
                 tracing::error!(request.id = request_id.as_str(), error = %cause, "a request could not be decided");
             }
-            let close = matches!(failure, Failure::Ended(_))
+            let close = matches!(failure, ProxyFailure::Ended(_))
                 || matches!(
                     refusal,
                     Refusal::TooLarge | Refusal::BodyLost | Refusal::BodyLate | Refusal::BadTarget(_)
                 );
             Denied { problem: Box::new(Problem::from(refusal)), verdict: refusal.verdict(), close }
         }
-        Failure::Forward(error) => {
+        ProxyFailure::Forward(error) => {
             let cause = Error::source(error).map(ToString::to_string);
             let upstream = trail.route.as_ref().and_then(|route| route.upstream_name.as_deref());
             let remedy = error.remedy();

@@ -21,7 +21,7 @@ const KEY: usize = 16;
 
 /// Why a switch of protocol is not even decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Odd {
+pub enum HandshakeError {
     /// Several protocols, none, or one that is not plainly named.
     #[error("Upgrade does not name one protocol")]
     Protocol,
@@ -36,9 +36,9 @@ pub enum Odd {
     Key,
 }
 
-impl From<Odd> for Problem {
-    fn from(odd: Odd) -> Self {
-        if odd == Odd::Version { Self::websocket_version() } else { Self::odd_upgrade(&odd) }
+impl From<HandshakeError> for Problem {
+    fn from(odd: HandshakeError) -> Self {
+        if odd == HandshakeError::Version { Self::websocket_version() } else { Self::odd_upgrade(&odd) }
     }
 }
 
@@ -49,22 +49,22 @@ impl From<Odd> for Problem {
 ///
 /// # Errors
 ///
-/// [`Odd::Protocol`] if it asks in a way that two servers could read differently.
-pub fn protocol_of(headers: &HeaderMap) -> Result<Option<&str>, Odd> {
+/// [`HandshakeError::Protocol`] if it asks in a way that two servers could read differently.
+pub fn protocol_of(headers: &HeaderMap) -> Result<Option<&str>, HandshakeError> {
     let mut lines = headers.get_all(UPGRADE).iter();
     let first = match lines.next() {
         // Without its `Connection` option the field is for nobody, and goes no further.
         Some(first) if connection_has(headers, "upgrade") => first,
         _ => return Ok(None),
     };
-    let text = first.to_str().map_err(|_| Odd::Protocol)?;
+    let text = first.to_str().map_err(|_| HandshakeError::Protocol)?;
     let (name, version) = match text.split_once('/') {
         Some((name, version)) => (name, Some(version)),
         None => (text, None),
     };
     let plain = lines.next().is_none() && is_token(name) && version.is_none_or(is_token);
     if !plain || (name.eq_ignore_ascii_case(WEBSOCKET) && version.is_some()) {
-        return Err(Odd::Protocol);
+        return Err(HandshakeError::Protocol);
     }
     Ok((!carries_http(name)).then_some(text))
 }
@@ -78,15 +78,15 @@ pub fn is_websocket(protocol: &str) -> bool {
 ///
 /// # Errors
 ///
-/// [`Odd`] if a server could take it for another kind of request.
-pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), Odd> {
+/// [`HandshakeError`] if a server could take it for another kind of request.
+pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), HandshakeError> {
     if *method != Method::GET {
-        return Err(Odd::Method);
+        return Err(HandshakeError::Method);
     }
     if single(headers, &SEC_WEBSOCKET_VERSION).is_none_or(|version| version.as_bytes() != b"13") {
-        return Err(Odd::Version);
+        return Err(HandshakeError::Version);
     }
-    key(headers).map(|_| ()).ok_or(Odd::Key)
+    key(headers).map(|_| ()).ok_or(HandshakeError::Key)
 }
 
 /// What was asked for, to be held against the answer.
@@ -165,7 +165,7 @@ mod tests {
         map
     }
 
-    fn asked(connection: &str, upgrade: &[&str]) -> Result<Option<String>, Odd> {
+    fn asked(connection: &str, upgrade: &[&str]) -> Result<Option<String>, HandshakeError> {
         let list: Vec<_> = upgrade.iter().map(|value| ("upgrade", *value)).collect();
         let map = headers(&[&[("connection", connection)], &list[..]].concat());
         protocol_of(&map).map(|protocol| protocol.map(str::to_owned))
@@ -203,7 +203,7 @@ mod tests {
             &[""],
             &["tcp/1/2"],
         ] {
-            assert_eq!(asked("upgrade", odd), Err(Odd::Protocol), "{odd:?}");
+            assert_eq!(asked("upgrade", odd), Err(HandshakeError::Protocol), "{odd:?}");
         }
     }
 
@@ -214,11 +214,11 @@ mod tests {
     fn a_handshake_has_one_version_and_one_key() {
         assert_eq!(check(&Method::GET, &headers(&GOOD)), Ok(()));
         for method in [Method::POST, Method::HEAD, Method::OPTIONS] {
-            assert_eq!(check(&method, &headers(&GOOD)), Err(Odd::Method));
+            assert_eq!(check(&method, &headers(&GOOD)), Err(HandshakeError::Method));
         }
         for version in ["", "8", "013", "13, 8", "13.0", " 13a"] {
             let list = [("sec-websocket-version", version), GOOD[1]];
-            assert_eq!(check(&Method::GET, &headers(&list)), Err(Odd::Version), "{version}");
+            assert_eq!(check(&Method::GET, &headers(&list)), Err(HandshakeError::Version), "{version}");
         }
         for key in [
             "",
@@ -231,9 +231,9 @@ mod tests {
             "dGhlIHNhbXBsZSBub25j*Q==",
         ] {
             let list = [GOOD[0], ("sec-websocket-key", key)];
-            assert_eq!(check(&Method::GET, &headers(&list)), Err(Odd::Key), "{key}");
+            assert_eq!(check(&Method::GET, &headers(&list)), Err(HandshakeError::Key), "{key}");
         }
-        for (doubled, odd) in [(GOOD[0], Odd::Version), (GOOD[1], Odd::Key)] {
+        for (doubled, odd) in [(GOOD[0], HandshakeError::Version), (GOOD[1], HandshakeError::Key)] {
             let list = [GOOD[0], GOOD[1], doubled];
             assert_eq!(check(&Method::GET, &headers(&list)), Err(odd));
         }

@@ -13,7 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
 
-use super::connect::Way;
+use super::connect::ServerConnector;
 use super::servers::UpstreamParts;
 use super::state::ServerState;
 use crate::config::{HealthCheck, UpstreamConfig, UpstreamProtocol};
@@ -40,7 +40,12 @@ pub fn start(upstreams: &[UpstreamConfig], parts: &[UpstreamParts]) -> Checks {
     Checks { tasks }
 }
 
-async fn watch(way: Way, protocol: UpstreamProtocol, check: HealthCheck, state: Arc<ServerState>) {
+async fn watch(
+    way: ServerConnector,
+    protocol: UpstreamProtocol,
+    check: HealthCheck,
+    state: Arc<ServerState>,
+) {
     let mut turns = tokio::time::interval(check.interval);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -77,7 +82,11 @@ pub async fn ask_each(
 }
 
 /// Asks once, on a connection of its own.
-async fn ask(way: &Way, protocol: UpstreamProtocol, request: Request<Bytes>) -> Result<StatusCode, Cause> {
+async fn ask(
+    way: &ServerConnector,
+    protocol: UpstreamProtocol,
+    request: Request<Bytes>,
+) -> Result<StatusCode, Cause> {
     let io = TokioIo::new(way.connect().await?);
     let mut request = request.map(Full::new);
     let agent = HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION")));

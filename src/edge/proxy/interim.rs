@@ -18,18 +18,18 @@ const MOST: usize = 8 * 1024;
 
 /// The interim answers of a client's connection, shared by whoever hears and whoever writes them.
 #[derive(Clone, Debug, Default)]
-pub struct Interim(Arc<Waiting>);
+pub struct Interim(Arc<InterimState>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct InterimState {
     any: AtomicBool,
     /// Whose they are: only the newest request's are passed on.
     turn: AtomicU64,
-    queue: Mutex<Queue>,
+    queue: Mutex<InterimQueue>,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct InterimQueue {
     bytes: BytesMut,
     /// Of this turn, with what was written already.
     said: usize,
@@ -37,7 +37,7 @@ struct Queue {
 
 impl Interim {
     /// Passes on what is said before the answer to this request, until the guard is dropped.
-    pub(super) async fn of<B>(&self, request: &mut Request<B>) -> Heard<'_> {
+    pub(super) async fn of<B>(&self, request: &mut Request<B>) -> InterimGuard<'_> {
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let waiting = Arc::clone(&self.0);
         let turn = waiting.turn.fetch_add(1, Ordering::Relaxed) + 1;
@@ -50,7 +50,7 @@ impl Interim {
                 waker.wake_by_ref();
             }
         });
-        Heard(self)
+        InterimGuard(self)
     }
 
     /// Whether anything waits to be written, or is being written.
@@ -66,7 +66,7 @@ impl Interim {
     }
 }
 
-impl Waiting {
+impl InterimState {
     /// Status and, since nothing else means anything before the answer (RFC 8297, 2), what is to be fetched and whence.
     fn put(&self, status: StatusCode, headers: &HeaderMap) {
         let mut queue = self.queue();
@@ -87,22 +87,22 @@ impl Waiting {
         self.any.store(!queue.bytes.is_empty(), Ordering::Relaxed);
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, InterimQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Interim answers of one request.
-pub(super) struct Heard<'i>(&'i Interim);
+pub(super) struct InterimGuard<'i>(&'i Interim);
 
-impl Heard<'_> {
+impl InterimGuard<'_> {
     /// Waits until all that was heard is written. The I/O belongs to the same task, and wakes it.
     pub(super) async fn written(self) {
         poll_fn(|_| if self.0.0.any.load(Ordering::Relaxed) { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 }
 
-impl Drop for Heard<'_> {
+impl Drop for InterimGuard<'_> {
     fn drop(&mut self) {
         let waiting = &self.0.0;
         waiting.turn.fetch_add(1, Ordering::Relaxed);

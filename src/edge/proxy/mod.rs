@@ -7,18 +7,18 @@ pub mod connect;
 mod failure;
 pub mod handshake;
 pub mod health;
-pub mod hold;
+pub mod connection_guard;
 pub mod hop_by_hop;
 mod idle_timer;
 pub mod interim;
-mod last_words;
+mod early_response;
 pub mod meter;
 pub mod open;
-pub mod pace;
+pub mod client_progress;
 pub mod pool;
 mod reach;
 pub mod request_body;
-mod rewrite;
+mod response_rewriter;
 mod sending;
 pub mod servers;
 mod slash;
@@ -26,7 +26,7 @@ pub mod state;
 pub mod tls;
 pub mod upgrade;
 mod upstream_body;
-mod way_there;
+mod request_rewriter;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,17 +40,17 @@ use hyper::upgrade::OnUpgrade;
 use ipnet::IpNet;
 use tokio::sync::watch;
 
-pub use self::failure::{Failure, ForwardError};
+use self::connection_guard::ConnectionGuard;
+pub use self::failure::{ForwardError, ProxyFailure};
 use self::handshake::Handshake;
-use self::hold::Hold;
-use self::open::{Beginning, Exchange, Source, Streams};
-use self::pool::Lease;
+use self::open::{Exchange, ExchangeStart, ResponseSource, Streams};
+use self::pool::UpstreamLease;
 use self::request_body::{RequestBody, Unsent};
-use self::rewrite::WayBack;
+use self::request_rewriter::RequestRewriter;
+use self::response_rewriter::ResponseRewriter;
 use self::sending::{Wait, expects_stream};
 use self::servers::Upstream;
 use self::upstream_body::UpstreamBody;
-use self::way_there::WayThere;
 use super::arrival::Arrival;
 use super::body::ResponseBody;
 use super::client_body::ClientBody;
@@ -59,17 +59,17 @@ use super::pages::site::RESERVED;
 use super::read_ahead;
 use crate::config::{BodyPace, Config, RouteTimeouts, UpstreamProtocol};
 use crate::gate::authenticator::Identity;
+use crate::gate::body_facts::BodyFacts;
 use crate::gate::cookies::strip_set_cookies;
 use crate::gate::credential;
 use crate::gate::graphql;
+use crate::gate::ongoing_decision::OngoingDecision;
 use crate::gate::refusal::Refusal;
-use crate::gate::standing::Standing;
-use crate::gate::told::Told;
-use crate::gate::{Asked, Gate, GateRequest, Permit, Trail};
+use crate::gate::{DecisionRequest, DecisionTrace, Gate, GateRequest, Permit};
 use crate::model::principal::Client;
 use crate::model::request_id::RequestId;
 use crate::model::target::{RequestKind, RequestTarget};
-use crate::policy::Wants;
+use crate::policy::WantedFacts;
 
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -96,8 +96,8 @@ pub struct Proxy {
     gate: Rc<Gate>,
     streams: Rc<Streams>,
     upstreams: Vec<Rc<Upstream>>,
-    room: read_ahead::Room,
-    ahead: read_ahead::Bounds,
+    room: read_ahead::BufferQuota,
+    ahead: read_ahead::BufferLimits,
     body_pace: BodyPace,
     trusted_proxies: Arc<[IpNet]>,
     /// The path below which our own pages are.
@@ -113,11 +113,11 @@ impl Proxy {
         streams: Rc<Streams>,
         upstreams: Vec<Rc<Upstream>>,
         config: &Config,
-        room: read_ahead::Room,
+        room: read_ahead::BufferQuota,
         closing: watch::Receiver<bool>,
     ) -> Self {
         let server = &config.server;
-        let (ahead, body_pace) = (read_ahead::Bounds::new(server), server.body_pace);
+        let (ahead, body_pace) = (read_ahead::BufferLimits::new(server), server.body_pace);
         let reserved = format!("{}{RESERVED}", config.public_url.base_path());
         let trusted_proxies = server.trusted_proxies.clone().into();
         Self { gate, streams, upstreams, room, ahead, body_pace, trusted_proxies, reserved, closing }
@@ -132,14 +132,14 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Failure`]: the gate's refusal, or what went wrong with the upstream.
+    /// [`ProxyFailure`]: the gate's refusal, or what went wrong with the upstream.
     async fn forward(
         &self,
         arrival: Arrival,
         client: Client,
         request_id: RequestId,
-        trail: &mut Trail,
-    ) -> Result<Response<ResponseBody>, Failure> {
+        trail: &mut DecisionTrace,
+    ) -> Result<Response<ResponseBody>, ProxyFailure> {
         let look = self.gate.look();
         let Arrival { mut request, target, authority, peer } = arrival;
         let with_slash = self.gate.rulebook().with_slash(&target);
@@ -147,7 +147,7 @@ impl Proxy {
         let target = with_slash.map_or(target, Rc::new);
         let client_upgrade = matches!(target.kind(), RequestKind::WebSocket | RequestKind::Upgrade)
             .then(|| hyper::upgrade::on(&mut request));
-        let hold = request.extensions_mut().remove::<Hold>();
+        let hold = request.extensions_mut().remove::<ConnectionGuard>();
         let (parts, incoming) = request.into_parts();
         let asking = GateRequest {
             target: &target,
@@ -165,7 +165,7 @@ impl Proxy {
         let (told, body) = if wants.any() {
             self.told(wants, &mut asked, &parts, (&target, client), incoming).await?
         } else {
-            (Told::default(), Unsent::all(incoming))
+            (BodyFacts::default(), Unsent::all(incoming))
         };
         let permit = asked.decide(&asking, &told, trail)?;
         if lacks_slash {
@@ -183,7 +183,7 @@ impl Proxy {
             Some(prefixes) => prefixes.sent(&target).ok_or(Refusal::NoRoute)?,
         };
         let glance = permit.route().glance(&target, &parts.headers);
-        let exchange = self.streams.begin(Beginning {
+        let exchange = self.streams.begin(ExchangeStart {
             gate: Rc::clone(&self.gate),
             standing: permit.standing(target, client, told),
             look,
@@ -208,12 +208,12 @@ impl Proxy {
     /// What its body tells, and the body that may have been read to find it.
     async fn told(
         &self,
-        wants: Wants,
-        asked: &mut Asked,
+        wants: WantedFacts,
+        asked: &mut DecisionRequest,
         parts: &Parts,
         (target, client): (&RequestTarget, Client),
         body: ClientBody,
-    ) -> Result<(Told, Unsent), Refusal> {
+    ) -> Result<(BodyFacts, Unsent), Refusal> {
         let envelope = graphql::Envelope {
             kind: target.kind(),
             method: &parts.method,
@@ -221,22 +221,22 @@ impl Proxy {
             headers: &parts.headers,
             body: body.is_end_stream().then_some(&[]),
         };
-        if body.is_end_stream() || !Told::is_in_body(wants, &envelope) {
-            return Ok((Told::of(wants, &envelope), Unsent::all(body)));
+        if body.is_end_stream() || !BodyFacts::is_in_body(wants, &envelope) {
+            return Ok((BodyFacts::of(wants, &envelope), Unsent::all(body)));
         }
-        let account = asked.subject().map(|subject| read_ahead::Share::Account(subject.into()));
+        let account = asked.subject().map(|subject| read_ahead::QuotaKey::Account(subject.into()));
         let shares =
-            [read_ahead::Share::of_client(client.address.nearest())].into_iter().chain(account).collect();
+            [read_ahead::QuotaKey::of_client(client.address.nearest())].into_iter().chain(account).collect();
         match Box::pin(read_ahead::read(body, shares, &self.room, self.ahead, self.body_pace)).await {
             Ok(read) => {
-                let told = Told::of(wants, &graphql::Envelope { body: Some(&read), ..envelope });
+                let told = BodyFacts::of(wants, &graphql::Envelope { body: Some(&read), ..envelope });
                 Ok((told, Unsent::read(read)))
             }
             // What breaks off must not look complete to the upstream, so it never passes.
             Err(unread) if matches!(unread.refusal, Refusal::BodyLost) => Err(unread.refusal),
             Err(unread) => {
                 asked.refuse(unread.refusal)?;
-                Ok((Told::unknown(wants), Unsent::partly_read(unread.read, unread.rest)))
+                Ok((BodyFacts::unknown(wants), Unsent::partly_read(unread.read, unread.rest)))
             }
         }
     }
@@ -247,8 +247,8 @@ impl Proxy {
         permit: Permit,
         outgoing: Outgoing,
         client_upgrade: Option<OnUpgrade>,
-        trail: &mut Trail,
-    ) -> Result<Response<ResponseBody>, Failure> {
+        trail: &mut DecisionTrace,
+    ) -> Result<Response<ResponseBody>, ProxyFailure> {
         let Outgoing { exchange, mut parts, body, sent, authority, peer, request_id } = outgoing;
         let standing = exchange.standing();
         let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
@@ -268,7 +268,7 @@ impl Proxy {
         self.prepare_headers(&permit, caller, &mut parts, standing, peer, handshake.as_ref());
         parts.headers.insert(X_REQUEST_ID, request_id.to_header());
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
-        let way_back = WayBack {
+        let way_back = ResponseRewriter {
             upstream,
             route: permit.route(),
             caller,
@@ -278,7 +278,7 @@ impl Proxy {
             sent: sent.clone(),
             host,
         };
-        let there = WayThere::of(&way_back, permit.destination(), &parts.headers)?;
+        let there = RequestRewriter::of(&way_back, permit.destination(), &parts.headers)?;
         let RouteTimeouts { response, idle } = permit.route().timeouts;
         let streams = expects_stream(&parts.headers, standing.target().kind());
         let wait = Wait { exchange: &exchange, response: if streams { idle } else { response }, idle };
@@ -299,7 +299,7 @@ impl Proxy {
         let switch = client_upgrade.zip(handshake);
         if switch.is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // A page, and the right to a switch of protocol is none to pages.
-            self.gate.decide_unswitched(standing, trail).map_err(Failure::Withheld)?;
+            self.gate.decide_unswitched(standing, trail).map_err(ProxyFailure::Withheld)?;
         }
         let mut passed = self.pass_on(response, lease, &way_back, &wait, switch)?;
         if caller.is_some() {
@@ -314,7 +314,7 @@ impl Proxy {
         permit: &Permit,
         caller: Option<&Identity>,
         parts: &mut Parts,
-        standing: &Standing,
+        standing: &OngoingDecision,
         peer: Peer,
         handshake: Option<&Handshake>,
     ) {
@@ -356,8 +356,8 @@ impl Proxy {
     fn pass_on(
         &self,
         mut response: Response<Incoming>,
-        lease: Lease,
-        way_back: &WayBack<'_>,
+        lease: UpstreamLease,
+        way_back: &ResponseRewriter<'_>,
         wait: &Wait<'_>,
         switch: Option<(OnUpgrade, Handshake)>,
     ) -> Result<Response<ResponseBody>, ForwardError> {
@@ -397,14 +397,14 @@ impl Proxy {
         self.clean_response(response.headers_mut(), way_back);
         let lease = Some(if two_framings { lease.spoilt() } else { lease });
         Ok(response.map(|body| {
-            let body = UpstreamBody::new(Rc::clone(exchange), Source { body, lease }, idle);
+            let body = UpstreamBody::new(Rc::clone(exchange), ResponseSource { body, lease }, idle);
             ResponseBody::Passed(Box::new(body))
         }))
     }
 
     /// Removes what ends here or is only ours to say, and what would lead browsers around us; what leads to
     /// the upstream leads to us.
-    fn clean_response(&self, headers: &mut HeaderMap, way_back: &WayBack<'_>) {
+    fn clean_response(&self, headers: &mut HeaderMap, way_back: &ResponseRewriter<'_>) {
         hop_by_hop::strip(headers, self.gate.managed());
         self.gate.managed().strip_answer(headers);
         strip_set_cookies(headers, &self.gate.credential_names().cookie);

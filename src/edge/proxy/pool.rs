@@ -12,8 +12,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::ForwardError;
-use super::connect::{Stream, Way};
-use super::last_words::LastWords;
+use super::connect::{ServerConnector, UpstreamStream};
+use super::early_response::EarlyResponse;
 use super::meter::Meter;
 use super::request_body::RequestBody;
 use super::state::ServerState;
@@ -42,7 +42,7 @@ pub struct Server {
     pub meter: Meter,
     protocol: UpstreamProtocol,
     connect_timeout: Duration,
-    way: Way,
+    way: ServerConnector,
     idle: RefCell<Vec<Idle>>,
     http2: RefCell<Option<Http2>>,
     connecting: tokio::sync::Semaphore,
@@ -61,15 +61,15 @@ enum Connection {
     Http2(Http2),
 }
 
-/// Leave to send a request to a server. Dropping it closes an HTTP/1.1 connection; [`Lease::give_back`] keeps it.
-pub struct Lease {
+/// Leave to send a request to a server. Dropping it closes an HTTP/1.1 connection; [`UpstreamLease::give_back`] keeps it.
+pub struct UpstreamLease {
     server: Rc<Server>,
     connection: Option<Connection>,
     reused: bool,
     counted: bool,
 }
 
-impl Lease {
+impl UpstreamLease {
     /// Returns the connection, unless the request body was not `sent` whole: then what the server has read of it
     /// cannot be known.
     pub fn give_back(mut self, sent: bool) {
@@ -126,7 +126,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for UpstreamLease {
     fn drop(&mut self) {
         if self.counted {
             self.server.state.end();
@@ -137,7 +137,7 @@ impl Drop for Lease {
 impl Server {
     /// Prepares the way to a server; connects to nothing yet.
     pub fn new(
-        way: Way,
+        way: ServerConnector,
         state: Arc<ServerState>,
         protocol: UpstreamProtocol,
         connect_timeout: Duration,
@@ -163,7 +163,7 @@ impl Server {
     /// # Errors
     ///
     /// [`ForwardError::Connect`] if there is none and none can be made in time.
-    pub async fn lease(self: &Rc<Self>, fresh: bool) -> Result<Lease, ForwardError> {
+    pub async fn lease(self: &Rc<Self>, fresh: bool) -> Result<UpstreamLease, ForwardError> {
         let (connection, reused) = match self.protocol {
             UpstreamProtocol::Http1 => {
                 let idle = if fresh { None } else { self.idle().await };
@@ -179,7 +179,7 @@ impl Server {
             }
             UpstreamProtocol::Http2 => (Connection::Http2(self.http2().await?), false),
         };
-        Ok(Lease { server: Rc::clone(self), connection: Some(connection), reused, counted: false })
+        Ok(UpstreamLease { server: Rc::clone(self), connection: Some(connection), reused, counted: false })
     }
 
     async fn idle(&self) -> Option<Http1> {
@@ -223,7 +223,7 @@ impl Server {
 
     async fn connect_http1(&self) -> Result<Http1, ForwardError> {
         let stream = self.way.connect().await.map_err(connect_error)?;
-        handshake_http1(TokioIo::new(LastWords::new(stream)), self.meter.open_connection()).await
+        handshake_http1(TokioIo::new(EarlyResponse::new(stream)), self.meter.open_connection()).await
     }
 
     async fn connect_http2(&self) -> Result<Http2, ForwardError> {
@@ -236,7 +236,10 @@ fn connect_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> 
     ForwardError::Connect(error.into())
 }
 
-async fn handshake_http1(io: TokioIo<LastWords<Stream>>, open: Open) -> Result<Http1, ForwardError> {
+async fn handshake_http1(
+    io: TokioIo<EarlyResponse<UpstreamStream>>,
+    open: Open,
+) -> Result<Http1, ForwardError> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(256)
         .max_buf_size(READ_BUFFER)
@@ -252,7 +255,7 @@ async fn handshake_http1(io: TokioIo<LastWords<Stream>>, open: Open) -> Result<H
     Ok(sender)
 }
 
-async fn handshake_http2(io: TokioIo<Stream>, open: Open) -> Result<Http2, ForwardError> {
+async fn handshake_http2(io: TokioIo<UpstreamStream>, open: Open) -> Result<Http2, ForwardError> {
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))

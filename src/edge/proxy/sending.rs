@@ -11,10 +11,10 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
 use super::open::Exchange;
-use super::pool::{Lease, Server};
+use super::pool::{Server, UpstreamLease};
 use super::request_body::RequestBody;
+use super::request_rewriter::RequestRewriter;
 use super::servers::Upstream;
-use super::way_there::WayThere;
 use super::{ForwardError, single};
 use crate::config::UpstreamProtocol;
 use crate::model::target::RequestKind;
@@ -77,7 +77,7 @@ fn aim(
     request: &mut Request<RequestBody>,
     upstream: &Upstream,
     server: &Server,
-    there: Option<&WayThere>,
+    there: Option<&RequestRewriter>,
 ) -> Result<(), ForwardError> {
     if upstream.preserve_host {
         // It has the client's.
@@ -106,11 +106,11 @@ fn authority(host: &[u8]) -> Result<Authority, ForwardError> {
 /// that was begun only if it has no body, changes nothing, and the connection had been idle.
 pub(super) async fn send(
     upstream: &Upstream,
-    mut lease: Lease,
+    mut lease: UpstreamLease,
     mut request: Request<RequestBody>,
-    there: Option<&WayThere>,
+    there: Option<&RequestRewriter>,
     wait: &Wait<'_>,
-) -> Result<(Response<Incoming>, Lease), ForwardError> {
+) -> Result<(Response<Incoming>, UpstreamLease), ForwardError> {
     aim(&mut request, upstream, lease.server(), there)?;
     let spare = (lease.is_reused() && wait.exchange.is_sent() && is_safe(request.method()))
         .then(|| copy_head(&request));
@@ -147,7 +147,7 @@ pub(super) async fn send(
 }
 
 /// The server broke off, unless the client did. On a connection that had been idle that is only its end.
-fn broken(lease: &Lease, error: hyper::Error, exchange: &Exchange) -> ForwardError {
+fn broken(lease: &UpstreamLease, error: hyper::Error, exchange: &Exchange) -> ForwardError {
     if exchange.has_broken_off() {
         return ForwardError::ClientBroke;
     }

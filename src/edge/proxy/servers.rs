@@ -8,9 +8,9 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::ForwardError;
-use super::connect::{Way, ways};
+use super::connect::{ServerConnector, ways};
 use super::meter::Meter;
-use super::pool::{Lease, Server};
+use super::pool::{Server, UpstreamLease};
 use super::state::{ServerState, states};
 use super::tls::TlsError;
 use crate::config::{Addresses, Balance, UpstreamConfig, UpstreamProtocol};
@@ -18,7 +18,7 @@ use crate::model::token::random_bytes;
 
 /// What every thread needs of an upstream, made once: for each server how it is reached and how it stands.
 pub struct UpstreamParts {
-    pub(super) ways: Vec<Way>,
+    pub(super) ways: Vec<ServerConnector>,
     pub(super) states: Vec<Arc<ServerState>>,
 }
 
@@ -60,7 +60,7 @@ pub struct Upstream {
 
 /// Which servers a request may go to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Whom {
+enum CandidateServers {
     /// Those that are not left out.
     In,
     /// Every one.
@@ -69,9 +69,9 @@ enum Whom {
 
 /// Servers that were tried for one request, as bits; there are at most 64.
 #[derive(Clone, Copy, Default)]
-struct Tried(u64);
+struct TriedServers(u64);
 
-impl Tried {
+impl TriedServers {
     fn has(self, index: usize) -> bool {
         self.0 >> index & 1 == 1
     }
@@ -87,7 +87,7 @@ impl Upstream {
         let [start, ..] = random_bytes();
         let tls = config.is_secure();
         let scheme = if tls { "https" } else { "http" };
-        let place = |way: &Way| Url::parse(&format!("{scheme}://{}", way.authority)).ok();
+        let place = |way: &ServerConnector| Url::parse(&format!("{scheme}://{}", way.authority)).ok();
         Self {
             name: config.name.clone(),
             protocol: config.protocol,
@@ -116,9 +116,9 @@ impl Upstream {
     /// # Errors
     ///
     /// [`ForwardError::Connect`] if no server can be connected to in time.
-    pub async fn lease(&self) -> Result<Lease, ForwardError> {
+    pub async fn lease(&self) -> Result<UpstreamLease, ForwardError> {
         let whom = self.whom();
-        self.lease_from(self.pick(Tried::default(), whom), whom, false).await
+        self.lease_from(self.pick(TriedServers::default(), whom), whom, false).await
     }
 
     /// A connection that served nothing before, to this server if it can be.
@@ -126,13 +126,18 @@ impl Upstream {
     /// # Errors
     ///
     /// [`ForwardError::Connect`] if no server can be connected to in time.
-    pub async fn fresh_lease(&self, server: &Rc<Server>) -> Result<Lease, ForwardError> {
+    pub async fn fresh_lease(&self, server: &Rc<Server>) -> Result<UpstreamLease, ForwardError> {
         let first = self.servers.iter().position(|own| Rc::ptr_eq(own, server));
         self.lease_from(first, self.whom(), true).await
     }
 
-    async fn lease_from(&self, first: Option<usize>, whom: Whom, fresh: bool) -> Result<Lease, ForwardError> {
-        let mut tried = Tried::default();
+    async fn lease_from(
+        &self,
+        first: Option<usize>,
+        whom: CandidateServers,
+        fresh: bool,
+    ) -> Result<UpstreamLease, ForwardError> {
+        let mut tried = TriedServers::default();
         let mut next = first;
         let mut last = ForwardError::Connect("the upstream has no server".into());
         while let Some((index, server)) = next.and_then(|index| Some((index, self.servers.get(index)?))) {
@@ -155,13 +160,17 @@ impl Upstream {
     }
 
     /// Whom a request may go to: better to a server that is left out than to none.
-    fn whom(&self) -> Whom {
+    fn whom(&self) -> CandidateServers {
         let several = self.servers.len() > 1;
-        if several && self.servers.iter().any(|server| server.state.is_in()) { Whom::In } else { Whom::All }
+        if several && self.servers.iter().any(|server| server.state.is_in()) {
+            CandidateServers::In
+        } else {
+            CandidateServers::All
+        }
     }
 
     /// The server whose turn it is, of those that were not tried.
-    fn pick(&self, tried: Tried, whom: Whom) -> Option<usize> {
+    fn pick(&self, tried: TriedServers, whom: CandidateServers) -> Option<usize> {
         let count = self.servers.len();
         if count <= 1 {
             return (count == 1 && !tried.has(0)).then_some(0);
@@ -172,7 +181,7 @@ impl Upstream {
         let mut fit = (0..count)
             .map(|step| turn.wrapping_add(step) % count)
             .filter_map(|index| Some((index, server(index)?)))
-            .filter(|(_, server)| whom == Whom::All || server.state.is_in());
+            .filter(|(_, server)| whom == CandidateServers::All || server.state.is_in());
         let next = match self.balance {
             Balance::RoundRobin => fit.next(),
             // Of equals the first, so that they take turns.

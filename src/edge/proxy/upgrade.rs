@@ -33,8 +33,8 @@ pub async fn tunnel(
     let (client, upstream) = tokio::try_join!(client, upstream)
         .map_err(|error| io::Error::new(io::ErrorKind::NotConnected, error))?;
     exchange.moved(true);
-    let mut client = Watched { io: TokioIo::new(client), exchange: Rc::clone(&exchange) };
-    let mut upstream = Watched { io: TokioIo::new(upstream), exchange: Rc::clone(&exchange) };
+    let mut client = MonitoredIo { io: TokioIo::new(client), exchange: Rc::clone(&exchange) };
+    let mut upstream = MonitoredIo { io: TokioIo::new(upstream), exchange: Rc::clone(&exchange) };
     let copy = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER);
     let why = tokio::select! {
         moved = copy => return moved,
@@ -61,12 +61,12 @@ async fn silent_for(idle: Duration, exchange: &Exchange) {
 }
 
 /// Notes when bytes were last read.
-struct Watched<I> {
+struct MonitoredIo<I> {
     io: I,
     exchange: Rc<Exchange>,
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for MonitoredIo<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -80,7 +80,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::hop_by_hop;
 use super::idle_timer::IdleTimer;
-use super::open::{Exchange, Side, Source};
+use super::open::{Exchange, ResponseSource, Side};
 use crate::edge::body::BodyError;
 
 /// A frame of HTTP/2 has room for this by default (RFC 9113, 6.5.2).
@@ -27,7 +27,7 @@ pub(super) struct UpstreamBody {
 
 impl UpstreamBody {
     /// Wraps the body of an exchange's answer. The lease is given back at its end, or the connection is dropped.
-    pub(super) fn new(exchange: Rc<Exchange>, mut source: Source, idle: Duration) -> Self {
+    pub(super) fn new(exchange: Rc<Exchange>, mut source: ResponseSource, idle: Duration) -> Self {
         if source.body.is_end_stream()
             && let Some(lease) = source.lease.take()
         {
@@ -40,7 +40,7 @@ impl UpstreamBody {
     fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.exchange.pace().taken();
         let mut source = self.exchange.source().borrow_mut();
-        let Some(Source { body, lease }) = source.as_mut() else {
+        let Some(ResponseSource { body, lease }) = source.as_mut() else {
             return Poll::Ready(match self.exchange.last_words() {
                 Some(_) if self.said => None,
                 Some(words) => {

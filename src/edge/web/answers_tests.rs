@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn every_page_carries_the_protective_headers() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     for address in ["/login", "/nothing", "/", "/static/doorward.css"] {
         let answer = world.get(address, None).await;
         for (name, value) in [
@@ -28,7 +28,7 @@ async fn every_page_carries_the_protective_headers() {
 
 #[tokio::test]
 async fn head_is_get_without_the_body() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     for address in ["/login", "/static/doorward.css", "/nothing"] {
         let get = world.get(address, None).await;
         let head = world.send(Method::HEAD, address, None, &[], "").await;
@@ -39,7 +39,7 @@ async fn head_is_get_without_the_body() {
 
 #[tokio::test]
 async fn static_files_are_kept_until_they_change() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     let login = world.get("/login", None).await;
     let address = format!("/_doorward/static/doorward.css?v={}", world.web.site.version());
     assert!(login.body.contains(&address));
@@ -66,7 +66,7 @@ async fn a_host_that_shares_the_cookie_is_gone_to_directly_and_others_by_a_hand_
         (None, "https://gate.example/x", "https://gate.example/x"),
         (Some("gate.example"), "https://evil.gate.example/x", "/"),
     ] {
-        let world = World::sharing(domain).await;
+        let world = PageFixture::sharing(domain).await;
         world.user("alice", false).await;
         let answer = world.post("/login", None, &credentials("alice", PASSWORD, away)).await;
         assert_eq!(answer.status, 303);

@@ -22,7 +22,7 @@ const MOST_BYTES: usize = 2048;
 
 /// Which cookies end where.
 #[derive(Clone, Debug, Default)]
-pub struct AppSessions {
+pub struct AppLogout {
     applications: Arc<[Application]>,
     /// Below which our pages are.
     base: String,
@@ -38,7 +38,7 @@ struct Application {
     cookies: Vec<SessionCookie>,
 }
 
-impl AppSessions {
+impl AppLogout {
     /// Those of a configuration. Where rules only log, nothing ends.
     pub fn new(config: &Config) -> Self {
         let kept = config.routes.iter().filter(|route| config.is_kept(route));
@@ -92,7 +92,7 @@ impl AppSessions {
         }
         let parents: Vec<&str> =
             [Some(host).filter(|host| is_domain(host)), cookies.domain()].into_iter().flatten().collect();
-        let mut endings = Endings { secure: cookies.is_secure(), fields: Vec::new() };
+        let mut endings = ClearedCookies { secure: cookies.is_secure(), fields: Vec::new() };
         // Those that a setting names come before whatever a star lets in, of which anybody may have set many.
         let is_named = |name: &str| {
             let is_exact = |cookie: &SessionCookie| cookie.exact() == Some(name);
@@ -124,12 +124,12 @@ impl AppSessions {
     }
 }
 
-struct Endings {
+struct ClearedCookies {
     secure: bool,
     fields: Vec<String>,
 }
 
-impl Endings {
+impl ClearedCookies {
     /// Deletes a cookie at a path, with and without a slash at its end.
     fn add(&mut self, name: &str, path: &str, domain: Option<&str>) {
         let of_host = name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__host-"));

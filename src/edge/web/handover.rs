@@ -11,7 +11,7 @@ use http::header::{HOST, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderValue, Response, StatusCode};
 use url::form_urlencoded;
 
-use super::return_target::Away;
+use super::return_target::OtherOrigin;
 use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::{RESERVED, Site};
@@ -42,7 +42,7 @@ impl Web {
     }
 
     /// The target, if it is at a host where browsers do not send our cookie.
-    fn beyond_cookies<'t>(&self, target: &'t ReturnTarget) -> Option<&'t Away> {
+    fn beyond_cookies<'t>(&self, target: &'t ReturnTarget) -> Option<&'t OtherOrigin> {
         target.away().filter(|away| !self.site.cookies().reach(&away.host))
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 
-use super::bounce::{explain_loop, explain_lost_cookie, explain_obstacle};
+use super::redirect_loop::{explain_loop, explain_lost_cookie, explain_obstacle};
 use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;

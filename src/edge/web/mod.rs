@@ -5,8 +5,8 @@
 
 mod account;
 mod app_sessions;
-mod bounce;
-mod elsewhere;
+mod redirect_loop;
+mod public_host;
 
 mod handover;
 mod login;
@@ -25,14 +25,14 @@ use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::runtime::Handle;
 
-pub use self::app_sessions::AppSessions;
-pub use self::bounce::Bounces;
+pub use self::app_sessions::AppLogout;
 pub use self::page::Page;
+pub use self::redirect_loop::RedirectLoopGuard;
 pub use self::return_target::{Destinations, ReturnTarget};
 use super::audience::Audience;
 use super::methods::Methods;
 use super::pages::form;
-use super::pages::problem::{Look, Problem};
+use super::pages::problem::{Problem, ProblemContext};
 use super::pages::site::{Site, fit_to_method};
 use crate::config::LoginConfig;
 use crate::gate::caller::Visitors;
@@ -50,7 +50,7 @@ use crate::service::accounts::Accounts;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
-use crate::service::pace::Pace;
+use crate::service::rate_limiter::RateLimiter;
 use crate::service::sessions::Sessions;
 
 /// A request below the reserved path.
@@ -78,7 +78,7 @@ pub struct WebRequest {
 
 /// The use cases that pages call.
 #[derive(Clone, Debug)]
-pub struct Services {
+pub struct PageServices {
     /// Signing in.
     pub login: Login,
     /// Sessions.
@@ -90,7 +90,7 @@ pub struct Services {
     /// People's own keys.
     pub own_keys: OwnKeys,
     /// How often people change what is their own.
-    pub self_service: Pace,
+    pub self_service: RateLimiter,
 }
 
 /// The pages.
@@ -98,18 +98,18 @@ pub struct Services {
 pub struct Web {
     site: Site,
     password_login: bool,
-    services: Services,
-    guard: Guard,
+    services: PageServices,
+    guard: PageGuard,
     /// Whoever sent the request at hand.
     actor: Actor,
     destinations: Destinations,
-    bounces: Bounces,
-    app_sessions: AppSessions,
+    bounces: RedirectLoopGuard,
+    app_sessions: AppLogout,
 }
 
 /// Whether somebody has signed in here before, as far as can be told without asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acquaintance {
+pub enum DeviceRecognition {
     /// Nobody has, that we know of.
     Stranger,
     /// Somebody has, and this does not tell who: a session's cookie alone.
@@ -123,7 +123,7 @@ type Visitor = Recognition<Arc<Principal>>;
 
 /// What of the gate pages ask.
 #[derive(Clone, Debug)]
-pub struct Guard {
+pub struct PageGuard {
     /// Who asks.
     pub visitors: Visitors,
     /// Which page sent a form.
@@ -135,11 +135,11 @@ impl Web {
     pub fn new(
         site: Site,
         login: &LoginConfig,
-        services: Services,
-        guard: Guard,
+        services: PageServices,
+        guard: PageGuard,
         hosts: impl IntoIterator<Item = String>,
-        bounces: Bounces,
-        app_sessions: AppSessions,
+        bounces: RedirectLoopGuard,
+        app_sessions: AppLogout,
     ) -> Self {
         let destinations = Destinations::new(site.public_url().clone(), hosts);
         let actor = Actor::gateway();
@@ -157,16 +157,20 @@ impl Web {
 
     /// What a browser shows by cookies that we signed. A session may have ended; a device whose owner may not sign in any
     /// more, which is asked for on `control` now and then, counts as none.
-    pub async fn acquaintance(&self, headers: &HeaderMap, control: &Handle) -> Acquaintance {
+    pub async fn acquaintance(&self, headers: &HeaderMap, control: &Handle) -> DeviceRecognition {
         let cookies = self.site.cookies();
         let login = &self.services.login;
         if let Some(owner) = cookies.device(headers).and_then(|device| login.owner_of_device(device)) {
             let (login, asked) = (login.clone(), owner.clone());
             if !matches!(control.spawn(async move { login.may_come_back(&asked).await }).await, Ok(false)) {
-                return Acquaintance::Person(owner);
+                return DeviceRecognition::Person(owner);
             }
         }
-        if self.guard.visitors.has_cookie(headers) { Acquaintance::Session } else { Acquaintance::Stranger }
+        if self.guard.visitors.has_cookie(headers) {
+            DeviceRecognition::Session
+        } else {
+            DeviceRecognition::Stranger
+        }
     }
 
     /// Answers a request.
@@ -177,7 +181,7 @@ impl Web {
             Ok(response) => response,
             Err(problem) => {
                 let target = self.address(&request);
-                let look = Look {
+                let look = ProblemContext {
                     site: &self.site,
                     method: &request.method,
                     target: Some(&target),

@@ -14,7 +14,7 @@ use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
 use crate::model::user::UserId;
 use crate::service::ServiceError;
-use crate::service::login::Asked;
+use crate::service::login::Reauthentication;
 
 #[derive(Template)]
 #[template(path = "password.html")]
@@ -55,7 +55,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         let alert = Alert { field: "repeat", text: "The two new passwords are not the same.".to_owned() };
         return Ok(page(web, StatusCode::UNPROCESSABLE_ENTITY, who, &target, Some(alert)));
     }
-    let asked = Asked { user, session, client: request.client.address.nearest() };
+    let asked = Reauthentication { user, session, client: request.client.address.nearest() };
     let changed = match web.services.self_service.admit(user) {
         Ok(()) => web.services.accounts.change_password(&web.actor, asked, current, new).await,
         refused => refused,

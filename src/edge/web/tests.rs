@@ -1,7 +1,7 @@
 //! The pages over a database in memory.
 
-#[path = "acquaintance_tests.rs"]
-mod acquaintance_tests;
+#[path = "device_recognition_tests.rs"]
+mod device_recognition_tests;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use super::*;
 use crate::config::{PagesConfig, PublicUrl, SameSite, SessionConfig};
 use crate::edge::mount;
-use crate::gate::authenticator::Resolver;
+use crate::gate::authenticator::CredentialResolver;
 use crate::gate::credential::LookUps;
 use crate::model::principal::ClientAddress;
 use crate::model::role::Role;
@@ -25,8 +25,8 @@ use crate::service::accounts::NewUser;
 use crate::service::admin::AdminProof;
 use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::FirstAdmin;
-use crate::service::pace::Pace;
 use crate::service::password::Passwords;
+use crate::service::rate_limiter::RateLimiter;
 use crate::service::revocation::Revocations;
 use crate::store::Store;
 
@@ -45,20 +45,20 @@ fn by() -> AdminProof {
 }
 
 /// The pages over a database in memory and a clock that stands still.
-struct World {
+struct PageFixture {
     web: Web,
     store: Store,
     clock: Arc<ManualClock>,
 }
 
 /// One answer, read as a browser would.
-struct Answer {
+struct PageResponse {
     status: u16,
     headers: HeaderMap,
     body: String,
 }
 
-impl World {
+impl PageFixture {
     async fn new() -> Self {
         Self::sharing(None).await
     }
@@ -89,15 +89,15 @@ impl World {
         let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), device_key, clock.clone());
         let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         let look_ups = LookUps::new(sessions.clone(), keys.clone());
-        let resolver = Arc::new(Resolver::new(look_ups, revocations.epoch().clone()));
+        let resolver = Arc::new(CredentialResolver::new(look_ups, revocations.epoch().clone()));
         let own_keys = OwnKeys::new(login.clone(), keys, clock.clone());
         let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
         let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config, &PagesConfig::default());
-        let self_service = Pace::of_changes();
-        let services = Services { login, sessions, handovers, accounts, own_keys, self_service };
-        let bounces = Bounces::new(master.derive(KeyPurpose::Bounce), clock);
-        let guard = Guard {
+        let self_service = RateLimiter::of_changes();
+        let services = PageServices { login, sessions, handovers, accounts, own_keys, self_service };
+        let bounces = RedirectLoopGuard::new(master.derive(KeyPurpose::Bounce), clock);
+        let guard = PageGuard {
             visitors: Visitors::new(resolver, COOKIE_NAME.to_owned()),
             origins: Origins::of(ORIGIN_OF_OURS, []),
         };
@@ -108,7 +108,7 @@ impl World {
             guard,
             ["app.test", "app.gate.example"].map(str::to_owned),
             bounces,
-            AppSessions::default(),
+            AppLogout::default(),
         );
         Self { web, store, clock: manual }
     }
@@ -125,11 +125,11 @@ impl World {
         self.web.services.accounts.create(&by(), new).await.unwrap()
     }
 
-    async fn get(&self, address: &str, cookie: Option<&str>) -> Answer {
+    async fn get(&self, address: &str, cookie: Option<&str>) -> PageResponse {
         self.send(Method::GET, address, cookie, &[], "").await
     }
 
-    async fn post(&self, address: &str, cookie: Option<&str>, body: &str) -> Answer {
+    async fn post(&self, address: &str, cookie: Option<&str>, body: &str) -> PageResponse {
         self.send(Method::POST, address, cookie, &[(ORIGIN, ORIGIN_OF_OURS), form()], body).await
     }
 
@@ -140,7 +140,7 @@ impl World {
         cookie: Option<&str>,
         fields: &[(HeaderName, &'static str)],
         body: &str,
-    ) -> Answer {
+    ) -> PageResponse {
         let (path, query) = match address.split_once('?') {
             Some((path, query)) => (path, Some(query.to_owned())),
             None => (address, None),
@@ -157,7 +157,7 @@ impl World {
             method,
             host: "gate.example".to_owned(),
             path: path.to_owned(),
-            page: mount::own(path).and_then(mount::Row::page),
+            page: mount::own(path).and_then(mount::MountPoint::page),
             query,
             headers,
             body: Bytes::from(body.to_owned()),
@@ -170,7 +170,7 @@ impl World {
         };
         let (parts, body) = self.web.respond(request).await.into_parts();
         let body = String::from_utf8(body.to_vec()).unwrap();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        PageResponse { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
     /// Signs in and returns the `Cookie` header from then on.
@@ -185,7 +185,7 @@ impl World {
     }
 }
 
-impl Answer {
+impl PageResponse {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -235,7 +235,7 @@ fn change(current: &str, new: &str, repeat: &str) -> String {
 
 #[tokio::test]
 async fn signing_in_opens_a_session_and_leads_back() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let page = world.get("/login?rd=%2Fdash%3Fx%3D1", None).await;
     assert_eq!(page.status, 200);
@@ -261,7 +261,7 @@ async fn signing_in_opens_a_session_and_leads_back() {
 
 #[tokio::test]
 async fn signing_in_never_leads_elsewhere() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let answer = world.post("/login", None, &credentials("alice", PASSWORD, "//evil.example")).await;
     assert_eq!(answer.header("location"), "/");
@@ -279,7 +279,7 @@ async fn signing_in_never_leads_elsewhere() {
 
 #[tokio::test]
 async fn whoever_cannot_sign_in_gets_the_same_answer() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let disabled = world.user("bob", false).await;
     world.web.services.accounts.disable(&by(), &disabled.id).await.unwrap();
@@ -301,7 +301,7 @@ async fn whoever_cannot_sign_in_gets_the_same_answer() {
 
 #[tokio::test]
 async fn what_was_typed_comes_back_escaped_and_the_password_never() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     let typed = r#""><script>x</script>"#;
     let answer = world.post("/login", None, &credentials(typed, "s3cret s3cret", "/\"><b>")).await;
     assert_eq!(answer.status, 401);
@@ -313,7 +313,7 @@ async fn what_was_typed_comes_back_escaped_and_the_password_never() {
 
 #[tokio::test]
 async fn too_many_attempts_are_told_when_to_come_back() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let mut last = None;
     for _ in 0..8 {
@@ -329,7 +329,7 @@ async fn too_many_attempts_are_told_when_to_come_back() {
 
 #[tokio::test]
 async fn a_new_sign_in_replaces_the_session_before() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     world.user("bob", false).await;
     let before = world.sign_in("alice").await;
@@ -341,7 +341,7 @@ async fn a_new_sign_in_replaces_the_session_before() {
 
 #[tokio::test]
 async fn a_temporary_password_is_changed_before_anything_else() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", true).await;
     let answer = world.post("/login", None, &credentials("alice", PASSWORD, "/dash")).await;
     assert_eq!(answer.header("location"), "/_doorward/password?rd=%2Fdash");
@@ -371,7 +371,7 @@ async fn a_temporary_password_is_changed_before_anything_else() {
 
 #[tokio::test]
 async fn changing_a_password_needs_a_session() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     for answer in [
         world.get("/password?rd=%2Fx", None).await,
@@ -385,7 +385,7 @@ async fn changing_a_password_needs_a_session() {
 
 #[tokio::test]
 async fn signing_out_ends_the_session_and_takes_the_cookie_back() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let cookie = world.sign_in("alice").await;
     let page = world.get("/logout", Some(&cookie)).await;
@@ -401,7 +401,7 @@ async fn signing_out_ends_the_session_and_takes_the_cookie_back() {
 
 #[tokio::test]
 async fn the_first_admin_is_made_once() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     let start = world.web.services.accounts.bootstrap(&settings()).await.unwrap();
     let FirstAdmin::Link(token) = start.first else { panic!("nobody is there yet") };
     let token = token.expose();
@@ -430,7 +430,7 @@ async fn the_first_admin_is_made_once() {
 
 #[tokio::test]
 async fn a_named_admin_chooses_a_password_by_an_own_link() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     let named = LoginConfig { admins: vec![("zelda".into(), "zelda@example.org".into())], ..settings() };
     let start = world.web.services.accounts.bootstrap(&named).await.unwrap();
     let [(name, token)] = start.links.as_slice() else { panic!("{start:?}") };
@@ -448,7 +448,7 @@ async fn a_named_admin_chooses_a_password_by_an_own_link() {
 
 #[tokio::test]
 async fn a_page_of_another_site_changes_nothing() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let cookie = world.sign_in("alice").await;
     let site = HeaderName::from_static("sec-fetch-site");
@@ -474,7 +474,7 @@ async fn a_page_of_another_site_changes_nothing() {
 
 #[tokio::test]
 async fn a_session_cookie_that_is_worth_nothing_is_taken_back() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let expired = world.sign_in("alice").await;
     world.clock.advance(Duration::from_hours(13));
@@ -489,7 +489,7 @@ async fn a_session_cookie_that_is_worth_nothing_is_taken_back() {
 
 #[tokio::test]
 async fn two_cookies_of_our_name_are_nobody() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let cookie = world.sign_in("alice").await;
     let two = format!("{cookie}; {cookie}");
@@ -500,7 +500,7 @@ async fn two_cookies_of_our_name_are_nobody() {
 
 #[tokio::test]
 async fn a_store_that_is_gone_is_no_verdict() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("alice", false).await;
     let cookie = world.sign_in("alice").await;
     world.store.close().await;
@@ -516,7 +516,7 @@ async fn a_store_that_is_gone_is_no_verdict() {
 
 #[tokio::test]
 async fn forms_are_whole_and_of_one_type() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     for body in ["", "username=a&rd=/", "username=a&password=b&rd=/&rd=/", "password=b&rd=/"] {
         assert_eq!(world.post("/login", None, body).await.status, 400, "{body}");
     }
@@ -530,7 +530,7 @@ async fn forms_are_whole_and_of_one_type() {
 
 #[tokio::test]
 async fn other_addresses_and_methods_are_told_apart() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     for address in ["/nothing", "/login/", "//login", "/static/../login", "/LOGIN"] {
         assert_eq!(world.get(address, None).await.status, 404, "{address}");
     }

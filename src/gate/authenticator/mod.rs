@@ -14,11 +14,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-pub use self::resolver::Resolver;
-use self::resolver::{Found, Known, Presented};
-use super::credential::{Each, LookedUp};
-use super::guessing::Guessing;
+pub use self::resolver::CredentialResolver;
+use self::resolver::{KnownPrincipal, LookupRequest, LookupResult};
+use super::credential::{LookedUp, PerKind};
 pub use super::identity::Identity;
+use super::negative_cache::NegativeCache;
 use super::refusal::Refusal;
 use crate::model::metrics::WorkerMetrics;
 use crate::model::principal::Proof;
@@ -43,11 +43,11 @@ const MOST_LOOKS: usize = 5;
 /// How often one credential's use is written down.
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
-type Digest = [u8; 32];
+type CredentialDigest = [u8; 32];
 
 /// When a caller was looked at: what was lost after that is not known.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct LookupVersion {
     generation: u64,
     epoch: u64,
     /// `None` where it may have been looked up in memory.
@@ -68,7 +68,7 @@ async fn within<T: Send + 'static>(
 }
 
 /// What one thread remembers of one credential.
-struct Remembered {
+struct CachedIdentity {
     identity: Rc<Identity>,
     /// The settings that the identity was made under.
     generation: u64,
@@ -76,25 +76,28 @@ struct Remembered {
     since: Timestamp,
 }
 
-type Cache = RefCell<LruCache<Digest, Remembered>>;
+type ThreadCache = RefCell<LruCache<CredentialDigest, CachedIdentity>>;
 
 /// Whom one thread remembers. Who somebody is does not depend on the settings, so it outlives them; what is
 /// made of it does not.
-pub struct Remembering {
-    caches: Each<Cache>,
-    guessing: Guessing,
+pub struct CredentialCache {
+    caches: PerKind<ThreadCache>,
+    guessing: NegativeCache,
 }
 
-impl Default for Remembering {
+impl Default for CredentialCache {
     fn default() -> Self {
         Self::bounded(REMEMBERED_PER_THREAD)
     }
 }
 
-impl Remembering {
+impl CredentialCache {
     /// At most `most` of each kind.
     fn bounded(most: usize) -> Self {
-        Self { caches: Each::new(|| RefCell::new(LruCache::new(most))), guessing: Guessing::default() }
+        Self {
+            caches: PerKind::new(|| RefCell::new(LruCache::new(most))),
+            guessing: NegativeCache::default(),
+        }
     }
 }
 
@@ -102,7 +105,7 @@ impl Remembering {
 pub struct Authenticator {
     shared: AuthenticatorParts,
     generation: u64,
-    remembering: Rc<Remembering>,
+    remembering: Rc<CredentialCache>,
     metrics: Rc<WorkerMetrics>,
 }
 
@@ -110,7 +113,7 @@ pub struct Authenticator {
 #[derive(Clone)]
 pub struct AuthenticatorParts {
     /// Asks the store.
-    pub resolver: Arc<Resolver>,
+    pub resolver: Arc<CredentialResolver>,
     /// Where asking happens.
     pub control: Handle,
     /// Tells whether what is remembered may be used.
@@ -132,7 +135,7 @@ impl Authenticator {
     pub fn new(
         shared: AuthenticatorParts,
         generation: u64,
-        remembering: Rc<Remembering>,
+        remembering: Rc<CredentialCache>,
         metrics: Rc<WorkerMetrics>,
     ) -> Self {
         Self { shared, generation, remembering, metrics }
@@ -169,7 +172,7 @@ impl Authenticator {
         client: IpAddr,
     ) -> Result<Option<Rc<Identity>>, Refusal> {
         let now = self.shared.clock.now();
-        let digest: Digest = Sha256::digest(credential.as_bytes()).into();
+        let digest: CredentialDigest = Sha256::digest(credential.as_bytes()).into();
         let fresh = self.trusted_for().is_some();
         let cache = self.remembering.caches.of(kind);
         let (hit, miss) = kind.counted();
@@ -194,7 +197,7 @@ impl Authenticator {
         let found = loop {
             let found = Box::pin(self.look_up(
                 kind,
-                Presented { digest, text: credential.to_owned(), client, now, idle: self.shared.idle },
+                LookupRequest { digest, text: credential.to_owned(), client, now, idle: self.shared.idle },
                 fresh,
             ))
             .await?;
@@ -207,7 +210,7 @@ impl Authenticator {
                 return Err(Refusal::Unavailable("its rights change faster than they are looked up".into()));
             }
         };
-        let Known { principal, epoch, used, .. } = match found {
+        let KnownPrincipal { principal, epoch, used, .. } = match found {
             Ok(known) => known,
             Err(owner) => {
                 guessing.note(digest, owner.map(|place| (place, epoch)), now);
@@ -223,7 +226,7 @@ impl Authenticator {
         }
         if fresh {
             let generation = self.generation;
-            let remembered = Remembered { identity: Rc::clone(&identity), generation, epoch, since: now };
+            let remembered = CachedIdentity { identity: Rc::clone(&identity), generation, epoch, since: now };
             cache.borrow_mut().insert(digest, remembered);
         }
         self.touch(&identity, now);
@@ -263,13 +266,13 @@ impl Authenticator {
     }
 
     /// To be taken before somebody is identified or renewed.
-    pub fn look(&self) -> Look {
+    pub fn look(&self) -> LookupVersion {
         let asked_store = self.trusted_for().is_none().then(Instant::now);
-        Look { generation: self.generation, epoch: self.epoch().current(), asked_store }
+        LookupVersion { generation: self.generation, epoch: self.epoch().current(), asked_store }
     }
 
     /// Whether somebody would be found as at that look, if looked at now. Asks nobody.
-    pub fn still_counts(&self, look: Look, identity: &Identity) -> bool {
+    pub fn still_counts(&self, look: LookupVersion, identity: &Identity) -> bool {
         if identity.is_named() {
             return look.generation == self.generation;
         }
@@ -289,7 +292,12 @@ impl Authenticator {
         self.shared.revocations.epoch()
     }
 
-    fn remembered(&self, cache: &Cache, digest: &Digest, now: Timestamp) -> Option<Rc<Identity>> {
+    fn remembered(
+        &self,
+        cache: &ThreadCache,
+        digest: &CredentialDigest,
+        now: Timestamp,
+    ) -> Option<Rc<Identity>> {
         let mut cache = cache.borrow_mut();
         let found = cache.get_mut(digest)?;
         let good = self.epoch().holds(found.identity.place, found.epoch)
@@ -307,7 +315,12 @@ impl Authenticator {
     }
 
     /// Somebody, or nobody, with the owner of a key that cannot be used now.
-    async fn look_up(&self, kind: LookedUp, presented: Presented, shared: bool) -> Result<Found, Refusal> {
+    async fn look_up(
+        &self,
+        kind: LookedUp,
+        presented: LookupRequest,
+        shared: bool,
+    ) -> Result<LookupResult, Refusal> {
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = async move {
             if shared {

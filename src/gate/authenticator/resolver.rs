@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::super::credential::{Each, LookUps, LookedUp};
+use super::super::credential::{LookUps, LookedUp, PerKind};
 use super::super::refusal::Refusal;
-use super::Digest;
+use super::CredentialDigest;
 use crate::model::network::throttle_bucket;
 use crate::model::principal::{Holder, Principal, Proof};
 use crate::model::time::Timestamp;
 use crate::service::ServiceError;
-use crate::service::epoch::{Epoch, Place};
-use crate::service::turns::{Bounds, Turns};
+use crate::service::concurrency_limiter::{ConcurrencyLimiter, ConcurrencyLimits};
+use crate::service::epoch::{Epoch, EpochSlot};
 
 /// Credentials all threads together remember, of each kind.
 pub(super) const REMEMBERED: u64 = 100_000;
@@ -21,25 +21,30 @@ pub(super) const REMEMBERED: u64 = 100_000;
 const SHARED_FOR: Duration = Duration::from_mins(1);
 /// Whoever presents ever other credentials waits for its own look-ups, not others for them. As many as all connections may
 /// present at once by default find room to wait.
-const LOOKS: Bounds =
-    Bounds { own_work: 2, own_inside: 500, work: 64, inside: 1_000_000, wait: Duration::from_secs(4) };
+const LOOKS: ConcurrencyLimits = ConcurrencyLimits {
+    own_work: 2,
+    own_inside: 500,
+    work: 64,
+    inside: 1_000_000,
+    wait: Duration::from_secs(4),
+};
 
-type Cache = moka::future::Cache<Digest, Known>;
+type SharedCache = moka::future::Cache<CredentialDigest, KnownPrincipal>;
 /// Somebody, or nobody, with the owner of a key that cannot be used now.
-pub(super) type Found = Result<Known, Option<Place>>;
+pub(super) type LookupResult = Result<KnownPrincipal, Option<EpochSlot>>;
 
 /// Somebody as the store knew them at an epoch.
 #[derive(Clone, Debug)]
-pub(in crate::gate) struct Known {
+pub(in crate::gate) struct KnownPrincipal {
     pub(in crate::gate) principal: Arc<Principal>,
     /// Read before the store was asked.
     pub(super) epoch: u64,
-    place: Place,
+    place: EpochSlot,
     /// When it was last used, as all threads noted it: the machine may have been suspended since, or its clock set forward.
     pub(super) used: Arc<AtomicI64>,
 }
 
-impl Known {
+impl KnownPrincipal {
     /// Whether that is still so.
     pub(super) fn holds(&self, epoch: &Epoch) -> bool {
         epoch.holds(self.place, self.epoch)
@@ -53,17 +58,17 @@ impl Known {
 }
 
 /// Asks the store, on the control plane's runtime.
-pub struct Resolver {
+pub struct CredentialResolver {
     look_ups: LookUps,
     epoch: Epoch,
-    pub(super) found: Each<Cache>,
+    pub(super) found: PerKind<SharedCache>,
     asked: Arc<AtomicU64>,
-    turns: Turns<IpAddr>,
+    turns: ConcurrencyLimiter<IpAddr>,
 }
 
 /// A credential that is looked up, and at which client.
-pub(super) struct Presented {
-    pub(super) digest: Digest,
+pub(super) struct LookupRequest {
+    pub(super) digest: CredentialDigest,
     pub(super) text: String,
     pub(super) client: IpAddr,
     pub(super) now: Timestamp,
@@ -72,13 +77,13 @@ pub(super) struct Presented {
 }
 
 /// Why a lookup gave nobody; never remembered.
-enum Miss {
+enum LookupFailure {
     /// With the owner of a key that cannot be used now.
-    Nobody(Option<Place>),
+    Nobody(Option<EpochSlot>),
     Failed(ServiceError),
 }
 
-impl Resolver {
+impl CredentialResolver {
     /// `look_ups` ask by the connections that whoever waits for the answer may keep busy; `epoch` tells what was lost.
     pub fn new(look_ups: LookUps, epoch: Epoch) -> Self {
         Self::bounded(look_ups, epoch, REMEMBERED)
@@ -87,7 +92,13 @@ impl Resolver {
     /// One that remembers at most `most` of each kind.
     pub(super) fn bounded(look_ups: LookUps, epoch: Epoch, most: u64) -> Self {
         let cache = || moka::future::Cache::builder().max_capacity(most).time_to_live(SHARED_FOR).build();
-        Self { look_ups, epoch, found: Each::new(cache), asked: Arc::default(), turns: Turns::new(LOOKS) }
+        Self {
+            look_ups,
+            epoch,
+            found: PerKind::new(cache),
+            asked: Arc::default(),
+            turns: ConcurrencyLimiter::new(LOOKS),
+        }
     }
 
     /// The same, asking otherwise; what was found stays found.
@@ -114,7 +125,11 @@ impl Resolver {
 
     /// Whose it is, from what all threads remember and is still so, or else as the store says; of several at once one
     /// asks it.
-    pub(super) async fn find(&self, kind: LookedUp, presented: &Presented) -> Result<Found, Refusal> {
+    pub(super) async fn find(
+        &self,
+        kind: LookedUp,
+        presented: &LookupRequest,
+    ) -> Result<LookupResult, Refusal> {
         let (remembered, digest) = (self.found.of(kind), presented.digest);
         if let Some(known) = remembered.get(&digest).await
             && (!known.holds(&self.epoch) || known.is_idle(presented.now, presented.idle))
@@ -126,23 +141,32 @@ impl Resolver {
     }
 
     /// Whose it is, as the store says now, when it is the client's turn.
-    pub(super) async fn ask_in_turn(&self, kind: LookedUp, presented: &Presented) -> Result<Found, Refusal> {
+    pub(super) async fn ask_in_turn(
+        &self,
+        kind: LookedUp,
+        presented: &LookupRequest,
+    ) -> Result<LookupResult, Refusal> {
         let found = self.take_turn_and_ask(kind, presented).await;
         found.map_or_else(|miss| miss.found(), |known| Ok(Ok(known)))
     }
 
-    async fn take_turn_and_ask(&self, kind: LookedUp, presented: &Presented) -> Result<Known, Miss> {
-        let _turn = self.turns.take(throttle_bucket(presented.client)).await.map_err(Miss::Failed)?;
+    async fn take_turn_and_ask(
+        &self,
+        kind: LookedUp,
+        presented: &LookupRequest,
+    ) -> Result<KnownPrincipal, LookupFailure> {
+        let _turn =
+            self.turns.take(throttle_bucket(presented.client)).await.map_err(LookupFailure::Failed)?;
         // Before it is asked, so that a loss that overtakes the answer is noticed.
         let epoch = self.epoch.current();
-        match self.ask(kind, &presented.text).await.map_err(Miss::Failed)? {
+        match self.ask(kind, &presented.text).await.map_err(LookupFailure::Failed)? {
             Holder::Caller(principal) => {
-                let place = Place::of(principal.holder());
+                let place = EpochSlot::of(principal.holder());
                 let used = Arc::new(AtomicI64::new(presented.now.0));
-                Ok(Known { principal: Arc::from(principal), epoch, place, used })
+                Ok(KnownPrincipal { principal: Arc::from(principal), epoch, place, used })
             }
-            Holder::Barred(owner) => Err(Miss::Nobody(Some(Place::of(&owner.0)))),
-            Holder::Nobody => Err(Miss::Nobody(None)),
+            Holder::Barred(owner) => Err(LookupFailure::Nobody(Some(EpochSlot::of(&owner.0)))),
+            Holder::Nobody => Err(LookupFailure::Nobody(None)),
         }
     }
 
@@ -166,9 +190,9 @@ impl Resolver {
     }
 }
 
-impl Miss {
+impl LookupFailure {
     /// What it is to whoever waits for it.
-    fn found(&self) -> Result<Found, Refusal> {
+    fn found(&self) -> Result<LookupResult, Refusal> {
         match self {
             Self::Nobody(owner) => Ok(Err(*owner)),
             Self::Failed(ServiceError::Busy { retry_after }) => {

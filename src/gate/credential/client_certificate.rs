@@ -18,14 +18,14 @@ use crate::model::token::TokenDigest;
 
 /// The certificates that a configuration names, with whom each stands for.
 #[derive(Debug, Default)]
-pub struct Certificates {
+pub struct NamedCertificates {
     /// `None` where no header names any.
     settings: Option<ClientCertificatesConfig>,
     identities: Vec<Rc<Identity>>,
     known: HashMap<String, usize>,
 }
 
-impl Certificates {
+impl NamedCertificates {
     /// Those of a configuration.
     pub(super) fn new(config: &Config) -> Self {
         let Some(certificates) = &config.client_certificates else { return Self::default() };

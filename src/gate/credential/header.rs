@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::api_key;
-use super::hidden::Held;
+use super::hidden::EmbeddedCredential;
 use super::{Accepts, Credential, CredentialNames};
 use crate::config::ForeignCredentials;
 use crate::gate::grounds::Grounds;
@@ -16,7 +16,7 @@ use crate::gate::refusal::{BadCredential, Misused};
 use crate::policy::Enforce;
 
 /// What stands in a header that brings credentials.
-enum Presented<'h> {
+enum HeaderCredential<'h> {
     Own(Credential<'h>),
     OwnAsBasic(Credential<'h>),
     /// Ours, in a form that is none; and what is wrong with it.
@@ -39,21 +39,21 @@ pub(super) fn extract<'h>(
     for (presented, is_left) in presented(headers, names, accepts) {
         match presented {
             // Ours in a form that is not taken here is still not somebody else's.
-            Presented::OwnAsBasic(_) if !accepts.basic => return Err(BadCredential::Basic),
-            Presented::Own(credential) | Presented::OwnAsBasic(credential) => {
+            HeaderCredential::OwnAsBasic(_) if !accepts.basic => return Err(BadCredential::Basic),
+            HeaderCredential::Own(credential) | HeaderCredential::OwnAsBasic(credential) => {
                 if own.replace(credential.clone()).is_some_and(|other| other != credential) {
                     return Err(BadCredential::Several);
                 }
             }
-            Presented::Foreign(_) if is_left => {}
-            Presented::Foreign(BadCredential::Password) if !accepts.basic => {
+            HeaderCredential::Foreign(_) if is_left => {}
+            HeaderCredential::Foreign(BadCredential::Password) if !accepts.basic => {
                 foreign = foreign.or(Some(BadCredential::Basic));
             }
-            Presented::Foreign(wrong) => foreign = foreign.or(Some(wrong)),
-            Presented::Mangled(BadCredential::Password) if !accepts.basic => {
+            HeaderCredential::Foreign(wrong) => foreign = foreign.or(Some(wrong)),
+            HeaderCredential::Mangled(BadCredential::Password) if !accepts.basic => {
                 return Err(BadCredential::Basic);
             }
-            Presented::Mangled(wrong) => return Err(wrong),
+            HeaderCredential::Mangled(wrong) => return Err(wrong),
         }
     }
     match (own, foreign) {
@@ -69,7 +69,7 @@ fn presented<'h>(
     headers: &'h HeaderMap,
     names: &CredentialNames,
     accepts: &Accepts,
-) -> impl Iterator<Item = (Presented<'h>, bool)> {
+) -> impl Iterator<Item = (HeaderCredential<'h>, bool)> {
     let authorization = headers.get_all(AUTHORIZATION).iter();
     let api_key = accepts.key_headers.iter().flat_map(|name| headers.get_all(name));
     authorization
@@ -90,10 +90,12 @@ pub fn misused(
     let mut beside = None;
     for (presented, _) in presented(headers, names, accepts) {
         match presented {
-            Presented::OwnAsBasic(_) if !accepts.basic => return Some(Misused::AsPassword),
-            Presented::Mangled(_) => return Some(Misused::Mangled),
-            Presented::Own(_) | Presented::OwnAsBasic(_) => beside = Some(Misused::BesideForeign),
-            Presented::Foreign(_) => {}
+            HeaderCredential::OwnAsBasic(_) if !accepts.basic => return Some(Misused::AsPassword),
+            HeaderCredential::Mangled(_) => return Some(Misused::Mangled),
+            HeaderCredential::Own(_) | HeaderCredential::OwnAsBasic(_) => {
+                beside = Some(Misused::BesideForeign);
+            }
+            HeaderCredential::Foreign(_) => {}
         }
     }
     beside
@@ -139,44 +141,45 @@ impl CredentialNames {
     }
 
     /// What an `Authorization` value is (RFC 9110, 11.4; the scheme in any case).
-    fn authorization<'h>(&self, value: &'h HeaderValue) -> Presented<'h> {
+    fn authorization<'h>(&self, value: &'h HeaderValue) -> HeaderCredential<'h> {
         let text = value.to_str().unwrap_or_default().trim();
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
         let token = token.trim();
         let (own, wrong) = if scheme.eq_ignore_ascii_case("bearer") {
-            (self.own(Cow::Borrowed(token)).map(Presented::Own), BadCredential::Bearer)
+            (self.own(Cow::Borrowed(token)).map(HeaderCredential::Own), BadCredential::Bearer)
         } else if scheme.eq_ignore_ascii_case("basic") {
             let own = basic_password(token).and_then(|password| self.own(Cow::Owned(password)));
-            (own.map(Presented::OwnAsBasic), BadCredential::Password)
+            (own.map(HeaderCredential::OwnAsBasic), BadCredential::Password)
         } else {
             (None, BadCredential::Scheme)
         };
         own.unwrap_or_else(|| {
-            let holds = self.hidden_in(value) != Held::Nothing;
-            if holds { Presented::Mangled(wrong) } else { Presented::Foreign(wrong) }
+            let holds = self.hidden_in(value) != EmbeddedCredential::Nothing;
+            if holds { HeaderCredential::Mangled(wrong) } else { HeaderCredential::Foreign(wrong) }
         })
     }
 
     /// What a value of a key header is.
-    fn api_key<'h>(&self, value: &'h HeaderValue) -> Presented<'h> {
+    fn api_key<'h>(&self, value: &'h HeaderValue) -> HeaderCredential<'h> {
         match value.to_str().ok().and_then(|text| self.own(Cow::Borrowed(text.trim()))) {
-            Some(own) => Presented::Own(own),
-            None if self.hidden_in(value) != Held::Nothing => Presented::Mangled(BadCredential::Key),
-            None => Presented::Foreign(BadCredential::ForeignKey),
+            Some(own) => HeaderCredential::Own(own),
+            None if self.hidden_in(value) != EmbeddedCredential::Nothing => {
+                HeaderCredential::Mangled(BadCredential::Key)
+            }
+            None => HeaderCredential::Foreign(BadCredential::ForeignKey),
         }
     }
 
     /// Whether a value is never the application's; `shared` says that imported keys are.
-    fn stays_here(&self, value: &HeaderValue, presented: &Presented<'_>, shared: bool) -> bool {
+    fn stays_here(&self, value: &HeaderValue, presented: &HeaderCredential<'_>, shared: bool) -> bool {
         let is_shared = match presented {
-            Presented::Foreign(_) => return false,
-            Presented::Own(Credential::Token(at)) | Presented::OwnAsBasic(Credential::Token(at)) => {
-                self.tokens.is_imported(*at)
-            }
-            Presented::Own(_) | Presented::OwnAsBasic(_) => false,
-            Presented::Mangled(_) => true,
+            HeaderCredential::Foreign(_) => return false,
+            HeaderCredential::Own(Credential::Token(at))
+            | HeaderCredential::OwnAsBasic(Credential::Token(at)) => self.tokens.is_imported(*at),
+            HeaderCredential::Own(_) | HeaderCredential::OwnAsBasic(_) => false,
+            HeaderCredential::Mangled(_) => true,
         };
-        !(shared && is_shared && self.hidden_in(value) != Held::Ours)
+        !(shared && is_shared && self.hidden_in(value) != EmbeddedCredential::Ours)
     }
 }
 

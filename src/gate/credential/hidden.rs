@@ -17,7 +17,7 @@ const LAYERS: usize = 2;
 
 /// What a value holds of ours.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Held {
+pub(super) enum EmbeddedCredential {
     Nothing,
     /// Keys of the application's own that count here too.
     Imported,
@@ -28,7 +28,7 @@ pub(super) enum Held {
 impl CredentialNames {
     /// What of ours, whole or mangled, stands anywhere in a value: under a scheme of its own, quoted, doubled, in brackets, in
     /// a form or an address.
-    fn held_in(&self, value: &[u8]) -> Held {
+    fn held_in(&self, value: &[u8]) -> EmbeddedCredential {
         let is_between = |byte: &u8| byte.is_ascii_whitespace() || b",;:\"".contains(byte);
         // Random keys have none of these, others may.
         let is_around = |byte: &u8| b"'`<>()[]{}&?#@|\\".contains(byte);
@@ -36,43 +36,43 @@ impl CredentialNames {
             let within = word.split(is_around).filter(|part| part.len() < word.len());
             std::iter::once(word).chain(within)
         });
-        parts.map(|part| self.held_as(part)).max().unwrap_or(Held::Nothing)
+        parts.map(|part| self.held_as(part)).max().unwrap_or(EmbeddedCredential::Nothing)
     }
 
     /// What one word is, by itself or behind a name, a user or an address.
-    fn held_as(&self, word: &[u8]) -> Held {
+    fn held_as(&self, word: &[u8]) -> EmbeddedCredential {
         let token = |word: &[u8]| match std::str::from_utf8(word).ok().and_then(|word| self.tokens.find(word))
         {
-            None => Held::Nothing,
-            Some(at) if self.tokens.is_imported(at) => Held::Imported,
-            Some(_) => Held::Ours,
+            None => EmbeddedCredential::Nothing,
+            Some(at) if self.tokens.is_imported(at) => EmbeddedCredential::Imported,
+            Some(_) => EmbeddedCredential::Ours,
         };
         if word.split(|byte| *byte == b'=').any(KeyText::begins) {
-            return Held::Ours;
+            return EmbeddedCredential::Ours;
         }
         let after = |sign: u8| word.splitn(2, move |byte| *byte == sign).nth(1);
         let below = after(b'/');
         let last = below.and_then(|rest| rest.rsplit(|byte| *byte == b'/').next());
         let all = [Some(word), after(b'='), below, last, word.strip_suffix(b".")];
-        all.into_iter().flatten().map(token).max().unwrap_or(Held::Nothing)
+        all.into_iter().flatten().map(token).max().unwrap_or(EmbeddedCredential::Nothing)
     }
 
     /// The same, also where it is written in another way: escaped or in base64, twice or one in the other.
-    pub(super) fn hidden_in(&self, value: &HeaderValue) -> Held {
+    pub(super) fn hidden_in(&self, value: &HeaderValue) -> EmbeddedCredential {
         self.hidden_below(value.as_bytes(), LAYERS)
     }
 
-    fn hidden_below(&self, value: &[u8], layers: usize) -> Held {
+    fn hidden_below(&self, value: &[u8], layers: usize) -> EmbeddedCredential {
         let written = self.held_in(value);
         if layers == 0 {
             return written;
         }
         let plain = match Cow::from(percent_decode(value)) {
-            Cow::Borrowed(_) => Held::Nothing,
+            Cow::Borrowed(_) => EmbeddedCredential::Nothing,
             Cow::Owned(plain) => self.hidden_below(&plain, layers - 1),
         };
         let decoded = in_base64(value).map(|decoded| self.hidden_below(&decoded, layers - 1));
-        decoded.fold(written.max(plain), Held::max)
+        decoded.fold(written.max(plain), EmbeddedCredential::max)
     }
 
     /// Whether a value holds a credential that counts here, in any form that is looked for, or speaks of our cookies: nothing
@@ -82,7 +82,7 @@ impl CredentialNames {
         let mut parts = value.as_bytes().windows(cookie.len().max(1));
         KeyText::stands_in(value.as_bytes())
             || parts.any(|part| part.eq_ignore_ascii_case(cookie))
-            || self.hidden_in(value) != Held::Nothing
+            || self.hidden_in(value) != EmbeddedCredential::Nothing
     }
 }
 

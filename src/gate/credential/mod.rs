@@ -18,7 +18,7 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SEC_WEBS
 use http::{HeaderMap, HeaderName};
 
 pub use self::accepts::Accepts;
-pub use self::client_certificate::Certificates;
+pub use self::client_certificate::NamedCertificates;
 pub use self::header::misused;
 use self::hidden::in_base64;
 pub use self::tokens::OwnTokens;
@@ -46,7 +46,7 @@ pub enum Credential<'h> {
     ApiKey(Cow<'h, str>),
     /// A token that the settings name: its place in [`OwnTokens`].
     Token(usize),
-    /// A client certificate that a trusted proxy names: its place in [`Certificates`].
+    /// A client certificate that a trusted proxy names: its place in [`NamedCertificates`].
     Certificate(usize),
     /// The value of our session cookie.
     Session(&'h str),
@@ -56,7 +56,7 @@ pub enum Credential<'h> {
 
 /// A kind of credential, by what is done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CredentialHandling {
     /// One that is looked up, and remembered.
     LookedUp(LookedUp),
     /// One that the settings name: they alone know it.
@@ -72,7 +72,7 @@ pub(super) enum LookedUp {
     ApiKey,
 }
 
-impl Kind {
+impl CredentialHandling {
     /// By which a principal is recognised.
     pub(super) fn of(principal: &Principal) -> Self {
         match principal.kind.credential() {
@@ -135,7 +135,7 @@ impl LookedUp {
 }
 
 /// What is to be done with what was presented.
-pub(super) enum Step<'c> {
+pub(super) enum CredentialResolution<'c> {
     Nothing,
     LookUp(LookedUp, &'c str),
     /// The settings know whose it is.
@@ -145,12 +145,12 @@ pub(super) enum Step<'c> {
 
 /// One of something for each kind that is looked up.
 #[derive(Clone)]
-pub(super) struct Each<T> {
+pub(super) struct PerKind<T> {
     session: T,
     api_key: T,
 }
 
-impl<T> Each<T> {
+impl<T> PerKind<T> {
     pub(super) fn new(make: impl Fn() -> T) -> Self {
         Self { session: make(), api_key: make() }
     }
@@ -203,10 +203,10 @@ impl LookUps {
     }
 
     pub(super) async fn whose_still(&self, principal: &Principal) -> Result<Option<Principal>, ServiceError> {
-        match Kind::of(principal) {
-            Kind::LookedUp(LookedUp::Session) => self.sessions.whose_still(principal).await,
-            Kind::LookedUp(LookedUp::ApiKey) => self.keys.whose_still(principal).await,
-            Kind::Token | Kind::Certificate => Ok(None),
+        match CredentialHandling::of(principal) {
+            CredentialHandling::LookedUp(LookedUp::Session) => self.sessions.whose_still(principal).await,
+            CredentialHandling::LookedUp(LookedUp::ApiKey) => self.keys.whose_still(principal).await,
+            CredentialHandling::Token | CredentialHandling::Certificate => Ok(None),
         }
     }
 }
@@ -223,7 +223,7 @@ pub struct CredentialNames {
     /// Values that are ours although they do not look like it.
     pub tokens: OwnTokens,
     /// Certificates that stand for somebody.
-    pub certificates: Certificates,
+    pub certificates: NamedCertificates,
 }
 
 impl CredentialNames {
@@ -234,7 +234,7 @@ impl CredentialNames {
             all_key_headers: config.key_headers(),
             cookie: config.session.cookie_name(&config.public_url),
             tokens: OwnTokens::new(config),
-            certificates: Certificates::new(config),
+            certificates: NamedCertificates::new(config),
         }
     }
 
@@ -250,10 +250,10 @@ impl CredentialNames {
 
     /// Whom a credential that the settings name stands for now, if they still name it with the same value.
     pub(super) fn still_named(&self, identity: &Identity) -> Option<Rc<Identity>> {
-        match Kind::of(&identity.principal) {
-            Kind::LookedUp(_) => None,
-            Kind::Token => self.tokens.still_named(identity),
-            Kind::Certificate => self.certificates.still_named(identity),
+        match CredentialHandling::of(&identity.principal) {
+            CredentialHandling::LookedUp(_) => None,
+            CredentialHandling::Token => self.tokens.still_named(identity),
+            CredentialHandling::Certificate => self.certificates.still_named(identity),
         }
     }
 }
@@ -284,14 +284,14 @@ impl<'h> Credential<'h> {
     }
 
     /// What is to be done with it.
-    pub(super) fn step<'c>(&'c self, names: &'c CredentialNames) -> Step<'c> {
+    pub(super) fn step<'c>(&'c self, names: &'c CredentialNames) -> CredentialResolution<'c> {
         match self {
-            Self::None => Step::Nothing,
-            Self::ApiKey(text) => Step::LookUp(LookedUp::ApiKey, text),
-            Self::Session(cookie) => Step::LookUp(LookedUp::Session, cookie),
-            Self::Token(at) => Step::Named(names.tokens.identity(*at)),
-            Self::Certificate(at) => Step::Named(names.certificates.identity(*at)),
-            Self::Foreign(wrong) => Step::Foreign(*wrong),
+            Self::None => CredentialResolution::Nothing,
+            Self::ApiKey(text) => CredentialResolution::LookUp(LookedUp::ApiKey, text),
+            Self::Session(cookie) => CredentialResolution::LookUp(LookedUp::Session, cookie),
+            Self::Token(at) => CredentialResolution::Named(names.tokens.identity(*at)),
+            Self::Certificate(at) => CredentialResolution::Named(names.certificates.identity(*at)),
+            Self::Foreign(wrong) => CredentialResolution::Foreign(*wrong),
         }
     }
 

@@ -60,7 +60,7 @@ impl<'a> Document<'a> {
         budget.spend_bytes(text.len())?;
         let mut lexer = Lexer::new(text)?;
         let next = lexer.next()?;
-        let mut reader = Reader { lexer, next, budget, document: Self::default() };
+        let mut reader = DocumentParser { lexer, next, budget, document: Self::default() };
         while reader.next != Token::End {
             reader.definition()?;
         }
@@ -143,14 +143,14 @@ enum Variables {
 }
 
 /// Reads one token after the other and knows the one that comes next.
-struct Reader<'a, 'b> {
+struct DocumentParser<'a, 'b> {
     lexer: Lexer<'a>,
     next: Token<'a>,
     budget: &'b mut Budget,
     document: Document<'a>,
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a> DocumentParser<'a, '_> {
     /// The token that was next.
     fn take(&mut self) -> Option<Token<'a>> {
         self.budget.spend_token()?;

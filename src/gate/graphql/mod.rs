@@ -5,12 +5,12 @@
 
 mod budget;
 mod document;
-mod glance;
+mod detection;
 mod lexer;
 mod parameters;
 mod posted;
 #[cfg(test)]
-mod second_reader;
+mod differential_tests;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +18,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 
 pub use self::budget::Budget;
+pub use self::detection::{DetectedPaths, Detection};
 use self::document::{Document, MOST_FIELDS, MOST_NAMES};
-pub use self::glance::{Glance, Sightings};
-use self::parameters::Parameters;
-use self::posted::Posted;
+use self::parameters::GraphqlParameters;
+use self::posted::GraphqlBatch;
 use crate::model::graphql::Operation;
 use crate::model::target::RequestKind;
 
@@ -46,7 +46,7 @@ pub struct Envelope<'a> {
 impl Envelope<'_> {
     /// Whether its body could tell the operation.
     pub fn is_in_body(&self) -> bool {
-        let in_url = || Parameters::read(self.query.unwrap_or_default());
+        let in_url = || GraphqlParameters::read(self.query.unwrap_or_default());
         self.kind == RequestKind::Plain
             && *self.method == Method::POST
             && Content::of(self.headers).is_some()
@@ -86,12 +86,12 @@ fn understand(budget: &mut Budget, envelope: &Envelope<'_>) -> Option<Operation>
     if !reads || envelope.kind != RequestKind::Plain {
         return None;
     }
-    let in_url = Parameters::read(envelope.query.unwrap_or_default())?;
+    let in_url = GraphqlParameters::read(envelope.query.unwrap_or_default())?;
     Document::read(&in_url.query?, budget)?.operation(in_url.operation_name.as_deref(), budget)
 }
 
 fn understand_json(budget: &mut Budget, text: &str) -> Option<Operation> {
-    let Posted(requests) = serde_json::from_str(text).ok()?;
+    let GraphqlBatch(requests) = serde_json::from_str(text).ok()?;
     let mut strictest = None;
     for request in &requests {
         let operation = Document::read(request.query.as_deref()?, budget)?

@@ -29,7 +29,7 @@ const SPEAKING: &[&str] = &[
 
 /// The parameters of GraphQL.
 #[derive(Default)]
-pub(super) struct Parameters<'a> {
+pub(super) struct GraphqlParameters<'a> {
     /// The document.
     pub(super) query: Option<Cow<'a, str>>,
     /// Which of its operations is to run.
@@ -38,7 +38,7 @@ pub(super) struct Parameters<'a> {
     extended: bool,
 }
 
-impl<'a> Parameters<'a> {
+impl<'a> GraphqlParameters<'a> {
     /// `None` where two servers could read it differently.
     pub(super) fn read(query: &'a str) -> Option<Self> {
         let mut read = Self::default();

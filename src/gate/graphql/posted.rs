@@ -17,7 +17,7 @@ const MOST_MEMBERS: usize = 64;
 
 /// A request object, as far as it decides.
 #[derive(Default)]
-pub(super) struct Request<'a> {
+pub(super) struct GraphqlRequest<'a> {
     /// The document.
     pub(super) query: Option<Cow<'a, str>>,
     /// Which of its operations is to run.
@@ -25,7 +25,7 @@ pub(super) struct Request<'a> {
 }
 
 /// The requests of a body. An empty batch is none.
-pub(super) struct Posted<'a>(pub(super) Vec<Request<'a>>);
+pub(super) struct GraphqlBatch<'a>(pub(super) Vec<GraphqlRequest<'a>>);
 
 /// What stands in `extensions`, where that leaves the document to be the one that runs.
 pub(super) struct Extensions;
@@ -57,7 +57,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Posted<'de> {
+impl<'de> Deserialize<'de> for GraphqlBatch<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PostedVisitor)
     }
@@ -66,14 +66,14 @@ impl<'de> Deserialize<'de> for Posted<'de> {
 struct PostedVisitor;
 
 impl<'de> Visitor<'de> for PostedVisitor {
-    type Value = Posted<'de>;
+    type Value = GraphqlBatch<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a GraphQL request or a batch of them")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Ok(Posted(vec![RequestVisitor.visit_map(map)?]))
+        Ok(GraphqlBatch(vec![RequestVisitor.visit_map(map)?]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
@@ -84,11 +84,11 @@ impl<'de> Visitor<'de> for PostedVisitor {
             }
             requests.push(request);
         }
-        Ok(Posted(requests))
+        Ok(GraphqlBatch(requests))
     }
 }
 
-impl<'de> Deserialize<'de> for Request<'de> {
+impl<'de> Deserialize<'de> for GraphqlRequest<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(RequestVisitor)
     }
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for Request<'de> {
 struct RequestVisitor;
 
 impl<'de> Visitor<'de> for RequestVisitor {
-    type Value = Request<'de>;
+    type Value = GraphqlRequest<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a GraphQL request")
@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
             }
         }
         let text = |member: Option<Option<Text<'de>>>| member.flatten().map(|text| text.0);
-        Ok(Request { query: text(query), operation_name: text(name) })
+        Ok(GraphqlRequest { query: text(query), operation_name: text(name) })
     }
 }
 

@@ -6,8 +6,8 @@ use crate::model::role::Role;
 use crate::model::template::Escape;
 
 /// The names a preset sets, and from what.
-pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
-    use Field::{
+pub fn names(preset: HeaderPreset) -> &'static [(&'static str, IdentityField)] {
+    use IdentityField::{
         Email, EmailOrUser, GrafanaGroups, GrafanaRole, Groups, IsAdmin, Issuer, MayAct, Name, PipedGroups,
         Role, Subject, User,
     };
@@ -66,7 +66,7 @@ pub fn names(preset: HeaderPreset) -> &'static [(&'static str, Field)] {
 
 /// What a header's value is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum IdentityField {
     /// Username, or a system key's name.
     User,
     /// `user:<id>` or `key:<id>`.
@@ -111,7 +111,7 @@ impl HeaderPreset {
     }
 }
 
-impl Field {
+impl IdentityField {
     /// Whether it has the application keep something from a caller that it would let them have, or leave them, were it
     /// told nothing: by a no where silence means yes, or by a lower role where silence leaves the one they have.
     pub(super) fn limits(self, principal: Option<&Principal>) -> bool {

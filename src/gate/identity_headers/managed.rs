@@ -5,7 +5,7 @@ use http::header::HeaderName;
 
 use crate::config::Config;
 use crate::config::IdentityConfig;
-use crate::model::header_names::{self, FAMILIES, Folded, HANDED_ON, NAMES, Says, fold, is_odd};
+use crate::model::header_names::{self, FAMILIES, Folded, HANDED_ON, HeaderMeaning, NAMES, fold, is_odd};
 
 /// The names that only we may set, of one configuration.
 ///
@@ -71,7 +71,7 @@ impl Managed {
 
     /// What such a name says to whoever believes it. Allocates nothing, and looks no further than at two bytes of
     /// most names that clients send.
-    fn says(&self, name: &[u8]) -> Option<Says> {
+    fn says(&self, name: &[u8]) -> Option<HeaderMeaning> {
         let mut bytes = name.iter().map(|byte| fold(*byte) & 31);
         let (first, second) = (bytes.next()?, bytes.next().unwrap_or_default());
         if self.begins.get(usize::from(first))? & (1 << second) == 0 {
@@ -81,7 +81,7 @@ impl Managed {
         let folded = folded.as_bytes();
         let name = folded.strip_prefix(HANDED_ON.as_bytes()).unwrap_or(folded);
         let added = || self.added.binary_search_by(|added| added.as_bytes().cmp(name)).is_ok();
-        header_names::said(name).or_else(|| added().then_some(Says::Who))
+        header_names::said(name).or_else(|| added().then_some(HeaderMeaning::Who))
     }
 
     /// Removes every managed header of a request, in every spelling, and every name that some server may read as
@@ -96,7 +96,7 @@ impl Managed {
     /// (`X-Accel-Buffering`, `X-Sendfile`), and so does what frameworks say to their own pages.
     pub fn strip_answer(&self, headers: &mut HeaderMap) {
         remove(headers, |name| match self.says(name.as_str().as_bytes()) {
-            None | Some(Says::File | Says::Inside) => false,
+            None | Some(HeaderMeaning::File | HeaderMeaning::Inside) => false,
             Some(_) => true,
         });
     }

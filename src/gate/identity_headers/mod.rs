@@ -35,12 +35,12 @@ pub struct HeaderPlan {
     credentials: Vec<(HeaderName, HeaderValue)>,
     minters: Vec<Minter>,
     attribution: Option<Attribution>,
-    nobody: Rc<Prepared>,
+    nobody: Rc<PreparedHeaders>,
 }
 
 /// A plan's headers for one caller, ready to be cloned into a request.
 #[derive(Debug, Default)]
-pub struct Prepared {
+pub struct PreparedHeaders {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Those by which the application is to keep something from the caller: sent where refusals are kept.
     limits: Vec<(HeaderName, HeaderValue)>,
@@ -74,7 +74,7 @@ impl HeaderPlan {
             attribution: identity.attribution.clone().map(Attribution::new),
             nobody: Rc::default(),
         };
-        plan.nobody = Rc::new(Prepared::of(plan.values(None), None));
+        plan.nobody = Rc::new(PreparedHeaders::of(plan.values(None), None));
         plan
     }
 
@@ -84,14 +84,14 @@ impl HeaderPlan {
     }
 
     /// The headers where nobody is known.
-    pub fn nobody(&self) -> &Rc<Prepared> {
+    pub fn nobody(&self) -> &Rc<PreparedHeaders> {
         &self.nobody
     }
 
     /// The headers for a caller: exactly one value for each name, and none where there is nothing to say.
     ///
     /// `keys` sign what is signed with keys of our own.
-    pub fn prepare(&self, principal: &Principal, now: Timestamp, keys: &RotatingKeys) -> Prepared {
+    pub fn prepare(&self, principal: &Principal, now: Timestamp, keys: &RotatingKeys) -> PreparedHeaders {
         let (mut values, mut good_for) = (self.values(Some(principal)), None);
         for minter in &self.minters {
             if let Some(minted) = minter.mint(principal, now, keys) {
@@ -99,7 +99,7 @@ impl HeaderPlan {
                 good_for = Some(good_for.map_or(minted.good_for, |span: Duration| span.min(minted.good_for)));
             }
         }
-        Prepared::of(values, good_for.map(|span| (now, span)))
+        PreparedHeaders::of(values, good_for.map(|span| (now, span)))
     }
 
     /// The headers for a caller without those that are signed or minted.
@@ -172,7 +172,7 @@ impl HeaderPlan {
     /// Sets every header of the plan, empty where there is no value: another proxy copies what it finds, and
     /// what it does not find it may leave as the client sent it. What is not to be said at all is not there: some
     /// application may read a no in an empty one.
-    pub fn set_all(&self, headers: &mut HeaderMap, prepared: &Prepared, enforce: Enforce) {
+    pub fn set_all(&self, headers: &mut HeaderMap, prepared: &PreparedHeaders, enforce: Enforce) {
         for name in self.names().filter(|name| !prepared.withholds(name, enforce)) {
             headers.insert(name, HeaderValue::from_static(""));
         }
@@ -197,7 +197,7 @@ fn credential((name, secret): &(HeaderName, Secret)) -> Option<(HeaderName, Head
     Some((name.clone(), value))
 }
 
-impl Prepared {
+impl PreparedHeaders {
     fn of(values: Values, tokens: Option<(Timestamp, Duration)>) -> Self {
         let list = |headers: HeaderMap| {
             headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect::<Vec<_>>()
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn tokens_are_sent_for_half_their_life_and_none_of_a_time_to_come() {
         let made = Timestamp(1_900_000_000);
-        let prepared = |tokens| Prepared { headers: Vec::new(), limits: Vec::new(), tokens };
+        let prepared = |tokens| PreparedHeaders { headers: Vec::new(), limits: Vec::new(), tokens };
         let with = prepared(Some((made, Duration::from_secs(30))));
         let at = |seconds| with.holds(Timestamp(made.0 + seconds));
         assert!(at(0) && at(29) && !at(30) && !at(-1));

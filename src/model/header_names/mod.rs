@@ -4,7 +4,7 @@ mod table;
 
 use http::HeaderName;
 
-pub use self::table::{FAMILIES, HANDED_ON, NAMES, Says};
+pub use self::table::{FAMILIES, HANDED_ON, HeaderMeaning, NAMES};
 use self::table::{PLAIN_ONLY, PLAIN_ONLY_FAMILIES};
 
 /// No name that is looked for is longer.
@@ -42,7 +42,7 @@ impl Folded {
 }
 
 /// What a folded name says, where it is in the table.
-pub fn said(folded: &[u8]) -> Option<Says> {
+pub fn said(folded: &[u8]) -> Option<HeaderMeaning> {
     if let Ok(at) = NAMES.binary_search_by(|(name, _)| name.as_bytes().cmp(folded)) {
         return NAMES.get(at).map(|(_, says)| *says);
     }

@@ -2,11 +2,11 @@
 //!
 //! Sorted, lower-case, every character that is no letter or digit as `-`.
 
-use self::Says::{Certificate, Client, File, Inside, Method, Target, Way, Who};
+use self::HeaderMeaning::{Certificate, Client, File, Inside, Method, Target, Way, Who};
 
 /// What a header of such a name says to whoever believes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Says {
+pub enum HeaderMeaning {
     /// Who is calling.
     Who,
     /// From where.
@@ -26,7 +26,7 @@ pub enum Says {
 }
 
 /// Whole names.
-pub const NAMES: &[(&str, Says)] = &[
+pub const NAMES: &[(&str, HeaderMeaning)] = &[
     ("auth-user", Who),
     ("cert-chain", Certificate),
     ("cf-connecting-ip", Client),
@@ -179,7 +179,7 @@ pub const NAMES: &[(&str, Says)] = &[
 ];
 
 /// Families of names, by what they begin with; none begins with another.
-pub const FAMILIES: &[(&str, Says)] = &[
+pub const FAMILIES: &[(&str, HeaderMeaning)] = &[
     ("--passenger-", Inside),
     ("-ws", Who),
     ("cf-access-", Who),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::snapshot::Snapshot;
 use super::words::{BUCKETS, Connect, Memory, StatusClass};
-use super::{Gauge, Served};
+use super::{CountedRequest, Gauge};
 use crate::model::principal::CredentialKind;
 use crate::model::verdict::{Code, Verdict};
 
@@ -16,15 +16,15 @@ const SLOTS: usize = BUCKETS.len() + 2;
 /// A cache line of counters, so that no two arrays share one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Line([AtomicU64; 16]);
+struct CacheLine([AtomicU64; 16]);
 
 /// Counters by number. Only one thread writes, so adding is a load and a store.
 #[derive(Debug)]
-pub(super) struct Counters(Box<[Line]>);
+pub(super) struct Counters(Box<[CacheLine]>);
 
 impl Counters {
     fn new(count: usize) -> Self {
-        Self((0..count.div_ceil(16)).map(|_| Line::default()).collect())
+        Self((0..count.div_ceil(16)).map(|_| CacheLine::default()).collect())
     }
 
     fn cell(&self, at: usize) -> Option<&AtomicU64> {
@@ -81,7 +81,7 @@ impl Block {
         }
     }
 
-    pub(super) fn served(&self, served: &Served) {
+    pub(super) fn served(&self, served: &CountedRequest) {
         let none = self.routes.len() - 1;
         let route = served.route.map_or(none, |route| route.min(none));
         self.requests.add(request(route, served.verdict, StatusClass::of(served.status)));

@@ -76,7 +76,7 @@ impl Registry {
 
 /// One request, as it is counted.
 #[derive(Clone, Copy, Debug)]
-pub struct Served {
+pub struct CountedRequest {
     /// Place of its route in the configuration, if one was found.
     pub route: Option<usize>,
     /// What was decided.
@@ -99,7 +99,7 @@ pub struct WorkerMetrics {
 
 impl WorkerMetrics {
     /// Counts a request whose answer is known.
-    pub fn served(&self, served: &Served) {
+    pub fn served(&self, served: &CountedRequest) {
         self.block.served(served);
     }
 
@@ -160,8 +160,8 @@ impl Drop for Open {
 mod tests {
     use super::*;
 
-    fn served(route: Option<usize>, status: u16) -> Served {
-        Served {
+    fn served(route: Option<usize>, status: u16) -> CountedRequest {
+        CountedRequest {
             route,
             verdict: Verdict::Allow,
             status,
@@ -243,7 +243,8 @@ mod tests {
     fn what_is_out_of_bounds_is_counted_at_the_nearest_place() {
         let registry = Registry::default();
         let metrics = registry.worker(&names(&["a"]), &names(&["app"]));
-        let refused = Served { verdict: Verdict::Deny, code: Some(Code::Forbidden), ..served(Some(99), 999) };
+        let refused =
+            CountedRequest { verdict: Verdict::Deny, code: Some(Code::Forbidden), ..served(Some(99), 999) };
         metrics.served(&refused);
         metrics.served(&served(None, 0));
         metrics.connected(99, Connect::Failed);

@@ -63,13 +63,13 @@ pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, TargetError> {
     Ok(rewritten.map_or(Cow::Borrowed(path), Cow::Owned))
 }
 
-pub(super) struct Reading {
+pub(super) struct PathReading {
     pub(super) loose: Option<String>,
     pub(super) needs: PathOptIns,
 }
 
 /// Looks at each segment for what is ambiguous, and builds the loose reading if there is one.
-pub(super) fn read_segments(path: &str) -> Result<Reading, TargetError> {
+pub(super) fn read_segments(path: &str) -> Result<PathReading, TargetError> {
     let mut needs = PathOptIns::default();
     let mut odd = false;
     let inner = path.strip_prefix('/').ok_or(TargetError::NotAbsolute)?;
@@ -86,7 +86,7 @@ pub(super) fn read_segments(path: &str) -> Result<Reading, TargetError> {
         }
     }
     if !odd && !needs.empty_segment {
-        return Ok(Reading { loose: None, needs });
+        return Ok(PathReading { loose: None, needs });
     }
     let decoded = read_carelessly(path)?;
     needs.encoded_slash = decoded.slashes;
@@ -95,7 +95,7 @@ pub(super) fn read_segments(path: &str) -> Result<Reading, TargetError> {
         return Err(TargetError::HiddenSlashes);
     }
     let loose = loosen(&decoded.text)?;
-    Ok(Reading { loose: (loose != path).then_some(loose), needs })
+    Ok(PathReading { loose: (loose != path).then_some(loose), needs })
 }
 
 /// A plain backslash is refused; what is left of them once characters are folded was one in disguise.

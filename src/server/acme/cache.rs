@@ -15,12 +15,12 @@ const LONGEST: u64 = 256 * 1024;
 
 /// What is kept for one authority, and one set of domains there: with others, other files are used.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub struct AcmeCache {
     account: PathBuf,
     certificate: PathBuf,
 }
 
-impl Cache {
+impl AcmeCache {
     /// Opens the folder, and makes it where it is missing.
     ///
     /// # Errors
@@ -130,12 +130,12 @@ mod tests {
     fn folder_and_files_are_open_to_nobody_else_and_what_is_kept_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&folder.path().join("a/acme"), &["a.example"]);
-        let cache = Cache::open(&config).unwrap();
+        let cache = AcmeCache::open(&config).unwrap();
         assert_eq!(cache.certificate().unwrap(), None);
         cache.keep_certificate("one").unwrap();
         cache.keep_certificate("two").unwrap();
         cache.keep_account("{}").unwrap();
-        let again = Cache::open(&config).unwrap();
+        let again = AcmeCache::open(&config).unwrap();
         assert_eq!(again.certificate().unwrap().as_deref(), Some("two"));
         assert_eq!(again.account().unwrap().as_deref(), Some("{}"));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -148,7 +148,7 @@ mod tests {
     fn a_folder_that_others_may_look_into_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
-        assert!(Cache::open(&config(folder.path(), &["a.example"])).is_err());
+        assert!(AcmeCache::open(&config(folder.path(), &["a.example"])).is_err());
     }
 
     #[test]

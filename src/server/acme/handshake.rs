@@ -15,7 +15,7 @@ pub const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
 /// What there is, shared by the listeners and the task that orders.
 #[derive(Default)]
-pub struct Held {
+pub struct AcmeState {
     certificate: RwLock<Option<Arc<CertifiedKey>>>,
     /// Certificates of challenges that are under way, by domain.
     handshakes: RwLock<HashMap<String, Arc<CertifiedKey>>>,
@@ -23,7 +23,7 @@ pub struct Held {
     answers: RwLock<HashMap<String, String>>,
 }
 
-impl Held {
+impl AcmeState {
     /// Answers new handshakes with a certificate.
     pub(super) fn put(&self, certificate: Arc<CertifiedKey>) {
         *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
@@ -60,7 +60,7 @@ impl Held {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for AcmeState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held").finish_non_exhaustive()
     }
@@ -68,20 +68,20 @@ impl fmt::Debug for Held {
 
 /// Chooses what a handshake is answered with. Where there is nothing, the handshake is refused.
 #[derive(Debug)]
-pub struct Resolver {
-    held: Arc<Held>,
+pub struct CertificateResolver {
+    held: Arc<AcmeState>,
     /// The certificate from files, until there is another.
     fallback: Option<Arc<CertifiedKey>>,
 }
 
-impl Resolver {
+impl CertificateResolver {
     /// Answers with what is held, or else with `fallback`.
-    pub fn new(held: Arc<Held>, fallback: Option<Arc<CertifiedKey>>) -> Self {
+    pub fn new(held: Arc<AcmeState>, fallback: Option<Arc<CertifiedKey>>) -> Self {
         Self { held, fallback }
     }
 }
 
-impl ResolvesServerCert for Resolver {
+impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let asks_challenge = hello
             .alpn()

@@ -82,7 +82,7 @@ pub(super) fn back_off(failures: u32, chance: f64) -> Duration {
 }
 
 /// The certificate that answers a challenge in a handshake (RFC 8737, 3).
-pub(super) fn challenge_certificate(domain: &str, digest: &[u8]) -> Result<Arc<CertifiedKey>, Failure> {
+pub(super) fn challenge_certificate(domain: &str, digest: &[u8]) -> Result<Arc<CertifiedKey>, BoxError> {
     let mut params = CertificateParams::new(vec![domain.to_owned()])?;
     params.distinguished_name = DistinguishedName::new();
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
@@ -101,7 +101,7 @@ pub(super) fn signing_request(domains: &[String]) -> Result<(String, Vec<u8>), r
     Ok((pair.serialize_pem(), request.der().to_vec()))
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(test)]
 mod tests {

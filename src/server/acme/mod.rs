@@ -16,9 +16,9 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus, RetryPolicy,
 };
 
-use self::cache::Cache;
+use self::cache::AcmeCache;
 use self::client::Client;
-pub use self::handshake::{CHALLENGE_PROTOCOL, Held, Resolver};
+pub use self::handshake::{AcmeState, CHALLENGE_PROTOCOL, CertificateResolver};
 use self::issued::{Issued, Unusable};
 use crate::config::{AcmeChallenge, AcmeConfig};
 use crate::edge::proxy::tls::TlsError;
@@ -82,10 +82,10 @@ impl OrderError {
 /// Orders certificates for one configuration.
 pub struct Acme {
     config: AcmeConfig,
-    cache: Cache,
+    cache: AcmeCache,
     client: Client,
     clock: Arc<dyn Clock>,
-    held: Arc<Held>,
+    held: Arc<AcmeState>,
     current: Option<Issued>,
 }
 
@@ -97,10 +97,10 @@ impl Acme {
     /// [`SetupError`] if the folder or the authorities cannot be used.
     pub fn open(config: AcmeConfig, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         let fail = |cause| SetupError::Cache { path: config.cache.display().to_string(), cause };
-        let cache = Cache::open(&config).map_err(fail)?;
+        let cache = AcmeCache::open(&config).map_err(fail)?;
         let kept = cache.certificate().map_err(fail)?;
         let client = Client::new(config.ca.as_deref()).map_err(SetupError::Trust)?;
-        let held = Arc::<Held>::default();
+        let held = Arc::<AcmeState>::default();
         let current = match kept.as_deref().map(Issued::read) {
             Some(Ok(issued)) if clock.now() < issued.not_after => Some(issued),
             Some(Err(error)) => {
@@ -116,7 +116,7 @@ impl Acme {
     }
 
     /// What handshakes are answered with.
-    pub fn held(&self) -> Arc<Held> {
+    pub fn held(&self) -> Arc<AcmeState> {
         Arc::clone(&self.held)
     }
 

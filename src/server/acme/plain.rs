@@ -13,10 +13,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::Held;
+use super::AcmeState;
 use crate::server::admission::Admission;
 use crate::server::listener::Listening;
-use crate::server::stream::Stream;
+use crate::server::stream::ClientStream;
 
 /// Where an authority asks (RFC 8555, 8.3).
 const WELL_KNOWN: &str = "/.well-known/acme-challenge/";
@@ -26,14 +26,14 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 /// Where everything but challenges is sent.
 #[derive(Debug)]
-pub struct Elsewhere {
+pub struct HttpsRedirect {
     /// `https://HOST[:PORT]`, for requests to a name that is not ours.
     pub origin: String,
     /// Names that are ours.
     pub domains: Vec<String>,
 }
 
-impl Elsewhere {
+impl HttpsRedirect {
     /// The origin for a request: never a name that only the client says is ours.
     fn origin_for<B>(&self, request: &Request<B>) -> String {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -49,7 +49,12 @@ impl Elsewhere {
 }
 
 /// Answers until it is dropped.
-pub async fn serve(socket: Listening, held: Arc<Held>, elsewhere: Arc<Elsewhere>, admission: Admission) {
+pub async fn serve(
+    socket: Listening,
+    held: Arc<AcmeState>,
+    elsewhere: Arc<HttpsRedirect>,
+    admission: Admission,
+) {
     loop {
         let (stream, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
@@ -60,7 +65,7 @@ pub async fn serve(socket: Listening, held: Arc<Held>, elsewhere: Arc<Elsewhere>
             }
         };
         let Ok(slot) = admission.admit(peer) else { continue };
-        let Ok(stream) = Stream::new(stream) else { continue };
+        let Ok(stream) = ClientStream::new(stream) else { continue };
         let (held, elsewhere) = (Arc::clone(&held), Arc::clone(&elsewhere));
         tokio::spawn(async move {
             let _slot = slot;
@@ -74,7 +79,7 @@ pub async fn serve(socket: Listening, held: Arc<Held>, elsewhere: Arc<Elsewhere>
     }
 }
 
-fn answer<B>(request: &Request<B>, held: &Held, elsewhere: &Elsewhere) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, held: &AcmeState, elsewhere: &HttpsRedirect) -> Response<Full<Bytes>> {
     let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     if let Some(token) = target.strip_prefix(WELL_KNOWN) {
         let found = held.answer(token).filter(|_| matches!(*request.method(), Method::GET | Method::HEAD));
@@ -107,10 +112,10 @@ mod tests {
     use super::*;
 
     fn ask(method: &str, target: &str, host: &str, port: &str) -> (u16, String) {
-        let held = Held::default();
+        let held = AcmeState::default();
         held.answer_request("token", "token.thumbprint");
         let request = Request::builder().method(method).uri(target).header(HOST, host).body(()).unwrap();
-        let elsewhere = Elsewhere {
+        let elsewhere = HttpsRedirect {
             origin: format!("https://app.example{port}"),
             domains: vec!["app.example".to_owned(), "b.example".to_owned()],
         };

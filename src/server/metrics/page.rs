@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::Page;
-use crate::edge::page_turns::PageTurns;
-use crate::edge::read_ahead::Rooms;
+use super::text::MetricsText;
+use crate::edge::page_limiter::PageLimiter;
+use crate::edge::read_ahead::BufferQuotas;
 use crate::model::audit::{Event, Load, Reason};
 use crate::model::metrics::{Registry, Snapshot};
 use crate::model::principal::CredentialKind;
@@ -36,9 +36,9 @@ pub struct Sources {
     /// Connections of clients.
     pub admission: Admission,
     /// What is read ahead.
-    pub rooms: Rooms,
+    pub rooms: BufferQuotas,
     /// Forms of our own pages among it.
-    pub page_turns: PageTurns,
+    pub page_turns: PageLimiter,
     /// How old the news of revocations is.
     pub revocations: Revocations,
     /// Lookups of credentials so far.
@@ -73,7 +73,7 @@ impl fmt::Debug for Sources {
 impl Sources {
     /// The page as of now.
     pub(super) fn page(&self) -> String {
-        let mut page = Page::default();
+        let mut page = MetricsText::default();
         page.family("doorward_build_info", "gauge", "The running version; always 1.")
             .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         requests(&mut page, &self.registry.snapshot());
@@ -84,7 +84,7 @@ impl Sources {
         page.finish()
     }
 
-    fn connections(&self, page: &mut Page) {
+    fn connections(&self, page: &mut MetricsText) {
         let help = "Connections of clients that are open.";
         page.single("doorward_connections_open", "gauge", help, self.admission.open());
         let help = "Connections of clients that were refused, by the limit that was reached.";
@@ -108,7 +108,7 @@ impl Sources {
         }
     }
 
-    fn revocations(&self, page: &mut Page) {
+    fn revocations(&self, page: &mut MetricsText) {
         let age = self.revocations.age().map_or(f64::INFINITY, |age| age.as_secs_f64());
         let help = "Since the store was last read for revocations; beyond 0.9 nothing remembered is trusted.";
         let age = if age.is_finite() { age.to_string() } else { "+Inf".to_owned() };
@@ -123,7 +123,7 @@ impl Sources {
         page.single("doorward_store_errors_total", "counter", help, store_errors());
     }
 
-    fn control(&self, page: &mut Page) {
+    fn control(&self, page: &mut MetricsText) {
         let events = self.store.audit_counts();
         let result = |failure: Option<Reason>| failure.map_or("success", Reason::as_str);
         let mut logins =
@@ -152,7 +152,7 @@ impl Sources {
     }
 }
 
-fn requests(page: &mut Page, sums: &Snapshot) {
+fn requests(page: &mut MetricsText, sums: &Snapshot) {
     let help = "Requests that were answered, by route, decision and class of status.";
     let mut family = page.family("doorward_requests_total", "counter", help);
     for ((route, verdict, class), count) in &sums.requests {
@@ -197,7 +197,7 @@ fn requests(page: &mut Page, sums: &Snapshot) {
 }
 
 /// What every Prometheus client tells of its process; what the system does not say is left out.
-fn process(page: &mut Page, started: Timestamp) {
+fn process(page: &mut MetricsText, started: Timestamp) {
     page.single("process_start_time_seconds", "gauge", "When the process started.", started.0);
     let read = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).ok();
     let number = |text: &str, at: usize| text.split_whitespace().nth(at)?.parse::<u32>().ok();

@@ -6,9 +6,9 @@ use crate::model::metrics::{BUCKETS, Histogram};
 
 /// The page under construction.
 #[derive(Debug, Default)]
-pub(super) struct Page(String);
+pub(super) struct MetricsText(String);
 
-impl Page {
+impl MetricsText {
     /// Begins a family; its samples follow.
     pub(super) fn family(
         &mut self,
@@ -38,7 +38,7 @@ impl Page {
 
 /// One family.
 pub(super) struct Family<'p> {
-    page: &'p mut Page,
+    page: &'p mut MetricsText,
     name: &'static str,
 }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn labels_are_escaped_and_histograms_add_up() {
-        let mut page = Page::default();
+        let mut page = MetricsText::default();
         page.family("a_total", "counter", "A.").sample(&[("route", "x\"\\\n"), ("b", "c")], 3);
         page.single("up", "gauge", "Up.", 1);
         let mut histogram = Histogram { micros: 1_500_000, ..Histogram::default() };

@@ -18,12 +18,12 @@ fn ipv4(source: [u8; 4]) -> Vec<u8> {
 
 fn client(bytes: &[u8]) -> String {
     match parse(bytes) {
-        Ok(Parsed::Header(Header { length, sender })) => {
+        Ok(Parsed::Header(ProxyHeader { length, sender })) => {
             assert_eq!(length, bytes.len());
             match sender {
-                Sender::Client(address) => address.to_string(),
-                Sender::Proxy => "the proxy".to_owned(),
-                Sender::Unknown => "unknown".to_owned(),
+                ProxiedSource::Client(address) => address.to_string(),
+                ProxiedSource::Proxy => "the proxy".to_owned(),
+                ProxiedSource::Unknown => "unknown".to_owned(),
             }
         }
         other => panic!("{other:?} for {:?}", String::from_utf8_lossy(bytes)),
@@ -47,35 +47,35 @@ fn a_line_names_the_client_or_nobody() {
 #[test]
 fn a_line_that_is_not_exactly_so_is_refused() {
     for (line, why) in [
-        ("GET / HTTP/1.1\r\n", Malformed::NotProxy),
-        ("proxy TCP4 1.1.1.1 2.2.2.2 1 2\r\n", Malformed::NotProxy),
-        ("PROXY\tTCP4 1.1.1.1 2.2.2.2 1 2\r\n", Malformed::NotProxy),
-        ("PROXY  TCP4 1.1.1.1 2.2.2.2 1 2\r\n", Malformed::Unsupported),
-        ("PROXY UDP4 1.1.1.1 2.2.2.2 1 2\r\n", Malformed::Unsupported),
-        ("PROXY \r\n", Malformed::Unsupported),
-        ("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\n", Malformed::Syntax),
-        ("PROXY TCP4 1.1.1.1 2.2.2.2 1 2 \r\n", Malformed::Syntax),
-        ("PROXY TCP4 1.1.1.1 2.2.2.2 1\r\n", Malformed::Syntax),
-        ("PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n", Malformed::Syntax),
-        ("PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n", Malformed::Syntax),
-        ("PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n", Malformed::Syntax),
-        ("PROXY TCP4 1.1.1.1 2.2.2.2  2\r\n", Malformed::Syntax),
-        ("PROXY TCP4 01.1.1.1 2.2.2.2 1 2\r\n", Malformed::Syntax),
-        ("PROXY TCP4 ::1 ::1 1 2\r\n", Malformed::Syntax),
-        ("PROXY TCP6 1.1.1.1 2.2.2.2 1 2\r\n", Malformed::Syntax),
-        ("PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n", Malformed::Syntax),
-        ("PROXY TCP4 0.0.0.0 2.2.2.2 1 2\r\n", Malformed::Address),
-        ("PROXY TCP6 :: ::1 1 2\r\n", Malformed::Address),
-        ("PROXY TCP6 ::ffff:0.0.0.0 ::1 1 2\r\n", Malformed::Address),
-        ("PROXY TCP4 224.0.0.1 2.2.2.2 1 2\r\n", Malformed::Address),
+        ("GET / HTTP/1.1\r\n", ProxyHeaderError::NotProxy),
+        ("proxy TCP4 1.1.1.1 2.2.2.2 1 2\r\n", ProxyHeaderError::NotProxy),
+        ("PROXY\tTCP4 1.1.1.1 2.2.2.2 1 2\r\n", ProxyHeaderError::NotProxy),
+        ("PROXY  TCP4 1.1.1.1 2.2.2.2 1 2\r\n", ProxyHeaderError::Unsupported),
+        ("PROXY UDP4 1.1.1.1 2.2.2.2 1 2\r\n", ProxyHeaderError::Unsupported),
+        ("PROXY \r\n", ProxyHeaderError::Unsupported),
+        ("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 1.1.1.1 2.2.2.2 1 2 \r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 1.1.1.1 2.2.2.2 1\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 1.1.1.1 2.2.2.2  2\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 01.1.1.1 2.2.2.2 1 2\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 ::1 ::1 1 2\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP6 1.1.1.1 2.2.2.2 1 2\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n", ProxyHeaderError::Syntax),
+        ("PROXY TCP4 0.0.0.0 2.2.2.2 1 2\r\n", ProxyHeaderError::Address),
+        ("PROXY TCP6 :: ::1 1 2\r\n", ProxyHeaderError::Address),
+        ("PROXY TCP6 ::ffff:0.0.0.0 ::1 1 2\r\n", ProxyHeaderError::Address),
+        ("PROXY TCP4 224.0.0.1 2.2.2.2 1 2\r\n", ProxyHeaderError::Address),
     ] {
         assert_eq!(parse(line.as_bytes()), Err(why), "{line:?}");
     }
     let unending = format!("PROXY UNKNOWN {}", "x".repeat(200));
-    assert_eq!(parse(unending.as_bytes()), Err(Malformed::TooLong));
+    assert_eq!(parse(unending.as_bytes()), Err(ProxyHeaderError::TooLong));
     let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
     assert_eq!(client(longest.as_bytes()), "unknown");
-    assert_eq!(parse(longest.replace("\r\n", "x\r\n").as_bytes()), Err(Malformed::TooLong));
+    assert_eq!(parse(longest.replace("\r\n", "x\r\n").as_bytes()), Err(ProxyHeaderError::TooLong));
 }
 
 #[test]
@@ -96,16 +96,16 @@ fn a_binary_header_names_the_client_or_nobody_and_what_follows_its_addresses_is_
 fn a_binary_header_that_is_not_exactly_so_is_refused() {
     let good = ipv4([198, 51, 100, 1]);
     for (header, why) in [
-        (second(0x11, 0x11, &good), Malformed::Unsupported),
-        (second(0x22, 0x11, &good), Malformed::Unsupported),
-        (second(0x21, 0x12, &good), Malformed::Unsupported),
-        (second(0x21, 0x10, &good), Malformed::Unsupported),
-        (second(0x21, 0x41, &good), Malformed::Unsupported),
-        (second(0x21, 0x11, &good[..11]), Malformed::Syntax),
-        (second(0x21, 0x21, &good), Malformed::Syntax),
-        (second(0x21, 0x11, &ipv4([0, 0, 0, 0])), Malformed::Address),
-        (second(0x21, 0x11, &vec![0; LONGEST]), Malformed::TooLong),
-        (second(0x20, 0x00, &vec![0; 65_535]), Malformed::TooLong),
+        (second(0x11, 0x11, &good), ProxyHeaderError::Unsupported),
+        (second(0x22, 0x11, &good), ProxyHeaderError::Unsupported),
+        (second(0x21, 0x12, &good), ProxyHeaderError::Unsupported),
+        (second(0x21, 0x10, &good), ProxyHeaderError::Unsupported),
+        (second(0x21, 0x41, &good), ProxyHeaderError::Unsupported),
+        (second(0x21, 0x11, &good[..11]), ProxyHeaderError::Syntax),
+        (second(0x21, 0x21, &good), ProxyHeaderError::Syntax),
+        (second(0x21, 0x11, &ipv4([0, 0, 0, 0])), ProxyHeaderError::Address),
+        (second(0x21, 0x11, &vec![0; LONGEST]), ProxyHeaderError::TooLong),
+        (second(0x20, 0x00, &vec![0; 65_535]), ProxyHeaderError::TooLong),
     ] {
         assert_eq!(parse(&header), Err(why), "{header:?}");
     }
@@ -151,11 +151,11 @@ proptest! {
     }
 }
 
-async fn receive_pieces(pieces: &[&[u8]]) -> (Result<Sender, Refused>, Vec<u8>) {
+async fn receive_pieces(pieces: &[&[u8]]) -> (Result<ProxiedSource, Refused>, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     sender.set_nodelay(true).unwrap();
-    let mut stream = Stream::Tcp(listener.accept().await.unwrap().0);
+    let mut stream = ClientStream::Tcp(listener.accept().await.unwrap().0);
     let send = async {
         for piece in pieces {
             sender.write_all(piece).await.unwrap();
@@ -181,29 +181,29 @@ async fn a_header_in_pieces_is_taken_off_whole_and_nothing_after_it() {
         let whole = [header, b"GET / HTTP/1.1\r\n\r\n"].concat();
         for split in [1, 5, 6, 11, 13, 16, header.len() - 1, header.len(), header.len() + 1] {
             let (received, rest) = receive_pieces(&[&whole[..split], &whole[split..]]).await;
-            assert_eq!(received.unwrap(), Sender::Client([198, 51, 100, 1].into()), "at {split}");
+            assert_eq!(received.unwrap(), ProxiedSource::Client([198, 51, 100, 1].into()), "at {split}");
             assert_eq!(rest, b"GET / HTTP/1.1\r\n\r\n");
         }
         let bytes: Vec<&[u8]> = whole.chunks(1).collect();
-        assert!(matches!(receive_pieces(&bytes).await.0.unwrap(), Sender::Client(_)));
+        assert!(matches!(receive_pieces(&bytes).await.0.unwrap(), ProxiedSource::Client(_)));
         assert!(matches!(receive_pieces(&[&header[..header.len() - 1]]).await.0, Err(Refused::Ended(_))));
     }
     assert!(matches!(receive_pieces(&[]).await.0, Err(Refused::Ended(_))));
     let (received, _) = receive_pieces(&[b"GET / HTTP/1.1\r\n\r\n"]).await;
-    assert!(matches!(received, Err(Refused::Malformed(Malformed::NotProxy))));
+    assert!(matches!(received, Err(Refused::Malformed(ProxyHeaderError::NotProxy))));
 }
 
 #[tokio::test]
 async fn a_socket_file_is_read_the_same() {
     let (mut sender, stream) = UnixStream::pair().unwrap();
-    let mut stream = Stream::Unix(stream);
+    let mut stream = ClientStream::Unix(stream);
     sender.write_all(b"PROXY TCP6 2001:db8::1").await.unwrap();
     let later = async {
         tokio::task::yield_now().await;
         sender.write_all(b" ::1 1 2\r\nrest").await.unwrap();
     };
     let (received, ()) = tokio::join!(receive(&mut stream), later);
-    assert_eq!(received.unwrap(), Sender::Client("2001:db8::1".parse().unwrap()));
+    assert_eq!(received.unwrap(), ProxiedSource::Client("2001:db8::1".parse().unwrap()));
     let mut rest = [0; 4];
     stream.read_exact(&mut rest).await.unwrap();
     assert_eq!(&rest, b"rest");

@@ -34,15 +34,15 @@ pub enum Chunks {
 
 /// No chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct MalformedChunk;
 
 impl Chunks {
     /// Goes through bytes, and says how many belong to the body: fewer than there are only at its end.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] at the first byte that is none of a chunked body.
-    pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    /// [`MalformedChunk`] at the first byte that is none of a chunked body.
+    pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, MalformedChunk> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             *self = match *self {
@@ -69,7 +69,7 @@ impl Chunks {
         self == Self::Over
     }
 
-    fn after(self, byte: u8) -> Result<Self, Malformed> {
+    fn after(self, byte: u8) -> Result<Self, MalformedChunk> {
         Ok(match (self, byte) {
             (Self::Begin, _) => Self::Size(digit(byte)?),
             (Self::Size(size) | Self::Blank(size) | Self::Extension(size), b'\r') => Self::SizeEnd(size),
@@ -77,8 +77,8 @@ impl Chunks {
             | (Self::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => Self::Extension(size),
             (Self::Size(size) | Self::Blank(size), b' ' | b'\t') => Self::Blank(size),
             (Self::Size(size), _) => {
-                let size = size.checked_mul(16).ok_or(Malformed)?;
-                Self::Size(size.checked_add(digit(byte)?).ok_or(Malformed)?)
+                let size = size.checked_mul(16).ok_or(MalformedChunk)?;
+                Self::Size(size.checked_add(digit(byte)?).ok_or(MalformedChunk)?)
             }
             (Self::SizeEnd(0) | Self::TrailerEnd, b'\n') => Self::Line,
             (Self::SizeEnd(size), b'\n') => Self::Data(size),
@@ -88,13 +88,13 @@ impl Chunks {
             (Self::Line | Self::Trailer, b'\t' | b' '..=b'~' | 0x80..) => Self::Trailer,
             (Self::Trailer, b'\r') => Self::TrailerEnd,
             (Self::Last, b'\n') => Self::Over,
-            _ => return Err(Malformed),
+            _ => return Err(MalformedChunk),
         })
     }
 }
 
-fn digit(byte: u8) -> Result<u64, Malformed> {
-    char::from(byte).to_digit(16).map(u64::from).ok_or(Malformed)
+fn digit(byte: u8) -> Result<u64, MalformedChunk> {
+    char::from(byte).to_digit(16).map(u64::from).ok_or(MalformedChunk)
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
             "0\r\nx\ry",
             "ffffffffffffffff0\r\n",
         ] {
-            assert_eq!(Chunks::default().pass(body.as_bytes()), Err(Malformed), "{body:?}");
+            assert_eq!(Chunks::default().pass(body.as_bytes()), Err(MalformedChunk), "{body:?}");
         }
     }
 }

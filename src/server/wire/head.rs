@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
 /// What is wrong with a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum HeadError {
     /// Longer than a head may be.
     TooLarge,
     /// More fields than a head may have.
@@ -69,7 +69,7 @@ pub struct Head {
 
 /// How much a head may hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct HeadLimits {
     /// Bytes.
     pub bytes: usize,
     /// Fields.
@@ -89,12 +89,12 @@ pub struct HeadReader {
     /// Up to where no line feed was found.
     seen: usize,
     empty_lines: usize,
-    begun: Option<Begun>,
+    begun: Option<PartialHead>,
 }
 
 /// What the lines so far say.
 #[derive(Debug)]
-struct Begun {
+struct PartialHead {
     fields: usize,
     old: bool,
     bodyless: bool,
@@ -108,98 +108,98 @@ impl HeadReader {
     ///
     /// # Errors
     ///
-    /// [`Fault`]: what makes it no head that can be served.
-    pub fn read(&mut self, bytes: &[u8], bounds: Bounds) -> Result<Option<Head>, Fault> {
+    /// [`HeadError`]: what makes it no head that can be served.
+    pub fn read(&mut self, bytes: &[u8], bounds: HeadLimits) -> Result<Option<Head>, HeadError> {
         // What is no request should not be waited for.
         if self.begun.is_none() && bytes.get(self.line).is_some_and(|first| !begins_line(*first)) {
             return Err(if bytes.get(self.line) == Some(&b'\n') {
-                Fault::LineEnd
+                HeadError::LineEnd
             } else {
-                Fault::RequestLine
+                HeadError::RequestLine
             });
         }
         while let Some(found) = bytes.get(self.seen..).and_then(|rest| memchr::memchr(b'\n', rest)) {
             let end = self.seen + found;
             let line = bytes.get(self.line..end).unwrap_or_default();
-            let line = line.strip_suffix(b"\r").ok_or(Fault::LineEnd)?;
+            let line = line.strip_suffix(b"\r").ok_or(HeadError::LineEnd)?;
             (self.line, self.seen) = (end + 1, end + 1);
             if self.line > bounds.bytes {
-                return Err(Fault::TooLarge);
+                return Err(HeadError::TooLarge);
             }
             match &mut self.begun {
                 None if line.is_empty() => {
                     self.empty_lines += 1;
                     if self.empty_lines > MOST_EMPTY_LINES {
-                        return Err(Fault::RequestLine);
+                        return Err(HeadError::RequestLine);
                     }
                 }
-                None => self.begun = Some(Begun::request_line(line)?),
+                None => self.begun = Some(PartialHead::request_line(line)?),
                 Some(begun) if line.is_empty() => return Ok(Some(begun.end(self.line))),
                 Some(begun) => begun.field(line, bounds)?,
             }
         }
         self.seen = bytes.len();
-        if self.seen >= bounds.bytes { Err(Fault::TooLarge) } else { Ok(None) }
+        if self.seen >= bounds.bytes { Err(HeadError::TooLarge) } else { Ok(None) }
     }
 }
 
-impl Begun {
-    fn request_line(line: &[u8]) -> Result<Self, Fault> {
+impl PartialHead {
+    fn request_line(line: &[u8]) -> Result<Self, HeadError> {
         let mut words = line.split(|byte| *byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(if line.contains(&b'\r') { Fault::LineEnd } else { Fault::RequestLine });
+            return Err(if line.contains(&b'\r') { HeadError::LineEnd } else { HeadError::RequestLine });
         };
         if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
-            return Err(Fault::RequestLine);
+            return Err(HeadError::RequestLine);
         }
         let old = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
-            _ => return Err(Fault::Version),
+            _ => return Err(HeadError::Version),
         };
         if target.len() > LONGEST_TARGET {
-            return Err(Fault::TargetTooLong);
+            return Err(HeadError::TargetTooLong);
         }
         let plain = target.first() == Some(&b'/') && target.iter().all(|byte| is_plain_target(*byte));
         if !plain && Uri::try_from(target).is_err() {
-            return Err(Fault::Target);
+            return Err(HeadError::Target);
         }
         let bodyless = matches!(method, b"GET" | b"HEAD" | b"OPTIONS");
         Ok(Self { fields: 0, old, bodyless, body: None, upgrade: false })
     }
 
-    fn field(&mut self, line: &[u8], bounds: Bounds) -> Result<(), Fault> {
+    fn field(&mut self, line: &[u8], bounds: HeadLimits) -> Result<(), HeadError> {
         self.fields += 1;
         if self.fields > bounds.fields {
-            return Err(Fault::TooManyFields);
+            return Err(HeadError::TooManyFields);
         }
         let colon = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
         let (name, rest) = line.split_at(colon);
         let Some(value) = rest.strip_prefix(b":").filter(|_| !name.is_empty()) else {
-            return Err(Fault::FieldName);
+            return Err(HeadError::FieldName);
         };
         if value.iter().fold(false, |bad, byte| bad | is_control(*byte)) {
-            return Err(if value.contains(&b'\r') { Fault::LineEnd } else { Fault::FieldValue });
+            return Err(if value.contains(&b'\r') { HeadError::LineEnd } else { HeadError::FieldValue });
         }
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             14 if name.eq_ignore_ascii_case(b"content-length") => match self.body {
-                Some(BodyFraming::Chunked) => return Err(Fault::LengthBesideCoding),
-                Some(BodyFraming::Length(_)) => return Err(Fault::TwoLengths),
+                Some(BodyFraming::Chunked) => return Err(HeadError::LengthBesideCoding),
+                Some(BodyFraming::Length(_)) => return Err(HeadError::TwoLengths),
                 None => {
-                    let length = length(value.trim_ascii()).ok_or(Fault::Length)?;
+                    let length = length(value.trim_ascii()).ok_or(HeadError::Length)?;
                     self.body = Some(BodyFraming::Length(length));
                 }
             },
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if matches!(self.body, Some(BodyFraming::Length(_))) {
-                    return Err(Fault::LengthBesideCoding);
+                    return Err(HeadError::LengthBesideCoding);
                 }
                 let only = self.body.is_none() && value.trim_ascii().eq_ignore_ascii_case(b"chunked");
                 if self.old || !only {
-                    return Err(Fault::Coding);
+                    return Err(HeadError::Coding);
                 }
                 self.body = Some(BodyFraming::Chunked);
             }
@@ -271,7 +271,7 @@ const fn table(others: &[u8]) -> [bool; 256] {
 
 /// What can be told of a request whose head cannot be served, for its answer and its event: only what is well formed.
 #[derive(Debug)]
-pub struct Sketch {
+pub struct HeadSummary {
     /// Its method, if it is one.
     pub method: Method,
     /// Its path; empty if it cannot be read.
@@ -280,7 +280,7 @@ pub struct Sketch {
     pub headers: HeaderMap,
 }
 
-impl Sketch {
+impl HeadSummary {
     /// Most fields that are looked at.
     const FIELDS: usize = 100;
 
@@ -325,9 +325,9 @@ impl Sketch {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { bytes: 1000, fields: 10 };
+    const BOUNDS: HeadLimits = HeadLimits { bytes: 1000, fields: 10 };
 
-    fn read(text: &str) -> Result<Option<Head>, Fault> {
+    fn read(text: &str) -> Result<Option<Head>, HeadError> {
         HeadReader::default().read(text.as_bytes(), BOUNDS)
     }
 
@@ -348,37 +348,37 @@ mod tests {
         let head = |line: &str, fields: &str| read(&format!("{line}\r\nhost: a\r\n{fields}\r\n"));
         let post = |fields: &str| head("POST / HTTP/1.1", fields);
         for (fields, fault) in [
-            ("content-length: 5\r\ncontent-length: 5\r\n", Fault::TwoLengths),
-            ("content-length: 5\r\ntransfer-encoding: chunked\r\n", Fault::LengthBesideCoding),
-            ("Transfer-Encoding: chunked\r\ncontent-length: 5\r\n", Fault::LengthBesideCoding),
-            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", Fault::Coding),
-            ("transfer-encoding: gzip, chunked\r\n", Fault::Coding),
-            ("content-length: +5\r\n", Fault::Length),
-            ("content-length:\r\n", Fault::Length),
-            ("content-length: 18446744073709551615\r\n", Fault::Length),
-            ("x: a\ny: b\r\n", Fault::LineEnd),
-            ("x: a\rb\r\n", Fault::LineEnd),
-            ("x: a\r\n b\r\n", Fault::FieldName),
-            ("x : a\r\n", Fault::FieldName),
-            (": a\r\n", Fault::FieldName),
-            ("x\r\n", Fault::FieldName),
-            ("x: \0\r\n", Fault::FieldValue),
-            ("x: \x7f\r\n", Fault::FieldValue),
+            ("content-length: 5\r\ncontent-length: 5\r\n", HeadError::TwoLengths),
+            ("content-length: 5\r\ntransfer-encoding: chunked\r\n", HeadError::LengthBesideCoding),
+            ("Transfer-Encoding: chunked\r\ncontent-length: 5\r\n", HeadError::LengthBesideCoding),
+            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", HeadError::Coding),
+            ("transfer-encoding: gzip, chunked\r\n", HeadError::Coding),
+            ("content-length: +5\r\n", HeadError::Length),
+            ("content-length:\r\n", HeadError::Length),
+            ("content-length: 18446744073709551615\r\n", HeadError::Length),
+            ("x: a\ny: b\r\n", HeadError::LineEnd),
+            ("x: a\rb\r\n", HeadError::LineEnd),
+            ("x: a\r\n b\r\n", HeadError::FieldName),
+            ("x : a\r\n", HeadError::FieldName),
+            (": a\r\n", HeadError::FieldName),
+            ("x\r\n", HeadError::FieldName),
+            ("x: \0\r\n", HeadError::FieldValue),
+            ("x: \x7f\r\n", HeadError::FieldValue),
         ] {
             assert_eq!(post(fields), Err(fault), "{fields:?}");
         }
         for (line, fault) in [
-            ("GET / HTTP/1.2", Fault::Version),
-            ("PRI * HTTP/2.0", Fault::Version),
-            ("GET  / HTTP/1.1", Fault::RequestLine),
-            ("GET /", Fault::RequestLine),
-            ("GET / y HTTP/1.1", Fault::RequestLine),
-            ("G\"T / HTTP/1.1", Fault::RequestLine),
-            (" GET / HTTP/1.1", Fault::RequestLine),
-            ("\x16\x03\x01", Fault::RequestLine),
-            ("GET /?a=\" HTTP/1.1", Fault::Target),
-            ("GET /?a=<b> HTTP/1.1", Fault::Target),
-            ("GET x HTTP/1.1\n", Fault::LineEnd),
+            ("GET / HTTP/1.2", HeadError::Version),
+            ("PRI * HTTP/2.0", HeadError::Version),
+            ("GET  / HTTP/1.1", HeadError::RequestLine),
+            ("GET /", HeadError::RequestLine),
+            ("GET / y HTTP/1.1", HeadError::RequestLine),
+            ("G\"T / HTTP/1.1", HeadError::RequestLine),
+            (" GET / HTTP/1.1", HeadError::RequestLine),
+            ("\x16\x03\x01", HeadError::RequestLine),
+            ("GET /?a=\" HTTP/1.1", HeadError::Target),
+            ("GET /?a=<b> HTTP/1.1", HeadError::Target),
+            ("GET x HTTP/1.1\n", HeadError::LineEnd),
         ] {
             assert_eq!(head(line, ""), Err(fault), "{line:?}");
         }
@@ -389,10 +389,13 @@ mod tests {
     #[test]
     fn heads_are_bounded() {
         let many = "x: y\r\n".repeat(10);
-        assert_eq!(read(&format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n")), Err(Fault::TooManyFields));
-        assert_eq!(read(&format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(1000))), Err(Fault::TooLarge));
-        assert_eq!(read(&format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1000))), Err(Fault::TooLarge));
-        assert_eq!(read(&"\r\n".repeat(9)), Err(Fault::RequestLine));
+        assert_eq!(read(&format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n")), Err(HeadError::TooManyFields));
+        assert_eq!(read(&format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(1000))), Err(HeadError::TooLarge));
+        assert_eq!(
+            read(&format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1000))),
+            Err(HeadError::TooLarge)
+        );
+        assert_eq!(read(&"\r\n".repeat(9)), Err(HeadError::RequestLine));
     }
 
     #[test]
@@ -400,19 +403,20 @@ mod tests {
         let last = |line: &str| read(&format!("{line}\r\nhost: a\r\n\r\n")).unwrap().unwrap().last;
         assert!(last("POST / HTTP/1.0") && last("PUT / HTTP/1.0"));
         assert!(!last("POST / HTTP/1.1") && !last("GET / HTTP/1.0"));
-        assert_eq!(read("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n"), Err(Fault::Coding));
+        assert_eq!(read("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n"), Err(HeadError::Coding));
     }
 
     #[test]
     fn a_sketch_holds_what_is_well_formed() {
-        let sketch =
-            Sketch::of(b"PUT /a/b?key=1 HTTP/1.1\r\nAccept: text/html\r\nbad line\r\nx : y\r\nUser-Agent: z");
+        let sketch = HeadSummary::of(
+            b"PUT /a/b?key=1 HTTP/1.1\r\nAccept: text/html\r\nbad line\r\nx : y\r\nUser-Agent: z",
+        );
         assert_eq!((sketch.method, sketch.path.as_str()), (Method::PUT, "/a/b"));
         assert_eq!(
             (sketch.headers.len(), &sketch.headers["accept"]),
             (2, &HeaderValue::from_static("text/html"))
         );
-        let sketch = Sketch::of(b"\x16\x03\x01\x00");
+        let sketch = HeadSummary::of(b"\x16\x03\x01\x00");
         assert_eq!((sketch.method, sketch.path.as_str()), (Method::GET, ""));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every head is read here before the library gets it ([`head`]), and nothing beyond the end of its body is handed over
 //! with it, so that this reading and the library's begin at the same byte. Where a head has a fault, or does not come in
-//! time, the library gets a request of ours in its place; its answer, which the service makes of the [`Broken`] head, is
+//! time, the library gets a request of ours in its place; its answer, which the service makes of the [`MalformedRequest`] head, is
 //! a full one, and the last. What follows is read and thrown away.
 //!
 //! That is also how the connection ends where a client is still sending, after a refusal or an upstream's early answer:
@@ -23,9 +23,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use self::chunks::Chunks;
-use self::head::{BodyFraming, Bounds, Fault, Head, HeadReader, Sketch};
+use self::head::{BodyFraming, Head, HeadError, HeadLimits, HeadReader, HeadSummary};
 use self::linger::Lingering;
-use super::serving::{Broken, Serving};
+use super::connection_activity::{ConnectionActivity, MalformedRequest};
 use crate::edge::proxy::interim::Interim;
 
 /// What is kept of bytes that came before it was known whether the connection switches.
@@ -39,17 +39,17 @@ pub struct WireLimits {
     /// Until the next head begins.
     pub idle: Duration,
     /// Of a head.
-    pub bounds: Bounds,
+    pub bounds: HeadLimits,
 }
 
 /// A connection. Reads as described above; writes straight through, and interim answers in between.
 pub struct Wire<I> {
     io: I,
     limits: WireLimits,
-    serving: Serving,
+    serving: ConnectionActivity,
     /// What came and was not handed over.
     held: BytesMut,
-    place: Place,
+    place: ParserState,
     reader: HeadReader,
     began: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -61,11 +61,11 @@ pub struct Wire<I> {
 
 /// What comes next.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum ParserState {
     /// A head, or more of it.
     Head,
     /// So many bytes of a message that may be handed over, then this.
-    Message(u64, After),
+    Message(u64, NextState),
     /// A chunked body.
     Chunks(Chunks),
     /// What an upgrade was asked for: another protocol, or a head where it was declined.
@@ -77,7 +77,7 @@ enum Place {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum After {
+enum NextState {
     Head,
     Chunks,
     Undecided,
@@ -85,27 +85,27 @@ enum After {
     Refused,
 }
 
-impl From<After> for Place {
-    fn from(after: After) -> Self {
+impl From<NextState> for ParserState {
+    fn from(after: NextState) -> Self {
         match after {
-            After::Head => Self::Head,
-            After::Chunks => Self::Chunks(Chunks::default()),
-            After::Undecided => Self::Undecided,
-            After::Nothing => Self::Nothing,
-            After::Refused => Self::Refused,
+            NextState::Head => Self::Head,
+            NextState::Chunks => Self::Chunks(Chunks::default()),
+            NextState::Undecided => Self::Undecided,
+            NextState::Nothing => Self::Nothing,
+            NextState::Refused => Self::Refused,
         }
     }
 }
 
 impl<I: AsyncRead + Unpin> Wire<I> {
     /// Wraps a connection.
-    pub fn new(io: I, limits: WireLimits, serving: Serving, interim: Interim) -> Self {
+    pub fn new(io: I, limits: WireLimits, serving: ConnectionActivity, interim: Interim) -> Self {
         Self {
             io,
             limits,
             serving,
             held: BytesMut::new(),
-            place: Place::Head,
+            place: ParserState::Head,
             reader: HeadReader::default(),
             began: None,
             sleep: None,
@@ -138,7 +138,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
 
     fn poll_message(
         &mut self,
-        (due, after): (u64, After),
+        (due, after): (u64, NextState),
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -153,7 +153,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
             self.hand_over(most, buf)
         };
         let left = due - now as u64;
-        self.place = if left == 0 { after.into() } else { Place::Message(left, after) };
+        self.place = if left == 0 { after.into() } else { ParserState::Message(left, after) };
         Poll::Ready(Ok(()))
     }
 
@@ -172,11 +172,11 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         let came = buf.filled().get(before..).unwrap_or_default();
         let whole = came.len();
         let Ok(own) = chunks.pass(came) else {
-            self.place = Place::Refused;
+            self.place = ParserState::Refused;
             buf.set_filled(before);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunks")));
         };
-        self.place = if chunks.is_over() { Place::Head } else { Place::Chunks(chunks) };
+        self.place = if chunks.is_over() { ParserState::Head } else { ParserState::Chunks(chunks) };
         if own < whole {
             // What was held comes behind what is taken back.
             let behind = self.held.split();
@@ -187,7 +187,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
     }
 
     /// Reads a head.
-    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Step>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Progress>> {
         let before = buf.filled().len();
         // What came behind the message before, if anything.
         let mut read =
@@ -198,8 +198,8 @@ impl<I: AsyncRead + Unpin> Wire<I> {
             };
             match came {
                 Err(error) => return Poll::Ready(Err(error)),
-                Ok(0) if self.is_between() => return Poll::Ready(Ok(Step::Done)),
-                Ok(0) => read = Err(Fault::Incomplete),
+                Ok(0) if self.is_between() => return Poll::Ready(Ok(Progress::Done)),
+                Ok(0) => read = Err(HeadError::Incomplete),
                 Ok(_) if self.held.is_empty() => {
                     // Most heads come whole, and go on without a copy.
                     let came = buf.filled().get(before..).unwrap_or_default();
@@ -209,8 +209,8 @@ impl<I: AsyncRead + Unpin> Wire<I> {
                         let now = usize::try_from(due).unwrap_or(usize::MAX).min(came.len());
                         self.take_back(before, now, buf);
                         let left = due - now as u64;
-                        self.place = if left == 0 { after.into() } else { Place::Message(left, after) };
-                        return Poll::Ready(Ok(Step::Done));
+                        self.place = if left == 0 { after.into() } else { ParserState::Message(left, after) };
+                        return Poll::Ready(Ok(Progress::Done));
                     }
                     self.take_back(before, 0, buf);
                 }
@@ -220,46 +220,46 @@ impl<I: AsyncRead + Unpin> Wire<I> {
                 }
             }
             if read == Ok(None) && self.began.is_some_and(|began| began.elapsed() > self.limits.head) {
-                read = Err(Fault::Late);
+                read = Err(HeadError::Late);
             }
         }
         match read {
             Ok(Some(head)) => {
                 let (due, after) = self.begin(head);
-                self.place = Place::Message(due, after);
+                self.place = ParserState::Message(due, after);
             }
             Ok(None) => {}
             Err(fault) => self.refuse(fault),
         }
-        Poll::Ready(Ok(Step::Again))
+        Poll::Ready(Ok(Progress::Again))
     }
 
     /// A head has been read: so much may be handed over now.
-    fn begin(&mut self, head: Head) -> (u64, After) {
+    fn begin(&mut self, head: Head) -> (u64, NextState) {
         self.serving.head_read();
         self.began = None;
         self.reader = HeadReader::default();
         match head.body {
-            BodyFraming::Chunked => (head.len as u64, After::Chunks),
-            BodyFraming::Length(0) if head.upgrade => (head.len as u64, After::Undecided),
-            BodyFraming::Length(_) if head.last => (head.len as u64, After::Nothing),
-            BodyFraming::Length(length) => ((head.len as u64).saturating_add(length), After::Head),
+            BodyFraming::Chunked => (head.len as u64, NextState::Chunks),
+            BodyFraming::Length(0) if head.upgrade => (head.len as u64, NextState::Undecided),
+            BodyFraming::Length(_) if head.last => (head.len as u64, NextState::Nothing),
+            BodyFraming::Length(length) => ((head.len as u64).saturating_add(length), NextState::Head),
         }
     }
 
     /// Puts a request of ours in the place of what came, to be answered as the fault deserves.
-    fn refuse(&mut self, fault: Fault) {
-        let sketch = Sketch::of(&self.held);
+    fn refuse(&mut self, fault: HeadError) {
+        let sketch = HeadSummary::of(&self.held);
         let line = if sketch.method == Method::HEAD { "HEAD" } else { "GET" };
-        self.serving.head_broken(Broken { fault, sketch });
+        self.serving.head_broken(MalformedRequest { fault, sketch });
         self.held.clear();
         self.held.extend_from_slice(line.as_bytes());
         self.held.extend_from_slice(b" / HTTP/1.1\r\nconnection: close\r\n\r\n");
-        self.place = Place::Message(self.held.len() as u64, After::Refused);
+        self.place = ParserState::Message(self.held.len() as u64, NextState::Refused);
     }
 
     /// Nothing has come: whether that is too late for a head, or for the connection.
-    fn poll_late(&mut self, cx: &mut Context<'_>, buf: &ReadBuf<'_>) -> Poll<io::Result<Step>> {
+    fn poll_late(&mut self, cx: &mut Context<'_>, buf: &ReadBuf<'_>) -> Poll<io::Result<Progress>> {
         debug_assert!(buf.remaining() > 0, "a read of nothing");
         if self.serving.count() > 0 {
             self.began = None;
@@ -268,12 +268,12 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         if self.is_between() {
             let deadline = self.serving.idle_since() + self.limits.idle;
             ready!(self.poll_sleep(deadline, cx));
-            return Poll::Ready(Ok(Step::Done));
+            return Poll::Ready(Ok(Progress::Done));
         }
         let deadline = *self.began.get_or_insert_with(Instant::now) + self.limits.head;
         ready!(self.poll_sleep(deadline, cx));
-        self.refuse(Fault::Late);
-        Poll::Ready(Ok(Step::Again))
+        self.refuse(HeadError::Late);
+        Poll::Ready(Ok(Progress::Again))
     }
 
     /// Sleeps until a deadline. A timer that ends earlier is left to run, so that one serves many requests.
@@ -297,11 +297,11 @@ impl<I: AsyncRead + Unpin> Wire<I> {
     }
 
     /// Keeps what comes until the answer is out.
-    fn poll_early(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Step>> {
+    fn poll_early(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Progress>> {
         while self.held.len() < EARLY {
             let before = buf.filled().len();
             match ready!(self.poll_io(cx, buf))? {
-                0 if self.held.is_empty() => return Poll::Ready(Ok(Step::Done)),
+                0 if self.held.is_empty() => return Poll::Ready(Ok(Progress::Done)),
                 0 => break,
                 _ => self.take_back(before, 0, buf),
             }
@@ -311,7 +311,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
     }
 }
 
-enum Step {
+enum Progress {
     /// What there is stands in the buffer, or nothing ever will.
     Done,
     /// The place is another one.
@@ -334,20 +334,22 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
         }
         loop {
             let step = match this.place {
-                Place::Message(due, after) => return this.poll_message((due, after), cx, buf),
-                Place::Chunks(chunks) => return this.poll_chunks(chunks, cx, buf),
-                Place::Head => this.poll_head(cx, buf),
-                Place::Undecided | Place::Nothing if this.serving.count() > 0 => this.poll_early(cx, buf),
-                Place::Refused if this.serving.count() > 0 => return Poll::Pending,
-                Place::Undecided => {
-                    this.place = Place::Head;
+                ParserState::Message(due, after) => return this.poll_message((due, after), cx, buf),
+                ParserState::Chunks(chunks) => return this.poll_chunks(chunks, cx, buf),
+                ParserState::Head => this.poll_head(cx, buf),
+                ParserState::Undecided | ParserState::Nothing if this.serving.count() > 0 => {
+                    this.poll_early(cx, buf)
+                }
+                ParserState::Refused if this.serving.count() > 0 => return Poll::Pending,
+                ParserState::Undecided => {
+                    this.place = ParserState::Head;
                     continue;
                 }
-                Place::Nothing | Place::Refused => return Poll::Ready(Ok(())),
+                ParserState::Nothing | ParserState::Refused => return Poll::Ready(Ok(())),
             };
             match ready!(step)? {
-                Step::Done => return Poll::Ready(Ok(())),
-                Step::Again => {}
+                Progress::Done => return Poll::Ready(Ok(())),
+                Progress::Again => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use super::ServiceError;
 use super::admin::AdminProof;
 use super::attempts::Attempts;
 use super::done;
-use super::login::Asked;
+use super::login::Reauthentication;
 use super::login::check_password;
 use super::new_user::MOST_GROUPS;
 pub use super::new_user::NewUser;
@@ -235,7 +235,7 @@ impl Accounts {
     pub async fn change_password(
         &self,
         by: &Actor,
-        asked: Asked<'_>,
+        asked: Reauthentication<'_>,
         current: Secret,
         new: Secret,
     ) -> Result<(), ServiceError> {

@@ -2,21 +2,21 @@
 
 use super::*;
 use crate::service::testing::PASSWORD;
-use crate::service::testing::World;
+use crate::service::testing::ServiceFixture;
 use crate::service::testing::new_user;
 
 const CLIENT: &str = "192.0.2.1";
 const OTHER: &str = "a bee has five eyes";
 
-async fn change(world: &World, user: &User, current: &str, new: &str) -> Result<(), ServiceError> {
+async fn change(world: &ServiceFixture, user: &User, current: &str, new: &str) -> Result<(), ServiceError> {
     let (current, new) = (Secret::new(current), Secret::new(new));
-    let asked = Asked { user: &user.id, session: "one", client: CLIENT.parse().unwrap() };
+    let asked = Reauthentication { user: &user.id, session: "one", client: CLIENT.parse().unwrap() };
     world.accounts.change_password(world.by.actor(), asked, current, new).await
 }
 
 #[tokio::test]
 async fn a_created_user_is_found_by_name_and_by_address() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let new = NewUser {
         email: Some("Zelda@Example.org".into()),
         groups: vec!["b".into(), "a".into(), "b".into()],
@@ -33,7 +33,7 @@ async fn a_created_user_is_found_by_name_and_by_address() {
 
 #[tokio::test]
 async fn names_addresses_roles_and_groups_that_break_the_rules_are_refused() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let good = new_user("zelda", Role::Viewer);
     let bad = [
         ("username", NewUser { username: "a b".into(), ..good.clone() }),
@@ -57,7 +57,7 @@ async fn names_addresses_roles_and_groups_that_break_the_rules_are_refused() {
 
 #[tokio::test]
 async fn a_name_that_is_anybodys_name_or_address_is_taken() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user("zelda").await;
     for (what, username, email) in [
         ("username", "ZELDA", None),
@@ -72,7 +72,7 @@ async fn a_name_that_is_anybodys_name_or_address_is_taken() {
 
 #[tokio::test]
 async fn a_shown_name_is_changed_cleared_and_checked() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user("zelda").await;
     let shown = async || world.accounts.find_by_id(&user.id).await.unwrap().unwrap().display_name;
     let epoch = world.revocations.epoch().current();
@@ -92,7 +92,7 @@ async fn a_shown_name_is_changed_cleared_and_checked() {
 
 #[tokio::test]
 async fn a_temporary_password_works_and_must_be_changed() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let new = new_user("zelda", Role::Viewer);
     let (user, password) = world.accounts.create_with_temporary_password(&world.by, new).await.unwrap();
     assert!(user.must_change_password);
@@ -108,7 +108,7 @@ async fn a_temporary_password_works_and_must_be_changed() {
 
 #[tokio::test]
 async fn a_reset_replaces_the_password_and_ends_sessions() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("zelda").await;
     world.sign_in("zelda", PASSWORD, CLIENT, None).await.unwrap();
     let epoch = world.revocations.epoch().current();
@@ -123,7 +123,7 @@ async fn a_reset_replaces_the_password_and_ends_sessions() {
 
 #[tokio::test]
 async fn a_change_needs_the_current_password_and_a_new_one() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("zelda").await;
     assert!(matches!(change(&world, &user, "wrong", OTHER).await, Err(ServiceError::Refused)));
     for weak in [PASSWORD, "short", "zelda@example.org"] {
@@ -137,7 +137,7 @@ async fn a_change_needs_the_current_password_and_a_new_one() {
 
 #[tokio::test]
 async fn guessing_at_the_change_form_is_slowed_down() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("zelda").await;
     for _ in 0..6 {
         assert!(matches!(change(&world, &user, "wrong", OTHER).await, Err(ServiceError::Refused)));
@@ -148,7 +148,7 @@ async fn guessing_at_the_change_form_is_slowed_down() {
 
 #[tokio::test]
 async fn taking_rights_away_ends_sessions_and_raises_the_epoch() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("zelda").await;
     for step in 0..4 {
         world.sign_in("zelda", PASSWORD, CLIENT, None).await.unwrap();
@@ -181,7 +181,7 @@ async fn taking_rights_away_ends_sessions_and_raises_the_epoch() {
 
 #[tokio::test]
 async fn the_last_admin_stays() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let admin = world.accounts.create(&world.by, new_user("root", Role::Admin)).await.unwrap();
     for refused in [
         world.accounts.set_role(&world.by, &admin.id, Role::Member).await,
@@ -196,7 +196,7 @@ async fn the_last_admin_stays() {
 
 #[tokio::test]
 async fn a_hash_of_another_system_lets_its_owner_in_and_is_replaced_then() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user("root2").await;
     for (name, hash) in [
         ("ann", "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S"),
@@ -237,13 +237,13 @@ async fn a_hash_of_another_system_lets_its_owner_in_and_is_replaced_then() {
 
 #[tokio::test]
 async fn nobody_may_choose_what_stands_in_the_list_of_leaked_passwords() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("zelda").await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("leaked");
     std::fs::write(&file, "caf\u{e9} with two sugars\n").unwrap();
     let accounts = world.accounts.refusing(Some(&list(&file)));
-    let asked = Asked { user: &user.id, session: "one", client: CLIENT.parse().unwrap() };
+    let asked = Reauthentication { user: &user.id, session: "one", client: CLIENT.parse().unwrap() };
     let change = |new: &'static str| {
         accounts.change_password(world.by.actor(), asked, Secret::new(PASSWORD), Secret::new(new))
     };
@@ -270,13 +270,13 @@ fn list(file: &std::path::Path) -> BreachList {
     );
     let toml = file.with_extension("toml");
     std::fs::write(&toml, settings).unwrap();
-    let source = crate::config::Source { file: Some(toml), environment: Vec::new() };
+    let source = crate::config::ConfigSource { file: Some(toml), environment: Vec::new() };
     crate::config::load(&source, &crate::config::Flags::default()).unwrap().login.breach_list.unwrap()
 }
 
 #[tokio::test]
 async fn another_unicode_form_of_the_same_password_is_not_another_password() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("zelda").await;
     change(&world, &user, PASSWORD, "na\u{ef}ve caf\u{e9} owls").await.unwrap();
     let same = change(&world, &user, "nai\u{308}ve cafe\u{301} owls", "na\u{ef}ve caf\u{e9} owls").await;
@@ -286,7 +286,7 @@ async fn another_unicode_form_of_the_same_password_is_not_another_password() {
 
 #[tokio::test]
 async fn what_was_so_before_has_nobody_looked_up_again() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let (alice, epoch) = (world.user("alice").await, world.revocations.epoch().clone());
     world.accounts.set_display_name(world.by.actor(), &alice.id, "Alice").await.unwrap();
     world.accounts.add_group(&world.by, &alice.id, "ops").await.unwrap();

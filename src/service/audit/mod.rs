@@ -23,8 +23,8 @@ use crate::store::Store;
 
 mod walk;
 
-pub use self::walk::Broken;
-pub use self::walk::Fault;
+pub use self::walk::BrokenTrail;
+pub use self::walk::TrailFault;
 pub use self::walk::Verified;
 
 /// Rows read at once.
@@ -169,18 +169,18 @@ impl Audit {
 mod tests {
     use super::*;
     use crate::model::role::Role;
-    use crate::service::testing::World;
+    use crate::service::testing::ServiceFixture;
     use crate::service::testing::new_user;
 
     const DAY: Duration = Duration::from_hours(24);
 
-    async fn numbers(world: &World) -> Vec<i64> {
+    async fn numbers(world: &ServiceFixture) -> Vec<i64> {
         world.audit.page(&world.by, 0, None).await.unwrap().iter().map(|row| row.seq).collect()
     }
 
     #[tokio::test]
     async fn rows_are_kept_as_long_as_configured_and_a_day_at_most_beyond() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         world.accounts.create(&world.by, new_user("root", Role::Admin)).await.unwrap();
         world.clock.advance(20 * DAY);
         world.accounts.create(&world.by, new_user("zelda", Role::Member)).await.unwrap();
@@ -200,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_first_row_of_a_time_to_come_keeps_no_others() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         world.clock.advance(40 * DAY);
         world.accounts.create(&world.by, new_user("root", Role::Admin)).await.unwrap();
         world.clock.set_back(40 * DAY);
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_emergency_token_leaves_a_row_a_minute() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         let client = "192.0.2.1".parse().unwrap();
         for _ in 0..3 {
             world.audit.break_glass("night", client, "r1", true).await.unwrap();
@@ -233,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_configuration_is_noted() {
-        let world = World::new().await;
+        let world = ServiceFixture::new().await;
         world.audit.configuration_refused(Load::Reload, 3).await.unwrap();
         let rows = world.audit.page(&world.by, 0, None).await.unwrap();
         assert!(!rows[0].success);

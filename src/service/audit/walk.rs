@@ -31,16 +31,16 @@ pub struct Verified {
 
 /// Where a trail stops holding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenTrail {
     /// The first row concerned.
     pub seq: i64,
     /// What is wrong there.
-    pub fault: Fault,
+    pub fault: TrailFault,
 }
 
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum TrailFault {
     /// Its content is not what was written.
     Changed,
     /// It was written as another number.
@@ -70,28 +70,32 @@ pub enum Fault {
     TellsOfCut,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenTrail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seq = self.seq;
         match &self.fault {
-            Fault::Changed => write!(f, "row {seq} was changed"),
-            Fault::Moved { from } => write!(f, "row {seq} is out of order: it was written as row {from}"),
-            Fault::Missing { to } if *to == seq => write!(f, "row {seq} is missing"),
-            Fault::Missing { to } => write!(f, "rows {seq} to {to} are missing"),
-            Fault::Unlinked => write!(f, "row {seq} does not follow the row before it"),
-            Fault::OtherSecret { key_id } => {
+            TrailFault::Changed => write!(f, "row {seq} was changed"),
+            TrailFault::Moved { from } => {
+                write!(f, "row {seq} is out of order: it was written as row {from}")
+            }
+            TrailFault::Missing { to } if *to == seq => write!(f, "row {seq} is missing"),
+            TrailFault::Missing { to } => write!(f, "rows {seq} to {to} are missing"),
+            TrailFault::Unlinked => write!(f, "row {seq} does not follow the row before it"),
+            TrailFault::OtherSecret { key_id } => {
                 write!(f, "row {seq} was written under another secret, {key_id}: give it by --secret-file")
             }
-            Fault::NotAsNoted => write!(f, "row {seq} is not the one whose link was noted"),
-            Fault::CutOff => write!(f, "the trail was cut off before row {seq}, or its end was changed"),
-            Fault::TellsOfCut => write!(f, "row {seq} tells that rows before it were cut off or put back"),
-            Fault::Pruned => write!(f, "row {seq} was pruned: note the link of a newer one"),
+            TrailFault::NotAsNoted => write!(f, "row {seq} is not the one whose link was noted"),
+            TrailFault::CutOff => write!(f, "the trail was cut off before row {seq}, or its end was changed"),
+            TrailFault::TellsOfCut => {
+                write!(f, "row {seq} tells that rows before it were cut off or put back")
+            }
+            TrailFault::Pruned => write!(f, "row {seq} was pruned: note the link of a newer one"),
         }
     }
 }
 
 /// The end of a walk.
-type Outcome = Result<Verified, Broken>;
+type VerifyResult = Result<Verified, BrokenTrail>;
 
 /// A walk under way.
 struct Walk<'a> {
@@ -117,10 +121,10 @@ impl Audit {
         _by: &AdminProof,
         older: &[SigningKey],
         noted: Option<&(i64, String)>,
-    ) -> Result<Outcome, ServiceError> {
+    ) -> Result<VerifyResult, ServiceError> {
         let mut outcome = self.walk(older, noted).await?;
         for _ in 1..ATTEMPTS {
-            let Err(Broken { seq, fault: Fault::Missing { .. } }) = &outcome else { break };
+            let Err(BrokenTrail { seq, fault: TrailFault::Missing { .. } }) = &outcome else { break };
             let first = self.store.audit_page(0, None, 1).await?;
             // Whether it was there when the walk began and has been pruned meanwhile.
             if first.first().is_none_or(|first| first.seq <= *seq) {
@@ -135,7 +139,7 @@ impl Audit {
         &self,
         older: &[SigningKey],
         noted: Option<&(i64, String)>,
-    ) -> Result<Outcome, ServiceError> {
+    ) -> Result<VerifyResult, ServiceError> {
         let keys = older.iter().chain([&self.key]).map(|key| (audit_key_id(key), key)).collect();
         let mut walk = Walk { keys, noted, before: None, marked_by: None, first: 0 };
         loop {
@@ -150,7 +154,7 @@ impl Audit {
             }
             for row in &rows {
                 match walk.step(row) {
-                    Err(Broken { fault: Fault::Changed, .. }) => {
+                    Err(BrokenTrail { fault: TrailFault::Changed, .. }) => {
                         let rows = self.store.count_audit().await?;
                         return Ok(Err(walk.changed(row, head.seq, rows)));
                     }
@@ -169,7 +173,7 @@ impl Audit {
         &self,
         walk: &mut Walk<'_>,
         first: &AuditRow,
-    ) -> Result<Result<(), Broken>, ServiceError> {
+    ) -> Result<Result<(), BrokenTrail>, ServiceError> {
         walk.first = first.seq;
         walk.before = Some((0, [0; 32]));
         if first.seq == 1 {
@@ -183,7 +187,7 @@ impl Audit {
         if let Some((seq, _)) = walk.noted
             && *seq <= anchor.0
         {
-            return Ok(Err(Broken { seq: *seq, fault: Fault::Pruned }));
+            return Ok(Err(BrokenTrail { seq: *seq, fault: TrailFault::Pruned }));
         }
         Ok(Ok(()))
     }
@@ -218,32 +222,32 @@ impl<'a> Walk<'a> {
     }
 
     /// Checks one row against the one before it.
-    fn step(&mut self, row: &AuditRow) -> Result<(), Broken> {
+    fn step(&mut self, row: &AuditRow) -> Result<(), BrokenTrail> {
         let (before, link) = self.before.unwrap_or((0, [0; 32]));
-        let broken = |fault| Err(Broken { seq: row.seq, fault });
+        let broken = |fault| Err(BrokenTrail { seq: row.seq, fault });
         if row.seq != before + 1 {
-            return Err(Broken { seq: before + 1, fault: Fault::Missing { to: row.seq - 1 } });
+            return Err(BrokenTrail { seq: before + 1, fault: TrailFault::Missing { to: row.seq - 1 } });
         }
         let Some(key) = self.key_of(row) else {
-            return broken(Fault::OtherSecret { key_id: row.key_id.clone() });
+            return broken(TrailFault::OtherSecret { key_id: row.key_id.clone() });
         };
         if !row.holds(key) {
-            return broken(Fault::Changed);
+            return broken(TrailFault::Changed);
         }
         if row.event == Event::AuditCut.as_str() {
-            return broken(Fault::TellsOfCut);
+            return broken(TrailFault::TellsOfCut);
         }
         if row.previous != link {
-            return broken(Fault::Unlinked);
+            return broken(TrailFault::Unlinked);
         }
         if self.noted.is_some_and(|(seq, noted)| *seq == row.seq && *noted != hex(&row.link)) {
-            return broken(Fault::NotAsNoted);
+            return broken(TrailFault::NotAsNoted);
         }
         // Where the row before was pruned, nothing is left that could have been cut off.
         if row.event == Event::AuditSecret.as_str()
             && self.marked_by.is_some_and(|former| seal_in(row) != Some(seal(before, &link, former, key)))
         {
-            return broken(Fault::CutOff);
+            return broken(TrailFault::CutOff);
         }
         self.before = Some((row.seq, row.link));
         self.marked_by = Some(key);
@@ -252,27 +256,30 @@ impl<'a> Walk<'a> {
 
     /// Whether a row that does not hold would under another number: one that could be its own, going by how many `rows`
     /// there are. What the database says of its end bounds nothing; whoever changed the row may have changed that.
-    fn changed(&self, row: &AuditRow, end: i64, rows: i64) -> Broken {
+    fn changed(&self, row: &AuditRow, end: i64, rows: i64) -> BrokenTrail {
         let most = end.min(self.first.saturating_add(rows.saturating_mul(2)));
         let written_as = |key: &SigningKey| (1..=most).find(|seq| row.link_at(*seq, key) == row.link);
         let origin = self.key_of(row).and_then(written_as);
-        Broken { seq: row.seq, fault: origin.map_or(Fault::Changed, |from| Fault::Moved { from }) }
+        BrokenTrail {
+            seq: row.seq,
+            fault: origin.map_or(TrailFault::Changed, |from| TrailFault::Moved { from }),
+        }
     }
 
     /// The end is where the store says it is and its mark proves it, and not before the row that was noted.
     /// An empty trail was marked when it was begun.
-    fn end(&self, head: &AuditHead, own: &SigningKey) -> Outcome {
+    fn end(&self, head: &AuditHead, own: &SigningKey) -> VerifyResult {
         let (last, link) = self.before.unwrap_or((0, [0; 32]));
         let noted = self.noted.map_or(0, |(seq, _)| *seq);
         let end = head.seq.max(noted);
         if last < end {
-            return Err(Broken { seq: last + 1, fault: Fault::Missing { to: end } });
+            return Err(BrokenTrail { seq: last + 1, fault: TrailFault::Missing { to: end } });
         }
         if last == head.seq && link != head.link {
-            return Err(Broken { seq: last, fault: Fault::Unlinked });
+            return Err(BrokenTrail { seq: last, fault: TrailFault::Unlinked });
         }
         if last != head.seq || !head.is_marked_by(self.marked_by.unwrap_or(own)) {
-            return Err(Broken { seq: last + 1, fault: Fault::CutOff });
+            return Err(BrokenTrail { seq: last + 1, fault: TrailFault::CutOff });
         }
         Ok(Verified { first: self.first, last, link: hex(&link) })
     }

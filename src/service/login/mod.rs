@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::ServiceError;
 use super::attempts::Attempt;
+use super::attempts::AttemptOrigin;
 use super::attempts::Attempts;
-use super::attempts::Standing;
 use super::password::Passwords;
 use super::sessions::Sessions;
 use crate::model::audit::Actor;
@@ -49,7 +49,7 @@ pub struct SignIn<'a> {
 
 /// Somebody who is signed in and asked for the password again.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct Reauthentication<'a> {
     /// Who it is.
     pub user: &'a UserId,
     /// By which session, by its id.
@@ -107,10 +107,10 @@ impl Login {
         let found = self.store.find_user_by_login(name).await?;
         let enabled = found.as_ref().filter(|(user, _)| !user.disabled);
         let device = enabled.and_then(|(user, _)| self.known_device(form.device?, &user.id));
-        let standing = device.map_or(Standing::Stranger, Standing::Device);
+        let standing = device.map_or(AttemptOrigin::Stranger, AttemptOrigin::Device);
         let attempt =
             Attempt { name, found: found.as_ref(), client: form.client, standing, event: Event::Login };
-        if let (Standing::Device(_), Some((user, _))) = (standing, &found) {
+        if let (AttemptOrigin::Device(_), Some((user, _))) = (standing, &found) {
             // Known browsers go ahead of strangers, so one that signs in all the time is not even looked at. What a
             // stranger is told must not depend on it.
             self.not_too_often(by, &attempt, self.sessions.may_sign_in(&user.id)).await?;
@@ -170,7 +170,7 @@ impl Login {
     pub async fn check_password(
         &self,
         by: &Actor,
-        asked: Asked<'_>,
+        asked: Reauthentication<'_>,
         password: Secret,
     ) -> Result<(), ServiceError> {
         check_password(by, &self.store, &self.attempts, asked, password, Event::PasswordCheck).await
@@ -211,11 +211,11 @@ pub(super) async fn check_password(
     by: &Actor,
     store: &Store,
     attempts: &Attempts,
-    asked: Asked<'_>,
+    asked: Reauthentication<'_>,
     password: Secret,
     event: Event,
 ) -> Result<(), ServiceError> {
-    let Asked { user, session, client } = asked;
+    let Reauthentication { user, session, client } = asked;
     let found = match store.find_user(user).await? {
         Some(user) => {
             let hash = store.password_of(&user.id).await?;
@@ -223,7 +223,7 @@ pub(super) async fn check_password(
         }
         None => None,
     };
-    let standing = Standing::Session(session);
+    let standing = AttemptOrigin::Session(session);
     let attempt = Attempt { name: &user.0, found: found.as_ref(), client, standing, event };
     attempts.check(by, &attempt, password).await.map(|_| ())
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::role::Role;
 use crate::service::accounts::NewUser;
 use crate::service::testing::PASSWORD;
-use crate::service::testing::World;
+use crate::service::testing::ServiceFixture;
 use crate::service::testing::new_user;
 
 const HERE: &str = "192.0.2.1";
@@ -21,7 +21,7 @@ fn is_throttled<T>(outcome: &Result<T, ServiceError>) -> bool {
 
 #[tokio::test]
 async fn the_right_password_opens_a_session_by_name_and_by_address() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("alice").await;
     for name in ["alice", "ALICE", "alice@example.org"] {
         let signed_in = world.sign_in(name, PASSWORD, HERE, None).await.unwrap();
@@ -34,7 +34,7 @@ async fn the_right_password_opens_a_session_by_name_and_by_address() {
 /// L02: the time an answer takes, told by the work behind it.
 #[tokio::test]
 async fn unknown_wrong_disabled_and_passwordless_take_the_same_path() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("alice").await;
     world.user("passwordless").await;
     let disabled = world.user_with_password("disabled").await;
@@ -65,7 +65,7 @@ async fn unknown_wrong_disabled_and_passwordless_take_the_same_path() {
 
 #[tokio::test]
 async fn guesses_from_one_network_are_slowed_down_and_nothing_is_computed_then() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("alice").await;
     for at in 0..6 {
         let client = format!("2001:db8::{at:x}");
@@ -88,7 +88,7 @@ async fn guesses_from_one_network_are_slowed_down_and_nothing_is_computed_then()
 }
 
 /// What guesses at these names, in this order, are answered, each from another network.
-async fn guessed(world: &World, names: &[&str]) -> Vec<String> {
+async fn guessed(world: &ServiceFixture, names: &[&str]) -> Vec<String> {
     let mut answers = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let client = format!("198.51.{}.{}", at / 250, at % 250);
@@ -135,7 +135,7 @@ async fn the_throttle_tells_neither_who_exists_nor_which_names_are_one_accounts(
     ];
     for order in orders {
         let told = [ALICES, NOBODYS].map(|names| async move {
-            let world = World::new().await;
+            let world = ServiceFixture::new().await;
             let new = NewUser {
                 email: Some("zo\u{eb}.smith@example.org".to_owned()),
                 password: Some((Secret::new(PASSWORD), false)),
@@ -155,7 +155,7 @@ async fn the_throttle_tells_neither_who_exists_nor_which_names_are_one_accounts(
 
 #[tokio::test]
 async fn spellings_of_a_name_count_together_and_other_names_apart() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("sam").await;
     let spellings = ["sam@one.example", "SAM@one.example", "\u{ff53}am@ONE.example"];
     let tries: Vec<&str> = (0..30).map(|at| spellings[at % 3]).collect();
@@ -173,7 +173,7 @@ async fn spellings_of_a_name_count_together_and_other_names_apart() {
 
 #[tokio::test]
 async fn guesses_at_an_account_by_both_its_names_are_few() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("alice").await;
     let mut looked_at = 0;
     for minute in 0..20 {
@@ -191,7 +191,7 @@ async fn guesses_at_an_account_by_both_its_names_are_few() {
 
 #[tokio::test]
 async fn the_device_of_somebody_who_may_not_sign_in_counts_as_none() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let (alice, bob) = (world.user_with_password("alice").await, world.user_with_password("bob").await);
     let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
     assert_eq!(world.login.owner_of_device(device.expose()), Some(alice.id.clone()));
@@ -211,7 +211,7 @@ async fn the_device_of_somebody_who_may_not_sign_in_counts_as_none() {
 
 #[tokio::test]
 async fn nobody_can_lock_the_owner_out_of_a_known_device() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("alice").await;
     world.user_with_password("mallory").await;
     let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
@@ -232,7 +232,7 @@ async fn nobody_can_lock_the_owner_out_of_a_known_device() {
 
 #[tokio::test]
 async fn a_clock_that_was_set_back_keeps_no_right_password_out() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("alice").await;
     let hours = Duration::from_hours(2);
     world.clock.advance(hours);
@@ -259,7 +259,7 @@ async fn a_clock_that_was_set_back_keeps_no_right_password_out() {
 
 #[tokio::test]
 async fn a_known_device_has_only_so_many_guesses_too() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("alice").await;
     let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
     let device = Some(device.expose());
@@ -272,7 +272,7 @@ async fn a_known_device_has_only_so_many_guesses_too() {
 
 #[tokio::test]
 async fn whoever_signs_in_all_the_time_is_slowed_down_and_leaves_so_many_rows() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let alice = world.user_with_password("alice").await;
     world.user_with_password("bob").await;
     let (began, rows) = (std::time::Instant::now(), world.store.audit_head().await.unwrap().seq);
@@ -309,7 +309,7 @@ async fn whoever_signs_in_all_the_time_is_slowed_down_and_leaves_so_many_rows() 
 
 #[tokio::test]
 async fn a_device_cookie_of_another_user_is_replaced() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     world.user_with_password("alice").await;
     world.user_with_password("bob").await;
     let alices = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
@@ -320,9 +320,9 @@ async fn a_device_cookie_of_another_user_is_replaced() {
 
 #[tokio::test]
 async fn who_is_asked_again_inside_a_session_waits_for_no_stranger() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("alice").await;
-    let asked = |session| Asked { user: &user.id, session, client: HERE.parse().unwrap() };
+    let asked = |session| Reauthentication { user: &user.id, session, client: HERE.parse().unwrap() };
     for at in 0..60 {
         let client = format!("198.51.100.{at}");
         drop(world.sign_in("alice", "wrong", &client, None).await);
@@ -346,10 +346,10 @@ async fn who_is_asked_again_inside_a_session_waits_for_no_stranger() {
 
 #[tokio::test]
 async fn a_stolen_session_has_only_so_many_guesses() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user_with_password("alice").await;
     let check = async |session: &str, password: &str| {
-        let asked = Asked { user: &user.id, session, client: HERE.parse().unwrap() };
+        let asked = Reauthentication { user: &user.id, session, client: HERE.parse().unwrap() };
         world.login.check_password(world.by.actor(), asked, Secret::new(password)).await
     };
     let mut computed = world.passwords.computed();
@@ -369,14 +369,14 @@ async fn a_stolen_session_has_only_so_many_guesses() {
     }
     assert!(tried <= 110, "{tried} in a day");
     let nobody = UserId("nobody".to_owned());
-    let asked = Asked { user: &nobody, session: "another", client: HERE.parse().unwrap() };
+    let asked = Reauthentication { user: &nobody, session: "another", client: HERE.parse().unwrap() };
     assert!(is_refused(&world.login.check_password(world.by.actor(), asked, Secret::new(PASSWORD)).await));
 }
 
 /// L20: a hash of old parameters.
 #[tokio::test]
 async fn an_old_hash_is_replaced_at_sign_in() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user("alice").await;
     let params = argon2::Params::new(1024, 1, 1, None).unwrap();
     let old = argon2::PasswordHasher::hash_password(&argon2::Argon2::from(params), PASSWORD.as_bytes());

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
-use super::For;
+use super::PasswordPriority;
 use crate::service::ServiceError;
 
 /// How long one waits at most.
@@ -30,17 +30,17 @@ pub(super) enum Work {
 
 /// Both lanes.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    ours: Lane,
+pub(super) struct HashingLanes {
+    ours: HashingLane,
     /// One at a time.
-    foreign: Lane,
+    foreign: HashingLane,
     /// Whether a foreign one takes a place of ours, too: where there are several. Where there is one, that stays free.
     shared: bool,
 }
 
 /// Places at work, in which who is known goes ahead of strangers.
 #[derive(Debug)]
-struct Lane {
+struct HashingLane {
     work: Arc<Semaphore>,
     /// As many strangers as there are places stand in the line for them; the others wait before it.
     next_strangers: Semaphore,
@@ -50,12 +50,12 @@ struct Lane {
 
 /// A seat and a place at work, or two; dropping it lets the next one work.
 #[derive(Debug)]
-pub(super) struct Places(#[expect(dead_code, reason = "held")] Vec<OwnedSemaphorePermit>);
+pub(super) struct HashingSlots(#[expect(dead_code, reason = "held")] Vec<OwnedSemaphorePermit>);
 
-impl Lanes {
+impl HashingLanes {
     /// As many computations of ours at a time as there are `cores`; `queue` more may wait, of strangers and of all others.
     pub(super) fn new(cores: usize, queue: usize) -> Self {
-        Self { ours: Lane::new(cores, queue), foreign: Lane::new(1, queue), shared: cores > 1 }
+        Self { ours: HashingLane::new(cores, queue), foreign: HashingLane::new(1, queue), shared: cores > 1 }
     }
 
     /// Waits for a place.
@@ -63,7 +63,11 @@ impl Lanes {
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if there is no seat, or it takes too long.
-    pub(super) async fn enter(&self, work: Work, whose: For) -> Result<Places, ServiceError> {
+    pub(super) async fn enter(
+        &self,
+        work: Work,
+        whose: PasswordPriority,
+    ) -> Result<HashingSlots, ServiceError> {
         let lanes = match work {
             Work::Ours => [Some(&self.ours), None],
             Work::Foreign => [Some(&self.foreign), Some(&self.ours).filter(|_| self.shared)],
@@ -79,7 +83,7 @@ impl Lanes {
             }
             Some(held)
         };
-        timeout(QUEUE_WAIT, all).await.ok().flatten().map(Places).ok_or_else(busy)
+        timeout(QUEUE_WAIT, all).await.ok().flatten().map(HashingSlots).ok_or_else(busy)
     }
 
     /// How many of ours could begin now.
@@ -88,7 +92,7 @@ impl Lanes {
     }
 }
 
-impl Lane {
+impl HashingLane {
     fn new(places: usize, queue: usize) -> Self {
         Self {
             work: Arc::new(Semaphore::new(places)),
@@ -98,15 +102,15 @@ impl Lane {
         }
     }
 
-    fn seat(&self, whose: For) -> Option<OwnedSemaphorePermit> {
-        let seats = if whose == For::Known { &self.seats } else { &self.stranger_seats };
+    fn seat(&self, whose: PasswordPriority) -> Option<OwnedSemaphorePermit> {
+        let seats = if whose == PasswordPriority::Known { &self.seats } else { &self.stranger_seats };
         Arc::clone(seats).try_acquire_owned().ok()
     }
 
-    async fn place(&self, whose: For) -> Option<OwnedSemaphorePermit> {
+    async fn place(&self, whose: PasswordPriority) -> Option<OwnedSemaphorePermit> {
         let _next = match whose {
-            For::Known => None,
-            For::Stranger => Some(self.next_strangers.acquire().await.ok()?),
+            PasswordPriority::Known => None,
+            PasswordPriority::Stranger => Some(self.next_strangers.acquire().await.ok()?),
         };
         Arc::clone(&self.work).acquire_owned().await.ok()
     }
@@ -174,17 +178,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn foreign_hashes_leave_a_place_to_ours_however_many_there_are() {
         for cores in [1, 2, 8] {
-            let lanes = Lanes::new(cores, 8);
-            let _working = lanes.enter(Work::Foreign, For::Stranger).await.unwrap();
+            let lanes = HashingLanes::new(cores, 8);
+            let _working = lanes.enter(Work::Foreign, PasswordPriority::Stranger).await.unwrap();
             assert!(lanes.free() >= 1, "{cores}");
-            for whose in [For::Stranger, For::Known] {
+            for whose in [PasswordPriority::Stranger, PasswordPriority::Known] {
                 let begun = Instant::now();
                 assert!(lanes.enter(Work::Foreign, whose).await.is_err(), "{cores}: one at a time");
                 assert_eq!(begun.elapsed(), QUEUE_WAIT);
             }
             let begun = Instant::now();
             let ours = futures_util::future::join_all(
-                (0..lanes.free()).map(|_| lanes.enter(Work::Ours, For::Stranger)),
+                (0..lanes.free()).map(|_| lanes.enter(Work::Ours, PasswordPriority::Stranger)),
             );
             assert!(ours.await.iter().all(Result::is_ok), "{cores}");
             assert_eq!(begun.elapsed(), Duration::ZERO);

@@ -12,23 +12,24 @@ use std::time::Instant;
 
 use argon2::password_hash::PasswordHasher as _;
 
-use self::lanes::Lanes;
+use self::lanes::HashingLanes;
 use self::lanes::QUEUE_WAIT;
 use self::lanes::Slowest;
 use self::lanes::Work;
 use super::ServiceError;
+use super::concurrency_limiter::ConcurrencyLimiter;
+use super::concurrency_limiter::ConcurrencyLimits;
+use super::concurrency_limiter::LimiterGuard;
 use super::stored_hash::StoredHash;
 use super::stored_hash::hasher;
-use super::turns::Bounds;
-use super::turns::Turn;
-use super::turns::Turns;
 use crate::config::BreachList;
 use crate::model::opaque_string;
 use crate::model::secret::Secret;
 
 /// What strangers have of one name, one after the other: a rush at it holds little of the store and the cores, and its
 /// answers do not tell whether each takes work or only waits.
-const OF_NAMES: Bounds = Bounds { own_work: 1, own_inside: 16, work: 64, inside: 512, wait: QUEUE_WAIT };
+const OF_NAMES: ConcurrencyLimits =
+    ConcurrencyLimits { own_work: 1, own_inside: 16, work: 64, inside: 512, wait: QUEUE_WAIT };
 /// Computations that may wait for a free core, of strangers and of all others.
 const QUEUE: usize = 64;
 /// Longer input is never a password: it is not hashed, only answered in the usual time.
@@ -36,7 +37,7 @@ const LONGEST: usize = 1024;
 
 /// What verifying a password came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verification {
     /// It is not the one.
     Wrong,
     /// It is the one.
@@ -47,7 +48,7 @@ pub enum Verdict {
 
 /// For whom a password is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum For {
+pub enum PasswordPriority {
     /// Somebody whom we have let in before, on this device or in this session: goes ahead of all strangers.
     Known,
     /// Whoever can reach us.
@@ -59,8 +60,8 @@ pub enum For {
 /// Clones share the bounds. What does not fit into the queue is answered [`ServiceError::Busy`].
 #[derive(Clone)]
 pub struct Passwords {
-    lanes: Arc<Lanes>,
-    names: Turns<String>,
+    lanes: Arc<HashingLanes>,
+    names: ConcurrencyLimiter<String>,
     slowest: Arc<Mutex<Slowest>>,
     #[cfg(test)]
     computed: Arc<std::sync::atomic::AtomicUsize>,
@@ -87,8 +88,8 @@ impl Passwords {
 
     fn with_limits(cores: usize, queue: usize) -> Self {
         Self {
-            lanes: Arc::new(Lanes::new(cores, queue)),
-            names: Turns::new(OF_NAMES),
+            lanes: Arc::new(HashingLanes::new(cores, queue)),
+            names: ConcurrencyLimiter::new(OF_NAMES),
             slowest: Arc::default(),
             #[cfg(test)]
             computed: Arc::default(),
@@ -100,7 +101,7 @@ impl Passwords {
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if too many try already.
-    pub(super) async fn turn_at(&self, name: &str) -> Result<Turn<String>, ServiceError> {
+    pub(super) async fn turn_at(&self, name: &str) -> Result<LimiterGuard<String>, ServiceError> {
         self.names.take(name.to_owned()).await
     }
 
@@ -111,7 +112,7 @@ impl Passwords {
     /// [`ServiceError::Busy`] if the queue is full.
     pub async fn hash(&self, password: Secret) -> Result<String, ServiceError> {
         let password = unified(&password);
-        self.run(Work::Ours, For::Known, move || {
+        self.run(Work::Ours, PasswordPriority::Known, move || {
             hasher().hash_password(password.expose().as_bytes()).map(|hash| hash.to_string())
         })
         .await?
@@ -126,7 +127,12 @@ impl Passwords {
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if the queue is full.
-    pub async fn verify(&self, whose: For, password: Secret, stored: &str) -> Result<Verdict, ServiceError> {
+    pub async fn verify(
+        &self,
+        whose: PasswordPriority,
+        password: Secret,
+        stored: &str,
+    ) -> Result<Verification, ServiceError> {
         let length = password.expose().len();
         match StoredHash::read(stored) {
             Ok(stored) if (1..=LONGEST).contains(&length) => {
@@ -138,10 +144,10 @@ impl Passwords {
 
     async fn verify_against(
         &self,
-        whose: For,
+        whose: PasswordPriority,
         password: Secret,
         stored: StoredHash,
-    ) -> Result<Verdict, ServiceError> {
+    ) -> Result<Verification, ServiceError> {
         let forms = forms(&password);
         let (count, foreign) = (forms.len(), stored.is_foreign());
         let work = if foreign { Work::Foreign } else { Work::Ours };
@@ -151,23 +157,23 @@ impl Passwords {
                 let fits = forms.iter().position(|form| stored.verifies(form.expose().as_bytes()));
                 let took = begun.elapsed();
                 let verdict = match fits {
-                    Some(form) if is_current(&stored, form) => Verdict::Right,
+                    Some(form) if is_current(&stored, form) => Verification::Right,
                     // Whoever mistyped what was cut off anyway must not be held to it from now on.
-                    Some(_) if stored.cuts(password.expose().as_bytes()) => Verdict::Right,
-                    Some(_) => Verdict::Outdated,
-                    None => Verdict::Wrong,
+                    Some(_) if stored.cuts(password.expose().as_bytes()) => Verification::Right,
+                    Some(_) => Verification::Outdated,
+                    None => Verification::Wrong,
                 };
-                if foreign && verdict == Verdict::Wrong {
+                if foreign && verdict == Verification::Wrong {
                     forms.iter().for_each(hash_for_nobody);
                 }
                 (verdict, took)
             })
             .await?;
         let each = took / u32::try_from(count).unwrap_or(1);
-        if foreign && verdict == Verdict::Wrong {
+        if foreign && verdict == Verification::Wrong {
             self.slowest.lock().unwrap_or_else(PoisonError::into_inner).note(each);
         }
-        if verdict == Verdict::Wrong {
+        if verdict == Verification::Wrong {
             self.wait_like_foreign(count, if foreign { each } else { Duration::ZERO }).await;
         }
         Ok(verdict)
@@ -178,12 +184,16 @@ impl Passwords {
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if the queue is full.
-    pub async fn verify_nobody(&self, whose: For, password: Secret) -> Result<Verdict, ServiceError> {
+    pub async fn verify_nobody(
+        &self,
+        whose: PasswordPriority,
+        password: Secret,
+    ) -> Result<Verification, ServiceError> {
         let forms = if password.expose().len() > LONGEST { vec![Secret::new("")] } else { forms(&password) };
         let count = forms.len();
         self.run(Work::Ours, whose, move || forms.iter().for_each(hash_for_nobody)).await?;
         self.wait_like_foreign(count, Duration::ZERO).await;
-        Ok(Verdict::Wrong)
+        Ok(Verification::Wrong)
     }
 
     /// Waits, without work, for what verifying a hash of another system takes beyond ours: nobody can tell by the time
@@ -204,7 +214,8 @@ impl Passwords {
     /// [`ServiceError::Busy`] if the queue is full.
     pub async fn check_unleaked(&self, password: &Secret, list: &BreachList) -> Result<(), ServiceError> {
         let (list, password) = (list.clone(), unified(password));
-        let leaked = self.run(Work::Ours, For::Known, move || list.contains(password.expose())).await?;
+        let leaked =
+            self.run(Work::Ours, PasswordPriority::Known, move || list.contains(password.expose())).await?;
         if leaked.map_err(|error| ServiceError::Unavailable(Box::new(error)))? {
             return Err(ServiceError::invalid("password", "stands in a list of leaked ones: choose another"));
         }
@@ -216,7 +227,7 @@ impl Passwords {
     async fn run<T: Send + 'static>(
         &self,
         work: Work,
-        whose: For,
+        whose: PasswordPriority,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
         let places = self.lanes.enter(work, whose).await?;

@@ -18,13 +18,13 @@ async fn only_the_same_password_verifies() {
     let stored = passwords.hash(secret("correct horse battery")).await.unwrap();
     assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
     assert_eq!(
-        passwords.verify(For::Stranger, secret("correct horse battery"), &stored).await.unwrap(),
-        Verdict::Right
+        passwords.verify(PasswordPriority::Stranger, secret("correct horse battery"), &stored).await.unwrap(),
+        Verification::Right
     );
     for wrong in ["", "correct horse batterz", "correct horse battery ", "Correct horse battery"] {
         assert_eq!(
-            passwords.verify(For::Stranger, secret(wrong), &stored).await.unwrap(),
-            Verdict::Wrong,
+            passwords.verify(PasswordPriority::Stranger, secret(wrong), &stored).await.unwrap(),
+            Verification::Wrong,
             "{wrong:?}"
         );
     }
@@ -50,10 +50,16 @@ async fn older_argon2_hashes_verify_and_ask_to_be_replaced() {
         let stored = hash.to_string();
         let unversioned = stored.replace("$v=16", "");
         for stored in [stored, unversioned] {
-            let right = passwords.verify(For::Stranger, secret("a password of old"), &stored).await.unwrap();
-            assert_eq!(right, Verdict::Outdated, "{stored}");
-            let wrong = passwords.verify(For::Stranger, secret("another password"), &stored).await.unwrap();
-            assert_eq!(wrong, Verdict::Wrong, "{stored}");
+            let right = passwords
+                .verify(PasswordPriority::Stranger, secret("a password of old"), &stored)
+                .await
+                .unwrap();
+            assert_eq!(right, Verification::Outdated, "{stored}");
+            let wrong = passwords
+                .verify(PasswordPriority::Stranger, secret("another password"), &stored)
+                .await
+                .unwrap();
+            assert_eq!(wrong, Verification::Wrong, "{stored}");
         }
     }
 }
@@ -70,8 +76,8 @@ async fn what_cannot_be_read_and_the_empty_password_are_refused_at_the_usual_cos
         (empty, ""),
     ] {
         let before = passwords.computed();
-        let verdict = passwords.verify(For::Stranger, secret(password), stored).await.unwrap();
-        assert_eq!(verdict, Verdict::Wrong, "{stored}");
+        let verdict = passwords.verify(PasswordPriority::Stranger, secret(password), stored).await.unwrap();
+        assert_eq!(verdict, Verification::Wrong, "{stored}");
         assert_eq!(passwords.computed(), before + 1);
     }
     let read = StoredHash::read(empty).ok().unwrap();
@@ -82,8 +88,8 @@ async fn what_cannot_be_read_and_the_empty_password_are_refused_at_the_usual_cos
 async fn nobody_never_verifies() {
     let passwords = Passwords::new();
     for nothing in [String::new(), "x".repeat(100_000)] {
-        let verdict = passwords.verify_nobody(For::Stranger, secret(&nothing)).await.unwrap();
-        assert_eq!(verdict, Verdict::Wrong);
+        let verdict = passwords.verify_nobody(PasswordPriority::Stranger, secret(&nothing)).await.unwrap();
+        assert_eq!(verdict, Verification::Wrong);
     }
     assert_eq!(passwords.computed(), 2);
 }
@@ -95,29 +101,35 @@ async fn forms_of_one_password_agree_and_hashes_made_before_still_verify() {
     let stored = passwords.hash(secret(decomposed)).await.unwrap();
     for form in [composed, decomposed] {
         assert_eq!(
-            passwords.verify(For::Stranger, secret(form), &stored).await.unwrap(),
-            Verdict::Right,
+            passwords.verify(PasswordPriority::Stranger, secret(form), &stored).await.unwrap(),
+            Verification::Right,
             "{form}"
         );
     }
     for wrong in ["Zoe kept a secret", "ZO\u{cb} KEPT A S\u{c9}CRET", "Zo\u{eb}kept a s\u{e9}cret"] {
         assert_eq!(
-            passwords.verify(For::Stranger, secret(wrong), &stored).await.unwrap(),
-            Verdict::Wrong,
+            passwords.verify(PasswordPriority::Stranger, secret(wrong), &stored).await.unwrap(),
+            Verification::Wrong,
             "{wrong}"
         );
     }
     // As it was hashed before there was one form.
     let before = hasher().hash_password(decomposed.as_bytes()).unwrap().to_string();
     assert_eq!(
-        passwords.verify(For::Stranger, secret(decomposed), &before).await.unwrap(),
-        Verdict::Outdated
+        passwords.verify(PasswordPriority::Stranger, secret(decomposed), &before).await.unwrap(),
+        Verification::Outdated
     );
-    assert_eq!(passwords.verify(For::Stranger, secret(composed), &before).await.unwrap(), Verdict::Wrong);
+    assert_eq!(
+        passwords.verify(PasswordPriority::Stranger, secret(composed), &before).await.unwrap(),
+        Verification::Wrong
+    );
     // Werkzeug 3, of the decomposed form with plain spaces.
     let theirs = "scrypt:16384:8:1$Nzu2lDHEzWZ78UjF$16476f7b628c695086591af93fa5981d85f22a06ff5f1dd233224ff529491c96d85ec55b61c47041d11f26a61f97aee6bb1cd743032aac83c438a157fdd027ab";
     let typed = "Zoe\u{308} kept a se\u{301}cret";
-    assert_eq!(passwords.verify(For::Stranger, secret(typed), theirs).await.unwrap(), Verdict::Outdated);
+    assert_eq!(
+        passwords.verify(PasswordPriority::Stranger, secret(typed), theirs).await.unwrap(),
+        Verification::Outdated
+    );
 }
 
 #[tokio::test]
@@ -126,8 +138,8 @@ async fn the_time_of_an_answer_does_not_tell_whose_hash_another_system_made() {
     let ours = passwords.hash(secret("correct horse battery")).await.unwrap();
     let theirs = "$2y$10$jPnWU1yFaYZJ134suIKZguIWniaU5ej89nrkJe4AwIwGj3aUvCiSG";
     assert_eq!(
-        passwords.verify(For::Stranger, secret("correct horse battery"), theirs).await.unwrap(),
-        Verdict::Outdated
+        passwords.verify(PasswordPriority::Stranger, secret("correct horse battery"), theirs).await.unwrap(),
+        Verification::Outdated
     );
     // The quickest of several: other work on the machine only ever makes one slower.
     let quickest = async |stored: Option<&str>| {
@@ -135,10 +147,10 @@ async fn the_time_of_an_answer_does_not_tell_whose_hash_another_system_made() {
         for _ in 0..7 {
             let begun = Instant::now();
             let verdict = match stored {
-                Some(stored) => passwords.verify(For::Stranger, secret("wrong"), stored).await,
-                None => passwords.verify_nobody(For::Stranger, secret("wrong")).await,
+                Some(stored) => passwords.verify(PasswordPriority::Stranger, secret("wrong"), stored).await,
+                None => passwords.verify_nobody(PasswordPriority::Stranger, secret("wrong")).await,
             };
-            assert_eq!(verdict.unwrap(), Verdict::Wrong);
+            assert_eq!(verdict.unwrap(), Verification::Wrong);
             best = best.min(begun.elapsed());
         }
         best
@@ -154,21 +166,30 @@ async fn a_password_that_bcrypt_has_cut_is_not_pinned_to_what_was_typed() {
     let passwords = Passwords::new();
     let stored = "$2y$04$1xZUWZ5j0wkzIDJmoA96zuIsgpgsoQHaI4qgY.E3Z7Y/sRd433Bde";
     let long = "0123456789".repeat(8);
-    for (typed, verdict) in
-        [(long.as_str(), Verdict::Right), (&long[..72], Verdict::Outdated), (&long[..71], Verdict::Wrong)]
-    {
-        assert_eq!(passwords.verify(For::Stranger, secret(typed), stored).await.unwrap(), verdict, "{typed}");
+    for (typed, verdict) in [
+        (long.as_str(), Verification::Right),
+        (&long[..72], Verification::Outdated),
+        (&long[..71], Verification::Wrong),
+    ] {
+        assert_eq!(
+            passwords.verify(PasswordPriority::Stranger, secret(typed), stored).await.unwrap(),
+            verdict,
+            "{typed}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_does_not_fit_into_the_queue_is_told_to_come_back() {
     let passwords = Passwords::with_limits(1, 1);
-    let attempts = (0..6).map(|_| passwords.verify_nobody(For::Stranger, secret("x")));
+    let attempts = (0..6).map(|_| passwords.verify_nobody(PasswordPriority::Stranger, secret("x")));
     let answers = futures_util::future::join_all(attempts).await;
     let busy = answers.iter().filter(|answer| matches!(answer, Err(ServiceError::Busy { .. }))).count();
     assert_eq!((busy, passwords.computed()), (4, 2));
-    assert!(passwords.verify_nobody(For::Stranger, secret("x")).await.is_ok(), "room again afterwards");
+    assert!(
+        passwords.verify_nobody(PasswordPriority::Stranger, secret("x")).await.is_ok(),
+        "room again afterwards"
+    );
 }
 
 #[tokio::test]
@@ -176,15 +197,15 @@ async fn guesses_at_the_hash_of_another_system_keep_nobody_else_waiting() {
     let passwords = Passwords::with_limits(1, 64);
     let ours = passwords.hash(secret("correct horse battery")).await.unwrap();
     // The only core for ours is as free as ever while the slow ones take as long as they like.
-    let _guessing = passwords.lanes.enter(Work::Foreign, For::Stranger).await.unwrap();
-    for whose in [For::Stranger, For::Known] {
+    let _guessing = passwords.lanes.enter(Work::Foreign, PasswordPriority::Stranger).await.unwrap();
+    for whose in [PasswordPriority::Stranger, PasswordPriority::Known] {
         let right = passwords.verify(whose, secret("correct horse battery"), &ours).await.unwrap();
-        assert_eq!(right, Verdict::Right);
+        assert_eq!(right, Verification::Right);
         assert!(passwords.hash(secret("another one")).await.is_ok());
-        assert_eq!(passwords.verify_nobody(whose, secret("x")).await.unwrap(), Verdict::Wrong);
+        assert_eq!(passwords.verify_nobody(whose, secret("x")).await.unwrap(), Verification::Wrong);
     }
     let theirs = "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
-    let refused = passwords.verify(For::Stranger, secret("correct horse battery"), theirs).await;
+    let refused = passwords.verify(PasswordPriority::Stranger, secret("correct horse battery"), theirs).await;
     assert!(matches!(refused, Err(ServiceError::Busy { .. })), "one of those at a time: {refused:?}");
 }
 
@@ -204,21 +225,21 @@ async fn who_is_known_goes_ahead_of_strangers() {
     let passwords = Passwords::with_limits(1, 64);
     let finished = std::cell::RefCell::new(Vec::new());
     let rush = futures_util::future::join_all((0..12).map(|_| async {
-        passwords.verify_nobody(For::Stranger, secret("x")).await.unwrap();
-        finished.borrow_mut().push(For::Stranger);
+        passwords.verify_nobody(PasswordPriority::Stranger, secret("x")).await.unwrap();
+        finished.borrow_mut().push(PasswordPriority::Stranger);
     }));
     let owner = async {
         tokio::task::yield_now().await;
-        passwords.verify_nobody(For::Known, secret("x")).await.unwrap();
-        finished.borrow_mut().push(For::Known);
+        passwords.verify_nobody(PasswordPriority::Known, secret("x")).await.unwrap();
+        finished.borrow_mut().push(PasswordPriority::Known);
     };
     tokio::join!(rush, owner);
-    let at = finished.borrow().iter().position(|whose| *whose == For::Known).unwrap();
+    let at = finished.borrow().iter().position(|whose| *whose == PasswordPriority::Known).unwrap();
     assert!(at <= 2, "one at work and one in line, then the owner: {at}");
     let full = Passwords::with_limits(1, 1);
     let rush = futures_util::future::join_all(
-        (0..6).map(|_| full.verify_nobody(For::Stranger, secret("x"))).collect::<Vec<_>>(),
+        (0..6).map(|_| full.verify_nobody(PasswordPriority::Stranger, secret("x"))).collect::<Vec<_>>(),
     );
-    let (rush, owner) = tokio::join!(rush, full.verify_nobody(For::Known, secret("x")));
+    let (rush, owner) = tokio::join!(rush, full.verify_nobody(PasswordPriority::Known, secret("x")));
     assert!(rush.iter().any(Result::is_err) && owner.is_ok(), "their seats are not the owner's");
 }

@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::ServiceError;
 use super::admin::AdminProof;
-use super::pace::Pace;
+use super::rate_limiter::RateLimiter;
 use super::revocation::Revocations;
 use crate::config::SessionConfig;
 use crate::model::audit::Actor;
 use crate::model::audit::Event;
+use crate::model::principal::IdentitySource;
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
-use crate::model::principal::Source;
 use crate::model::secret::Secret;
 use crate::model::session::Session;
 use crate::model::time::Clock;
@@ -46,7 +46,7 @@ pub struct Sessions {
     revocations: Revocations,
     clock: Arc<dyn Clock>,
     /// Of those that people open by themselves.
-    pace: Pace,
+    pace: RateLimiter,
 }
 
 impl Sessions {
@@ -58,7 +58,7 @@ impl Sessions {
         revocations: Revocations,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { config, store, key, revocations, clock, pace: Pace::of_sessions() }
+        Self { config, store, key, revocations, clock, pace: RateLimiter::of_sessions() }
     }
 
     /// The same under another configuration.
@@ -341,7 +341,7 @@ fn principal(session: Session, user: User) -> Principal {
         display_name: user.display_name,
         role: user.role,
         groups: user.groups,
-        source: Source::Local,
+        source: IdentitySource::Local,
         must_change_password: user.must_change_password,
         proof: Proof::Session {
             id: session.id,

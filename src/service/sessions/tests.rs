@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::role::Role;
-use crate::service::testing::World;
+use crate::service::testing::ServiceFixture;
 
 const CLIENT: &str = "192.0.2.1";
 
-async fn open(world: &World, user: &User) -> (TokenDigest, Session) {
+async fn open(world: &ServiceFixture, user: &User) -> (TokenDigest, Session) {
     let (cookie, session) =
         world.sessions.open(world.by.actor(), user, CLIENT.parse().unwrap(), "browser").await.unwrap();
     (world.sessions.digest_of_cookie(cookie.expose()).unwrap(), session)
@@ -16,7 +16,7 @@ async fn open(world: &World, user: &User) -> (TokenDigest, Session) {
 
 #[tokio::test]
 async fn a_cookie_resolves_to_its_user_and_no_other_does() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user("alice").await;
     let (digest, session) = open(&world, &user).await;
     let principal = world.sessions.resolve(digest).await.unwrap().unwrap();
@@ -28,7 +28,7 @@ async fn a_cookie_resolves_to_its_user_and_no_other_does() {
 
 #[tokio::test]
 async fn a_cookie_we_did_not_sign_is_not_even_looked_up() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user("alice").await;
     let (cookie, _) =
         world.sessions.open(world.by.actor(), &user, CLIENT.parse().unwrap(), "browser").await.unwrap();
@@ -50,10 +50,10 @@ async fn a_cookie_we_did_not_sign_is_not_even_looked_up() {
 
 #[tokio::test]
 async fn idle_and_expired_sessions_do_not_resolve() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user("alice").await;
     let (digest, session) = open(&world, &user).await;
-    world.clock.advance(World::IDLE.saturating_sub(Duration::from_secs(1)));
+    world.clock.advance(ServiceFixture::IDLE.saturating_sub(Duration::from_secs(1)));
     assert!(world.sessions.resolve(digest).await.unwrap().is_some());
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.sessions.resolve(digest).await.unwrap(), None, "idle");
@@ -61,7 +61,7 @@ async fn idle_and_expired_sessions_do_not_resolve() {
     let (digest, session) = (open(&world, &user).await.0, session);
     assert_eq!(world.sessions.list(&world.by, Some(&user.id)).await.unwrap().len(), 1, "{}", session.id);
     let id = world.sessions.list(&world.by, None).await.unwrap()[0].0.id.clone();
-    for _ in 0..World::ABSOLUTE.as_secs() / 60 {
+    for _ in 0..ServiceFixture::ABSOLUTE.as_secs() / 60 {
         assert!(world.sessions.resolve(digest).await.unwrap().is_some());
         world.clock.advance(Duration::from_mins(1));
         world.sessions.touch(vec![(id.clone(), world.clock.now())]).await.unwrap();
@@ -71,7 +71,7 @@ async fn idle_and_expired_sessions_do_not_resolve() {
 
 #[tokio::test]
 async fn an_ended_session_and_those_of_a_disabled_user_do_not_resolve() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let (alice, bob) = (world.user("alice").await, world.user("bob").await);
     let (ended, session) = open(&world, &alice).await;
     let (kept, _) = open(&world, &alice).await;
@@ -92,7 +92,7 @@ async fn an_ended_session_and_those_of_a_disabled_user_do_not_resolve() {
 
 #[tokio::test]
 async fn a_user_ends_only_own_sessions() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let (alice, bob) = (world.user("alice").await, world.user("bob").await);
     let (digest, session) = open(&world, &alice).await;
     assert!(!world.sessions.end_own(world.by.actor(), &bob.id, &session.id).await.unwrap());
@@ -104,7 +104,7 @@ async fn a_user_ends_only_own_sessions() {
 /// C30: ever more sessions.
 #[tokio::test]
 async fn all_sessions_but_one_are_ended() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let (alice, bob) = (world.user("alice").await, world.user("bob").await);
     let (first, _) = open(&world, &alice).await;
     let (kept, session) = open(&world, &alice).await;
@@ -120,7 +120,7 @@ async fn all_sessions_but_one_are_ended() {
 
 #[tokio::test]
 async fn what_ends_nothing_has_nobody_looked_up_again() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let (alice, bob) = (world.user("alice").await, world.user("bob").await);
     let (_, session) = open(&world, &alice).await;
     let epoch = world.revocations.epoch().current();
@@ -137,7 +137,7 @@ async fn what_ends_nothing_has_nobody_looked_up_again() {
 
 #[tokio::test]
 async fn the_twenty_first_session_ends_the_first() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user("alice").await;
     let (first, _) = open(&world, &user).await;
     for _ in 0..MOST_PER_USER - 1 {
@@ -152,13 +152,13 @@ async fn the_twenty_first_session_ends_the_first() {
 
 #[tokio::test]
 async fn a_disabled_user_gets_no_session_and_purging_spares_live_ones() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let (alice, bob) = (world.user("alice").await, world.user("bob").await);
     world.accounts.disable(&world.by, &bob.id).await.unwrap();
     let refused = world.sessions.open(world.by.actor(), &bob, CLIENT.parse().unwrap(), "browser").await;
     assert!(matches!(refused, Err(ServiceError::Refused)));
     open(&world, &alice).await;
-    world.clock.advance(World::IDLE);
+    world.clock.advance(ServiceFixture::IDLE);
     let (live, _) = open(&world, &alice).await;
     assert_eq!(world.sessions.purge().await.unwrap(), 1);
     assert!(world.sessions.resolve(live).await.unwrap().is_some());
@@ -166,7 +166,7 @@ async fn a_disabled_user_gets_no_session_and_purging_spares_live_ones() {
 
 #[tokio::test]
 async fn what_the_browser_says_of_itself_is_cut_and_cleaned() {
-    let world = World::new().await;
+    let world = ServiceFixture::new().await;
     let user = world.user("alice").await;
     let agent = format!("a\r\nb\u{1b}{}", "x".repeat(500));
     let (_, session) =

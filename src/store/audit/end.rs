@@ -25,7 +25,7 @@ impl AuditHead {
 }
 
 /// How the end is, seen from whoever is about to write behind it.
-pub(super) enum Left {
+pub(super) enum TrailEndState {
     /// Just as it was left.
     AsItIs,
     /// As it was left, perhaps, by a gateway with another secret, whose key is named.
@@ -99,14 +99,18 @@ pub(super) fn head_of(row: &Row) -> Result<AuditHead, StoreError> {
 }
 
 /// Whether the end that is about to be written behind is the one that the last writer left.
-pub(super) async fn left(change: &mut Change, end: &AuditHead, key: &SigningKey) -> Result<Left, StoreError> {
+pub(super) async fn left(
+    change: &mut Change,
+    end: &AuditHead,
+    key: &SigningKey,
+) -> Result<TrailEndState, StoreError> {
     const LAST: &str = "SELECT key_id FROM audit WHERE seq = $1";
     if end.is_marked_by(key) {
-        return Ok(Left::AsItIs);
+        return Ok(TrailEndState::AsItIs);
     }
-    let Some(last) = change.row(LAST, &[end.seq.into()]).await? else { return Ok(Left::Otherwise) };
+    let Some(last) = change.row(LAST, &[end.seq.into()]).await? else { return Ok(TrailEndState::Otherwise) };
     let key_id = last.text("key_id")?;
-    Ok(if key_id == audit_key_id(key) { Left::Otherwise } else { Left::Under(key_id) })
+    Ok(if key_id == audit_key_id(key) { TrailEndState::Otherwise } else { TrailEndState::Under(key_id) })
 }
 
 /// The first row under another secret, behind `end`. Whoever holds the former one can tell whether it had been cut.

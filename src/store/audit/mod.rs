@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::counts::AuditCounts;
 pub use self::end::AuditHead;
-use self::end::{Left, cut, head_of, left, renewed};
-use self::repeats::{Counted, Repeats};
+use self::end::{TrailEndState, cut, head_of, left, renewed};
+use self::repeats::{RepeatOutcome, Repeats};
 use super::pool::{Change, Row, Value};
 use super::{Store, StoreError};
 use crate::model::audit::{Actor, AuditRow, Event, Link, Note, Party, hex, mark_of_end};
@@ -126,9 +126,9 @@ impl Store {
         ledger.count(&note);
         let mut end = head_of(&change.row(LOCK, &[]).await?.ok_or(CORRUPT)?)?;
         let first = match left(change, &end, &ledger.key).await? {
-            Left::AsItIs => None,
-            Left::Otherwise => Some(cut()).filter(|cut| cut.event != note.event),
-            Left::Under(key_id) => Some(renewed(&key_id, &end, &ledger.key)),
+            TrailEndState::AsItIs => None,
+            TrailEndState::Otherwise => Some(cut()).filter(|cut| cut.event != note.event),
+            TrailEndState::Under(key_id) => Some(renewed(&key_id, &end, &ledger.key)),
         };
         if let Some(first) = first {
             end = self.unasked().append(change, ledger, first, &end).await?;
@@ -236,14 +236,14 @@ impl Store {
         let note = Note { actor, client, ..note };
         let counted = lock(&ledger.repeats).count(source, &note, now);
         let (due, place) = match counted {
-            Counted::Repeat => {
+            RepeatOutcome::Repeat => {
                 ledger.count(&note);
                 return match change {
                     Some(change) => change.commit().await,
                     None => Ok(()),
                 };
             }
-            Counted::First { due, place } => (due, place),
+            RepeatOutcome::First { due, place } => (due, place),
         };
         let written = async {
             let mut change = match change {

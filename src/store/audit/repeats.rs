@@ -24,7 +24,7 @@ const MOST_ACCOUNTS: usize = 300;
 pub(super) struct Repeats([HashMap<String, Repeat>; 3]);
 
 /// Where something is counted: in which of the three, and as what.
-pub(super) type Place = (usize, String);
+pub(super) type RepeatKey = (usize, String);
 
 /// One place in its minute.
 #[derive(Clone, Debug)]
@@ -42,11 +42,11 @@ pub(super) struct Repeat {
 
 /// What is to be done about one occurrence.
 #[derive(Debug)]
-pub(super) enum Counted {
+pub(super) enum RepeatOutcome {
     /// Nothing: it is counted.
     Repeat,
     /// It is to be written, after what was counted before in the same `place`.
-    First { due: Option<Note>, place: Place },
+    First { due: Option<Note>, place: RepeatKey },
 }
 
 impl Repeat {
@@ -66,7 +66,7 @@ impl Repeat {
 }
 
 impl Repeats {
-    pub(super) fn count(&mut self, source: &str, note: &Note, now: Timestamp) -> Counted {
+    pub(super) fn count(&mut self, source: &str, note: &Note, now: Timestamp) -> RepeatOutcome {
         let place = self.place(source, note, now);
         let account = note.target.as_ref().map(|party| party.name.as_ref().unwrap_or(&party.id).clone());
         let note = match place.0 {
@@ -76,13 +76,13 @@ impl Repeats {
         };
         let accounts = BTreeMap::new();
         let first = Repeat { note, accounts, since: now, last: now, more: 0, written: false };
-        let Some(tier) = self.0.get_mut(place.0) else { return Counted::First { due: None, place } };
+        let Some(tier) = self.0.get_mut(place.0) else { return RepeatOutcome::First { due: None, place } };
         let Some(before) = tier.get_mut(&place.1) else {
             tier.insert(place.1.clone(), first);
-            return Counted::First { due: None, place };
+            return RepeatOutcome::First { due: None, place };
         };
         if !before.written {
-            return Counted::First { due: None, place };
+            return RepeatOutcome::First { due: None, place };
         }
         if !before.is_over(now) {
             before.more += 1;
@@ -90,15 +90,15 @@ impl Repeats {
             if let (2, Some(account)) = (place.0, account) {
                 add_account(&mut before.accounts, account, 1);
             }
-            return Counted::Repeat;
+            return RepeatOutcome::Repeat;
         }
         let due = (before.more > 0).then(|| before.summary());
         *before = first;
-        Counted::First { due, place }
+        RepeatOutcome::First { due, place }
     }
 
     /// The first place that is there or has room; in the last there always is.
-    fn place(&mut self, source: &str, note: &Note, now: Timestamp) -> Place {
+    fn place(&mut self, source: &str, note: &Note, now: Timestamp) -> RepeatKey {
         let event = note.event.as_str();
         let account = note.target.as_ref().map_or("", |party| &party.id);
         let detail = Value::Object(note.detail.clone());
@@ -121,14 +121,14 @@ impl Repeats {
     }
 
     /// The first occurrence is in the trail.
-    pub(super) fn written(&mut self, (tier, name): &Place) {
+    pub(super) fn written(&mut self, (tier, name): &RepeatKey) {
         if let Some(repeat) = self.0.get_mut(*tier).and_then(|places| places.get_mut(name)) {
             repeat.written = true;
         }
     }
 
     /// The first occurrence could not be written: the next one is the first.
-    pub(super) fn forget(&mut self, (tier, name): &Place) {
+    pub(super) fn forget(&mut self, (tier, name): &RepeatKey) {
         if let Some(places) = self.0.get_mut(*tier)
             && places.get(name).is_some_and(|repeat| !repeat.written)
         {
@@ -137,7 +137,7 @@ impl Repeats {
     }
 
     /// Takes out what is over, or everything; only what has something to tell is returned.
-    pub(super) fn take_due(&mut self, now: Timestamp, all: bool) -> Vec<(Place, Repeat)> {
+    pub(super) fn take_due(&mut self, now: Timestamp, all: bool) -> Vec<(RepeatKey, Repeat)> {
         let mut due = Vec::new();
         for (tier, places) in self.0.iter_mut().enumerate() {
             let over = places.extract_if(|_, repeat| repeat.written && (all || repeat.is_over(now)));
@@ -149,7 +149,7 @@ impl Repeats {
     }
 
     /// Takes back what could not be written.
-    pub(super) fn put_back(&mut self, due: Vec<(Place, Repeat)>) {
+    pub(super) fn put_back(&mut self, due: Vec<(RepeatKey, Repeat)>) {
         for ((tier, name), repeat) in due {
             let Some(places) = self.0.get_mut(tier) else { continue };
             match places.get_mut(&name) {
@@ -192,10 +192,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_900_000_000);
 
-    fn count(repeats: &mut Repeats, source: &str, at: i64) -> Counted {
+    fn count(repeats: &mut Repeats, source: &str, at: i64) -> RepeatOutcome {
         let note = Note::failed(Event::Login, Reason::WrongPassword);
         let counted = repeats.count(source, &note, Timestamp(NOW.0 + at));
-        if let Counted::First { place, .. } = &counted {
+        if let RepeatOutcome::First { place, .. } = &counted {
             repeats.written(place);
         }
         counted
@@ -208,12 +208,14 @@ mod tests {
     #[test]
     fn a_source_is_written_once_a_minute_and_counted_otherwise() {
         let mut repeats = Repeats::default();
-        assert!(matches!(count(&mut repeats, "a", 0), Counted::First { due: None, .. }));
+        assert!(matches!(count(&mut repeats, "a", 0), RepeatOutcome::First { due: None, .. }));
         for at in 1..60 {
-            assert!(matches!(count(&mut repeats, "a", at), Counted::Repeat), "{at}");
+            assert!(matches!(count(&mut repeats, "a", at), RepeatOutcome::Repeat), "{at}");
         }
-        assert!(matches!(count(&mut repeats, "b", 59), Counted::First { due: None, .. }));
-        let Counted::First { due: Some(due), .. } = count(&mut repeats, "a", 60) else { panic!("not due") };
+        assert!(matches!(count(&mut repeats, "b", 59), RepeatOutcome::First { due: None, .. }));
+        let RepeatOutcome::First { due: Some(due), .. } = count(&mut repeats, "a", 60) else {
+            panic!("not due")
+        };
         assert_eq!(due.detail["repeats"], 59);
         assert_eq!(due.detail["until"], Timestamp(NOW.0 + 59).rfc3339());
         assert_eq!(repeats.take_due(Timestamp(NOW.0 + 200), false).len(), 0, "nothing more to tell");
@@ -224,8 +226,10 @@ mod tests {
     fn a_minute_of_a_clock_that_was_set_back_is_over() {
         let mut repeats = Repeats::default();
         count(&mut repeats, "a", 7200);
-        assert!(matches!(count(&mut repeats, "a", 7201), Counted::Repeat));
-        let Counted::First { due: Some(due), .. } = count(&mut repeats, "a", 0) else { panic!("not due") };
+        assert!(matches!(count(&mut repeats, "a", 7201), RepeatOutcome::Repeat));
+        let RepeatOutcome::First { due: Some(due), .. } = count(&mut repeats, "a", 0) else {
+            panic!("not due")
+        };
         assert_eq!(due.detail["repeats"], 1);
     }
 
@@ -234,7 +238,7 @@ mod tests {
         let mut repeats = Repeats::default();
         let note = Note::failed(Event::Login, Reason::WrongPassword);
         for _ in 0..3 {
-            assert!(matches!(repeats.count("a", &note, NOW), Counted::First { .. }));
+            assert!(matches!(repeats.count("a", &note, NOW), RepeatOutcome::First { .. }));
         }
         repeats.forget(&(0, "login a".to_owned()));
         assert_eq!(kept(&repeats), 0);
@@ -250,11 +254,11 @@ mod tests {
             let target = Party::named(format!("user:{account}"), &format!("name{account}"));
             let note = Note::failed(Event::Login, reason).on(target);
             match repeats.count(&format!("user:{account}@{source} {reason}"), &note, NOW) {
-                Counted::First { place, .. } => {
+                RepeatOutcome::First { place, .. } => {
                     repeats.written(&place);
                     true
                 }
-                Counted::Repeat => false,
+                RepeatOutcome::Repeat => false,
             }
         };
         let mut written = 0;

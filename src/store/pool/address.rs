@@ -8,14 +8,14 @@ use sqlx::postgres::PgConnectOptions;
 use crate::store::StoreError;
 
 /// Where a database is.
-pub(super) enum Address<'u> {
+pub(super) enum DatabaseAddress<'u> {
     /// It ends with the process.
     Memory,
     File(&'u Path),
     Postgres(Box<PgConnectOptions>),
 }
 
-impl<'u> Address<'u> {
+impl<'u> DatabaseAddress<'u> {
     /// Reads `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
     ///
     /// # Errors

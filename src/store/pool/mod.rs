@@ -6,20 +6,20 @@
 mod address;
 mod postgres;
 mod sqlite;
-mod told;
-mod turns;
+mod discard_warnings;
+mod change_queue;
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
-use self::address::Address;
-pub(super) use self::postgres::Lanes;
+use self::address::DatabaseAddress;
+pub(super) use self::change_queue::ChangeQueue;
+use self::change_queue::ChangeQueues;
+pub(super) use self::postgres::PoolLanes;
 pub(super) use self::postgres::within;
 use self::postgres::{PgChange, ask};
 pub(super) use self::sqlite::{File, create_private, folder_of};
-pub(super) use self::turns::Turn;
-use self::turns::Turns;
 use super::StoreError;
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
@@ -47,7 +47,7 @@ pub(super) struct Pool {
 pub(super) enum Database {
     Sqlite(File),
     /// Any number of gateways may share it.
-    Postgres(Lanes, Turns),
+    Postgres(PoolLanes, ChangeQueues),
 }
 
 /// A change under way; it never happened unless it is committed.
@@ -83,8 +83,8 @@ macro_rules! bound {
     };
 }
 
-mod whole;
-pub(super) use self::whole::Whole;
+mod long_transaction;
+pub(super) use self::long_transaction::LongTransaction;
 
 /// Asks one thing of SQLite.
 macro_rules! ask_file {
@@ -96,11 +96,11 @@ macro_rules! ask_file {
 impl Pool {
     /// At most `connections`, though one for each lane.
     pub(super) async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
-        let database = match Address::of(url)? {
-            Address::Memory => Database::Sqlite(File::in_memory().await?),
-            Address::File(path) => Database::Sqlite(File::open(path, connections).await?),
-            Address::Postgres(options) => {
-                Database::Postgres(Lanes::open(*options, connections), Turns::default())
+        let database = match DatabaseAddress::of(url)? {
+            DatabaseAddress::Memory => Database::Sqlite(File::in_memory().await?),
+            DatabaseAddress::File(path) => Database::Sqlite(File::open(path, connections).await?),
+            DatabaseAddress::Postgres(options) => {
+                Database::Postgres(PoolLanes::open(*options, connections), ChangeQueues::default())
             }
         };
         Ok(Self { database, lane: Lane::Rest })
@@ -108,10 +108,10 @@ impl Pool {
 
     /// Whether a database could be opened; makes and changes nothing.
     pub(super) async fn look(url: &str) -> Result<(), StoreError> {
-        match Address::of(url)? {
-            Address::Memory => Ok(()),
-            Address::File(path) => sqlite::look(path),
-            Address::Postgres(options) => Lanes::open(*options, 1).look().await,
+        match DatabaseAddress::of(url)? {
+            DatabaseAddress::Memory => Ok(()),
+            DatabaseAddress::File(path) => sqlite::look(path),
+            DatabaseAddress::Postgres(options) => PoolLanes::open(*options, 1).look().await,
         }
     }
 
@@ -168,16 +168,16 @@ impl Pool {
     /// change has read (how many admins, whether any user) still holds when it writes, and no two changes
     /// can lock the same rows in opposite order.
     pub(super) async fn change_in_turn(&self) -> Result<Change, StoreError> {
-        self.begin(Some(Turn::Rights)).await
+        self.begin(Some(ChangeQueue::Rights)).await
     }
 
     /// Begins a count of attempts, when all earlier ones of this process are done.
     pub(super) async fn count_in_turn(&self) -> Result<Change, StoreError> {
-        self.begin(Some(Turn::Attempts)).await
+        self.begin(Some(ChangeQueue::Attempts)).await
     }
 
     /// Begins a change when it is its turn, if it waits for one.
-    pub(super) async fn begin(&self, turn: Option<Turn>) -> Result<Change, StoreError> {
+    pub(super) async fn begin(&self, turn: Option<ChangeQueue>) -> Result<Change, StoreError> {
         Ok(match &self.database {
             // A deferred transaction could fail half-way, when another process has written meanwhile.
             Database::Sqlite(file) => Change::Sqlite(ask_file!(file.writer.begin_with("BEGIN IMMEDIATE"))?),

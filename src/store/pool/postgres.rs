@@ -14,8 +14,8 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Lane;
-use super::told::Told;
-use super::turns::Turn;
+use super::change_queue::ChangeQueue;
+use super::discard_warnings::DiscardWarnings;
 use crate::store::StoreError;
 
 /// How long a connection is kept, however well it does.
@@ -62,7 +62,7 @@ impl Limits {
 
 /// The connections of each lane.
 #[derive(Clone)]
-pub(in crate::store) struct Lanes {
+pub(in crate::store) struct PoolLanes {
     watch: Arc<Connections>,
     requests: Arc<Connections>,
     rest: Arc<Connections>,
@@ -75,7 +75,7 @@ struct Connections {
     size: u32,
     places: Arc<Semaphore>,
     idle: Mutex<Vec<Live>>,
-    told: Arc<Told>,
+    told: Arc<DiscardWarnings>,
 }
 
 /// A connection that nothing is under way on.
@@ -92,7 +92,7 @@ impl Live {
     }
 }
 
-impl Lanes {
+impl PoolLanes {
     /// At most `most` connections, though at least one for each lane. Connects to nothing yet.
     pub(super) fn open(options: PgConnectOptions, most: u32) -> Self {
         let options = options.application_name("doorward").extra_float_digits(None);
@@ -124,7 +124,7 @@ impl Lanes {
     }
 
     /// A connection of a lane, for one call or one change.
-    pub(super) async fn lease(&self, lane: Lane) -> Result<Lease, StoreError> {
+    pub(super) async fn lease(&self, lane: Lane) -> Result<ConnectionLease, StoreError> {
         // Whoever asks sees to all of them: the watch asks all the time.
         for connections in [&self.watch, &self.requests, &self.rest] {
             connections.retire();
@@ -166,7 +166,7 @@ impl Lanes {
 }
 
 impl Connections {
-    async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
+    async fn lease(self: &Arc<Self>) -> Result<ConnectionLease, StoreError> {
         let place = within(self.limits.place, Arc::clone(&self.places).acquire_owned()).await?;
         let place = place.map_err(|_| sqlx::Error::PoolClosed)?;
         let kept = self.idle().pop();
@@ -178,7 +178,7 @@ impl Connections {
             Some(live) => live,
             None => Box::pin(self.fresh()).await?,
         };
-        Ok(Lease { live: Some(live), of: Arc::clone(self), place: Some(place) })
+        Ok(ConnectionLease { live: Some(live), of: Arc::clone(self), place: Some(place) })
     }
 
     /// A kept connection, if it is still good.
@@ -265,7 +265,7 @@ impl Connections {
 }
 
 /// A place among the connections of a lane, with one that is well.
-pub(super) struct Lease {
+pub(super) struct ConnectionLease {
     /// Gone while a call is under way: whatever ends that call before its answer is there ends the connection.
     live: Option<Live>,
     of: Arc<Connections>,
@@ -294,7 +294,7 @@ impl Busy {
     }
 }
 
-impl Lease {
+impl ConnectionLease {
     pub(super) fn take(&mut self) -> Result<(Busy, Duration), StoreError> {
         let live =
             self.live.take().ok_or_else(|| failed(io::ErrorKind::NotConnected, "it was thrown away"))?;
@@ -323,7 +323,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for ConnectionLease {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
             self.of.give_back(live);
@@ -333,7 +333,7 @@ impl Drop for Lease {
 
 /// A change under way on a connection of its own.
 pub(in crate::store) struct PgChange {
-    lease: Lease,
+    lease: ConnectionLease,
     open: bool,
     /// Held until it is over.
     turn: Option<OwnedMutexGuard<()>>,
@@ -342,21 +342,21 @@ pub(in crate::store) struct PgChange {
 impl PgChange {
     /// Begins a change on a connection of the lane, when it is its turn, if it waits for one.
     pub(super) async fn begin(
-        lanes: &Lanes,
+        lanes: &PoolLanes,
         lane: Lane,
-        turn: Option<(Turn, OwnedMutexGuard<()>)>,
+        turn: Option<(ChangeQueue, OwnedMutexGuard<()>)>,
     ) -> Result<Self, StoreError> {
         let mut lease = lanes.lease(lane).await?;
         // One question: whoever waits for other gateways has asked all it wants to.
         let begin = match turn {
-            Some((Turn::Rights, _)) => "BEGIN; SELECT value FROM revision FOR UPDATE",
+            Some((ChangeQueue::Rights, _)) => "BEGIN; SELECT value FROM revision FOR UPDATE",
             _ => "BEGIN",
         };
         ask!(lease, |raw| sqlx::raw_sql(begin).execute(raw))?;
         Ok(Self { lease, open: true, turn: turn.map(|(_, guard)| guard) })
     }
 
-    pub(super) fn lease(&mut self) -> &mut Lease {
+    pub(super) fn lease(&mut self) -> &mut ConnectionLease {
         &mut self.lease
     }
 
@@ -372,7 +372,7 @@ impl Drop for PgChange {
             return;
         }
         let (live, place) = (self.lease.live.take(), self.lease.place.take());
-        let mut lease = Lease { live, of: Arc::clone(&self.lease.of), place };
+        let mut lease = ConnectionLease { live, of: Arc::clone(&self.lease.of), place };
         let turn = self.turn.take();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // If that fails the connection goes, and the change with it.

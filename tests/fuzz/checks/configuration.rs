@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use doorward::config::{Flags, Source, load};
+use doorward::config::{ConfigSource, Flags, load};
 
 /// What stands for a secret in seeds and in the dictionary.
 const CANARY: &str = "Canary7f3a";
@@ -25,7 +25,7 @@ pub fn check(data: &[u8]) {
     let file = file();
     std::fs::write(file, data).expect("the file can be written");
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("its mode can be set");
-    let source = Source { file: Some(file.clone()), environment: Vec::new() };
+    let source = ConfigSource { file: Some(file.clone()), environment: Vec::new() };
     let loaded = load(&source, &Flags::default());
     std::fs::remove_file(file).expect("the file can be removed");
     let shown = match &loaded {

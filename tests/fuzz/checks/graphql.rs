@@ -3,7 +3,7 @@
 //!
 //! Input: a line of the method, a line of the URL's query, a line of the media type, then the body.
 
-use doorward::gate::graphql::{Budget, Envelope, Glance, Sightings, classify_within};
+use doorward::gate::graphql::{Budget, DetectedPaths, Detection, Envelope, classify_within};
 use doorward::model::graphql::OperationType;
 use doorward::model::target::RequestKind;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -39,8 +39,8 @@ pub fn check(data: &[u8]) {
     };
     let found = classify(&envelope);
     // What reports make of it is known by the first bytes of a body, whatever they are.
-    let glance = Sightings::default().glance(&method, "/", envelope.query, &headers).after(body);
-    assert!(body.is_empty() || !matches!(glance, Glance::Body(_)));
+    let glance = DetectedPaths::default().glance(&method, "/", envelope.query, &headers).after(body);
+    assert!(body.is_empty() || !matches!(glance, Detection::Body(_)));
     let mut coded = headers.clone();
     coded.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     let encoded = classify(&Envelope { headers: &coded, ..envelope });

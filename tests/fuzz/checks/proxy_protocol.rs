@@ -2,7 +2,7 @@
 //!
 //! Input: the first bytes of a connection.
 
-use doorward::server::proxy_protocol::{Parsed, Sender, parse};
+use doorward::server::proxy_protocol::{Parsed, ProxiedSource, parse};
 
 /// No header is longer.
 const LONGEST: usize = 2048;
@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
         let followed = [&data[..header.length], tail].concat();
         assert_eq!(parse(&followed), whole, "what follows a header changes it");
     }
-    let Sender::Client(client) = header.sender else { return };
+    let ProxiedSource::Client(client) = header.sender else { return };
     assert!(!client.is_unspecified() && !client.is_multicast(), "{client}");
     assert_eq!(client, client.to_canonical());
     // The client stands in the header, as text or as bytes.

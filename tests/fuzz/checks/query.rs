@@ -3,7 +3,7 @@
 //!
 //! Input: the query.
 
-use doorward::model::query::{Likeness, QueryParameter, may_change};
+use doorward::model::query::{Presence, QueryParameter, may_change};
 
 pub fn check(data: &[u8]) {
     let Ok(query) = std::str::from_utf8(data) else { return };
@@ -12,12 +12,12 @@ pub fn check(data: &[u8]) {
     let is_name = |name: &str| name == "service";
     let found = pairs.iter().any(|(name, value)| is_name(name) && value == "git-receive-pack");
     match wanted.likeness(Some(query)) {
-        Likeness::No => assert!(!found, "a parameter is overlooked in {query:?}"),
-        Likeness::Plain => {
+        Presence::No => assert!(!found, "a parameter is overlooked in {query:?}"),
+        Presence::Plain => {
             let names = pairs.iter().filter(|(name, _)| is_name(name)).count();
             assert!(found && names == 1, "{query:?} is not as plain as that");
         }
-        Likeness::Perhaps => {}
+        Presence::Perhaps => {}
     }
     let changes = pairs.iter().any(|(_, value)| {
         let rest = value.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ',');

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorward::edge::proxy::interim::Interim;
-use doorward::server::serving::Serving;
-use doorward::server::wire::head::{Bounds, Fault, Sketch};
+use doorward::server::connection_activity::ConnectionActivity;
+use doorward::server::wire::head::{HeadError, HeadLimits, HeadSummary};
 use doorward::server::wire::{Wire, WireLimits};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-const BOUNDS: Bounds = Bounds { bytes: 8192, fields: 32 };
+const BOUNDS: HeadLimits = HeadLimits { bytes: 8192, fields: 32 };
 const LIMITS: WireLimits =
     WireLimits { head: Duration::from_secs(10), idle: Duration::from_mins(1), bounds: BOUNDS };
 
@@ -73,17 +73,17 @@ fn served(data: &[u8], step: usize, wired: bool) -> Requests {
 }
 
 async fn serve(stream: DuplexStream, found: &Rc<RefCell<Requests>>, wired: bool) {
-    let serving = Serving::nothing();
+    let serving = ConnectionActivity::nothing();
     let service = service_fn(|request: Request<Incoming>| {
         let served = serving.begin();
-        let broken = if wired { serving.take_broken(|| Sketch::of_request(&request)) } else { None };
+        let broken = if wired { serving.take_broken(|| HeadSummary::of_request(&request)) } else { None };
         let known = found.borrow().len();
         if broken.is_none() {
             let (method, target) = (request.method().to_string(), request.uri().to_string());
             found.borrow_mut().push((method, target, None));
         } else {
             assert!(
-                broken.as_ref().is_none_or(|broken| broken.fault != Fault::Unread),
+                broken.as_ref().is_none_or(|broken| broken.fault != HeadError::Unread),
                 "more requests than heads"
             );
         }

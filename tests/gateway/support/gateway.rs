@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use doorward::app::{Inherited, ReloadError, Running, open_or_make_store};
-use doorward::config::{Flags, Origin, Source};
+use doorward::config::{ConfigOrigin, ConfigSource, Flags};
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
@@ -54,7 +54,7 @@ pub struct Gateway {
     pub keys: ApiKeys,
     pub revocations: Revocations,
     pub store: Store,
-    origin: tokio::sync::Mutex<Origin>,
+    origin: tokio::sync::Mutex<ConfigOrigin>,
 }
 
 impl Gateway {
@@ -68,8 +68,8 @@ impl Gateway {
         let folder = tempfile::tempdir().unwrap();
         let file = write_settings(folder.path(), toml);
         let (mut ledger, log) = Ledger::open(folder.path(), toml);
-        let source = Source { file: Some(file), environment: Vec::new() };
-        let mut origin = Origin::new(source, Flags::default());
+        let source = ConfigSource { file: Some(file), environment: Vec::new() };
+        let mut origin = ConfigOrigin::new(source, Flags::default());
         let config = match doorward::app::load(&mut origin) {
             Ok(config) => config,
             Err(error) => panic!("{error}"),

@@ -12,7 +12,7 @@ use aws_lc_rs::digest;
 use figment::value::Value;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::config::reading::{Fault, Kind, Read, Reader};
+use crate::config::reading::{InvalidValue, Read, SettingType, SettingsReader};
 use crate::model::audit::hex;
 use crate::model::opaque_string::unified;
 
@@ -38,7 +38,7 @@ const MOST_WORDS: u64 = 256 * 1024 * 1024;
 pub struct BreachList(PathBuf);
 
 /// What a file is, by its first line.
-enum Form {
+enum ListFormat {
     Hashes(Hashes),
     Words(File),
 }
@@ -51,7 +51,7 @@ impl BreachList {
     /// If the file cannot be read or is not what it was at the start.
     pub fn contains(&self, password: &str) -> Result<bool> {
         match self.open()? {
-            Form::Hashes(mut hashes) => {
+            ListFormat::Hashes(mut hashes) => {
                 for form in written(password) {
                     let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &form);
                     if hashes.contain(hex(digest.as_ref()).to_ascii_uppercase().as_bytes())? {
@@ -60,7 +60,7 @@ impl BreachList {
                 }
                 Ok(false)
             }
-            Form::Words(file) => {
+            ListFormat::Words(file) => {
                 let wanted = folded(password);
                 let mut lines = BufReader::new(file);
                 let mut line = Vec::new();
@@ -75,7 +75,7 @@ impl BreachList {
         }
     }
 
-    fn open(&self) -> Result<Form> {
+    fn open(&self) -> Result<ListFormat> {
         // Before it is opened: that would wait for whoever writes into a pipe.
         let metadata = std::fs::metadata(&self.0)?;
         if !metadata.is_file() || metadata.len() == 0 {
@@ -89,19 +89,19 @@ impl BreachList {
             return Err(unusable("it begins with a byte order mark: write it as UTF-8 without one"));
         }
         if hash_of(first_line(&start)).is_some() {
-            return Ok(Form::Hashes(Hashes { file, length: metadata.len() }));
+            return Ok(ListFormat::Hashes(Hashes { file, length: metadata.len() }));
         }
         if metadata.len() > MOST_WORDS {
             return Err(unusable("a list of words may have at most 256 MiB"));
         }
-        Ok(Form::Words(file))
+        Ok(ListFormat::Words(file))
     }
 
     /// Whether it can be searched: a list of hashes must be sorted, and one of words must not be of hashes.
     fn check(&self) -> Result<()> {
         match self.open()? {
-            Form::Hashes(mut hashes) => hashes.check_order(),
-            Form::Words(file) => check_words(file),
+            ListFormat::Hashes(mut hashes) => hashes.check_order(),
+            ListFormat::Words(file) => check_words(file),
         }
     }
 }
@@ -299,14 +299,14 @@ fn hash_with(digits: usize, line: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Read for BreachList {
-    const KIND: &'static Kind = &Kind::Text("the name of a file of leaked passwords");
+    const KIND: &'static SettingType = &SettingType::Text("the name of a file of leaked passwords");
 
-    fn read(value: &Value, path: &str, reader: &mut Reader) -> Option<Self> {
+    fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         let unreadable = reader.unreadable(value.as_str().unwrap_or_default());
         let list = Self(reader.resolve(value.as_str().unwrap_or_default()));
         reader.parse(value, path, Self::KIND, |_| match list.check() {
             Ok(()) => Ok(list),
-            Err(error) if error.kind() == ErrorKind::InvalidData => Err(Fault::new(
+            Err(error) if error.kind() == ErrorKind::InvalidData => Err(InvalidValue::new(
                 format!("the file cannot be searched: {error}"),
                 "name a list of leaked passwords",
             )),

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::config::reading::{HostName, Name, Prefix, Reader, Section, Span, choice, join, nearest, section};
+use crate::config::reading::{
+    HostName, Prefix, ReferenceName, Section, SettingsReader, Span, choice, join, nearest, section,
+};
 use crate::config::sections::forward_auth::ForwardAuthConfig;
 use crate::config::sections::header_preset::HeaderPreset;
 use crate::config::sections::keys::KeyConfig;
@@ -16,7 +18,7 @@ use crate::config::sections::presets;
 use crate::config::sections::presets::Preset;
 use crate::config::sections::presets::{Assumption, PresetFile, Reliance};
 use crate::config::sections::rules::WrittenRule;
-use crate::config::sections::upstream::{Named, UpstreamConfig};
+use crate::config::sections::upstream::{NamedUpstream, UpstreamConfig};
 use crate::model::session_cookie::SessionCookie;
 use crate::model::target::PathOptIns;
 use crate::model::target::Prefixes;
@@ -44,14 +46,14 @@ section! {
     /// A host and path prefix, its upstream, and who may do what there.
     Route {
         /// Unique name, for logs. By default host and path.
-        name: Option<Name>, r#""app""#;
+        name: Option<ReferenceName>, r#""app""#;
         /// Hosts the route is for, without port. By default every host.
         host or hosts: Vec<HostName> = "[]", r#"["app.example.com", "app.example.org"]"#;
         /// Path prefix, by segment: `/app` takes `/app` and `/app/x`, not `/apple`.
         path: Prefix = r#""/""#, r#""/app""#;
         /// Name of the upstream. May be left out where another proxy has the application behind it and only
         /// asks.
-        upstream: Option<Name>, r#""app""#;
+        upstream: Option<ReferenceName>, r#""app""#;
         /// Cut off the front of the path on the way to the upstream: the route's `path`, or its first segments.
         /// The upstream is told by `X-Forwarded-Prefix`; addresses and cookies in its answers get the prefix
         /// back. Rules see the path as the client sent it.
@@ -90,7 +92,7 @@ section! {
         preset_root: Option<Prefix>, r#""/""#;
         /// Settings of the application that have been made there, by the names that its `preset` has for them: rules
         /// that rely on them are in effect then. `doorward doctor applications` tries them.
-        relies_on: Vec<Name> = "[]", r#""gateway-headers""#;
+        relies_on: Vec<ReferenceName> = "[]", r#""gateway-headers""#;
         /// Where GraphQL is spoken, for a route without `rules` and `preset`: path prefixes or patterns, from the root.
         /// There a query or subscription needs `viewer`, and whatever else comes `member`: a mutation, by `GET` as well,
         /// what cannot be read, and every WebSocket. Elsewhere a `POST` needs `member`, whatever it asks for.
@@ -190,9 +192,9 @@ pub(in crate::config) struct Defaults<'c> {
 /// The routes as written, checked against each other and their upstreams.
 pub(in crate::config) fn routes(
     written: Vec<Route>,
-    upstreams: &mut [Named],
+    upstreams: &mut [NamedUpstream],
     general: Defaults<'_>,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Vec<RouteConfig> {
     let forward_auth = general.forward_auth.is_on();
     if upstreams.is_empty() && written.is_empty() && forward_auth && !reader.is_broken("routes") {
@@ -284,7 +286,7 @@ fn credentials(
     preset: Option<&PresetFile>,
     behind: Option<&UpstreamConfig>,
     general: Defaults<'_>,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> CredentialConfig {
     let answers = general.forward_auth;
     let replaced = behind.map_or(&answers.identity, |upstream| &upstream.identity).fills_authorization();
@@ -334,11 +336,11 @@ fn default_name(route: &Route) -> String {
 
 fn find_upstream(
     route: &Route,
-    upstreams: &[Named],
+    upstreams: &[NamedUpstream],
     forward_auth: bool,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Option<usize> {
-    let Some(Name(wanted)) = &route.upstream else {
+    let Some(ReferenceName(wanted)) = &route.upstream else {
         if !forward_auth && !reader.is_broken(&route.at("upstream")) {
             let remedy = match upstreams.first() {
                 Some(upstream) => format!("add `upstream = \"{}\"`", upstream.name),
@@ -362,7 +364,7 @@ fn find_upstream(
 }
 
 /// How the route's paths are renamed for its upstream.
-fn prefixes(route: &Route, reader: &mut Reader) -> Option<Prefixes> {
+fn prefixes(route: &Route, reader: &mut SettingsReader) -> Option<Prefixes> {
     let mut plain = |name: &str, prefix: &Option<Prefix>| -> String {
         let Some(Prefix(prefix)) = prefix else { return String::new() };
         if prefix == "/" {
@@ -399,7 +401,7 @@ fn prefixes(route: &Route, reader: &mut Reader) -> Option<Prefixes> {
 }
 
 /// Notes where a route takes what an earlier one has.
-fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &mut Reader) {
+fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &mut SettingsReader) {
     for other in earlier {
         let share_a_host = (route.hosts.is_empty() && other.hosts.is_empty())
             || route.hosts.iter().any(|host| other.hosts.contains(host));
@@ -420,7 +422,7 @@ fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &m
 }
 
 /// Notes where it says what becomes of foreign credentials although every rule wants somebody.
-fn check_foreign(config: &RouteConfig, route: &Route, reader: &mut Reader) {
+fn check_foreign(config: &RouteConfig, route: &Route, reader: &mut SettingsReader) {
     let lets_anyone = config.policy.rules.iter().any(|rule| rule.allow.contains(&Who::Anyone));
     if config.credentials.foreign != ForeignCredentials::Refuse && !lets_anyone {
         reader.problem(

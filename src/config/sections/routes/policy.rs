@@ -1,7 +1,7 @@
 //! Who may do what on a route: its own rules and those of its preset.
 
 use super::preset;
-use crate::config::reading::{Reader, Section};
+use crate::config::reading::{Section, SettingsReader};
 use crate::config::sections::presets::PresetFile;
 use crate::config::sections::routes::Route;
 use crate::config::sections::routes::warnings::{
@@ -19,7 +19,7 @@ pub(in crate::config) fn policy(
     route: &Route,
     preset: Option<&PresetFile>,
     enforce: Enforce,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Policy {
     if route.rules.is_empty() && preset.is_none() {
         for path in route.graphql.iter().filter(|path| !meets(path, &route.path.0)) {

@@ -1,12 +1,12 @@
 //! The preset of a route: where its application begins, what the route relies on, and what its upstream is told.
 
-use crate::config::reading::{Prefix, Reader, Section};
+use crate::config::reading::{Prefix, Section, SettingsReader};
 use crate::config::sections::header_preset::HeaderPreset;
 use crate::config::sections::presets::{
-    Assumption, PresetFile, Reliance, Words, WrittenReliance, below, sent,
+    Assumption, FreeText, PresetFile, Reliance, WrittenReliance, below, sent,
 };
 use crate::config::sections::routes::Route;
-use crate::config::sections::upstream::Named;
+use crate::config::sections::upstream::NamedUpstream;
 use crate::model::target::Prefixes;
 use crate::policy::GrpcPattern;
 use crate::policy::PathPattern;
@@ -17,12 +17,12 @@ pub(in crate::config) fn assumptions(
     route: &Route,
     file: Option<&PresetFile>,
     prefixes: Option<&Prefixes>,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Vec<Assumption> {
     let served = PathPattern::parse(&route.path.0).ok();
     let mut told = Vec::new();
     for setting in file.iter().flat_map(|file| &file.settings) {
-        let Some(Words(about)) = &setting.about.0 else { continue };
+        let Some(FreeText(about)) = &setting.about.0 else { continue };
         match &setting.request {
             // Parts of an application that have a route of their own answer nothing else.
             Some(line)
@@ -48,7 +48,7 @@ pub(in crate::config) fn reliances(
     route: &Route,
     file: Option<&PresetFile>,
     prefixes: Option<&Prefixes>,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Vec<Reliance> {
     let place = route.at("relies_on");
     let known: Vec<&WrittenReliance> = file.map(|file| file.reliances.iter().collect()).unwrap_or_default();
@@ -76,7 +76,7 @@ pub(in crate::config) fn reliances(
 }
 
 /// Where the application begins that a route's preset is for. Notes a root that the route does not lie below.
-pub(in crate::config) fn check_root(route: &Route, reader: &mut Reader) {
+pub(in crate::config) fn check_root(route: &Route, reader: &mut SettingsReader) {
     let Some(Prefix(root)) = &route.preset_root else { return };
     let place = route.at("preset_root");
     let path = &route.path.0;
@@ -100,7 +100,7 @@ pub(in crate::config) fn check_headers(
     route: &Route,
     file: &PresetFile,
     sent: HeaderPreset,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) {
     if file.headers_needed && file.headers.is_some_and(|needed| needed != sent) {
         let what = "protects nothing with these `headers`: where its own names are missing, the application takes \
@@ -125,7 +125,7 @@ pub(in crate::config) fn moved(rule: Rule, route: &Route) -> Rule {
 }
 
 /// Gives an upstream what a preset of its routes says about it, where its own settings do not.
-pub(in crate::config) fn complete(named: &mut Named, file: &PresetFile, reader: &Reader) {
+pub(in crate::config) fn complete(named: &mut NamedUpstream, file: &PresetFile, reader: &SettingsReader) {
     let Some(config) = &mut named.config else { return };
     if let Some(headers) = file.headers
         && !reader.is_set(&format!("{}.headers", named.path))

@@ -1,17 +1,19 @@
 //! Warnings about rules that can be meant, but seldom are.
 
-use crate::config::reading::{Reader, join};
+use crate::config::reading::{SettingsReader, join};
 use crate::config::sections::header_preset::HeaderPreset;
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::routes::RouteConfig;
-use crate::policy::{Enforce, MethodMatch, PathPattern, Rule, Shadowed, When, Who, loopholes, shadowed};
+use crate::policy::{
+    Conditions, Enforce, MethodMatch, PathPattern, Rule, UnreachableRule, Who, loopholes, shadowed,
+};
 
 /// Warns, at every start, of what lets requests through that are refused; the application is told in the words of `sent`.
 pub(in crate::config) fn warn_of_leniency(
     route: &RouteConfig,
     sent: Option<HeaderPreset>,
     place: &str,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) {
     let name = &route.name;
     if let Some((headers, when)) = sent.and_then(HeaderPreset::limits).filter(|_| route.policy.is_lenient()) {
@@ -48,7 +50,7 @@ pub(in crate::config) fn warn_of_leniency(
 
 /// Warns where rules do not tell operations of GraphQL apart that seem to be spoken, or cannot, since the body that would
 /// tell stays with another proxy.
-pub(in crate::config) fn warn_of_graphql(route: &RouteConfig, place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_graphql(route: &RouteConfig, place: &str, reader: &mut SettingsReader) {
     let name = &route.name;
     if !route.policy.knows_graphql() {
         let says = |path: &str| path.split('/').any(|segment| segment.eq_ignore_ascii_case("graphql"));
@@ -89,7 +91,7 @@ pub fn body_rules(rules: &[Rule]) -> String {
 }
 
 /// Warns of a rule that names switches of protocol and fits none.
-pub(in crate::config) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut SettingsReader) {
     let names_switches = rule.when.methods.contains(&MethodMatch::WebSocket);
     let Some(condition) = rule.when.misses_switches().filter(|_| names_switches) else { return };
     let name = &rule.name;
@@ -110,7 +112,12 @@ pub(in crate::config) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut
 }
 
 /// Warns of a rule or a word that never decides.
-pub(in crate::config) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_shadow(
+    found: &UnreachableRule,
+    rule: &Rule,
+    place: &str,
+    reader: &mut SettingsReader,
+) {
     let (deciding, verb) = deciding(&found.by);
     let name = &rule.name;
     let what = match &found.word {
@@ -132,7 +139,12 @@ pub(in crate::config) fn warn_of_shadow(found: &Shadowed, rule: &Rule, place: &s
 }
 
 /// Warns of what of a preset never decides, because the route's own rules come before all of it.
-pub(in crate::config) fn warn_of_hidden(own: &[Rule], shipped: &[Rule], place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_hidden(
+    own: &[Rule],
+    shipped: &[Rule],
+    place: &str,
+    reader: &mut SettingsReader,
+) {
     let mut hidden: Vec<(Vec<String>, Vec<String>)> = Vec::new();
     for rule in shipped {
         // What has no methods can be hidden for some of them.
@@ -176,12 +188,14 @@ fn deciding(names: &[String]) -> (String, &'static str) {
 
 /// Warns where the newest rule lets everyone through whom this or an earlier rule refuses by name: the refused
 /// need only sign out.
-pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut SettingsReader) {
     let Some(newest) = rules.last().filter(|rule| rule.allow.contains(&Who::Anyone)) else { return };
     let names_people = |rule: &&Rule| {
         !rule.deny.is_empty()
             && !rule.deny.contains(&Who::Anyone)
-            && (rule.when == When::default() || newest.when == When::default() || rule.when == newest.when)
+            && (rule.when == Conditions::default()
+                || newest.when == Conditions::default()
+                || rule.when == newest.when)
     };
     if let Some(denying) = rules.iter().find(names_people) {
         reader.warn(
@@ -195,7 +209,7 @@ pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], place: &str, reader
 }
 
 /// Warns where requests for what an earlier rule keeps back pass by the newest, if they ask for more beside.
-pub(in crate::config) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: &mut SettingsReader) {
     let Some((newest, earlier)) = rules.split_last() else { return };
     for by in loopholes(earlier, newest) {
         let what = format!(
@@ -209,7 +223,11 @@ pub(in crate::config) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: 
 
 /// Warns where a route for any host would be, or once was, taken by surprise: it hands on whatever `Host` a client
 /// writes, or its path is longer than that of a route which names the host and comes first.
-pub(in crate::config) fn warn_of_hosts(routes: &[RouteConfig], public_url: &PublicUrl, reader: &mut Reader) {
+pub(in crate::config) fn warn_of_hosts(
+    routes: &[RouteConfig],
+    public_url: &PublicUrl,
+    reader: &mut SettingsReader,
+) {
     let none_named = routes.iter().all(|route| route.hosts.is_empty());
     for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
         let place = format!("routes[{index}]");

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::listen::placed;
 use crate::config::reading::{
-    CertificateFile, Fault, FromText, HostName, Kind, Reader, Required, Section, section,
+    CertificateFile, FromText, HostName, InvalidValue, Required, Section, SettingType, SettingsReader,
+    section,
 };
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::server::{ListenAddress, ListenerConfig};
@@ -59,7 +60,7 @@ pub(in crate::config) fn acme(
     acme: Acme,
     listeners: &[ListenerConfig],
     public_url: &PublicUrl,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> AcmeConfig {
     if acme.agree_to_terms.0 == Some(false) {
         let remedy = "read the authority's terms of service, then write true; or leave [server.acme] out";
@@ -114,9 +115,9 @@ pub enum AcmeChallenge {
 }
 
 impl FromText for AcmeChallenge {
-    const WHAT: &'static Kind = &Kind::Choice(&["tls-alpn-01", "http-01"]);
+    const WHAT: &'static SettingType = &SettingType::Choice(&["tls-alpn-01", "http-01"]);
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match text {
             "tls-alpn-01" => Ok(Self::TlsAlpn01),
             "http-01" => Ok(Self::Http01),
@@ -130,9 +131,9 @@ impl FromText for AcmeChallenge {
 pub(in crate::config) struct Email(String);
 
 impl FromText for Email {
-    const WHAT: &'static Kind = &Kind::Text("an e-mail address");
+    const WHAT: &'static SettingType = &SettingType::Text("an e-mail address");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match user::check_email(text) {
             Ok(()) => Ok(Self(text.to_owned())),
             Err(_) => Err("is no e-mail address: write one such as \"ops@example.com\"".into()),
@@ -145,9 +146,9 @@ impl FromText for Email {
 pub(in crate::config) struct FolderName(String);
 
 impl FromText for FolderName {
-    const WHAT: &'static Kind = &Kind::Text("the name of a folder");
+    const WHAT: &'static SettingType = &SettingType::Text("the name of a folder");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         if text.is_empty() || text.contains('\0') {
             return Err("is no name of a folder: write one such as \"acme\"".into());
         }
@@ -160,9 +161,10 @@ impl FromText for FolderName {
 pub(in crate::config) struct SecureUrl(String);
 
 impl FromText for SecureUrl {
-    const WHAT: &'static Kind = &Kind::Text("a URL such as \"https://ca.example.com/directory\"");
+    const WHAT: &'static SettingType =
+        &SettingType::Text("a URL such as \"https://ca.example.com/directory\"");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match url::Url::parse(text) {
             Ok(url) if url.scheme() == "https" && url.username().is_empty() && url.password().is_none() => {
                 Ok(Self(text.to_owned()))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::reading::{Number, Reader, Section, section};
+use crate::config::reading::{Number, Section, SettingsReader, section};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -83,7 +83,7 @@ impl BodyPace {
 }
 
 /// Checks what was written.
-pub(in crate::config) fn limits(limits: &Limits, reader: &mut Reader) -> LimitConfig {
+pub(in crate::config) fn limits(limits: &Limits, reader: &mut SettingsReader) -> LimitConfig {
     if limits.uri_bytes.0 > limits.header_bytes.0 {
         let remedy = format!("write at most {}", limits.header_bytes.0);
         reader.problem(&limits.at("uri_bytes"), "is more than header_bytes, of which it is a part", remedy);

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::reading::{Fault, FromText, Kind, Reader, Required, Section, section, text};
+use crate::config::reading::{
+    FromText, InvalidValue, Required, Section, SettingType, SettingsReader, section, text,
+};
 use crate::config::sections::server::Server;
 use crate::model::network;
 use ipnet::IpNet;
@@ -106,7 +108,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// Every listener, those of the short list first.
-pub(in crate::config) fn listeners(server: &Server, reader: &mut Reader) -> Vec<ListenerConfig> {
+pub(in crate::config) fn listeners(server: &Server, reader: &mut SettingsReader) -> Vec<ListenerConfig> {
     let list = server.at("listen");
     // The built-in address is for those who name no listener at all.
     let short = if server.listeners.is_empty() || reader.is_set(&list) { &*server.listen } else { &[] };
@@ -174,7 +176,11 @@ fn speaks_tls(server: &Server) -> bool {
 }
 
 /// The address with its file name made relative to the configuration file's directory.
-pub(in crate::config) fn placed(address: &ListenAddress, path: &str, reader: &mut Reader) -> ListenAddress {
+pub(in crate::config) fn placed(
+    address: &ListenAddress,
+    path: &str,
+    reader: &mut SettingsReader,
+) -> ListenAddress {
     let ListenAddress::Unix(file) = address else { return address.clone() };
     let file = resolved(file, reader);
     if file.as_os_str().len() > LONGEST_PATH {
@@ -184,12 +190,12 @@ pub(in crate::config) fn placed(address: &ListenAddress, path: &str, reader: &mu
     ListenAddress::Unix(file)
 }
 
-fn resolved(file: &Path, reader: &Reader) -> PathBuf {
+fn resolved(file: &Path, reader: &SettingsReader) -> PathBuf {
     file.to_str().map_or_else(|| file.to_owned(), |name| reader.resolve(name))
 }
 
 /// What `server.ops_listen` means.
-pub(in crate::config) fn ops(server: &Server, reader: &Reader) -> Option<ListenAddress> {
+pub(in crate::config) fn ops(server: &Server, reader: &SettingsReader) -> Option<ListenAddress> {
     server.ops_listen.as_ref().map(|address| match address {
         ListenAddress::Unix(file) => ListenAddress::Unix(resolved(file, reader)),
         other => other.clone(),
@@ -208,29 +214,29 @@ pub(in crate::config) fn open(
 }
 
 /// A network whose peers are believed; `unix` stands for those on socket files.
-pub(in crate::config) fn trusted_network(text: &str) -> Result<TrustedNetwork, Fault> {
+pub(in crate::config) fn trusted_network(text: &str) -> Result<TrustedNetwork, InvalidValue> {
     const ADVICE: &str = "write the addresses of your own proxies, such as \"10.1.2.3\" or \"10.1.0.0/16\"";
     if text == "unix" {
         return Ok(TrustedNetwork(network::UNIX_PEER.into()));
     }
     if text == "*" {
-        return Err(Fault::new(
+        return Err(InvalidValue::new(
             "would believe X-Forwarded-* headers of everyone, so that anyone could pose as any client",
             ADVICE,
         ));
     }
     let found =
-        network::parse(text).map_err(|_| Fault::new("is neither an address nor a network", ADVICE))?;
+        network::parse(text).map_err(|_| InvalidValue::new("is neither an address nor a network", ADVICE))?;
     let least = if found.addr().is_ipv4() { 8 } else { 16 };
     if found.prefix_len() < least {
         let what = format!(
             "spans more than a /{least}: so many strangers' X-Forwarded-* headers would be believed that anyone could pose as any client"
         );
-        return Err(Fault::new(what, ADVICE));
+        return Err(InvalidValue::new(what, ADVICE));
     }
     // Peers on socket files are meant only where they are named.
     if found.contains(&network::UNIX_PEER) || found.contains(&IpAddr::from([0_u16; 8])) {
-        return Err(Fault::new("holds no address a peer can have", ADVICE));
+        return Err(InvalidValue::new("holds no address a peer can have", ADVICE));
     }
     Ok(TrustedNetwork(found.trunc()))
 }
@@ -240,9 +246,9 @@ pub(in crate::config) fn trusted_network(text: &str) -> Result<TrustedNetwork, F
 pub(in crate::config) struct ProxyProtocol(pub(in crate::config) bool);
 
 impl FromText for ProxyProtocol {
-    const WHAT: &'static Kind = &Kind::Choice(&["off", "required"]);
+    const WHAT: &'static SettingType = &SettingType::Choice(&["off", "required"]);
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match text {
             "off" => Ok(Self(false)),
             "required" => Ok(Self(true)),
@@ -256,9 +262,9 @@ impl FromText for ProxyProtocol {
 pub(in crate::config) struct FileMode(pub(in crate::config) u32);
 
 impl FromText for FileMode {
-    const WHAT: &'static Kind = &Kind::Text("permissions such as \"0660\"");
+    const WHAT: &'static SettingType = &SettingType::Text("permissions such as \"0660\"");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match u32::from_str_radix(text, 8) {
             Ok(mode) if mode & !0o777 == 0 && mode & 0o600 == 0o600 && !text.starts_with('+') => {
                 Ok(Self(mode))
@@ -276,6 +282,6 @@ impl FromText for FileMode {
 pub(in crate::config) struct TrustedNetwork(pub(in crate::config) IpNet);
 
 text! {
-    ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(Fault::from);
+    ListenAddress, "an address and port such as \"127.0.0.1:8080\", unix:FILE or systemd", |text| Self::parse(text).map_err(InvalidValue::from);
     TrustedNetwork, "a network such as \"10.0.0.0/8\"", trusted_network;
 }

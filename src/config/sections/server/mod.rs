@@ -19,7 +19,9 @@ pub use self::listen::{ListenAddress, ListenerConfig};
 use self::listen::{Listener, ProxyProtocol, TrustedNetwork};
 pub(in crate::config) use self::listen::{listeners, open};
 
-use crate::config::reading::{CertificateFile, KeyFile, Number, Reader, Required, Section, Span, section};
+use crate::config::reading::{
+    CertificateFile, KeyFile, Number, Required, Section, SettingsReader, Span, section,
+};
 use crate::config::sections::public_url::{PublicUrl, WrittenOrigin};
 
 const MINUTE: u64 = 60;
@@ -138,7 +140,7 @@ pub(in crate::config) fn server(
     mut server: Server,
     listeners: Vec<ListenerConfig>,
     public_url: &PublicUrl,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> ServerConfig {
     let (_, open) = open(&listeners);
     let plain = listeners.iter().any(|listener| !listener.tls && !listener.proxy_protocol);

@@ -12,7 +12,7 @@ use http::header::AUTHORIZATION;
 
 use crate::config::reading::choice;
 use crate::config::reading::{
-    CertificateFile, HostName, KeyFile, Name, Reader, Required, Section, Span, join, section,
+    CertificateFile, HostName, KeyFile, ReferenceName, Required, Section, SettingsReader, Span, join, section,
 };
 use crate::config::sections::header_preset::{HeaderEncoding, HeaderPreset};
 use crate::config::sections::identity;
@@ -35,7 +35,7 @@ section! {
     /// A server behind the gateway.
     Upstream {
         /// Unique name, for routes and logs.
-        name: Required<Name>, r#""app""#;
+        name: Required<ReferenceName>, r#""app""#;
         /// Where it is: `http://HOST:PORT`, `https://HOST:PORT`, `h2c://HOST:PORT` for HTTP/2 without TLS,
         /// `unix:/PATH` or `h2c+unix:/PATH` for a Unix socket, or `builtin:sample` for the sample dashboard
         /// inside the gateway. Several servers that are alike share the requests.
@@ -216,7 +216,7 @@ pub struct Timeouts {
 }
 
 /// An upstream that routes may name; without `config` only if a problem was noted.
-pub(in crate::config) struct Named {
+pub(in crate::config) struct NamedUpstream {
     pub(in crate::config) name: String,
     pub(in crate::config) path: String,
     pub(in crate::config) config: Option<UpstreamConfig>,
@@ -226,8 +226,8 @@ pub(in crate::config) fn upstreams(
     written: Vec<Upstream>,
     listeners: &[ListenerConfig],
     forward_auth: bool,
-    reader: &mut Reader,
-) -> Vec<Named> {
+    reader: &mut SettingsReader,
+) -> Vec<NamedUpstream> {
     if written.is_empty() && !forward_auth && !reader.is_broken("upstreams") {
         reader.problem(
             "upstreams",
@@ -236,7 +236,7 @@ pub(in crate::config) fn upstreams(
              `upstream = \"app\"`, or start with --upstream URL",
         );
     }
-    let mut named: Vec<Named> = Vec::new();
+    let mut named: Vec<NamedUpstream> = Vec::new();
     for upstream in written {
         let path = upstream.place().to_owned();
         let name = upstream.name.0.as_ref().map(|name| name.0.clone());
@@ -249,7 +249,7 @@ pub(in crate::config) fn upstreams(
                 "give each upstream a name of its own",
             );
         }
-        named.push(Named { name, path, config });
+        named.push(NamedUpstream { name, path, config });
     }
     named
 }
@@ -257,7 +257,7 @@ pub(in crate::config) fn upstreams(
 fn upstream_config(
     mut upstream: Upstream,
     listeners: &[ListenerConfig],
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Option<UpstreamConfig> {
     let (addresses, cleartext_http2) = servers::servers(&upstream, reader)?;
     let secure = addresses.iter().any(UpstreamAddress::is_secure);

@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::reading::{Fault, FromText, Kind, Reader, Required, Section, section};
+use crate::config::reading::{
+    FromText, InvalidValue, Required, Section, SettingType, SettingsReader, section,
+};
 use crate::config::sections::upstream::Upstream;
 use crate::model::secret::Secret;
 
@@ -23,9 +25,9 @@ section! {
 pub(in crate::config) struct BasicUser(String);
 
 impl FromText for BasicUser {
-    const WHAT: &'static Kind = &Kind::Text("a username");
+    const WHAT: &'static SettingType = &SettingType::Text("a username");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         if text.contains(|c: char| c == ':' || c.is_control()) {
             return Err(
                 "holds a colon or control character, which HTTP Basic cannot say in a username".into()
@@ -36,7 +38,10 @@ impl FromText for BasicUser {
 }
 
 /// The value of `Authorization` by which the gateway gets in, if it has to.
-pub(in crate::config) fn authorization(upstream: &mut Upstream, reader: &mut Reader) -> Option<Secret> {
+pub(in crate::config) fn authorization(
+    upstream: &mut Upstream,
+    reader: &mut SettingsReader,
+) -> Option<Secret> {
     let (basic, token) = (upstream.basic.take(), upstream.token.take());
     let place = match (&basic, &token) {
         (Some(basic), _) => basic.place().to_owned(),
@@ -59,7 +64,7 @@ pub(in crate::config) fn authorization(upstream: &mut Upstream, reader: &mut Rea
 }
 
 /// RFC 7617, 2.
-fn by_password(written: UpstreamBasic, reader: &mut Reader) -> Option<Secret> {
+fn by_password(written: UpstreamBasic, reader: &mut SettingsReader) -> Option<Secret> {
     let path = reader.set_as(&written.at("password"));
     let (BasicUser(user), password) = (written.username.0?, written.password.0?);
     if password.expose().is_empty() || password.expose().contains(char::is_control) {
@@ -72,7 +77,7 @@ fn by_password(written: UpstreamBasic, reader: &mut Reader) -> Option<Secret> {
 }
 
 /// RFC 6750, 2.1.
-fn by_token(token: &Secret, path: &str, reader: &mut Reader) -> Option<Secret> {
+fn by_token(token: &Secret, path: &str, reader: &mut SettingsReader) -> Option<Secret> {
     let text = token.expose();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let what = "is empty, or holds a blank or what is no visible ASCII";

@@ -8,10 +8,10 @@ use http::StatusCode;
 use http::uri::PathAndQuery;
 
 use super::{Upstream, UpstreamConfig};
-use crate::config::reading::Reader;
 use crate::config::reading::Section;
+use crate::config::reading::SettingsReader;
 use crate::config::reading::join;
-use crate::config::reading::{Fault, FromText, Kind, Number, Span, choice, section};
+use crate::config::reading::{FromText, InvalidValue, Number, SettingType, Span, choice, section};
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::upstream::UpstreamProtocol;
 
@@ -159,14 +159,14 @@ pub(in crate::config) struct UpstreamUrl {
     pub(in crate::config) cleartext_http2: bool,
 }
 /// Under which of its two names the setting was written.
-pub(in crate::config) fn place(upstream: &Upstream, reader: &Reader) -> String {
+pub(in crate::config) fn place(upstream: &Upstream, reader: &SettingsReader) -> String {
     upstream.at(if reader.is_set(&upstream.at("servers")) { "servers" } else { "url" })
 }
 
 /// The servers as written, checked against each other.
 pub(in crate::config) fn servers(
     upstream: &Upstream,
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
 ) -> Option<(Vec<UpstreamAddress>, bool)> {
     let urls = upstream.url.0.as_deref()?;
     let place = place(upstream, reader);
@@ -202,7 +202,7 @@ pub(in crate::config) fn servers(
 }
 
 /// When servers are left out.
-pub(in crate::config) fn health(written: Health, reader: &mut Reader) -> HealthConfig {
+pub(in crate::config) fn health(written: Health, reader: &mut SettingsReader) -> HealthConfig {
     for name in ["interval", "timeout", "status"] {
         let place = join(written.place(), name);
         if written.path.is_none() && reader.is_set(&place) && !reader.is_broken(&written.at("path")) {
@@ -224,17 +224,17 @@ pub(in crate::config) fn health(written: Health, reader: &mut Reader) -> HealthC
 }
 
 impl FromText for UpstreamUrl {
-    const WHAT: &'static Kind = &Kind::Text("a URL such as \"http://127.0.0.1:6006\"");
+    const WHAT: &'static SettingType = &SettingType::Text("a URL such as \"http://127.0.0.1:6006\"");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         upstream_url(text)
     }
 }
 
 impl FromText for CheckPath {
-    const WHAT: &'static Kind = &Kind::Text("a path such as \"/healthz\"");
+    const WHAT: &'static SettingType = &SettingType::Text("a path such as \"/healthz\"");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match PathAndQuery::try_from(text) {
             Ok(path) if text.starts_with('/') && !text.contains('#') => Ok(Self(path)),
             _ => Err("is no path: write one such as \"/healthz\"".into()),
@@ -243,14 +243,14 @@ impl FromText for CheckPath {
 }
 
 impl FromText for StatusRange {
-    const WHAT: &'static Kind = &Kind::Text("a status such as \"200\", \"2xx\" or \"200-399\"");
+    const WHAT: &'static SettingType = &SettingType::Text("a status such as \"200\", \"2xx\" or \"200-399\"");
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         status_range(text)
     }
 }
 
-fn upstream_url(text: &str) -> Result<UpstreamUrl, Fault> {
+fn upstream_url(text: &str) -> Result<UpstreamUrl, InvalidValue> {
     const FORMS: &str = "write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, unix:/PATH, h2c+unix:/PATH or builtin:sample";
     if text == "builtin:sample" {
         return Ok(UpstreamUrl { address: UpstreamAddress::Sample, cleartext_http2: false });
@@ -263,26 +263,29 @@ fn upstream_url(text: &str) -> Result<UpstreamUrl, Fault> {
         Some(rest) => (true, format!("http://{rest}")),
         None => (false, text.to_owned()),
     };
-    let url = PublicUrl::parse(&plain).map_err(|what| Fault::new(what, FORMS))?;
+    let url = PublicUrl::parse(&plain).map_err(|what| InvalidValue::new(what, FORMS))?;
     if !url.base_path().is_empty() {
-        return Err(Fault::new("has a path", "leave it out here and write it as `add_prefix` of the route"));
+        return Err(InvalidValue::new(
+            "has a path",
+            "leave it out here and write it as `add_prefix` of the route",
+        ));
     }
     let (host, port) = (url.host().to_owned(), url.port());
     if port == 0 {
-        return Err(Fault::new("has port 0", FORMS));
+        return Err(InvalidValue::new("has port 0", FORMS));
     }
     Ok(UpstreamUrl { address: UpstreamAddress::Tcp { host, port, tls: url.is_secure() }, cleartext_http2 })
 }
 
-fn unix_socket(path: &str) -> Result<UpstreamAddress, Fault> {
+fn unix_socket(path: &str) -> Result<UpstreamAddress, InvalidValue> {
     const FORM: &str = "write the socket's absolute path, such as \"unix:/run/app.sock\"";
     // What an address can hold (unix(7)), without the zero at its end.
     const LONGEST: usize = 107;
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return Err(Fault::new("is no absolute path of a socket", FORM));
+        return Err(InvalidValue::new("is no absolute path of a socket", FORM));
     }
     if path.len() > LONGEST {
-        return Err(Fault::new(
+        return Err(InvalidValue::new(
             format!("is longer than {LONGEST} bytes, which no socket's path may be"),
             FORM,
         ));
@@ -290,7 +293,7 @@ fn unix_socket(path: &str) -> Result<UpstreamAddress, Fault> {
     Ok(UpstreamAddress::Unix { path: path.into() })
 }
 
-fn status_range(text: &str) -> Result<StatusRange, Fault> {
+fn status_range(text: &str) -> Result<StatusRange, InvalidValue> {
     let code =
         |text: &str| text.parse::<u16>().ok().filter(|code| text.len() == 3 && (100..600).contains(code));
     let class = text.strip_suffix("xx").and_then(|class| code(&format!("{class}00")));
@@ -301,7 +304,7 @@ fn status_range(text: &str) -> Result<StatusRange, Fault> {
     };
     range
         .map(|(least, most)| StatusRange(least, most))
-        .ok_or_else(|| Fault::new("is no status", "write one such as \"200\", \"2xx\" or \"200-399\""))
+        .ok_or_else(|| InvalidValue::new("is no status", "write one such as \"200\", \"2xx\" or \"200-399\""))
 }
 
 choice! {

@@ -2,18 +2,18 @@
 
 use http::Response;
 
-use super::{Action, Place};
+use super::{Action, CompatEndpoint};
 use crate::edge::answer::{Answer, Denied};
 use crate::edge::arrival::Arrival;
 use crate::edge::audience::Audience;
 use crate::edge::body::ResponseBody;
 use crate::edge::forward_auth::ForwardAuth;
 use crate::edge::forward_auth::answer::unclear;
-use crate::edge::forward_auth::original::Question;
+use crate::edge::forward_auth::original::Subrequest;
 use crate::edge::forwarded;
 use crate::edge::pages::problem::Problem;
-use crate::edge::seen::Seen;
-use crate::gate::{GateRequest, Trail};
+use crate::edge::request_context::RequestContext;
+use crate::gate::{DecisionTrace, GateRequest};
 use crate::model::verdict::Verdict;
 
 impl ForwardAuth {
@@ -24,10 +24,10 @@ impl ForwardAuth {
     /// [`Denied`] if a peer may not ask, a question is not clear, or a page is refused.
     pub async fn at_product(
         &self,
-        place: &Place,
+        place: &CompatEndpoint,
         arrival: &Arrival,
-        seen: &mut Seen,
-        trail: &mut Trail,
+        seen: &mut RequestContext,
+        trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         if matches!(place.action, Action::Check(..)) {
             return self.ask_at_product(place, arrival, seen, trail).await;
@@ -50,10 +50,10 @@ impl ForwardAuth {
 
     async fn ask_at_product(
         &self,
-        place: &Place,
+        place: &CompatEndpoint,
         arrival: &Arrival,
-        seen: &mut Seen,
-        trail: &mut Trail,
+        seen: &mut RequestContext,
+        trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let Arrival { request, target, peer, .. } = arrival;
         self.expect_proxy(*peer)?;
@@ -61,7 +61,7 @@ impl ForwardAuth {
             target.query().map_or_else(|| place.rest.clone(), |query| format!("{}?{query}", place.rest));
         let headers = request.headers();
         let question =
-            Question { headers, method: request.method(), rest: &rest, uri_bytes: self.asking.uri_bytes };
+            Subrequest { headers, method: request.method(), rest: &rest, uri_bytes: self.asking.uri_bytes };
         seen.client = forwarded::client_in_question(*peer, headers, &self.asking.trusted_proxies);
         if !self.says_client(place) {
             seen.client.address = peer.beyond();

@@ -16,7 +16,7 @@ use crate::edge::arrival::Arrival;
 
 /// What there is at a path, as a product knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct CompatEndpoint {
     /// Whose path it is.
     pub product: Product,
     /// What it is for.
@@ -35,7 +35,7 @@ pub enum Action {
     /// Our sign-out page; the parameter that names the way back.
     SignOut(&'static str),
     /// Who is signed in, as JSON.
-    UserInfo(Shape),
+    UserInfo(UserInfoFormat),
     /// Whether requests can be decided.
     Ready,
     /// The same words for everybody; none at all is status 204.
@@ -63,7 +63,7 @@ pub enum Contract {
 
 /// What a product's JSON about a person looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum UserInfoFormat {
     /// oauth2-proxy: `user`, `email`, `groups`, `preferredUsername`.
     Oauth2Proxy,
     /// Authelia: whether somebody is signed in, and how far.
@@ -88,7 +88,7 @@ const PLACES: &[(Product, &str, Action)] = {
         (Oauth2Proxy, "/oauth2/sign_in", SignIn("rd")),
         (Oauth2Proxy, "/oauth2/start", SignIn("rd")),
         (Oauth2Proxy, "/oauth2/sign_out", SignOut("rd")),
-        (Oauth2Proxy, "/oauth2/userinfo", UserInfo(Shape::Oauth2Proxy)),
+        (Oauth2Proxy, "/oauth2/userinfo", UserInfo(UserInfoFormat::Oauth2Proxy)),
         (Oauth2Proxy, "/oauth2/callback", Gone(CALLBACK)),
         (Oauth2Proxy, "/oauth2/static/*", Gone(STATIC)),
         (Oauth2Proxy, "/ping", Text(TEXT, "OK")),
@@ -100,8 +100,8 @@ const PLACES: &[(Product, &str, Action)] = {
         (Authelia, "/api/authz/ext-authz/*", Check(Contract::Path, Envoy)),
         (Authelia, "/api/verify", Check(Contract::Verify, Bare)),
         (Authelia, "/api/health", Text(JSON, r#"{"status":"OK"}"#)),
-        (Authelia, "/api/state", UserInfo(Shape::AutheliaState)),
-        (Authelia, "/api/user/info", UserInfo(Shape::AutheliaUser)),
+        (Authelia, "/api/state", UserInfo(UserInfoFormat::AutheliaState)),
+        (Authelia, "/api/user/info", UserInfo(UserInfoFormat::AutheliaUser)),
         (Authentik, "/outpost.goauthentik.io/auth/traefik", Check(Contract::Forwarded, PassedOn)),
         (Authentik, "/outpost.goauthentik.io/auth/caddy", Check(Contract::Forwarded, PassedOn)),
         (Authentik, "/outpost.goauthentik.io/auth/nginx", Check(Contract::UrlOnly, Bare)),
@@ -120,20 +120,20 @@ const PLACES: &[(Product, &str, Action)] = {
 };
 
 /// The place at a path, among those of the products that are switched on.
-fn find(products: &[Product], path: &str) -> Option<Place> {
+fn find(products: &[Product], path: &str) -> Option<CompatEndpoint> {
     PLACES.iter().filter(|(product, ..)| products.contains(product)).find_map(|(product, pattern, action)| {
         let rest = match pattern.strip_suffix('*') {
             Some(start) => path.strip_prefix(start)?,
             None if path == *pattern => "",
             None => return None,
         };
-        Some(Place { product: *product, action: *action, rest: rest.to_owned() })
+        Some(CompatEndpoint { product: *product, action: *action, rest: rest.to_owned() })
     })
 }
 
 impl ForwardAuth {
     /// The place at a path outside the reserved prefix.
-    pub fn place(&self, path: &str) -> Option<Place> {
+    pub fn place(&self, path: &str) -> Option<CompatEndpoint> {
         find(&self.products, path)
     }
 
@@ -141,7 +141,7 @@ impl ForwardAuth {
     /// oauth2-proxy are asked by Traefik; only one of our proxies asks.
     ///
     /// Whatever an application of ours serves at that host is never taken for one.
-    pub fn place_anywhere(&self, arrival: &Arrival) -> Option<Place> {
+    pub fn place_anywhere(&self, arrival: &Arrival) -> Option<CompatEndpoint> {
         let (headers, target) = (arrival.request.headers(), &arrival.target);
         let (host, path) = (target.host(), target.path());
         let product = self.products.iter().copied().find(|product| match product {
@@ -151,7 +151,7 @@ impl ForwardAuth {
         })?;
         let asks = headers.contains_key(X_FORWARDED_URI) && !self.gate.has_upstream(host, path);
         let action = Action::Check(Contract::Forwarded, Style::PassedOn);
-        (asks && self.trusts(arrival.peer)).then(|| Place { product, action, rest: String::new() })
+        (asks && self.trusts(arrival.peer)).then(|| CompatEndpoint { product, action, rest: String::new() })
     }
 }
 

@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::super::{Check, ForwardAuth};
+use super::super::{AuthCheck, ForwardAuth};
 use super::terms::page_named;
-use super::{Action, Place, Shape, find};
+use super::{Action, CompatEndpoint, UserInfoFormat, find};
 use crate::config::Compat as Product;
 use crate::edge::methods::Methods;
 use crate::edge::pages::problem::Problem;
@@ -28,7 +28,11 @@ impl ForwardAuth {
     /// # Errors
     ///
     /// [`Problem`] where there is nothing for this method, nothing at all, or nobody is signed in.
-    pub async fn page(&self, place: &Place, request: &GateRequest<'_>) -> Result<Response<Bytes>, Problem> {
+    pub async fn page(
+        &self,
+        place: &CompatEndpoint,
+        request: &GateRequest<'_>,
+    ) -> Result<Response<Bytes>, Problem> {
         let method = request.target.method();
         let methods = match place.action {
             Action::SignIn(_) | Action::SignOut(_) => Methods::Form,
@@ -55,7 +59,7 @@ impl ForwardAuth {
     /// traefik-forward-auth serves its own paths on every host it protects, so its questions may be about them.
     pub(in super::super) fn own_page_in_question(
         &self,
-        check: &Check,
+        check: &AuthCheck,
     ) -> Option<Result<Response<Bytes>, Problem>> {
         let product = check.terms.product.filter(|product| *product == Product::TraefikForwardAuth)?;
         match find(&[product], check.original.target.path())?.action {
@@ -100,7 +104,7 @@ impl ForwardAuth {
 
     /// Where the person wants to be afterwards, as an absolute address where it is on another host than ours.
     /// The page it is handed to decides whether to believe it.
-    fn way_back(&self, name: &str, place: &Place, request: &GateRequest<'_>) -> Option<String> {
+    fn way_back(&self, name: &str, place: &CompatEndpoint, request: &GateRequest<'_>) -> Option<String> {
         let header = || match place.product {
             Product::Oauth2Proxy => {
                 request.headers.get(X_AUTH_REQUEST_REDIRECT)?.to_str().ok().map(str::to_owned)
@@ -120,7 +124,7 @@ impl ForwardAuth {
         Some(if own.as_str() == public.origin() { back } else { format!("{own}{back}") })
     }
 
-    async fn about(&self, shape: Shape, request: &GateRequest<'_>) -> Result<Value, Problem> {
+    async fn about(&self, shape: UserInfoFormat, request: &GateRequest<'_>) -> Result<Value, Problem> {
         let refused = |refusal: &Refusal| {
             if let Refusal::Unavailable(cause) = refusal {
                 tracing::error!(error = %cause, "who is signed in could not be looked up");
@@ -130,15 +134,15 @@ impl ForwardAuth {
         let identity = self.gate.caller(request).await.map_err(|refusal| refused(&refusal))?;
         let principal = identity.as_ref().map(|identity| &*identity.principal);
         match (shape, principal) {
-            (Shape::AutheliaState, principal) => Ok(state(principal)),
+            (UserInfoFormat::AutheliaState, principal) => Ok(state(principal)),
             (_, None) => Err(refused(&Refusal::Challenge)),
-            (Shape::Oauth2Proxy, Some(person)) => Ok(json!({
+            (UserInfoFormat::Oauth2Proxy, Some(person)) => Ok(json!({
                 "user": person.name,
                 "email": person.email.as_deref().unwrap_or_default(),
                 "groups": person.groups,
                 "preferredUsername": person.name,
             })),
-            (Shape::AutheliaUser, Some(person)) => Ok(json!({ "status": "OK", "data": {
+            (UserInfoFormat::AutheliaUser, Some(person)) => Ok(json!({ "status": "OK", "data": {
                 "display_name": person.display_name.as_deref().unwrap_or(&person.name),
                 "emails": person.email.iter().collect::<Vec<_>>(),
                 "method": "",

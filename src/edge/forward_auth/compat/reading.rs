@@ -8,10 +8,10 @@
 use http::HeaderName;
 use url::Url;
 
-use super::super::original::{Original, Question, Unclear, X_FORWARDED_URI, X_ORIGINAL_URL};
-use super::super::{Check, ForwardAuth, Style};
+use super::super::original::{BadSubrequest, Original, Subrequest, X_FORWARDED_URI, X_ORIGINAL_URL};
+use super::super::{AuthCheck, ForwardAuth, Style};
 use super::terms::page_named;
-use super::{Action, Contract, Place, Terms};
+use super::{Action, CompatEndpoint, Contract, Terms};
 use crate::config::Compat as Product;
 use crate::config::Flavour;
 use crate::model::principal::Client;
@@ -24,15 +24,15 @@ impl ForwardAuth {
     ///
     /// # Errors
     ///
-    /// [`Unclear`] if any part of the original request is missing, doubled, malformed or contradicted.
+    /// [`BadSubrequest`] if any part of the original request is missing, doubled, malformed or contradicted.
     pub fn read_compat(
         &self,
-        place: &Place,
-        question: &Question<'_>,
+        place: &CompatEndpoint,
+        question: &Subrequest<'_>,
         query: Option<&str>,
         client: Client,
-    ) -> Result<Check, Unclear> {
-        let Action::Check(contract, mut style) = place.action else { return Err(Unclear::Message) };
+    ) -> Result<AuthCheck, BadSubrequest> {
+        let Action::Check(contract, mut style) = place.action else { return Err(BadSubrequest::Message) };
         let default = client.secure || self.site.public_url().is_secure();
         let original = match contract {
             Contract::Uri if self.proxies_say_all() => question.from_forwarded(),
@@ -55,7 +55,7 @@ impl ForwardAuth {
             terms.portal = named.or_else(header).and_then(|url| self.known_origin(&url));
         }
         let client = Client { secure: original.secure, ..client };
-        Ok(Check {
+        Ok(AuthCheck {
             style,
             headers: Some(place.product.headers()),
             route: None,
@@ -68,7 +68,7 @@ impl ForwardAuth {
 
     /// Whether a question at this place names the client in `X-Forwarded-For`. nginx as these products have it
     /// configured leaves that header to the client.
-    pub fn says_client(&self, place: &Place) -> bool {
+    pub fn says_client(&self, place: &CompatEndpoint) -> bool {
         self.proxies_say_all() || !matches!(place.action, Action::Check(Contract::Uri | Contract::UrlOnly, _))
     }
 
@@ -78,7 +78,7 @@ impl ForwardAuth {
     }
 
     /// Authelia's older endpoint, asked by nginx with `X-Original-URL` and by others with `X-Forwarded-*`.
-    fn verify(&self, question: &Question<'_>) -> Result<Original, Unclear> {
+    fn verify(&self, question: &Subrequest<'_>) -> Result<Original, BadSubrequest> {
         if !question.headers.contains_key(X_ORIGINAL_URL) {
             return question.from_forwarded();
         }
@@ -88,7 +88,7 @@ impl ForwardAuth {
         }
         let forwarded = question.from_forwarded()?;
         if by_url.url() != forwarded.url() {
-            return Err(Unclear::Contradicted(X_ORIGINAL_URL, X_FORWARDED_URI));
+            return Err(BadSubrequest::Contradicted(X_ORIGINAL_URL, X_FORWARDED_URI));
         }
         Ok(if self.proxies_say_all() { forwarded } else { by_url })
     }

@@ -17,7 +17,7 @@ use crate::model::verdict::Code;
 
 /// What an answer needs to know besides the problem.
 #[derive(Clone, Copy, Debug)]
-pub struct Look<'a> {
+pub struct ProblemContext<'a> {
     /// The gateway as a browser meets it.
     pub site: &'a Site,
     /// The request's method.
@@ -32,7 +32,7 @@ pub struct Look<'a> {
 
 impl Problem {
     /// The answer, in the form that `audience` understands.
-    pub fn respond(&self, audience: Audience, look: &Look<'_>) -> Response<Bytes> {
+    pub fn respond(&self, audience: Audience, look: &ProblemContext<'_>) -> Response<Bytes> {
         let mut response = match audience {
             Audience::Browser => self.for_browser(look),
             Audience::Api => self.for_api(look),
@@ -44,7 +44,7 @@ impl Problem {
         fit_to_method(look.method, response)
     }
 
-    fn for_browser(&self, look: &Look<'_>) -> Response<Bytes> {
+    fn for_browser(&self, look: &ProblemContext<'_>) -> Response<Bytes> {
         let site = look.site;
         let send_to = match self.remedy {
             Remedy::SignIn | Remedy::SignInAgain => Some("/login"),
@@ -64,7 +64,7 @@ impl Problem {
         response
     }
 
-    fn for_api(&self, look: &Look<'_>) -> Response<Bytes> {
+    fn for_api(&self, look: &ProblemContext<'_>) -> Response<Bytes> {
         let unauthorized = self.status == StatusCode::UNAUTHORIZED;
         let body = Body {
             kind: format!("urn:doorward:problem:{}", self.code),
@@ -168,7 +168,7 @@ struct Body<'a> {
 struct ProblemPage<'a> {
     site: &'a Site,
     problem: &'a Problem,
-    look: &'a Look<'a>,
+    look: &'a ProblemContext<'a>,
 }
 
 impl ProblemPage<'_> {

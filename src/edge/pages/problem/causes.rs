@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::Problem;
 use super::Remedy;
 use crate::gate::refusal::Refusal;
-use crate::gate::refusal::{BadCredential, Foreign};
+use crate::gate::refusal::{BadCredential, ForeignCredential};
 use crate::model::target::TargetError;
 use crate::model::verdict::Code;
 use crate::service::ServiceError;
@@ -173,10 +173,10 @@ impl From<&Refusal> for Problem {
 impl Problem {
     /// Says it of a credential that the application's own login makes beside a session of ours, where it is refused
     /// for that.
-    pub fn beside_session(&mut self, foreign: Option<Foreign>) {
+    pub fn beside_session(&mut self, foreign: Option<ForeignCredential>) {
         let refused = foreign.filter(|foreign| foreign.beside_session && foreign.wrong.code() == self.code);
         let Some((wrong, setting)) =
-            refused.and_then(|Foreign { wrong, setting, .. }| Some((wrong, setting?)))
+            refused.and_then(|ForeignCredential { wrong, setting, .. }| Some((wrong, setting?)))
         else {
             return;
         };

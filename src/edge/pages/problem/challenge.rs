@@ -15,7 +15,7 @@ const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with")
 
 /// What a request shows of the schemes that its sender speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Speaks {
+pub enum SchemeHint {
     /// It presented a bearer token.
     Bearer,
     /// A browser sent it, which would answer a challenge for Basic with a prompt of its own.
@@ -25,7 +25,7 @@ pub enum Speaks {
     Unknown,
 }
 
-impl Speaks {
+impl SchemeHint {
     /// Reads it from a request that `audience` sent.
     pub fn of(audience: Audience, headers: &HeaderMap) -> Self {
         let is_bearer = |value: &HeaderValue| {
@@ -52,7 +52,7 @@ impl Problem {
     /// alone (RFC 7617, 2): clients of container registries take any `Bearer` for the address of a token server.
     pub(super) fn challenge(&self) -> Option<HeaderValue> {
         let value = match self.status {
-            StatusCode::UNAUTHORIZED if self.basic && self.speaks == Speaks::Unknown => {
+            StatusCode::UNAUTHORIZED if self.basic && self.speaks == SchemeHint::Unknown => {
                 r#"Basic realm="doorward", charset="UTF-8""#
             }
             StatusCode::UNAUTHORIZED if self.remedy == Remedy::NewCredential => {
@@ -60,7 +60,8 @@ impl Problem {
             }
             StatusCode::UNAUTHORIZED => r#"Bearer realm="doorward""#,
             StatusCode::FORBIDDEN
-                if self.speaks == Speaks::Bearer && matches!(self.code, Code::Forbidden | Code::KeyScope) =>
+                if self.speaks == SchemeHint::Bearer
+                    && matches!(self.code, Code::Forbidden | Code::KeyScope) =>
             {
                 r#"Bearer realm="doorward", error="insufficient_scope""#
             }
@@ -76,26 +77,26 @@ mod tests {
     use crate::gate::refusal::{BadCredential, Refusal};
 
     #[track_caller]
-    fn speaks(audience: Audience, list: &[(&'static str, &'static str)], expected: Speaks) {
+    fn speaks(audience: Audience, list: &[(&'static str, &'static str)], expected: SchemeHint) {
         let pairs =
             list.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        assert_eq!(Speaks::of(audience, &pairs.collect()), expected, "{list:?}");
+        assert_eq!(SchemeHint::of(audience, &pairs.collect()), expected, "{list:?}");
     }
 
     #[test]
     fn browsers_are_told_from_programs_that_wait_for_a_challenge() {
         use Audience::{Api, Browser};
-        speaks(Api, &[], Speaks::Unknown);
-        speaks(Api, &[("user-agent", "git/2.39.5")], Speaks::Unknown);
-        speaks(Api, &[("sec-fetch-site", "none")], Speaks::Unknown);
-        speaks(Api, &[("authorization", "Basic eDp5")], Speaks::Unknown);
-        speaks(Browser, &[], Speaks::Browser);
-        speaks(Api, &[("sec-fetch-site", "same-origin")], Speaks::Browser);
-        speaks(Api, &[("origin", "http://app.example")], Speaks::Browser);
-        speaks(Api, &[("referer", "http://app.example/")], Speaks::Browser);
-        speaks(Api, &[("x-requested-with", "XMLHttpRequest")], Speaks::Browser);
-        speaks(Api, &[("authorization", "bEARER x")], Speaks::Bearer);
-        speaks(Api, &[("authorization", "Bearer x"), ("origin", "http://app.example")], Speaks::Bearer);
+        speaks(Api, &[], SchemeHint::Unknown);
+        speaks(Api, &[("user-agent", "git/2.39.5")], SchemeHint::Unknown);
+        speaks(Api, &[("sec-fetch-site", "none")], SchemeHint::Unknown);
+        speaks(Api, &[("authorization", "Basic eDp5")], SchemeHint::Unknown);
+        speaks(Browser, &[], SchemeHint::Browser);
+        speaks(Api, &[("sec-fetch-site", "same-origin")], SchemeHint::Browser);
+        speaks(Api, &[("origin", "http://app.example")], SchemeHint::Browser);
+        speaks(Api, &[("referer", "http://app.example/")], SchemeHint::Browser);
+        speaks(Api, &[("x-requested-with", "XMLHttpRequest")], SchemeHint::Browser);
+        speaks(Api, &[("authorization", "bEARER x")], SchemeHint::Bearer);
+        speaks(Api, &[("authorization", "Bearer x"), ("origin", "http://app.example")], SchemeHint::Bearer);
     }
 
     #[test]
@@ -108,22 +109,22 @@ mod tests {
         let challenge = || Refusal::Challenge;
         let (plain, offered) = (false, true);
         for (refusal, takes_basic, speaks, expected) in [
-            (challenge(), plain, Speaks::Unknown, Some(bearer)),
-            (challenge(), offered, Speaks::Unknown, Some(basic)),
-            (challenge(), offered, Speaks::Browser, Some(bearer)),
-            (bad(BadCredential::Scheme), plain, Speaks::Unknown, Some(bearer)),
-            (bad(BadCredential::Key), plain, Speaks::Unknown, Some(&*invalid)),
-            (bad(BadCredential::ForeignKey), plain, Speaks::Unknown, Some(&*invalid)),
-            (bad(BadCredential::Password), offered, Speaks::Unknown, Some(basic)),
-            (bad(BadCredential::Key), offered, Speaks::Unknown, Some(basic)),
-            (bad(BadCredential::Key), offered, Speaks::Bearer, Some(&*invalid)),
-            (bad(BadCredential::Bearer), offered, Speaks::Bearer, Some(&*invalid)),
-            (bad(BadCredential::Session), offered, Speaks::Browser, Some(bearer)),
-            (Refusal::KeyScope, offered, Speaks::Bearer, Some(&*narrow)),
-            (Refusal::Forbidden, plain, Speaks::Bearer, Some(&*narrow)),
-            (Refusal::Forbidden, offered, Speaks::Unknown, None),
-            (Refusal::ForeignOrigin, plain, Speaks::Bearer, None),
-            (Refusal::NoRoute, offered, Speaks::Unknown, None),
+            (challenge(), plain, SchemeHint::Unknown, Some(bearer)),
+            (challenge(), offered, SchemeHint::Unknown, Some(basic)),
+            (challenge(), offered, SchemeHint::Browser, Some(bearer)),
+            (bad(BadCredential::Scheme), plain, SchemeHint::Unknown, Some(bearer)),
+            (bad(BadCredential::Key), plain, SchemeHint::Unknown, Some(&*invalid)),
+            (bad(BadCredential::ForeignKey), plain, SchemeHint::Unknown, Some(&*invalid)),
+            (bad(BadCredential::Password), offered, SchemeHint::Unknown, Some(basic)),
+            (bad(BadCredential::Key), offered, SchemeHint::Unknown, Some(basic)),
+            (bad(BadCredential::Key), offered, SchemeHint::Bearer, Some(&*invalid)),
+            (bad(BadCredential::Bearer), offered, SchemeHint::Bearer, Some(&*invalid)),
+            (bad(BadCredential::Session), offered, SchemeHint::Browser, Some(bearer)),
+            (Refusal::KeyScope, offered, SchemeHint::Bearer, Some(&*narrow)),
+            (Refusal::Forbidden, plain, SchemeHint::Bearer, Some(&*narrow)),
+            (Refusal::Forbidden, offered, SchemeHint::Unknown, None),
+            (Refusal::ForeignOrigin, plain, SchemeHint::Bearer, None),
+            (Refusal::NoRoute, offered, SchemeHint::Unknown, None),
         ] {
             let problem = Problem { basic: takes_basic, speaks, ..Problem::from(&refusal) };
             let told = problem.challenge();

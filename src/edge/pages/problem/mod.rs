@@ -15,8 +15,8 @@ use crate::config::Flavour;
 use crate::edge::methods::Methods;
 use crate::model::verdict::Code;
 
-pub use self::answer::Look;
-pub use self::challenge::Speaks;
+pub use self::answer::ProblemContext;
+pub use self::challenge::SchemeHint;
 
 /// What the caller is told.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Problem {
     /// Whether HTTP Basic would do.
     pub basic: bool,
     /// What the caller speaks.
-    pub speaks: Speaks,
+    pub speaks: SchemeHint,
 }
 
 /// The way out of a problem: where a browser is sent, which buttons a page has, which challenge goes with a 401.
@@ -76,7 +76,7 @@ impl Problem {
             retry_after: None,
             remedy: Remedy::None,
             basic: false,
-            speaks: Speaks::default(),
+            speaks: SchemeHint::default(),
         }
     }
 

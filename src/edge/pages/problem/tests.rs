@@ -32,8 +32,13 @@ fn site(url: &str) -> Site {
 
 fn answer(problem: &Problem, audience: Audience, method: &Method) -> Response<Bytes> {
     let site = site("https://gate.example/base");
-    let look =
-        Look { site: &site, method, target: Some(TARGET), account: Some("<alice>"), request_id: "req-1" };
+    let look = ProblemContext {
+        site: &site,
+        method,
+        target: Some(TARGET),
+        account: Some("<alice>"),
+        request_id: "req-1",
+    };
     problem.respond(audience, &look)
 }
 
@@ -179,8 +184,13 @@ fn a_person_without_a_session_is_sent_to_sign_in_and_back() {
 fn a_long_place_to_come_back_to_is_kept_whole() {
     let site = site("https://gate.example");
     let target = format!("/{}", "a".repeat(8191));
-    let look =
-        Look { site: &site, method: &Method::GET, target: Some(&target), account: None, request_id: "" };
+    let look = ProblemContext {
+        site: &site,
+        method: &Method::GET,
+        target: Some(&target),
+        account: None,
+        request_id: "",
+    };
     let problem = Problem::from(&Refusal::Challenge);
     assert_eq!(
         header(&problem.respond(Audience::Browser, &look), "location"),
@@ -304,8 +314,13 @@ fn a_head_request_gets_no_body() {
 fn an_address_of_another_host_is_never_a_link() {
     let site = site("https://gate.example");
     for target in ["//evil.example", "https://evil.example", "/\\evil.example", "*", "javascript:x"] {
-        let look =
-            Look { site: &site, method: &Method::GET, target: Some(target), account: None, request_id: "" };
+        let look = ProblemContext {
+            site: &site,
+            method: &Method::GET,
+            target: Some(target),
+            account: None,
+            request_id: "",
+        };
         let page = Problem::upstream_connect().respond(Audience::Browser, &look);
         assert!(!body(&page).contains(&format!("href=\"{target}")), "{target}");
     }

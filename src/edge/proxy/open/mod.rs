@@ -19,28 +19,28 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub use self::shares::Most;
-use self::shares::Shares;
-use super::hold::Hold;
+pub use self::shares::ExchangeLimits;
+use self::shares::ExchangeShares;
+use super::client_progress::ClientProgress;
+use super::connection_guard::ConnectionGuard;
 use super::interim::Interim;
-use super::pace::Pace;
-use super::pool::Lease;
+use super::pool::UpstreamLease;
 use super::request_body::Upload;
-use super::{Failure, ForwardError};
+use super::{ForwardError, ProxyFailure};
 use crate::config::BodyPace;
 use crate::edge::pages::problem::Problem;
+use crate::gate::DecisionTrace;
 use crate::gate::Gate;
-use crate::gate::Trail;
-use crate::gate::authenticator::Look;
-use crate::gate::graphql::Glance;
+use crate::gate::authenticator::LookupVersion;
+use crate::gate::graphql::Detection;
 use crate::gate::identity_headers::Managed;
+use crate::gate::ongoing_decision::OngoingDecision;
 use crate::gate::refusal::{BadCredential, Refusal};
-use crate::gate::standing::Standing;
 use crate::model::target::RequestKind;
 
 /// Why an exchange was ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ExchangeEnd {
     /// Its session or key has ended.
     Credential(BadCredential),
     /// Its key is limited to other uses now.
@@ -55,7 +55,7 @@ pub enum End {
     Stalled,
 }
 
-impl End {
+impl ExchangeEnd {
     fn of(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::BadCredential(bad) => Self::Credential(*bad),
@@ -78,10 +78,10 @@ impl End {
     }
 
     /// What a new request would be told now; for an exchange whose answer has not begun.
-    pub fn failure(self) -> Failure {
+    pub fn failure(self) -> ProxyFailure {
         match self {
             Self::Stalled => ForwardError::ClientStalled.into(),
-            other => Failure::Ended(other.refusal()),
+            other => ProxyFailure::Ended(other.refusal()),
         }
     }
 }
@@ -96,52 +96,52 @@ pub enum Side {
 }
 
 /// What an answer is read from. Dropping it closes the upstream's connection or stream.
-pub struct Source {
+pub struct ResponseSource {
     /// The body.
     pub body: Incoming,
     /// Its connection, until it is given back.
-    pub lease: Option<Lease>,
+    pub lease: Option<UpstreamLease>,
 }
 
 /// What is known of an exchange when it begins.
-pub struct Beginning {
+pub struct ExchangeStart {
     /// Who decided.
     pub gate: Rc<Gate>,
     /// What was decided.
-    pub standing: Standing,
+    pub standing: OngoingDecision,
     /// Taken before its caller was identified.
-    pub look: Look,
+    pub look: LookupVersion,
     /// Whether it came by HTTP/2, where one exchange can end alone.
     pub http2: bool,
     /// Its connection.
-    pub hold: Option<Hold>,
+    pub hold: Option<ConnectionGuard>,
     /// Whether there is no request body.
     pub sent: bool,
     /// Whether the length of the request body was announced.
     pub announced: bool,
     /// What its head has shown of GraphQL.
-    pub glance: Glance,
+    pub glance: Detection,
 }
 
 /// One exchange from its permit to its end, shared by those who carry its parts.
 pub struct Exchange {
     gate: Rc<Gate>,
-    standing: Standing,
-    look: Cell<Look>,
+    standing: OngoingDecision,
+    look: Cell<LookupVersion>,
     streams: Rc<Streams>,
     place: Cell<usize>,
     http2: bool,
-    hold: Option<Hold>,
+    hold: Option<ConnectionGuard>,
     moved_at: Cell<Instant>,
     sent: Cell<bool>,
     broken_off: Cell<bool>,
     answered: Cell<bool>,
     active: Cell<bool>,
     announced: bool,
-    glance: Cell<Glance>,
-    pace: Pace,
-    end: Cell<Option<End>>,
-    source: RefCell<Option<Source>>,
+    glance: Cell<Detection>,
+    pace: ClientProgress,
+    end: Cell<Option<ExchangeEnd>>,
+    source: RefCell<Option<ResponseSource>>,
     waiting: [Cell<Option<Waker>>; 2],
 }
 
@@ -153,11 +153,11 @@ impl Exchange {
 
     /// Where what is said before its answer is written.
     pub fn interim(&self) -> Option<&Interim> {
-        self.hold.as_ref().map(Hold::interim)
+        self.hold.as_ref().map(ConnectionGuard::interim)
     }
 
     /// What it rests on.
-    pub fn standing(&self) -> &Standing {
+    pub fn standing(&self) -> &OngoingDecision {
         &self.standing
     }
 
@@ -173,7 +173,7 @@ impl Exchange {
     /// # Errors
     ///
     /// [`Refusal`] if it would be refused if it came now.
-    pub async fn confirm(&self, trail: &mut Trail) -> Result<(), Refusal> {
+    pub async fn confirm(&self, trail: &mut DecisionTrace) -> Result<(), Refusal> {
         if self.is_certain() {
             return Ok(());
         }
@@ -197,7 +197,7 @@ impl Exchange {
     }
 
     /// What its body has shown of GraphQL so far.
-    pub fn glance(&self) -> Glance {
+    pub fn glance(&self) -> Detection {
         self.glance.get()
     }
 
@@ -222,7 +222,7 @@ impl Exchange {
     }
 
     /// How its client keeps up.
-    pub fn pace(&self) -> &Pace {
+    pub fn pace(&self) -> &ClientProgress {
         &self.pace
     }
 
@@ -232,18 +232,18 @@ impl Exchange {
     }
 
     /// From now on its answer is on the way, and can only be broken off.
-    pub fn set_answered(&self, source: Option<Source>) {
+    pub fn set_answered(&self, source: Option<ResponseSource>) {
         self.answered.set(true);
         *self.source.borrow_mut() = source;
     }
 
     /// What the answer is read from; gone once the exchange was ended.
-    pub fn source(&self) -> &RefCell<Option<Source>> {
+    pub fn source(&self) -> &RefCell<Option<ResponseSource>> {
         &self.source
     }
 
     /// Why it was ended, if it was; else whoever polls is woken when it is.
-    pub fn poll_end(&self, side: Side, cx: &mut Context<'_>) -> Poll<End> {
+    pub fn poll_end(&self, side: Side, cx: &mut Context<'_>) -> Poll<ExchangeEnd> {
         if let Some(end) = self.end.get() {
             return Poll::Ready(end);
         }
@@ -258,12 +258,12 @@ impl Exchange {
     }
 
     /// Why it was ended, if it was.
-    pub fn end(&self) -> Option<End> {
+    pub fn end(&self) -> Option<ExchangeEnd> {
         self.end.get()
     }
 
     /// Waits until it is ended from outside.
-    pub async fn ended(&self) -> End {
+    pub async fn ended(&self) -> ExchangeEnd {
         std::future::poll_fn(|cx| self.poll_end(Side::Answer, cx)).await
     }
 
@@ -275,7 +275,7 @@ impl Exchange {
     }
 
     /// Ends it: nothing more passes from now on, and its connections are closed by those who carry it.
-    fn cut(&self, end: End) {
+    fn cut(&self, end: ExchangeEnd) {
         if self.end.replace(Some(end)).is_some() {
             return;
         }
@@ -346,7 +346,7 @@ pub struct Streams {
     /// Of the newest configuration: says who callers are now. Each exchange is decided by the gate that let it in.
     newest: RefCell<Rc<Gate>>,
     bounds: Cell<SlowBounds>,
-    shares: Shares,
+    shares: ExchangeShares,
     open: RefCell<Slab<Weak<Exchange>>>,
     succession: Notify,
 }
@@ -362,18 +362,18 @@ pub struct SlowBounds {
 
 impl Streams {
     /// No exchange yet; `gate` decides them again.
-    pub fn new(gate: Rc<Gate>, bounds: SlowBounds, most: Most) -> Rc<Self> {
+    pub fn new(gate: Rc<Gate>, bounds: SlowBounds, most: ExchangeLimits) -> Rc<Self> {
         Rc::new(Self {
             newest: RefCell::new(gate),
             bounds: Cell::new(bounds),
-            shares: Shares::new(most),
+            shares: ExchangeShares::new(most),
             open: RefCell::default(),
             succession: Notify::new(),
         })
     }
 
     /// The gate of another configuration, and how many may be open, for those who come from now on; bounds are for all.
-    pub fn succeed(&self, gate: Rc<Gate>, bounds: SlowBounds, most: Most) {
+    pub fn succeed(&self, gate: Rc<Gate>, bounds: SlowBounds, most: ExchangeLimits) {
         self.newest.replace(gate);
         self.bounds.set(bounds);
         self.shares.set_most(most);
@@ -389,8 +389,8 @@ impl Streams {
     /// # Errors
     ///
     /// [`Refusal::TooManyRequests`] or [`Refusal::Full`] if too many are open, of its client or of all.
-    pub fn begin(self: &Rc<Self>, beginning: Beginning) -> Result<Rc<Exchange>, Refusal> {
-        let Beginning { gate, standing, look, http2, hold, sent, announced, glance } = beginning;
+    pub fn begin(self: &Rc<Self>, beginning: ExchangeStart) -> Result<Rc<Exchange>, Refusal> {
+        let ExchangeStart { gate, standing, look, http2, hold, sent, announced, glance } = beginning;
         self.shares.take(standing.client().address)?;
         let exchange = Rc::new(Exchange {
             gate,
@@ -407,7 +407,7 @@ impl Streams {
             active: Cell::new(false),
             announced,
             glance: Cell::new(glance),
-            pace: Pace::default(),
+            pace: ClientProgress::default(),
             end: Cell::new(None),
             source: RefCell::default(),
             waiting: Default::default(),

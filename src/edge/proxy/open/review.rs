@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::{End, Exchange, Streams};
+use super::{Exchange, ExchangeEnd, Streams};
 use crate::gate::Gate;
-use crate::gate::authenticator::{Identity, Look};
+use crate::gate::authenticator::{Identity, LookupVersion};
 use crate::gate::refusal::Refusal;
 use crate::model::principal::Proof;
 
@@ -82,7 +82,7 @@ impl Streams {
                 || (exchange.http2 && pace.takes_nothing(bounds.write))
             {
                 tracing::debug!(client.ip = %exchange.standing.client().address, "a client is too slow");
-                exchange.cut(End::Stalled);
+                exchange.cut(ExchangeEnd::Stalled);
             }
         }
     }
@@ -118,15 +118,15 @@ struct Group {
 
 impl Group {
     /// Decides each again; how many were ended.
-    fn settle(self, renewed: Result<Rc<Identity>, Refusal>, look: Look) -> usize {
-        let renewed = renewed.map_err(|refusal| End::of(&refusal));
+    fn settle(self, renewed: Result<Rc<Identity>, Refusal>, look: LookupVersion) -> usize {
+        let renewed = renewed.map_err(|refusal| ExchangeEnd::of(&refusal));
         let mut cut = 0;
         for exchange in self.exchanges.iter().filter_map(Weak::upgrade) {
             let caller = renewed.as_ref().map(Rc::clone).map_err(|end| end.refusal());
             match exchange.gate.decide_again(&exchange.standing, caller) {
                 Ok(()) => exchange.look.set(look),
                 Err(refusal) => {
-                    exchange.cut(End::of(&refusal));
+                    exchange.cut(ExchangeEnd::of(&refusal));
                     cut += 1;
                 }
             }
@@ -176,7 +176,7 @@ async fn review(gate: &Gate, suspects: Vec<Rc<Exchange>>) {
         }
     }
     for group in left.into_iter().flatten() {
-        cut += group.settle(Err(End::Unavailable.refusal()), look);
+        cut += group.settle(Err(ExchangeEnd::Unavailable.refusal()), look);
     }
     if cut > 0 {
         tracing::info!(count = cut, "open exchanges were ended: what allowed them holds no more");

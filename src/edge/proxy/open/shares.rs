@@ -14,14 +14,14 @@ use crate::model::principal::ClientAddress;
 
 /// How many may be open on one thread.
 #[derive(Clone, Copy, Debug)]
-pub struct Most {
+pub struct ExchangeLimits {
     /// Of all clients.
     pub all: usize,
     /// Of one client (IPv6: one /64).
     pub client: usize,
 }
 
-impl Most {
+impl ExchangeLimits {
     /// The part that each thread has of what is configured. One connection can always open all its streams.
     pub fn of_thread(config: &ServerConfig) -> Self {
         let limits = &config.limits;
@@ -33,20 +33,20 @@ impl Most {
 
 /// Counts the open exchanges of one thread.
 #[derive(Debug)]
-pub(super) struct Shares {
-    most: Cell<Most>,
+pub(super) struct ExchangeShares {
+    most: Cell<ExchangeLimits>,
     all: Cell<usize>,
     /// At most one entry for each open exchange.
     clients: RefCell<HashMap<IpAddr, usize, DefaultHashBuilder>>,
 }
 
-impl Shares {
-    pub(super) fn new(most: Most) -> Self {
+impl ExchangeShares {
+    pub(super) fn new(most: ExchangeLimits) -> Self {
         Self { most: Cell::new(most), all: Cell::new(0), clients: RefCell::default() }
     }
 
     /// Holds for those that come from now on.
-    pub(super) fn set_most(&self, most: Most) {
+    pub(super) fn set_most(&self, most: ExchangeLimits) {
         self.most.set(most);
     }
 
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_client_has_its_share_and_all_have_theirs() {
-        let shares = Shares::new(Most { all: 6, client: 2 });
+        let shares = ExchangeShares::new(ExchangeLimits { all: 6, client: 2 });
         for (client, refused) in [
             ("10.0.0.1", None),
             ("10.0.0.1", None),
@@ -125,14 +125,14 @@ mod tests {
 
     #[test]
     fn those_behind_a_proxy_that_names_nobody_are_not_taken_for_one() {
-        let shares = Shares::new(Most { all: 4, client: 1 });
+        let shares = ExchangeShares::new(ExchangeLimits { all: 4, client: 1 });
         let nameless = ClientAddress::behind("10.0.0.1".parse().unwrap());
         for _ in 0..4 {
             assert_eq!(code(shares.take(nameless)), None);
         }
         assert_eq!(code(shares.take(nameless)), Some("no-room"));
         assert!(shares.clients.borrow().is_empty());
-        shares.set_most(Most { all: 5, client: 1 });
+        shares.set_most(ExchangeLimits { all: 5, client: 1 });
         assert_eq!(code(shares.take(nameless)), None);
     }
 }

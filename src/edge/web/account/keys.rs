@@ -6,7 +6,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
-use super::{Admitted, Moment, Person, Purpose, admit, done};
+use super::{Admitted, DisplayTime, Person, Purpose, admit, done};
 use crate::edge::pages::form::Alert;
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;
@@ -18,8 +18,8 @@ use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::policy::PathPattern;
 use crate::service::ServiceError;
-use crate::service::login::Asked;
-use crate::service::own_keys::Wish;
+use crate::service::login::Reauthentication;
+use crate::service::own_keys::KeyRequest;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -44,14 +44,14 @@ pub(super) struct KeyRow {
     pub(super) role: Role,
     /// What it is limited to, in words; empty if nothing.
     pub(super) scope: String,
-    pub(super) created: Moment,
-    pub(super) ends: Option<Moment>,
+    pub(super) created: DisplayTime,
+    pub(super) ends: Option<DisplayTime>,
     pub(super) ended: bool,
-    pub(super) used: Option<Moment>,
+    pub(super) used: Option<DisplayTime>,
 }
 
 /// The form as it was filled in, but for the password.
-struct Filled {
+struct SubmittedForm {
     name: Secret,
     role: Secret,
     life: Secret,
@@ -65,7 +65,7 @@ struct Filled {
 struct NewKeyPage<'a> {
     site: &'a Site,
     username: &'a str,
-    filled: &'a Filled,
+    filled: &'a SubmittedForm,
     /// Rights that a key of this person may have, and whether each is chosen.
     roles: Vec<(Role, bool)>,
     lives: Vec<(&'static str, &'static str, bool)>,
@@ -109,10 +109,10 @@ fn row(key: ApiKey) -> KeyRow {
         name: key.name,
         role: key.role,
         scope: scope.join(" "),
-        created: Moment::of(key.created_at),
-        ends: key.expires_at.map(Moment::of),
+        created: DisplayTime::of(key.created_at),
+        ends: key.expires_at.map(DisplayTime::of),
         ended: false,
-        used: key.last_used_at.map(Moment::of),
+        used: key.last_used_at.map(DisplayTime::of),
     }
 }
 
@@ -123,7 +123,7 @@ pub(in crate::edge::web) async fn show(web: &Web, request: &WebRequest) -> Resul
         Admitted::Elsewhere(response) => return Ok(response),
     };
     let empty = || Secret::new("");
-    let filled = Filled {
+    let filled = SubmittedForm {
         name: empty(),
         role: Secret::new(Role::Viewer.as_str()),
         life: Secret::new(USUAL_LIFE),
@@ -145,7 +145,7 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
         Admitted::Person(person) => person,
         Admitted::Elsewhere(response) => return Ok(response),
     };
-    let filled = Filled { name, role, life, paths, methods, networks };
+    let filled = SubmittedForm { name, role, life, paths, methods, networks };
     let wish = match filled.wish()? {
         Ok(wish) => wish,
         Err(alert) => {
@@ -153,7 +153,7 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
         }
     };
     let client = request.client.address.nearest();
-    let asked = Asked { user: &person.user.id, session: &person.session, client };
+    let asked = Reauthentication { user: &person.user.id, session: &person.session, client };
     match web.services.own_keys.issue(&web.actor, asked, wish, password).await {
         Ok((text, key)) => {
             let page = KeyPage { site: &web.site, key: row(key), text: &text };
@@ -195,15 +195,15 @@ pub(in crate::edge::web) async fn revoke(
     if revoked.map_err(|error| failed(&error))? { Ok(done(web, "key")) } else { Err(Problem::not_found()) }
 }
 
-impl Filled {
+impl SubmittedForm {
     /// The key that is wanted, or what is wrong with the form; a choice that the form does not offer is a
     /// problem.
-    fn wish(&self) -> Result<Result<Wish, Alert>, Problem> {
+    fn wish(&self) -> Result<Result<KeyRequest, Alert>, Problem> {
         let unoffered = || Problem::bad_request("A choice of the form is none of those offered.");
         let role = self.role.expose().parse().map_err(|_| unoffered())?;
         let life = LIVES.iter().find(|(word, ..)| *word == self.life.expose());
         let (_, _, life) = *life.ok_or_else(unoffered)?;
-        Ok(self.scope().map(|scope| Wish { name: self.name.expose().to_owned(), role, scope, life }))
+        Ok(self.scope().map(|scope| KeyRequest { name: self.name.expose().to_owned(), role, scope, life }))
     }
 
     fn scope(&self) -> Result<KeyScope, Alert> {
@@ -244,7 +244,7 @@ fn form_page(
     web: &Web,
     person: &Person,
     status: StatusCode,
-    filled: &Filled,
+    filled: &SubmittedForm,
     alert: Option<Alert>,
 ) -> Response<Bytes> {
     let offered = Role::ALL.into_iter().filter(|role| person.user.role.includes(*role));

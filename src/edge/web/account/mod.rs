@@ -34,7 +34,7 @@ struct AccountPage<'a> {
     user: &'a User,
     /// What the name field holds.
     shown_name: &'a str,
-    ends: Moment,
+    ends: DisplayTime,
     sessions: Vec<SessionRow>,
     keys: Vec<KeyRow>,
     done: Option<&'static str>,
@@ -57,13 +57,13 @@ enum Admitted {
 }
 
 /// A time for programs and for people.
-struct Moment {
+struct DisplayTime {
     exact: String,
     minute: String,
     day: String,
 }
 
-impl Moment {
+impl DisplayTime {
     fn of(time: Timestamp) -> Self {
         let exact = time.rfc3339();
         let minute =
@@ -172,7 +172,7 @@ async fn page(
         site: &web.site,
         user: &person.user,
         shown_name,
-        ends: Moment::of(person.ends),
+        ends: DisplayTime::of(person.ends),
         sessions: sessions::rows(web, person).await?,
         keys: keys::rows(web, person).await?,
         done,

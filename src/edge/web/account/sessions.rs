@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{Admitted, Moment, Person, Purpose, admit, done};
+use super::{Admitted, DisplayTime, Person, Purpose, admit, done};
 use crate::edge::pages::problem::Problem;
 use crate::edge::web::{Web, WebRequest, failed, form};
 use crate::model::session::Session;
@@ -18,8 +18,8 @@ pub(super) struct SessionRow {
     pub(super) address: String,
     /// Further hosts that the browser took its sign-in to; empty if there are none.
     pub(super) hosts: String,
-    pub(super) started: Moment,
-    pub(super) seen: Moment,
+    pub(super) started: DisplayTime,
+    pub(super) seen: DisplayTime,
     pub(super) current: bool,
 }
 
@@ -42,8 +42,8 @@ pub(super) async fn rows(web: &Web, person: &Person) -> Result<Vec<SessionRow>, 
                 browser: browser(&session.user_agent),
                 address: session.client.clone(),
                 hosts: hosts.join(", "),
-                started: Moment::of(session.created_at),
-                seen: Moment::of(session.last_seen_at),
+                started: DisplayTime::of(session.created_at),
+                seen: DisplayTime::of(session.last_seen_at),
                 current: session.id == person.session,
                 id: session.id.clone(),
             }

@@ -31,13 +31,13 @@ impl Destinations {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnTarget {
     text: String,
-    away: Option<Away>,
-    obstacle: Option<Obstacle>,
+    away: Option<OtherOrigin>,
+    obstacle: Option<ReturnObstacle>,
 }
 
 /// An absolute address, in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Away {
+pub struct OtherOrigin {
     /// Lower-case, without port and brackets.
     pub host: String,
     /// Scheme, host, and port where one was written.
@@ -48,7 +48,7 @@ pub struct Away {
 
 /// Why nobody can be led to a host that is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum ReturnObstacle {
     /// Its address is http, where our cookies are not sent.
     Insecure(String),
     /// Our own pages at that host are guarded as if they were the application's.
@@ -84,12 +84,12 @@ impl ReturnTarget {
     }
 
     /// The parts of an absolute address; `None` for a place on our own origin.
-    pub fn away(&self) -> Option<&Away> {
+    pub fn away(&self) -> Option<&OtherOrigin> {
         self.away.as_ref()
     }
 
     /// What is in the way of where the person wanted to go. The target is home then.
-    pub fn obstacle(&self) -> Option<&Obstacle> {
+    pub fn obstacle(&self) -> Option<&ReturnObstacle> {
         self.obstacle.as_ref()
     }
 }
@@ -137,7 +137,10 @@ impl<'t> Absolute<'t> {
             Host::Ipv6(address) => address.is_loopback(),
         };
         if !secure && public.is_secure() && !loopback {
-            return Some(ReturnTarget { obstacle: Some(Obstacle::Insecure(self.host.clone())), ..home });
+            return Some(ReturnTarget {
+                obstacle: Some(ReturnObstacle::Insecure(self.host.clone())),
+                ..home
+            });
         }
         // The URL standard knows no port where it is the scheme's own.
         let any_port = !secure && loopback;
@@ -146,13 +149,16 @@ impl<'t> Absolute<'t> {
         }
         let handover = format!("{}{RESERVED}/handover", public.base_path());
         if self.url.path().starts_with(&handover) {
-            return Some(ReturnTarget { obstacle: Some(Obstacle::NotRouted(self.host.clone())), ..home });
+            return Some(ReturnTarget {
+                obstacle: Some(ReturnObstacle::NotRouted(self.host.clone())),
+                ..home
+            });
         }
         if !stays(self.path, &self.url, public) {
             return None;
         }
         let origin = format!("{}://{}", self.url.scheme(), self.authority);
-        let away = Away { host: self.host.clone(), path: self.path.to_owned(), origin };
+        let away = OtherOrigin { host: self.host.clone(), path: self.path.to_owned(), origin };
         Some(ReturnTarget { text: format!("{}{}", away.origin, away.path), away: Some(away), obstacle: None })
     }
 }

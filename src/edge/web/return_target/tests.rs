@@ -147,10 +147,10 @@ fn absolute_addresses_at_our_hosts_are_kept_but_for_the_case_of_the_host() {
 fn what_is_in_the_way_is_said() {
     let to = destinations("https://gate.example");
     for (text, expected) in [
-        ("http://app.example/x", Some(Obstacle::Insecure("app.example".to_owned()))),
+        ("http://app.example/x", Some(ReturnObstacle::Insecure("app.example".to_owned()))),
         (
             "https://app.example/_doorward/handover/begin?rd=x",
-            Some(Obstacle::NotRouted("app.example".to_owned())),
+            Some(ReturnObstacle::NotRouted("app.example".to_owned())),
         ),
         ("http://evil.example/x", None),
         ("https://evil.example/_doorward/handover/begin?rd=x", None),

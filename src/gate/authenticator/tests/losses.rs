@@ -6,20 +6,20 @@ use crate::model::token::KeyText;
 
 /// Two threads that share what is remembered, with a clock of their own.
 struct Threads {
-    resolver: Arc<Resolver>,
+    resolver: Arc<CredentialResolver>,
     clock: Arc<ManualClock>,
     one: Authenticator,
     other: Authenticator,
 }
 
 impl Threads {
-    fn of(world: &World) -> Self {
+    fn of(world: &GateFixture) -> Self {
         let resolver = Arc::new(world.resolver());
         let clock = Arc::new(ManualClock::at(world.parts().clock.now()));
         let thread = || {
             let (resolver, clock) = (Arc::clone(&resolver), clock.clone());
             let parts = AuthenticatorParts { resolver, clock, ..world.parts() };
-            Authenticator::new(parts, 1, Rc::default(), World::metrics())
+            Authenticator::new(parts, 1, Rc::default(), GateFixture::metrics())
         };
         let (one, other) = (thread(), thread());
         Self { resolver, clock, one, other }
@@ -28,18 +28,18 @@ impl Threads {
 
 /// Somebody whose losses are noted elsewhere than those of this key.
 fn apart_from(key: &str) -> String {
-    let place = Place::of(KeyText::id_of(key).unwrap());
-    (0..100_u32).map(|n| format!("other{n}")).find(|other| Place::of(other) != place).unwrap()
+    let place = EpochSlot::of(KeyText::id_of(key).unwrap());
+    (0..100_u32).map(|n| format!("other{n}")).find(|other| EpochSlot::of(other) != place).unwrap()
 }
 
 fn is_remembered(thread: &Authenticator, key: &str) -> bool {
-    let digest: Digest = Sha256::digest(key.as_bytes()).into();
+    let digest: CredentialDigest = Sha256::digest(key.as_bytes()).into();
     thread.remembered(thread.remembering.caches.of(LookedUp::ApiKey), &digest, thread.now()).is_some()
 }
 
 #[tokio::test]
 async fn what_others_lose_has_nobody_looked_up_again() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let key = world.key("k", Role::Viewer, None).await;
     let threads = Threads::of(&world);
     let look = threads.one.look();
@@ -60,7 +60,7 @@ async fn what_others_lose_has_nobody_looked_up_again() {
 /// However fast rights of others change.
 #[tokio::test]
 async fn an_answer_that_a_loss_of_others_overtakes_counts() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let key = world.key("k", Role::Viewer, None).await;
     let threads = Threads::of(&world);
     let (found, ()) = tokio::join!(threads.one.identify(LookedUp::ApiKey, &key, CLIENT), async {
@@ -76,7 +76,7 @@ async fn an_answer_that_a_loss_of_others_overtakes_counts() {
 /// D23: a clock that goes back; `tests/store/clock.rs` has the store's side of it.
 #[tokio::test]
 async fn what_was_remembered_under_a_clock_that_was_set_back_is_looked_up_again() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let key = world.key("k", Role::Viewer, None).await;
     let threads = Threads::of(&world);
     let ahead = Duration::from_hours(2);
@@ -89,7 +89,7 @@ async fn what_was_remembered_under_a_clock_that_was_set_back_is_looked_up_again(
 
 #[tokio::test]
 async fn a_clock_that_was_set_back_keeps_no_use_from_being_noted_and_nobody_who_is_idle() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let user = world.user("alice", Role::Viewer, &[]).await;
     let cookie = world.session(&user).await;
     let threads = Threads::of(&world);

@@ -2,9 +2,9 @@
 
 use super::resolver::REMEMBERED;
 use super::*;
-use crate::gate::testing::World;
+use crate::gate::testing::GateFixture;
 use crate::model::role::Role;
-use crate::service::epoch::Place;
+use crate::service::epoch::EpochSlot;
 
 mod losses;
 
@@ -22,7 +22,7 @@ async fn a_panic_and_a_late_answer_are_refusals() {
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// How many a thread and all threads together remember of a kind.
-async fn held(remembering: &Remembering, resolver: &Resolver, kind: LookedUp) -> (usize, u64) {
+async fn held(remembering: &CredentialCache, resolver: &CredentialResolver, kind: LookedUp) -> (usize, u64) {
     let (own, shared) = (remembering.caches.of(kind), resolver.found.of(kind));
     shared.run_pending_tasks().await;
     (own.borrow().len(), shared.entry_count())
@@ -31,7 +31,7 @@ async fn held(remembering: &Remembering, resolver: &Resolver, kind: LookedUp) ->
 #[tokio::test]
 async fn what_is_remembered_is_bounded_for_each_kind() {
     const MOST: usize = 8;
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let mut credentials = [Vec::new(), Vec::new()];
     for n in 0..4 * MOST {
         let user = world.user(&format!("u{n}"), Role::Viewer, &[]).await;
@@ -43,14 +43,14 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
         (LookedUp::ApiKey, keys, LookedUp::Session, sessions),
         (LookedUp::Session, sessions, LookedUp::ApiKey, keys),
     ] {
-        let resolver = Arc::new(Resolver::bounded(
+        let resolver = Arc::new(CredentialResolver::bounded(
             world.look_ups(),
             world.revocations.epoch().clone(),
             u64::try_from(MOST).unwrap(),
         ));
-        let remembering = Rc::new(Remembering::bounded(MOST));
+        let remembering = Rc::new(CredentialCache::bounded(MOST));
         let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
-        let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
+        let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), GateFixture::metrics());
         let known = async |kind, credential: &str| {
             authenticator.identify(kind, credential, CLIENT).await.unwrap().is_some()
         };
@@ -86,11 +86,11 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
 
 #[tokio::test]
 async fn strangers_take_no_place_among_those_who_are_remembered() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let resolver = Arc::new(world.resolver());
-    let remembering = Rc::new(Remembering::default());
+    let remembering = Rc::new(CredentialCache::default());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
-    let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), World::metrics());
+    let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), GateFixture::metrics());
     for n in 0..20 {
         let key = world.key(&format!("k{n}"), Role::Viewer, None).await;
         let stranger = crate::model::token::KeyText::draw(crate::model::token::KeyKind::System).text;
@@ -107,9 +107,9 @@ async fn strangers_take_no_place_among_those_who_are_remembered() {
 
 #[tokio::test]
 async fn memory_is_bounded_as_documented() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let resolver = world.resolver();
-    let remembering = Remembering::default();
+    let remembering = CredentialCache::default();
     for kind in [LookedUp::Session, LookedUp::ApiKey] {
         let (own, shared) = (remembering.caches.of(kind), resolver.found.of(kind));
         assert_eq!(own.borrow().capacity(), REMEMBERED_PER_THREAD);
@@ -120,11 +120,11 @@ async fn memory_is_bounded_as_documented() {
 /// The lookup is on its way when the right goes; what it answers may be older than that.
 #[tokio::test]
 async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let key = world.key("k", Role::Viewer, None).await;
     let resolver = Arc::new(world.resolver());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
-    let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
+    let authenticator = Authenticator::new(parts, 1, Rc::default(), GateFixture::metrics());
     // On one thread the lookup, which is a task of its own, waits for its answer when this sees that it has begun.
     let (found, ()) = tokio::join!(authenticator.identify(LookedUp::ApiKey, &key, CLIENT), async {
         while resolver.lookups() == 0 {
@@ -141,13 +141,13 @@ async fn an_answer_that_a_revocation_overtakes_is_asked_for_again() {
 /// As where the machine was suspended, or its clock set right: no time has passed by any other clock.
 #[tokio::test]
 async fn a_session_that_was_idle_by_the_time_of_day_is_over_on_every_thread() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let user = world.user("alice", Role::Viewer, &[]).await;
     let cookie = world.session(&user).await;
     let resolver = Arc::new(world.resolver());
     let thread = || {
         let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
-        Authenticator::new(parts, 1, Rc::default(), World::metrics())
+        Authenticator::new(parts, 1, Rc::default(), GateFixture::metrics())
     };
     let (first, other) = (thread(), thread());
     assert!(first.identify(LookedUp::Session, &cookie, CLIENT).await.unwrap().is_some());
@@ -162,7 +162,7 @@ async fn a_session_that_was_idle_by_the_time_of_day_is_over_on_every_thread() {
 
 #[tokio::test]
 async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_gains_has() {
-    let world = World::new().await;
+    let world = GateFixture::new().await;
     let vera = world.user("vera", Role::Viewer, &[]).await;
     let key = world.key("laptop", Role::Viewer, Some(&vera)).await;
     let revoked = world.key("gone", Role::Viewer, None).await;
@@ -171,15 +171,16 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
     world.accounts.disable(&world.by, &vera.id).await.unwrap();
     let resolver = Arc::new(world.resolver());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
-    let authenticator = Authenticator::new(parts, 1, Rc::default(), World::metrics());
+    let authenticator = Authenticator::new(parts, 1, Rc::default(), GateFixture::metrics());
     for key in [&revoked, &key] {
         assert!(authenticator.identify(LookedUp::ApiKey, key, CLIENT).await.unwrap().is_none());
     }
     assert_eq!(resolver.lookups(), 2);
     for round in 0..100 {
         // Whoever shares a place with the owner is looked up as well.
-        let other =
-            (0..100).map(|n| format!("{round}-{n}")).find(|other| Place::of(other) != Place::of(&vera.id.0));
+        let other = (0..100)
+            .map(|n| format!("{round}-{n}"))
+            .find(|other| EpochSlot::of(other) != EpochSlot::of(&vera.id.0));
         world.revocations.look_again_at(&other.unwrap());
         for key in [&revoked, &key] {
             assert!(

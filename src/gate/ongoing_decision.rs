@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::authenticator::{Identity, Look};
-use super::credential::Kind;
+use super::authenticator::{Identity, LookupVersion};
+use super::body_facts::BodyFacts;
+use super::credential::CredentialHandling;
 use super::effects::Effects;
 use super::recognition::Recognition;
 use super::refusal::{BadCredential, Refusal};
 use super::rulebook::check_bounds;
-use super::told::Told;
-use super::{Gate, GateRequest, Grounds, Permit, Trail};
+use super::{DecisionTrace, Gate, GateRequest, Grounds, Permit};
 use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget};
 use crate::service::epoch::Epoch;
 
 /// What was decided about an exchange that goes on, so that it can be decided again.
 #[derive(Debug)]
-pub struct Standing {
+pub struct OngoingDecision {
     target: Rc<RequestTarget>,
     /// What else it does.
     also: Vec<RequestTarget>,
     /// The same without a switch of protocol, once it was answered without one.
     plain: OnceCell<RequestTarget>,
     client: Client,
-    told: Told,
+    told: BodyFacts,
     /// The caller as last looked up; `None` is nobody, who has nothing to lose.
     identity: RefCell<Option<Rc<Identity>>>,
     grounds: Cell<Grounds>,
@@ -35,14 +35,14 @@ pub struct Standing {
 
 impl Permit {
     /// What the exchange it opens will rest on: the request it was given for.
-    pub fn standing(&self, target: Rc<RequestTarget>, client: Client, told: Told) -> Standing {
+    pub fn standing(&self, target: Rc<RequestTarget>, client: Client, told: BodyFacts) -> OngoingDecision {
         let also = self.also();
         let (identity, grounds) = (RefCell::new(self.holder().cloned()), Cell::new(self.grounds()));
-        Standing { target, plain: OnceCell::new(), also, client, told, identity, grounds }
+        OngoingDecision { target, plain: OnceCell::new(), also, client, told, identity, grounds }
     }
 }
 
-impl Standing {
+impl OngoingDecision {
     /// What was asked for, as far as it was given: without a switch of protocol once that has not happened.
     pub fn target(&self) -> &RequestTarget {
         self.plain.get().unwrap_or(&self.target)
@@ -71,12 +71,12 @@ impl Gate {
     }
 
     /// To be taken before [`Gate::identify`] or [`Gate::renew`] by whoever acts on the answer later.
-    pub fn look(&self) -> Look {
+    pub fn look(&self) -> LookupVersion {
         self.authenticator.look()
     }
 
     /// Whether a caller would be found as at that look, if looked at now. Asks nobody.
-    pub fn still_counts(&self, look: Look, identity: &Identity) -> bool {
+    pub fn still_counts(&self, look: LookupVersion, identity: &Identity) -> bool {
         self.authenticator.still_counts(look, identity)
     }
 
@@ -103,7 +103,7 @@ impl Gate {
             let renewed = self.authenticator.renew(identity).await?;
             renewed.filter(|renewed| self.still_holds(renewed, false))
         };
-        renewed.ok_or_else(|| Refusal::BadCredential(Kind::of(&identity.principal).ended()))
+        renewed.ok_or_else(|| Refusal::BadCredential(CredentialHandling::of(&identity.principal).ended()))
     }
 
     /// Decides an open exchange again, for its caller as renewed, or refused.
@@ -113,10 +113,10 @@ impl Gate {
     /// [`Refusal`] if a new request like it would be refused.
     pub fn decide_again(
         &self,
-        standing: &Standing,
+        standing: &OngoingDecision,
         renewed: Result<Rc<Identity>, Refusal>,
     ) -> Result<(), Refusal> {
-        self.decide_as(standing, renewed.map(Recognition::Caller), &mut Trail::default())
+        self.decide_as(standing, renewed.map(Recognition::Caller), &mut DecisionTrace::default())
     }
 
     /// Decides again what was permitted and is not sent yet. The trail tells of the last decision only.
@@ -126,9 +126,9 @@ impl Gate {
     /// [`Refusal`] if it would be refused if it came now.
     pub fn decide_unsent(
         &self,
-        standing: &Standing,
+        standing: &OngoingDecision,
         renewed: Result<Rc<Identity>, Refusal>,
-        trail: &mut Trail,
+        trail: &mut DecisionTrace,
     ) -> Result<(), Refusal> {
         trail.identity = renewed.as_ref().ok().cloned();
         trail.shadowed = None;
@@ -147,7 +147,11 @@ impl Gate {
     /// # Errors
     ///
     /// [`Refusal`] if the plain request would be refused.
-    pub fn decide_unswitched(&self, standing: &Standing, trail: &mut Trail) -> Result<(), Refusal> {
+    pub fn decide_unswitched(
+        &self,
+        standing: &OngoingDecision,
+        trail: &mut DecisionTrace,
+    ) -> Result<(), Refusal> {
         let target = &standing.target;
         standing.plain.get_or_init(|| target.as_method(target.method(), RequestKind::Plain));
         let caller = standing.identity().map_or(Recognition::Anonymous, Recognition::Caller);
@@ -156,9 +160,9 @@ impl Gate {
 
     fn decide_as(
         &self,
-        standing: &Standing,
+        standing: &OngoingDecision,
         used: Result<Recognition<Rc<Identity>>, Refusal>,
-        trail: &mut Trail,
+        trail: &mut DecisionTrace,
     ) -> Result<(), Refusal> {
         let target = standing.target();
         // What headers say was judged when the exchange began: its credential, and the page it comes from.

@@ -12,12 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// HTTP libraries give up at the first error of a write. A server that refuses an upload and closes makes the kernel
 /// answer the next bytes with a reset, and then it depends on which of the two is seen first whether there is an answer.
 #[derive(Debug)]
-pub(super) struct LastWords<I> {
+pub(super) struct EarlyResponse<I> {
     io: I,
     unheard: bool,
 }
 
-impl<I> LastWords<I> {
+impl<I> EarlyResponse<I> {
     /// Wraps a connection.
     pub(super) fn new(io: I) -> Self {
         Self { io, unheard: false }
@@ -37,7 +37,7 @@ impl<I> LastWords<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for LastWords<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for EarlyResponse<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -47,7 +47,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for LastWords<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for LastWords<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for EarlyResponse<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.unheard {
             return Poll::Pending;

@@ -9,20 +9,20 @@ use tokio::time::Instant;
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What was told of connections that were thrown away.
-pub(super) struct Told {
+pub(super) struct DiscardWarnings {
     since: Instant,
     /// Seconds from `since` to when it was last told, plus one; zero is never.
     last: AtomicU64,
     untold: AtomicU64,
 }
 
-impl Default for Told {
+impl Default for DiscardWarnings {
     fn default() -> Self {
         Self { since: Instant::now(), last: AtomicU64::new(0), untold: AtomicU64::new(0) }
     }
 }
 
-impl Told {
+impl DiscardWarnings {
     pub(super) fn thrown_away(&self, why: &str) {
         let now = self.since.elapsed().as_secs() + 1;
         let last = self.last.load(Ordering::Relaxed);

@@ -12,7 +12,7 @@ use super::ServiceError;
 
 /// How many may be at work, and how many inside: at work or waiting for it.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct ConcurrencyLimits {
     /// Of one at work.
     pub own_work: usize,
     /// Of one inside.
@@ -27,43 +27,43 @@ pub struct Bounds {
 
 /// Turns of whoever a `K` tells apart. Clones share them. Locked when one comes and when one goes, never while it waits.
 #[derive(Clone, Debug)]
-pub struct Turns<K: Eq + Hash> {
-    bounds: Bounds,
-    lines: Arc<Mutex<Lines<K>>>,
+pub struct ConcurrencyLimiter<K: Eq + Hash> {
+    bounds: ConcurrencyLimits,
+    lines: Arc<Mutex<LimiterState<K>>>,
     work: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
-struct Lines<K> {
+struct LimiterState<K> {
     inside: usize,
     /// At most one for each that is inside.
-    own: HashMap<K, Line>,
+    own: HashMap<K, KeyState>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct KeyState {
     inside: usize,
     work: Arc<Semaphore>,
 }
 
 /// A turn; dropping it lets the next one work.
 #[derive(Debug)]
-pub struct Turn<K: Eq + Hash> {
+pub struct LimiterGuard<K: Eq + Hash> {
     _work: [OwnedSemaphorePermit; 2],
-    _place: Place<K>,
+    _place: QueueSlot<K>,
 }
 
 /// A place inside.
 #[derive(Debug)]
-struct Place<K: Eq + Hash> {
-    lines: Arc<Mutex<Lines<K>>>,
+struct QueueSlot<K: Eq + Hash> {
+    lines: Arc<Mutex<LimiterState<K>>>,
     key: K,
 }
 
-impl<K: Eq + Hash + Clone> Turns<K> {
+impl<K: Eq + Hash + Clone> ConcurrencyLimiter<K> {
     /// Turns within `bounds`.
-    pub fn new(bounds: Bounds) -> Self {
-        let lines = Lines { inside: 0, own: HashMap::new() };
+    pub fn new(bounds: ConcurrencyLimits) -> Self {
+        let lines = LimiterState { inside: 0, own: HashMap::new() };
         Self { bounds, lines: Arc::new(Mutex::new(lines)), work: Arc::new(Semaphore::new(bounds.work)) }
     }
 
@@ -72,7 +72,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if there is no room to wait, for all or for this one, or if it takes too long.
-    pub async fn take(&self, key: K) -> Result<Turn<K>, ServiceError> {
+    pub async fn take(&self, key: K) -> Result<LimiterGuard<K>, ServiceError> {
         let busy = || ServiceError::Busy { retry_after: self.bounds.wait };
         let (place, own) = self.enter(key).ok_or_else(busy)?;
         let both = async {
@@ -81,25 +81,25 @@ impl<K: Eq + Hash + Clone> Turns<K> {
             Some([own, Arc::clone(&self.work).acquire_owned().await.ok()?])
         };
         let work = timeout(self.bounds.wait, both).await.ok().flatten().ok_or_else(busy)?;
-        Ok(Turn { _work: work, _place: place })
+        Ok(LimiterGuard { _work: work, _place: place })
     }
 
-    fn enter(&self, key: K) -> Option<(Place<K>, Arc<Semaphore>)> {
+    fn enter(&self, key: K) -> Option<(QueueSlot<K>, Arc<Semaphore>)> {
         let mut lines = locked(&self.lines);
         let known = lines.own.get(&key).map_or(0, |line| line.inside);
         if lines.inside >= self.bounds.inside || known >= self.bounds.own_inside {
             return None;
         }
         lines.inside += 1;
-        let fresh = || Line { inside: 0, work: Arc::new(Semaphore::new(self.bounds.own_work)) };
+        let fresh = || KeyState { inside: 0, work: Arc::new(Semaphore::new(self.bounds.own_work)) };
         let line = lines.own.entry(key.clone()).or_insert_with(fresh);
         line.inside += 1;
         let own = Arc::clone(&line.work);
-        Some((Place { lines: Arc::clone(&self.lines), key }, own))
+        Some((QueueSlot { lines: Arc::clone(&self.lines), key }, own))
     }
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl<K: Eq + Hash> Drop for QueueSlot<K> {
     fn drop(&mut self) {
         let mut lines = locked(&self.lines);
         lines.inside = lines.inside.saturating_sub(1);
@@ -112,7 +112,7 @@ impl<K: Eq + Hash> Drop for Place<K> {
     }
 }
 
-fn locked<K>(lines: &Mutex<Lines<K>>) -> MutexGuard<'_, Lines<K>> {
+fn locked<K>(lines: &Mutex<LimiterState<K>>) -> MutexGuard<'_, LimiterState<K>> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -120,8 +120,8 @@ fn locked<K>(lines: &Mutex<Lines<K>>) -> MutexGuard<'_, Lines<K>> {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds =
-        Bounds { own_work: 2, own_inside: 4, work: 3, inside: 8, wait: Duration::from_secs(2) };
+    const BOUNDS: ConcurrencyLimits =
+        ConcurrencyLimits { own_work: 2, own_inside: 4, work: 3, inside: 8, wait: Duration::from_secs(2) };
 
     fn is_busy<T>(outcome: &Result<T, ServiceError>) -> bool {
         matches!(outcome, Err(ServiceError::Busy { .. }))
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_rushes_has_its_share_and_others_have_theirs() {
-        let turns = Turns::new(BOUNDS);
+        let turns = ConcurrencyLimiter::new(BOUNDS);
         let rush = turns.clone();
         let rushing = tokio::spawn(async move {
             let all = futures_util::future::join_all((0..50).map(|_| rush.take("rush"))).await;
@@ -149,7 +149,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_next_one_works_when_one_has_finished() {
-        let turns = Turns::new(BOUNDS);
+        let turns = ConcurrencyLimiter::new(BOUNDS);
         let first = turns.take("a").await.unwrap();
         let _second = turns.take("a").await.unwrap();
         let waiting = tokio::spawn({
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_together_are_bounded_and_room_comes_back() {
-        let turns = Turns::new(BOUNDS);
+        let turns = ConcurrencyLimiter::new(BOUNDS);
         let crowd = futures_util::future::join_all((0..20).map(|key| turns.take(key))).await;
         assert_eq!(crowd.iter().filter(|turn| turn.is_ok()).count(), 3);
         assert!(crowd.iter().all(|turn| turn.is_ok() || is_busy(turn)));
@@ -174,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_hangs_up_while_waiting_leaves_no_place_taken() {
-        let turns = Turns::new(BOUNDS);
+        let turns = ConcurrencyLimiter::new(BOUNDS);
         let _held = (turns.take("a").await.unwrap(), turns.take("a").await.unwrap());
         for _ in 0..50 {
             let waiting = turns.take("a");

@@ -4,19 +4,19 @@ use super::graphql::{self, Budget, Envelope};
 use super::mcp;
 use crate::model::graphql::Operation;
 use crate::model::mcp::Message;
-use crate::policy::Wants;
+use crate::policy::WantedFacts;
 
 /// What a request's body told. Whatever is not asked for is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    pub(super) wants: Wants,
+pub struct BodyFacts {
+    pub(super) wants: WantedFacts,
     pub(super) graphql: Option<Operation>,
     pub(super) mcp: Vec<Message>,
 }
 
-impl Told {
+impl BodyFacts {
     /// What a request tells.
-    pub fn of(wants: Wants, envelope: &Envelope<'_>) -> Self {
+    pub fn of(wants: WantedFacts, envelope: &Envelope<'_>) -> Self {
         let mut budget = Budget::full();
         Self {
             wants,
@@ -26,7 +26,7 @@ impl Told {
     }
 
     /// What is told by a body that cannot be read to its end.
-    pub fn unknown(wants: Wants) -> Self {
+    pub fn unknown(wants: WantedFacts) -> Self {
         Self {
             wants,
             graphql: wants.graphql.then_some(Operation::UNKNOWN),
@@ -36,18 +36,19 @@ impl Told {
 
     /// What a question of another proxy tells, with which the body stays. Some servers of GraphQL read one of `GET`
     /// too, before the address; those of the Model Context Protocol go by the method.
-    pub fn without_body(wants: Wants, envelope: &Envelope<'_>) -> Self {
-        let told = Self::of(Wants { graphql: false, ..wants }, &Envelope { body: Some(&[]), ..*envelope });
+    pub fn without_body(wants: WantedFacts, envelope: &Envelope<'_>) -> Self {
+        let told =
+            Self::of(WantedFacts { graphql: false, ..wants }, &Envelope { body: Some(&[]), ..*envelope });
         Self { wants, graphql: wants.graphql.then_some(Operation::UNKNOWN), ..told }
     }
 
     /// Whether a body could tell it.
-    pub fn is_in_body(wants: Wants, envelope: &Envelope<'_>) -> bool {
+    pub fn is_in_body(wants: WantedFacts, envelope: &Envelope<'_>) -> bool {
         wants.graphql && envelope.is_in_body() || wants.mcp && mcp::is_in_body(envelope)
     }
 
     /// Whether it was asked for all of this.
-    pub(super) fn answers(&self, wants: Wants) -> bool {
+    pub(super) fn answers(&self, wants: WantedFacts) -> bool {
         self.wants.or(wants) == self.wants
     }
 }

@@ -3,74 +3,79 @@
 
 use std::time::Duration;
 
-use super::read_ahead::{Room, Share};
-use super::web::{Acquaintance, Page};
+use super::read_ahead::{BufferQuota, QuotaKey};
+use super::web::{DeviceRecognition, Page};
 use crate::model::principal::Client;
 use crate::service::ServiceError;
-use crate::service::turns::{Bounds, Turn, Turns};
+use crate::service::concurrency_limiter::{ConcurrencyLimiter, ConcurrencyLimits, LimiterGuard};
 
 /// A sign-in of a stranger costs a computation of many milliseconds and some writes; a crowd of them must not take all
 /// connections to the store.
-const STRANGERS: Bounds =
-    Bounds { own_work: 2, own_inside: 24, work: 12, inside: 128, wait: Duration::from_secs(3) };
+const STRANGERS: ConcurrencyLimits =
+    ConcurrencyLimits { own_work: 2, own_inside: 24, work: 12, inside: 128, wait: Duration::from_secs(3) };
 /// What strangers and people who come to another host of ours ask for alike, and what is done at once.
-const LIGHT: Bounds =
-    Bounds { own_work: 4, own_inside: 96, work: 12, inside: 4096, wait: Duration::from_secs(3) };
+const LIGHT: ConcurrencyLimits =
+    ConcurrencyLimits { own_work: 4, own_inside: 96, work: 12, inside: 4096, wait: Duration::from_secs(3) };
 /// Cookies of sessions, which may have ended: one person can gather many. An office may be behind one address.
-const SESSIONS: Bounds =
-    Bounds { own_work: 8, own_inside: 96, work: 24, inside: 512, wait: Duration::from_secs(3) };
+const SESSIONS: ConcurrencyLimits =
+    ConcurrencyLimits { own_work: 8, own_inside: 96, work: 24, inside: 512, wait: Duration::from_secs(3) };
 /// Each person, from however many addresses.
-const PEOPLE: Bounds =
-    Bounds { own_work: 4, own_inside: 64, work: 24, inside: 4096, wait: Duration::from_secs(3) };
+const PEOPLE: ConcurrencyLimits =
+    ConcurrencyLimits { own_work: 4, own_inside: 64, work: 24, inside: 4096, wait: Duration::from_secs(3) };
 
 /// Who may be served a page now. Clones share the turns.
 #[derive(Clone, Debug)]
-pub struct PageTurns {
-    strangers: Queue,
-    light: Queue,
-    sessions: Queue,
-    people: Queue,
+pub struct PageLimiter {
+    strangers: PageQueue,
+    light: PageQueue,
+    sessions: PageQueue,
+    people: PageQueue,
 }
 
 /// One of the four kinds, which take nothing from each other.
 #[derive(Clone, Debug)]
-struct Queue {
-    turns: Turns<Share>,
-    forms: Room,
+struct PageQueue {
+    turns: ConcurrencyLimiter<QuotaKey>,
+    forms: BufferQuota,
 }
 
-impl Queue {
-    fn new(bounds: Bounds) -> Self {
-        Self { turns: Turns::new(bounds), forms: Room::default() }
+impl PageQueue {
+    fn new(bounds: ConcurrencyLimits) -> Self {
+        Self { turns: ConcurrencyLimiter::new(bounds), forms: BufferQuota::default() }
     }
 }
 
 /// Where somebody stands.
 #[derive(Debug)]
-pub struct Place<'t> {
-    queue: &'t Queue,
-    share: Share,
+pub struct PageQueueEntry<'t> {
+    queue: &'t PageQueue,
+    share: QuotaKey,
 }
 
-impl Default for PageTurns {
+impl Default for PageLimiter {
     fn default() -> Self {
-        let [strangers, light, sessions, people] = [STRANGERS, LIGHT, SESSIONS, PEOPLE].map(Queue::new);
+        let [strangers, light, sessions, people] = [STRANGERS, LIGHT, SESSIONS, PEOPLE].map(PageQueue::new);
         Self { strangers, light, sessions, people }
     }
 }
 
-impl PageTurns {
+impl PageLimiter {
     /// The place of whoever shows this, at this client (IPv6: one /64), and asks for this page.
-    pub fn place(&self, acquaintance: &Acquaintance, client: Client, page: Option<Page>) -> Place<'_> {
-        let by_client = || Share::of_client(client.address.nearest());
+    pub fn place(
+        &self,
+        acquaintance: &DeviceRecognition,
+        client: Client,
+        page: Option<Page>,
+    ) -> PageQueueEntry<'_> {
+        let by_client = || QuotaKey::of_client(client.address.nearest());
         match acquaintance {
-            Acquaintance::Stranger if page.is_some_and(Page::is_light) => {
-                Place { queue: &self.light, share: by_client() }
+            DeviceRecognition::Stranger if page.is_some_and(Page::is_light) => {
+                PageQueueEntry { queue: &self.light, share: by_client() }
             }
-            Acquaintance::Stranger => Place { queue: &self.strangers, share: by_client() },
-            Acquaintance::Session => Place { queue: &self.sessions, share: by_client() },
-            Acquaintance::Person(id) => {
-                Place { queue: &self.people, share: Share::Account(id.0.as_str().into()) }
+            DeviceRecognition::Stranger => PageQueueEntry { queue: &self.strangers, share: by_client() },
+            DeviceRecognition::Session => PageQueueEntry { queue: &self.sessions, share: by_client() },
+            DeviceRecognition::Person(id) => {
+                PageQueueEntry { queue: &self.people, share: QuotaKey::Account(id.0.as_str().into()) }
             }
         }
     }
@@ -84,9 +89,9 @@ impl PageTurns {
     }
 }
 
-impl<'t> Place<'t> {
+impl<'t> PageQueueEntry<'t> {
     /// Where a form counts while it is read, and for whom.
-    pub fn forms(&self) -> (&'t Room, Share) {
+    pub fn forms(&self) -> (&'t BufferQuota, QuotaKey) {
         (&self.queue.forms, self.share.clone())
     }
 
@@ -95,7 +100,7 @@ impl<'t> Place<'t> {
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if it would take too long.
-    pub async fn turn(self) -> Result<Turn<Share>, ServiceError> {
+    pub async fn turn(self) -> Result<LimiterGuard<QuotaKey>, ServiceError> {
         self.queue.turns.take(self.share).await
     }
 }
@@ -110,14 +115,14 @@ mod tests {
         Client { address: ClientAddress::at([198, 51, 100, number].into()), secure: false, by_proxy: false }
     }
 
-    fn person(name: &str) -> Acquaintance {
-        Acquaintance::Person(UserId(name.to_owned()))
+    fn person(name: &str) -> DeviceRecognition {
+        DeviceRecognition::Person(UserId(name.to_owned()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn cookies_at_however_many_addresses_take_no_turn_of_other_people() {
-        let turns = PageTurns::default();
-        for crowd in [Acquaintance::Stranger, Acquaintance::Session, person("vera")] {
+        let turns = PageLimiter::default();
+        for crowd in [DeviceRecognition::Stranger, DeviceRecognition::Session, person("vera")] {
             let places = (0..200)
                 .flat_map(|number| [number; 30])
                 .map(|number| turns.place(&crowd, at(number), Some(Page::Login)).turn());
@@ -131,8 +136,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn strangers_who_sign_in_keep_nobody_from_going_on_to_another_host() {
-        let turns = PageTurns::default();
-        let stranger = Acquaintance::Stranger;
+        let turns = PageLimiter::default();
+        let stranger = DeviceRecognition::Stranger;
         let crowd = (0..200).map(|number| turns.place(&stranger, at(number), Some(Page::Login)).turn());
         let held = futures_util::future::join_all(crowd).await;
         assert!(held.iter().any(Result::is_err), "their places are taken");
@@ -147,11 +152,11 @@ mod tests {
 
     #[test]
     fn forms_of_others_take_no_room_of_those_who_are_known() {
-        let turns = PageTurns::default();
-        let kinds = [Acquaintance::Stranger, Acquaintance::Session, person("vera")];
+        let turns = PageLimiter::default();
+        let kinds = [DeviceRecognition::Stranger, DeviceRecognition::Session, person("vera")];
         let rooms = kinds.each_ref().map(|kind| turns.place(kind, at(1), Some(Page::Login)).forms());
         assert_eq!(rooms[0].1, rooms[1].1);
-        assert_eq!(rooms[2].1, Share::Account("vera".into()), "wherever she is");
+        assert_eq!(rooms[2].1, QuotaKey::Account("vera".into()), "wherever she is");
         for (number, (room, _)) in rooms.iter().enumerate() {
             assert!(!rooms[..number].iter().any(|(other, _)| std::ptr::eq(*other, *room)));
         }

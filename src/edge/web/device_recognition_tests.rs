@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_device_is_known_by_its_owner_while_that_one_may_sign_in() {
-    let world = World::new().await;
+    let world = PageFixture::new().await;
     world.user("root", false).await;
     let (alice, bob) = (world.user("alice", false).await, world.user("bob", false).await);
     let mut devices = Vec::new();
@@ -17,8 +17,8 @@ async fn a_device_is_known_by_its_owner_while_that_one_may_sign_in() {
         let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(cookie).unwrap())]);
         world.web.acquaintance(&headers, &Handle::current()).await
     };
-    assert_eq!(shown(&devices[0]).await, Acquaintance::Person(alice.id));
+    assert_eq!(shown(&devices[0]).await, DeviceRecognition::Person(alice.id));
     for cookie in [&devices[1], "__Host-doorward-device=forged~x.y", "a=b"] {
-        assert_eq!(shown(cookie).await, Acquaintance::Stranger, "{cookie}");
+        assert_eq!(shown(cookie).await, DeviceRecognition::Stranger, "{cookie}");
     }
 }

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a change may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) enum Turn {
+pub(in crate::store) enum ChangeQueue {
     /// Changes of users, sessions and keys, and whatever leaves a row in the audit trail.
     Rights,
     /// Counting attempts.
@@ -21,17 +21,20 @@ pub(in crate::store) enum Turn {
 
 /// The queues of one process. Those of other processes meet in the database, one of each at a time.
 #[derive(Clone, Debug, Default)]
-pub(in crate::store) struct Turns {
+pub(in crate::store) struct ChangeQueues {
     rights: Arc<Mutex<()>>,
     attempts: Arc<Mutex<()>>,
 }
 
-impl Turns {
+impl ChangeQueues {
     /// Waits, in order, until no other change of this kind is under way here.
-    pub(super) async fn wait_for(&self, turn: Turn) -> Result<(Turn, OwnedMutexGuard<()>), StoreError> {
+    pub(super) async fn wait_for(
+        &self,
+        turn: ChangeQueue,
+    ) -> Result<(ChangeQueue, OwnedMutexGuard<()>), StoreError> {
         let queue = match turn {
-            Turn::Rights => &self.rights,
-            Turn::Attempts => &self.attempts,
+            ChangeQueue::Rights => &self.rights,
+            ChangeQueue::Attempts => &self.attempts,
         };
         let guard = tokio::time::timeout(PATIENCE, Arc::clone(queue).lock_owned()).await;
         guard.map(|guard| (turn, guard)).map_err(|_| StoreError::Busy)

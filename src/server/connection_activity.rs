@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wire::head::{Fault, Sketch};
+use super::wire::head::{HeadError, HeadSummary};
 
 /// Which requests are being served on a connection; shared by its I/O and its service.
 #[derive(Clone, Debug)]
-pub struct Serving(Arc<Inner>);
+pub struct ConnectionActivity(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -23,23 +23,23 @@ struct Inner {
     begun: AtomicU64,
     /// HTTP is over; the connection has another protocol.
     switched: AtomicBool,
-    broken: Mutex<Option<Box<Broken>>>,
+    broken: Mutex<Option<Box<MalformedRequest>>>,
 }
 
 /// A request whose head cannot be served.
 #[derive(Debug)]
-pub struct Broken {
+pub struct MalformedRequest {
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: HeadError,
     /// What can be told of it.
-    pub sketch: Sketch,
+    pub sketch: HeadSummary,
 }
 
 /// A request that is being served, until it is dropped.
 #[derive(Debug)]
-pub struct Served(Option<Serving>);
+pub struct InFlightRequest(Option<ConnectionActivity>);
 
-impl Serving {
+impl ConnectionActivity {
     /// A connection on which nothing was asked yet.
     pub fn nothing() -> Self {
         Self(Arc::new(Inner {
@@ -54,10 +54,10 @@ impl Serving {
     }
 
     /// A head is complete. Once its answer is out, the next byte begins another head.
-    pub fn begin(&self) -> Served {
+    pub fn begin(&self) -> InFlightRequest {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        Served(Some(self.clone()))
+        InFlightRequest(Some(self.clone()))
     }
 
     /// How many are being served.
@@ -86,37 +86,37 @@ impl Serving {
     }
 
     /// The next request is about one that cannot be served.
-    pub fn head_broken(&self, broken: Broken) {
+    pub fn head_broken(&self, broken: MalformedRequest) {
         *self.0.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(broken));
         self.head_read();
     }
 
     /// What is wrong with the request that was just begun: with its head, or that no head was read for it. The last is
     /// a net: were the library ever to see a request where none was read, it is not served.
-    pub fn take_broken(&self, sketch: impl FnOnce() -> Sketch) -> Option<Box<Broken>> {
+    pub fn take_broken(&self, sketch: impl FnOnce() -> HeadSummary) -> Option<Box<MalformedRequest>> {
         let (heads, begun) = (self.0.heads.load(Ordering::Relaxed), self.0.begun.load(Ordering::Relaxed));
         if begun < heads {
             return None;
         }
         if begun > heads {
-            return Some(Box::new(Broken { fault: Fault::Unread, sketch: sketch() }));
+            return Some(Box::new(MalformedRequest { fault: HeadError::Unread, sketch: sketch() }));
         }
         self.0.broken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl Served {
+impl InFlightRequest {
     /// No head ever comes after this one: the connection has another protocol now.
     pub fn for_ever(mut self) {
-        if let Some(Serving(inner)) = self.0.take() {
+        if let Some(ConnectionActivity(inner)) = self.0.take() {
             inner.switched.store(true, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Served {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        let Some(Serving(inner)) = &self.0 else { return };
+        let Some(ConnectionActivity(inner)) = &self.0 else { return };
         if inner.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             let since = u64::try_from(inner.began.elapsed().as_millis()).unwrap_or(u64::MAX);
             inner.idle_since.store(since, Ordering::Relaxed);

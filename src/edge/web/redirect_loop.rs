@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::return_target::{Obstacle, ReturnTarget};
+use super::return_target::{ReturnObstacle, ReturnTarget};
 use crate::config::PublicUrl;
 use crate::edge::pages::site::{RESERVED, Site};
 use crate::model::time::{Clock, Timestamp};
@@ -20,14 +20,14 @@ const LONGEST: usize = 160;
 
 /// Counts visits, in a cookie that we sign.
 #[derive(Clone, Debug)]
-pub struct Bounces {
+pub struct RedirectLoopGuard {
     key: SigningKey,
     clock: Arc<dyn Clock>,
 }
 
 /// What a browser did lately.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Visits {
+pub(super) struct RecentVisits {
     count: u32,
     since: Timestamp,
     /// Whether a hand-over was begun at the other host, so that our pages are reached there.
@@ -36,65 +36,65 @@ pub(super) struct Visits {
     wish: String,
 }
 
-impl Visits {
+impl RecentVisits {
     /// Whether this goes on for ever.
     pub(super) fn are_a_loop(&self) -> bool {
         self.count >= MOST
     }
 }
 
-impl Bounces {
+impl RedirectLoopGuard {
     /// `key` signs these cookies and nothing else.
     pub fn new(key: SigningKey, clock: Arc<dyn Clock>) -> Self {
         Self { key, clock }
     }
 
     /// Counts one more visit on the way to `wish`.
-    pub(super) fn one_more(&self, cookie: Option<&str>, wish: &str) -> Visits {
+    pub(super) fn one_more(&self, cookie: Option<&str>, wish: &str) -> RecentVisits {
         let mut visits = self.read(cookie, wish);
         visits.count = visits.count.saturating_add(1);
         visits
     }
 
     /// Notes that the browser came by our pages at the other host.
-    pub(super) fn handed_over(&self, cookie: Option<&str>, wish: &str) -> Visits {
-        Visits { handed_over: true, ..self.read(cookie, wish) }
+    pub(super) fn handed_over(&self, cookie: Option<&str>, wish: &str) -> RecentVisits {
+        RecentVisits { handed_over: true, ..self.read(cookie, wish) }
     }
 
     /// The value of the cookie.
-    pub(super) fn write(&self, visits: &Visits) -> String {
-        let Visits { count, since, handed_over, wish } = visits;
+    pub(super) fn write(&self, visits: &RecentVisits) -> String {
+        let RecentVisits { count, since, handed_over, wish } = visits;
         self.key.sign(&format!("{count}~{}~{}~{wish}", since.0, u8::from(*handed_over)))
     }
 
     /// What the cookie says about this wish; nothing where it is forged, old or about another one.
-    fn read(&self, cookie: Option<&str>, wish: &str) -> Visits {
+    fn read(&self, cookie: Option<&str>, wish: &str) -> RecentVisits {
         let (now, wish) = (self.clock.now(), TokenDigest::of(wish).to_text());
         cookie
             .filter(|cookie| cookie.len() <= LONGEST)
             .and_then(|cookie| parse(self.key.verify(cookie)?))
             .filter(|visits| visits.wish == wish && now.is_within(WINDOW, visits.since))
-            .unwrap_or(Visits { count: 0, since: now, handed_over: false, wish })
+            .unwrap_or(RecentVisits { count: 0, since: now, handed_over: false, wish })
     }
 }
 
-fn parse(text: &str) -> Option<Visits> {
+fn parse(text: &str) -> Option<RecentVisits> {
     let mut parts = text.split('~');
     let count = parts.next()?.parse().ok()?;
     let since = Timestamp(parts.next()?.parse().ok()?);
     let handed_over = parts.next()? == "1";
-    Some(Visits { count, since, handed_over, wish: parts.next()?.to_owned() })
+    Some(RecentVisits { count, since, handed_over, wish: parts.next()?.to_owned() })
 }
 
 /// What is wrong where a browser goes round in circles, for the operator.
-pub(super) fn explain_loop(site: &Site, target: &ReturnTarget, visits: &Visits) -> String {
+pub(super) fn explain_loop(site: &Site, target: &ReturnTarget, visits: &RecentVisits) -> String {
     let cookies = site.cookies();
     let name = cookies.session_name();
     let public_host = site.public_url().host();
     let host = target.away().map_or(public_host, |away| away.host.as_str());
     let insecure = target.away().is_some_and(|away| away.origin.starts_with("http:"));
     if insecure && cookies.is_secure() {
-        return explain_obstacle(site, &Obstacle::Insecure(host.to_owned()));
+        return explain_obstacle(site, &ReturnObstacle::Insecure(host.to_owned()));
     }
     if !cookies.reach(host) && !visits.handed_over {
         return match cookies.domain() {
@@ -105,7 +105,7 @@ pub(super) fn explain_loop(site: &Site, target: &ReturnTarget, visits: &Visits) 
                  gateway.",
                 site.link("/")
             ),
-            None => explain_obstacle(site, &Obstacle::NotRouted(host.to_owned())),
+            None => explain_obstacle(site, &ReturnObstacle::NotRouted(host.to_owned())),
         };
     }
     format!(
@@ -153,15 +153,15 @@ pub(super) fn explain_other_host(site: &Site, host: &str) -> String {
 }
 
 /// What stands between the sign-in and a host of ours, for the operator.
-pub(super) fn explain_obstacle(site: &Site, obstacle: &Obstacle) -> String {
+pub(super) fn explain_obstacle(site: &Site, obstacle: &ReturnObstacle) -> String {
     let name = site.cookies().session_name();
     match obstacle {
-        Obstacle::Insecure(host) => format!(
+        ReturnObstacle::Insecure(host) => format!(
             "The application at {host} was asked for over http, but the cookie {name} is Secure: browsers send \
              it over https only. Open the https address. If you did, the proxy of {host} tells the gateway the \
              wrong scheme."
         ),
-        Obstacle::NotRouted(host) => format!(
+        ReturnObstacle::NotRouted(host) => format!(
             "The cookie {name} belongs to {} alone, so the sign-in is handed over to {host} at its path {}, but \
              that path does not lead to this gateway. Have the proxy of {host} pass {RESERVED}/ on to the \
              gateway, without a check, or set session.cookie_domain to a domain that covers both hosts.",
@@ -180,13 +180,13 @@ mod tests {
     use crate::model::time::ManualClock;
     use crate::model::token::{KeyPurpose, MasterKey};
 
-    fn bounces() -> (Bounces, Arc<ManualClock>) {
+    fn bounces() -> (RedirectLoopGuard, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let key = MasterKey::new(Secret::new("m".repeat(32))).derive(KeyPurpose::Bounce);
-        (Bounces::new(key, clock.clone()), clock)
+        (RedirectLoopGuard::new(key, clock.clone()), clock)
     }
 
-    fn visit(bounces: &Bounces, cookie: &mut Option<String>, wish: &str) -> bool {
+    fn visit(bounces: &RedirectLoopGuard, cookie: &mut Option<String>, wish: &str) -> bool {
         let visits = bounces.one_more(cookie.as_deref(), wish);
         *cookie = Some(bounces.write(&visits));
         visits.are_a_loop()
@@ -235,7 +235,7 @@ mod tests {
         let hosts = ["app.gate.example", "app.test", "localhost"].map(str::to_owned);
         let target = ReturnTarget::parse(text, &Destinations::new(public_url.clone(), hosts));
         let (bounces, _) = bounces();
-        let visits = Visits { handed_over, ..bounces.one_more(None, text) };
+        let visits = RecentVisits { handed_over, ..bounces.one_more(None, text) };
         let site = Site::new(public_url, &session, &PagesConfig::default());
         let said = match target.obstacle() {
             Some(obstacle) => explain_obstacle(&site, obstacle),

@@ -11,7 +11,7 @@ use hashlink::LruCache;
 
 use crate::model::network::throttle_bucket;
 use crate::model::time::Timestamp;
-use crate::service::epoch::{Epoch, Place};
+use crate::service::epoch::{Epoch, EpochSlot};
 
 /// Entries of either kind that one thread remembers.
 const REMEMBERED: usize = 10_000;
@@ -24,9 +24,9 @@ const WINDOW: Duration = Duration::from_mins(1);
 type Digest = [u8; 32];
 
 /// What one thread knows of failures.
-pub(super) struct Guessing {
-    nobodys: RefCell<LruCache<Digest, Nobodys>>,
-    clients: RefCell<LruCache<IpAddr, Tries>>,
+pub(super) struct NegativeCache {
+    nobodys: RefCell<LruCache<Digest, NegativeEntry>>,
+    clients: RefCell<LruCache<IpAddr, FailureCount>>,
 }
 
 /// A credential that was looked up in vain.
@@ -34,30 +34,30 @@ pub(super) struct Guessing {
 /// Nothing that is lost gives it to somebody, and what is new is drawn at random: it has never been shown before. Only where
 /// it has an owner who may not use it now, what changes for that one may make it good.
 #[derive(Clone, Copy)]
-struct Nobodys {
+struct NegativeEntry {
     since: Timestamp,
     /// Where changes of its owner are noted, and the epoch of the look.
-    owner: Option<(Place, u64)>,
+    owner: Option<(EpochSlot, u64)>,
 }
 
 #[derive(Clone, Copy)]
-struct Tries {
+struct FailureCount {
     since: Timestamp,
     count: u32,
 }
 
-impl Default for Guessing {
+impl Default for NegativeCache {
     fn default() -> Self {
         let (nobodys, clients) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
         Self { nobodys: RefCell::new(nobodys), clients: RefCell::new(clients) }
     }
 }
 
-impl Guessing {
+impl NegativeCache {
     /// Whether a credential was nobody's a moment ago, and nothing has happened since that may have given it to somebody.
     pub(super) fn is_nobodys(&self, digest: &Digest, epoch: &Epoch, now: Timestamp) -> bool {
         let found = self.nobodys.borrow_mut().get(digest).copied();
-        found.is_some_and(|Nobodys { since, owner }| {
+        found.is_some_and(|NegativeEntry { since, owner }| {
             now.is_within(NOBODYS_FOR, since) && owner.is_none_or(|(place, then)| epoch.holds(place, then))
         })
     }
@@ -78,8 +78,8 @@ impl Guessing {
     }
 
     /// A credential turned out to be nobody's; with its owner's place and the epoch of the look, if it has one.
-    pub(super) fn note(&self, digest: Digest, owner: Option<(Place, u64)>, now: Timestamp) {
-        self.nobodys.borrow_mut().insert(digest, Nobodys { since: now, owner });
+    pub(super) fn note(&self, digest: Digest, owner: Option<(EpochSlot, u64)>, now: Timestamp) {
+        self.nobodys.borrow_mut().insert(digest, NegativeEntry { since: now, owner });
     }
 
     /// One that this client presented did.
@@ -88,9 +88,9 @@ impl Guessing {
         let client = throttle_bucket(client);
         let tries = match clients.get(&client) {
             Some(tries) if now.is_within(WINDOW, tries.since) => {
-                Tries { count: tries.count.saturating_add(1), ..*tries }
+                FailureCount { count: tries.count.saturating_add(1), ..*tries }
             }
-            _ => Tries { since: now, count: 1 },
+            _ => FailureCount { since: now, count: 1 },
         };
         clients.insert(client, tries);
     }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_is_nobodys_stays_so_for_a_minute_whatever_others_lose() {
-        let (guessing, epoch) = (Guessing::default(), Epoch::default());
+        let (guessing, epoch) = (NegativeCache::default(), Epoch::default());
         assert!(!guessing.is_nobodys(&digest(1), &epoch, START));
         guessing.note(digest(1), None, START);
         epoch.raise_for(["vera"]);
@@ -122,12 +122,12 @@ mod tests {
 
     #[test]
     fn what_changes_for_its_owner_has_a_key_looked_up_again() {
-        let (guessing, epoch) = (Guessing::default(), Epoch::default());
-        guessing.note(digest(1), Some((Place::of("alice"), epoch.current())), START);
+        let (guessing, epoch) = (NegativeCache::default(), Epoch::default());
+        guessing.note(digest(1), Some((EpochSlot::of("alice"), epoch.current())), START);
         epoch.raise_for(
             (0..100)
                 .map(|n| format!("u{n}"))
-                .filter(|u| Place::of(u) != Place::of("alice"))
+                .filter(|u| EpochSlot::of(u) != EpochSlot::of("alice"))
                 .collect::<Vec<_>>()
                 .iter()
                 .map(String::as_str),
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn who_tries_too_many_waits_and_nobody_else_does() {
-        let guessing = Guessing::default();
+        let guessing = NegativeCache::default();
         let (guesser, neighbour) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
         let other = "2001:db8:0:1::1".parse().unwrap();
         for n in 0..MOST as usize {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_keeps_nobody_waiting() {
-        let guessing = Guessing::default();
+        let guessing = NegativeCache::default();
         let (client, ahead) = ("192.0.2.1".parse().unwrap(), START.after(Duration::from_hours(2)));
         for _ in 0..MOST {
             guessing.count(client, ahead);
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_frees_no_guesser() {
-        let guessing = Guessing::default();
+        let guessing = NegativeCache::default();
         let client = "192.0.2.1".parse().unwrap();
         guessing.count(client, START.after(Duration::from_hours(2)));
         for _ in 0..MOST {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_failures_is_bounded() {
-        let guessing = Guessing::default();
+        let guessing = NegativeCache::default();
         for n in 0..3 * REMEMBERED {
             let [.., a, b, c] = n.to_be_bytes();
             guessing.note(digest(n), None, START);

@@ -15,7 +15,7 @@ const MOST: usize = 10_000;
 
 /// Counts what people do. Clones count together.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     /// So often at once.
     at_once: u32,
     /// One more each so long.
@@ -24,7 +24,7 @@ pub struct Pace {
     clear: Arc<Mutex<LruCache<UserId, Instant>>>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Of changes to what is one's own.
     pub fn of_changes() -> Self {
         Self::new(20, Duration::from_secs(3))
@@ -55,7 +55,7 @@ impl Pace {
     ///
     /// # Errors
     ///
-    /// As [`Pace::admit`].
+    /// As [`RateLimiter::admit`].
     pub fn check(&self, who: &UserId) -> Result<(), ServiceError> {
         let people = self.clear.lock().unwrap_or_else(PoisonError::into_inner);
         self.after_one_more(people.peek(who).copied()).map(drop)
@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_person_makes_some_changes_at_once_and_then_one_at_a_time() {
-        let pace = Pace::of_changes();
+        let pace = RateLimiter::of_changes();
         let (at_once, one_each) = (pace.at_once, pace.one_each);
         let (busy, other) = (UserId::fresh(), UserId::fresh());
         for _ in 0..at_once {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn no_more_people_are_remembered_than_bounded() {
-        let pace = Pace::of_changes();
+        let pace = RateLimiter::of_changes();
         for _ in 0..MOST + 10 {
             pace.admit(&UserId::fresh()).unwrap();
         }

@@ -8,14 +8,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 
 use super::audience::Audience;
 use super::cors;
-use super::pages::problem::Speaks;
+use super::pages::problem::SchemeHint;
 use crate::gate::origins::Origins;
 use crate::model::principal::Client;
 use crate::model::request_id::RequestId;
 use crate::model::target::RequestTarget;
 
 /// What a request asks for, as far as it is known.
-enum Asked {
+enum RequestedTarget {
     /// It cannot be served, and of its target only this path can be read; empty if not even that.
     Broken(String),
     /// As it came; `None` where that is no path.
@@ -25,16 +25,16 @@ enum Asked {
 }
 
 /// What the access event and the answer need to know of a request, kept beside it.
-pub struct Seen {
+pub struct RequestContext {
     /// Its method.
     pub method: Method,
     /// By which HTTP it came.
     pub version: Version,
-    asked: Asked,
+    asked: RequestedTarget,
     /// Who reads an answer.
     pub audience: Audience,
     /// What the sender shows of the schemes it speaks.
-    pub speaks: Speaks,
+    pub speaks: SchemeHint,
     /// The page that may read a refusal.
     pub reader: Option<HeaderValue>,
     /// Whether it has come so far that it is an application's, not ours or a question about one.
@@ -47,7 +47,7 @@ pub struct Seen {
     pub agent: Option<HeaderValue>,
 }
 
-impl Seen {
+impl RequestContext {
     /// Of a request as it comes. Pages of `trusted` origins may read its refusal.
     pub fn of<B>(request: &Request<B>, client: Client, request_id: RequestId, trusted: &Origins) -> Self {
         let headers = request.headers();
@@ -55,9 +55,9 @@ impl Seen {
         Self {
             method: request.method().clone(),
             version: request.version(),
-            asked: Asked::Received(request.uri().path_and_query().cloned()),
+            asked: RequestedTarget::Received(request.uri().path_and_query().cloned()),
             audience,
-            speaks: Speaks::of(audience, headers),
+            speaks: SchemeHint::of(audience, headers),
             reader: cors::reader(headers, trusted),
             proxied: false,
             client,
@@ -78,8 +78,8 @@ impl Seen {
             audience: Audience::of(&method, headers),
             method,
             version: Version::HTTP_11,
-            asked: Asked::Broken(path),
-            speaks: Speaks::default(),
+            asked: RequestedTarget::Broken(path),
+            speaks: SchemeHint::default(),
             reader: None,
             proxied: false,
             client,
@@ -91,32 +91,32 @@ impl Seen {
     /// From now on it is this target that the request is about.
     pub fn about(&mut self, target: &Rc<RequestTarget>) {
         self.method = target.method().clone();
-        self.asked = Asked::Target(Rc::clone(target));
+        self.asked = RequestedTarget::Target(Rc::clone(target));
     }
 
     /// Host without port; empty if the target was refused.
     pub fn host(&self) -> &str {
         match &self.asked {
-            Asked::Target(target) => target.host(),
-            Asked::Broken(_) | Asked::Received(_) => "",
+            RequestedTarget::Target(target) => target.host(),
+            RequestedTarget::Broken(_) | RequestedTarget::Received(_) => "",
         }
     }
 
     /// Path without query.
     pub fn path(&self) -> &str {
         match &self.asked {
-            Asked::Broken(path) => path,
-            Asked::Received(received) => received.as_ref().map_or("", PathAndQuery::path),
-            Asked::Target(target) => target.path(),
+            RequestedTarget::Broken(path) => path,
+            RequestedTarget::Received(received) => received.as_ref().map_or("", PathAndQuery::path),
+            RequestedTarget::Target(target) => target.path(),
         }
     }
 
     /// Path and query, as the browser has them in its address bar.
     pub fn path_and_query(&self) -> Option<&PathAndQuery> {
         match &self.asked {
-            Asked::Broken(_) => None,
-            Asked::Received(received) => received.as_ref(),
-            Asked::Target(target) => Some(target.path_and_query()),
+            RequestedTarget::Broken(_) => None,
+            RequestedTarget::Received(received) => received.as_ref(),
+            RequestedTarget::Target(target) => Some(target.path_and_query()),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::config::BodyPace;
 
 /// How an exchange moves at its client's side. Time in which the upstream is waited for does not count.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct ClientProgress {
     received: Cell<u64>,
     awaited: Cell<bool>,
     /// Seconds of this window in which the client was awaited, and what had been received at its start.
@@ -16,7 +16,7 @@ pub struct Pace {
     untaken: Cell<u64>,
 }
 
-impl Pace {
+impl ClientProgress {
     /// So many bytes of the request body came.
     pub fn received(&self, bytes: usize) {
         self.awaited.set(false);
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn only_a_client_that_is_awaited_can_be_too_slow() {
         let least = BodyPace { rate: 10, over: Duration::from_secs(3) };
-        let pace = Pace::default();
+        let pace = ClientProgress::default();
         let slow = |seconds: u32| (0..seconds).filter(|_| pace.sends_too_slowly(least)).count();
         assert_eq!(slow(60), 0, "the upstream does not ask for more");
         pace.awaits_more();
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn no_least_rate_is_never_too_slow() {
-        let pace = Pace::default();
+        let pace = ClientProgress::default();
         pace.awaits_more();
         let none = BodyPace { rate: 0, over: Duration::from_secs(1) };
         assert!((0..60).all(|_| !pace.sends_too_slowly(none)));
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_client_that_takes_a_part_now_and_then_takes_something() {
-        let pace = Pace::default();
+        let pace = ClientProgress::default();
         let limit = Duration::from_secs(2);
         assert!((0..60).all(|_| !pace.takes_nothing(limit)), "nothing was sent");
         for _ in 0..20 {

@@ -10,7 +10,7 @@ use http::Response;
 use http::header::HOST;
 use url::form_urlencoded;
 
-use super::bounce::{explain_other_address, explain_other_host};
+use super::redirect_loop::{explain_other_address, explain_other_host};
 use super::{Page, Web, WebRequest, account, form};
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::RESERVED;
@@ -21,7 +21,7 @@ const MOVED: &str = "moved";
 
 /// Whose host a page was asked for at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Host {
+enum PageHost {
     /// Our own.
     Public,
     /// One of the applications'.
@@ -40,11 +40,11 @@ impl Web {
         sends: bool,
     ) -> Result<Option<Response<Bytes>>, Problem> {
         let host = self.host_of(request);
-        if page.is_anywhere() || host == Host::Public {
+        if page.is_anywhere() || host == PageHost::Public {
             return Ok(None);
         }
         let public = self.site.public_url();
-        if host == Host::Nobodys {
+        if host == PageHost::Nobodys {
             if form::parameter(request.query.as_deref(), MOVED).is_some() {
                 return Err(Problem::sign_in_loop(explain_other_host(&self.site, &request.host)));
             }
@@ -62,22 +62,22 @@ impl Web {
     }
 
     /// An application's host is none of ours, also where all of them are this machine.
-    fn host_of(&self, request: &WebRequest) -> Host {
+    fn host_of(&self, request: &WebRequest) -> PageHost {
         let public = self.site.public_url();
         if request.host == public.host() {
-            Host::Public
+            PageHost::Public
         } else if self.destinations.know(&request.host) {
-            Host::Application
+            PageHost::Application
         } else if public.is_loopback() && is_this_machine(&request.host) {
-            Host::Public
+            PageHost::Public
         } else {
-            Host::Nobodys
+            PageHost::Nobodys
         }
     }
 }
 
 /// The query to go on with: what was asked, and the way back in full.
-fn query_there(request: &WebRequest, page: Page, host: Host) -> Result<String, Problem> {
+fn query_there(request: &WebRequest, page: Page, host: PageHost) -> Result<String, Problem> {
     let asked = request.query.as_deref().unwrap_or_default();
     let mut query = form_urlencoded::Serializer::new(String::new());
     let has_way_back = matches!(page, Page::Login | Page::Password);
@@ -90,15 +90,15 @@ fn query_there(request: &WebRequest, page: Page, host: Host) -> Result<String, P
         let sent = form::field_if_there(&request.body, "rd")?;
         let wanted = sent.or_else(|| form::parameter(request.query.as_deref(), "rd"));
         let wanted = match (host, wanted.as_deref()) {
-            (Host::Application, None | Some("")) => Some(there(request, "/")),
-            (Host::Application, Some(path)) if path.starts_with('/') => Some(there(request, path)),
+            (PageHost::Application, None | Some("")) => Some(there(request, "/")),
+            (PageHost::Application, Some(path)) if path.starts_with('/') => Some(there(request, path)),
             _ => wanted,
         };
         if let Some(wanted) = wanted {
             query.append_pair("rd", &wanted);
         }
     }
-    if host == Host::Nobodys {
+    if host == PageHost::Nobodys {
         query.append_pair(MOVED, "1");
     }
     let query = query.finish();

@@ -3,9 +3,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::rewrite::WayBack;
+use super::response_rewriter::ResponseRewriter;
 use crate::config::Addresses;
-use crate::gate::effects::{DESTINATION, Here};
+use crate::gate::effects::{DESTINATION, RequestBase};
 use crate::gate::refusal::Refusal;
 use crate::gate::route::Route;
 use crate::model::target::RequestTarget;
@@ -14,23 +14,23 @@ const IF: HeaderName = HeaderName::from_static("if");
 
 /// The addresses of one request as its upstream is to read them.
 #[derive(Debug)]
-pub(super) struct WayThere {
+pub(super) struct RequestRewriter {
     destination: Option<String>,
-    conditions: Vec<Part>,
+    conditions: Vec<IfPart>,
     /// The origin that they are at, where it is not the server's own.
     origin: Option<String>,
 }
 
 /// A part of `If`.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum IfPart {
     /// As it came.
     Text(String),
     /// An absolute URI, of which this is the path.
     Path(String),
 }
 
-impl WayThere {
+impl RequestRewriter {
     /// What there is to rename in `headers`; `None` is nothing, as nearly always. `destination` is what was
     /// decided of it, with its route.
     ///
@@ -38,7 +38,7 @@ impl WayThere {
     ///
     /// [`Refusal::NoRoute`] if the destination does not lie where its route leads.
     pub(super) fn of(
-        way: &WayBack<'_>,
+        way: &ResponseRewriter<'_>,
         destination: Option<(&RequestTarget, &Route)>,
         headers: &HeaderMap,
     ) -> Result<Option<Self>, Refusal> {
@@ -55,7 +55,8 @@ impl WayThere {
             Some(text) if !by_client => {
                 let target = way.standing.target();
                 let (authority, public_origin) = (way.authority, way.public_origin);
-                let here = Here { target, authority, secure: way.standing.client().secure, public_origin };
+                let here =
+                    RequestBase { target, authority, secure: way.standing.client().secure, public_origin };
                 let routes = [Some(way.route), destination.map(|(_, route)| route)];
                 conditions(text, |address| {
                     let named = here.read(address).ok()?;
@@ -76,9 +77,9 @@ impl WayThere {
             set(headers, DESTINATION, [origin, path].concat());
         }
         if !self.conditions.is_empty() {
-            let part = |part: &Part| match part {
-                Part::Text(text) => text.clone(),
-                Part::Path(path) => [origin, path].concat(),
+            let part = |part: &IfPart| match part {
+                IfPart::Text(text) => text.clone(),
+                IfPart::Path(path) => [origin, path].concat(),
             };
             set(headers, IF, self.conditions.iter().map(part).collect());
         }
@@ -99,7 +100,7 @@ fn single(headers: &HeaderMap) -> Option<&str> {
 
 /// `If` in parts (RFC 4918, 10.4.2), with the resources for which `renamed` knows a path as the upstream calls
 /// it; none if there is nothing to rename, or it cannot be read.
-fn conditions(text: &str, renamed: impl Fn(&str) -> Option<String>) -> Vec<Part> {
+fn conditions(text: &str, renamed: impl Fn(&str) -> Option<String>) -> Vec<IfPart> {
     let mut parts = Vec::new();
     let mut any = false;
     let mut rest = text;
@@ -113,15 +114,15 @@ fn conditions(text: &str, renamed: impl Fn(&str) -> Option<String>) -> Vec<Part>
         match address.and_then(&renamed) {
             Some(path) => {
                 any = true;
-                parts.push(Part::Text([before, "<"].concat()));
-                parts.push(Part::Path(path));
-                parts.push(Part::Text(String::from(">")));
+                parts.push(IfPart::Text([before, "<"].concat()));
+                parts.push(IfPart::Path(path));
+                parts.push(IfPart::Text(String::from(">")));
             }
-            None => parts.push(Part::Text([before, inner].concat())),
+            None => parts.push(IfPart::Text([before, inner].concat())),
         }
         rest = after;
     }
-    parts.push(Part::Text(rest.to_owned()));
+    parts.push(IfPart::Text(rest.to_owned()));
     if any { parts } else { Vec::new() }
 }
 
@@ -146,7 +147,7 @@ mod tests {
 
     fn written(text: &str) -> Option<String> {
         let parts = conditions(text, |address| address.strip_prefix("http://app/dav").map(str::to_owned));
-        let way = WayThere { destination: None, conditions: parts, origin: None };
+        let way = RequestRewriter { destination: None, conditions: parts, origin: None };
         let mut headers = HeaderMap::new();
         way.write(&mut headers, "http://up:1");
         headers.get(IF).map(|value| value.to_str().unwrap().to_owned())

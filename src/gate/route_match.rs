@@ -6,18 +6,18 @@ use super::credential::Accepts;
 use super::route::Route;
 use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
-use crate::policy::{Decision, Enforce, Facts, Wants, Witness};
+use crate::policy::{Decision, Enforce, Facts, RuleObserver, WantedFacts};
 
 /// The route of a target.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct RouteMatch {
     pub(super) route: Rc<Route>,
     /// Other routes whose rules count as well: those of a careless reading of the path, and those for any host that
     /// a route for this one keeps back.
     pub(super) beside: Vec<Rc<Route>>,
 }
 
-impl Place {
+impl RouteMatch {
     /// Whether a refusal may pass here.
     pub(super) fn is_lenient(&self) -> bool {
         self.routes().all(|route| route.policy.is_lenient())
@@ -29,8 +29,10 @@ impl Place {
     }
 
     /// What of the body must be known to decide.
-    pub(super) fn wants(&self, caller: Caller<'_>, facts: &Facts<'_>) -> Wants {
-        self.routes().map(|route| route.policy.wants(caller, facts)).fold(Wants::default(), Wants::or)
+    pub(super) fn wants(&self, caller: Caller<'_>, facts: &Facts<'_>) -> WantedFacts {
+        self.routes()
+            .map(|route| route.policy.wants(caller, facts))
+            .fold(WantedFacts::default(), WantedFacts::or)
     }
 
     /// Decides by all routes; the strictest counts.
@@ -38,7 +40,7 @@ impl Place {
         &self,
         caller: Caller<'_>,
         facts: &Facts<'_>,
-        witness: &mut impl Witness,
+        witness: &mut impl RuleObserver,
     ) -> Decision<'_> {
         let mut strictest = self.route.policy.evaluate(caller, facts, witness);
         for other in &self.beside {

@@ -10,33 +10,34 @@ use ipnet::IpNet;
 
 use super::answer::{told_of, unclear};
 use super::observed::Observed;
-use super::original::{Question, Unclear};
-use super::{Check, Endpoint, ForwardAuth, Style, ext_authz};
+use super::original::{BadSubrequest, Subrequest};
+use super::{AuthCheck, Endpoint, ForwardAuth, Style, ext_authz};
 use crate::config::{BodyPace, Flavour};
 use crate::edge::answer::{Answer, Denied};
 use crate::edge::arrival::Arrival;
 use crate::edge::body::ResponseBody;
 use crate::edge::forwarded::{self, Peer};
 use crate::edge::pages::problem::Problem;
-use crate::edge::read_ahead::{self, Bounds, Room, Share};
-use crate::edge::seen::Seen;
-use crate::gate::Trail;
+use crate::edge::read_ahead::{self, BufferLimits, BufferQuota, QuotaKey};
+use crate::edge::request_context::RequestContext;
+use crate::gate::DecisionTrace;
 use crate::gate::refusal::Refusal;
 use crate::model::verdict::Verdict;
 use crate::service::doctor::Reports;
 
 /// Proxies ask for all of their clients, and are few.
-const QUESTIONS: Bounds = Bounds { body: ext_authz::LARGEST_REQUEST, client: 64 << 20, total: 64 << 20 };
+const QUESTIONS: BufferLimits =
+    BufferLimits { body: ext_authz::LARGEST_REQUEST, client: 64 << 20, total: 64 << 20 };
 
 /// What it takes to be asked.
 #[derive(Clone, Debug)]
-pub struct Asking {
+pub struct SubrequestContext {
     /// Peers that may ask, and whose forwarding headers are believed.
     pub trusted_proxies: Arc<[IpNet]>,
     /// Longest request target, in bytes.
     pub uri_bytes: usize,
     /// What questions by gRPC may hold in memory.
-    pub room: Room,
+    pub room: BufferQuota,
     /// How slowly they may come.
     pub pace: BodyPace,
     /// What was seen of `doorward doctor`'s probes.
@@ -53,8 +54,8 @@ impl ForwardAuth {
         &self,
         mut endpoint: Endpoint,
         arrival: &Arrival,
-        seen: &mut Seen,
-        trail: &mut Trail,
+        seen: &mut RequestContext,
+        trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let Arrival { request, target, peer, .. } = arrival;
         let flavour = endpoint.flavour;
@@ -65,7 +66,7 @@ impl ForwardAuth {
         }
         let headers = request.headers();
         let question =
-            Question { headers, method: request.method(), rest: &rest, uri_bytes: self.asking.uri_bytes };
+            Subrequest { headers, method: request.method(), rest: &rest, uri_bytes: self.asking.uri_bytes };
         seen.client = forwarded::client_in_question(*peer, headers, &self.asking.trusted_proxies);
         let read = Self::read(endpoint, &question, seen.client);
         let observed = Observed {
@@ -92,12 +93,12 @@ impl ForwardAuth {
     pub async fn question_by_grpc(
         &self,
         arrival: Arrival,
-        seen: &mut Seen,
-        trail: &mut Trail,
+        seen: &mut RequestContext,
+        trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let peer = arrival.peer;
         self.expect_proxy(peer)?;
-        let (body, share) = (arrival.request.into_body(), Share::of_client(peer.address));
+        let (body, share) = (arrival.request.into_body(), QuotaKey::of_client(peer.address));
         let body = read_ahead::read(body, vec![share], &self.asking.room, QUESTIONS, self.asking.pace).await;
         let body = body.map_err(|unread| match unread.refusal {
             Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
@@ -123,7 +124,7 @@ impl ForwardAuth {
 
     /// What Envoy is told by gRPC where its question could not even be read: a refusal, not an error, of which Envoy may be
     /// told to make an allow.
-    pub fn refused_by_grpc(&self, denied: &Denied, seen: &Seen) -> Answer<Response<ResponseBody>> {
+    pub fn refused_by_grpc(&self, denied: &Denied, seen: &RequestContext) -> Answer<Response<ResponseBody>> {
         let frame = self.refuse_ext_authz(&denied.problem, &seen.method, seen.request_id.as_str());
         Answer { response: framed(frame), verdict: denied.verdict, code: Some(denied.problem.code) }
     }
@@ -160,7 +161,7 @@ impl ForwardAuth {
     }
 
     /// Tells `doorward doctor` of a question that it had a proxy ask, whether it will be answered or not.
-    fn report(&self, observed: &Observed<'_>, read: Result<&Check, &Unclear>) {
+    fn report(&self, observed: &Observed<'_>, read: Result<&AuthCheck, &BadSubrequest>) {
         if let Some(nonce) = observed.nonce() {
             self.asking.reports.hand_over(nonce, observed.report(read));
         }

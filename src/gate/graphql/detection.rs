@@ -26,7 +26,7 @@ const SPAN: Duration = Duration::from_mins(1);
 
 /// How far it is known whether a request looks like one of GraphQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Glance {
+pub enum Detection {
     /// It does not, or nobody wants to know.
     #[default]
     No,
@@ -36,7 +36,7 @@ pub enum Glance {
     Yes,
 }
 
-impl Glance {
+impl Detection {
     /// What is known without a body.
     fn at(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Self {
         match *method {
@@ -60,33 +60,33 @@ impl Glance {
 
 /// Where requests of a route have looked like GraphQL, as far as more of them would say something new.
 #[derive(Debug, Default)]
-pub struct Sightings(RefCell<Vec<Sighting>>);
+pub struct DetectedPaths(RefCell<Vec<DetectedPath>>);
 
 #[derive(Debug)]
-struct Sighting {
+struct DetectedPath {
     path: String,
     since: Instant,
     count: u8,
 }
 
-impl Sighting {
+impl DetectedPath {
     fn is_over(&self) -> bool {
         self.since.elapsed() >= SPAN
     }
 }
 
-impl Sightings {
+impl DetectedPaths {
     /// What is known of a request without its body, where another sighting at its path would say something new.
-    pub fn glance(&self, method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Glance {
-        let glance = Glance::at(method, query, headers);
-        if glance == Glance::No || self.wants(path) { glance } else { Glance::No }
+    pub fn glance(&self, method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Detection {
+        let glance = Detection::at(method, query, headers);
+        if glance == Detection::No || self.wants(path) { glance } else { Detection::No }
     }
 
     fn wants(&self, path: &str) -> bool {
         let all = self.0.borrow();
         match all.iter().find(|seen| seen.path == path) {
             Some(seen) => seen.count < ENOUGH || seen.is_over(),
-            None => all.len() < MOST_PATHS || all.iter().any(Sighting::is_over),
+            None => all.len() < MOST_PATHS || all.iter().any(DetectedPath::is_over),
         }
     }
 
@@ -101,10 +101,10 @@ impl Sightings {
             return;
         }
         if all.len() >= MOST_PATHS {
-            let Some(over) = all.iter().position(Sighting::is_over) else { return };
+            let Some(over) = all.iter().position(DetectedPath::is_over) else { return };
             all.swap_remove(over);
         }
-        all.push(Sighting { path: path.to_owned(), since: Instant::now(), count: 1 });
+        all.push(DetectedPath { path: path.to_owned(), since: Instant::now(), count: 1 });
     }
 }
 
@@ -149,7 +149,7 @@ fn in_body(content: Content, first: &[u8]) -> bool {
 /// Whether a text begins as a document does (GraphQL, September 2025, 2.2 and 2.3): with an operation or a fragment.
 /// Texts that are searched for, SQL, and selectors as of Prometheus do not.
 fn begins_document(text: &[u8]) -> bool {
-    let mut rest = Rest(text);
+    let mut rest = RemainingText(text);
     rest.skip_ignored();
     if rest.takes(b'{') {
         return rest.is_selection();
@@ -165,9 +165,9 @@ fn begins_document(text: &[u8]) -> bool {
 }
 
 /// What is left of a document, perhaps within a string of JSON.
-struct Rest<'t>(&'t [u8]);
+struct RemainingText<'t>(&'t [u8]);
 
-impl<'t> Rest<'t> {
+impl<'t> RemainingText<'t> {
     fn takes(&mut self, byte: u8) -> bool {
         let Some(rest) = self.0.strip_prefix(&[byte]) else { return false };
         self.0 = rest;
@@ -227,7 +227,7 @@ mod tests {
 
     fn at(method: &Method, query: Option<&str>, media_type: &'static str, body: &[u8]) -> bool {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
-        Glance::at(method, query, &headers).after(body) == Glance::Yes
+        Detection::at(method, query, &headers).after(body) == Detection::Yes
     }
 
     #[test]
@@ -322,10 +322,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_path_is_told_of_a_few_times_and_then_again_after_a_while() {
-        let sightings = Sightings::default();
+        let sightings = DetectedPaths::default();
         let sees = |path: &str| {
             let seen =
-                sightings.glance(&Method::GET, path, Some("query={a}"), &HeaderMap::new()) == Glance::Yes;
+                sightings.glance(&Method::GET, path, Some("query={a}"), &HeaderMap::new()) == Detection::Yes;
             if seen {
                 sightings.add(path);
             }

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::servers::Upstream;
 use crate::gate::authenticator::Identity;
+use crate::gate::ongoing_decision::OngoingDecision;
 use crate::gate::route::Route;
-use crate::gate::standing::Standing;
 use crate::model::origin::without_default_port;
 use crate::model::target::Prefixes;
 
@@ -18,7 +18,7 @@ use crate::model::target::Prefixes;
 const NOWHERE: &str = "nowhere.invalid";
 
 /// One request as the client and as the upstream saw it.
-pub(super) struct WayBack<'a> {
+pub(super) struct ResponseRewriter<'a> {
     /// Who answers.
     pub(super) upstream: &'a Upstream,
     /// The route, which says how paths were renamed.
@@ -26,7 +26,7 @@ pub(super) struct WayBack<'a> {
     /// As whom it was asked; `None` is nobody.
     pub(super) caller: Option<&'a Identity>,
     /// What the client asked for.
-    pub(super) standing: &'a Standing,
+    pub(super) standing: &'a OngoingDecision,
     /// Host and port as the client wrote them.
     pub(super) authority: &'a str,
     /// The origin of the public URL.
@@ -37,7 +37,7 @@ pub(super) struct WayBack<'a> {
     pub(super) host: Option<HeaderValue>,
 }
 
-impl WayBack<'_> {
+impl ResponseRewriter<'_> {
     /// Renames what the answer's headers say. A value that cannot be read as what it should be is left as it
     /// is: browsers, which read it by the same rules, ignore it or find another origin in it.
     pub(super) fn rename(&self, headers: &mut HeaderMap) {
@@ -53,8 +53,12 @@ impl WayBack<'_> {
 
     fn reference(&self, text: &str) -> Option<String> {
         let (asked, sent) = (self.asked()?, self.sent_url()?);
-        let there =
-            There { asked: &asked, sent: &sent, places: &self.upstream.places, prefixes: self.prefixes() };
+        let there = ReferenceBase {
+            asked: &asked,
+            sent: &sent,
+            places: &self.upstream.places,
+            prefixes: self.prefixes(),
+        };
         there.returned(text, &self.client_origin())
     }
 
@@ -141,14 +145,14 @@ impl WayBack<'_> {
 }
 
 /// Where a request was asked for and where it was sent, to read references by.
-struct There<'a> {
+struct ReferenceBase<'a> {
     asked: &'a Url,
     sent: &'a Url,
     places: &'a [Url],
     prefixes: Option<&'a Prefixes>,
 }
 
-impl There<'_> {
+impl ReferenceBase<'_> {
     /// A reference (RFC 3986, 4.1), where the client would not come to the right place by itself. Relative
     /// ones stay relative to the origin; foreign origins stay as they are.
     fn returned(&self, text: &str, client_origin: &str) -> Option<String> {
@@ -293,7 +297,7 @@ mod tests {
             let prefixes = Prefixes::new(strip, add);
             let (asked, sent) = (url(&format!("https://app.example:8443{strip}/d")), url("http://app.example:8443").join(sent).unwrap());
             let places = [url("http://127.0.0.1:6006")];
-            let there = There { asked: &asked, sent: &sent, places: &places, prefixes: prefixes.as_ref() };
+            let there = ReferenceBase { asked: &asked, sent: &sent, places: &places, prefixes: prefixes.as_ref() };
             let Some(renamed) = there.returned(&text, "https://app.example:8443") else { return Ok(()) };
             let target = asked.join(&renamed).expect("what is written can be read");
             prop_assert!(same_origin(&target, &asked), "{text:?} became {renamed:?}");

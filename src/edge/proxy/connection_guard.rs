@@ -10,9 +10,9 @@ use super::interim::Interim;
 
 /// A connection's place among the connections, held while it is open; a tunnel goes on holding it. Can cut it.
 #[derive(Clone)]
-pub struct Hold(Arc<Held<dyn Any + Send + Sync>>);
+pub struct ConnectionGuard(Arc<GuardState<dyn Any + Send + Sync>>);
 
-struct Held<T: ?Sized> {
+struct GuardState<T: ?Sized> {
     cut: Notify,
     parked: AtomicUsize,
     interim: Interim,
@@ -20,10 +20,10 @@ struct Held<T: ?Sized> {
     what: T,
 }
 
-impl Hold {
+impl ConnectionGuard {
     /// Holds something until the last clone is gone.
     pub fn of(held: impl Any + Send + Sync) -> Self {
-        Self(Arc::new(Held {
+        Self(Arc::new(GuardState {
             cut: Notify::new(),
             parked: AtomicUsize::new(0),
             interim: Interim::default(),

@@ -15,38 +15,39 @@ const STEP: Duration = Duration::from_mins(1);
 const UNHURRIED: &str = "SET statement_timeout = '50s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '5min'";
 
 /// A transaction of as many steps as it needs, with longer limits than others have. What is not committed never happened.
-pub(in crate::store) enum Whole {
+pub(in crate::store) enum LongTransaction {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(PgConnection),
 }
 
 impl Pool {
     /// To be read: all of it as it is now, whatever is changed meanwhile.
-    pub(in crate::store) async fn snapshot(&self) -> Result<Whole, StoreError> {
+    pub(in crate::store) async fn snapshot(&self) -> Result<LongTransaction, StoreError> {
         match &self.database {
             Database::Sqlite(file) => {
-                Ok(Whole::Sqlite(within(STEP, file.readers(Lane::Rest).begin()).await??))
+                Ok(LongTransaction::Sqlite(within(STEP, file.readers(Lane::Rest).begin()).await??))
             }
             Database::Postgres(lanes, _) => {
-                Whole::on(lanes.own().await?, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+                LongTransaction::on(lanes.own().await?, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await
             }
         }
     }
 
     /// To be filled, while nobody else changes users, sessions or keys.
-    pub(in crate::store) async fn filling(&self) -> Result<Whole, StoreError> {
+    pub(in crate::store) async fn filling(&self) -> Result<LongTransaction, StoreError> {
         match &self.database {
             Database::Sqlite(file) => {
-                Ok(Whole::Sqlite(within(STEP, file.writer.begin_with("BEGIN IMMEDIATE")).await??))
+                Ok(LongTransaction::Sqlite(within(STEP, file.writer.begin_with("BEGIN IMMEDIATE")).await??))
             }
             Database::Postgres(lanes, _) => {
-                Whole::on(lanes.own().await?, "BEGIN; SELECT value FROM revision FOR UPDATE").await
+                LongTransaction::on(lanes.own().await?, "BEGIN; SELECT value FROM revision FOR UPDATE").await
             }
         }
     }
 }
 
-impl Whole {
+impl LongTransaction {
     async fn on(mut connection: PgConnection, begin: &'static str) -> Result<Self, StoreError> {
         for sql in [UNHURRIED, begin] {
             within(STEP, sqlx::raw_sql(sql).execute(&mut connection)).await??;

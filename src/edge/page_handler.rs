@@ -10,21 +10,22 @@ use super::answer::Denied;
 use super::arrival::Arrival;
 use super::body::ResponseBody;
 use super::methods::Methods;
-use super::page_turns::PageTurns;
+use super::page_limiter::PageLimiter;
 use super::pages::problem::Problem;
 use super::read_ahead;
-use super::seen::Seen;
+use super::request_context::RequestContext;
 use super::web::{Page, Web, WebRequest};
 use crate::config::BodyPace;
 use crate::gate::refusal::Refusal;
 use crate::model::verdict::Verdict;
 
 /// Our own forms are far smaller.
-const FORMS: read_ahead::Bounds = read_ahead::Bounds { body: 8 << 10, client: 1 << 20, total: 16 << 20 };
+const FORMS: read_ahead::BufferLimits =
+    read_ahead::BufferLimits { body: 8 << 10, client: 1 << 20, total: 16 << 20 };
 
 /// Our pages, and what it takes to visit them.
 #[derive(Clone, Debug)]
-pub struct Visits {
+pub struct PageHandler {
     /// The pages.
     pub web: Arc<Web>,
     /// Where they run: they ask the store and hash passwords.
@@ -32,10 +33,10 @@ pub struct Visits {
     /// How slowly their forms may come.
     pub pace: BodyPace,
     /// Who may be served now.
-    pub turns: PageTurns,
+    pub turns: PageLimiter,
 }
 
-impl Visits {
+impl PageHandler {
     /// Answers with a page, or says that there is none.
     ///
     /// # Errors
@@ -46,7 +47,7 @@ impl Visits {
         arrival: Arrival,
         path: String,
         page: Option<(Page, Methods)>,
-        seen: &Seen,
+        seen: &RequestContext,
     ) -> Result<Response<ResponseBody>, Denied> {
         let (Parts { method, headers, .. }, incoming) = arrival.request.into_parts();
         let (client, request_id) = (seen.client, seen.request_id);

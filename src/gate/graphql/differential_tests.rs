@@ -10,15 +10,15 @@ use super::document::Document;
 use crate::model::graphql::OperationType;
 
 /// Kind and root fields of what would run.
-type Found = Option<(OperationType, Option<BTreeSet<String>>)>;
+type RootSelection = Option<(OperationType, Option<BTreeSet<String>>)>;
 
-fn ours(text: &str, name: Option<&str>) -> Found {
+fn ours(text: &str, name: Option<&str>) -> RootSelection {
     let mut budget = Budget::full();
     let operation = Document::read(text, &mut budget)?.operation(name, &mut budget)?;
     Some((operation.kind, operation.fields.map(|fields| fields.into_iter().collect())))
 }
 
-fn theirs(text: &str, name: Option<&str>) -> Found {
+fn theirs(text: &str, name: Option<&str>) -> RootSelection {
     let tree = Parser::new(text).parse();
     if tree.errors().next().is_some() {
         return None;
@@ -77,12 +77,12 @@ fn roots(tree: &Tree, set: &SelectionSet, fields: &mut BTreeSet<String>, depth: 
 }
 
 /// Writes documents; without a comma between a name and a colon, which the other parser does not know to be a blank.
-struct Writer {
+struct DocumentWriter {
     state: u64,
     text: String,
 }
 
-impl Writer {
+impl DocumentWriter {
     fn below(&mut self, bound: usize) -> usize {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
@@ -223,7 +223,8 @@ impl Writer {
 fn what_we_understand_another_parser_reads_alike() {
     let (mut understood, mut spoilt_understood) = (0, 0);
     for seed in 1..=2_000_u64 {
-        let mut writer = Writer { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), text: String::new() };
+        let mut writer =
+            DocumentWriter { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), text: String::new() };
         writer.document();
         for step in 0..4 {
             for name in [None, Some("A"), Some("B")] {

@@ -8,12 +8,12 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::access_log::{AccessEvent, AccessLog};
-use super::refused_log::{RefusedLog, Shadowed};
+use super::refused_log::{RefusedLog, RequestDetails};
 use crate::edge::answer::Answer;
-use crate::edge::seen::Seen;
+use crate::edge::request_context::RequestContext;
 use crate::gate::refusal::PassSetting;
-use crate::gate::{Gate, Trail};
-use crate::model::metrics::{Served, WorkerMetrics};
+use crate::gate::{DecisionTrace, Gate};
+use crate::model::metrics::{CountedRequest, WorkerMetrics};
 use crate::model::time::Clock;
 use crate::model::token::KeyText;
 use crate::model::verdict::{Code, Verdict};
@@ -22,7 +22,7 @@ use crate::model::verdict::{Code, Verdict};
 const NOBODY_WAITS: u16 = 499;
 
 /// What requests of a thread are told to, each once.
-pub(super) struct Books {
+pub(super) struct RecordSinks {
     /// There if access events are wanted.
     pub(super) log: Option<Rc<AccessLog>>,
     /// What rules that only log would have refused.
@@ -35,17 +35,22 @@ pub(super) struct Books {
 
 /// The account of one request, from its head on. Dropped before it is closed, it tells that its client left:
 /// whoever hangs up is not gone without a trace, for what was permitted may have been done.
-pub(super) struct Account<'d> {
-    books: &'d Books,
+pub(super) struct RequestRecord<'d> {
+    books: &'d RecordSinks,
     gate: &'d Gate,
     started: Instant,
-    pub(super) seen: Seen,
-    pub(super) trail: Trail,
+    pub(super) seen: RequestContext,
+    pub(super) trail: DecisionTrace,
     closed: bool,
 }
 
-impl<'d> Account<'d> {
-    pub(super) fn open(books: &'d Books, gate: &'d Gate, seen: Seen, trail: Trail) -> Self {
+impl<'d> RequestRecord<'d> {
+    pub(super) fn open(
+        books: &'d RecordSinks,
+        gate: &'d Gate,
+        seen: RequestContext,
+        trail: DecisionTrace,
+    ) -> Self {
         Self { books, gate, started: Instant::now(), seen, trail, closed: false }
     }
 
@@ -63,7 +68,7 @@ impl<'d> Account<'d> {
         let path = KeyText::masked(seen.path());
         books.refused.record(
             trail,
-            &Shadowed {
+            &RequestDetails {
                 at: time,
                 client: seen.client.address,
                 agent: seen.agent.as_ref(),
@@ -73,7 +78,7 @@ impl<'d> Account<'d> {
             gate.credential_names(),
         );
         let duration = self.started.elapsed();
-        books.metrics.served(&Served {
+        books.metrics.served(&CountedRequest {
             route: trail.route.as_ref().map(|route| route.number),
             verdict,
             status,
@@ -112,7 +117,7 @@ impl<'d> Account<'d> {
     }
 }
 
-impl Drop for Account<'_> {
+impl Drop for RequestRecord<'_> {
     fn drop(&mut self) {
         if self.closed {
             return;

@@ -1,12 +1,12 @@
 //! Why a text is refused, with what to write instead.
 
 /// Why a text is refused.
-pub(in crate::config) struct Fault {
+pub(in crate::config) struct InvalidValue {
     pub(super) what: String,
     pub(super) remedy: Option<String>,
 }
 
-impl Fault {
+impl InvalidValue {
     pub(in crate::config) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), remedy: Some(remedy.into()) }
     }
@@ -20,7 +20,7 @@ impl Fault {
     }
 }
 
-impl From<String> for Fault {
+impl From<String> for InvalidValue {
     /// A sentence; what follows its last colon, if it says what to write, is the remedy.
     fn from(sentence: String) -> Self {
         match sentence.rsplit_once(": write ") {
@@ -30,7 +30,7 @@ impl From<String> for Fault {
     }
 }
 
-impl From<&str> for Fault {
+impl From<&str> for InvalidValue {
     fn from(sentence: &str) -> Self {
         sentence.to_owned().into()
     }
