@@ -41,7 +41,7 @@ use crate::service::audit::Audit;
 use crate::service::doctor;
 use crate::service::doctor::Reports;
 use crate::service::handovers::Handovers;
-use crate::service::login::Login;
+use crate::service::login::{Login, LoginKeys};
 use crate::service::own_keys::OwnKeys;
 use crate::service::password::Passwords;
 use crate::service::rate_limiter::RateLimiter;
@@ -203,7 +203,7 @@ impl Foundation {
             store.clone(),
             self.passwords.clone(),
             sessions.clone(),
-            self.key.derive(KeyPurpose::Device),
+            LoginKeys::of(&self.key),
             Arc::clone(clock),
         );
         let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(clock));

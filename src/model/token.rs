@@ -108,6 +108,8 @@ words! {
         Bounce = "bounce cookie",
         /// Cookies of browsers that have signed in before.
         Device = "device cookie",
+        /// Which decoy is for a name that has no password.
+        Decoy = "decoy",
         /// Session cookies.
         Session = "session cookie",
     }

@@ -43,6 +43,8 @@ pub(super) struct Attempt<'a> {
     pub(super) name: &'a str,
     /// Who that is, with the stored hash, if anybody.
     pub(super) found: Option<&'a (User, Option<String>)>,
+    /// A hash that what is tried costs as much as, where there is none to try it against.
+    pub(super) decoy: Option<&'a str>,
     /// The client's address.
     pub(super) client: IpAddr,
     /// What is known of whoever tries.
@@ -140,7 +142,7 @@ impl Attempts {
         };
         let verified = match usable {
             Some((_, hash)) => self.passwords.verify(whose, password.clone(), hash).await,
-            None => self.passwords.verify_nobody(whose, password.clone()).await,
+            None => self.passwords.verify_nobody(whose, password.clone(), attempt.decoy).await,
         };
         let verdict = match verified {
             Ok(verdict) => verdict,

@@ -25,6 +25,7 @@ pub mod concurrency_limiter;
 mod attempts;
 mod new_user;
 mod password_rules;
+mod decoys;
 mod stored_hash;
 #[cfg(test)]
 mod testing;

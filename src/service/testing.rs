@@ -11,6 +11,7 @@ use super::api_keys::ApiKeys;
 use super::audit::Audit;
 use super::handovers::Handovers;
 use super::login::Login;
+use super::login::LoginKeys;
 use super::login::SignIn;
 use super::login::SignedIn;
 use super::password::Passwords;
@@ -76,7 +77,7 @@ impl ServiceFixture {
             store.clone(),
             passwords.clone(),
             sessions.clone(),
-            master.derive(KeyPurpose::Device),
+            LoginKeys::of(&master),
             clock.clone(),
         );
         let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), clock.clone());

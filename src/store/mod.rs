@@ -16,6 +16,7 @@ mod refused;
 mod revision;
 mod sessions;
 mod setup;
+mod password_holders;
 mod throttle;
 mod users;
 
@@ -31,6 +32,7 @@ use self::pool::{ChangeQueue, Database, Pool};
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::clock::LongestLifetimes;
 pub use self::handovers::Handover;
+pub use self::password_holders::PasswordHolder;
 pub use self::pool::Lane;
 pub use self::setup::SetupLink;
 pub use self::throttle::{Attempted, Bucket, CountedAttempt};

@@ -118,6 +118,7 @@ mod refused;
 mod revision;
 mod sessions;
 mod setup;
+mod password_holders;
 mod throttle;
 mod users;
 

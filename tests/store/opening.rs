@@ -67,6 +67,7 @@ fn as_before_setup_links(bytes: &str, link: &str) -> sqlx::AssertSqlSafe<String>
     sqlx::AssertSqlSafe(format!(
         "DELETE FROM _sqlx_migrations WHERE version >= 7;
          ALTER TABLE audit_head DROP COLUMN mark;
+         DROP INDEX users_password_holders;
          DROP TABLE setup_links;
          CREATE TABLE setup_token (only_row BIGINT PRIMARY KEY, digest {bytes} NOT NULL, expires_at BIGINT NOT NULL);
          INSERT INTO setup_token VALUES (1, {link}, {until})"

@@ -274,10 +274,11 @@ fn filling(digest: &str) -> Vec<String> {
     let from_n = |table: &str, values: &str| format!("{many} INSERT INTO {table} SELECT {values} FROM n");
     vec![
         from_n(
-            "users (id, username, username_key, email, role, disabled, must_change_password, created_at)",
+            "users (id, username, username_key, email, role, disabled, password, must_change_password, created_at)",
             &format!(
                 "'u' || i, 'user' || i, 'user' || i, 'user' || i || '@example.org',
-                 CASE WHEN i <= 10 THEN 'admin' ELSE 'viewer' END, FALSE, FALSE, {now} - i"
+                 CASE WHEN i <= 10 THEN 'admin' ELSE 'viewer' END, FALSE, CASE WHEN i % 2 = 0 THEN '$hash' END,
+                 FALSE, {now} - i"
             ),
         ),
         from_n("login_names (name_key, user_id)", "'user' || i, 'u' || i"),

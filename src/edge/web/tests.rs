@@ -25,6 +25,7 @@ use crate::service::accounts::NewUser;
 use crate::service::admin::AdminProof;
 use crate::service::api_keys::ApiKeys;
 use crate::service::bootstrap::FirstAdmin;
+use crate::service::login::LoginKeys;
 use crate::service::password::Passwords;
 use crate::service::rate_limiter::RateLimiter;
 use crate::service::revocation::Revocations;
@@ -85,8 +86,8 @@ impl PageFixture {
             revocations.clone(),
             clock.clone(),
         );
-        let device_key = master.derive(KeyPurpose::Device);
-        let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), device_key, clock.clone());
+        let login_keys = LoginKeys::of(&master);
+        let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), login_keys, clock.clone());
         let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         let look_ups = LookUps::new(sessions.clone(), keys.clone());
         let resolver = Arc::new(CredentialResolver::new(look_ups, revocations.epoch().clone()));

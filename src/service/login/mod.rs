@@ -8,6 +8,7 @@ use super::ServiceError;
 use super::attempts::Attempt;
 use super::attempts::AttemptOrigin;
 use super::attempts::Attempts;
+use super::decoys::Decoys;
 use super::password::Passwords;
 use super::sessions::Sessions;
 use crate::model::audit::Actor;
@@ -16,6 +17,8 @@ use crate::model::audit::Reason;
 use crate::model::secret::Secret;
 use crate::model::session::Session;
 use crate::model::time::Clock;
+use crate::model::token::KeyPurpose;
+use crate::model::token::MasterKey;
 use crate::model::token::SigningKey;
 use crate::model::token::random_text;
 use crate::model::user::User;
@@ -71,11 +74,26 @@ pub struct SignedIn {
     pub session: Session,
 }
 
+/// The keys of [`Login`], each for one purpose.
+#[derive(Clone, Debug)]
+pub struct LoginKeys {
+    device: SigningKey,
+    decoy: SigningKey,
+}
+
+impl LoginKeys {
+    /// Derives them from the gateway's own key.
+    pub fn of(key: &MasterKey) -> Self {
+        Self { device: key.derive(KeyPurpose::Device), decoy: key.derive(KeyPurpose::Decoy) }
+    }
+}
+
 /// Password sign-in.
 #[derive(Clone, Debug)]
 pub struct Login {
     store: Store,
     attempts: Attempts,
+    decoys: Decoys,
     sessions: Sessions,
     device_key: SigningKey,
     /// Owners of devices that were shown lately, and whether they may sign in.
@@ -83,17 +101,24 @@ pub struct Login {
 }
 
 impl Login {
-    /// `device_key` signs device cookies and nothing else.
+    /// `passwords` should be the one that [`super::accounts::Accounts`] uses, so that both share its bound.
     pub fn new(
         store: Store,
         passwords: Passwords,
         sessions: Sessions,
-        device_key: SigningKey,
+        keys: LoginKeys,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let owners =
             moka::future::Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KNOWN_FOR).build();
-        Self { attempts: Attempts::new(store.clone(), passwords, clock), store, sessions, device_key, owners }
+        Self {
+            attempts: Attempts::new(store.clone(), passwords, clock),
+            decoys: Decoys::new(store.clone(), keys.decoy),
+            store,
+            sessions,
+            device_key: keys.device,
+            owners,
+        }
     }
 
     /// Checks name and password and opens a session.
@@ -105,11 +130,19 @@ impl Login {
     pub async fn sign_in(&self, by: &Actor, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
         let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
         let found = self.store.find_user_by_login(name).await?;
+        // Looked for whoever is meant, so that the questions to the store are the same.
+        let decoy = self.decoys.hash_for(name).await?;
         let enabled = found.as_ref().filter(|(user, _)| !user.disabled);
         let device = enabled.and_then(|(user, _)| self.known_device(form.device?, &user.id));
         let standing = device.map_or(AttemptOrigin::Stranger, AttemptOrigin::Device);
-        let attempt =
-            Attempt { name, found: found.as_ref(), client: form.client, standing, event: Event::Login };
+        let attempt = Attempt {
+            name,
+            found: found.as_ref(),
+            decoy: decoy.as_deref(),
+            client: form.client,
+            standing,
+            event: Event::Login,
+        };
         if let (AttemptOrigin::Device(_), Some((user, _))) = (standing, &found) {
             // Known browsers go ahead of strangers, so one that signs in all the time is not even looked at. What a
             // stranger is told must not depend on it.
@@ -224,7 +257,8 @@ pub(super) async fn check_password(
         None => None,
     };
     let standing = AttemptOrigin::Session(session);
-    let attempt = Attempt { name: &user.0, found: found.as_ref(), client, standing, event };
+    // Who is asked again is there, and hides from nobody.
+    let attempt = Attempt { name: &user.0, found: found.as_ref(), decoy: None, client, standing, event };
     attempts.check(by, &attempt, password).await.map(|_| ())
 }
 

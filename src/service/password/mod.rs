@@ -63,8 +63,9 @@ pub struct Passwords {
     lanes: Arc<HashingLanes>,
     names: ConcurrencyLimiter<String>,
     slowest: Arc<Mutex<Slowest>>,
+    /// Of ours, and of other systems.
     #[cfg(test)]
-    computed: Arc<std::sync::atomic::AtomicUsize>,
+    computed: Arc<[std::sync::atomic::AtomicUsize; 2]>,
 }
 
 impl fmt::Debug for Passwords {
@@ -121,8 +122,7 @@ impl Passwords {
 
     /// Whether `password` is the one behind `stored`, which may be of any form that [`check_foreign_hash`] takes.
     ///
-    /// What is wrong takes as long as an unknown user does. A hash that cannot be read never verifies; an empty password
-    /// is nobody's.
+    /// A hash that cannot be read never verifies; an empty password is nobody's.
     ///
     /// # Errors
     ///
@@ -133,12 +133,9 @@ impl Passwords {
         password: Secret,
         stored: &str,
     ) -> Result<Verification, ServiceError> {
-        let length = password.expose().len();
         match StoredHash::read(stored) {
-            Ok(stored) if (1..=LONGEST).contains(&length) => {
-                self.verify_against(whose, password, stored).await
-            }
-            _ => self.verify_nobody(whose, password).await,
+            Ok(stored) if may_be_one(&password) => self.verify_against(whose, password, stored).await,
+            _ => self.verify_nobody(whose, password, None).await,
         }
     }
 
@@ -179,7 +176,8 @@ impl Passwords {
         Ok(verdict)
     }
 
-    /// Always wrong, after the work and the time of a real verification.
+    /// Always wrong, after the work and the wait of verifying against a hash of the same kind and cost as `like`; as one
+    /// of ours, where that is none, or none that can be read.
     ///
     /// # Errors
     ///
@@ -188,7 +186,14 @@ impl Passwords {
         &self,
         whose: PasswordPriority,
         password: Secret,
+        like: Option<&str>,
     ) -> Result<Verification, ServiceError> {
+        let like = like.and_then(|like| StoredHash::read(like).ok()).filter(|_| may_be_one(&password));
+        if let Some(like) = like {
+            // Nothing fits it. If something did, it would still be wrong.
+            self.verify_against(whose, password, like.unmatchable()).await?;
+            return Ok(Verification::Wrong);
+        }
         let forms = if password.expose().len() > LONGEST { vec![Secret::new("")] } else { forms(&password) };
         let count = forms.len();
         self.run(Work::Ours, whose, move || forms.iter().for_each(hash_for_nobody)).await?;
@@ -232,7 +237,7 @@ impl Passwords {
     ) -> Result<T, ServiceError> {
         let places = self.lanes.enter(work, whose).await?;
         #[cfg(test)]
-        self.computed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.computed[usize::from(work == Work::Foreign)].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         tokio::task::spawn_blocking(move || {
             let result = job();
             drop(places);
@@ -242,11 +247,28 @@ impl Passwords {
         .map_err(|error| ServiceError::Unavailable(Box::new(error)))
     }
 
+    /// The place at work that hashes of other systems share, as if one were computed.
+    #[cfg(test)]
+    pub(super) async fn foreign_place(&self) -> impl Sized + use<> {
+        self.lanes.enter(Work::Foreign, PasswordPriority::Stranger).await.unwrap()
+    }
+
     /// How many computations have run.
     #[cfg(test)]
     pub(super) fn computed(&self) -> usize {
-        self.computed.load(std::sync::atomic::Ordering::SeqCst)
+        self.computed.iter().map(|count| count.load(std::sync::atomic::Ordering::SeqCst)).sum()
     }
+
+    /// How many of them for hashes of other systems.
+    #[cfg(test)]
+    pub(super) fn computed_foreign(&self) -> usize {
+        self.computed[1].load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+/// Whether a text may be a password at all, which is all that is told of it before any work.
+fn may_be_one(password: &Secret) -> bool {
+    (1..=LONGEST).contains(&password.expose().len())
 }
 
 /// The same work for whoever is not there.

@@ -88,7 +88,8 @@ async fn what_cannot_be_read_and_the_empty_password_are_refused_at_the_usual_cos
 async fn nobody_never_verifies() {
     let passwords = Passwords::new();
     for nothing in [String::new(), "x".repeat(100_000)] {
-        let verdict = passwords.verify_nobody(PasswordPriority::Stranger, secret(&nothing)).await.unwrap();
+        let verdict =
+            passwords.verify_nobody(PasswordPriority::Stranger, secret(&nothing), None).await.unwrap();
         assert_eq!(verdict, Verification::Wrong);
     }
     assert_eq!(passwords.computed(), 2);
@@ -148,7 +149,7 @@ async fn the_time_of_an_answer_does_not_tell_whose_hash_another_system_made() {
             let begun = Instant::now();
             let verdict = match stored {
                 Some(stored) => passwords.verify(PasswordPriority::Stranger, secret("wrong"), stored).await,
-                None => passwords.verify_nobody(PasswordPriority::Stranger, secret("wrong")).await,
+                None => passwords.verify_nobody(PasswordPriority::Stranger, secret("wrong"), None).await,
             };
             assert_eq!(verdict.unwrap(), Verification::Wrong);
             best = best.min(begun.elapsed());
@@ -182,12 +183,12 @@ async fn a_password_that_bcrypt_has_cut_is_not_pinned_to_what_was_typed() {
 #[tokio::test]
 async fn what_does_not_fit_into_the_queue_is_told_to_come_back() {
     let passwords = Passwords::with_limits(1, 1);
-    let attempts = (0..6).map(|_| passwords.verify_nobody(PasswordPriority::Stranger, secret("x")));
+    let attempts = (0..6).map(|_| passwords.verify_nobody(PasswordPriority::Stranger, secret("x"), None));
     let answers = futures_util::future::join_all(attempts).await;
     let busy = answers.iter().filter(|answer| matches!(answer, Err(ServiceError::Busy { .. }))).count();
     assert_eq!((busy, passwords.computed()), (4, 2));
     assert!(
-        passwords.verify_nobody(PasswordPriority::Stranger, secret("x")).await.is_ok(),
+        passwords.verify_nobody(PasswordPriority::Stranger, secret("x"), None).await.is_ok(),
         "room again afterwards"
     );
 }
@@ -202,7 +203,7 @@ async fn guesses_at_the_hash_of_another_system_keep_nobody_else_waiting() {
         let right = passwords.verify(whose, secret("correct horse battery"), &ours).await.unwrap();
         assert_eq!(right, Verification::Right);
         assert!(passwords.hash(secret("another one")).await.is_ok());
-        assert_eq!(passwords.verify_nobody(whose, secret("x")).await.unwrap(), Verification::Wrong);
+        assert_eq!(passwords.verify_nobody(whose, secret("x"), None).await.unwrap(), Verification::Wrong);
     }
     let theirs = "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
     let refused = passwords.verify(PasswordPriority::Stranger, secret("correct horse battery"), theirs).await;
@@ -225,12 +226,12 @@ async fn who_is_known_goes_ahead_of_strangers() {
     let passwords = Passwords::with_limits(1, 64);
     let finished = std::cell::RefCell::new(Vec::new());
     let rush = futures_util::future::join_all((0..12).map(|_| async {
-        passwords.verify_nobody(PasswordPriority::Stranger, secret("x")).await.unwrap();
+        passwords.verify_nobody(PasswordPriority::Stranger, secret("x"), None).await.unwrap();
         finished.borrow_mut().push(PasswordPriority::Stranger);
     }));
     let owner = async {
         tokio::task::yield_now().await;
-        passwords.verify_nobody(PasswordPriority::Known, secret("x")).await.unwrap();
+        passwords.verify_nobody(PasswordPriority::Known, secret("x"), None).await.unwrap();
         finished.borrow_mut().push(PasswordPriority::Known);
     };
     tokio::join!(rush, owner);
@@ -238,8 +239,8 @@ async fn who_is_known_goes_ahead_of_strangers() {
     assert!(at <= 2, "one at work and one in line, then the owner: {at}");
     let full = Passwords::with_limits(1, 1);
     let rush = futures_util::future::join_all(
-        (0..6).map(|_| full.verify_nobody(PasswordPriority::Stranger, secret("x"))).collect::<Vec<_>>(),
+        (0..6).map(|_| full.verify_nobody(PasswordPriority::Stranger, secret("x"), None)).collect::<Vec<_>>(),
     );
-    let (rush, owner) = tokio::join!(rush, full.verify_nobody(PasswordPriority::Known, secret("x")));
+    let (rush, owner) = tokio::join!(rush, full.verify_nobody(PasswordPriority::Known, secret("x"), None));
     assert!(rush.iter().any(Result::is_err) && owner.is_ok(), "their seats are not the owner's");
 }

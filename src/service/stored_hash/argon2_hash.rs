@@ -13,6 +13,7 @@ use super::HashFault;
 use super::decimal;
 use super::of_base64;
 use super::parameters;
+use super::redraw;
 use super::salt_and_hash;
 
 /// What a hash of ours costs, as OWASP's password storage advice has it.
@@ -104,6 +105,24 @@ impl Argon2Hash {
             argon2.hash_password_into(password, &self.salt, &mut made).is_ok()
                 && made.ct_eq(&self.hash).into()
         })
+    }
+
+    /// Puts random bytes in place of salt and hash.
+    pub(super) fn redraw(&mut self) {
+        redraw(&mut self.salt);
+        redraw(&mut self.hash);
+    }
+
+    /// What its computation takes.
+    #[cfg(test)]
+    pub(super) fn shape(&self) -> impl std::fmt::Debug + use<> {
+        (self.algorithm, self.version, self.cost, self.salt.len(), self.hash.len())
+    }
+
+    /// Salt and hash.
+    #[cfg(test)]
+    pub(super) fn secret(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.salt.clone(), self.hash.clone())
     }
 
     /// Whether it was made as ours are today.

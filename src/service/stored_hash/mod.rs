@@ -24,6 +24,7 @@ pub(super) use self::argon2_hash::Argon2Hash;
 pub(super) use self::argon2_hash::hasher;
 use super::ServiceError;
 use crate::model::audit::hex;
+use crate::model::token::random_bytes;
 
 /// Each bound is what takes about twenty times as long as a hash of ours. Two to this power are the rounds.
 const MOST_BCRYPT_COST: u32 = 13;
@@ -188,6 +189,22 @@ impl StoredHash {
         }
     }
 
+    /// One of the same kind, cost and lengths that nothing is known to fit: salt and hash are random.
+    pub(super) fn unmatchable(mut self) -> Self {
+        match &mut self {
+            Self::Argon2(argon2) => argon2.redraw(),
+            Self::Bcrypt { salt, hash, .. } => {
+                redraw(salt);
+                redraw(hash);
+            }
+            Self::Pbkdf2 { salt, hash, .. } | Self::Scrypt { salt, hash, .. } => {
+                redraw(salt);
+                redraw(hash);
+            }
+        }
+        self
+    }
+
     /// Whether verifying looks at less than the whole password, so that one that fits may not be the one that is known.
     pub(super) fn cuts(&self, password: &[u8]) -> bool {
         matches!(self, Self::Bcrypt { digested: false, .. }) && password.len() > BCRYPT_TAKES
@@ -201,6 +218,13 @@ impl StoredHash {
     /// Whether verifying it may take more or less time than verifying ours.
     pub(super) fn is_foreign(&self) -> bool {
         !matches!(self, Self::Argon2(hash) if hash.costs_as_ours())
+    }
+}
+
+/// Random bytes in place of others.
+fn redraw(bytes: &mut [u8]) {
+    for some in bytes.chunks_mut(32) {
+        some.iter_mut().zip(random_bytes()).for_each(|(byte, drawn)| *byte = drawn);
     }
 }
 

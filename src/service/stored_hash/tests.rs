@@ -42,6 +42,42 @@ fn hashes_of_other_systems_verify_their_password_and_no_other() {
 }
 
 #[test]
+fn what_is_made_unmatchable_is_of_the_same_kind_and_fits_nothing() {
+    let hasher = hasher();
+    let ours = argon2::PasswordHasher::hash_password(&hasher, PASSWORD.as_bytes()).unwrap().to_string();
+    for text in THEIRS.into_iter().chain([ours.as_str()]) {
+        let read = || StoredHash::read(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        let [one, other] = [read().unmatchable(), read().unmatchable()];
+        assert!(!one.verifies(PASSWORD.as_bytes()), "{text}");
+        assert_eq!(one.is_foreign(), read().is_foreign(), "{text}");
+        let shape = |stored: &StoredHash| match stored {
+            StoredHash::Argon2(hash) => format!("{:?}", hash.shape()),
+            StoredHash::Bcrypt { cost, digested, .. } => format!("bcrypt {cost} {digested}"),
+            StoredHash::Pbkdf2 { prf, rounds, salt, hash } => {
+                let sha =
+                    [pbkdf2::PBKDF2_HMAC_SHA1, pbkdf2::PBKDF2_HMAC_SHA256].iter().position(|sha| sha == prf);
+                format!("{sha:?} {rounds} {} {}", salt.len(), hash.len())
+            }
+            StoredHash::Scrypt { params, salt, hash } => {
+                format!("{} {} {} {} {}", params.log_n(), params.r(), params.p(), salt.len(), hash.len())
+            }
+        };
+        assert_eq!(shape(&one), shape(&read()), "{text}");
+        let secret = |stored: &StoredHash| match stored {
+            StoredHash::Argon2(hash) => hash.secret(),
+            StoredHash::Bcrypt { salt, hash, .. } => (salt.to_vec(), hash.to_vec()),
+            StoredHash::Pbkdf2 { salt, hash, .. } | StoredHash::Scrypt { salt, hash, .. } => {
+                (salt.clone(), hash.clone())
+            }
+        };
+        let [stored, one, other] = [secret(&read()), secret(&one), secret(&other)];
+        for [left, right] in [[&stored, &one], [&stored, &other], [&one, &other]] {
+            assert!(left.0 != right.0 && left.1 != right.1, "{text}: salt and hash are drawn anew");
+        }
+    }
+}
+
+#[test]
 fn no_part_of_a_hash_can_be_left_out_or_changed() {
     for text in THEIRS {
         for cut in ["$", ":"] {
