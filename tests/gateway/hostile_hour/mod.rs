@@ -27,10 +27,21 @@ const SOME: usize = 300;
 /// What each of the crowd does at most between two visits of all storms.
 const MOST: usize = 400;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// For how long it goes on.
 fn span() -> Duration {
     let long = std::env::var_os("DOORWARD_TEST_LONG").is_some();
     if long { Duration::from_mins(30) } else { Duration::ZERO }
+}
+
+/// The gateway's clock goes as time does: a session counts as used when it was used later than it was opened.
+async fn passes(gateway: Arc<Gateway>) {
+    let mut second = tokio::time::interval(SECOND);
+    loop {
+        second.tick().await;
+        gateway.clock.advance(SECOND);
+    }
 }
 
 async fn a_hostile_hour(store: &str, relay: Option<&Relay>) {
@@ -49,6 +60,7 @@ async fn a_hostile_hour(store: &str, relay: Option<&Relay>) {
     let vera = gateway.accounts.find(&gateway.by, "vera").await.unwrap().unwrap().id;
     let (key, _) = gateway.key_with("veras", Role::Viewer, Some(vera), KeyScope::default()).await;
     let gateway = Arc::new(gateway);
+    let time = tokio::spawn(passes(Arc::clone(&gateway)));
     let honest = Honest::begin(&gateway).await;
     let quiet = Instant::now();
     honest.record.sees(SOME).await;
@@ -73,6 +85,7 @@ async fn a_hostile_hour(store: &str, relay: Option<&Relay>) {
         }
     }
     let record = honest.end().await;
+    time.abort();
     record.tell("under attack", began);
     println!("the crowd had {answers} answers in {:.1?}", began.elapsed());
     record.judge();
