@@ -210,7 +210,12 @@ impl Foundation {
         let look_ups = LookUps::new(sessions.for_requests(), self.api_keys.for_requests());
         let resolver = Arc::new(self.resolver.asking(look_ups));
         let by_pages = self.resolver.asking(LookUps::new(sessions.clone(), self.api_keys.clone()));
-        let visitors = Visitors::new(Arc::new(by_pages), config.session.cookie_name(&config.public_url));
+        let visitors = Visitors::new(
+            Arc::new(by_pages),
+            config.session.cookie_name(&config.public_url),
+            self.touches.clone(),
+            Arc::clone(clock),
+        );
         let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
         let accounts = self.accounts.refusing(config.login.breach_list.as_ref());
         let services = PageServices {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::authenticator::CredentialResolver;
+use super::authenticator::{CredentialResolver, TOUCH_EVERY};
 use super::credential::{Credential, CredentialHandling, CredentialResolution, LookedUp};
 use super::identity::Identity;
 use super::recognition::Recognition;
@@ -13,8 +13,10 @@ use super::refusal::{BadCredential, Refusal};
 use super::rulebook::check_bounds;
 use super::{Gate, GateRequest};
 use crate::config::ForeignCredentials;
-use crate::model::principal::{Holder, Principal, PrincipalKind};
+use crate::model::principal::{Holder, Principal, PrincipalKind, Proof};
+use crate::model::time::Clock;
 use crate::service::ServiceError;
+use crate::service::touches::Touches;
 
 impl Gate {
     /// Whom a credential stands for.
@@ -72,12 +74,20 @@ impl Gate {
 pub struct Visitors {
     resolver: Arc<CredentialResolver>,
     cookie: String,
+    touches: Touches,
+    clock: Arc<dyn Clock>,
 }
 
 impl Visitors {
-    /// `resolver` asks by connections that pages may keep busy; `cookie` is the name of the session cookie.
-    pub fn new(resolver: Arc<CredentialResolver>, cookie: String) -> Self {
-        Self { resolver, cookie }
+    /// `resolver` asks by connections that pages may keep busy; `cookie` is the name of the session cookie; `touches` takes
+    /// note of uses.
+    pub fn new(
+        resolver: Arc<CredentialResolver>,
+        cookie: String,
+        touches: Touches,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { resolver, cookie, touches, clock }
     }
 
     /// Who asks for a page at a host.
@@ -96,9 +106,22 @@ impl Visitors {
             Err(_) => return Ok(Recognition::Ended),
         };
         Ok(match self.resolver.ask(LookedUp::Session, cookie).await? {
-            Holder::Caller(principal) if principal.is_for(host) => Recognition::Caller(Arc::from(principal)),
+            Holder::Caller(principal) if principal.is_for(host) => {
+                self.touch(&principal);
+                Recognition::Caller(Arc::from(principal))
+            }
             Holder::Caller(_) | Holder::Barred(_) | Holder::Nobody => Recognition::Ended,
         })
+    }
+
+    /// Notes a use, about once a minute for one session; never waits. What was noted and is not written yet is noted again.
+    fn touch(&self, principal: &Principal) {
+        let now = self.clock.now();
+        if let Proof::Session { id, last_seen_at, .. } = &principal.proof
+            && !now.is_within(TOUCH_EVERY, *last_seen_at)
+        {
+            self.touches.session(id, now);
+        }
     }
 
     /// Whether a browser was signed in here before, by a cookie that we signed. Asks nobody, so that it may have ended.
@@ -113,5 +136,44 @@ impl Visitors {
 impl std::fmt::Debug for Visitors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Visitors")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+    use http::header::COOKIE;
+
+    use super::*;
+    use crate::gate::testing::GateFixture;
+    use crate::model::role::Role;
+    use crate::model::time::Timestamp;
+
+    /// When a session was last used, as the store has it after its owner asked for a page that long after signing in; and
+    /// when that was.
+    async fn noted_after(span: Duration) -> (Timestamp, Timestamp) {
+        let mut world = GateFixture::new().await;
+        let user = world.user("vera", Role::Viewer, &[]).await;
+        let cookie = HeaderValue::try_from(format!("doorward={}", world.session(&user).await)).unwrap();
+        let visitors = world.visitors("doorward");
+        world.clock.advance(span);
+        let visitor = visitors.visitor(&HeaderMap::from_iter([(COOKIE, cookie)]), "gate.example").await;
+        assert!(matches!(visitor, Ok(Recognition::Caller(_))), "{visitor:?}");
+        world.maintenance.take().unwrap().run(std::future::ready(())).await;
+        (world.sessions.list(&world.by, None).await.unwrap()[0].0.last_seen_at, world.clock.now())
+    }
+
+    #[tokio::test]
+    async fn a_visit_of_a_page_is_a_use_of_the_session() {
+        let (noted, now) = noted_after(Duration::from_secs(61)).await;
+        assert_eq!(noted, now);
+    }
+
+    #[tokio::test]
+    async fn a_visit_within_the_minute_is_not_written_down_again() {
+        let (noted, now) = noted_after(Duration::from_secs(59)).await;
+        assert_eq!(noted, now.before(Duration::from_secs(59)));
     }
 }

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::authenticator::{Authenticator, AuthenticatorParts, CredentialResolver};
+use super::caller::Visitors;
 use super::credential::LookUps;
 use super::{Gate, GateKeys};
 use crate::config::{Config, SameSite, SessionConfig};
@@ -27,7 +28,7 @@ use crate::service::password::Passwords;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
 use crate::service::subjects::Subjects;
-use crate::service::touches::{self, Touches};
+use crate::service::touches::{self, Maintenance, Touches};
 use crate::store::Store;
 
 pub(in crate::gate) struct GateFixture {
@@ -43,6 +44,8 @@ pub(in crate::gate) struct GateFixture {
     pub(in crate::gate) accounts: Accounts,
     pub(in crate::gate) revocations: Revocations,
     touches: Touches,
+    /// Writes uses down, if it is run.
+    pub(in crate::gate) maintenance: Option<Maintenance>,
     audit: Audit,
     pub(in crate::gate) clock: Arc<ManualClock>,
     master: MasterKey,
@@ -73,7 +76,7 @@ impl GateFixture {
         let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone());
         let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
-        let (touches, _) = touches::channel(
+        let (touches, maintenance) = touches::channel(
             watch::channel(sessions.clone()).1,
             keys.clone(),
             (audit.clone(), Duration::MAX),
@@ -95,6 +98,7 @@ impl GateFixture {
             accounts,
             revocations,
             touches,
+            maintenance: Some(maintenance),
             audit,
             clock: manual,
             master,
@@ -143,6 +147,11 @@ impl GateFixture {
 
     pub(in crate::gate) fn resolver(&self) -> CredentialResolver {
         CredentialResolver::new(self.look_ups(), self.revocations.epoch().clone())
+    }
+
+    /// Who asks for a page, by a session cookie of this name.
+    pub(in crate::gate) fn visitors(&self, cookie: &str) -> Visitors {
+        Visitors::new(Arc::new(self.resolver()), cookie.to_owned(), self.touches.clone(), self.clock.clone())
     }
 
     pub(in crate::gate) fn parts(&self) -> AuthenticatorParts {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
+use tokio::sync::watch;
 
 use super::*;
 use crate::config::{PagesConfig, PublicUrl, SameSite, SessionConfig};
@@ -24,11 +25,13 @@ use crate::model::user::User;
 use crate::service::accounts::NewUser;
 use crate::service::admin::AdminProof;
 use crate::service::api_keys::ApiKeys;
+use crate::service::audit::Audit;
 use crate::service::bootstrap::FirstAdmin;
 use crate::service::login::LoginKeys;
 use crate::service::password::Passwords;
 use crate::service::rate_limiter::RateLimiter;
 use crate::service::revocation::Revocations;
+use crate::service::touches;
 use crate::store::Store;
 
 #[path = "answers_tests.rs"]
@@ -91,15 +94,23 @@ impl PageFixture {
         let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
         let look_ups = LookUps::new(sessions.clone(), keys.clone());
         let resolver = Arc::new(CredentialResolver::new(look_ups, revocations.epoch().clone()));
+        let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
+        let (touches, _) = touches::channel(
+            watch::channel(sessions.clone()).1,
+            keys.clone(),
+            (audit, Duration::MAX),
+            store.clone(),
+            clock.clone(),
+        );
         let own_keys = OwnKeys::new(login.clone(), keys, clock.clone());
         let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
         let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config, &PagesConfig::default());
         let self_service = RateLimiter::of_changes();
         let services = PageServices { login, sessions, handovers, accounts, own_keys, self_service };
-        let bounces = RedirectLoopGuard::new(master.derive(KeyPurpose::Bounce), clock);
+        let bounces = RedirectLoopGuard::new(master.derive(KeyPurpose::Bounce), clock.clone());
         let guard = PageGuard {
-            visitors: Visitors::new(resolver, COOKIE_NAME.to_owned()),
+            visitors: Visitors::new(resolver, COOKIE_NAME.to_owned(), touches, clock),
             origins: Origins::of(ORIGIN_OF_OURS, []),
         };
         let web = Web::new(

@@ -41,7 +41,8 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often one request looks again because a right was taken away while it looked.
 const MOST_LOOKS: usize = 5;
 /// How often one credential's use is written down.
-const TOUCH_EVERY: Duration = Duration::from_mins(1);
+/// A use of one credential is noted at most so often.
+pub(super) const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 type CredentialDigest = [u8; 32];
 
