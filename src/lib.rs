@@ -6,6 +6,7 @@
 pub mod model; // floor 0: vocabulary, pure data
 pub mod policy; // floor 1: who may do what, pure and sync
 pub mod store; // floor 1: SQLite and PostgreSQL, the only SQL
+pub mod egress; // floor 1: calls that the gateway itself makes, the only way out
 pub mod config; // floor 2: settings, read once, typed, complete
 pub mod service; // floor 3: use cases, which every edge and the command line share
 pub mod gate; // floor 4: the one line from target to permit

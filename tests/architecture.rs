@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. Modules on one floor do not see each other.
 const FLOORS: &[&[&str]] = &[
     &["model"],
-    &["policy", "store"],
+    &["policy", "store", "egress"],
     &["config"],
     &["service"],
     &["gate"],

@@ -34,7 +34,7 @@ pub use self::reload::{ReloadError, Trigger};
 use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
 use crate::config::{Config, ConfigOrigin, UpstreamConfig};
-use crate::edge::proxy::tls::TlsError;
+use crate::egress::tls::TlsError;
 use crate::model::metrics::Registry;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use super::acme::{AcmeState, CHALLENGE_PROTOCOL, CertificateResolver};
 use super::leaf::end_of_leaf;
 use crate::config::TlsFiles;
-use crate::edge::proxy::tls::{self, TlsError};
+use crate::egress::tls::{self, TlsError};
 use crate::model::time::Timestamp;
 
 /// What a listener answers TLS with: the newest certificate, for every handshake from now on.

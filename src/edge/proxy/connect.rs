@@ -12,8 +12,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::tls;
-use super::tls::TlsError;
 use crate::config::{UpstreamAddress, UpstreamConfig};
+use crate::egress::tls::TlsError;
 
 /// How one server is reached.
 #[derive(Clone)]

@@ -12,8 +12,8 @@ use super::connect::{ServerConnector, ways};
 use super::meter::Meter;
 use super::pool::{Server, UpstreamLease};
 use super::state::{ServerState, states};
-use super::tls::TlsError;
 use crate::config::{Addresses, Balance, UpstreamConfig, UpstreamProtocol};
+use crate::egress::tls::TlsError;
 use crate::model::token::random_bytes;
 
 /// What every thread needs of an upstream, made once: for each server how it is reached and how it stands.

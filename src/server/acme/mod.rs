@@ -17,11 +17,11 @@ use instant_acme::{
 };
 
 use self::cache::AcmeCache;
-use self::client::Client;
+use self::client::AcmeClient;
 pub use self::handshake::{AcmeState, CHALLENGE_PROTOCOL, CertificateResolver};
 use self::issued::{Issued, Unusable};
 use crate::config::{AcmeChallenge, AcmeConfig};
-use crate::edge::proxy::tls::TlsError;
+use crate::egress::tls::TlsError;
 use crate::model::time::Clock;
 
 /// An order, validation included, must be done within this.
@@ -83,7 +83,7 @@ impl OrderError {
 pub struct Acme {
     config: AcmeConfig,
     cache: AcmeCache,
-    client: Client,
+    client: AcmeClient,
     clock: Arc<dyn Clock>,
     held: Arc<AcmeState>,
     current: Option<Issued>,
@@ -99,7 +99,7 @@ impl Acme {
         let fail = |cause| SetupError::Cache { path: config.cache.display().to_string(), cause };
         let cache = AcmeCache::open(&config).map_err(fail)?;
         let kept = cache.certificate().map_err(fail)?;
-        let client = Client::new(config.ca.as_deref()).map_err(SetupError::Trust)?;
+        let client = AcmeClient::new(&config.directory, config.ca.as_deref()).map_err(SetupError::Trust)?;
         let held = Arc::<AcmeState>::default();
         let current = match kept.as_deref().map(Issued::read) {
             Some(Ok(issued)) if clock.now() < issued.not_after => Some(issued),

@@ -1,0 +1,295 @@
+//! Floor 1, the way out: calls over HTTP(S) that the gateway makes on its own behalf, not for a request that it passes on.
+//!
+//! One client for all of them, with the rules in [`destination`], so that nobody who may name a URL can make the gateway
+//! reach what they cannot. Everything has a bound: time, the size of responses, how many requests are open at once.
+//! Redirects are not followed, nothing is sent twice, and an [`EgressError`] holds no secret.
+//!
+//! It stands beside the store, below configuration and services. Services use [`EgressRequest`] and [`EgressResponse`],
+//! which have no types of an HTTP library; libraries that bring such types use [`EgressClient::exchange`]. Tests replace
+//! nothing: they let the same client talk to servers that misbehave (`testing`), over real sockets and TLS.
+
+mod address;
+mod destination;
+mod error;
+mod message;
+pub mod tls;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use url::Host;
+
+use self::destination::Destination;
+pub use self::destination::EgressRefusal;
+pub use self::error::{ContentType, EgressError, EgressFault};
+pub use self::message::{EgressRequest, EgressResponse};
+use self::tls::TlsError;
+use crate::model::origin::Origin;
+
+/// Bytes of a response's head.
+const HEAD: usize = 64 * 1024;
+/// Addresses of one name that are tried.
+const ADDRESSES: usize = 8;
+/// Some servers refuse requests without one, as ACME demands (RFC 8555, 6.1).
+const USER_AGENT_VALUE: HeaderValue =
+    HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION")));
+
+/// What a client may reach, whom it trusts and what bounds it.
+pub struct EgressSettings {
+    /// Origins that the configuration names: these may be plain http and may resolve to internal addresses. See
+    /// [`destination`].
+    pub named: Vec<Origin>,
+    /// A PEM file of authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Bounds.
+    pub limits: EgressLimits,
+    /// How names are resolved.
+    pub names: NameResolution,
+}
+
+/// Bounds of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct EgressLimits {
+    /// For a connection: name resolution, TCP and TLS together.
+    pub connect: Duration,
+    /// For a whole exchange, including the wait for a permit and the connection.
+    pub total: Duration,
+    /// Bytes of a response's body.
+    pub response_bytes: usize,
+    /// Requests that are open at once; others wait.
+    pub concurrent: usize,
+}
+
+impl Default for EgressLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            total: Duration::from_secs(10),
+            response_bytes: 1024 * 1024,
+            concurrent: 64,
+        }
+    }
+}
+
+/// How host names are resolved. The addresses are checked in either case.
+#[derive(Clone, Debug, Default)]
+pub enum NameResolution {
+    /// By the system's resolver.
+    #[default]
+    System,
+    /// Every host has these addresses and ports.
+    Fixed(Vec<SocketAddr>),
+}
+
+/// An HTTP client for the gateway's own requests. Clones share the bound on open requests and TLS sessions.
+#[derive(Clone)]
+pub struct EgressClient(Arc<Inner>);
+
+struct Inner {
+    named: Vec<Origin>,
+    tls: TlsConnector,
+    limits: EgressLimits,
+    names: NameResolution,
+    permits: Semaphore,
+}
+
+/// A connection, with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl EgressClient {
+    /// Reads the certificate authorities; opens no connection yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if there are no authorities, or their file cannot be read.
+    pub fn new(settings: EgressSettings) -> Result<Self, TlsError> {
+        let roots = tls::authorities(settings.ca.as_deref())?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(Inner {
+            named: settings.named,
+            tls: TlsConnector::from(Arc::new(config)),
+            limits: settings.limits,
+            names: settings.names,
+            permits: Semaphore::new(settings.limits.concurrent),
+        })))
+    }
+
+    /// Sends a request and reads the whole response, for services.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError`] if the destination is forbidden, there is no whole response in time, or it is a redirect.
+    pub async fn send(&self, request: EgressRequest) -> Result<EgressResponse, EgressError> {
+        let request = request.into_http().map_err(|fault| EgressError { server: None, fault })?;
+        let (server, answer) = self.respond(request).await?;
+        Ok(EgressResponse::new(server, answer))
+    }
+
+    /// The same in the types that `openidconnect` and other libraries ask of an HTTP client. The URL is absolute.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError`] as for [`EgressClient::send`].
+    pub async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, EgressError> {
+        self.respond(request).await.map(|(_, answer)| answer)
+    }
+
+    /// The response, and the origin that it is from.
+    async fn respond(&self, request: Request<Vec<u8>>) -> Result<(Origin, Response<Vec<u8>>), EgressError> {
+        let destination = Destination::of(request.uri(), &self.0.named)
+            .map_err(|refusal| EgressError { server: None, fault: refusal.into() })?;
+        let done = timeout(self.0.limits.total, self.0.exchange(&destination, request)).await;
+        match done.unwrap_or(Err(EgressFault::Timeout)) {
+            Ok(answer) => Ok((destination.origin, answer)),
+            Err(fault) => Err(EgressError { server: Some(destination.origin), fault }),
+        }
+    }
+}
+
+impl Inner {
+    async fn exchange(
+        &self,
+        destination: &Destination,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, EgressFault> {
+        destination.check_scheme()?;
+        let request = prepared(destination, request)?;
+        // The semaphore is never closed.
+        let _permit = self.permits.acquire().await;
+        let stream = timeout(self.limits.connect, self.connect(destination))
+            .await
+            .map_err(|_| EgressFault::Timeout)??;
+        self.transfer(stream, request).await
+    }
+
+    /// Tries the checked addresses one after the other, each within its share of the time.
+    async fn connect(&self, destination: &Destination) -> Result<Box<dyn Stream>, EgressFault> {
+        let end = Instant::now() + self.limits.connect;
+        let addresses = self.resolve(destination).await.map_err(EgressFault::Unresolved)?;
+        destination.check_addresses(&addresses)?;
+        let mut last = io::ErrorKind::NotFound.into();
+        for (address, left) in
+            addresses.iter().take(ADDRESSES).zip((1..=addresses.len().min(ADDRESSES)).rev())
+        {
+            let share = end.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return self.secure(destination, stream).await,
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(EgressFault::Unreachable(last))
+    }
+
+    async fn resolve(&self, destination: &Destination) -> io::Result<Vec<SocketAddr>> {
+        let port = destination.port;
+        Ok(match (&self.names, &destination.host) {
+            (NameResolution::Fixed(addresses), _) => addresses.clone(),
+            (NameResolution::System, Host::Ipv4(address)) => vec![(*address, port).into()],
+            (NameResolution::System, Host::Ipv6(address)) => vec![(*address, port).into()],
+            (NameResolution::System, Host::Domain(name)) => {
+                tokio::net::lookup_host((name.as_str(), port)).await?.collect()
+            }
+        })
+    }
+
+    /// Starts TLS if the URL is https.
+    async fn secure(
+        &self,
+        destination: &Destination,
+        stream: TcpStream,
+    ) -> Result<Box<dyn Stream>, EgressFault> {
+        if !destination.secure {
+            return Ok(Box::new(stream));
+        }
+        let name = match &destination.host {
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| EgressFault::Invalid)?,
+            Host::Ipv4(address) => ServerName::IpAddress((*address).into()),
+            Host::Ipv6(address) => ServerName::IpAddress((*address).into()),
+        };
+        Ok(Box::new(self.tls.connect(name, stream).await.map_err(EgressFault::Tls)?))
+    }
+
+    async fn transfer(
+        &self,
+        stream: Box<dyn Stream>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Vec<u8>>, EgressFault> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD);
+        let (mut sender, connection) =
+            builder.handshake(TokioIo::new(stream)).await.map_err(EgressFault::Broken)?;
+        let exchange = async {
+            let (parts, body) = sender.send_request(request).await.map_err(EgressFault::Broken)?.into_parts();
+            if is_redirect(parts.status) {
+                return Err(EgressFault::Redirect(parts.status.as_u16()));
+            }
+            let largest = self.limits.response_bytes;
+            let body = Limited::new(body, largest).collect().await.map_err(|error| {
+                match error.downcast::<hyper::Error>() {
+                    Ok(error) => EgressFault::Broken(*error),
+                    Err(_) => EgressFault::TooLarge(largest),
+                }
+            })?;
+            Ok(Response::from_parts(parts, body.to_bytes().to_vec()))
+        };
+        tokio::pin!(exchange);
+        tokio::select! {
+            answer = &mut exchange => answer,
+            // The exchange sees why the connection ended, and what had arrived by then.
+            _ = connection => exchange.await,
+        }
+    }
+}
+
+/// The origin of a configured URL, for [`EgressSettings::named`].
+pub fn origin(url: &str) -> Option<Origin> {
+    Destination::of(&url.parse().ok()?, &[]).ok().map(|destination| destination.origin)
+}
+
+/// The request in origin form, with a `Host` header (RFC 9112, 3.2.1).
+fn prepared(
+    destination: &Destination,
+    request: Request<Vec<u8>>,
+) -> Result<Request<Full<Bytes>>, EgressFault> {
+    let mut request = request.map(|body| Full::new(Bytes::from(body)));
+    let url = std::mem::take(request.uri_mut());
+    *request.uri_mut() = url.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
+    let (_, authority) = destination.origin.as_str().split_once("://").unwrap_or_default();
+    request.headers_mut().insert(HOST, HeaderValue::from_str(authority).map_err(|_| EgressFault::Invalid)?);
+    request.headers_mut().entry(USER_AGENT).or_insert(USER_AGENT_VALUE);
+    Ok(request)
+}
+
+/// Whether a status is a redirect (RFC 9110, 15.4); 304 is not.
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 300..=303 | 305..=308)
+}
