@@ -78,14 +78,21 @@ impl Proxy {
 fn denied(failure: &ProxyFailure, trail: &DecisionTrace, request_id: RequestId) -> Denied {
     match failure {
         ProxyFailure::Refused(refusal) | ProxyFailure::Ended(refusal) | ProxyFailure::Withheld(refusal) => {
-            if matches!(failure, ProxyFailure::Withheld(_)) {
-                tracing::debug!(
-                    request.id = request_id.as_str(),
-                    "a page was withheld that answers a handshake"
-                );
+            let request_id = request_id.as_str();
+            match failure {
+                ProxyFailure::Withheld(_) => {
+                    tracing::debug!(request.id = request_id, "a page was withheld that answers a handshake");
+                }
+                ProxyFailure::Ended(_) => {
+                    tracing::info!(
+                        request.id = request_id,
+                        "a request was ended before its answer, and may have reached its application"
+                    );
+                }
+                ProxyFailure::Refused(_) | ProxyFailure::Forward(_) => {}
             }
             if let Refusal::Unavailable(cause) = refusal {
-                tracing::error!(request.id = request_id.as_str(), error = %cause, "a request could not be decided");
+                tracing::error!(request.id = request_id, error = %cause, "a request could not be decided");
             }
             let close = matches!(failure, ProxyFailure::Ended(_))
                 || matches!(
