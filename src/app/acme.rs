@@ -8,10 +8,11 @@ use super::StartError;
 use super::listen::{self, Inherited};
 use crate::config::{Config, ListenerConfig};
 use crate::model::time::Clock;
+use crate::server::acme::Acme;
 use crate::server::acme::plain;
 use crate::server::acme::plain::HttpsRedirect;
-use crate::server::acme::{Acme, AcmeState};
 use crate::server::admission::{Admission, AdmissionLimits};
+use crate::server::certificates::AcmeState;
 use crate::server::listener::Listening;
 
 /// Connections of the plain listener, in total and of one client. They end with one answer.

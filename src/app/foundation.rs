@@ -33,7 +33,7 @@ use crate::model::audit::Load;
 use crate::model::time::Clock;
 use crate::model::token::{KeyPurpose, MasterKey};
 use crate::server;
-use crate::server::acme::AcmeState;
+use crate::server::certificates::AcmeState;
 use crate::server::generation::Generation;
 use crate::service::accounts::Accounts;
 use crate::service::api_keys::ApiKeys;

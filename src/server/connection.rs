@@ -17,14 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::acme::CHALLENGE_PROTOCOL;
+use super::certificates::CHALLENGE_PROTOCOL;
 use super::connection_activity::{ConnectionActivity, InFlightRequest};
 use super::connection_limits::ConnectionLimits;
 use super::dispatch::Dispatch;
 use super::generation::Current;
+use super::head::HeadSummary;
 use super::stream::ClientStream;
 use super::wire::Wire;
-use super::wire::head::HeadSummary;
 use super::{Phase, Surface};
 use crate::edge::body::{BodyError, ResponseBody};
 use crate::edge::client_body::ClientBody;

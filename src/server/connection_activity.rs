@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wire::head::{HeadError, HeadSummary};
+use super::head::{HeadError, HeadSummary};
 
 /// Which requests are being served on a connection; shared by its I/O and its service.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::head::HeadLimits;
 use super::wire::WireLimits;
-use super::wire::head::HeadLimits;
 use crate::config::ServerConfig;
 
 /// Limits of a connection.

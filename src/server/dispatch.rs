@@ -9,9 +9,9 @@ use http::{Request, Response, Version};
 use ipnet::IpNet;
 
 use super::connection_activity::MalformedRequest;
+use super::head::{HeadLimits, HeadSummary};
 use super::message::{check_bounds, check_framing, kind_of, take_host};
 use super::request_record::{RecordSinks, RequestRecord};
-use super::wire::head::{HeadLimits, HeadSummary};
 use crate::config::ServerConfig;
 use crate::edge::answer::{Answer, Denied};
 use crate::edge::arrival::Arrival;

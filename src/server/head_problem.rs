@@ -1,6 +1,6 @@
 //! What a client is told of a head that cannot be served.
 
-use super::wire::head::HeadError;
+use super::head::HeadError;
 use crate::edge::pages::problem::Problem;
 
 impl From<HeadError> for Problem {

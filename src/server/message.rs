@@ -3,14 +3,14 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Version};
 
-use super::wire::head::{HeadError, HeadLimits};
+use super::head::{HeadError, HeadLimits};
 use crate::edge::client_body::ClientBody;
 use crate::edge::pages::problem::Problem;
 use crate::edge::proxy::handshake;
 use crate::model::target::{RequestKind, TargetError};
 
 /// Refuses messages whose end two parsers could see in different places (RFC 9112, 6). What a head by
-/// HTTP/1 can hide was seen to where it was read ([`super::wire::head`]).
+/// HTTP/1 can hide was seen to where it was read ([`super::head`]).
 pub(super) fn check_framing<B>(request: &Request<B>) -> Result<(), HeadError> {
     let headers = request.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();

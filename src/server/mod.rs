@@ -1,26 +1,27 @@
 //! Floor 6, process-level HTTP: listeners, workers, limits, drain. Decides nothing.
 
 pub mod access_log;
-mod request_record;
 pub mod acme;
 pub mod admission;
+pub mod certificates;
 pub mod connection;
+pub mod connection_activity;
 mod connection_limits;
 pub mod dispatch;
-mod head_problem;
 pub mod generation;
-pub mod metrics;
-pub mod refused_log;
+pub mod head;
+mod head_problem;
 mod leaf;
 pub mod listener;
+mod message;
+pub mod metrics;
 pub mod proxy_protocol;
-pub mod connection_activity;
+pub mod refused_log;
+mod request_record;
 pub mod stream;
 pub mod tls;
 pub mod wire;
 pub mod worker;
-
-mod message;
 
 /// What the gateway is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

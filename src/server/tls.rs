@@ -7,7 +7,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-use super::acme::{AcmeState, CHALLENGE_PROTOCOL, CertificateResolver};
+use super::certificates::{AcmeState, CHALLENGE_PROTOCOL, CertificateResolver};
 use super::leaf::end_of_leaf;
 use crate::config::TlsFiles;
 use crate::egress::tls::{self, TlsError};

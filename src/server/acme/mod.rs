@@ -4,7 +4,6 @@
 
 pub mod cache;
 mod client;
-mod handshake;
 mod issued;
 pub mod plain;
 
@@ -18,11 +17,11 @@ use instant_acme::{
 
 use self::cache::AcmeCache;
 use self::client::AcmeClient;
-pub use self::handshake::{AcmeState, CHALLENGE_PROTOCOL, CertificateResolver};
 use self::issued::{Issued, Unusable};
 use crate::config::{AcmeChallenge, AcmeConfig};
 use crate::egress::tls::TlsError;
 use crate::model::time::Clock;
+use crate::server::certificates::AcmeState;
 
 /// An order, validation included, must be done within this.
 const ORDER_TIMEOUT: Duration = Duration::from_mins(5);

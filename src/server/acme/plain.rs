@@ -13,8 +13,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::AcmeState;
 use crate::server::admission::Admission;
+use crate::server::certificates::AcmeState;
 use crate::server::listener::Listening;
 use crate::server::stream::ClientStream;
 

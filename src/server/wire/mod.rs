@@ -1,6 +1,6 @@
 //! A connection that speaks HTTP/1, as the HTTP library sees it: one message at a time, each of whose heads was read.
 //!
-//! Every head is read here before the library gets it ([`head`]), and nothing beyond the end of its body is handed over
+//! Every head is read here before the library gets it ([`super::head`]), and nothing beyond the end of its body is handed over
 //! with it, so that this reading and the library's begin at the same byte. Where a head has a fault, or does not come in
 //! time, the library gets a request of ours in its place; its answer, which the service makes of the [`MalformedRequest`] head, is
 //! a full one, and the last. What follows is read and thrown away.
@@ -9,7 +9,6 @@
 //! closed at once, the kernel would answer its next bytes with a reset, which takes the answer along before it is read.
 
 pub mod chunks;
-pub mod head;
 mod linger;
 
 use std::io;
@@ -23,9 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use self::chunks::Chunks;
-use self::head::{BodyFraming, Head, HeadError, HeadLimits, HeadReader, HeadSummary};
 use self::linger::Lingering;
 use super::connection_activity::{ConnectionActivity, MalformedRequest};
+use super::head::{BodyFraming, Head, HeadError, HeadLimits, HeadReader, HeadSummary};
 use crate::edge::proxy::interim::Interim;
 
 /// What is kept of bytes that came before it was known whether the connection switches.

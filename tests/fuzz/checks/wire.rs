@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorward::edge::proxy::interim::Interim;
 use doorward::server::connection_activity::ConnectionActivity;
-use doorward::server::wire::head::{HeadError, HeadLimits, HeadSummary};
+use doorward::server::head::{HeadError, HeadLimits, HeadSummary};
 use doorward::server::wire::{Wire, WireLimits};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
