@@ -331,7 +331,7 @@ fn only_the_mount_list_says_what_answers_where() {
     let looks_up =
         |source: &&Source| source.code.contains("Mount::at(") || source.code.contains("mount::own(");
     let lookers: Vec<_> = sources.iter().filter(looks_up).map(|source| source.path.as_str()).collect();
-    assert_eq!(lookers, ["edge/surfaces.rs", "edge/web/tests.rs", "server/dispatch.rs"]);
+    assert_eq!(lookers, ["edge/surfaces.rs", "edge/web/testing.rs", "server/dispatch.rs"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What every answer carries, whatever page it is, and where people are sent on to.
 
+use super::testing::{PASSWORD, PageFixture, credentials};
 use super::*;
 
 #[tokio::test]

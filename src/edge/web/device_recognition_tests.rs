@@ -1,5 +1,8 @@
 //! Whom a browser's cookies make known before anything else is looked at.
 
+use http::header::COOKIE;
+
+use super::testing::{PASSWORD, PageFixture, by, credentials};
 use super::*;
 
 #[tokio::test]

@@ -341,4 +341,18 @@ fn user_agent(headers: &HeaderMap) -> &str {
 }
 
 #[cfg(test)]
+mod answers_tests;
+#[cfg(test)]
+mod device_recognition_tests;
+#[cfg(test)]
+mod login_tests;
+#[cfg(test)]
+mod logout_tests;
+#[cfg(test)]
+mod password_tests;
+#[cfg(test)]
+mod setup_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
