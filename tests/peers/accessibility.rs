@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::account::{gateway, sign_in_elsewhere};
 use crate::support::chrome::{Browser, Look};
-use crate::support::gateway::{ADDRESS, Gateway, PASSWORD};
+use crate::support::gateway::{Gateway, PASSWORD};
 use crate::support::{PATIENCE, repository, wait_for};
 
 const AXE: &str = ".tests/node/node_modules/axe-core/axe.min.js";
@@ -148,7 +148,7 @@ async fn look_at_every_page(look: Look) {
     judge.open(&gateway, "/_doorward/handover?token=x").await;
     judge.look_at("handover", "Signing in did not work").await;
     let down = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\n[[upstreams]]\nname = \"app\"\n\
+        "[[upstreams]]\nname = \"app\"\n\
          url = \"http://127.0.0.1:9\"\n[[routes]]\nupstream = \"app\"\nrules = [{{ allow = \"anyone\" }}]\n"
     ))
     .await;
@@ -196,7 +196,7 @@ async fn look_at_a_theme(dark: bool) {
     std::fs::write(&logo, SVG).unwrap();
     // The accent is as weak as it may be, and of the dark one nothing is written.
     let gateway = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\n[pages]\nname = \"Ops <b>\"\n\
+        "[pages]\nname = \"Ops <b>\"\n\
          logo = \"{}\"\ncolor = \"#ed0600\"\n[[upstreams]]\nname = \"app\"\nurl = \"builtin:sample\"\n\
          [[routes]]\nupstream = \"app\"\n",
         logo.display()

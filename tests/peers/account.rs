@@ -4,18 +4,16 @@ use fantoccini::Locator;
 use http::Method;
 
 use crate::support::chrome::Browser;
-use crate::support::gateway::{ADDRESS, Gateway, PASSWORD};
+use crate::support::gateway::{Gateway, PASSWORD};
 use crate::support::{PATIENCE, wait_for};
 
 const ACCOUNT: &str = "/_doorward/account";
 const NEXT_PASSWORD: &str = "eight loud geese at dusk";
 
+/// In front of the built-in sample: `/admin` is for admins, everything else for anybody signed in.
 pub(crate) async fn gateway() -> Gateway {
-    Gateway::start(&format!(
+    Gateway::start(
         r#"
-        public_url = "http://{ADDRESS}"
-        [server]
-        listen = ["{ADDRESS}"]
         [[upstreams]]
         name = "sample"
         url = "builtin:sample"
@@ -23,11 +21,11 @@ pub(crate) async fn gateway() -> Gateway {
         upstream = "sample"
         path = "/"
         rules = [
-          {{ name = "admin", path = "/admin", allow = "admin" }},
-          {{ name = "reads", methods = "read", allow = "viewer" }},
+          { name = "admin", path = "/admin", allow = "admin" },
+          { name = "reads", methods = "read", allow = "viewer" },
         ]
-        "#
-    ))
+        "#,
+    )
     .await
 }
 

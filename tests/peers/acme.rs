@@ -101,7 +101,7 @@ impl Pebble {
     fn config(&self, echo: &Echo, tls: u16, more: &str) -> String {
         let folder = self.directory.path().display();
         format!(
-            "public_url = \"https://{DOMAIN}\"\nstore.url = \"sqlite:doorward.db\"\n\
+            "public_url = \"https://{DOMAIN}\"\n\
              [server]\nlisten = \"127.0.0.1:{tls}\"\n[[server.listeners]]\naddress = \"127.0.0.1:8080\"\ntls = false\n\
              [server.acme]\nagree_to_terms = true\ndirectory = \"{}\"\nca = \"{folder}/ca.crt\"\n\
              cache = \"{folder}/cache\"\ncontact = \"ops@example.test\"\n{more}\n\

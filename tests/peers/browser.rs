@@ -1,36 +1,13 @@
 //! The gateway's own pages in Chromium, in front of the built-in sample.
 
+use crate::account;
 use crate::support::chrome::Browser;
-use crate::support::gateway::{ADDRESS, Gateway, PASSWORD};
-
-/// `/admin` is for admins, everything else for anybody signed in.
-async fn gateway() -> Gateway {
-    Gateway::start(&format!(
-        r#"
-        public_url = "http://{ADDRESS}"
-        [server]
-        listen = ["{ADDRESS}"]
-        [store]
-        url = "sqlite:doorward.db"
-        [[upstreams]]
-        name = "sample"
-        url = "builtin:sample"
-        [[routes]]
-        upstream = "sample"
-        path = "/"
-        rules = [
-          {{ name = "admin", path = "/admin", allow = "admin" }},
-          {{ name = "reads", methods = "read", allow = "viewer" }},
-        ]
-        "#
-    ))
-    .await
-}
+use crate::support::gateway::PASSWORD;
 
 #[tokio::test]
 async fn sign_in_returns_to_the_deep_link_with_its_query() {
     let deep = "/reports/daily?from=2026-01-01&to=2026-01-31&q=a%26b%3Dc";
-    let gateway = gateway().await;
+    let gateway = account::gateway().await;
     gateway.user("vera", "viewer");
     let browser = Browser::start().await;
 
@@ -45,7 +22,7 @@ async fn sign_in_returns_to_the_deep_link_with_its_query() {
 
 #[tokio::test]
 async fn wrong_password_is_told_and_the_right_one_still_works() {
-    let gateway = gateway().await;
+    let gateway = account::gateway().await;
     gateway.user("vera", "viewer");
     let browser = Browser::start().await;
 
@@ -67,7 +44,7 @@ async fn wrong_password_is_told_and_the_right_one_still_works() {
 #[tokio::test]
 async fn temporary_password_is_changed_before_the_upstream_answers() {
     let temporary = "only for the first time";
-    let gateway = gateway().await;
+    let gateway = account::gateway().await;
     let add = ["user", "add", "nora", "--role", "viewer", "--password-stdin", "--temporary"];
     gateway.json(&add, temporary);
     let browser = Browser::start().await;
@@ -91,7 +68,7 @@ async fn temporary_password_is_changed_before_the_upstream_answers() {
 
 #[tokio::test]
 async fn sign_out_ends_the_session_and_asks_again() {
-    let gateway = gateway().await;
+    let gateway = account::gateway().await;
     gateway.user("vera", "viewer");
     let browser = Browser::start().await;
     browser.open(&gateway, "/").await;
@@ -113,7 +90,7 @@ async fn sign_out_ends_the_session_and_asks_again() {
 
 #[tokio::test]
 async fn refusal_is_readable() {
-    let gateway = gateway().await;
+    let gateway = account::gateway().await;
     gateway.user("vera", "viewer");
     let browser = Browser::start().await;
 
@@ -130,7 +107,7 @@ async fn refusal_is_readable() {
 
 #[tokio::test]
 async fn pages_load_nothing_from_elsewhere() {
-    let gateway = gateway().await;
+    let gateway = account::gateway().await;
     gateway.user("vera", "viewer");
     let browser = Browser::start().await;
     let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";

@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, client, free_port, repository, wait_for};
 
@@ -20,7 +20,7 @@ const ROUTE: &str = "odd{x=1}é";
 async fn gateway() -> (Gateway, String) {
     let port = free_port();
     let gateway = Gateway::start(&format!(
-        "metrics.listen = \"127.0.0.1:{port}\"\nserver.listen = [\"{ADDRESS}\"]\n[[upstreams]]\nname = \"app\"\n\
+        "metrics.listen = \"127.0.0.1:{port}\"\n[[upstreams]]\nname = \"app\"\n\
          url = \"builtin:sample\"\n[[routes]]\nname = '{ROUTE}'\nupstream = \"app\"\nrules = [{{ allow = \"anyone\" }}]\n"
     ))
     .await;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use http::Method;
 
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, client, free_port, python, repository};
 
@@ -22,11 +22,6 @@ async fn pyjwt_believes_the_gateway_and_nobody_else() {
     let _app = app.ready(&format!("http://127.0.0.1:{port}/ready"), PATIENCE).await;
     let gateway = Gateway::start(&format!(
         r#"
-        public_url = "http://{ADDRESS}"
-        [server]
-        listen = ["{ADDRESS}"]
-        [store]
-        url = "sqlite:doorward.db"
         [[upstreams]]
         name = "app"
         url = "http://127.0.0.1:{port}"

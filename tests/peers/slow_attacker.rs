@@ -115,6 +115,7 @@ async fn attacked(limit: u64, attack: &[&str], path: &str) -> Outcome {
     let output = loop {
         tokio::select! {
             output = &mut attacking => break output.unwrap(),
+            // How often somebody else asks meanwhile.
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
         let asked = Instant::now();

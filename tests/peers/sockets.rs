@@ -36,7 +36,7 @@ async fn haproxy_names_the_client_in_both_versions_to_an_address_and_to_a_socket
     let file = directory.path().join("door.sock");
     let (gated, ports) = (free_port(), [free_port(), free_port(), free_port()]);
     let gateway = Gateway::start(&format!(
-        "public_url = \"http://app.test\"\ninsecure = true\nstore.url = \"sqlite:doorward.db\"\n\
+        "public_url = \"http://app.test\"\ninsecure = true\n\
          [server]\nlisten = \"127.0.0.1:8080\"\nproxy_protocol_from = [\"127.0.0.1\", \"unix\"]\n\
          [[server.listeners]]\naddress = \"127.0.0.1:{gated}\"\nproxy_protocol = \"required\"\n\
          [[server.listeners]]\naddress = \"unix:{}\"\nproxy_protocol = \"required\"\n\

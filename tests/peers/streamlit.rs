@@ -49,11 +49,6 @@ impl Streamlit {
         let upstream = &self.address;
         Gateway::start(&format!(
             r#"
-            public_url = "http://{ADDRESS}"
-            [server]
-            listen = ["{ADDRESS}"]
-            [store]
-            url = "sqlite:doorward.db"
             [[upstreams]]
             name = "streamlit"
             url = "http://{upstream}"
@@ -91,6 +86,15 @@ async fn open_stream(gateway: &Gateway, key: &str, origin: &str) -> Answer {
     gateway.post(Method::GET, "/_stcore/stream", key, &headers, "").await
 }
 
+/// Clicks the button of the page, and sees that the application counts.
+async fn counts_clicks(browser: &Browser) {
+    browser.see("Counted 0 times").await;
+    for count in 1..=3 {
+        browser.find("[data-testid=stButton] button").await.click().await.unwrap();
+        browser.see(&format!("Counted {count} times")).await;
+    }
+}
+
 #[tokio::test]
 async fn click_of_a_member_travels_over_the_websocket() {
     let streamlit = Streamlit::start().await;
@@ -102,11 +106,7 @@ async fn click_of_a_member_travels_over_the_websocket() {
     browser.arrive_below("/_doorward/login").await;
     browser.sign_in("mark").await;
 
-    browser.see("Counted 0 times").await;
-    for count in 1..=3 {
-        browser.find("[data-testid=stButton] button").await.click().await.unwrap();
-        browser.see(&format!("Counted {count} times")).await;
-    }
+    counts_clicks(&browser).await;
     browser.close().await;
 }
 
@@ -120,10 +120,7 @@ async fn click_travels_over_the_websocket_below_a_path() {
         let gateway = Gateway::start(&format!(
             r#"
             public_url = "http://{ADDRESS}/apps/streamlit"
-            [server]
-            listen = ["{ADDRESS}"]
-            [store]
-            url = "sqlite:doorward.db"
+            server.listen = ["{ADDRESS}"]
             [[upstreams]]
             name = "streamlit"
             url = "http://{}"
@@ -146,12 +143,8 @@ async fn click_travels_over_the_websocket_below_a_path() {
         browser.arrive_below("/apps/streamlit/_doorward/login").await;
         browser.sign_in("mark").await;
 
-        browser.see("Counted 0 times").await;
+        counts_clicks(&browser).await;
         assert_eq!(browser.address().await, "/apps/streamlit/");
-        for count in 1..=2 {
-            browser.find("[data-testid=stButton] button").await.click().await.unwrap();
-            browser.see(&format!("Counted {count} times")).await;
-        }
         browser.close().await;
     }
 }
@@ -185,11 +178,7 @@ async fn click_travels_over_the_websocket_through_nginx_that_asks() {
     browser.arrive_below("/_doorward/login").await;
     browser.sign_in("vera").await;
 
-    browser.see("Counted 0 times").await;
-    for count in 1..=2 {
-        browser.find("[data-testid=stButton] button").await.click().await.unwrap();
-        browser.see(&format!("Counted {count} times")).await;
-    }
+    counts_clicks(&browser).await;
     browser.close().await;
 }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::proxies::door::system;
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, python, repository, servers_python, wait_for};
 
@@ -192,11 +192,7 @@ async fn every_server_reads_what_the_gateway_passes_as_the_one_request_it_decide
              rules = [{{ path = \"/\", allow = \"anyone\" }}]"
         );
     }
-    let gateway = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nserver.workers = 1\nlog.format = \"json\"\n\
-         store.url = \"sqlite:doorward.db\"\n{settings}"
-    ))
-    .await;
+    let gateway = Gateway::start(&format!("server.workers = 1\nlog.format = \"json\"\n{settings}")).await;
     let address = gateway.url.trim_start_matches("http://").to_owned();
     for name in SERVERS {
         let honest = format!("GET /honest HTTP/1.1\r\nhost: {name}.test\r\nconnection: close\r\n\r\n");

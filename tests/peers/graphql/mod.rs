@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use self::attacks::{ATTACKS, Attack, Body, persisted};
 use crate::proxies::door::{Door, Proxy};
 use crate::support::client::{self, Answer};
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository, servers_python};
 
@@ -74,8 +74,7 @@ impl Server {
 
 async fn gateway_of(server: &str, rules: &str) -> (Gateway, String, String) {
     let gateway = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nserver.workers = 1\n\
-         store.url = \"sqlite:doorward.db\"\n[[upstreams]]\nname = \"app\"\nurl = \"{server}\"\n\
+        "server.workers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{server}\"\n\
          [[routes]]\nupstream = \"app\"\n{rules}"
     ))
     .await;

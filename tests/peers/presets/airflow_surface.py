@@ -23,24 +23,9 @@ subprocess.run([airflow, "db", "migrate"], check=True, stdout=subprocess.DEVNULL
 from airflow.api_fastapi.app import create_app, get_auth_manager  # noqa: E402  (after the environment)
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
-from starlette.routing import Mount  # noqa: E402
+from starlette_routes import routes  # noqa: E402
 
 ROLES = {"admin": "ADMIN", "member": "OP", "viewer": "VIEWER"}
-
-
-def routes(all_routes, before=""):
-    for route in all_routes:
-        if hasattr(route, "effective_candidates"):
-            yield from routes(route.effective_candidates(), before)
-        elif isinstance(route, Mount):
-            below = getattr(route.app, "routes", None)
-            yield from routes(below, before + route.path) if below else [("GET", before + route.path + "/{file}")]
-        else:
-            plain = getattr(route, "starlette_route", None) or route
-            path = before + re.sub(r":\w+\}", "}", route.path or plain.path)
-            methods = getattr(plain, "methods", None) or ["WEBSOCKET"]
-            yield from ((method, path.rstrip("/") or "/") for method in set(methods) - {"HEAD", "OPTIONS"})
-
 
 app = create_app()
 found = sorted(set(routes(app.routes)))

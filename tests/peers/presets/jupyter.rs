@@ -11,7 +11,8 @@ use tokio::sync::OnceCell;
 use super::surface::{compared, surface};
 use super::walk::{self, Request};
 use super::{App, gateway, is_closed_to_strangers, open_websocket, program, refused, said, signed_in};
-use crate::support::gateway::{ADDRESS, Gateway, PASSWORD};
+use crate::account::sign_in_elsewhere;
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, apps_python, free_port, wait_for};
 
@@ -33,18 +34,27 @@ fn lab(folder: &std::path::Path, options: &[&str]) -> Command {
     serve
 }
 
+/// `JupyterLab` on a port.
+async fn started(options: &[&str]) -> App {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let port_option = format!("--port={port}");
+    let serve = lab(folder.path(), &[options, &["--ip=127.0.0.1", &port_option]].concat());
+    let process = Process::start("jupyter", folder.path(), &serve);
+    let process = process.ready(&format!("http://127.0.0.1:{port}/api"), START).await;
+    App { address: format!("127.0.0.1:{port}"), folder, _process: process }
+}
+
 async fn jupyter() -> &'static App {
-    JUPYTER
-        .get_or_init(async || {
-            let folder = tempfile::tempdir().unwrap();
-            let port = free_port();
-            let port_option = format!("--port={port}");
-            let serve = lab(folder.path(), &[OPEN, &["--ip=127.0.0.1", &port_option]].concat());
-            let process = Process::start("jupyter", folder.path(), &serve);
-            let process = process.ready(&format!("http://127.0.0.1:{port}/api"), START).await;
-            App { address: format!("127.0.0.1:{port}"), folder, _process: process }
-        })
-        .await
+    JUPYTER.get_or_init(async || started(OPEN).await).await
+}
+
+/// Settings of a gateway in front of it; `route` is added to its route.
+fn in_front_of(url: &str, settings: &str, route: &str) -> String {
+    format!(
+        "{settings}\n[[upstreams]]\nname = \"jupyter\"\nurl = \"{url}\"\n\
+         [[routes]]\nupstream = \"jupyter\"\npreset = \"jupyter\"\n{route}\n"
+    )
 }
 
 #[tokio::test]
@@ -134,22 +144,8 @@ async fn jupyter_on_a_socket_keeps_its_own_token() {
     let options =
         [&socket_option, "--ServerApp.sock_mode=0600", "--IdentityProvider.token=a-token-of-jupyter"];
     let process = Process::start("jupyter", folder.path(), &lab(folder.path(), &options));
-    let gateway = Gateway::start(&format!(
-        r#"
-        public_url = "http://{ADDRESS}"
-        server.listen = ["{ADDRESS}"]
-        store.url = "sqlite:doorward.db"
-        [[upstreams]]
-        name = "jupyter"
-        url = "unix:{}"
-        pass_authorization = true
-        [[routes]]
-        upstream = "jupyter"
-        preset = "jupyter"
-        "#,
-        socket.display()
-    ))
-    .await;
+    let url = format!("unix:{}", socket.display());
+    let gateway = Gateway::start(&in_front_of(&url, "", "pass_authorization = true")).await;
     let member = gateway.key("member", "member", &[]).key;
     let viewer = gateway.key("viewer", "viewer", &[]).key;
     let kernels = async |key: &str, token: &str| {
@@ -184,42 +180,12 @@ async fn jupyter_on_a_socket_keeps_its_own_token() {
 /// names the setting; enforced, it is refused with the setting's name; with the setting it works.
 #[tokio::test]
 async fn jupyters_own_token_beside_a_session_is_told_of_before_it_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let options =
-        ["--ip=127.0.0.1", &format!("--port={port}"), "--IdentityProvider.token=a-token-of-jupyter"];
-    let process = Process::start("jupyter", folder.path(), &lab(folder.path(), &options));
-    let process = process.ready(&format!("http://127.0.0.1:{port}/api"), START).await;
-    let config = |more: &str| {
-        format!(
-            r#"
-            public_url = "http://{ADDRESS}"
-            server.listen = ["{ADDRESS}"]
-            store.url = "sqlite:doorward.db"
-            [[upstreams]]
-            name = "jupyter"
-            url = "http://127.0.0.1:{port}"
-            [[routes]]
-            name = "lab"
-            upstream = "jupyter"
-            preset = "jupyter"
-            {more}
-            "#
-        )
-    };
+    let app = started(&["--IdentityProvider.token=a-token-of-jupyter"]).await;
+    let config = |more: &str| in_front_of(&app.url(), "", &format!("name = \"lab\"\n{more}"));
     let gateway = Gateway::start(&config("enforce = \"log\"")).await;
-    let mut cookies = Vec::new();
-    for (name, role) in [("mel", "member"), ("vera", "viewer")] {
-        gateway.user(name, role);
-        let form = format!("username={name}&password={}", PASSWORD.replace(' ', "+"));
-        let headers =
-            [("origin", gateway.url.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-        let signed_in = gateway.post(Method::POST, "/_doorward/login", "", &headers, form).await;
-        let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
-        assert!(signed_in.status == 303 && cookie.contains('='), "{signed_in:?}");
-        cookies.push(cookie);
-    }
-    let [mel, vera] = cookies.try_into().unwrap();
+    gateway.user("mel", "member");
+    gateway.user("vera", "viewer");
+    let (mel, vera) = (sign_in_elsewhere(&gateway, "mel").await, sign_in_elsewhere(&gateway, "vera").await);
     let kernels = async |cookie: &str, token: &str| {
         let headers = [("cookie", cookie), ("authorization", token)];
         gateway.post(Method::GET, "/api/kernels", "", &headers, "").await
@@ -263,7 +229,6 @@ async fn jupyters_own_token_beside_a_session_is_told_of_before_it_is_refused() {
     assert!(wrong.status == 403 && wrong.refusal().is_none(), "Jupyter's own answer: {wrong:?}");
     assert_eq!(kernels(&vera, "token a-token-of-jupyter").await.refusal(), Some(403));
     assert_eq!(kernels("a=1", "token a-token-of-jupyter").await.refusal(), Some(401));
-    drop(process);
 }
 
 /// Moving with Jupyter's own check still on: its token is imported, so both sides know it. Until refusals are kept, it goes
@@ -271,31 +236,12 @@ async fn jupyters_own_token_beside_a_session_is_told_of_before_it_is_refused() {
 #[tokio::test]
 async fn an_imported_token_reaches_jupyter_that_checks_it_until_refusals_are_kept() {
     const TOKEN: &str = "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc";
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let options = ["--ip=127.0.0.1", &format!("--port={port}"), &format!("--IdentityProvider.token={TOKEN}")];
-    let process = Process::start("jupyter", folder.path(), &lab(folder.path(), &options));
-    let process = process.ready(&format!("http://127.0.0.1:{port}/api"), START).await;
-    let config = |more: &str| {
-        format!(
-            r#"
-            public_url = "http://{ADDRESS}"
-            server.listen = ["{ADDRESS}"]
-            store.url = "sqlite:doorward.db"
-            [[keys.imported]]
-            name = "jupyter"
-            role = "member"
-            ring = '[{{ "name": "agent", "key": "{TOKEN}" }}]'
-            [[upstreams]]
-            name = "jupyter"
-            url = "http://127.0.0.1:{port}"
-            [[routes]]
-            upstream = "jupyter"
-            preset = "jupyter"
-            {more}
-            "#
-        )
-    };
+    let app = started(&[&format!("--IdentityProvider.token={TOKEN}")]).await;
+    let imported = format!(
+        "[[keys.imported]]\nname = \"jupyter\"\nrole = \"member\"\n\
+         ring = '[{{ \"name\": \"agent\", \"key\": \"{TOKEN}\" }}]'"
+    );
+    let config = |more: &str| in_front_of(&app.url(), &imported, more);
     let gateway = Gateway::start(&config("enforce = \"log\"")).await;
     let own = gateway.key("own", "member", &[]).key;
     let kernels = async |authorization: &str| {
@@ -316,7 +262,6 @@ async fn an_imported_token_reaches_jupyter_that_checks_it_until_refusals_are_kep
         let stays = kernels(&format!("Bearer {key}")).await;
         assert!(stays.status == 403 && stays.refusal().is_none(), "Jupyter has not seen it: {stays:?}");
     }
-    drop(process);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 use crate::support::chrome::Browser;
 use crate::support::client::Answer;
-use crate::support::gateway::{ADDRESS, Gateway, NAME};
+use crate::support::gateway::{Gateway, NAME};
 use crate::support::process::Process;
 
 /// A running application on a port of loopback; static, so it ends with this test program.
@@ -38,14 +38,18 @@ struct App {
     _process: Process,
 }
 
+impl App {
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
 /// A gateway whose whole configuration is this; `address` may have a scheme, `more` is added to the route.
 async fn gateway(preset: &str, address: &str, more: &str) -> Gateway {
     let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     Gateway::start(&format!(
         r#"
         public_url = "http://{NAME}"
-        server.listen = ["{ADDRESS}"]
-        store.url = "sqlite:doorward.db"
 
         [[upstreams]]
         name = "{preset}"

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::json;
 
-use super::surface::{Answer, compared, surface};
-use super::walk::{self, Request, roles};
+use super::surface::{requests, surface};
+use super::walk;
 use crate::phoenix::Phoenix;
 use crate::support::{python, repository};
 
@@ -20,23 +20,8 @@ async fn phoenix_has_the_routes_and_operations_of_its_page_and_the_preset_is_now
         let demands = if answer.demands.contains("anyone") { &everybody } else { &answer.demands };
         assert_eq!(&answer.seen, demands, "Phoenix lets others in than it says: {answer:?}");
     }
-    let (operations, routes): (Vec<&Answer>, Vec<&Answer>) =
-        surface.answers.iter().partition(|answer| answer.document.is_some());
-    let of_routes = compared("phoenix.md", "Routes", routes.into_iter());
-    let of_operations = compared("phoenix.md", "GraphQL", operations.iter().copied());
+    let requests = requests("phoenix.md", &surface.answers);
     assert_eq!(hidden(), surface.ways, "the names that lead to fields with permissions of their own");
-
-    let mut requests = walk::of_table(&of_routes, 1);
-    for row in &of_operations {
-        let allowed = roles(&row.cells[1]);
-        let is_of_row = |one: &&&Answer| row.methods.contains(&one.method) && row.paths.contains(&one.path);
-        requests.extend(operations.iter().filter(is_of_row).map(|one| Request {
-            method: format!("{} {}", one.method, one.path),
-            path: "/graphql".to_owned(),
-            document: one.document.clone(),
-            allowed: allowed.clone(),
-        }));
-    }
     walk::walk("phoenix", app.address(), &requests).await;
 }
 

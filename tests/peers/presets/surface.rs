@@ -80,6 +80,28 @@ pub(super) fn compared<'a>(page: &str, heading: &str, answers: impl Iterator<Ite
     rows
 }
 
+/// What is to be asked of an application, after its page was compared with what it serves: its routes, and its GraphQL
+/// operations if it has such.
+pub(super) fn requests(page: &str, answers: &[Answer]) -> Vec<Request> {
+    let (operations, routes): (Vec<&Answer>, Vec<&Answer>) =
+        answers.iter().partition(|answer| answer.document.is_some());
+    let mut requests = walk::of_table(&compared(page, "Routes", routes.into_iter()), 1);
+    if operations.is_empty() {
+        return requests;
+    }
+    for row in &compared(page, "GraphQL", operations.iter().copied()) {
+        let allowed = roles(&row.cells[1]);
+        let is_of_row = |one: &&&Answer| row.methods.contains(&one.method) && row.paths.contains(&one.path);
+        requests.extend(operations.iter().filter(is_of_row).map(|one| Request {
+            method: format!("{} {}", one.method, one.path),
+            path: "/graphql".to_owned(),
+            document: one.document.clone(),
+            allowed: allowed.clone(),
+        }));
+    }
+    requests
+}
+
 /// The requests of a page whose application asks nobody who they are, and tells by status 405 which methods a path takes;
 /// `known` makes of a path one that it knows.
 pub(super) async fn told_by_itself(

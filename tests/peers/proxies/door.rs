@@ -102,8 +102,6 @@ impl Door {
             [server]
             listen = ["{ADDRESS}"]
             trusted_proxies = ["127.0.0.1"]
-            [store]
-            url = "sqlite:doorward.db"
             [forward_auth]
             flavours = ["{}"]
             {}

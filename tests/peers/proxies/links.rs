@@ -3,7 +3,7 @@
 use super::door::{Door, More, Proxy};
 use super::echo::Echo;
 use crate::support::chrome::Browser;
-use crate::support::gateway::{ADDRESS, Gateway, PASSWORD};
+use crate::support::gateway::{Gateway, PASSWORD};
 use crate::support::{PATIENCE, wait_for};
 
 const TEMPORARY: &str = "only for the first time";
@@ -114,11 +114,6 @@ async fn links_come_back_whole_through_the_gateway_itself() {
     let echo = Echo::start().await;
     let gateway = Gateway::start(&format!(
         r#"
-        public_url = "http://{ADDRESS}"
-        [server]
-        listen = ["{ADDRESS}"]
-        [store]
-        url = "sqlite:doorward.db"
         [[upstreams]]
         name = "app"
         url = "http://{}"

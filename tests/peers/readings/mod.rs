@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::proxies::door::system;
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository, servers_python};
 
@@ -165,11 +165,7 @@ async fn no_name_moves_a_request_at_fourteen_servers_behind_the_gateway() {
         starting.push(async move { (name, moves, port, start(name, port, &own).await) });
     }
     let servers = futures_util::future::join_all(starting).await;
-    let gateway = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nserver.workers = 1\n\
-         store.url = \"sqlite:doorward.db\"\n{settings}"
-    ))
-    .await;
+    let gateway = Gateway::start(&format!("server.workers = 1\n{settings}")).await;
     let address = gateway.url.trim_start_matches("http://");
     let whole = NAMES.iter().map(|(name, _)| (*name).to_owned());
     let names = whole.chain(FAMILIES.iter().map(|(family, _)| format!("{family}x")));
@@ -215,11 +211,7 @@ async fn names_of_people_are_read_whole_in_every_encoding() {
              [[routes]]\nupstream = \"{encoding}\"\nhost = \"{encoding}.test\"\nrules = [{{ allow = \"viewer\" }}]"
         );
     }
-    let gateway = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nserver.workers = 1\n\
-         store.url = \"sqlite:doorward.db\"\n{settings}"
-    ))
-    .await;
+    let gateway = Gateway::start(&format!("server.workers = 1\n{settings}")).await;
     let address = gateway.url.trim_start_matches("http://");
     for name in ["J\u{fc}rgen=4", "\u{5c0f}\u{6797}.\u{1d11e}", "plain"] {
         let key = gateway.key(name, "viewer", &[]).key;

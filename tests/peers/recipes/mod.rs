@@ -33,15 +33,7 @@ fn block(heading: &str, language: &str, addresses: &[(&str, &str)]) -> String {
 
 /// A gateway with the settings of a recipe.
 async fn gateway(heading: &str, addresses: &[(&str, &str)]) -> Gateway {
-    gateway_of(&block(heading, "toml", addresses)).await
-}
-
-/// A gateway with settings beside those that every recipe asks for.
-async fn gateway_of(settings: &str) -> Gateway {
-    let head = format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nstore.url = \"sqlite:doorward.db\"\n"
-    );
-    Gateway::start(&(head + settings)).await
+    Gateway::start(&block(heading, "toml", addresses)).await
 }
 
 fn free_address() -> String {
@@ -144,7 +136,7 @@ async fn files_below_their_own_path(kind: Kind) {
     let left_out =
         |line: &&str| !line.starts_with("strip_prefix = \"/files\"") && !line.starts_with("addresses");
     let settings: String = settings.lines().filter(left_out).map(|line| format!("{line}\n")).collect();
-    let gateway = gateway_of(&settings).await;
+    let gateway = Gateway::start(&settings).await;
     let (vera, mia) = (gateway.key("vera", "viewer", &[]).key, gateway.key("mia", "member", &[]).key);
     let ask = async |key: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &'static str| {
         gateway.post(method.parse().unwrap(), path, key, headers, body).await.status
@@ -170,6 +162,17 @@ async fn files_of_nginx_below_its_own_path() {
     files_below_their_own_path(Kind::Nginx).await;
 }
 
+/// A plain server of files, which has this path among them.
+async fn serve_files(index: &Path, path: &str) -> (String, Process) {
+    let address = free_address();
+    let (_, port) = address.split_once(':').unwrap();
+    let mut server = Command::new(servers_python());
+    server.args(["-m", "http.server", "--bind", "127.0.0.1", port, "--directory"]).arg(index);
+    let server = Process::start("index", index.parent().unwrap(), &server);
+    let server = server.ready(&format!("http://{address}{path}"), PATIENCE).await;
+    (address, server)
+}
+
 #[tokio::test]
 async fn a_package_is_installed_from_an_index() {
     let folder = tempfile::tempdir().unwrap();
@@ -185,18 +188,7 @@ async fn a_package_is_installed_from_an_index() {
                 \x20   z.writestr('demo-1.0.dist-info/RECORD', '')\n";
     let built = Command::new(servers_python()).args(["-c", make]).arg(index.join(wheel)).status().unwrap();
     assert!(built.success());
-    let address = free_address();
-    let mut server = Command::new(servers_python());
-    server.args([
-        "-m",
-        "http.server",
-        "--bind",
-        "127.0.0.1",
-        address.split(':').nth(1).unwrap(),
-        "--directory",
-    ]);
-    let server = Process::start("index", folder.path(), server.arg(&index));
-    let _server = server.ready(&format!("http://{address}/simple/demo/"), PATIENCE).await;
+    let (address, _server) = serve_files(&index, "/simple/demo/").await;
 
     let gateway = gateway("Package indexes", &[("127.0.0.1:8082", &address)]).await;
     let command = block("Package indexes", "sh", &[(ADDRESS, gateway.url.trim_start_matches("http://"))]);
@@ -228,18 +220,7 @@ async fn a_package_with_a_scope_is_installed_by_npm() {
     let mut pack = Command::new("tar");
     pack.arg("czf").arg(index.join("demo.tgz")).arg("-C").arg(folder.path()).arg("package");
     assert!(pack.status().unwrap().success());
-    let address = free_address();
-    let mut server = Command::new(servers_python());
-    server.args([
-        "-m",
-        "http.server",
-        "--bind",
-        "127.0.0.1",
-        address.split(':').nth(1).unwrap(),
-        "--directory",
-    ]);
-    let server = Process::start("index", folder.path(), server.arg(&index));
-    let _server = server.ready(&format!("http://{address}/demo.tgz"), PATIENCE).await;
+    let (address, _server) = serve_files(&index, "/demo.tgz").await;
     let heading = "Package indexes";
     let gateway = gateway(heading, &[("127.0.0.1:8082", &address)]).await;
     let about = format!(
@@ -398,7 +379,7 @@ async fn a_cache_keeps_what_anybody_may_see_and_nothing_else() {
     // Beside the recipe's rules one that goes by the address.
     let office = "rules = [\n  { name = \"office\", path = \"/office\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" },";
     let settings = block(heading, "toml", &[("127.0.0.1:3000", &app), ("rules = [", office)]);
-    let gateway = gateway_of(&settings).await;
+    let gateway = Gateway::start(&settings).await;
     let own = gateway.url.trim_start_matches("http://");
     let config = block(heading, "nginx", &[("127.0.0.1:8000", &cache), (ADDRESS, own)]);
     let at = folder.path().display();

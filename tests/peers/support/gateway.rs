@@ -39,14 +39,14 @@ pub(crate) struct Key {
 }
 
 impl Gateway {
-    /// Starts a gateway from a configuration that listens on [`ADDRESS`].
+    /// Starts a gateway from a configuration, which listens on [`ADDRESS`] if it does not say where.
     pub(crate) async fn start(config: &str) -> Self {
         Self::start_with(config, &[]).await
     }
 
     /// The same with more environment.
     pub(crate) async fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
-        assert!(config.contains(ADDRESS), "the configuration does not listen on {ADDRESS}");
+        let config = &whole(config);
         let directory = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let path = directory.path().join("doorward.toml");
@@ -66,7 +66,7 @@ impl Gateway {
     /// Writes another configuration over its own, as an editor does; it listens where it did.
     pub(crate) fn save(&self, config: &str) {
         let new = self.config.with_extension("new");
-        write_private(&new, &at(self.url.trim_start_matches("http://"), config));
+        write_private(&new, &at(self.url.trim_start_matches("http://"), &whole(config)));
         std::fs::rename(new, &self.config).unwrap();
     }
 
@@ -139,6 +139,16 @@ impl Gateway {
         let url = format!("{}{path}", self.url);
         client::send(method, &url, &headers, body).await.unwrap_or_else(|e| panic!("{path}: {e}"))
     }
+}
+
+/// A configuration that says where it listens.
+fn whole(config: &str) -> String {
+    if config.contains(ADDRESS) {
+        return config.to_owned();
+    }
+    let public = format!("public_url = \"http://{ADDRESS}\"\n");
+    let public = if config.contains("public_url") { "" } else { &public };
+    format!("{public}server.listen = [\"{ADDRESS}\"]\n{config}")
 }
 
 /// A configuration that listens on this address.

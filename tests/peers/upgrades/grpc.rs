@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository, servers_python, wait_for};
 
@@ -70,8 +70,7 @@ async fn a_member_runs_no_bulk_write_by_any_media_type() {
         let process = Process::start(server, folder.path(), &command);
         wait_for("a gRPC server", PATIENCE, async || process.output().contains("ready").then_some(())).await;
         let gateway = Gateway::start(&format!(
-            "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nstore.url = \"sqlite:doorward.db\"\n\
-             [[upstreams]]\nname = \"app\"\nurl = \"h2c://127.0.0.1:{port}\"\n\
+            "[[upstreams]]\nname = \"app\"\nurl = \"h2c://127.0.0.1:{port}\"\n\
              [[routes]]\nupstream = \"app\"\npreset = \"micromegas\"\n"
         ))
         .await;

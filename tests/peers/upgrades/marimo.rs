@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::proxies::door::{Door, More, Proxy};
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, servers_python};
 
@@ -82,8 +82,7 @@ async fn marimos_terminal_opens_to_members_and_to_no_viewer() {
     assert!(runs(stream).await, "a shell");
     // The standard rules, in front of it.
     let gateway = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nstore.url = \"sqlite:doorward.db\"\n\
-         [[upstreams]]\nname = \"marimo\"\nurl = \"http://{app}\"\n[[routes]]\nupstream = \"marimo\"\n"
+        "[[upstreams]]\nname = \"marimo\"\nurl = \"http://{app}\"\n[[routes]]\nupstream = \"marimo\"\n"
     ))
     .await;
     let address = gateway.url.trim_start_matches("http://").to_owned();

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::proxies::sockets::{forms, status_of};
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository, servers_python};
 
@@ -46,10 +46,7 @@ async fn nine_servers_switch_for_nobody_who_may_only_read() {
              [[routes]]\nupstream = \"{name}\"\nhost = \"{name}.test\""
         );
     }
-    let gateway = Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nstore.url = \"sqlite:doorward.db\"\n{settings}"
-    ))
-    .await;
+    let gateway = Gateway::start(&settings).await;
     let viewer = gateway.key("reader", "viewer", &[]).key;
     let member = gateway.key("user", "member", &[]).key;
     let through = gateway.url.trim_start_matches("http://").to_owned();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::{apps_python, repository};
 
 /// How often each client tries: whether a refusal is read is a matter of chance where it is left to the kernel.
@@ -11,8 +11,7 @@ const ROUNDS: &str = "15";
 
 async fn gateway() -> Gateway {
     Gateway::start(&format!(
-        "public_url = \"http://{ADDRESS}\"\nserver.listen = [\"{ADDRESS}\"]\nstore.url = \"sqlite:doorward.db\"\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n\
+        "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n\
          [[routes]]\nupstream = \"app\"\nrules = [{{ path = \"/\", allow = \"member\" }}]"
     ))
     .await

@@ -36,8 +36,6 @@ async fn radicale_moves_appointments_only_where_both_calendars_are_allowed() {
         [server]
         listen = ["{ADDRESS}"]
         trusted_proxies = ["127.0.0.1"]
-        [store]
-        url = "sqlite:doorward.db"
         [[upstreams]]
         name = "calendars"
         url = "http://{server}"

@@ -51,8 +51,6 @@ impl Placed {
             [server]
             listen = ["{ADDRESS}"]
             {trusted}
-            [store]
-            url = "sqlite:doorward.db"
             [[upstreams]]
             name = "files"
             url = "http://{server}"

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::{START, beside, free_address, python, requests, surface, walk};
 use crate::presets::said;
-use crate::support::gateway::{ADDRESS, Gateway};
+use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 
 const SECRET: &str = "a-secret-of-airflow-of-sixty-four-characters-at-least-0123456789";
@@ -37,9 +37,6 @@ async fn airflow_has_the_routes_of_its_page_and_knows_by_a_minted_token_who_is_c
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     let gateway = Gateway::start(&format!(
         r#"
-        public_url = "http://{ADDRESS}"
-        server.listen = ["{ADDRESS}"]
-        store.url = "sqlite:doorward.db"
         [[upstreams]]
         name = "airflow"
         url = "http://{address}"

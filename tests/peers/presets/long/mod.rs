@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::surface::{Answer, compared, surface};
-use super::walk::{self, Request, roles};
+use super::surface::{requests, surface};
+use super::walk;
 use crate::support::{free_port, repository};
 
 /// They take their time.
@@ -39,26 +39,4 @@ fn beside(python: &std::path::Path, program: &str) -> Command {
 fn free_address() -> (String, String) {
     let port = free_port().to_string();
     (format!("127.0.0.1:{port}"), port)
-}
-
-/// What is to be asked of an application, after its page was compared with what it serves: its routes, and its GraphQL
-/// operations if it has such.
-fn requests(page: &str, answers: &[Answer]) -> Vec<Request> {
-    let (operations, routes): (Vec<&Answer>, Vec<&Answer>) =
-        answers.iter().partition(|answer| answer.document.is_some());
-    let mut requests = walk::of_table(&compared(page, "Routes", routes.into_iter()), 1);
-    if operations.is_empty() {
-        return requests;
-    }
-    for row in &compared(page, "GraphQL", operations.iter().copied()) {
-        let allowed = roles(&row.cells[1]);
-        let is_of_row = |one: &&&Answer| row.methods.contains(&one.method) && row.paths.contains(&one.path);
-        requests.extend(operations.iter().filter(is_of_row).map(|one| Request {
-            method: format!("{} {}", one.method, one.path),
-            path: "/graphql".to_owned(),
-            document: one.document.clone(),
-            allowed: allowed.clone(),
-        }));
-    }
-    requests
 }
