@@ -1,21 +1,32 @@
 //! Sessions of applications: whoever holds another's cookie does not become that one.
 
-use doorward::model::role::Role;
-
 use crate::support::gateway::ROUTES;
 use crate::support::{Gateway, Upstream, Watch};
 
-/// Two applications on one host; both call their session `sid`.
-async fn two_applications(upstream: &Upstream, other: &Upstream) -> Gateway {
-    let routes = ROUTES.trim_start_matches("\n[[routes]]\n");
-    Gateway::configured(&format!(
-        "[[upstreams]]\nname = \"app\"\nurl = \"{}\"\nsession_cookies = [\"sid\", \"__Host-sid\", \"part.*\"]\n\
-         [[upstreams]]\nname = \"other\"\nurl = \"{}\"\nsession_cookies = [\"sid\"]\n\
-         [[routes]]\nupstream = \"other\"\npath = \"/other\"\n[[routes]]\n{routes}",
-        upstream.url(),
-        other.url()
-    ))
-    .await
+/// Two applications on one host, which both call their session `sid`, and two people who have signed in.
+struct World {
+    upstream: Upstream,
+    other: Upstream,
+    gateway: Gateway,
+    mel: String,
+    vera: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (upstream, other) = (Upstream::spawn().await, Upstream::spawn().await);
+        let routes = ROUTES.trim_start_matches("\n[[routes]]\n");
+        let gateway = Gateway::configured(&format!(
+            "[[upstreams]]\nname = \"app\"\nurl = \"{}\"\nsession_cookies = [\"sid\", \"__Host-sid\", \"part.*\"]\n\
+             [[upstreams]]\nname = \"other\"\nurl = \"{}\"\nsession_cookies = [\"sid\"]\n\
+             [[routes]]\nupstream = \"other\"\npath = \"/other\"\n[[routes]]\n{routes}",
+            upstream.url(),
+            other.url()
+        ))
+        .await;
+        let (mel, vera) = gateway.mel_and_vera().await;
+        Self { upstream, other, gateway, mel, vera }
+    }
 }
 
 /// What the browser of `who` holds after the application has set a cookie.
@@ -36,11 +47,7 @@ const VERA: [(&str, &str); 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spelling_of_anothers_cookie_reaches_the_application() {
-    let (upstream, other) = (Upstream::spawn().await, Upstream::spawn().await);
-    let gateway = two_applications(&upstream, &other).await;
-    gateway.user("mel", Role::Member).await;
-    gateway.user("vera", Role::Viewer).await;
-    let (mel, vera) = (gateway.sign_in("mel").await, gateway.sign_in("vera").await);
+    let World { upstream, other, gateway, mel, vera } = World::new().await;
     let stolen = holds(&gateway, &upstream, &mel, "/data", "sid=of-mel").await;
     let own = holds(&gateway, &upstream, &vera, "/data", "sid=of-vera").await;
     let host = holds(&gateway, &upstream, &vera, "/data", "__Host-sid=of-vera").await;
@@ -101,11 +108,7 @@ async fn no_spelling_of_anothers_cookie_reaches_the_application() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doubled_cookie_is_not_more_than_its_good_half() {
-    let (upstream, other) = (Upstream::spawn().await, Upstream::spawn().await);
-    let gateway = two_applications(&upstream, &other).await;
-    gateway.user("mel", Role::Member).await;
-    gateway.user("vera", Role::Viewer).await;
-    let (mel, vera) = (gateway.sign_in("mel").await, gateway.sign_in("vera").await);
+    let World { upstream, other: _other, gateway, mel, vera } = World::new().await;
     let stolen = holds(&gateway, &upstream, &mel, "/data", "sid=of-mel").await;
     let own = holds(&gateway, &upstream, &vera, "/data", "sid=of-vera").await;
     for fields in [
@@ -130,11 +133,7 @@ async fn a_doubled_cookie_is_not_more_than_its_good_half() {
 /// An application cannot make a cookie that is good for somebody else, whatever it writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_application_sets_is_its_callers_however_it_is_written() {
-    let (upstream, other) = (Upstream::spawn().await, Upstream::spawn().await);
-    let gateway = two_applications(&upstream, &other).await;
-    gateway.user("mel", Role::Member).await;
-    gateway.user("vera", Role::Viewer).await;
-    let (mel, vera) = (gateway.sign_in("mel").await, gateway.sign_in("vera").await);
+    let World { upstream, other: _other, gateway, mel, vera } = World::new().await;
     for cookie in [
         "sid=x",
         " sid = x ",

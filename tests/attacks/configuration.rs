@@ -37,7 +37,7 @@ async fn what_is_set_is_heeded() {
     let upstream = Upstream::spawn().await;
     for (setting, set) in [("", false), ("trusted_origins = [\"https://spa.example\"]", true)] {
         let gateway = Gateway::configured(&format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n{setting}\n[server.limits]\nuri_bytes = {}\n\
+            "[server]\nworkers = 1\n{setting}\n[server.limits]\nuri_bytes = {}\n\
              [session]\ncookie_same_site = \"{}\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
             if set { 300 } else { 8192 },
             if set { "strict" } else { "lax" },

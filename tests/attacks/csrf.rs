@@ -256,7 +256,7 @@ async fn pages_are_not_framed_and_answers_are_no_scripts() {
 async fn every_edge_reads_the_origin_of_a_page_alike() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = \"traefik\"\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))

@@ -73,7 +73,6 @@ struct Allowed {
 
 const ROUTES: &str = r#"
 [server]
-listen = ["127.0.0.1:0"]
 workers = 1
 trusted_proxies = ["127.0.0.1"]
 [forward_auth]

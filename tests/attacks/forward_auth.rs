@@ -30,10 +30,7 @@ rules = [ { allow = "anyone" } ]
 "#;
 
 async fn gateway() -> Gateway {
-    Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n{ROUTES}"
-    ))
-    .await
+    Gateway::configured(&format!("[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n{ROUTES}")).await
 }
 
 /// Asks as `flavour` does for a method, host and target, each exactly as given.
@@ -351,7 +348,6 @@ const GLASS: &str = "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+/=";
 /// Hosts that leave foreign credentials to their application, each in its way.
 const LEAVING: &str = r#"
 [server]
-listen = ["127.0.0.1:0"]
 workers = 1
 trusted_proxies = ["127.0.0.1"]
 [forward_auth]

@@ -48,20 +48,26 @@ async fn forwarding_headers_of_a_stranger_change_nothing() {
     watch.nothing_reached("forged forwarding at sign-in").await;
 }
 
+const INSIDE: &str = "{ path = \"/inside\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" },\n";
+
+/// A gateway that trusts the proxy before it; beside these rules, `/public` is open.
+async fn behind_proxy(upstream: &Upstream, rules: &str) -> Gateway {
+    Gateway::configured(&format!(
+        "server.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
+         {{ path = \"/public\", allow = \"anyone\" }},\n{rules}]",
+        upstream.url()
+    ))
+    .await
+}
+
 /// X02: what stands left of the last stranger.
 /// X16: no entry at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_is_believed_to_the_last_stranger_and_no_further() {
     let upstream = Upstream::spawn().await;
-    let gateway = Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
-         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
-         {{ path = \"/public\", allow = \"anyone\" }},\n\
-         {{ path = \"/inside\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" }},\n] # [server]",
-        upstream.url()
-    ))
-    .await;
+    let gateway = behind_proxy(&upstream, INSIDE).await;
     let long: String = vec!["10.0.0.1"; 3000].join(",");
     for (chain, allowed) in [
         ("10.0.0.1", true),
@@ -129,15 +135,7 @@ async fn proxy_protocol_bytes_are_not_a_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_other_header_names_the_client_not_even_from_a_trusted_proxy() {
     let upstream = Upstream::spawn().await;
-    let gateway = Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
-         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
-         {{ path = \"/public\", allow = \"anyone\" }},\n\
-         {{ path = \"/inside\", networks = [\"10.0.0.0/8\"], allow = \"anyone\" }},\n] # [server]",
-        upstream.url()
-    ))
-    .await;
+    let gateway = behind_proxy(&upstream, INSIDE).await;
     for name in [
         "true-client-ip",
         "cf-connecting-ip",
@@ -168,18 +166,11 @@ async fn no_other_header_names_the_client_not_even_from_a_trusted_proxy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_cannot_be_read_is_in_no_network_and_never_the_proxy() {
     let upstream = Upstream::spawn().await;
-    let gateway = Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
-         [[routes]]\nupstream = \"app\"\npath = \"/\"\nrules = [\n\
-         {{ path = \"/public\", allow = \"anyone\" }},\n\
-         {{ path = \"/inside\", networks = [\"127.0.0.0/8\", \"10.0.0.0/8\", \"::/0\", \"0.0.0.0/0\"], allow = \"anyone\" }},\n\
-         {{ path = \"/banned\", networks = [\"192.0.2.0/24\"], deny = \"anyone\" }},\n\
-         {{ path = \"/banned\", allow = \"anyone\" }},\n\
-         {{ path = \"/keys\", allow = \"member\" }},\n] # [server]",
-        upstream.url()
-    ))
-    .await;
+    let rules = "{ path = \"/inside\", networks = [\"127.0.0.0/8\", \"10.0.0.0/8\", \"::/0\", \"0.0.0.0/0\"], allow = \"anyone\" },\n\
+                 { path = \"/banned\", networks = [\"192.0.2.0/24\"], deny = \"anyone\" },\n\
+                 { path = \"/banned\", allow = \"anyone\" },\n\
+                 { path = \"/keys\", allow = \"member\" },\n";
+    let gateway = behind_proxy(&upstream, rules).await;
     let bound = KeyScope {
         networks: vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
         ..KeyScope::default()
@@ -235,7 +226,7 @@ async fn a_question_names_the_client_only_where_the_proxy_does() {
          { path = \"/public\", allow = \"anyone\" },\n]";
     let gateway = async |settings: &str| {
         Gateway::configured(&format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+            "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
              [forward_auth]\n{settings}\n{RULES}"
         ))
         .await

@@ -90,7 +90,7 @@ async fn a_key_counts_in_its_header_only() {
 async fn who_tries_many_keys_is_slowed_down_and_nobody_else_is() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))

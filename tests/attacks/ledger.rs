@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::support::gateway::ROUTES;
-use crate::support::{Gateway, Upstream, exchange, within};
+use crate::support::{Gateway, Upstream, exchange, until, wait_for};
 
 /// What is found as the gateway ends.
 fn found(gateway: Gateway) -> String {
@@ -70,12 +70,7 @@ async fn half_a_request_that_nobody_allowed_is_seen() {
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     let mut stream = TcpStream::connect(upstream.address).await.unwrap();
     stream.write_all(b"GET /").await.unwrap();
-    within("its first byte", async {
-        while upstream.begun() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until("its first byte", async || upstream.begun() > 0).await;
     assert!(found(gateway).contains("1 were begun at upstreams, 0 allowed"));
 }
 
@@ -106,8 +101,10 @@ async fn a_secret_is_seen_wherever_it_stands() {
 async fn what_stays_open_is_seen() {
     let upstream = Upstream::spawn().await;
     let mut gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
-    gateway.ledger.patience = Duration::from_millis(200);
     let _stream = TcpStream::connect(gateway.address).await.unwrap();
+    let running = gateway.ledger.running.as_ref().unwrap();
+    until("the connection", async || running.connections() == 1).await;
+    gateway.ledger.patience = Duration::from_millis(200);
     let found = found(gateway);
     assert!(found.contains("open connections, requests, tunnels: (1, 0, 0)"), "{found}");
 }
@@ -121,22 +118,9 @@ async fn a_request_whose_client_hangs_up_is_logged_and_counted() {
     let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all(b"GET /public/left HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    within("the request", async {
-        while upstream.count() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until("the request", async || upstream.count() > 0).await;
     drop(stream);
-    let event = within("its event", async {
-        loop {
-            if let Some(event) = gateway.ledger.events().pop() {
-                break event;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    let event = wait_for("its event", async || gateway.ledger.events().pop()).await;
     assert_eq!((&event["decision"], &event["http.status"]), (&"allow".into(), &499.into()), "{event}");
     assert_eq!((&event["http.path"], &event["rule"]), (&"/public/left".into(), &"public".into()), "{event}");
     let counted = gateway.ledger.running.as_ref().unwrap().registry().snapshot();

@@ -195,7 +195,7 @@ async fn malformed_and_endless_forms_are_refused() {
 /// A gateway that believes its peer, so that a test can come from many addresses.
 async fn behind_proxy(upstream: &Upstream, more: &str) -> Gateway {
     Gateway::configured(&format!(
-        "{more}\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "{more}\n[server]\nworkers = 2\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))

@@ -7,7 +7,7 @@ use http::Request;
 use crate::forms::{form, login_form};
 use crate::support::gateway::{PASSWORD, ROUTES, bearer, session_cookie};
 use crate::support::process::Process;
-use crate::support::{Answer, Gateway, Upstream, exchange, http2, within};
+use crate::support::{Answer, Gateway, Upstream, exchange, http2, until};
 
 /// Stands in places where secrets stand; must turn up nowhere.
 const CANARY: &str = "Canary7f3aQ9zX";
@@ -111,12 +111,7 @@ async fn no_secret_is_logged_at_any_level() {
         http2::request(process.address, request).await;
     }
     send(&process, "GET /public/the-last", "", "").await;
-    within("the last line of the log", async {
-        while !process.said().contains("/public/the-last") {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until("the last line of the log", async || process.said().contains("/public/the-last")).await;
     let said = process.said();
     assert!(
         said.contains("TRACE") && said.contains("/data"),

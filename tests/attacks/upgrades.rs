@@ -235,7 +235,7 @@ async fn an_answer_that_switches_to_something_else_is_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_claims_of_a_switch_widens_no_answer_to_a_question() {
     let gateway = Gateway::configured(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n\
          [[routes]]\nhosts = [\"app.example\"]\nrules = [\n\
          { name = \"sockets\", methods = \"websocket\", allow = [\"agent\", \"member\"] },\n\
@@ -298,7 +298,7 @@ async fn what_a_client_claims_of_a_switch_widens_no_answer_to_a_question() {
 async fn a_grpc_rule_is_passed_by_no_media_type() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = [\"nginx\", \"caddy\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n[[routes]]\nupstream = \"app\"\nrules = [\n\
          {{ name = \"public\", path = \"/public\", allow = \"anyone\" }},\n\

@@ -9,11 +9,10 @@ use crate::forward_auth::{FLAVOURS, ask};
 use crate::grpc::message;
 use crate::support::gateway::bearer;
 use crate::support::hyper::http2;
-use crate::support::{Gateway, Upstream, within};
+use crate::support::{Gateway, Upstream, wait_for, within};
 
 const SETTINGS: &str = r#"
 [server]
-listen = ["127.0.0.1:0"]
 workers = 1
 trusted_proxies = ["127.0.0.1"]
 [forward_auth]
@@ -164,14 +163,10 @@ async fn a_refusal_is_told_by_the_same_reason_on_both_edges() {
 async fn told(gateway: &Gateway, edge: &str, answer: &crate::support::raw::Answer) -> String {
     let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let id = problem["request_id"].as_str().unwrap().to_owned();
-    within(edge, async {
-        loop {
-            let events = gateway.ledger.events();
-            if let Some(event) = events.iter().find(|event| event["request.id"] == id.as_str()) {
-                return event["rule"].as_str().unwrap_or_default().to_owned();
-            }
-            tokio::task::yield_now().await;
-        }
+    wait_for(edge, async || {
+        let events = gateway.ledger.events();
+        let event = events.iter().find(|event| event["request.id"] == id.as_str())?;
+        Some(event["rule"].as_str().unwrap_or_default().to_owned())
     })
     .await
 }

@@ -46,9 +46,7 @@ async fn goes_on(gateway: &Gateway, upstream: &Upstream, path: &str, cookies: &s
 async fn an_applications_session_goes_back_to_it_for_its_person_alone() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), &routes("on")).await;
-    gateway.user("mel", Role::Member).await;
-    gateway.user("vera", Role::Viewer).await;
-    let (mel, vera) = (gateway.sign_in("mel").await, gateway.sign_in("vera").await);
+    let (mel, vera) = gateway.mel_and_vera().await;
     let key = gateway.system_key("k", Role::Viewer).await;
     answers(&upstream, "200 OK", "sid=of-mel; Path=/; HttpOnly");
     let answer = gateway.get("/data", &format!("cookie: {mel}\r\n")).await;
@@ -92,9 +90,7 @@ async fn an_applications_session_goes_back_to_it_for_its_person_alone() {
 async fn handshakes_http2_and_chunked_cookies_are_no_way_round() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), &routes("on")).await;
-    gateway.user("mel", Role::Member).await;
-    gateway.user("vera", Role::Viewer).await;
-    let (mel, vera) = (gateway.sign_in("mel").await, gateway.sign_in("vera").await);
+    let (mel, vera) = gateway.mel_and_vera().await;
     // The answer to a handshake sets cookies as any other.
     let upgrade = format!(
         "origin: http://{}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
@@ -135,9 +131,7 @@ async fn handshakes_http2_and_chunked_cookies_are_no_way_round() {
 async fn a_reload_costs_a_new_session_of_the_application_at_most() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::spawn(&upstream.url(), &routes("log")).await;
-    gateway.user("mel", Role::Member).await;
-    gateway.user("vera", Role::Viewer).await;
-    let (mel, vera) = (gateway.sign_in("mel").await, gateway.sign_in("vera").await);
+    let (mel, vera) = gateway.mel_and_vera().await;
     let settings =
         |routes: &str| format!("[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{routes}", upstream.url());
     answers(&upstream, "200 OK", "sid=1; Path=/");
@@ -201,7 +195,6 @@ async fn gateways_of_one_secret_know_each_others_and_no_others() {
 
 const BEHIND: &str = r#"
 [server]
-listen = ["127.0.0.1:0"]
 workers = 1
 trusted_proxies = ["127.0.0.1"]
 [forward_auth]

@@ -10,7 +10,7 @@ use doorward::model::role::Role;
 
 use super::support;
 use super::support::gateway::PASSWORD;
-use super::support::{Gateway, Upstream};
+use super::support::{Gateway, Upstream, until};
 
 const ROUTES: &str = "[[routes]]\nupstream = \"app\"\n";
 
@@ -131,7 +131,7 @@ async fn a_start_notes_the_configuration_and_whether_it_is_another() {
     let mut digests = Vec::new();
     for more in ["", "", "keys.header = \"X-Key\"\n"] {
         let toml = format!(
-            "{more}[store]\nurl = \"sqlite:{database}\"\n[server]\nlisten = [\"127.0.0.1:0\"]\n\
+            "{more}[store]\nurl = \"sqlite:{database}\"\n[server]\n\
              workers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
             upstream.url()
         );
@@ -270,12 +270,7 @@ async fn a_break_glass_token_from_a_forbidden_network_is_recorded_as_refused() {
         let answer = gateway.get("/", &format!("authorization: Bearer {GLASS}\r\n")).await;
         assert_eq!(answer.status, status, "{networks}");
         // It is written beside the request, which waits for no database.
-        let written = async {
-            while rows(&gateway, Event::BreakGlass).await.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(10), written).await.unwrap();
+        until("its row", async || !rows(&gateway, Event::BreakGlass).await.is_empty()).await;
         let row = only(&gateway, Event::BreakGlass).await;
         assert_eq!(row.success, success, "{row:?}");
         assert_eq!(detail(&row)["token"], "on-call");

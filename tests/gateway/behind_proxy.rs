@@ -11,7 +11,6 @@ use crate::support::raw::{Answer, exchange, until_closed};
 
 const CONFIG: &str = r#"
 [server]
-listen = ["127.0.0.1:0"]
 workers = 2
 trusted_proxies = ["127.0.0.1"]
 

@@ -37,7 +37,6 @@ fn settings(upstream: &str, proxy: &str, header: &str, known: &str) -> String {
     format!(
         r#"
 [server]
-listen = ["127.0.0.1:0"]
 workers = 2
 trusted_proxies = ["{proxy}"]
 
@@ -242,12 +241,7 @@ async fn logs_metrics_and_explanations_name_a_certificate_alike() {
         let events = gateway.ledger.events();
         events.into_iter().any(|event| event["subject.id"] == "client-certificate:ops")
     };
-    crate::support::within("the access event", async {
-        while !named() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    crate::support::until("the access event", async || named()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,7 +250,7 @@ async fn a_proxy_that_asks_names_the_certificate_of_its_client() {
                   [[routes]]\nname = \"app\"\nhosts = [\"app.example\"]\nrules = [\n\
                   { name = \"admin\", path = \"/admin\", allow = \"admin\" }, { name = \"reads\", allow = \"viewer\" } ]\n";
     let toml = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\nworkers = 2\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [client_certificates]\nheader = \"{HEADER}\"\n{KNOWN}\n{routes}"
     );
     let gateway = Gateway::configured(&toml).await;

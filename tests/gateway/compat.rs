@@ -21,7 +21,7 @@ rules = [
 /// A gateway that only answers questions. `flavours` as TOML.
 async fn gateway(product: &str, flavours: &str, trusted: &str, routes: &str) -> Gateway {
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"{trusted}\"]\n\
+        "[server]\nworkers = 1\ntrusted_proxies = [\"{trusted}\"]\n\
          [forward_auth]\ncompat = [\"{product}\"]\nflavours = {flavours}\n{routes}"
     ))
     .await;

@@ -9,7 +9,7 @@ use doorward::model::token::{KeyPurpose, KeyText, MasterKey};
 
 pub use crate::support::gateway::ROUTES;
 use crate::support::gateway::bearer;
-use crate::support::{Gateway, Upstream, within};
+use crate::support::{Gateway, Upstream, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_credential_programs_get_401_and_browsers_the_login_page() {
@@ -352,12 +352,8 @@ async fn a_key_whose_owner_is_let_in_again_is_looked_up_again() {
     let vera = gateway.user("vera", Role::Viewer).await;
     let (key, _) = gateway.key_with("k", Role::Viewer, Some(vera.clone()), KeyScope::default()).await;
     let becomes = async |status: u16| {
-        within("news of the change", async {
-            while gateway.get("/data", &bearer(&key)).await.status != status {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
+        until("news of the change", async || gateway.get("/data", &bearer(&key)).await.status == status)
+            .await;
     };
     for _ in 0..3 {
         gateway.accounts.disable(&gateway.by, &vera).await.unwrap();

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use doorward::model::role::Role;
 use tokio::io::AsyncWriteExt;
@@ -13,7 +12,7 @@ use crate::support::gateway::bearer;
 use crate::support::gateway::{PASSWORD, session_cookie};
 use crate::support::process::Process;
 use crate::support::raw::{Answer, exchange, read_answer};
-use crate::support::{Gateway, Upstream, within};
+use crate::support::{Gateway, Upstream, until, within};
 
 /// Makes every later look at the database fail, as a broken disk would.
 pub fn break_database(database: &Path) {
@@ -49,12 +48,7 @@ async fn a_store_that_fails_is_503_for_all_but_open_paths_and_never_an_allow() {
     }
     break_database(&gateway.folder.path().join("doorward.db"));
     // What is remembered is trusted for as long as revocations were read a moment ago, and then no more.
-    within("the end of trust", async {
-        while gateway.get("/data", &known).await.status != 503 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until("the end of trust", async || gateway.get("/data", &known).await.status == 503).await;
     let before = upstream.count();
     for credential in [&known, &unknown, &cookie] {
         let answer = gateway.get("/data", credential).await;
@@ -66,12 +60,7 @@ async fn a_store_that_fails_is_503_for_all_but_open_paths_and_never_an_allow() {
     assert_eq!(gateway.post_login("vera", PASSWORD).await.status, 503);
     assert_eq!(gateway.get("/public", "").await.status, 200, "open paths need no store");
     assert_eq!(gateway.get("/_doorward/healthz", "").await.status, 200);
-    within("unreadiness", async {
-        while gateway.get("/_doorward/readyz", "").await.status != 503 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    gateway.until_ready(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,12 +78,7 @@ async fn an_outage_grace_lets_remembered_credentials_live_on_for_that_long() {
         assert_eq!(gateway.get("/data", &known).await.status, 200);
     }
     break_database(&gateway.folder.path().join("doorward.db"));
-    within("unreadiness", async {
-        while gateway.get("/_doorward/readyz", "").await.status != 503 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    gateway.until_ready(false).await;
     assert_eq!(gateway.get("/data", &known).await.status, 200);
     assert_eq!(gateway.get("/data", &unknown).await.status, 503, "what was never seen cannot be decided");
 }
@@ -148,7 +132,7 @@ async fn post_login(address: SocketAddr, name: &str) -> Answer {
 async fn the_listener_for_operators_answers_health_and_nothing_else() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nops_listen = \"127.0.0.1:0\"\n\
+        "[server]\nops_listen = \"127.0.0.1:0\"\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
@@ -231,12 +215,7 @@ async fn a_stop_finishes_open_requests_and_takes_no_new_ones() {
     arrivals.recv().await.unwrap();
 
     let stopping = gateway.begin_stop();
-    within("the closed door", async {
-        while TcpStream::connect(gateway.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until("the closed door", async || TcpStream::connect(gateway.address).await.is_err()).await;
     assert!(!stopping.is_finished(), "the open request is waited for");
     release.send(true).unwrap();
     let answer = read_answer(&mut client).await;
@@ -249,7 +228,7 @@ async fn a_stop_cuts_what_does_not_end_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\ndrain = \"1s\"\n\
+        "[server]\ndrain = \"1s\"\n\
          [[upstreams]]\nname = \"app\"\nurl = \"http://{address}\"\n{ROUTES}"
     ))
     .await;

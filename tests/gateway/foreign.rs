@@ -219,7 +219,7 @@ async fn a_refusal_carries_one_challenge_for_the_scheme_that_its_client_speaks()
 async fn a_script_of_a_trusted_page_reads_refusals_of_the_gateway_and_no_other_script_does() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_origins = [\"https://spa.example\"]\n\
+        "[server]\ntrusted_origins = [\"https://spa.example\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n[[routes]]\nupstream = \"app\"\n",
         upstream.url()
     ))

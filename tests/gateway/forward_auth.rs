@@ -35,7 +35,7 @@ rules = [ { name = "ops", allow = "group:ops" } ]
 
 fn trusting(proxies: &str) -> String {
     format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\ntrusted_proxies = [\"{proxies}\"]\n\
+        "[server]\nworkers = 2\ntrusted_proxies = [\"{proxies}\"]\n\
          trusted_origins = [\"https://spa.example\"]\n{ROUTES}"
     )
 }
@@ -337,7 +337,7 @@ async fn both_edges_decide_every_confusing_path_alike() {
     let upstream = Upstream::spawn().await;
     let proxied = ROUTES.replace("name = \"app\"\nhosts", "name = \"app\"\nupstream = \"app\"\nhosts");
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{proxied}",
         upstream.url()
     ))
@@ -444,12 +444,7 @@ async fn no_fault_ever_becomes_a_2xx() {
     // The store breaks: whatever was remembered stops counting, whatever was not cannot be decided.
     let database = gateway.folder.path().join("doorward.db");
     crate::failure::break_database(&database);
-    crate::support::within("the end of trust", async {
-        while gateway.get("/_doorward/readyz", "").await.status != 503 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    gateway.until_ready(false).await;
     let mut asked = 0;
     for round in 0..50 {
         let mut flipped = key.clone().into_bytes();

@@ -27,8 +27,8 @@ const BODY_LIMIT: usize = 16 * 1024;
 
 async fn start(upstream: &Upstream) -> Gateway {
     Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.limits.graphql_body_bytes = {BODY_LIMIT}\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES} # [server]",
+        "server.workers = 1\nserver.limits.graphql_body_bytes = {BODY_LIMIT}\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
     .await
@@ -416,9 +416,9 @@ async fn one_field_that_is_kept_back_keeps_all_of_a_request_back() {
       { name = "changes", path = "/graphql", graphql = "mutation", allow = "member" },
     ]"#;
     let text = format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+        "server.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
          forward_auth.flavours = [\"traefik\", \"envoy\"]\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
-         [[routes]]\nupstream = \"app\"\n{rules} # [server]",
+         [[routes]]\nupstream = \"app\"\n{rules}",
         upstream.url()
     );
     let gateway = Gateway::configured(&text).await;

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use doorward::model::role::Role;
@@ -14,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::failure::break_database;
 use crate::support::hyper::{http2, hyper_upstream};
-use crate::support::{Gateway, within};
+use crate::support::{Gateway, until, within};
 
 const GRPC_ROUTE: &str = r#"
 [[routes]]
@@ -152,13 +151,11 @@ async fn grpc_while_the_store_is_down_is_unavailable_and_reaches_nobody() {
     assert_eq!(call(Some(&known)).await, None, "it is the upstream that answers");
     assert_eq!(reached.load(Ordering::SeqCst), 1);
     break_database(&gateway.folder.path().join("doorward.db"));
-    let passed = within("the end of trust", async {
-        let mut passed = 1;
-        while call(Some(&known)).await.is_none() {
-            passed += 1;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        passed
+    let mut passed = 1;
+    until("the end of trust", async || {
+        let refused = call(Some(&known)).await.is_some();
+        passed += usize::from(!refused);
+        refused
     })
     .await;
     for key in [&known, &unknown] {

@@ -22,7 +22,7 @@ use crate::support::bound::Stopwatch;
 use crate::support::gateway::{PASSWORD, bearer};
 use crate::support::patient::patient;
 use crate::support::relay::Relay;
-use crate::support::{DEADLINE, Gateway, Upstream, within};
+use crate::support::{DEADLINE, Gateway, Upstream, until, within};
 
 const GLASS: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+/=";
 pub const SECRET: &str = "xM2v8Rk4Tz0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc7QaWe0=";
@@ -50,7 +50,7 @@ async fn streams_of_however_many_callers_end_together_and_what_needs_no_store_li
     let upstream = patient().await;
     let (relay, url) = database().await;
     let gateway = Gateway::configured(&format!(
-        "secret = \"{SECRET}\"\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[store]\nurl = \"{url}\"\n\
+        "secret = \"{SECRET}\"\n[server]\nworkers = 1\n[store]\nurl = \"{url}\"\n\
          [[break_glass]]\nname = \"on-call\"\ntoken = \"{GLASS}\"\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
@@ -85,7 +85,7 @@ async fn gateway_by_relay() -> (Upstream, Gateway, Relay, String) {
     let upstream = Upstream::spawn().await;
     let (relay, url) = database().await;
     let gateway = Gateway::configured(&format!(
-        "secret = \"{SECRET}\"\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "secret = \"{SECRET}\"\n[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [store]\nurl = \"{url}\"\nconnections = 5\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
@@ -101,25 +101,18 @@ async fn readiness(gateway: &Gateway) -> u16 {
     gateway.get("/_doorward/readyz", "").await.status
 }
 
-/// Waits until the gateway says that it is ready, or is not; how long that took.
-async fn until_readiness(gateway: &Gateway, wanted: u16) -> Duration {
+/// How long it takes until the gateway says that it is ready, or is not.
+async fn time_until_ready(gateway: &Gateway, ready: bool) -> Duration {
     let since = Instant::now();
-    within(&format!("readiness {wanted}"), async {
-        while readiness(gateway).await != wanted {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    gateway.until_ready(ready).await;
     since.elapsed()
 }
 
 /// Waits until the gateway has noticed that all its connections are silent since then: it is not ready, or it has read the
 /// store by another one, as it has if it is still ready when what it read before no longer counts.
 pub async fn until_noticed(gateway: &Gateway, since: Instant) {
-    within("an outage that is noticed", async {
-        while readiness(gateway).await == 200 && since.elapsed() < Duration::from_secs(2) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    until("an outage that is noticed", async || {
+        readiness(gateway).await != 200 || since.elapsed() >= Duration::from_secs(2)
     })
     .await;
 }
@@ -142,7 +135,7 @@ async fn connections_that_fell_silent_are_thrown_away_and_fresh_ones_serve() {
         asking.await;
         let silent = Instant::now();
         until_noticed(&gateway, silent).await;
-        let back = until_readiness(&gateway, 200).await;
+        let back = time_until_ready(&gateway, true).await;
         assert!(silent.elapsed() < RETURN, "{round}: {:?}, of it not ready {back:?}", silent.elapsed());
         all_is_well(&gateway, &key, round).await;
     }
@@ -156,12 +149,12 @@ async fn pages_end_while_the_store_is_silent_and_do_so_again_when_it_is_not() {
     let answers = tokio::join!(
         gateway.post_login("mel", PASSWORD),
         gateway.get("/reads", "authorization: Bearer dw_s_nobody\r\n"),
-        until_readiness(&gateway, 503),
+        time_until_ready(&gateway, false),
     );
     assert_eq!(answers.0.status, 503, "{}", answers.0.head);
     assert!(asked.elapsed() < DEADLINE / 2, "a page took {:?}", asked.elapsed());
     relay.release();
-    let back = until_readiness(&gateway, 200).await;
+    let back = time_until_ready(&gateway, true).await;
     assert!(back < RETURN, "{back:?}");
     all_is_well(&gateway, &key, "after").await;
 }
@@ -170,10 +163,10 @@ async fn pages_end_while_the_store_is_silent_and_do_so_again_when_it_is_not() {
 async fn a_restart_of_the_store_is_over_when_it_is_over() {
     let (_upstream, gateway, relay, key) = gateway_by_relay().await;
     relay.close().await;
-    until_readiness(&gateway, 503).await;
+    time_until_ready(&gateway, false).await;
     assert_eq!(gateway.post_login("mel", PASSWORD).await.status, 503);
     relay.open();
-    let back = until_readiness(&gateway, 200).await;
+    let back = time_until_ready(&gateway, true).await;
     assert!(back < RETURN, "{back:?}");
     all_is_well(&gateway, &key, "after").await;
 }
@@ -203,12 +196,7 @@ async fn whoever_asks_for_many_keys_at_once_waits_for_them_alone() {
             gateway.get("/reads", &format!("{key}x-forwarded-for: 198.51.100.1\r\n")).await
         });
     }
-    within("the first of them", async {
-        while gateway.lookups() < before + 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    until("the first of them", async || gateway.lookups() >= before + 2).await;
     for key in &keys {
         let answer = gateway.get("/reads", &bearer(key)).await;
         assert_eq!(answer.status, 200, "a key that was never seen: {}", answer.head);
@@ -236,16 +224,47 @@ fn somebody(name: &str) -> User {
     }
 }
 
-async fn store_by_relay() -> (Relay, Store) {
-    let (relay, url) = database().await;
+/// A store with so many connections, as a gateway opens it.
+async fn store_at(url: &str, connections: u32) -> Store {
     let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    (relay, Store::open(&url, 4).await.unwrap().audited(key, clock).await.unwrap())
+    Store::open(url, connections).await.unwrap().audited(key, clock).await.unwrap()
+}
+
+/// Another gateway in the middle of a change of rights, for which all such changes wait.
+struct OtherChange {
+    connection: PgConnection,
+    beside: PgConnection,
+}
+
+impl OtherChange {
+    async fn begin(url: &str) -> Self {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        sqlx::raw_sql("BEGIN; SELECT value FROM revision FOR UPDATE").execute(&mut connection).await.unwrap();
+        Self { connection, beside: PgConnection::connect(url).await.unwrap() }
+    }
+
+    /// Waits until the database has a change that waits for this one.
+    async fn until_waited_for(&mut self) {
+        const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))";
+        let own: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut self.connection).await.unwrap();
+        until("a change in the middle of its wait", async || {
+            let waiting = sqlx::query_scalar::<_, i64>(WAITING).bind(own);
+            waiting.fetch_one(&mut self.beside).await.unwrap() > 0
+        })
+        .await;
+    }
+
+    async fn end(mut self) {
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_take_no_changes_any_more_are_replaced() {
-    let (relay, store) = store_by_relay().await;
+    let (relay, url) = database().await;
+    let store = store_at(&url, 4).await;
     for name in ["a", "b"] {
         store.create_user(&somebody(name), None).await.unwrap();
     }
@@ -260,13 +279,11 @@ async fn connections_that_take_no_changes_any_more_are_replaced() {
     assert!(matches!(noticed, Ok(()) | Err(StoreError::Unavailable(_))), "{noticed:?}");
     store.create_user(&somebody("d"), None).await.unwrap();
     // Reading notices too, within the second for which a connection is trusted.
-    within("fresh connections for all who read", async {
-        while relay.connections().await < before + lanes.len() {
-            for lane in &lanes {
-                lane.ping().await.unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    until("fresh connections for all who read", async || {
+        for lane in &lanes {
+            lane.ping().await.unwrap();
         }
+        relay.connections().await >= before + lanes.len()
     })
     .await;
 }
@@ -287,53 +304,38 @@ async fn a_server_that_takes_no_changes_is_no_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_takes_the_last_connection_keeps_none_from_the_request_line_and_the_watch() {
-    const BLOCKED: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))";
     let (_relay, url) = database().await;
-    let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // One connection for each lane.
-    let store = Store::open(&url, 3).await.unwrap().audited(key, clock).await.unwrap();
-    let (mut other, mut look) =
-        (PgConnection::connect(&url).await.unwrap(), PgConnection::connect(&url).await.unwrap());
-    let other_id: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await.unwrap();
-    let mut held = other.begin().await.unwrap();
-    sqlx::query("SELECT value FROM revision FOR UPDATE").execute(&mut *held).await.unwrap();
+    let store = store_at(&url, 3).await;
+    let mut other = OtherChange::begin(&url).await;
     let changing = store.clone();
     let change = tokio::spawn(async move { changing.create_user(&somebody("alice"), None).await });
-    let is_blocked = async {
-        while sqlx::query_scalar::<_, i64>(BLOCKED).bind(other_id).fetch_one(&mut look).await.unwrap() == 0 {}
-    };
-    within("a change in the middle of its wait", is_blocked).await;
+    other.until_waited_for().await;
     for lane in [Lane::Watch, Lane::Requests] {
         assert!(store.clone().on(lane).ping().await.is_ok(), "{lane:?}");
     }
-    held.rollback().await.unwrap();
-    drop(change.await);
+    other.end().await;
+    within("the change whose turn has come", change).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_turn_keeps_no_connection_from_others() {
     let (_relay, url) = database().await;
-    let key = MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Store::open(&url, 5).await.unwrap().audited(key, clock).await.unwrap();
-    // Another gateway is in the middle of a change.
-    let mut other = PgConnection::connect(&url).await.unwrap();
-    let mut change = other.begin().await.unwrap();
-    sqlx::query("SELECT value FROM revision FOR UPDATE").execute(&mut *change).await.unwrap();
+    let store = store_at(&url, 5).await;
+    let mut other = OtherChange::begin(&url).await;
     let changes: Vec<_> = (0..20)
         .map(|number| {
             let store = store.clone();
             tokio::spawn(async move { store.create_user(&somebody(&format!("u{number}")), None).await })
         })
         .collect();
-    tokio::task::yield_now().await;
+    other.until_waited_for().await;
     for lane in [Lane::Watch, Lane::Requests, Lane::Rest] {
         let asked = Instant::now();
         store.clone().on(lane).ping().await.unwrap();
         assert!(asked.elapsed() < Duration::from_secs(1), "{lane:?} waited {:?}", asked.elapsed());
     }
-    change.rollback().await.unwrap();
+    other.end().await;
     for change in changes {
         within("a change whose turn has come", change).await.unwrap().unwrap();
     }
@@ -378,9 +380,7 @@ async fn a_copy_ends_when_either_database_falls_silent() {
             held.fetch_min(relay.heard(), Ordering::SeqCst);
         });
         let asked_in_vain = async {
-            while relay.heard() <= held.load(Ordering::SeqCst) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until("a question without an answer", async || relay.heard() > held.load(Ordering::SeqCst)).await;
             // Nothing else is under way, so limits need not be waited for.
             tokio::time::pause();
             std::future::pending().await

@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::credentials::ROUTES;
 use crate::support::process::Process;
 use crate::support::raw::{Answer, exchange, read_answer, read_to_close};
-use crate::support::{Gateway, Upstream, within};
+use crate::support::{Gateway, Upstream, until, within};
 
 /// A gateway on loopback and on a socket file in its folder; `server` are further settings of `[server]`.
 async fn on_a_file(server: &str, upstream: &Upstream, routes: &str) -> Gateway {
@@ -110,12 +110,7 @@ async fn a_socket_file_goes_when_the_gateway_stops_and_not_before_open_requests_
     open.write_all(first.as_bytes()).await.unwrap();
     assert_eq!(through_the_file(&gateway, GET).await.status, 200);
     let stopping = gateway.begin_stop();
-    let gone = async {
-        while file_of(&gateway).exists() {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("the removal of the socket file", gone).await;
+    until("the removal of the socket file", async || !file_of(&gateway).exists()).await;
     open.write_all(rest.as_bytes()).await.unwrap();
     assert_eq!(read_answer(&mut open).await.status, 200, "a request that had begun is finished");
     within("the stop", stopping).await.unwrap();
@@ -151,14 +146,11 @@ async fn a_restart_through_an_inherited_socket_drops_no_request() {
         .collect();
     let more = async |count: usize| {
         let goal = answered.load(Ordering::Relaxed) + count;
-        let enough = async {
-            while answered.load(Ordering::Relaxed) < goal
-                && !clients.iter().any(tokio::task::JoinHandle::is_finished)
-            {
-                tokio::task::yield_now().await;
-            }
-        };
-        within("further answers", enough).await;
+        until("further answers", async || {
+            answered.load(Ordering::Relaxed) >= goal
+                || clients.iter().any(tokio::task::JoinHandle::is_finished)
+        })
+        .await;
     };
     more(40).await;
     let second = tokio::task::spawn_blocking({
@@ -179,6 +171,7 @@ async fn a_restart_through_an_inherited_socket_drops_no_request() {
 async fn spell_out(stream: &mut (impl AsyncWrite + Unpin)) {
     for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" {
         stream.write_all(&[*byte]).await.unwrap();
+        // So that it comes by itself: nothing tells that a byte was read.
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
@@ -212,6 +205,7 @@ async fn which_http_is_spoken_is_waited_for_as_long_as_there_may_be_more() {
         tcp.write_all(start.as_bytes()).await.unwrap();
         let rest = if start == "P" { "UT" } else { "OPFIND" };
         let rest = format!("{rest} /public HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        // So that the rest comes by itself: nothing tells that a byte was read.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         tcp.write_all(rest.as_bytes()).await.unwrap();
         assert_ne!(read_answer(&mut tcp).await.status, 0, "HTTP/1.1 that begins like HTTP/2");

@@ -47,8 +47,8 @@ fn message(method: &str, tool: &str) -> String {
 async fn viewers_list_and_read_and_do_not_call() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
-         [[routes]]\nupstream = \"app\"\n{RULES} # [server]",
+        "server.workers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\n{RULES}",
         upstream.url()
     ))
     .await;
@@ -139,9 +139,9 @@ async fn viewers_list_and_read_and_do_not_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_proxy_keeps_the_message_so_it_may_be_any() {
     let gateway = Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+        "server.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
          forward_auth.flavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n\
-         [[routes]]\nhosts = [\"app.example\"]\n{RULES} # [server]"
+         [[routes]]\nhosts = [\"app.example\"]\n{RULES}"
     ))
     .await;
     let keys = Keys::of(&gateway).await;

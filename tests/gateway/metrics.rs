@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use super::support::gateway::{PASSWORD, bearer};
-use super::support::{Gateway, Upstream, exchange, within};
+use super::support::{Gateway, Upstream, exchange, until, within};
 
 /// Samples by name and labels, as the text has them.
 type Samples = BTreeMap<String, f64>;
@@ -222,7 +222,8 @@ async fn what_the_control_plane_does_is_counted_too() {
     assert!(of(&found, "doorward_revocation_age_seconds") < 10.0);
     assert!(of(&found, "doorward_revocation_revision") >= 1.0);
     assert!(of(&found, "process_resident_memory_bytes") > 1e6);
-    assert_eq!(found.get("doorward_store_errors_total").map(|errors| *errors >= 0.0), Some(true));
+    // Of all gateways of this process.
+    assert!(found.contains_key("doorward_store_errors_total"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,22 +232,12 @@ async fn open_connections_requests_and_tunnels_are_gauges_that_fall() {
     let gateway = Gateway::configured(&settings(&upstream.url())).await;
     let at = gateway.metrics_address().unwrap();
     let held = TcpStream::connect(gateway.address).await.unwrap();
-    within("one more connection", async {
-        while of(&samples(at).await, "doorward_connections_open") < 1.0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until("one more connection", async || of(&samples(at).await, "doorward_connections_open") >= 1.0).await;
     drop(held);
-    within("none left", async {
-        loop {
-            let found = samples(at).await;
-            let gauges = ["doorward_connections_open", "doorward_requests_open", "doorward_tunnels_open"];
-            if gauges.iter().all(|gauge| found.get(*gauge) == Some(&0.0)) {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+    let gauges = ["doorward_connections_open", "doorward_requests_open", "doorward_tunnels_open"];
+    until("none left", async || {
+        let found = samples(at).await;
+        gauges.iter().all(|gauge| found.get(*gauge) == Some(&0.0))
     })
     .await;
 }
@@ -293,11 +284,12 @@ async fn connections_for_metrics_are_bounded() {
     }
     let mut beyond = TcpStream::connect(at).await.unwrap();
     let mut nothing = Vec::new();
-    let ended = within("the end of one too many", beyond.read_to_end(&mut nothing)).await;
-    assert!(ended.is_err() || nothing.is_empty());
+    // Closed or reset, it makes no difference.
+    let _ = within("the end of one too many", beyond.read_to_end(&mut nothing)).await;
+    assert_eq!(nothing, b"");
     let mut slow = held.remove(0);
-    let answer = within("the end of a head that does not end", slow.read_to_end(&mut nothing)).await;
-    assert!(answer.is_err() || !String::from_utf8_lossy(&nothing).contains("200 OK"));
+    let _ = within("the end of a head that does not end", slow.read_to_end(&mut nothing)).await;
+    assert!(!String::from_utf8_lossy(&nothing).contains("200 OK"));
     drop(held);
     within("room for another", async {
         loop {
@@ -358,14 +350,9 @@ fn names_in(text: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_certificate_is_told() {
-    super::tls::install_provider();
-    let authority = super::tls::Authority::new();
-    let certificates = tempfile::tempdir().unwrap();
-    authority.sign(certificates.path(), "gateway", "localhost");
-    let place = certificates.path().display();
+    let (_folder, _, tls) = super::tls::gateway_certificate();
     let gateway = Gateway::configured(&format!(
-        "metrics.listen = \"127.0.0.1:0\"\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
-         tls = {{ certificate = \"{place}/gateway.crt\", key = \"{place}/gateway.key\" }}\n\
+        "metrics.listen = \"127.0.0.1:0\"\n[server]\nworkers = 1\n{tls}\
          [[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n[[routes]]\nupstream = \"app\"\n"
     ))
     .await;

@@ -138,7 +138,7 @@ async fn an_assertion_is_made_once_and_renewed_long_before_it_ends() {
     let settings =
         "assertion = { lifetime = \"5m\", audience = \"https://app.internal\", header = \"X-Word\" }";
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{settings}\n{ROUTES}",
+        "[server]\nworkers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{settings}\n{ROUTES}",
         upstream.url()
     ))
     .await;
@@ -319,7 +319,7 @@ async fn told_by(gateway: &Gateway, upstream: &Upstream, cookie: &str) -> String
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_other_proxies_carry_both_and_empty_ones_for_nobody() {
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = [\"traefik\"]\nassertion = {{ algorithm = \"eddsa\" }}\n\
          bearer = {{ algorithm = \"hs256\", key = \"{SHARED}\" }}\n\
          [[routes]]\nname = \"wiki\"\nhosts = [\"app.example\"]\n\

@@ -22,7 +22,7 @@ use crate::support::gateway::bearer;
 use crate::support::hyper::{http2, hyper_upstream};
 use crate::support::patient::{flood, patient};
 use crate::support::raw::{HANDSHAKE, read_answer, read_answer_to};
-use crate::support::{Gateway, within};
+use crate::support::{Gateway, until, within};
 
 /// Rules that let whoever may read open a socket as well.
 pub const ROUTES: &str = r#"
@@ -237,7 +237,7 @@ async fn bytes_on_a_stream_keep_its_session_from_idling_but_not_from_its_absolut
     let mut idle = open(gateway.address, "/socket", &quiet).await;
     for _ in 0..4 {
         gateway.clock.advance(Duration::from_mins(4));
-        // Long enough for a sweep to see that bytes moved.
+        // Long enough for the look each second to see that bytes moved, of which nothing outside of the thread tells.
         for _ in 0..12 {
             assert!(lives(&mut socket).await);
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -245,12 +245,7 @@ async fn bytes_on_a_stream_keep_its_session_from_idling_but_not_from_its_absolut
     }
     assert_eq!(rest(&mut idle).await, b"", "an idle session ends, and its streams with it");
     gateway.clock.advance(Duration::from_hours(1));
-    within("the absolute end", async {
-        while lives(&mut socket).await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    until("the absolute end", async || !lives(&mut socket).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,12 +273,7 @@ async fn an_outage_grace_keeps_streams_open() {
     let key = bearer(&gateway.system_key("k", Role::Viewer).await);
     let mut socket = open(gateway.address, "/socket", &key).await;
     break_database(&gateway.folder.path().join("doorward.db"));
-    within("unreadiness", async {
-        while gateway.get("/_doorward/readyz", "").await.status != 503 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    gateway.until_ready(false).await;
     assert!(lives(&mut socket).await);
 }
 
@@ -296,12 +286,7 @@ async fn rules_that_only_log_end_no_stream() {
     let mut socket = open(gateway.address, "/socket", &bearer(&key)).await;
     let before = gateway.lookups();
     gateway.keys.revoke(&gateway.by, &id).await.unwrap();
-    within("a look", async {
-        while gateway.lookups() == before {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("a look", async || gateway.lookups() != before).await;
     assert!(lives(&mut socket).await);
 }
 
@@ -377,12 +362,7 @@ async fn many_streams_of_one_session_cost_one_lookup_on_each_thread() {
     let before = gateway.lookups();
     assert!(gateway.accounts.add_group(&gateway.by, &vera, "ops").await.unwrap());
     gateway.settle().await;
-    within("the looks", async {
-        while gateway.lookups() == before {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("the looks", async || gateway.lookups() != before).await;
     for stream in &mut streams {
         assert!(lives(stream).await);
     }

@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use crate::credentials::ROUTES;
 use crate::support::raw::{read_answer, read_to_close, until_closed};
 use crate::support::{Gateway, Upstream, within};
-use crate::tls::{Authority, install_provider};
+use crate::tls::gateway_certificate;
 
 const REQUEST: &str = "GET /public HTTP/1.1\r\nhost: localhost\r\n";
 const CLIENT: [u8; 4] = [198, 51, 100, 1];
@@ -24,7 +24,7 @@ async fn gateway(upstream: &Upstream, more: &str) -> Gateway {
         "proxy_protocol = \"required\"\nproxy_protocol_from = \"127.0.0.1\"\n"
     };
     Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n{protocol}{more}\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        "[server]\nworkers = 2\n{protocol}{more}\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
     .await
@@ -186,17 +186,9 @@ async fn each_named_client_has_its_own_share_of_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_header_comes_before_tls() {
-    install_provider();
-    let authority = Authority::new();
-    let certificates = tempfile::tempdir().unwrap();
-    authority.sign(certificates.path(), "gateway", "localhost");
+    let (_folder, authority, tls) = gateway_certificate();
     let upstream = Upstream::spawn().await;
-    let place = certificates.path().display();
-    let gateway = gateway(
-        &upstream,
-        &format!("tls = {{ certificate = \"{place}/gateway.crt\", key = \"{place}/gateway.key\" }}"),
-    )
-    .await;
+    let gateway = gateway(&upstream, &tls).await;
     let config =
         rustls::ClientConfig::builder().with_root_certificates(authority.roots()).with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));

@@ -16,17 +16,17 @@ const RULES: &str = r#"rules = [
 
 async fn asked() -> Gateway {
     Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+        "server.workers = 1\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
          forward_auth.flavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n\
-         [[routes]]\nhosts = [\"app.example\"]\n{RULES} # [server]"
+         [[routes]]\nhosts = [\"app.example\"]\n{RULES}"
     ))
     .await
 }
 
 async fn proxying(upstream: &Upstream, rules: &str) -> Gateway {
     Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
-         [[routes]]\nupstream = \"app\"\n{rules} # [server]",
+        "server.workers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
+         [[routes]]\nupstream = \"app\"\n{rules}",
         upstream.url()
     ))
     .await

@@ -5,17 +5,17 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::raw::{read_answer, read_head};
-use crate::support::{Answer, Gateway, Upstream, exchange, within};
+use crate::support::{Answer, Gateway, Upstream, exchange, until, within};
 
 const KIB: usize = 1024;
 
 /// One body of 64 KiB for each client, two in all.
 async fn start(upstream: &Upstream) -> Gateway {
     Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
+        "server.workers = 2\nserver.trusted_proxies = [\"127.0.0.1\"]\n\
          metrics.listen = \"127.0.0.1:0\"\n[server.limits]\ngraphql_body_bytes = {}\nread_ahead_bytes_per_client = {}\nread_ahead_bytes = {}\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n[[routes]]\nupstream = \"app\"\n\
-         rules = [{{ path = \"/graphql\", graphql = \"query\", allow = \"anyone\" }}] # [server]",
+         rules = [{{ path = \"/graphql\", graphql = \"query\", allow = \"anyone\" }}]",
         64 * KIB,
         64 * KIB,
         128 * KIB,
@@ -52,16 +52,10 @@ async fn hold(gateway: &Gateway, client: &str, before: usize) -> (TcpStream, Vec
 /// Waits until so much is held, in bytes.
 async fn holds(gateway: &Gateway, bytes: usize) {
     let metrics = gateway.metrics_address().unwrap();
-    within(&format!("{bytes} bytes held"), async {
-        loop {
-            let page =
-                exchange(metrics, "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-            let held = format!("doorward_read_ahead_bytes{{kind=\"graphql\"}} {bytes}");
-            if page.text().lines().any(|line| line == held) {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
+    let held = format!("doorward_read_ahead_bytes{{kind=\"graphql\"}} {bytes}");
+    until(&held, async || {
+        let page = exchange(metrics, "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        page.text().lines().any(|line| line == held)
     })
     .await;
 }
@@ -144,10 +138,10 @@ async fn a_body_that_was_sent_on_takes_no_room_while_its_answer_is_awaited() {
 async fn what_cannot_be_understood_is_not_read_ahead() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\nserver.limits.graphql_body_bytes = 1024\n\
+        "server.workers = 1\nserver.limits.graphql_body_bytes = 1024\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n[[routes]]\nupstream = \"app\"\nrules = [\n\
          {{ path = \"/graphql\", graphql = \"query\", allow = \"viewer\" }},\n\
-         {{ path = \"/graphql\", graphql = \"mutation\", allow = \"anyone\" }}] # [server]",
+         {{ path = \"/graphql\", graphql = \"mutation\", allow = \"anyone\" }}]",
         upstream.url()
     ))
     .await;

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::gateway::bearer;
 use crate::support::raw::{HANDSHAKE, SWITCHED, read_answer, read_answer_to, read_head};
 use crate::support::upstream::Recorded;
-use crate::support::{Gateway, Upstream, within};
+use crate::support::{Gateway, Upstream, until, within};
 
 /// Requests, and reloads while they are sent.
 const REQUESTS: usize = 10_000;
@@ -120,9 +120,10 @@ async fn ten_thousand_requests_across_a_hundred_reloads_all_succeed_each_by_one_
     let mut checking = TcpStream::connect(gateway.address).await.unwrap();
     let reloads = async {
         for reload in 1..=RELOADS {
-            while answered.load(Ordering::Relaxed) < reload * REQUESTS / RELOADS {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            until("further answers", async || {
+                answered.load(Ordering::Relaxed) >= reload * REQUESTS / RELOADS
+            })
+            .await;
             let number = gateway.reload(&texts[reload % 2]).await.unwrap();
             assert_eq!(number, reload as u64 + 1);
             // From the moment that it is done, on a connection that was open before.
@@ -254,12 +255,7 @@ async fn sessions_end_by_the_idle_time_that_is_in_effect() {
     gateway.clock.advance(Duration::from_mins(6));
     // What all threads share is forgotten after a minute that does not pass here; a change of her rights has the same effect.
     assert!(gateway.accounts.add_group(&gateway.by, &vera, "ops").await.unwrap());
-    within("the end of the session", async {
-        while gateway.get("/data", &cookie).await.status != 401 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until("the end of the session", async || gateway.get("/data", &cookie).await.status == 401).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

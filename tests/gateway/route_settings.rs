@@ -20,7 +20,7 @@ fn settings(upstream: &Upstream) -> String {
     };
     let behind = |path: &str, more: &str| route(path, &format!("upstream = \"app\"\n{more}"));
     [
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n".to_owned(),
+        "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n".to_owned(),
         "[forward_auth]\nflavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n".to_owned(),
         format!("[[break_glass]]\nname = \"on-call\"\ntoken = \"{GLASS}\"\nrole = \"viewer\"\n"),
         format!("[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n", upstream.url()),
@@ -121,7 +121,7 @@ async fn a_secret_header_stands_in_answers_to_what_the_rules_allow_alone() {
     std::fs::write(&file, "s3cr3t-of-the-file").unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n\
          set_headers = {{ X-Vault_file = '{}' }}\n\
          [[routes]]\nrules = [ {{ allow = \"viewer\" }} ]\n\
@@ -152,7 +152,7 @@ async fn a_preset_opens_a_spelling_on_its_own_route_alone() {
     let route =
         |path: &str, more: &str| format!("[[routes]]\nupstream = \"app\"\npath = \"{path}\"\n{more}\n");
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = [\"nginx\", \"traefik\", \"caddy\", \"haproxy\", \"envoy\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{}{}{}",
         upstream.url(),

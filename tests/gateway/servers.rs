@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Response, Version};
 use http_body_util::{BodyExt, Full};
@@ -13,13 +13,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
 use crate::support::raw::{read_answer, read_head};
 use crate::support::upstream::OK;
-use crate::support::{Answer, DEADLINE, Gateway, Upstream, exchange, within};
+use crate::support::{Answer, Gateway, Upstream, exchange, until, within};
 
 /// A gateway on one thread before these servers; everyone may do everything.
 async fn before(servers: &[String], more: &str) -> Gateway {
     let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}\"")).collect();
     Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+        "[server]\nworkers = 1\n\
          [[upstreams]]\nname = \"app\"\nservers = [{}]\n{more}\n\
          [[routes]]\nupstream = \"app\"\nrules = [{{ allow = \"anyone\" }}]\n",
         servers.join(", ")
@@ -42,13 +42,12 @@ async fn post(gateway: &Gateway, body: &str) -> Answer {
 }
 
 /// Asks again and again until it is so.
-async fn until(gateway: &Gateway, what: &str, so: impl Fn() -> bool) {
-    let asking = async {
-        while !so() {
-            ok(gateway, "/poll").await;
-        }
-    };
-    within(what, asking).await;
+async fn polls_until(gateway: &Gateway, what: &str, so: impl Fn() -> bool) {
+    until(what, async || {
+        ok(gateway, "/poll").await;
+        so()
+    })
+    .await;
 }
 
 /// A socket on which nobody listens yet, and a URL that leads there.
@@ -104,7 +103,7 @@ async fn a_server_that_dies_loses_nobodys_request_and_comes_back() {
     }
     assert_eq!(b.count(), 22);
     let again = Upstream::on(TcpListener::bind(address).await.unwrap());
-    until(&gateway, "the server is asked again", || again.count() > 0).await;
+    polls_until(&gateway, "the server is asked again", || again.count() > 0).await;
     let (a, b) = (again.count(), b.count());
     for _ in 0..4 {
         ok(&gateway, "/z").await;
@@ -177,7 +176,7 @@ async fn the_server_with_the_fewest_requests_gets_the_next() {
     }
     assert_eq!((busy.count(), free.count()), (1, 6));
     drop(stream);
-    until(&gateway, "the busy server is free again", || busy.count() > 1).await;
+    polls_until(&gateway, "the busy server is free again", || busy.count() > 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,32 +185,22 @@ async fn a_failing_health_check_takes_a_server_out_and_a_good_one_brings_it_back
     a.answers("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
     let health = "health = { path = \"/health\", interval = \"1s\", failures = 1 }";
     let gateway = before(&[a.url(), b.url()], health).await;
-    let checked = within("a check", async {
-        while a.count() == 0 || b.count() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        a.requests()[0].clone()
-    });
-    let checked = checked.await;
+    until("a check of each", async || a.count() > 0 && b.count() > 0).await;
+    let checked = a.requests()[0].clone();
     assert_eq!(checked.line(), "GET /health");
     assert_eq!(checked.header("host"), Some(a.address.to_string().as_str()));
     // The answer may still be on its way.
-    let out = async {
-        loop {
-            let answers = [gateway.get("/x", "").await.status, gateway.get("/x", "").await.status];
-            if answers == [200, 200] {
-                return;
-            }
-        }
-    };
-    within("the server to be left out", out).await;
+    until("the server to be left out", async || {
+        [gateway.get("/x", "").await.status, gateway.get("/x", "").await.status] == [200, 200]
+    })
+    .await;
     let before = served(&a);
     for _ in 0..6 {
         ok(&gateway, "/x").await;
     }
     assert_eq!(served(&a), before, "nothing goes to a server that is not healthy");
     a.answers(OK);
-    until(&gateway, "the server to come back", || served(&a) > before).await;
+    polls_until(&gateway, "the server to come back", || served(&a) > before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,16 +208,13 @@ async fn there_is_one_checker_whatever_the_number_of_threads() {
     let a = Upstream::spawn().await;
     let began = Instant::now();
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 4\n\
+        "[server]\nworkers = 4\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\nhealth = {{ path = \"/health\", interval = \"1s\" }}\n\
          [[routes]]\nupstream = \"app\"\n",
         a.url()
     ))
     .await;
-    while a.count() < 3 {
-        assert!(began.elapsed() < DEADLINE, "three checks");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("three checks", async || a.count() >= 3).await;
     let most = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
     assert!(a.count() <= most, "{} checks, at most {most} are due", a.count());
     drop(gateway);
@@ -245,19 +231,14 @@ async fn checks_end_with_the_configuration_that_wanted_them() {
         )
     };
     let gateway = Gateway::configured(&settings(&a)).await;
-    let wait_for = async |upstream: &Upstream, times: usize| {
-        let waiting = async {
-            while upstream.count() < times {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        within("a check", waiting).await;
+    let checked = async |upstream: &Upstream, times: usize| {
+        until("a check", async || upstream.count() >= times).await;
     };
-    wait_for(&a, 1).await;
+    checked(&a, 1).await;
     gateway.reload(&settings(&b)).await.unwrap();
-    wait_for(&b, 2).await;
+    checked(&b, 2).await;
     let before = a.begun();
-    wait_for(&b, 4).await;
+    checked(&b, 4).await;
     assert_eq!(a.begun(), before, "the old server is still asked");
 }
 
@@ -314,12 +295,7 @@ async fn upstreams_are_reached_by_unix_sockets_in_both_versions_of_http() {
             heard.lock().unwrap().contains(&(path.to_owned(), host.to_owned(), version))
         };
         assert!(is_there("/echo", host), "{scheme} {more}: {:?}", heard.lock().unwrap());
-        let checked = async {
-            while !is_there("/health", "localhost") {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        within("the health check", checked).await;
+        until("the health check", async || is_there("/health", "localhost")).await;
         heard.lock().unwrap().clear();
     }
     std::fs::remove_file(&socket).unwrap();

@@ -1,17 +1,14 @@
 //! Rules that only log: everything passes, nothing is vouched for, and the report tells who is missing a credential.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use doorward::model::refused::{RefusedBy, Tally};
 use doorward::model::role::Role;
 use doorward::model::time::Timestamp;
 
 use crate::failure::{break_database, mend_database};
 use crate::support::gateway::bearer;
 use crate::support::process::Process;
-use crate::support::{DEADLINE, Gateway, Upstream, exchange, within};
+use crate::support::{Gateway, Upstream, exchange, until, wait_for};
 
 const ROUTES: &str = r#"
 [[routes]]
@@ -31,21 +28,6 @@ upstream = "app"
 path = "/strict"
 enforce = "on"
 "#;
-
-/// What was written down, once there is as much of it as there must be.
-async fn report(gateway: &Gateway, requests: u64) -> Vec<(RefusedBy, Tally)> {
-    let deadline = std::time::Instant::now() + DEADLINE;
-    loop {
-        let counted = gateway.store.list_refused(Timestamp(0)).await.unwrap();
-        let sum: u64 = counted.iter().map(|(_, tally)| tally.count).sum();
-        if sum >= requests {
-            assert_eq!(sum, requests, "{counted:?}");
-            return counted;
-        }
-        assert!(std::time::Instant::now() < deadline, "{sum} of {requests}: {counted:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_application_goes_on_as_before_and_the_report_names_who_has_no_credential() {
@@ -85,7 +67,7 @@ async fn a_live_application_goes_on_as_before_and_the_report_names_who_has_no_cr
     let basic = upstream.requests().into_iter().filter(|line| line.head.contains("Basic Zm9v")).count();
     assert_eq!(basic, 1, "the application's own login still works");
 
-    let counted = report(&gateway, 7).await;
+    let counted = gateway.refused(7, |_| true).await;
     let find = |rule: &str, code: &str| {
         let mut found = counted.iter().filter(|(by, _)| by.rule == rule && by.code == code);
         let one = found.next().unwrap_or_else(|| panic!("no {rule} {code} in {counted:?}"));
@@ -107,8 +89,7 @@ async fn a_live_application_goes_on_as_before_and_the_report_names_who_has_no_cr
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graphql_body_that_is_too_large_to_be_read_still_passes_whole() {
     let upstream = Upstream::spawn().await;
-    let routes =
-        format!("[server]\nlisten = [\"127.0.0.1:0\"]\nlimits.graphql_body_bytes = 2048\n{}", app(&upstream));
+    let routes = format!("[server]\nlimits.graphql_body_bytes = 2048\n{}", app(&upstream));
     let gateway = Gateway::configured(&routes).await;
     let viewer = gateway.system_key("grafana", Role::Viewer).await;
     let body = format!("{{\"query\":\"mutation {{ a }}\",\"pad\":\"{}\"}}", "x".repeat(100_000));
@@ -131,10 +112,12 @@ async fn a_graphql_body_that_is_too_large_to_be_read_still_passes_whole() {
         let answer = exchange(gateway.address, head + &sent).await;
         assert_eq!(answer.status, 200, "{what}");
     }
-    for request in upstream.requests() {
+    let received = upstream.requests();
+    assert_eq!(received.len(), 2);
+    for request in received {
         assert_eq!(request.body, body.as_bytes(), "every byte arrives");
     }
-    assert_eq!(report(&gateway, 2).await[0].0.code, "body-too-large");
+    assert_eq!(gateway.refused(2, |_| true).await[0].0.code, "body-too-large");
 }
 
 fn app(upstream: &Upstream) -> String {
@@ -150,13 +133,13 @@ async fn where_rules_are_off_nothing_is_written_down() {
     assert_eq!(gateway.send("DELETE /everything", forged).await.status, 200);
     assert_eq!(gateway.send("DELETE /log", forged).await.status, 200);
     assert!(upstream.requests().iter().all(|request| !request.head.contains("root")));
-    let counted = report(&gateway, 1).await;
+    let counted = gateway.refused(1, |_| true).await;
     assert_eq!(counted[0].0.route, "/log");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_another_proxy_is_an_allow_where_rules_only_log() {
-    let toml = "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+    let toml = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
                 [forward_auth]\nflavours = [\"traefik\"]\n\
                 [[routes]]\nname = \"live\"\nenforce = \"log\"\n\
                 [[routes]]\nname = \"strict\"\npath = \"/strict\"";
@@ -172,22 +155,17 @@ async fn an_answer_to_another_proxy_is_an_allow_where_rules_only_log() {
     let live = ask("/data").await;
     assert_eq!((live.status, live.header("x-auth-user")), (200, Some("")), "vouches for nobody");
     assert_eq!(ask("/strict").await.status, 401);
-    let counted = report(&gateway, 1).await;
+    let counted = gateway.refused(1, |_| true).await;
     assert_eq!((counted[0].0.client.as_str(), counted[0].0.route.as_str()), ("192.0.2.7", "live"));
 }
 
 /// The access events of a process, once there are this many.
 async fn events(process: &Process, count: usize) -> Vec<serde_json::Value> {
-    within("the access events", async {
-        loop {
-            let said = process.said();
-            let all = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-            let events: Vec<_> = all.filter(|event| event["message"] == "request").collect();
-            if events.len() >= count {
-                return events;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    wait_for("the access events", async || {
+        let said = process.said();
+        let all = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let events: Vec<_> = all.filter(|event| event["message"] == "request").collect();
+        (events.len() >= count).then_some(events)
     })
     .await
 }
@@ -254,12 +232,7 @@ async fn while_the_store_is_down_requests_pass_as_nobody_where_rules_only_log_an
     }
     let database = gateway.folder.path().join("doorward.db");
     break_database(&database);
-    within("the end of trust", async {
-        while gateway.get("/strict", &key).await.status != 503 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until("the end of trust", async || gateway.get("/strict", &key).await.status == 503).await;
     let reached = upstream.count();
     for credential in [&cookie, &key] {
         let kept = gateway.get("/strict", credential).await;
@@ -288,17 +261,12 @@ async fn while_the_store_is_down_requests_pass_as_nobody_where_rules_only_log_an
     assert!(metrics.lines().any(|line| line == shadowed), "{metrics}");
 
     mend_database(&database);
-    let counted = report(&gateway, 2).await;
+    let counted = gateway.refused(2, |_| true).await;
     for (by, _) in &counted {
         let told = (by.route.as_str(), by.code.as_str(), by.credential.as_str(), by.rule.as_str());
         assert_eq!(told, ("live", "unavailable", "nobody", "reads"), "{counted:?}");
     }
-    within("the return", async {
-        while gateway.get("/strict", &key).await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until("the return", async || gateway.get("/strict", &key).await.status == 200).await;
     assert!(upstream.last().header("x-auth-subject").is_some());
 }
 
@@ -308,7 +276,7 @@ async fn the_report_tells_a_credential_that_counts_in_another_form_from_one_that
     let old = "t6BnYVb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc";
     let settings = format!(
         "{}\n[[keys.imported]]\nname = \"app\"\nrole = \"viewer\"\nring = '[{{ \"name\": \"a\", \"key\": \"{old}\" }}]'\n",
-        app(&upstream).replacen("[[upstreams]]", "[server]\nlisten = [\"127.0.0.1:0\"]\n[[upstreams]]", 1)
+        app(&upstream)
     );
     let gateway = Gateway::configured(&settings).await;
     let own = gateway.system_key("k", Role::Viewer).await;
@@ -329,7 +297,7 @@ async fn the_report_tells_a_credential_that_counts_in_another_form_from_one_that
     ] {
         gateway.store.purge_refused(Timestamp(i64::MAX)).await.unwrap();
         assert_eq!(gateway.get("/data", &headers).await.status, 200, "{headers}");
-        let counted = report(&gateway, 1).await;
+        let counted = gateway.refused(1, |_| true).await;
         let (by, _) = &counted[0];
         assert_eq!((by.code.as_str(), by.credential.as_str()), (code, credential), "{headers}");
     }

@@ -138,7 +138,7 @@ async fn an_answer_after_a_long_wait_comes_unbuffered() {
     let other = Upstream::spawn().await;
     // Much longer than a connection may be idle, and than a client may take for its head.
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nkeep_alive = \"1s\"\nheader_timeout = \"1s\"\n\
+        "[server]\nworkers = 1\nkeep_alive = \"1s\"\nheader_timeout = \"1s\"\n\
          [[upstreams]]\nname = \"app\"\nurl = \"http://{upstream}\"\ntimeouts = {{ idle = \"1s\" }}\n\
          [[upstreams]]\nname = \"other\"\nurl = \"{}\"\n[[routes]]\nupstream = \"other\"\npath = \"/public/other\"\n\
          rules = [{{ allow = \"anyone\" }}]\n{ROUTES}",
@@ -151,6 +151,7 @@ async fn an_answer_after_a_long_wait_comes_unbuffered() {
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(2500) {
         assert_eq!(gateway.get("/public/other/x", "").await.status, 200, "others are served meanwhile");
+        // What is tried is the silence, longer than every limit.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     go.send(1).unwrap();
@@ -435,6 +436,7 @@ async fn a_slow_upload_is_not_cut_by_the_response_timeout_and_a_silent_upstream_
     let began = Instant::now();
     for byte in b"slow" {
         client.write_all(&[*byte]).await.unwrap();
+        // What is tried is how slow the client is.
         tokio::time::sleep(Duration::from_millis(600)).await;
     }
     assert!(began.elapsed() > Duration::from_secs(2));
@@ -472,7 +474,7 @@ async fn a_stream_that_never_begins_ends_when_it_has_been_idle_and_not_before() 
 async fn connections_to_the_upstream_are_used_again() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
+        "[server]\nworkers = 1\n[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
     .await;

@@ -95,7 +95,7 @@ async fn a_read_of_the_prefix_alone_is_sent_to_ask_with_a_slash_and_decided_as_t
 async fn the_upstream_hears_of_the_prefix_from_us_alone() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{}",
         upstream.url(),
         routes()
@@ -312,7 +312,7 @@ async fn a_websocket_passes_below_a_prefix() {
 async fn below(upstream: &Upstream) -> Gateway {
     Gateway::configured(&format!(
         "public_url = \"http://localhost/apps/phoenix\"\n\
-         [server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         [server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = [\"nginx\", \"caddy\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{}",
         upstream.url(),

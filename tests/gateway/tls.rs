@@ -3,18 +3,18 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::credentials::ROUTES;
 use crate::support::raw::read_to_close;
-use crate::support::{Gateway, Upstream, within};
+use crate::support::{Gateway, Upstream, until, within};
 
 /// An authority and what it signed, as PEM files in a folder.
 pub struct Authority {
@@ -47,21 +47,16 @@ impl Authority {
     }
 }
 
-pub fn install_provider() {
+fn install_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tls_listener_speaks_http1_and_http2_and_tells_upstreams_so() {
-    install_provider();
-    let authority = Authority::new();
-    let certificates = tempfile::tempdir().unwrap();
-    authority.sign(certificates.path(), "gateway", "localhost");
+    let (_folder, authority, tls) = gateway_certificate();
     let upstream = Upstream::spawn().await;
-    let place = certificates.path().display();
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\n\
-         tls = {{ certificate = \"{place}/gateway.crt\", key = \"{place}/gateway.key\" }}\n\
+        "[server]\n{tls}\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
@@ -95,14 +90,10 @@ async fn a_tls_listener_speaks_http1_and_http2_and_tells_upstreams_so() {
 /// D02: handshakes that never end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tls_handshake_that_stalls_is_given_up() {
-    install_provider();
-    let folder = tempfile::tempdir().unwrap();
-    Authority::new().sign(folder.path(), "gateway", "localhost");
+    let (_folder, _, tls) = gateway_certificate();
     let upstream = Upstream::spawn().await;
-    let place = folder.path().display();
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nheader_timeout = \"1s\"\n\
-         tls = {{ certificate = \"{place}/gateway.crt\", key = \"{place}/gateway.key\" }}\n\
+        "[server]\nheader_timeout = \"1s\"\n{tls}\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
@@ -112,6 +103,28 @@ async fn a_tls_handshake_that_stalls_is_given_up() {
         client.write_all(start).await.unwrap();
         assert_eq!(read_to_close(&mut client).await, "");
     }
+}
+
+/// A folder with an upstream's certificate for `localhost` and its authority's, `ca.crt`; and an authority beside it.
+pub fn upstream_certificates() -> (TempDir, Authority) {
+    install_provider();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+    authority.sign(folder.path(), "upstream", "localhost");
+    (folder, other)
+}
+
+/// A folder with a gateway's certificate for `localhost`, its authority, and the setting of `[server]` that names it.
+pub fn gateway_certificate() -> (TempDir, Authority, String) {
+    install_provider();
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    authority.sign(folder.path(), "gateway", "localhost");
+    let place = folder.path().display();
+    let setting =
+        format!("tls = {{ certificate = \"{place}/gateway.crt\", key = \"{place}/gateway.key\" }}\n");
+    (folder, authority, setting)
 }
 
 /// What a TLS upstream was sent.
@@ -164,13 +177,9 @@ async fn status_through(tls: &str, upstream: SocketAddr) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstreams_certificate_must_be_signed_by_its_authority_for_its_name() {
-    install_provider();
-    let (authority, other) = (Authority::new(), Authority::new());
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, other) = upstream_certificates();
     let place = folder.path().display();
-    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
     std::fs::write(folder.path().join("other.crt"), &other.pem).unwrap();
-    authority.sign(folder.path(), "upstream", "localhost");
     let (upstream, _) = tls_upstream(folder.path(), None).await;
     assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/ca.crt\" }}"), upstream).await, 200);
     assert_eq!(status_through(&format!("tls = {{ ca = \"{place}/other.crt\" }}"), upstream).await, 502);
@@ -180,12 +189,8 @@ async fn an_upstreams_certificate_must_be_signed_by_its_authority_for_its_name()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_wants_a_client_certificate_gets_ours() {
-    install_provider();
-    let (authority, clients) = (Authority::new(), Authority::new());
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, clients) = upstream_certificates();
     let place = folder.path().display();
-    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
-    authority.sign(folder.path(), "upstream", "localhost");
     clients.sign(folder.path(), "client", "gateway");
     let (upstream, _) = tls_upstream(folder.path(), Some(&clients)).await;
     let ours = format!(
@@ -197,12 +202,8 @@ async fn an_upstream_that_wants_a_client_certificate_gets_ours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_may_speak_http2_over_tls() {
-    install_provider();
-    let authority = Authority::new();
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, _) = upstream_certificates();
     let place = folder.path().display();
-    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
-    authority.sign(folder.path(), "upstream", "localhost");
     let chain = vec![CertificateDer::from_pem_file(folder.path().join("upstream.crt")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(folder.path().join("upstream.key")).unwrap();
     let mut config =
@@ -252,19 +253,11 @@ async fn shake(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_certificate_is_shown_to_new_connections_and_a_broken_one_is_not_taken() {
-    install_provider();
-    let authority = Authority::new();
-    let upstream = Upstream::spawn().await;
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, authority, tls) = gateway_certificate();
     let place = folder.path();
-    authority.sign(place, "gateway", "localhost");
-    let text = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\n\
-         tls = {{ certificate = \"{0}/gateway.crt\", key = \"{0}/gateway.key\" }}\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{1}\"\n{ROUTES}",
-        place.display(),
-        upstream.url()
-    );
+    let upstream = Upstream::spawn().await;
+    let text =
+        format!("[server]\n{tls}[[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}", upstream.url());
     let on_disk = || CertificateDer::from_pem_file(place.join("gateway.crt")).unwrap();
     let gateway = Gateway::configured(&text).await;
     // One client for all, which resumes sessions where it is let.
@@ -306,12 +299,8 @@ async fn another_certificate_is_shown_to_new_connections_and_a_broken_one_is_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_server_and_each_check_is_spoken_to_with_our_certificate_and_a_silent_server_is_replaced() {
-    install_provider();
-    let (authority, clients) = (Authority::new(), Authority::new());
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, clients) = upstream_certificates();
     let place = folder.path().display();
-    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
-    authority.sign(folder.path(), "upstream", "localhost");
     clients.sign(folder.path(), "client", "gateway");
     // Accepts connections and never shakes hands.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -333,12 +322,10 @@ async fn each_server_and_each_check_is_spoken_to_with_our_certificate_and_a_sile
         assert_eq!(gateway.get("/public", "").await.status, 200);
     }
     for heard in all {
-        let both = async {
-            let has = |line: &str| heard.lock().unwrap().iter().any(|head| head.starts_with(line));
-            while !has("GET /health HTTP/1.1\r\n") || !has("GET /public HTTP/1.1\r\n") {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        within("a check and a request", both).await;
+        let has = |line: &str| heard.lock().unwrap().iter().any(|head| head.starts_with(line));
+        until("a check and a request", async || {
+            has("GET /health HTTP/1.1\r\n") && has("GET /public HTTP/1.1\r\n")
+        })
+        .await;
     }
 }

@@ -33,7 +33,6 @@ fn settings(upstream: Option<&Upstream>, general: &str, app: &str, route: &str) 
     format!(
         r#"{general}
 [server]
-listen = ["127.0.0.1:0"]
 trusted_proxies = ["127.0.0.1"]
 {behind}
 [[break_glass]]

@@ -15,7 +15,7 @@ use crate::support::oracle::check_claims;
 use crate::support::raw::{read_answer, read_head};
 use crate::support::relay::Relay;
 use crate::support::{Answer, Gateway, Upstream, Watch, exchange, within};
-use crate::tls::{Authority, install_provider, tls_upstream};
+use crate::tls::{tls_upstream, upstream_certificates};
 
 const ROUTES: &str = r#"
 [[routes]]
@@ -185,11 +185,7 @@ async fn a_token_that_the_settings_lost_while_a_body_was_read_opens_nothing() {
 
 /// A gateway whose upstream can be connected to only once the way is free.
 async fn behind_a_closed_way(routes: &str) -> (Gateway, Relay, crate::tls::Heard) {
-    install_provider();
-    let authority = Authority::new();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
-    authority.sign(folder.path(), "upstream", "localhost");
+    let (folder, _) = upstream_certificates();
     let (server, heard) = tls_upstream(folder.path(), None).await;
     let relay = Relay::to(server).await;
     relay.hold();

@@ -50,6 +50,16 @@ impl Database {
     }
 }
 
+/// Waits until something holds, and fails the test with `what` if it does not in time.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), waiting).await.is_ok(), "{what} did not happen");
+}
+
 /// Whoever runs the command line.
 fn by() -> AdminProof {
     AdminProof::of_command_line(0)

@@ -125,9 +125,7 @@ async fn a_copy_is_of_one_moment(from: Database, to: Database) {
         }
         n
     });
-    while everybody(&from.store).await.len() < 1505 {
-        tokio::task::yield_now().await;
-    }
+    until("a change meanwhile", async || everybody(&from.store).await.len() >= 1505).await;
     from.store.copy_to(&to.store, |_, _| ()).await.unwrap();
     stop.send(()).unwrap();
     let written = writing.await.unwrap();

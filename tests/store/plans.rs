@@ -406,9 +406,7 @@ async fn nothing_is_left_out(store: &Store) {
     let used = NOW;
     for number in 1..=USED {
         // As the next request of the session does, where there was no room.
-        while !touches.session(&format!("s{number}"), used) {
-            tokio::task::yield_now().await;
-        }
+        until("room in the queue", async || touches.session(&format!("s{number}"), used)).await;
     }
     stop.send(()).unwrap();
     running.await.unwrap();

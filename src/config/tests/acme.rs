@@ -13,7 +13,7 @@ fn agreeing_is_all_that_must_be_said() {
     assert!(acme.contact.is_empty() && acme.ca.is_none() && acme.http_listen.is_none());
     assert!(acme.cache.is_absolute() && acme.cache.ends_with("acme"), "beside the configuration file");
     assert_eq!(acme.challenge, AcmeChallenge::TlsAlpn01);
-    assert!(config.server.listeners.iter().all(|listener| listener.tls));
+    assert!(matches!(config.server.listeners.as_slice(), [only] if only.tls));
 }
 
 #[test]

@@ -265,7 +265,7 @@ async fn what_reads_is_sent_again_once_and_what_writes_never() {
         }
     });
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+        "[server]\nworkers = 1\n\
          [[upstreams]]\nname = \"app\"\nurl = \"http://{address}\"\n{ROUTES}"
     ))
     .await;

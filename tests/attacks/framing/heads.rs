@@ -1,7 +1,5 @@
 //! Heads that cannot be served: none is mended, each is answered in full, and the connection goes no further.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -9,24 +7,20 @@ use tokio::net::TcpStream;
 use super::{LAST, SMUGGLED, one_worker};
 use crate::support::gateway::ROUTES;
 use crate::support::raw::{read_answer, read_answer_to, read_to_close, statuses, until_closed};
-use crate::support::{Answer, Gateway, Upstream, Watch, within};
+use crate::support::{Answer, Gateway, Upstream, Watch, wait_for, within};
 
 const END: &str = "host: a\r\n\r\n";
 
 /// The one access event of a request.
 async fn event_of(gateway: &Gateway, id: &str) -> Value {
-    let event = async {
-        loop {
-            let mut events = gateway.ledger.events();
-            events.retain(|event| event["request.id"] == id);
-            if let Some(event) = events.pop() {
-                assert_eq!(events.len(), 0, "two events of {id}");
-                break event;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within("its event", event).await
+    wait_for("its event", async || {
+        let mut events = gateway.ledger.events();
+        events.retain(|event| event["request.id"] == id);
+        let event = events.pop();
+        assert_eq!(events.len(), 0, "two events of {id}");
+        event
+    })
+    .await
 }
 
 /// Whether an answer is one of ours, whole, with the event that belongs to it.

@@ -23,8 +23,8 @@ const LAST: &str = "GET /public/last HTTP/1.1\r\nhost: a\r\nconnection: close\r\
 
 async fn one_worker(upstream: &Upstream, more: &str) -> Gateway {
     Gateway::configured(&format!(
-        "server.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\n{more}\n\
-         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES} # [server]",
+        "server.workers = 1\n{more}\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n{ROUTES}",
         upstream.url()
     ))
     .await

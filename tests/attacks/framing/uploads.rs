@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::one_worker;
 use crate::support::gateway::{ROUTES, bearer};
 use crate::support::raw::{read_answer, read_to_close};
-use crate::support::{Gateway, Upstream, Watch, within};
+use crate::support::{Gateway, Upstream, Watch, until, within};
 
 const MIB: usize = 1 << 20;
 
@@ -78,12 +78,7 @@ async fn what_is_thrown_away_is_bounded() {
 
 async fn gateway_is_free(gateway: &Gateway) {
     let running = gateway.ledger.running.as_ref().unwrap();
-    within("no connection", async {
-        while running.connections() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("no connection", async || running.connections() == 0).await;
 }
 
 /// An upstream that refuses an upload, and closes at once with the rest unread: the kernel resets the connection.

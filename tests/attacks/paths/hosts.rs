@@ -243,13 +243,13 @@ async fn hosts_are_told_apart_without_case_port_and_dot_however_many_there_are()
 async fn a_host_that_nobody_named_is_refused_and_a_named_one_is_never_passed_by() {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "public_url = \"https://gate.example\"\nserver.listen = [\"127.0.0.1:0\"]\nserver.workers = 1\n\
+        "public_url = \"https://gate.example\"\nserver.workers = 1\n\
          server.trusted_proxies = [\"127.0.0.1\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
          [[routes]]\nupstream = \"app\"\nhosts = [\"app.example\"]\nrules = [{{ allow = \"admin\" }}]\n\
          [[routes]]\nupstream = \"app\"\npath = \"/open\"\nrules = [{{ allow = \"anyone\" }}]\n\
          [[routes]]\nupstream = \"app\"\nhosts = [\"free.example\"]\nrules = [{{ allow = \"anyone\" }}]\n\
-         [[routes]]\nupstream = \"app\"\npath = \"/shut\"\nrules = [{{ allow = \"admin\" }}] # [server]",
+         [[routes]]\nupstream = \"app\"\npath = \"/shut\"\nrules = [{{ allow = \"admin\" }}]",
         upstream.url()
     ))
     .await;

@@ -314,7 +314,7 @@ async fn an_address_that_cannot_be_read_is_kept_as_strictly_as_the_strictest_pla
     // The same where another proxy asks: nobody here knows which routes lead to one application.
     for (enforce, status) in [("on", 400), ("log", 200)] {
         let routes = format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nflavours = [\"traefik\"]\n\
+            "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nflavours = [\"traefik\"]\n\
              [[routes]]\nname = \"open\"\nenforce = \"log\"\n[[routes]]\nname = \"strict\"\npath = \"/strict\"\n\
              enforce = \"{enforce}\"\n"
         );

@@ -159,7 +159,7 @@ async fn nothing_passes_that_any_reader_would_take_for_what_is_refused() {
 async fn ask(mut dice: Dice) -> Seen {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [forward_auth]\nflavours = [\"nginx\"]\npass_authorization = true\ncompat = [\"oauth2-proxy\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\npass_authorization = true\n{ROUTES}",
         upstream.url()

@@ -162,9 +162,8 @@ async fn a_head_that_unpacks_to_far_more_than_it_is_goes_nowhere() {
     frame(&mut attack, HEADERS, END_HEADERS | END_STREAM, 1, &bomb);
     let mut client = Raw::connect(target.address(), &[]).await;
     client.send(&attack).await;
-    let answered = client.sees(HEADERS).await;
+    client.sees(HEADERS).await; // 431, or the end of the connection
     target.stands("HPACK bomb").await;
-    let _ = answered; // 431, or the end of the connection
     let reached = target.upstream.requests();
     assert!(reached.iter().all(|seen| seen.line() == "GET /public/other"), "it reached the upstream");
 
@@ -221,7 +220,7 @@ async fn windows_that_overflow_or_are_overrun_end_the_connection() {
     }
     // The upstream reads what it is sent, so a client that keeps to the window would not be refused.
     client.send(&attack).await;
-    assert!(client.sees(RST_STREAM).await || client.next().await.is_none());
+    client.sees(RST_STREAM).await; // or the end of the connection; else this waits in vain
     target.stands("overrun windows").await;
     let ended = fields(
         target.address(),

@@ -20,7 +20,7 @@ use crate::support::hyper::http2;
 use crate::support::patient::raw_upstream;
 use crate::support::process::Process;
 use crate::support::raw::{exchange, read_answer, read_head, read_to_close, until_closed};
-use crate::support::{Gateway, Upstream, within};
+use crate::support::{Gateway, Upstream, until, within};
 
 const REQUEST: &str = "GET /public/x HTTP/1.1\r\nhost: a\r\n\r\n";
 /// An error code of HTTP/2 (RFC 9113, 7): nothing was done, it may be tried again.
@@ -102,12 +102,7 @@ async fn silent_upstream() -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 async fn reaches(asked: &AtomicUsize, count: usize) {
-    within("a request at the upstream", async {
-        while asked.load(Ordering::SeqCst) < count {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("a request at the upstream", async || asked.load(Ordering::SeqCst) >= count).await;
     assert_eq!(asked.load(Ordering::SeqCst), count, "what was refused was asked of nobody");
 }
 
@@ -147,7 +142,7 @@ impl Streams {
 #[tokio::test(flavor = "multi_thread")]
 async fn open_requests_of_one_client_are_bounded_and_so_are_those_of_all() {
     let (silent, asked) = silent_upstream().await;
-    let settings = "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
+    let settings = "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
                     limits = { http2_streams = 5, open_requests_per_client = 7, open_requests = 10 }\n";
     let gateway = gateway(settings, &format!("http://{silent}")).await;
     let mut first = Streams::of("198.51.100.1", gateway.address).await;
@@ -196,7 +191,7 @@ async fn open_requests_of_one_client_are_bounded_and_so_are_those_of_all() {
 /// A gateway behind a proxy that names its clients, as tests cannot come from many addresses.
 async fn behind_proxy(limits: &str, upstream: &Upstream) -> Gateway {
     let settings = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nproxy_protocol = \"required\"\n\
+        "[server]\nworkers = 2\nproxy_protocol = \"required\"\n\
          proxy_protocol_from = \"127.0.0.1\"\n{limits}"
     );
     gateway(&settings, &upstream.url()).await
@@ -238,12 +233,8 @@ async fn all_addresses_of_one_ipv6_network_are_one_client() {
         held.extend((status == 200).then_some(stream));
     }
     held.remove(0);
-    within("room for the network", async {
-        while connect_as(gateway.address, "2001:db8:1:1::3").await.1 != 200 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("room for the network", async || connect_as(gateway.address, "2001:db8:1:1::3").await.1 == 200)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,12 +251,7 @@ async fn many_clients_with_a_connection_each_are_bounded_in_total() {
         assert_eq!(connect_as(gateway.address, &format!("198.51.100.{last}")).await.1, 0);
     }
     held.pop();
-    within("room", async {
-        while connect_as(gateway.address, "198.51.100.9").await.1 != 200 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("room", async || connect_as(gateway.address, "198.51.100.9").await.1 == 200).await;
 }
 
 /// D08: more connections than anybody may have.
@@ -282,12 +268,7 @@ async fn connections_of_one_client_beyond_its_share_are_closed_and_room_comes_ba
     }
     assert_eq!(until_closed(gateway.address, REQUEST).await, "");
     held.pop();
-    within("room", async {
-        while exchange(gateway.address, REQUEST).await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("room", async || exchange(gateway.address, REQUEST).await.status == 200).await;
 }
 
 /// Part of D08: more connections than the operating system has descriptors for.
@@ -299,12 +280,8 @@ async fn running_out_of_descriptors_ends_nothing_and_room_comes_back() {
     for _ in 0..100 {
         held.push(TcpStream::connect(gateway.address).await.unwrap());
     }
-    within("the end of descriptors", async {
-        while !gateway.said().contains("a connection could not be accepted") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until("the end of descriptors", async || gateway.said().contains("a connection could not be accepted"))
+        .await;
     // Who was accepted is still there. What a request needs a descriptor for may fail, and is answered.
     held[0].write_all(b"GET /_doorward/healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     assert_eq!(read_answer(&mut held[0]).await.status, 200);

@@ -14,7 +14,7 @@ use crate::support::http2::{
     END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, WINDOW_UPDATE, block, frame,
 };
 use crate::support::hyper::{http2, hyper_upstream};
-use crate::support::patient::{Patient, flood, patient, raw_upstream};
+use crate::support::patient::{flood, patient, raw_upstream};
 use crate::support::process::Process;
 use crate::support::raw::{exchange, read_answer, read_answer_to, read_head, read_to_close};
 use crate::support::{Gateway, Upstream, within};
@@ -27,6 +27,7 @@ async fn gateway(settings: &str, upstream: &str) -> Gateway {
 /// Sends a byte now and then, for as long as it is taken.
 async fn trickle(stream: &mut (impl AsyncWriteExt + Unpin), every: Duration) {
     while stream.write_all(b"x").await.is_ok() {
+        // What is tried is how slow it is.
         tokio::time::sleep(every).await;
     }
 }
@@ -79,6 +80,7 @@ async fn a_slow_upload_that_keeps_the_pace_and_a_stream_that_pauses_are_not_cut(
     pausing.write_all(head.as_bytes()).await.unwrap();
     for _ in 0..70 {
         steady.write_all(&[b'x'; 100]).await.unwrap();
+        // What is tried is this pace, and the pause of the other one.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     pausing.write_all(b"1\r\ny\r\n0\r\n\r\n").await.unwrap();
@@ -91,7 +93,8 @@ async fn a_slow_upload_that_keeps_the_pace_and_a_stream_that_pauses_are_not_cut(
 async fn an_upstream_that_reads_slowly_is_not_the_clients_fault() {
     let address = raw_upstream(|mut stream| async move {
         let _ = read_head(&mut stream).await;
-        tokio::time::sleep(Duration::from_secs(8)).await; // two windows and more
+        // What is tried is that nothing is read for two windows and more.
+        tokio::time::sleep(Duration::from_secs(8)).await;
         let mut left = 64 << 20;
         let mut buffer = vec![0; 1 << 20];
         while left > 0 {
@@ -144,7 +147,7 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
 /// H08: readers that take nothing, in numbers.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_readers_that_take_nothing_are_held_in_bounded_memory() {
-    let upstream: Patient = flood().await;
+    let upstream = flood().await;
     let gateway = Process::serve(&upstream.url(), ROUTES);
     let key = gateway.system_key("k", Role::Viewer).await;
     let mut stuck = Vec::new();
@@ -156,7 +159,7 @@ async fn many_readers_that_take_nothing_are_held_in_bounded_memory() {
         assert_eq!(within("the head", read_answer_to(&mut client, true)).await.status, 200);
         stuck.push(client);
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    upstream.comes_to_rest().await;
     let growth = gateway.resident_bytes().saturating_sub(before) / 40;
     println!("{} KiB each", growth >> 10);
     assert!(growth < 1 << 20, "{} KiB for one of them", growth >> 10);
@@ -200,7 +203,8 @@ async fn http2_windows_that_open_slowly_are_waited_for() {
     let mut client = Raw::connect(gateway.address, &[(4, 0)]).await;
     assert!(client.send(&get(1)).await);
     let began = Instant::now();
-    // Each time a part of what is asked for in four seconds: a machine that stalls for two changes nothing.
+    // What is tried is the pace: each time a part of what is asked for in four seconds, so that a machine that stalls
+    // for two changes nothing.
     for _ in 0..24 {
         let mut more = Vec::new();
         for stream in [0, 1] {
@@ -272,6 +276,7 @@ async fn an_http2_body_that_trickles_in_is_given_up() {
     let upstream = Upstream::spawn().await;
     let gateway = gateway("server.body_timeout = \"1s\"", &upstream.url()).await;
     let mut client = http2(gateway.address).await;
+    // What is tried is how slow it is.
     let frames = futures_util::stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from_static(b"x"))), ()))

@@ -259,6 +259,7 @@ impl Member {
             for stream in &mut held {
                 let _ = stream.write_all(b"x").await;
             }
+            // What is tried is how slow they are.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     }

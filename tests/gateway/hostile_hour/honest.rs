@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::line::{Line, cookies};
 use crate::support::gateway::{PASSWORD, bearer};
 use crate::support::raw::Answer;
-use crate::support::{Gateway, within};
+use crate::support::{Gateway, until, within};
 
 /// How long one rests between two questions.
 const REST: Duration = Duration::from_millis(20);
@@ -90,12 +90,8 @@ impl Record {
     /// Waits until so many more answers have come.
     pub async fn sees(&self, more: usize) {
         let enough = self.count.load(Ordering::SeqCst) + more;
-        within("answers to those who are measured", async {
-            while self.count.load(Ordering::SeqCst) < enough {
-                tokio::time::sleep(REST).await;
-            }
-        })
-        .await;
+        until("answers to those who are measured", async || self.count.load(Ordering::SeqCst) >= enough)
+            .await;
     }
 
     fn is_excused(&self, sample: &Sample) -> bool {

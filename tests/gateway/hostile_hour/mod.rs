@@ -47,7 +47,7 @@ async fn passes(gateway: Arc<Gateway>) {
 async fn a_hostile_hour(store: &str, relay: Option<&Relay>) {
     let upstream = Upstream::spawn().await;
     let gateway = Gateway::configured(&format!(
-        "secret = \"{SECRET}\"\n{store}[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n\
+        "secret = \"{SECRET}\"\n{store}[server]\nworkers = 2\n\
          trusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nflavours = [\"nginx\"]\n\
          [[upstreams]]\nname = \"app\"\nurl = \"{}\"\n\
          [[routes]]\nupstream = \"app\"\nhosts = [\"app.example\"]\nrules = [{{ allow = \"viewer\" }}]\n{ROUTES}",

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::honest::Record;
 use crate::hanging_store::until_noticed;
+use crate::support::Gateway;
 use crate::support::bound::Stopwatch;
 use crate::support::relay::Relay;
-use crate::support::{Gateway, within};
 
 /// From the store's return to where the gateway is ready again (`docs/operations.md`).
 const RETURN: Duration = Duration::from_secs(5);
@@ -46,31 +46,22 @@ impl Storm {
             }
             Self::Stall => {
                 relay.hold();
-                until_ready(gateway, false).await;
+                gateway.until_ready(false).await;
                 relay.release();
                 Stopwatch::start()
             }
             Self::Restart => {
                 relay.close().await;
-                until_ready(gateway, false).await;
+                gateway.until_ready(false).await;
                 relay.open();
                 Stopwatch::start()
             }
         };
-        until_ready(gateway, true).await;
+        gateway.until_ready(true).await;
         returned.check_against(RETURN, &format!("readiness after {self:?}"));
         record.outage_since(began);
         record.sees(SOME).await;
     }
-}
-
-async fn until_ready(gateway: &Gateway, ready: bool) {
-    within(if ready { "readiness" } else { "an outage that is noticed" }, async {
-        while (gateway.get("/_doorward/readyz", "").await.status == 200) != ready {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
 }
 
 /// The clock is set forward and back again, and back and forward again.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use doorward::app::{Inherited, ReloadError, Running, open_or_make_store};
 use doorward::config::{ConfigOrigin, ConfigSource, Flags};
 use doorward::model::api_key::KeyScope;
+use doorward::model::refused::{RefusedBy, Tally};
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
 use doorward::model::time::{Clock, ManualClock, Timestamp};
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 
 use super::ledger::Ledger;
 use super::raw::{Answer, exchange};
+use super::{until, wait_for};
 
 /// Long enough for the password rules.
 pub const PASSWORD: &str = "correct horse battery";
@@ -153,6 +155,13 @@ impl Gateway {
         session_cookie(&answer).expect("signing in sets the session cookie")
     }
 
+    /// Adds `mel`, a member, and `vera`, a viewer, and signs both in.
+    pub async fn mel_and_vera(&self) -> (String, String) {
+        self.user("mel", Role::Member).await;
+        self.user("vera", Role::Viewer).await;
+        (self.sign_in("mel").await, self.sign_in("vera").await)
+    }
+
     pub async fn post_login(&self, name: &str, password: &str) -> Answer {
         let form: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("username", name)
@@ -218,6 +227,28 @@ impl Gateway {
         self.running().metrics_address()
     }
 
+    /// What the report counted of these, once it is as many requests as it must be.
+    pub async fn refused(
+        &self,
+        requests: u64,
+        which: impl Fn(&RefusedBy) -> bool,
+    ) -> Vec<(RefusedBy, Tally)> {
+        wait_for("the report", async || {
+            let mut counted = self.store.list_refused(Timestamp(0)).await.unwrap();
+            counted.retain(|(by, _)| which(by));
+            let sum: u64 = counted.iter().map(|(_, tally)| tally.count).sum();
+            assert!(sum <= requests, "{sum} instead of {requests}: {counted:?}");
+            (sum == requests).then_some(counted)
+        })
+        .await
+    }
+
+    /// Waits until the gateway says that it is ready, or that it is not.
+    pub async fn until_ready(&self, ready: bool) {
+        let what = if ready { "readiness" } else { "unreadiness" };
+        until(what, async || (self.get("/_doorward/readyz", "").await.status == 200) == ready).await;
+    }
+
     /// Waits until the running gateway acts on every change made beside it, as the command line does.
     pub async fn settle(&self) {
         let spread = self.revocations.seen_everywhere(super::DEADLINE).await.unwrap();
@@ -234,7 +265,7 @@ impl Gateway {
 /// Everything but addresses and store is the test's to say; what it says of them itself is not said twice.
 fn write_settings(folder: &Path, toml: &str) -> PathBuf {
     let place = folder.display().to_string();
-    let toml = toml.replace("{folder}", &place);
+    let mut toml = toml.replace("{folder}", &place);
     let mut text = String::new();
     if !toml.contains("public_url") {
         text.push_str("public_url = \"http://localhost\"\n");
@@ -242,8 +273,15 @@ fn write_settings(folder: &Path, toml: &str) -> PathBuf {
     if !toml.contains("[store]") {
         text.push_str(&format!("store.url = \"sqlite:{place}/doorward.db\"\n"));
     }
-    if !toml.contains("[server]") {
-        text.push_str("server.listen = [\"127.0.0.1:0\"]\nserver.workers = 2\n");
+    for (setting, value) in [("listen = [", "\"127.0.0.1:0\"]"), ("workers = ", "2")] {
+        if toml.contains(setting) {
+            continue;
+        }
+        if toml.contains("[server]\n") {
+            toml = toml.replacen("[server]\n", &format!("[server]\n{setting}{value}\n"), 1);
+        } else {
+            text.push_str(&format!("server.{setting}{value}\n"));
+        }
     }
     if !toml.contains("[log]") {
         text.push_str("log.format = \"json\"\n");

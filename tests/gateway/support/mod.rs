@@ -22,6 +22,27 @@ use std::time::Duration;
 /// Nothing here takes this long unless it hangs.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Asks until there is an answer, and fails the test with `what` if there never is one.
+pub async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    })
+    .await
+}
+
+/// Waits until something holds, and fails the test with `what` if it never does.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    wait_for(what, async || holds().await.then_some(())).await;
+}
+
 /// Waits for a future, and fails the test with `what` if it hangs.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let Ok(value) = tokio::time::timeout(DEADLINE, future).await else {

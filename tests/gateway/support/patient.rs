@@ -1,13 +1,16 @@
 //! Upstreams that never come to an end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::raw::read_head;
-use super::within;
+use super::{until, within};
 
 /// Runs `serve` for each connection of a listener of its own.
 pub async fn raw_upstream<F, T>(serve: F) -> SocketAddr
@@ -25,10 +28,15 @@ where
     address
 }
 
+/// For how long nothing is taken of a flood that has come to rest.
+const REST: Duration = Duration::from_millis(500);
+
 /// Says the path of each connection that has ended.
 pub struct Patient {
     address: SocketAddr,
     ended: mpsc::UnboundedReceiver<String>,
+    /// How many pieces of a flood were taken.
+    taken: Arc<AtomicUsize>,
 }
 
 /// An upstream that leaves everything open: sockets echo, event streams say one thing and wait, uploads are
@@ -64,12 +72,25 @@ pub async fn patient() -> Patient {
         }
     })
     .await;
-    Patient { address, ended }
+    Patient { address, ended, taken: Arc::default() }
 }
 
 impl Patient {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Waits until nothing more is taken of a flood, because everything on its way is full.
+    pub async fn comes_to_rest(&self) {
+        let (mut last, mut since) = (0, Instant::now());
+        until("a flood at rest", async || {
+            let now = self.taken.load(Ordering::SeqCst);
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            now > 0 && since.elapsed() > REST
+        })
+        .await;
     }
 
     /// Waits until the upstream's side of every one of these has ended.
@@ -85,8 +106,10 @@ impl Patient {
 /// An upstream that sends as fast as it is read from.
 pub async fn flood() -> Patient {
     let (sender, ended) = mpsc::unbounded_channel();
+    let taken = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&taken);
     let address = raw_upstream(move |mut stream| {
-        let sender = sender.clone();
+        let (sender, counter) = (sender.clone(), Arc::clone(&counter));
         async move {
             read_head(&mut stream).await;
             let mut chunk = b"10000\r\n".to_vec();
@@ -96,10 +119,11 @@ pub async fn flood() -> Patient {
             let mut sent = stream.write_all(head).await;
             while sent.is_ok() {
                 sent = stream.write_all(&chunk).await;
+                counter.fetch_add(1, Ordering::SeqCst);
             }
             let _ = sender.send("/flood".to_owned());
         }
     })
     .await;
-    Patient { address, ended }
+    Patient { address, ended, taken }
 }

@@ -10,7 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 
-use super::within;
+use super::until;
 
 /// What becomes of bytes.
 #[derive(Clone, Copy, Default)]
@@ -143,10 +143,8 @@ impl Relay {
             if to_server.write_all(&message).await.is_err() {
                 continue;
             }
-            within("the answer to what was said in between", async {
-                while upward.hushed.load(Ordering::SeqCst) && !upward.ended.load(Ordering::SeqCst) {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
+            until("the answer to what was said in between", async || {
+                !upward.hushed.load(Ordering::SeqCst) || upward.ended.load(Ordering::SeqCst)
             })
             .await;
         }
@@ -159,12 +157,7 @@ impl Relay {
 
     /// Waits until a client has said something.
     pub async fn hears_something(&self) {
-        within("a word of a client", async {
-            while self.heard() == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        until("a word of a client", async || self.heard() > 0).await;
     }
 }
 
