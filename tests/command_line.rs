@@ -263,6 +263,29 @@ fn explain_tells_what_a_role_a_user_and_a_key_may_do_and_why() {
 }
 
 #[test]
+fn explain_tells_what_a_client_certificate_may_do_and_needs_no_store_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let certificates = "server.trusted_proxies = \"127.0.0.1\"\n[client_certificates]\nheader = \"X-SSL-Client-Subject\"\n[[client_certificates.known]]\n\
+                        name = \"reader\"\nsubject = \"CN=reader\"\nrole = \"viewer\"\ngroup = \"data\"\n";
+    std::fs::write(here.join("doorward.toml"), format!("{certificates}{GUARDED}")).unwrap();
+    let reader = ["--as", "client-certificate:reader"];
+    let (code, told, _) = run(here, &[&["explain", "GET /"][..], &reader].concat());
+    assert_eq!(code, 0, "{told}");
+    let caller = "caller: reader (client-certificate), viewer, groups data, by client-certificate";
+    assert!(told.contains("allow by rule `rest`") && told.contains(caller), "{told}");
+    let (code, told, _) = run(here, &[&["explain", "GET /users/7"][..], &reader].concat());
+    assert!(code == 1 && told.contains("deny by rule `users` (forbidden)"), "{told}");
+    for who in ["client-certificate:other", "client-certificate:", "client-certificate:CN=reader"] {
+        let (code, _, told) = run(here, &["explain", "GET /", "--as", who]);
+        assert!(code == 1 && told.contains("client certificate"), "{who}: {told}");
+    }
+    let (code, _, told) = run(here, &[&["explain", "GET /"][..], &reader, &["--group", "ops"]].concat());
+    assert_eq!(code, 2, "it has its own groups: {told}");
+    assert!(!here.join("doorward.db").exists(), "nothing was looked up");
+}
+
+#[test]
 fn settings_whose_own_tests_fail_are_refused_and_test_tells_why() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::services::CommandServices;
 use crate::config::Config;
 use crate::gate::Rulebook;
+use crate::gate::credential::CredentialNames;
 use crate::gate::explain::ExplainQuery;
 use crate::gate::explain::Explanation;
 use crate::gate::explain::{Trial, TriedRule};
@@ -21,7 +22,8 @@ use crate::service::subjects::Subjects;
 pub(super) struct Arguments {
     /// Method and path, such as "POST /v1/traces"
     request: String,
-    /// Who asks: nobody, role:ROLE, user:NAME or key:NAME; users and keys are looked up in the store
+    /// Who asks: nobody, role:ROLE, user:NAME, key:NAME or client-certificate:NAME; users and keys are looked up in the
+    /// store, certificates in the settings
     #[arg(long = "as", value_name = "WHO", default_value = "nobody")]
     who: String,
     /// Group of a role that is named with --as; may be repeated
@@ -52,17 +54,23 @@ pub(super) struct Arguments {
 
 /// Exit code 1 where the request would not pass.
 pub(super) async fn run(arguments: Arguments, common: &Common, output: Output) -> Result<(), Failure> {
+    let has_own_groups = |kind: &str| arguments.who.starts_with(kind);
+    if ["user:", "key:", "client-certificate:"].into_iter().any(has_own_groups) && !arguments.group.is_empty()
+    {
+        return Err(Failure::Usage("--group goes with --as role:ROLE; all others have their own".to_owned()));
+    }
     let (config, caller) = if arguments.who.starts_with("user:") || arguments.who.starts_with("key:") {
-        if !arguments.group.is_empty() {
-            return Err(Failure::Usage("--group goes with --as role:ROLE; users have their own".to_owned()));
-        }
         let services = CommandServices::open(common).await?;
         let caller = services.subjects.caller(&services.by, &arguments.who).await?;
         (services.config, caller)
     } else {
-        let named = Subjects::unknown(&arguments.who)?;
-        let caller = named.map(|caller| Principal { groups: sorted(arguments.group), ..caller });
-        (load_beside(common)?, caller)
+        let config = load_beside(common)?;
+        let caller = match CredentialNames::new(&config).certificate_holder(&arguments.who) {
+            Some(holder) => Some(holder?),
+            None => Subjects::unknown(&arguments.who)?
+                .map(|caller| Principal { groups: sorted(arguments.group), ..caller }),
+        };
+        (config, caller)
     };
     let question = ExplainQuery {
         request: arguments.request,

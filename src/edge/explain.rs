@@ -9,6 +9,7 @@ use super::answer::Denied;
 use super::arrival::Arrival;
 use super::body::ResponseBody;
 use super::methods::Methods;
+use super::on_control::on_control;
 use super::pages::problem::Problem;
 use super::request_context::RequestContext;
 use crate::gate::explain::ExplainQuery;
@@ -61,21 +62,18 @@ impl Explain {
         if !methods.have(target.method()) {
             return Err(Denied::open(Problem::method_not_allowed(methods), Verdict::Deny));
         }
-        let failed = |error: ServiceError| Denied::open(Problem::from(&error), Verdict::Own);
-        let (question, who) = read(target.query().unwrap_or_default()).map_err(failed)?;
-        let subjects = self.subjects.clone();
-        // A panic there ends its own task only, and is an error here.
-        let looked_up = self.control.spawn(async move { subjects.caller(&admin, &who).await }).await;
-        let caller = match looked_up {
-            Ok(found) => found.map_err(failed)?,
-            Err(error) => {
-                tracing::error!(%error, "an explanation failed");
-                return Err(Denied::open(Problem::internal(), Verdict::Error));
-            }
+        let (question, who) = read(target.query().unwrap_or_default()).map_err(|error| failed(&error))?;
+        let found = if let Some(holder) = gate.credential_names().certificate_holder(&who) {
+            holder.map(Some)
+        } else {
+            let subjects = self.subjects.clone();
+            let looking = async move { subjects.caller(&admin, &who).await };
+            on_control(&self.control, "an explanation", looking).await?
         };
+        let caller = found.map_err(|error| failed(&error))?;
         let hypothetical = question
             .asked(&self.own_authority, caller)
-            .map_err(|error| failed(wrong("request", &error.to_string())))?;
+            .map_err(|error| failed(&wrong("request", &error.to_string())))?;
         let explanation = gate.rulebook().explain(&hypothetical);
         let text = serde_json::to_vec(&explanation).unwrap_or_default();
         let mut response = Response::new(ResponseBody::of(Bytes::from(text)));
@@ -83,6 +81,10 @@ impl Explain {
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }
+}
+
+fn failed(error: &ServiceError) -> Denied {
+    Denied::open(Problem::from(error), Verdict::Own)
 }
 
 /// The question in a query, and of whom it is asked.

@@ -14,6 +14,7 @@ pub mod health;
 pub mod local;
 pub mod methods;
 pub mod mount;
+mod on_control;
 pub mod page_limiter;
 pub mod pages;
 pub mod proxy;

@@ -10,6 +10,7 @@ use super::answer::Denied;
 use super::arrival::Arrival;
 use super::body::ResponseBody;
 use super::methods::Methods;
+use super::on_control::on_control;
 use super::page_limiter::PageLimiter;
 use super::pages::problem::Problem;
 use super::read_ahead;
@@ -63,18 +64,11 @@ impl PageHandler {
         let turn = place.turn().await.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
         let (host, query) = (arrival.target.host().to_owned(), arrival.target.query().map(str::to_owned));
         let request = WebRequest { method, host, path, page, query, headers, body, client, request_id };
-        // A panic there ends its own task only, and is an error here.
-        let answered = self.control.spawn(async move {
+        let answering = async move {
             let response = web.respond(request).await;
             drop(turn);
             response
-        });
-        match answered.await {
-            Ok(response) => Ok(response.map(ResponseBody::of)),
-            Err(error) => {
-                tracing::error!(%error, "a page failed");
-                Err(Denied::open(Problem::internal(), Verdict::Error))
-            }
-        }
+        };
+        Ok(on_control(&self.control, "a page", answering).await?.map(ResponseBody::of))
     }
 }

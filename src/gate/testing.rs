@@ -43,7 +43,7 @@ pub(in crate::gate) struct GateFixture {
     pub(in crate::gate) revoked_key: String,
     pub(in crate::gate) accounts: Accounts,
     pub(in crate::gate) revocations: Revocations,
-    touches: Touches,
+    pub(in crate::gate) touches: Touches,
     /// Writes uses down, if it is run.
     pub(in crate::gate) maintenance: Option<Maintenance>,
     audit: Audit,

@@ -47,7 +47,10 @@ impl Subjects {
                 let kind = PrincipalKind::User(UserId(String::new()));
                 Ok(Some(Principal::example(kind, "", role)))
             }
-            _ => Err(ServiceError::invalid("caller", "is nobody, role:ROLE, user:NAME or key:NAME")),
+            _ => Err(ServiceError::invalid(
+                "caller",
+                "is nobody, role:ROLE, user:NAME, key:NAME or client-certificate:NAME",
+            )),
         }
     }
 

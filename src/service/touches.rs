@@ -56,6 +56,12 @@ impl Touches {
         self.0.try_send(Used::Session(id.to_owned(), at)).is_ok()
     }
 
+    /// How many uses wait to be collected.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// The key with this public id was used; `false` if that has to be said again.
     pub fn key(&self, id: &str, at: Timestamp) -> bool {
         self.0.try_send(Used::Key(id.to_owned(), at)).is_ok()

@@ -67,8 +67,24 @@ struct Denied {
 
 #[derive(Clone, PartialEq, Message)]
 struct Allowed {
+    #[prost(message, repeated, tag = "2")]
+    set: Vec<SetHeader>,
     #[prost(string, repeated, tag = "5")]
     removed: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SetHeader {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Header {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
 }
 
 const ROUTES: &str = r#"
@@ -167,5 +183,44 @@ async fn what_a_client_can_cause_is_a_refusal_and_an_allow_leaves_nothing_of_our
         let answer = ask(&gateway, "GET", "/x", &[&known[..], &[(*name, "root")]].concat()).await;
         let stays = answer.ok.is_some_and(|allowed| !allowed.removed.iter().any(|removed| removed == name));
         assert!(!stays, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_that_envoy_names_counts_and_its_header_goes_no_further() {
+    const HEADER: &str = "x-ssl-client-subject";
+    let known = |name: &str, role: &str| {
+        format!(
+            "[[client_certificates.known]]\nname = \"{name}\"\nsubject = \"CN={name}\"\nrole = \"{role}\"\n"
+        )
+    };
+    let gateway = Gateway::configured(&format!(
+        "{ROUTES}\n[client_certificates]\nheader = \"{HEADER}\"\n{}{}",
+        known("ops", "admin"),
+        known("dashboards", "viewer")
+    ))
+    .await;
+    for (certificate, path) in [("ops", "/admin"), ("ops", "/x"), ("dashboards", "/x")] {
+        let named = format!("CN={certificate}");
+        let allowed = ask(&gateway, "GET", path, &[(HEADER, &named)]).await.ok.expect(path);
+        let set: Vec<_> = allowed.set.into_iter().filter_map(|set| set.header).collect();
+        let subject = set.iter().find(|header| header.name == "x-auth-subject").expect("the caller is told");
+        assert_eq!(subject.value, format!("client-certificate:{certificate}"));
+        assert!(allowed.removed.iter().any(|name| name == HEADER), "{:?}", allowed.removed);
+        assert!(set.iter().all(|header| header.name != HEADER), "{set:?}");
+    }
+    let key = format!("Bearer {}", gateway.system_key("v", Role::Viewer).await);
+    let beside = [(HEADER, "CN=ops"), ("authorization", key.as_str())];
+    for (headers, path, status) in [
+        (&[(HEADER, "CN=dashboards")][..], "/admin", 403),
+        (&[(HEADER, "CN=unknown")], "/x", 401),
+        (&[(HEADER, "CN=op")], "/x", 401),
+        (&[(HEADER, "")], "/x", 401),
+        (&[], "/x", 401),
+        (&beside, "/x", 401),
+    ] {
+        let answer = ask(&gateway, "GET", path, headers).await;
+        assert_eq!(answer.ok, None, "{headers:?}");
+        assert_eq!(answer.denied.unwrap().status.unwrap().code, status, "{headers:?}");
     }
 }

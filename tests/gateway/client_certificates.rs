@@ -231,6 +231,14 @@ async fn logs_metrics_and_explanations_name_a_certificate_alike() {
     assert_eq!(asked.status, 200, "an admin's certificate proves to be one");
     let asked = gateway.get("/_doorward/api/explain?request=GET+%2Fadmin", &shown(INGEST)).await;
     assert_eq!(asked.status, 403);
+    for (name, status, verdict) in
+        [("ops", 200, Some("allow")), ("dashboards", 200, Some("deny")), ("other", 404, None)]
+    {
+        let question = format!("/_doorward/api/explain?request=GET+%2Fadmin&as=client-certificate:{name}");
+        let asked = gateway.get(&question, &shown(OPS)).await;
+        let why: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
+        assert_eq!((asked.status, why["decision"].as_str()), (status, verdict), "{why}");
+    }
 
     let at = gateway.metrics_address().unwrap();
     let page =

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use doorward::model::role::Role;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -81,6 +82,35 @@ async fn an_outage_grace_lets_remembered_credentials_live_on_for_that_long() {
     gateway.until_ready(false).await;
     assert_eq!(gateway.get("/data", &known).await.status, 200);
     assert_eq!(gateway.get("/data", &unknown).await.status, 503, "what was never seen cannot be decided");
+}
+
+/// D21: a lock on the database that somebody else holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_somebody_else_holds_keeps_nobody_out_and_no_change_waiting_for_ever() {
+    let upstream = Upstream::spawn().await;
+    let gateway = Gateway::spawn(&upstream.url(), ROUTES).await;
+    gateway.user("vera", Role::Viewer).await;
+    let known = bearer(&gateway.system_key("known", Role::Viewer).await);
+    let fresh = bearer(&gateway.system_key("fresh", Role::Viewer).await);
+    assert_eq!(gateway.get("/data", &known).await.status, 200);
+    let file = format!("sqlite:{}", gateway.folder.path().join("doorward.db").display());
+    let mut other = SqliteConnection::connect(&file).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+
+    // What only reads goes on, while what writes waits.
+    let sign_in = gateway.post_login("vera", PASSWORD);
+    let meanwhile = async {
+        for (credential, status) in [(&known, 200), (&fresh, 200), (&String::new(), 401)] {
+            assert_eq!(gateway.get("/data", credential).await.status, status, "{credential}");
+        }
+    };
+    let (answer, ()) = within("the end of the wait", async { tokio::join!(sign_in, meanwhile) }).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some() && session_cookie(&answer).is_none(), "{}", answer.head);
+    assert_eq!(gateway.get("/data", &known).await.status, 200);
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    until("the return", async || gateway.post_login("vera", PASSWORD).await.status == 303).await;
 }
 
 /// T10: a full disk.

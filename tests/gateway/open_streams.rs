@@ -342,6 +342,36 @@ async fn http2_streams_are_reset_and_grpc_streams_are_told_why() {
     assert!(quiet.is_err(), "another caller's stream on the same connection goes on");
 }
 
+/// H11: a thousand streams that do not end, as the gateway stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_breaks_off_a_thousand_streams_and_ends() {
+    const CONNECTIONS: usize = 10;
+    let upstream = endless().await;
+    let mut gateway = Gateway::configured(&format!(
+        "[server]\ndrain = \"1s\"\n[server.limits]\nopen_requests_per_client = 4000\n\
+         [[upstreams]]\nname = \"app\"\nurl = \"h2c://{upstream}\"\n{ROUTES}"
+    ))
+    .await;
+    let (mut clients, mut bodies) = (Vec::new(), Vec::new());
+    for _ in 0..CONNECTIONS {
+        let mut client = http2::<Empty<Bytes>>(gateway.address).await;
+        for _ in 0..1000 / CONNECTIONS {
+            let request = Request::get("http://a/public/x").version(Version::HTTP_2);
+            let sent = client.send_request(request.body(Empty::new()).unwrap());
+            let mut body = within("the head", sent).await.unwrap().into_body();
+            within("the first frame", body.frame()).await.unwrap().unwrap();
+            bodies.push(body);
+        }
+        clients.push(client);
+    }
+    within("the stop", gateway.begin_stop()).await.unwrap();
+    for body in &mut bodies {
+        let end = within("the end of a stream", body.frame()).await;
+        assert!(end.is_some_and(|end| end.is_err()), "broken off, never completed");
+    }
+    assert_eq!(bodies.len(), 1000);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_of_one_session_cost_one_lookup_on_each_thread() {
     let upstream = patient().await;

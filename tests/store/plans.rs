@@ -316,6 +316,7 @@ fn filling(digest: &str) -> Vec<String> {
     ]
 }
 
+/// K15: ten thousand keys, and ten times as many.
 #[tokio::test]
 async fn with_a_hundred_thousand_of_each_sqlite_reads_no_whole_table_and_nothing_is_left_out() {
     let own = Database::in_file().await;

@@ -72,6 +72,11 @@ impl NamedCertificates {
         self.identities.get(at)
     }
 
+    /// Whom the certificate stands for that the settings call this.
+    pub fn holder(&self, name: &str) -> Option<&Principal> {
+        self.identities.iter().map(|identity| &*identity.principal).find(|principal| principal.name == name)
+    }
+
     /// Whom a certificate stands for that was accepted before, if the settings still name it as the same.
     pub(super) fn still_named(&self, identity: &Identity) -> Option<Rc<Identity>> {
         let is_same =

@@ -243,6 +243,17 @@ impl CredentialNames {
         [&COOKIE, &AUTHORIZATION].into_iter().chain(&self.all_key_headers).chain(self.certificates.header())
     }
 
+    /// Reads `client-certificate:NAME`, whom only the settings know. `None` for any other text.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`] if they name no such certificate.
+    pub fn certificate_holder(&self, who: &str) -> Option<Result<Principal, ServiceError>> {
+        let name = who.strip_prefix("client-certificate:")?;
+        let holder = self.certificates.holder(name).cloned();
+        Some(holder.ok_or(ServiceError::NotFound { what: "client certificate" }))
+    }
+
     /// What is taken where there is no route.
     pub fn accepts(&self) -> Accepts {
         Accepts { key_headers: Rc::clone(&self.key_headers), ..Accepts::default() }

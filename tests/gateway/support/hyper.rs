@@ -27,9 +27,10 @@ where
                 let answer = answer(request);
                 async move { Ok::<_, Infallible>(answer.await) }
             });
-            let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            // As many streams as a test wants.
+            builder.http2().max_concurrent_streams(None);
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         }
     })
     .await

@@ -21,6 +21,21 @@ async fn a_panic_and_a_late_answer_are_refusals() {
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+/// K13: one key in every request there is.
+#[tokio::test]
+async fn however_often_a_key_is_used_that_is_noted_once_a_minute() {
+    let world = GateFixture::new().await;
+    let key = world.key("k", Role::Viewer, None).await;
+    let authenticator = Authenticator::new(world.parts(), 1, Rc::default(), GateFixture::metrics());
+    for (pause, noted) in [(0, 1), (59, 1), (1, 2), (59, 2), (60, 3)] {
+        world.clock.advance(Duration::from_secs(pause));
+        for _ in 0..1000 {
+            assert!(authenticator.identify(LookedUp::ApiKey, &key, CLIENT).await.unwrap().is_some());
+        }
+        assert_eq!(world.touches.waiting(), noted, "after {pause} more seconds");
+    }
+}
+
 /// How many a thread and all threads together remember of a kind.
 async fn held(remembering: &CredentialCache, resolver: &CredentialResolver, kind: LookedUp) -> (usize, u64) {
     let (own, shared) = (remembering.caches.of(kind), resolver.found.of(kind));
