@@ -313,6 +313,95 @@ fn settings_whose_own_tests_fail_are_refused_and_test_tells_why() {
     json(here, "user list", "");
 }
 
+/// A folder with settings of a provider, of which one group is let in.
+fn with_provider() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "upstreams = [{ name = \"app\", url = \"http://127.0.0.1:1\" }]
+routes = [{ upstream = \"app\" }]
+[[providers]]
+name = \"sso\"
+issuer = \"https://sso.example.com\"
+client_id = \"doorward\"
+token_auth = \"none\"
+[providers.claims]
+groups = \"groups\"
+allowed_groups = [\"ops\"]
+role = \"contains(groups[*], 'admins') && 'admin' || 'viewer'\"
+";
+    std::fs::write(folder.path().join("doorward.toml"), settings).unwrap();
+    folder
+}
+
+#[test]
+fn claims_tells_what_claims_or_a_token_come_to_and_why() {
+    let folder = with_provider();
+    let here = folder.path();
+    let let_in =
+        r#"{"sub":"1","groups":["ops","admins",null],"email":"a@example.com","iss":"https://other"}"#;
+    let told = json(here, "claims --provider sso", let_in);
+    assert_eq!((&told["allowed"], &told["from_token"]), (&true.into(), &false.into()));
+    assert_eq!(told["groups"]["groups"], serde_json::json!(["admins", "ops"]));
+    assert_eq!(told["role"]["given"]["known"], "admin");
+    assert_eq!(told["email"]["verified"], false);
+    let output = doorward(here, "claims --provider sso -", let_in);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for said in [
+        "let in",
+        "identity: sub \"1\"",
+        "left out: null",
+        "admin from now on",
+        "`email_verified` is not there",
+        "https://other",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+
+    // The same without the group, as a token; the signature is never shown.
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIiwiY29nbml0bzpncm91cHMiOlsib3BzIl19.c2lnbmF0dXJl";
+    std::fs::write(here.join("token.txt"), format!("{token}\n")).unwrap();
+    let output = doorward(here, "claims --provider sso token.txt", "");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for said in
+        ["refused: no group is told", "NOT checked", "there is a claim \"cognito:groups\"", "does not fit"]
+    {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(token.split('.').all(|part| !text.contains(part)), "{text}");
+    let nobody = doorward(here, "claims --provider sso", r#"{"groups":["ops"]}"#);
+    assert_eq!(nobody.status.code(), Some(1), "without a subject");
+}
+
+#[test]
+fn claims_of_no_provider_or_no_form_end_with_2() {
+    let folder = with_provider();
+    let here = folder.path();
+    for (line, input, said) in [
+        ("claims --provider other", "{}", "there are sso"),
+        ("claims --provider sso", "s3cret", "neither a JSON object nor a token"),
+        ("claims --provider sso", "a.b.s3cret.d.e", "encrypted"),
+        ("claims --provider sso missing.json", "", "cannot be read"),
+    ] {
+        let (code, message) = refusal(here, line, input);
+        assert!(
+            code == 2 && message.contains(said) && !message.contains("s3cret"),
+            "{line}: {code} {message}"
+        );
+    }
+}
+
+#[test]
+fn no_gateway_starts_with_a_provider_that_nobody_can_sign_in_with() {
+    let folder = with_provider();
+    for line in ["serve", "check"] {
+        let output = doorward(folder.path(), line, "");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{line}: {told}");
+        assert!(told.contains("sign-in through providers is not in this version"), "{line}: {told}");
+    }
+}
+
 #[test]
 fn the_report_of_what_would_be_refused_is_empty_at_first() {
     let folder = with_database();

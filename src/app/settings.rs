@@ -1,6 +1,6 @@
 //! Settings that may be served: read, checked, and with their own policy tests passed.
 
-use crate::config::{Config, ConfigError, ConfigOrigin, ConfigProblem};
+use crate::config::{Config, ConfigError, ConfigOrigin, ConfigProblem, SettingLocation};
 use crate::gate::policy_tests;
 use crate::service::ServiceError;
 use crate::service::bootstrap::check_given_password;
@@ -10,9 +10,17 @@ use crate::service::bootstrap::check_given_password;
 /// # Errors
 ///
 /// [`ConfigError`] with every problem, or, where there is none, with every policy test that fails, or with the first
-/// admin's password if it is none that may be chosen.
+/// admin's password if it is none that may be chosen, or that there are providers, with which nobody can sign in yet.
 pub fn load(origin: &mut ConfigOrigin) -> Result<Config, ConfigError> {
     let config = policy_tests::passed(origin.read()?)?;
+    if !config.providers.is_empty() {
+        return Err(ConfigError(vec![ConfigProblem {
+            path: "providers".to_owned(),
+            place: SettingLocation::Nowhere,
+            what: "sign-in through providers is not in this version".to_owned(),
+            remedy: "take [[providers]] out; `doorward claims` tries how their claims are read".to_owned(),
+        }]));
+    }
     match (check_given_password(&config.login), &config.login.admin_password) {
         (Err(ServiceError::Invalid { reason, .. }), Some(given)) => {
             let (what, _) = reason.split_once(": ").unwrap_or((reason.as_str(), ""));

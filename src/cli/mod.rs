@@ -4,6 +4,7 @@
 
 mod audit;
 mod check;
+mod claims;
 mod doctor;
 mod explain;
 mod failure;
@@ -86,6 +87,14 @@ enum Command {
     #[command(after_help = "Example:
   doorward test --config /etc/doorward.toml")]
     Test(Overrides),
+    /// Tell what claims of a provider would come to, and why; exit code 1 if somebody with such claims is refused
+    #[command(after_help = "Examples:
+  doorward claims --provider sso claims.json
+  doorward claims --provider sso < token.txt
+  echo '{\"sub\": \"1\", \"groups\": [\"ops\"]}' | doorward claims --provider sso
+
+Nothing is asked of the provider. Claims are one JSON object. A token is only taken apart: its signature is not verified, and it is never shown.")]
+    Claims(claims::Arguments),
     /// List what would be refused where it is only logged (`enforce`)
     #[command(after_help = "Examples:
   doorward refused
@@ -204,6 +213,7 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(&arguments, common, output),
         Command::Explain(arguments) => on_runtime(explain::run(arguments, common, output)),
         Command::Test(overrides) => test::run(&overrides, common, output),
+        Command::Claims(arguments) => claims::run(&arguments, common, output),
         Command::Refused(arguments) => on_runtime(refused::run(arguments, common, output)),
         Command::User(command) => on_runtime(user::run(command, common, output)),
         Command::Key(command) => on_runtime(key::run(command, common, output)),

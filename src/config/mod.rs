@@ -16,6 +16,7 @@ mod reading;
 mod sections {
     pub(super) mod audit;
     pub(super) mod breach_list;
+    pub(super) mod claims;
     pub(super) mod client_certificates;
     pub(super) mod forward_auth;
     pub(super) mod general;
@@ -30,6 +31,7 @@ mod sections {
     pub(super) mod paths;
     pub(super) mod policy_tests;
     pub(super) mod presets;
+    pub(super) mod providers;
     pub(super) mod public_url;
     pub(super) mod routes;
     pub(super) mod rules;
@@ -77,6 +79,10 @@ pub use self::sections::pages::{DARK_PAGE, LIGHT_PAGE, Logo, LogoFormat, PagesCo
 use self::sections::policy_tests::Test;
 pub use self::sections::policy_tests::{Expect, PolicyTest};
 pub use self::sections::presets::{Assumption, Preset, Reliance};
+use self::sections::providers::Provider;
+pub use self::sections::providers::{
+    ClientCredentials, IssuerConfig, Prompt, ProviderConfig, ProviderKind, SigningAlgorithm,
+};
 pub use self::sections::public_url::PublicUrl;
 pub use self::sections::routes::{
     CredentialConfig, ForeignCredentials, RouteConfig, RouteTimeouts, body_rules,
@@ -123,6 +129,8 @@ settings! {
         store: Store = "{}", r#"{ url = "sqlite:doorward.db" }"# => StoreConfig;
         /// Local sign-in.
         login: Login = "{}", "{ password = true }" => LoginConfig;
+        /// Providers that people sign in with.
+        providers: Vec<Provider> = "[]", r#"[{ name = "sso", issuer = "https://sso.example.com", client_id = "doorward" }]"# => Vec<ProviderConfig>;
         /// Browser sessions.
         session: Session = "{}", r#"{ idle = "8h" }"# => SessionConfig;
         /// How the gateway's own pages look.

@@ -4,6 +4,7 @@
 //! everyone else is refused. A rule that only denies refuses those it names and lets the next rule speak
 //! for the rest. Where no rule fits, the answer is no.
 
+pub mod claims;
 mod decision;
 mod enforce;
 mod fit;

@@ -29,6 +29,8 @@ const CASES: &[(&str, &[u8])] = &[
     ("K", &[1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15]),
     // sign-in and its throttle
     ("L", &[1, 2, 4, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24]),
+    // providers
+    ("O", &[29, 31, 32]),
     // paths
     ("P", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 19, 20, 22, 23, 24, 25, 26, 27, 28, 30, 31, 32, 33, 34, 35,
         36, 37, 38, 39, 40, 41, 42]),
@@ -54,13 +56,15 @@ const NOT_TRIED: &[(&str, &[u8], &str)] = &[
     ("I", &[12], "which header a handshake may name is tried in H09, for all of them"),
     ("I", &[26], "there is no service for error pages that could be told anything"),
     ("L", &[3], "nobody can register, be invited, reset a password or search for users"),
+    ("O", &[1, 2, 3, 5, 7, 8, 9, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 24, 25, 27, 33, 34, 35, 36, 37, 38, 39, 40],
+        "nobody signs in through a provider: only what its claims would come to is there"),
     ("S", &[10], "there is no sign-in by another party to begin"),
 ];
 
 /// How many cases each class has.
 #[rustfmt::skip]
 const HOW_MANY: &[(&str, usize)] = &[
-    ("C", 25), ("D", 23), ("E", 7), ("F", 38), ("FA", 26), ("G", 14), ("H", 14), ("I", 24), ("K", 13), ("L", 20), ("P", 38), ("R", 18), ("S", 10), ("T", 8), ("X", 12),
+    ("C", 25), ("D", 23), ("E", 7), ("F", 38), ("FA", 26), ("G", 14), ("H", 14), ("I", 24), ("K", 13), ("L", 20), ("O", 32), ("P", 38), ("R", 18), ("S", 10), ("T", 8), ("X", 12),
 ];
 
 #[test]

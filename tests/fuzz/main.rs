@@ -59,6 +59,7 @@ macro_rules! replayed {
 }
 
 replayed!(
+    claims,
     configuration,
     credentials,
     forwarded,

@@ -40,6 +40,7 @@ fn the_example_works_with_every_setting_uncommented() {
     desk.write("app-password", "quiet herons at dawn\n", 0o600);
     desk.write("app-token", "Lw8Rf4Hd6Jy1Mg5PcZr8\n", 0o600);
     desk.write("api-key", "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+\n", 0o600);
+    desk.write("client-secret", "s3cret of the client\n", 0o600);
     desk.write("break-glass", "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
     desk.write(
         "ingestion-keys.json",
@@ -49,6 +50,7 @@ fn the_example_works_with_every_setting_uncommented() {
     let config = desk.load().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((config.upstreams.len(), config.routes.len()), (3, 4));
     assert!(config.routes[2].policy.rules.len() > 5, "the preset's");
+    assert_eq!(config.providers.len(), 3);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

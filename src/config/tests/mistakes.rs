@@ -22,7 +22,7 @@ fn each_mistake_at_the_top_is_named_with_line_and_remedy() {
     check("nonsense = 1", "nonsense", 1, "the settings here are public_url");
     check("listen = [\"127.0.0.1:1\"]", "listen", 1, "belongs in [server]");
     check("\n[servers]\n", "servers", 2, "`server`");
-    check("[[providers]]\nid = \"okta\"", "providers", 1, "the settings here are");
+    check("[[gateways]]\nid = \"a\"", "gateways", 1, "the settings here are");
     check("public_url = 5", "public_url", 1, "https://");
     check("public_url = \"app.example.com\"", "public_url", 1, "https://");
     check("public_url = \"http://app.example.com\"", "public_url", 1, "insecure = true");

@@ -8,6 +8,7 @@ mod layers;
 mod mistakes;
 mod pages;
 mod presets;
+mod providers;
 mod routes;
 mod schema;
 mod tokens;

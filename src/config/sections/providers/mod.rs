@@ -1,0 +1,218 @@
+//! `[[providers]]`: who else says who somebody is.
+
+mod credentials;
+mod issuer;
+mod kind;
+mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::credentials::ClientCredentials;
+pub use self::issuer::IssuerConfig;
+pub use self::kind::ProviderKind;
+use self::kind::ProviderPreset;
+use self::values::{AuthorizeParameters, FileName, PlainWord, ProviderUrl, TokenAuth, UrlName, VisibleText};
+pub use self::values::{Prompt, SigningAlgorithm};
+use crate::config::reading::{
+    CertificateFile, HostName, KeyFile, Required, Section, SettingsReader, Span, section,
+};
+use crate::config::sections::claims::{ClaimMapping, claims_rules};
+use crate::config::sections::general::{CheckSection, General};
+use crate::model::secret::Secret;
+use crate::policy::claims::{ClaimsRules, SubjectKind};
+
+const DAY: u64 = 24 * 60 * 60;
+
+section! {
+    /// A provider that people sign in with, by OpenID Connect. `doorward claims` tries how its claims are read; signing in is
+    /// not in this version, so `doorward serve` takes no provider yet.
+    Provider {
+        /// Unique name, which stands in URLs and logs.
+        name: Required<UrlName>, r#""sso""#;
+        /// What its button says. By default the name of the product, or `name`.
+        display_name: Option<VisibleText>, r#""Example SSO""#;
+        /// The product, of which scopes, claims and, where it is everybody's, the issuer are known; `oidc` for any other.
+        kind or type: ProviderKind = r#""oidc""#, r#""keycloak""#;
+        /// The issuer, exactly as its tokens name it. Not needed for `google`, `gitlab` and `github` except for servers of one's
+        /// own, and not for `entra` with `tenants`.
+        issuer: Option<ProviderUrl>, r#""https://sso.example.com/realms/example""#;
+        /// Where discovery is read if not below the issuer, such as an inner address of the same provider. The issuer that it
+        /// names must be the configured one all the same.
+        discovery_url: Option<ProviderUrl>, r#""http://keycloak:8080/realms/example/.well-known/openid-configuration""#;
+        /// Inner hosts of the provider that the gateway may call, also by plain http. Browsers are never sent there.
+        allowed_hosts: Vec<HostName> = "[]", r#"["keycloak"]"#;
+        /// PEM file of authorities to trust for its addresses, instead of the system's.
+        ca_file: Option<CertificateFile>, r#""ca.crt""#;
+        /// What the provider calls the gateway.
+        client_id: Required<VisibleText>, r#""doorward""#;
+        /// The secret that it gave the gateway.
+        client_secret: Option<Secret>, r#""<what the provider shows>""#;
+        /// How the gateway says who it is at the token endpoint.
+        token_auth: TokenAuth = r#""client_secret_basic""#, r#""private_key_jwt""#;
+        /// PEM file of the key for `private_key_jwt`.
+        private_key_file: Option<KeyFile>, r#""client.key""#;
+        /// File with the statement for `client_assertion`, read each time it is needed.
+        client_assertion_file: Option<FileName>, r#""/var/run/secrets/tokens/sso""#;
+        /// Further scopes beside those that the type asks for: `openid`, `email`, `profile`, and `groups` of Okta.
+        scopes: Vec<PlainWord> = "[]", r#"["groups"]"#;
+        /// How ID tokens may be signed, whatever the provider announces.
+        algorithms: Vec<SigningAlgorithm> = r#"["RS256"]"#, r#"["RS256", "ES256"]"#;
+        /// What the provider asks people even if they are signed in there.
+        prompt: Vec<Prompt> = "[]", r#"["select_account"]"#;
+        /// Whether `login_hint` of a link to the sign-in page is passed on.
+        login_hint: bool = "false", "true";
+        /// How long ago somebody may have signed in at the provider.
+        max_age: Option<Span<1, { 30 * DAY }>>, r#""12h""#;
+        /// Authentication context classes, the most wanted first.
+        acr_values: Vec<PlainWord> = "[]", r#"["urn:example:mfa"]"#;
+        /// Further parameters of the authorisation request.
+        authorize_parameters: AuthorizeParameters = "{}", r#"{ domain_hint = "example.com" }"#;
+        /// Whether people without an account here get one at their first sign-in.
+        allow_sign_up: bool = "true", "false";
+        /// Whether its e-mail addresses count as verified although no claim says so. Only where nobody can choose an address
+        /// freely: whoever could would be taken for its owner.
+        trust_email: bool = "false", "true";
+        /// Domains of e-mail addresses that are let in. The address must be verified. By default every domain is.
+        allowed_domains: Vec<HostName> = "[]", r#"["example.com"]"#;
+        /// The claim that identifies somebody, together with the issuer. By default `sub`, for `entra` `oid`.
+        subject_claim: Option<PlainWord>, r#""oid""#;
+        /// Tenants of Microsoft Entra ID that are let in. With one, the issuer follows from it.
+        tenants: Vec<PlainWord> = "[]", r#"["11111111-2222-3333-4444-555555555555"]"#;
+        /// Whether the sign-in page goes straight to this provider. One of them at most.
+        auto_login: bool = "false", "true";
+        /// What its claims come to.
+        claims: ClaimMapping = "{}", r#"{ groups = "groups" }"#;
+    }
+}
+
+/// A provider that people sign in with.
+#[derive(Clone, Debug)]
+pub struct ProviderConfig {
+    /// Unique; of a-z, 0-9, `_` and `-`.
+    pub name: String,
+    /// What its button says.
+    pub display_name: String,
+    /// Product.
+    pub kind: ProviderKind,
+    /// Who signs its tokens, and where that is found out.
+    pub issuer: IssuerConfig,
+    /// PEM file of authorities to trust, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What the provider calls the gateway.
+    pub client_id: String,
+    /// How the gateway proves that.
+    pub credentials: ClientCredentials,
+    /// All of them, without duplicates.
+    pub scopes: Vec<String>,
+    /// At least one.
+    pub algorithms: Vec<SigningAlgorithm>,
+    /// What the provider asks people; empty: what it likes.
+    pub prompt: Vec<Prompt>,
+    /// Whether `login_hint` is passed on.
+    pub login_hint: bool,
+    /// How long ago somebody may have signed in there.
+    pub max_age: Option<Duration>,
+    /// Authentication context classes.
+    pub acr_values: Vec<String>,
+    /// Further parameters of the authorisation request; none of the protocol's own.
+    pub authorize_parameters: Vec<(String, String)>,
+    /// Whether people without an account get one.
+    pub allow_sign_up: bool,
+    /// The claim that identifies somebody.
+    pub subject_claim: String,
+    /// Whether the sign-in page goes straight there; true of one provider at most.
+    pub auto_login: bool,
+    /// What its claims come to.
+    pub claims: ClaimsRules,
+}
+
+impl CheckSection for Vec<Provider> {
+    type Typed = Vec<ProviderConfig>;
+
+    fn check(self, _: &General, reader: &mut SettingsReader) -> Self::Typed {
+        let mut providers: Vec<ProviderConfig> = Vec::new();
+        for written in self {
+            let (name_at, auto_at) = (written.at("name"), written.at("auto_login"));
+            let Some(provider) = provider(written, reader) else { continue };
+            if providers.iter().any(|other| other.name == provider.name) {
+                let what = format!("`{}` is the name of an earlier one", provider.name);
+                reader.problem(&name_at, what, "give each provider a name of its own");
+            }
+            if provider.auto_login && providers.iter().any(|other| other.auto_login) {
+                let remedy = "leave it true for one of them";
+                reader.problem(&auto_at, "is true of an earlier one, too", remedy);
+            }
+            providers.push(provider);
+        }
+        providers
+    }
+}
+
+/// `None` where a problem was noted.
+fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderConfig> {
+    let preset = written.kind.preset();
+    let issuer = issuer::issuer(&written, &preset, reader);
+    let credentials = credentials::credentials(&written, reader);
+    if written.algorithms.is_empty() && !reader.is_broken(&written.at("algorithms")) {
+        let remedy = "write for example [\"RS256\"]";
+        reader.problem(&written.at("algorithms"), "is empty, so no ID token could be accepted", remedy);
+    }
+    check_github(&written, reader);
+    let usual = preset.claims;
+    let claims = claims_rules(written.claims, SubjectKind::People, usual, reader);
+    let claims = ClaimsRules {
+        trust_email: written.trust_email,
+        allowed_domains: written.allowed_domains.into_iter().map(|domain| domain.0).collect(),
+        ..claims
+    };
+    let name = written.name.0?.0;
+    let display_name = match written.display_name {
+        Some(text) => text.0,
+        None if preset.display_name.is_empty() => name.clone(),
+        None => preset.display_name.to_owned(),
+    };
+    Some(ProviderConfig {
+        display_name,
+        kind: written.kind,
+        issuer: issuer?,
+        ca_file: written.ca_file.map(|file| file.0),
+        client_id: written.client_id.0?.0,
+        credentials: credentials?,
+        scopes: scopes(&preset, written.scopes),
+        algorithms: written.algorithms,
+        prompt: written.prompt,
+        login_hint: written.login_hint,
+        max_age: written.max_age.map(|span| span.0),
+        acr_values: written.acr_values.into_iter().map(|value| value.0).collect(),
+        authorize_parameters: written.authorize_parameters.0,
+        allow_sign_up: written.allow_sign_up,
+        subject_claim: written.subject_claim.map_or_else(|| preset.subject_claim.to_owned(), |claim| claim.0),
+        auto_login: written.auto_login,
+        claims,
+        name,
+    })
+}
+
+/// GitHub has neither discovery nor ID tokens.
+fn check_github(written: &Provider, reader: &mut SettingsReader) {
+    if written.kind != ProviderKind::Github {
+        return;
+    }
+    for name in ["discovery_url", "algorithms", "subject_claim", "max_age", "acr_values"] {
+        if reader.is_set(&written.at(name)) {
+            let what = "has no effect: GitHub does not speak OpenID Connect";
+            reader.problem(&written.at(name), what, "leave it out");
+        }
+    }
+}
+
+fn scopes(preset: &ProviderPreset, further: Vec<PlainWord>) -> Vec<String> {
+    let mut scopes: Vec<String> = preset.scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    for PlainWord(scope) in further {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    scopes
+}
