@@ -6,7 +6,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use super::StoreError;
-use super::pool::{Change, Database, Pool, within};
+use super::pool::{Change, Database, OPENING, Pool, within};
 
 /// How long all of it may take, waiting for others who do it included.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -42,10 +42,13 @@ const POSTGRES: &[Version] = &[
 /// Applies what is missing, if anything is: otherwise it only reads, within the limits of every question. Several
 /// processes may do so at once: one does it, the others wait and find it done.
 pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
-    if let Database::Postgres(lanes, _) = pool.database() {
-        lanes.refuse_shared().await?;
-    }
-    if is_newest(pool).await? {
+    let newest = within(OPENING, async {
+        if let Database::Postgres(lanes, _) = pool.database() {
+            lanes.refuse_lent().await?;
+        }
+        is_newest(pool).await
+    });
+    if newest.await?? {
         return Ok(());
     }
     tokio::select! {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::audit::Ledger;
-use self::pool::{ChangeQueue, Database, Pool};
+use self::pool::{ChangeQueue, Database, Pool, is_of_others};
 
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::clock::LongestLifetimes;
@@ -40,7 +40,7 @@ pub use self::users::Changed;
 use crate::model::audit::Actor;
 use crate::model::time::Timestamp;
 
-/// Why the store could not do what was asked. Never holds the database address.
+/// Why the store could not do what was asked. Of the database's address it holds the host and port at most.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The name, whose kind is given, is taken.
@@ -49,7 +49,16 @@ pub enum StoreError {
     /// There is no room for one more; what is counted.
     #[error("the {0} is at its limit")]
     Full(&'static str),
-    /// The database cannot be reached or did not answer as it should.
+    /// `PostgreSQL` cannot be connected to, or does not let us in.
+    #[error("no connection to PostgreSQL at {address}")]
+    NoConnection {
+        /// Its host and port.
+        address: String,
+        /// Why.
+        #[source]
+        cause: sqlx::Error,
+    },
+    /// The database did not answer as it should.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
     /// Too many changes wait for their turn already; nothing was done.
@@ -78,7 +87,7 @@ pub enum StoreError {
     Unaudited,
     /// A pooler stands in between.
     #[error(
-        "a pooler lends a connection for one transaction at a time (PgBouncer: pool_mode = transaction), but prepared \
+        "a pooler lends connections for one transaction or statement at a time (PgBouncer: pool_mode), but prepared \
          statements and time limits belong to a connection: set pool_mode = session for this database, or let store.url lead \
          to PostgreSQL itself"
     )]
@@ -114,9 +123,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// That `PostgreSQL` could not be connected to.
+    fn no_connection(address: String, cause: sqlx::Error) -> Self {
+        ERRORS.fetch_add(1, Ordering::Relaxed);
+        Self::NoConnection { address, cause }
+    }
+
     /// Whether it says nothing of the address: the server cannot be reached, is starting, or is full.
     pub fn may_pass(&self) -> bool {
-        let Self::Unavailable(cause) = self else { return false };
+        let (Self::Unavailable(cause) | Self::NoConnection { cause, .. }) = self else { return false };
         match cause {
             sqlx::Error::Io(cause) => cause.kind() != io::ErrorKind::ReadOnlyFilesystem,
             sqlx::Error::PoolTimedOut => true,
@@ -140,7 +155,7 @@ pub fn store_errors() -> u64 {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         ERRORS.fetch_add(1, Ordering::Relaxed);
-        Self::Unavailable(error)
+        if is_of_others(&error) { Self::Pooled } else { Self::Unavailable(error) }
     }
 }
 
@@ -162,8 +177,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadUrl`], [`StoreError::CannotCreate`], [`StoreError::TooNew`], or
-    /// [`StoreError::Unavailable`] if there is no answer within a few seconds.
+    /// [`StoreError::BadUrl`], [`StoreError::CannotCreate`], [`StoreError::TooNew`], [`StoreError::Pooled`],
+    /// [`StoreError::NoConnection`], or [`StoreError::Unavailable`] if there is no answer within a few seconds.
     pub async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
         let pool = Pool::open(url, connections).await?;
         migrate::run(&pool).await?;

@@ -6,6 +6,7 @@ use doorward::model::audit::hex;
 use doorward::service::audit::Audit;
 use doorward::store::SetupLink;
 use sqlx::SqliteConnection;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
@@ -255,13 +256,104 @@ mod postgres_only {
         assert!(matches!(Store::open(&own.url, 1).await, Err(StoreError::TooNew)));
     }
 
+    /// An error with its causes.
+    fn whole_text(error: &StoreError) -> String {
+        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
+    /// Answers the first bytes of whoever connects with these.
+    async fn answering(answer: &'static [u8]) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                client.readable().await.unwrap();
+                let _ = client.try_read(&mut [0; 1024]);
+                client.write_all(answer).await.unwrap();
+            }
+        });
+        address
+    }
+
     #[tokio::test]
-    async fn an_unreachable_server_is_unavailable_and_its_password_is_not_shown() {
+    async fn why_there_is_no_connection_is_said_with_the_address_and_without_the_password() {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let error = Store::open(&format!("postgres://gate:hunter2@{free}/none"), 1).await.unwrap_err();
-        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        let without_tls = answering(b"N").await;
+        let wrong = answering(b"E\0\0\0\x31SFATAL\0C28P01\0Mthis password is not the one\0\0").await;
+        let mut missing = url::Url::parse(&base()).unwrap();
+        missing.set_path("nobodys");
+        let server = format!("{}:{}", missing.host_str().unwrap(), missing.port().unwrap_or(5432));
+        for (url, address, why, may_pass) in [
+            (format!("postgres://gate:hunter2@{free}/none"), free.to_string(), "refused", true),
+            (
+                "postgres://gate:hunter2@gate.invalid:5433/none".to_owned(),
+                "gate.invalid:5433".to_owned(),
+                "",
+                true,
+            ),
+            (
+                format!("postgres://gate:hunter2@{without_tls}/none?sslmode=require"),
+                without_tls.to_string(),
+                "TLS",
+                false,
+            ),
+            (
+                format!("postgres://gate:hunter2@{wrong}/none?sslmode=disable"),
+                wrong.to_string(),
+                "this password is not the one",
+                false,
+            ),
+            (missing.to_string(), server, "database \"nobodys\" does not exist", false),
+        ] {
+            for error in [Store::open(&url, 1).await.unwrap_err(), Store::look(&url).await.unwrap_err()] {
+                let told = whole_text(&error);
+                assert!(matches!(error, StoreError::NoConnection { .. }), "{error:?}");
+                assert!(told.contains(&address) && told.contains(why), "{told}");
+                assert_eq!(error.may_pass(), may_pass, "{told}");
+                assert!(!format!("{told} {error:?}").contains("hunter2"), "{told}");
+            }
+        }
         let own = Database::on_postgres().await;
         assert_eq!(format!("{:?}", own.store), "Store(postgres)");
+    }
+
+    /// Answers everything like a server, and takes so long for each answer.
+    async fn answering_after(delay: Duration) -> std::net::SocketAddr {
+        const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+        // One row with one number.
+        const ROW: &[u8] = b"T\0\0\0\x1a\0\x01n\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0\
+            D\0\0\0\x0b\0\x01\0\0\0\x017C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I";
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut answer = WELCOME;
+                    while client.read(&mut [0; 1024]).await.is_ok_and(|bytes| bytes > 0) {
+                        tokio::time::sleep(delay).await;
+                        let _ = client.write_all(answer).await;
+                        answer = ROW;
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    /// By a clock that goes on when everything waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_slow_at_every_step_does_not_keep_whoever_opens_the_store() {
+        for delay in [900, 1700, 2400, 2900, 60_000] {
+            let address = answering_after(Duration::from_millis(delay)).await;
+            let url = format!("postgres://gate@{address}/none?sslmode=disable");
+            for looks in [true, false] {
+                let began = tokio::time::Instant::now();
+                let outcome =
+                    if looks { Store::look(&url).await } else { Store::open(&url, 1).await.map(drop) };
+                assert!(outcome.is_err(), "{delay}");
+                assert!(began.elapsed() <= Duration::from_millis(7001), "{delay}: {:?}", began.elapsed());
+            }
+        }
     }
 }

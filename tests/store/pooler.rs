@@ -1,10 +1,14 @@
 //! PostgreSQL by a socket, and through a real `PgBouncer`: one that keeps a connection for a client serves,
-//! another is refused.
+//! another is refused, however it lends connections.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr as _;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
 
 use super::*;
 
@@ -20,7 +24,7 @@ struct Pooler {
 impl Pooler {
     /// None where the program is not installed.
     #[expect(clippy::print_stdout, reason = "what is left out is told")]
-    async fn start(mode: &str) -> Option<Self> {
+    async fn start(set: &str) -> Option<Self> {
         if !Path::new(PGBOUNCER).exists() {
             println!("not tried: there is no {PGBOUNCER}");
             return None;
@@ -40,7 +44,7 @@ impl Pooler {
         std::fs::write(folder.path().join("users"), format!("\"{user}\" \"\"\n")).unwrap();
         let settings = format!(
             "[databases]\n* = host={host} port={port}\n[pgbouncer]\nlisten_port = 6432\nunix_socket_dir = {here}\n\
-             auth_type = trust\nauth_file = {here}/users\npool_mode = {mode}\n"
+             auth_type = trust\nauth_file = {here}/users\n{set}\n"
         );
         let file = folder.path().join("pgbouncer.ini");
         std::fs::write(&file, settings).unwrap();
@@ -61,6 +65,43 @@ impl Pooler {
         format!("postgres:///{database}?host={folder}&port=6432&user={user}")
     }
 
+    /// With other settings from now on.
+    fn set(&self, from: &str, to: &str) {
+        let file = self.folder.path().join("pgbouncer.ini");
+        let settings = std::fs::read_to_string(&file).unwrap();
+        assert!(settings.contains(from));
+        std::fs::write(&file, settings.replace(from, to)).unwrap();
+        let hangup = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        assert!(hangup.success());
+    }
+
+    /// Has so many connections to the server at hand.
+    async fn warm(&self, connections: usize) {
+        let mut open = Vec::new();
+        for _ in 0..connections {
+            // A pooler knows no such parameter.
+            let options = PgConnectOptions::from_str(&self.url()).unwrap().extra_float_digits(None);
+            let mut connection = options.connect().await.unwrap();
+            sqlx::raw_sql("BEGIN; SELECT 1").execute(&mut connection).await.unwrap();
+            open.push(connection);
+        }
+        for mut connection in open {
+            sqlx::raw_sql("COMMIT").execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        }
+    }
+
+    /// Ends every connection to the server from there.
+    async fn cut(&self) {
+        let mut connection = PgConnection::connect(&base()).await.unwrap();
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{}'",
+            self.database
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(cut)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     async fn stop(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -79,7 +120,7 @@ impl Drop for Pooler {
 
 #[tokio::test]
 async fn a_pooler_that_keeps_connections_for_clients_serves() {
-    let Some(pooler) = Pooler::start("session").await else { return };
+    let Some(pooler) = Pooler::start("pool_mode = session").await else { return };
     let (one, other) = (opened(&pooler.url()).await, opened(&pooler.url()).await);
     Store::look(&pooler.url()).await.unwrap();
     let alice = added(&one, "alice", Role::Member).await;
@@ -95,20 +136,88 @@ async fn a_pooler_that_keeps_connections_for_clients_serves() {
 }
 
 #[tokio::test]
-async fn a_pooler_that_lends_connections_for_transactions_is_refused_before_anything_is_made() {
-    let Some(pooler) = Pooler::start("transaction").await else { return };
-    for _ in 0..3 {
-        assert!(matches!(Store::look(&pooler.url()).await, Err(StoreError::Pooled)));
-        let refused = Store::open(&pooler.url(), 4).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Pooled), "{refused:?}");
-        assert!(refused.to_string().contains("set pool_mode = session"), "{refused}");
+async fn a_pooler_that_keeps_connections_serves_however_it_picks_them() {
+    for robin in [0, 1] {
+        let set = format!("pool_mode = session\nserver_round_robin = {robin}");
+        let Some(pooler) = Pooler::start(&set).await else { return };
+        for look in 0..20 {
+            if look == 5 {
+                pooler.warm(5).await;
+            }
+            Store::look(&pooler.url()).await.unwrap();
+        }
+        pooler.stop().await;
     }
-    let mut server = url::Url::parse(&base()).unwrap();
-    server.set_path(&pooler.database);
-    let mut connection = PgConnection::connect(server.as_str()).await.unwrap();
-    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
-    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut connection).await.unwrap(), 0);
-    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pooler_that_lends_connections_is_refused_however_it_picks_them_and_before_anything_is_made() {
+    for robin in [0, 1] {
+        for size in [1, 2, 3, 8] {
+            let set =
+                format!("pool_mode = transaction\nserver_round_robin = {robin}\ndefault_pool_size = {size}");
+            let Some(pooler) = Pooler::start(&set).await else { return };
+            for look in 0..20 {
+                if look == 5 {
+                    pooler.warm(size).await;
+                }
+                let looked = Store::look(&pooler.url()).await;
+                assert!(matches!(looked, Err(StoreError::Pooled)), "{set}, look {look}: {looked:?}");
+            }
+            let refused = Store::open(&pooler.url(), 4).await.unwrap_err();
+            assert!(matches!(refused, StoreError::Pooled), "{refused:?}");
+            assert!(refused.to_string().contains("set pool_mode = session"), "{refused}");
+            let mut server = url::Url::parse(&base()).unwrap();
+            server.set_path(&pooler.database);
+            let mut connection = PgConnection::connect(server.as_str()).await.unwrap();
+            let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+            assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut connection).await.unwrap(), 0);
+            connection.close().await.unwrap();
+            pooler.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_that_lends_connections_for_statements_is_refused() {
+    for robin in [0, 1] {
+        let set = format!("pool_mode = statement\nserver_round_robin = {robin}");
+        let Some(pooler) = Pooler::start(&set).await else { return };
+        for _ in 0..5 {
+            let looked = Store::look(&pooler.url()).await;
+            assert!(matches!(looked, Err(StoreError::Pooled)), "{looked:?}");
+        }
+        pooler.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_with_too_few_connections_is_told_from_a_silent_server() {
+    let Some(pooler) = Pooler::start("pool_mode = session\ndefault_pool_size = 1").await else { return };
+    let looked = Store::look(&pooler.url()).await.unwrap_err();
+    assert!(matches!(looked, StoreError::Unavailable(_)) && looked.may_pass(), "{looked:?}");
+    assert!(format!("{looked:?}").contains("default_pool_size"), "{looked:?}");
+    pooler.stop().await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_begins_to_lend_connections_is_named_where_it_is_met() {
+    let Some(pooler) = Pooler::start("pool_mode = session").await else { return };
+    let store = opened(&pooler.url()).await;
+    let alice = added(&store, "alice", Role::Member).await;
+    pooler.set("pool_mode = session", "pool_mode = transaction");
+    let met = async {
+        loop {
+            // In between it has other connections to the server, on which nothing was prepared.
+            pooler.cut().await;
+            match store.find_user(&alice.id).await {
+                Err(StoreError::Pooled) => break,
+                Ok(_) | Err(StoreError::Unavailable(_) | StoreError::NoConnection { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), met).await.unwrap();
     pooler.stop().await;
 }
 

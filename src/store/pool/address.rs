@@ -40,3 +40,13 @@ impl<'u> DatabaseAddress<'u> {
         Ok(Self::Postgres(Box::new(options)))
     }
 }
+
+/// Where a server is, for people: nothing else of its address.
+pub(super) fn host_and_port(options: &PgConnectOptions) -> String {
+    let (host, port) = (options.get_host(), options.get_port());
+    match options.get_socket() {
+        Some(folder) => format!("{} (port {port})", folder.display()),
+        None if host.contains(':') => format!("[{host}]:{port}"),
+        None => format!("{host}:{port}"),
+    }
+}

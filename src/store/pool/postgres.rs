@@ -14,8 +14,10 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Lane;
+use super::address::host_and_port;
 use super::change_queue::ChangeQueue;
 use super::discard_warnings::DiscardWarnings;
+use super::pooler::is_of_others;
 use crate::store::StoreError;
 
 /// How long a connection is kept, however well it does.
@@ -26,6 +28,8 @@ const UNUSED: Duration = Duration::from_mins(5);
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// How long that look, and a farewell, may take.
 const COURTESY: Duration = Duration::from_secs(1);
+/// How long it may take to open a store whose schema is the newest, or to look whether that would work.
+pub(in crate::store) const OPENING: Duration = Duration::from_secs(7);
 /// Between two tries to connect to a server that is starting.
 const STARTING: Duration = Duration::from_millis(100);
 /// What a connection begins with: the server's limits, shorter than ours, and [`takes_changes`]. They are not parameters of
@@ -139,24 +143,11 @@ impl PoolLanes {
 
     /// Whether the server can be reached, lets us in, takes changes and keeps its connections for us.
     pub(super) async fn look(&self) -> Result<(), StoreError> {
-        farewell(Box::pin(self.rest.fresh()).await?.raw);
-        self.refuse_shared().await
-    }
-
-    /// Refuses a pooler that lends connections for a transaction at a time: while one of ours is in a transaction, another
-    /// that keeps to its server process has one of its own.
-    pub(in crate::store) async fn refuse_shared(&self) -> Result<(), StoreError> {
-        let (mut one, mut other) = (self.own().await?, self.own().await?);
-        let shared = within(self.rest.limits.answer, async {
-            let first = process_of(&mut one, "SELECT pg_backend_pid()").await?;
-            let beside = process_of(&mut other, "BEGIN; SELECT pg_backend_pid()").await?;
-            let again = process_of(&mut one, "SELECT pg_backend_pid()").await?;
-            Ok::<bool, sqlx::Error>(first == beside || first != again)
-        });
-        let shared = shared.await??;
-        farewell(one);
-        farewell(other);
-        if shared { Err(StoreError::Pooled) } else { Ok(()) }
+        within(OPENING, async {
+            farewell(Box::pin(self.rest.fresh()).await?.raw);
+            self.refuse_lent().await
+        })
+        .await?
     }
 
     /// Closes every connection once what is under way is done.
@@ -167,8 +158,8 @@ impl PoolLanes {
 
 impl Connections {
     async fn lease(self: &Arc<Self>) -> Result<ConnectionLease, StoreError> {
-        let place = within(self.limits.place, Arc::clone(&self.places).acquire_owned()).await?;
-        let place = place.map_err(|_| sqlx::Error::PoolClosed)?;
+        let place = tokio::time::timeout(self.limits.place, Arc::clone(&self.places).acquire_owned()).await;
+        let place = place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
         let kept = self.idle().pop();
         let live = match kept {
             Some(live) => Box::pin(self.looked_at(live)).await,
@@ -219,17 +210,20 @@ impl Connections {
         Ok(Live { raw, born: now, used: now, looked_at: now })
     }
 
-    /// Connects, also to a server that is just starting.
+    /// Connects, also to a server that is just starting. Says what it said last, where that does not end.
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        within(self.limits.connect, async {
+        let mut starting = None;
+        let connected = tokio::time::timeout(self.limits.connect, async {
             loop {
                 match self.options.connect().await {
-                    Err(error) if is_starting(&error) => tokio::time::sleep(STARTING).await,
-                    outcome => return outcome.map_err(StoreError::from),
+                    Err(error) if is_starting(&error) => starting = Some(error),
+                    outcome => return outcome,
                 }
+                tokio::time::sleep(STARTING).await;
             }
-        })
-        .await?
+        });
+        let outcome = connected.await.unwrap_or_else(|_| Err(starting.unwrap_or_else(silence)));
+        outcome.map_err(|cause| StoreError::no_connection(host_and_port(&self.options), cause))
     }
 
     fn give_back(&self, live: Live) {
@@ -313,6 +307,7 @@ impl ConnectionLease {
         };
         match &answer {
             Err(error) if is_read_only(error) => self.of.told.thrown_away("it takes no changes any more"),
+            Err(error) if is_of_others(error) => self.of.told.thrown_away("a pooler has lent it to others"),
             Err(error) if !survives(error) => {}
             _ => {
                 live.used = Instant::now();
@@ -396,13 +391,8 @@ async fn says_off(raw: &mut PgConnection, sql: &'static str) -> Result<bool, sql
     Ok(sqlx::raw_sql(sql).fetch_one(raw).await?.try_get::<String, _>(0)? == "off")
 }
 
-/// The server process behind a connection.
-async fn process_of(raw: &mut PgConnection, sql: &'static str) -> Result<i32, sqlx::Error> {
-    sqlx::raw_sql(sql).fetch_one(raw).await?.try_get(0)
-}
-
 /// Closes a connection politely, in passing.
-fn farewell(raw: PgConnection) {
+pub(super) fn farewell(raw: PgConnection) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(within(COURTESY, raw.close()));
     }
@@ -417,15 +407,19 @@ pub(in crate::store) async fn within<T>(
 }
 
 fn late() -> StoreError {
-    failed(io::ErrorKind::TimedOut, "there was no answer in time")
+    silence().into()
 }
 
-fn failed(kind: io::ErrorKind, what: &'static str) -> StoreError {
+fn silence() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "there was no answer in time"))
+}
+
+pub(super) fn failed(kind: io::ErrorKind, what: &'static str) -> StoreError {
     sqlx::Error::Io(io::Error::new(kind, what)).into()
 }
 
 /// The server's code for an error (PostgreSQL, appendix A).
-fn code_of(error: &sqlx::Error) -> Option<String> {
+pub(super) fn code_of(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
 }
 
@@ -443,4 +437,5 @@ fn is_starting(error: &sqlx::Error) -> bool {
 /// Whether a connection can be used again after an error: only if the server itself told of it, and goes on.
 fn survives(error: &sqlx::Error) -> bool {
     code_of(error).is_some_and(|code| !code.starts_with("08") && !code.starts_with("57P") && code != "25006")
+        && !is_of_others(error)
 }
