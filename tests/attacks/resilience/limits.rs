@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorward::model::role::Role;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -109,18 +110,22 @@ async fn reaches(asked: &AtomicUsize, count: usize) {
 /// A client's connection by HTTP/2, with streams that are open until it is dropped.
 struct Streams {
     client: &'static str,
+    key: Option<String>,
     sender: hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
     open: tokio::task::JoinSet<hyper::Result<Response<Incoming>>>,
 }
 
 impl Streams {
     async fn of(client: &'static str, gateway: SocketAddr) -> Self {
-        Self { client, sender: http2(gateway).await, open: tokio::task::JoinSet::new() }
+        Self { client, key: None, sender: http2(gateway).await, open: tokio::task::JoinSet::new() }
     }
 
     fn open(&mut self, count: usize) {
         for _ in 0..count {
-            let request = Request::get("http://a/public/x").header("x-forwarded-for", self.client);
+            let mut request = Request::get("http://a/public/x").header("x-forwarded-for", self.client);
+            if let Some(key) = &self.key {
+                request = request.header("authorization", format!("Bearer {key}"));
+            }
             self.open.spawn(self.sender.send_request(request.body(Empty::new()).unwrap()));
         }
     }
@@ -143,7 +148,7 @@ impl Streams {
 async fn open_requests_of_one_client_are_bounded_and_so_are_those_of_all() {
     let (silent, asked) = silent_upstream().await;
     let settings = "[server]\nworkers = 1\ntrusted_proxies = [\"127.0.0.1\"]\n\
-                    limits = { http2_streams = 5, open_requests_per_client = 7, open_requests = 10 }\n";
+                    limits = { http2_streams = 5, open_requests_per_client = 7, open_requests = 20 }\n";
     let gateway = gateway(settings, &format!("http://{silent}")).await;
     let mut first = Streams::of("198.51.100.1", gateway.address).await;
     first.open(5);
@@ -165,6 +170,19 @@ async fn open_requests_of_one_client_are_bounded_and_so_are_those_of_all() {
     other.open(5);
     other.are_refused(2, 503, "no-room").await;
     reaches(&asked, 10).await;
+
+    // Half is left to callers who are somebody, also where strangers have the share of an address.
+    let key = gateway.system_key("k", Role::Viewer).await;
+    let mut known = Vec::new();
+    for (client, reached) in [("198.51.100.1", 15), ("198.51.100.9", 20)] {
+        let mut streams = Streams { key: Some(key.clone()), ..Streams::of(client, gateway.address).await };
+        streams.open(5);
+        reaches(&asked, reached).await;
+        known.push(streams);
+    }
+    let mut late = Streams { key: Some(key), ..Streams::of("198.51.100.8", gateway.address).await };
+    late.open(1);
+    late.are_refused(1, 503, "no-room").await;
     assert_eq!(
         gateway.get("/_doorward/healthz", "").await.status,
         200,
@@ -175,17 +193,17 @@ async fn open_requests_of_one_client_are_bounded_and_so_are_those_of_all() {
     drop(first);
     let mut third = Streams::of("198.51.100.3", gateway.address).await;
     within("room", async {
-        while asked.load(Ordering::SeqCst) < 11 {
+        while asked.load(Ordering::SeqCst) < 21 {
             third.open(1);
             tokio::select! {
                 refused = third.open.join_next() => assert_eq!(refused.unwrap().unwrap().unwrap().status(), 503),
-                () = reaches(&asked, 11) => {}
+                () = reaches(&asked, 21) => {}
             }
         }
     })
     .await;
     second.open(1);
-    reaches(&asked, 12).await;
+    reaches(&asked, 22).await;
 }
 
 /// A gateway behind a proxy that names its clients, as tests cannot come from many addresses.

@@ -19,10 +19,11 @@ section! {
         connections: Number<1, 1_000_000> = "10000", "50000";
         /// Open connections of one client; for IPv6, of one /64. Not applied to `server.trusted_proxies`.
         connections_per_client: Number<1, 1_000_000> = "256", "1000";
-        /// Open requests in total that were passed on to upstreams, streams and tunnels included. Beyond it: 503. Each of
-        /// the `server.workers` has an equal part of it, and no less than `http2_streams`.
+        /// Open requests in total that were passed on to upstreams, streams and tunnels included. Beyond it: 503. At
+        /// most half of them may be of callers without a credential. Each of the `server.workers` has an equal part, and no
+        /// less than `http2_streams`.
         open_requests: Number<1, 1_000_000> = "20000", "100000";
-        /// Those of one client; for IPv6, of one /64. Beyond it: 429. Divided in the same way. By HTTP/1.1 nobody
+        /// Those of one client without a credential, and as many with one; for IPv6, of one /64. Beyond it: 429. Divided in the same way. By HTTP/1.1 nobody
         /// has more than connections, so this is for HTTP/2.
         open_requests_per_client: Number<1, 1_000_000> = "2000", "10000";
         /// Concurrent HTTP/2 streams of one connection.

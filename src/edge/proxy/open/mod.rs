@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::shares::ExchangeLimits;
-use self::shares::ExchangeShares;
+use self::shares::{ExchangeHolder, ExchangeShares};
 use super::client_progress::ClientProgress;
 use super::connection_guard::ConnectionGuard;
 use super::interim::Interim;
@@ -127,6 +127,7 @@ pub struct ExchangeStart {
 pub struct Exchange {
     gate: Rc<Gate>,
     standing: OngoingDecision,
+    holder: ExchangeHolder,
     look: Cell<LookupVersion>,
     streams: Rc<Streams>,
     place: Cell<usize>,
@@ -337,7 +338,7 @@ impl Upload for Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.streams.open.borrow_mut().try_remove(self.place.get());
-        self.streams.shares.give_back(self.standing.client().address);
+        self.streams.shares.give_back(self.holder);
     }
 }
 
@@ -391,10 +392,13 @@ impl Streams {
     /// [`Refusal::TooManyRequests`] or [`Refusal::Full`] if too many are open, of its client or of all.
     pub fn begin(self: &Rc<Self>, beginning: ExchangeStart) -> Result<Rc<Exchange>, Refusal> {
         let ExchangeStart { gate, standing, look, http2, hold, sent, announced, glance } = beginning;
-        self.shares.take(standing.client().address)?;
+        let is_known = standing.identity().is_some();
+        let holder = ExchangeHolder { address: standing.client().address, is_known };
+        self.shares.take(holder)?;
         let exchange = Rc::new(Exchange {
             gate,
             standing,
+            holder,
             look: Cell::new(look),
             streams: Rc::clone(self),
             place: Cell::new(usize::MAX),
