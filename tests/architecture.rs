@@ -334,6 +334,31 @@ fn only_the_mount_list_says_what_answers_where() {
     assert_eq!(lookers, ["edge/surfaces.rs", "edge/web/testing.rs", "server/dispatch.rs"]);
 }
 
+/// Files that open connections, and for what.
+const CONNECTING: [&str; 4] = [
+    // a question to the gateway itself
+    "cli/healthcheck.rs",
+    // upstreams
+    "edge/proxy/connect.rs",
+    // the gateway's own requests
+    "egress/mod.rs",
+    // whether anybody listens on a socket file
+    "server/listener.rs",
+];
+
+#[test]
+fn own_requests_leave_by_the_way_out_alone() {
+    let connects = |source: &Source| {
+        let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        !source.path.ends_with("tests.rs")
+            && ["Stream::connect(", "lookup_host("].iter().any(|call| code.contains(call))
+    };
+    let sources = sources();
+    let found: Vec<&str> =
+        sources.iter().filter(|source| connects(source)).map(|source| source.path.as_str()).collect();
+    assert_eq!(found, CONNECTING);
+}
+
 #[test]
 fn only_the_gate_and_the_command_line_make_admin_proofs_and_each_in_one_file() {
     for source in sources() {

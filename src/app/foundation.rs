@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::sample::Sample;
-use super::{StartError, audit_key, open_or_make_store};
+use super::{StartError, open_or_make_store};
 use crate::config::Config;
 use crate::edge::explain::Explain;
 use crate::edge::forward_auth::subrequests::SubrequestContext;
@@ -22,7 +22,7 @@ use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::read_ahead::BufferQuotas;
 use crate::edge::surfaces;
-use crate::edge::web::{AppLogout, PageGuard, PageServices, RedirectLoopGuard, Web};
+use crate::edge::web::{AppLogout, PageGuard, RedirectLoopGuard, Web};
 use crate::gate::GateKeys;
 use crate::gate::authenticator::{AuthenticatorParts, CredentialResolver};
 use crate::gate::caller::Visitors;
@@ -35,22 +35,12 @@ use crate::model::token::{KeyPurpose, MasterKey};
 use crate::server;
 use crate::server::certificates::AcmeState;
 use crate::server::generation::Generation;
-use crate::service::accounts::Accounts;
-use crate::service::api_keys::ApiKeys;
-use crate::service::audit::Audit;
+use crate::service::composition::Services;
 use crate::service::doctor;
 use crate::service::doctor::Reports;
-use crate::service::handovers::Handovers;
-use crate::service::login::{Login, LoginKeys};
-use crate::service::own_keys::OwnKeys;
-use crate::service::password::Passwords;
-use crate::service::rate_limiter::RateLimiter;
-use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
-use crate::service::subjects::Subjects;
 use crate::service::touches;
 use crate::service::touches::Touches;
-use crate::store::Store;
 
 /// What TLS needs, read and checked.
 pub(super) struct TlsMaterial {
@@ -83,21 +73,15 @@ impl TlsMaterial {
 
 /// What outlives every configuration.
 pub(super) struct Foundation {
-    pub(super) store: Store,
-    pub(super) audit: Audit,
-    pub(super) revocations: Revocations,
-    pub(super) accounts: Accounts,
+    /// Under the configuration of the start.
+    pub(super) services: Services,
     key: MasterKey,
     keys: GateKeys,
-    clock: Arc<dyn Clock>,
-    passwords: Passwords,
-    api_keys: ApiKeys,
     /// For what tidies up, which wants to know when a session counts as idle.
     sessions: watch::Sender<Sessions>,
     resolver: CredentialResolver,
     touches: Touches,
     reports: Reports,
-    self_service: RateLimiter,
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
     pub(super) rooms: BufferQuotas,
@@ -115,32 +99,18 @@ impl Foundation {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, MaintenanceTask), StartError> {
         let (store, key) = open_or_make_store(config, config.store.connections, Arc::clone(&clock)).await?;
-        let audit = Audit::new(store.clone(), audit_key(&key));
-        audit.configuration(Load::Start, config).await?;
-        let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
-        let passwords = Passwords::new();
-        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
-        let accounts =
-            Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock))
-                .refusing(config.login.breach_list.as_ref());
-        let first = Sessions::new(
-            config.session.clone(),
-            store.clone(),
-            key.derive(KeyPurpose::Session),
-            revocations.clone(),
-            Arc::clone(&clock),
-        );
-        let look_ups = LookUps::new(first.for_requests(), api_keys.for_requests());
-        let resolver = CredentialResolver::new(look_ups, revocations.epoch().clone());
-        let (sessions, known_sessions) = watch::channel(first);
+        let services = Services::new(store, &key, clock, config.into());
+        services.audit.configuration(Load::Start, config).await?;
+        let resolver = CredentialResolver::new(for_requests(&services), services.revocations.epoch().clone());
+        let (sessions, known_sessions) = watch::channel(services.sessions.clone());
         let (touches, keeper) = touches::channel(
             known_sessions,
-            api_keys.clone(),
-            (audit.clone(), config.audit.keep),
-            store.clone(),
-            Arc::clone(&clock),
+            services.api_keys.clone(),
+            (services.audit.clone(), config.audit.keep),
+            services.store.clone(),
+            Arc::clone(&services.clock),
         );
-        let (reports, scribe) = doctor::channel(store.clone(), Arc::clone(&clock));
+        let (reports, scribe) = doctor::channel(services.store.clone(), Arc::clone(&services.clock));
         tokio::spawn(scribe.run()); // ends with the last that reports
         let (stop_upkeep, upkeep_stopped) = oneshot::channel();
         let upkeep = tokio::spawn(keeper.run(async {
@@ -148,20 +118,13 @@ impl Foundation {
         }));
         let keys = GateKeys::of(&key);
         let foundation = Self {
+            services,
             keys,
-            store,
-            audit,
-            revocations,
-            accounts,
             key,
-            clock,
-            passwords,
-            api_keys,
             sessions,
             resolver,
             touches,
             reports,
-            self_service: RateLimiter::of_changes(),
             draining: Arc::default(),
             sample: Sample::default(),
             rooms: BufferQuotas::default(),
@@ -197,52 +160,34 @@ impl Foundation {
         });
         let upstreams: Arc<[UpstreamParts]> = parts.collect::<Result<_, _>>()?;
         let checks = health::start(&config.upstreams, &upstreams);
-        let (store, clock) = (&self.store, &self.clock);
-        let sessions = self.sessions.borrow().under(config.session.clone());
-        let login = Login::new(
-            store.clone(),
-            self.passwords.clone(),
-            sessions.clone(),
-            LoginKeys::of(&self.key),
-            Arc::clone(clock),
-        );
-        let handovers = Handovers::new(store.clone(), sessions.clone(), Arc::clone(clock));
-        let look_ups = LookUps::new(sessions.for_requests(), self.api_keys.for_requests());
-        let resolver = Arc::new(self.resolver.asking(look_ups));
-        let by_pages = self.resolver.asking(LookUps::new(sessions.clone(), self.api_keys.clone()));
+        let services = self.services.under((&config).into());
+        let resolver = Arc::new(self.resolver.asking(for_requests(&services)));
+        let look_ups = LookUps::new(services.sessions.clone(), services.api_keys.clone());
+        let by_pages = self.resolver.asking(look_ups);
         let visitors = Visitors::new(
             Arc::new(by_pages),
             config.session.cookie_name(&config.public_url),
             self.touches.clone(),
-            Arc::clone(clock),
+            Arc::clone(&services.clock),
         );
-        let own_keys = OwnKeys::new(login.clone(), self.api_keys.clone(), Arc::clone(clock));
-        let accounts = self.accounts.refusing(config.login.breach_list.as_ref());
-        let services = PageServices {
-            login,
-            sessions: sessions.clone(),
-            handovers,
-            accounts,
-            own_keys,
-            self_service: self.self_service.clone(),
-        };
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
-        let bounces = RedirectLoopGuard::new(self.key.derive(KeyPurpose::Bounce), Arc::clone(clock));
+        let bounces =
+            RedirectLoopGuard::new(self.key.derive(KeyPurpose::Bounce), Arc::clone(&services.clock));
         let guard = PageGuard { visitors, origins: Origins::new(&config) };
         let web =
-            Web::new(site.clone(), &config.login, services, guard, hosts, bounces, AppLogout::new(&config));
+            Web::new(site.clone(), &config.login, &services, guard, hosts, bounces, AppLogout::new(&config));
         let generation = Generation {
             number,
-            surfaces: self.surfaces(site, web, &config),
+            surfaces: self.surfaces(&services, site, web, &config),
             room: self.rooms.graphql.clone(),
             authenticator: AuthenticatorParts {
                 resolver,
                 control: self.control.clone(),
-                revocations: self.revocations.clone(),
+                revocations: services.revocations.clone(),
                 touches: self.touches.clone(),
-                audit: self.audit.clone(),
-                clock: Arc::clone(clock),
+                audit: services.audit.clone(),
+                clock: Arc::clone(&services.clock),
                 idle: config.session.idle,
                 outage_grace: config.store.outage_grace,
             },
@@ -251,15 +196,18 @@ impl Foundation {
             checks,
             config,
         };
-        Ok((generation, sessions))
+        Ok((generation, services.sessions))
     }
 
     /// What is ours in a configuration.
-    fn surfaces(&self, site: Site, web: Web, config: &Config) -> surfaces::SurfaceParts {
+    fn surfaces(&self, services: &Services, site: Site, web: Web, config: &Config) -> surfaces::SurfaceParts {
         let server = &config.server;
         surfaces::SurfaceParts {
             site: Arc::new(site),
-            health: Health { draining: Arc::clone(&self.draining), revocations: self.revocations.clone() },
+            health: Health {
+                draining: Arc::clone(&self.draining),
+                revocations: services.revocations.clone(),
+            },
             visits: PageHandler {
                 web: Arc::new(web),
                 control: self.control.clone(),
@@ -268,7 +216,7 @@ impl Foundation {
             },
             public_keys: Arc::new(PublicKeys::new(config, self.keys.assertion.clone())),
             explain: Explain {
-                subjects: Subjects::new(self.accounts.clone(), self.api_keys.clone()),
+                subjects: services.subjects(),
                 control: self.control.clone(),
                 own_authority: config.public_url.authority(),
             },
@@ -279,7 +227,12 @@ impl Foundation {
                 pace: server.body_pace,
                 reports: self.reports.clone(),
             },
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(&services.clock),
         }
     }
+}
+
+/// What credentials of requests are looked up in.
+fn for_requests(services: &Services) -> LookUps {
+    LookUps::new(services.sessions.for_requests(), services.api_keys.for_requests())
 }

@@ -189,9 +189,9 @@ impl Running {
         let metrics = metrics::bind(&config).await?;
         let started = clock.now();
         let (foundation, upkeep) = Foundation::lay(&config, clock).await?;
-        let bootstrap = foundation.accounts.bootstrap(&config.login).await?;
-        let watching = tokio::spawn(foundation.revocations.clone().watch());
-        wait_until_fresh(&foundation.revocations).await?;
+        let bootstrap = foundation.services.accounts.bootstrap(&config.login).await?;
+        let watching = tokio::spawn(foundation.services.revocations.clone().watch());
+        wait_until_fresh(&foundation.services.revocations).await?;
         let upstreams = config.upstreams.iter().map(described).collect();
         let (generation, _) = foundation.generation(1, config, certificates).await?;
         let generation = Arc::new(generation);
@@ -200,7 +200,7 @@ impl Running {
         let (closing, closings) = watch::channel(false);
         let (log, log_writer) = access_log::start_writer(log);
         let log_format = generation.config.log.format;
-        let (refusals, refused_keeper) = refused::channel(foundation.store.clone());
+        let (refusals, refused_keeper) = refused::channel(foundation.services.store.clone());
         let refused_keeper = tokio::spawn(refused_keeper.run()); // ends with the last worker
         let registry = Arc::new(Registry::default());
         let parts = WorkerParts {
@@ -369,10 +369,10 @@ impl Running {
         let _ = upkeep.await;
         let _ = tokio::time::timeout(WRITE_TIMEOUT, self.refused_keeper).await;
         self.watching.abort();
-        if let Err(error) = foundation.revocations.forget().await {
+        if let Err(error) = foundation.services.revocations.forget().await {
             tracing::debug!(%error, "the store was not told of the stop");
         }
-        foundation.store.close().await;
+        foundation.services.store.close().await;
         let writer = self.log_writer;
         let _ = tokio::task::spawn_blocking(move || join(writer)).await;
     }

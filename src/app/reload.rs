@@ -95,7 +95,9 @@ impl Reloader {
         };
         if let Err(refused) = &outcome {
             let problems = if let ReloadError::Config(error) = refused { error.0.len() } else { 1 };
-            if let Err(error) = self.foundation.audit.configuration_refused(Load::Reload, problems).await {
+            if let Err(error) =
+                self.foundation.services.audit.configuration_refused(Load::Reload, problems).await
+            {
                 tracing::error!(
                     error = &error as &dyn Error,
                     "a refused configuration is not in the audit trail"
@@ -114,7 +116,12 @@ impl Reloader {
         let number = current.number + 1;
         let written = Box::new(config.clone());
         let (generation, sessions) = self.foundation.generation(number, config, certificates).await?;
-        self.foundation.audit.configuration(Load::Reload, &written).await.map_err(StartError::from)?;
+        self.foundation
+            .services
+            .audit
+            .configuration(Load::Reload, &written)
+            .await
+            .map_err(StartError::from)?;
         // From here on nothing fails.
         let generation = Arc::new(generation);
         self.foundation.tidy_by(sessions);

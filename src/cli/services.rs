@@ -15,15 +15,13 @@ use crate::app;
 use crate::config::Config;
 use crate::model::time::Clock;
 use crate::model::time::SystemClock;
-use crate::model::token::random_text;
-use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::admin::AdminProof;
 use crate::service::api_keys::ApiKeys;
 use crate::service::audit::Audit;
-use crate::service::password::Passwords;
+use crate::service::composition::Services;
 use crate::service::refused::RefusedReport;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
@@ -57,30 +55,18 @@ impl CommandServices {
         let config = load_beside(common)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (store, key) = app::open_store(&config, 1, clock.clone()).await?;
-        let by = proof();
-        let revocations = Revocations::new(store.clone(), clock.clone());
-        // No cookie is made or read here, so the key that signs them is not needed.
-        let no_key = MasterKey::new(random_text()).derive(KeyPurpose::Session);
-        let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone())
-            .refusing(config.login.breach_list.as_ref());
-        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
+        let services = Services::new(store, &key, clock, (&config).into());
         Ok(Self {
-            by,
-            subjects: Subjects::new(accounts.clone(), api_keys.clone()),
-            audit: Audit::new(store.clone(), app::audit_key(&key)),
-            accounts,
-            api_keys,
-            refused: RefusedReport::new(store.clone()),
-            sessions: Sessions::new(
-                config.session.clone(),
-                store,
-                no_key,
-                revocations.clone(),
-                clock.clone(),
-            ),
+            by: proof(),
             config,
-            clock,
-            revocations,
+            subjects: services.subjects(),
+            refused: services.refused(),
+            clock: services.clock,
+            accounts: services.accounts,
+            api_keys: services.api_keys,
+            sessions: services.sessions,
+            audit: services.audit,
+            revocations: services.revocations,
         })
     }
 

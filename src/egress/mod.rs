@@ -16,8 +16,6 @@ pub mod tls;
 
 #[cfg(test)]
 pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -293,3 +291,6 @@ fn prepared(
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 300..=303 | 305..=308)
 }
+
+#[cfg(test)]
+mod tests;

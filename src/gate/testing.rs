@@ -24,7 +24,7 @@ use crate::service::accounts::{Accounts, NewUser};
 use crate::service::admin::AdminProof;
 use crate::service::api_keys::{ApiKeys, NewKey};
 use crate::service::audit::Audit;
-use crate::service::password::Passwords;
+use crate::service::composition::{ServiceConfig, Services};
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
 use crate::service::subjects::Subjects;
@@ -42,6 +42,7 @@ pub(in crate::gate) struct GateFixture {
     pub(in crate::gate) ended_session: String,
     pub(in crate::gate) revoked_key: String,
     pub(in crate::gate) accounts: Accounts,
+    subjects: Subjects,
     pub(in crate::gate) revocations: Revocations,
     pub(in crate::gate) touches: Touches,
     /// Writes uses down, if it is run.
@@ -59,29 +60,22 @@ impl GateFixture {
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
-        let revocations = Revocations::new(store.clone(), clock.clone());
-        let config = SessionConfig {
+        let session = SessionConfig {
             idle: Duration::from_hours(1),
             absolute: Duration::from_hours(12),
             cookie_same_site: SameSite::Lax,
             cookie_domain: None,
         };
-        let sessions = Sessions::new(
-            config,
-            store.clone(),
-            master.derive(KeyPurpose::Session),
-            revocations.clone(),
-            clock.clone(),
-        );
-        let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
-        let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), clock.clone());
-        let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
+        let config = ServiceConfig { session, breach_list: None };
+        let services = Services::new(store, &master, clock, config);
+        let subjects = services.subjects();
+        let Services { store, clock, audit, revocations, accounts, api_keys: keys, sessions, .. } = services;
         let (touches, maintenance) = touches::channel(
             watch::channel(sessions.clone()).1,
             keys.clone(),
             (audit.clone(), Duration::MAX),
             store,
-            clock.clone(),
+            clock,
         );
         tokio::spawn(revocations.clone().watch());
         while revocations.age().is_none() {
@@ -96,6 +90,7 @@ impl GateFixture {
             ended_session: String::new(),
             revoked_key: String::new(),
             accounts,
+            subjects,
             revocations,
             touches,
             maintenance: Some(maintenance),
@@ -138,7 +133,7 @@ impl GateFixture {
     }
 
     pub(in crate::gate) fn subjects(&self) -> Subjects {
-        Subjects::new(self.accounts.clone(), self.keys.clone())
+        self.subjects.clone()
     }
 
     pub(in crate::gate) fn look_ups(&self) -> LookUps {

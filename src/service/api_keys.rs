@@ -47,7 +47,7 @@ pub struct ApiKeys {
 
 impl ApiKeys {
     /// Keys in `store`.
-    pub fn new(store: Store, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(store: Store, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
         Self { store, revocations, clock }
     }
 

@@ -43,7 +43,7 @@ pub struct Redeemed {
 
 impl Handovers {
     /// Over the store that holds the sessions.
-    pub fn new(store: Store, sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(store: Store, sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
         Self { store, sessions, clock }
     }
 

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod api_keys;
 pub mod audit;
 pub mod bootstrap;
+pub mod composition;
 pub mod doctor;
 pub mod epoch;
 pub mod handovers;

@@ -39,7 +39,7 @@ pub struct OwnKeys {
 
 impl OwnKeys {
     /// `login` checks passwords, so that guesses here count as those at sign-in do.
-    pub fn new(login: Login, keys: ApiKeys, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(login: Login, keys: ApiKeys, clock: Arc<dyn Clock>) -> Self {
         Self { login, keys, clock }
     }
 

@@ -105,7 +105,7 @@ pub struct RefusedReport {
 
 impl RefusedReport {
     /// The report on `store`.
-    pub fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         Self { store }
     }
 

@@ -59,7 +59,7 @@ type RevisionSender = watch::Sender<Option<i64>>;
 
 impl Revocations {
     /// For one process; it is unknown to others until [`Revocations::watch`] runs.
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
         Self {
             store: store.on(Lane::Watch),
             clock,

@@ -17,7 +17,7 @@ pub struct Subjects {
 
 impl Subjects {
     /// Of these accounts and keys.
-    pub fn new(accounts: Accounts, api_keys: ApiKeys) -> Self {
+    pub(super) fn new(accounts: Accounts, api_keys: ApiKeys) -> Self {
         Self { accounts, api_keys }
     }
 

@@ -9,9 +9,9 @@ use super::accounts::NewUser;
 use super::admin::AdminProof;
 use super::api_keys::ApiKeys;
 use super::audit::Audit;
+use super::composition::{ServiceConfig, Services};
 use super::handovers::Handovers;
 use super::login::Login;
-use super::login::LoginKeys;
 use super::login::SignIn;
 use super::login::SignedIn;
 use super::password::Passwords;
@@ -57,44 +57,25 @@ impl ServiceFixture {
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
-        let passwords = Passwords::new();
-        let revocations = Revocations::new(store.clone(), clock.clone());
-        let config = SessionConfig {
+        let session = SessionConfig {
             idle: Self::IDLE,
             absolute: Self::ABSOLUTE,
             cookie_same_site: SameSite::Lax,
             cookie_domain: None,
         };
-        let sessions = Sessions::new(
-            config,
-            store.clone(),
-            master.derive(KeyPurpose::Session),
-            revocations.clone(),
-            clock.clone(),
-        );
-        let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
-        let login = Login::new(
-            store.clone(),
-            passwords.clone(),
-            sessions.clone(),
-            LoginKeys::of(&master),
-            clock.clone(),
-        );
-        let accounts = Accounts::new(store.clone(), passwords.clone(), revocations.clone(), clock.clone());
-        let api_keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
-        let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
+        let services = Services::new(store, &master, clock, ServiceConfig { session, breach_list: None });
         Self {
             by: AdminProof::of_command_line(0),
-            store,
+            handovers: services.handovers(),
+            store: services.store,
             clock: manual,
-            passwords,
-            revocations,
-            sessions,
-            handovers,
-            login,
-            accounts,
-            api_keys,
-            audit,
+            passwords: services.passwords,
+            revocations: services.revocations,
+            sessions: services.sessions,
+            login: services.login,
+            accounts: services.accounts,
+            api_keys: services.api_keys,
+            audit: services.audit,
         }
     }
 

@@ -65,9 +65,14 @@ fn by() -> AdminProof {
     AdminProof::of_command_line(0)
 }
 
+/// The gateway's own key in every test.
+fn master_key() -> MasterKey {
+    MasterKey::new(Secret::new("k".repeat(32)))
+}
+
 /// The key of the trail in every test.
 fn audit_key() -> SigningKey {
-    MasterKey::new(Secret::new("k".repeat(32))).derive(KeyPurpose::Audit)
+    master_key().derive(KeyPurpose::Audit)
 }
 
 /// A store whose clock stands still at [`NOW`].

@@ -9,12 +9,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use doorward::config::{SameSite, SessionConfig};
-use doorward::service::accounts::Accounts;
-use doorward::service::api_keys::ApiKeys;
-use doorward::service::audit::Audit;
-use doorward::service::password::Passwords;
-use doorward::service::revocation::Revocations;
-use doorward::service::sessions::Sessions;
+use doorward::service::composition::{ServiceConfig, Services};
 use doorward::service::touches;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use tokio::sync::watch;
@@ -375,16 +370,15 @@ async fn with_a_hundred_thousand_of_each_postgres_reads_no_whole_table_and_nothi
 async fn nothing_is_left_out(store: &Store) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
     let by = by();
-    let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
-    let accounts = Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&clock));
-    let keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
-    let config = SessionConfig {
+    let session = SessionConfig {
         idle: Duration::from_hours(24 * 365),
         absolute: Duration::from_hours(24 * 365),
         cookie_same_site: SameSite::Lax,
         cookie_domain: None,
     };
-    let sessions = Sessions::new(config, store.clone(), audit_key(), revocations, Arc::clone(&clock));
+    let config = ServiceConfig { session, breach_list: None };
+    let services = Services::new(store.clone(), &master_key(), Arc::clone(&clock), config);
+    let Services { accounts, api_keys: keys, sessions, audit, .. } = services;
     let distinct = |ids: Vec<String>| ids.into_iter().collect::<HashSet<_>>().len();
     let people = accounts.list(&by).await.unwrap();
     assert_eq!(distinct(people.into_iter().map(|user| user.id.0).collect()), MANY);
@@ -397,7 +391,7 @@ async fn nothing_is_left_out(store: &Store) {
     assert_eq!(old.unwrap().key_id(), Some(format!("k{}", MANY - 2).as_str()), "far from the newest");
     assert_eq!(keys.named(&by, "key99").await.unwrap(), None, "it was revoked");
 
-    let audit = (Audit::new(store.clone(), audit_key()), Duration::ZERO);
+    let audit = (audit, Duration::ZERO);
     let (touches, upkeep) =
         touches::channel(watch::channel(sessions.clone()).1, keys, audit, store.clone(), clock);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

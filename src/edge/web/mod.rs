@@ -47,6 +47,7 @@ use crate::model::request_id::RequestId;
 use crate::model::user::UserId;
 use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
+use crate::service::composition::Services;
 use crate::service::handovers::Handovers;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
@@ -78,19 +79,26 @@ pub struct WebRequest {
 
 /// The use cases that pages call.
 #[derive(Clone, Debug)]
-pub struct PageServices {
-    /// Signing in.
-    pub login: Login,
-    /// Sessions.
-    pub sessions: Sessions,
-    /// Taking sessions on to other hosts.
-    pub handovers: Handovers,
-    /// People, and the first admin.
-    pub accounts: Accounts,
-    /// People's own keys.
-    pub own_keys: OwnKeys,
-    /// How often people change what is their own.
-    pub self_service: RateLimiter,
+struct PageServices {
+    login: Login,
+    sessions: Sessions,
+    handovers: Handovers,
+    accounts: Accounts,
+    own_keys: OwnKeys,
+    self_service: RateLimiter,
+}
+
+impl PageServices {
+    fn of(services: &Services) -> Self {
+        Self {
+            login: services.login.clone(),
+            sessions: services.sessions.clone(),
+            handovers: services.handovers(),
+            accounts: services.accounts.clone(),
+            own_keys: services.own_keys(),
+            self_service: services.self_service.clone(),
+        }
+    }
 }
 
 /// The pages.
@@ -135,7 +143,7 @@ impl Web {
     pub fn new(
         site: Site,
         login: &LoginConfig,
-        services: PageServices,
+        services: &Services,
         guard: PageGuard,
         hosts: impl IntoIterator<Item = String>,
         bounces: RedirectLoopGuard,
@@ -146,7 +154,7 @@ impl Web {
         Self {
             site,
             password_login: login.password,
-            services,
+            services: PageServices::of(services),
             guard,
             actor,
             destinations,

@@ -21,12 +21,7 @@ use crate::model::token::{KeyPurpose, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::NewUser;
 use crate::service::admin::AdminProof;
-use crate::service::api_keys::ApiKeys;
-use crate::service::audit::Audit;
-use crate::service::login::LoginKeys;
-use crate::service::password::Passwords;
-use crate::service::rate_limiter::RateLimiter;
-use crate::service::revocation::Revocations;
+use crate::service::composition::{ServiceConfig, Services};
 use crate::service::touches;
 use crate::store::Store;
 
@@ -67,40 +62,25 @@ impl PageFixture {
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
-        let revocations = Revocations::new(store.clone(), clock.clone());
-        let passwords = Passwords::new();
-        let config = SessionConfig {
+        let session = SessionConfig {
             idle: Duration::from_hours(1),
             absolute: Duration::from_hours(12),
             cookie_same_site: SameSite::Lax,
             cookie_domain: cookie_domain.map(str::to_owned),
         };
-        let sessions = Sessions::new(
-            config.clone(),
-            store.clone(),
-            master.derive(KeyPurpose::Session),
-            revocations.clone(),
-            clock.clone(),
-        );
-        let login_keys = LoginKeys::of(&master);
-        let login = Login::new(store.clone(), passwords.clone(), sessions.clone(), login_keys, clock.clone());
-        let keys = ApiKeys::new(store.clone(), revocations.clone(), clock.clone());
-        let look_ups = LookUps::new(sessions.clone(), keys.clone());
-        let resolver = Arc::new(CredentialResolver::new(look_ups, revocations.epoch().clone()));
-        let audit = Audit::new(store.clone(), master.derive(KeyPurpose::Audit));
+        let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &session, &PagesConfig::default());
+        let config = ServiceConfig { session, breach_list: None };
+        let services = Services::new(store, &master, clock.clone(), config);
+        let look_ups = LookUps::new(services.sessions.clone(), services.api_keys.clone());
+        let epoch = services.revocations.epoch().clone();
+        let resolver = Arc::new(CredentialResolver::new(look_ups, epoch));
         let (touches, _) = touches::channel(
-            watch::channel(sessions.clone()).1,
-            keys.clone(),
-            (audit, Duration::MAX),
-            store.clone(),
+            watch::channel(services.sessions.clone()).1,
+            services.api_keys.clone(),
+            (services.audit.clone(), Duration::MAX),
+            services.store.clone(),
             clock.clone(),
         );
-        let own_keys = OwnKeys::new(login.clone(), keys, clock.clone());
-        let accounts = Accounts::new(store.clone(), passwords, revocations, clock.clone());
-        let handovers = Handovers::new(store.clone(), sessions.clone(), clock.clone());
-        let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &config, &PagesConfig::default());
-        let self_service = RateLimiter::of_changes();
-        let services = PageServices { login, sessions, handovers, accounts, own_keys, self_service };
         let bounces = RedirectLoopGuard::new(master.derive(KeyPurpose::Bounce), clock.clone());
         let guard = PageGuard {
             visitors: Visitors::new(resolver, COOKIE_NAME.to_owned(), touches, clock),
@@ -109,13 +89,13 @@ impl PageFixture {
         let web = Web::new(
             site,
             &settings(),
-            services,
+            &services,
             guard,
             ["app.test", "app.gate.example"].map(str::to_owned),
             bounces,
             AppLogout::default(),
         );
-        Self { web, store, clock: manual }
+        Self { web, store: services.store, clock: manual }
     }
 
     pub(super) async fn user(&self, name: &str, must_change: bool) -> User {

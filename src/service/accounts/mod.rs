@@ -43,14 +43,19 @@ pub struct Accounts {
 
 impl Accounts {
     /// `passwords` should be the one that sign-in uses, so that both share its bound.
-    pub fn new(store: Store, passwords: Passwords, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        passwords: Passwords,
+        revocations: Revocations,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let attempts = Attempts::new(store.clone(), passwords.clone(), clock.clone());
         Self { store, passwords, clock, attempts, revocations, breach_list: None }
     }
 
     /// The same, with new passwords that stand in no such list.
     #[must_use]
-    pub fn refusing(&self, leaked: Option<&BreachList>) -> Self {
+    pub(super) fn refusing(&self, leaked: Option<&BreachList>) -> Self {
         Self { breach_list: leaked.cloned(), ..self.clone() }
     }
 

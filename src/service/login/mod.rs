@@ -76,14 +76,14 @@ pub struct SignedIn {
 
 /// The keys of [`Login`], each for one purpose.
 #[derive(Clone, Debug)]
-pub struct LoginKeys {
+pub(super) struct LoginKeys {
     device: SigningKey,
     decoy: SigningKey,
 }
 
 impl LoginKeys {
     /// Derives them from the gateway's own key.
-    pub fn of(key: &MasterKey) -> Self {
+    pub(super) fn of(key: &MasterKey) -> Self {
         Self { device: key.derive(KeyPurpose::Device), decoy: key.derive(KeyPurpose::Decoy) }
     }
 }
@@ -102,23 +102,27 @@ pub struct Login {
 
 impl Login {
     /// `passwords` should be the one that [`super::accounts::Accounts`] uses, so that both share its bound.
-    pub fn new(
+    pub(super) fn new(
         store: Store,
         passwords: Passwords,
         sessions: Sessions,
         keys: LoginKeys,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let owners =
-            moka::future::Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KNOWN_FOR).build();
         Self {
             attempts: Attempts::new(store.clone(), passwords, clock),
             decoys: Decoys::new(store.clone(), keys.decoy),
             store,
             sessions,
             device_key: keys.device,
-            owners,
+            owners: known_owners(),
         }
+    }
+
+    /// The same, opening sessions under another configuration.
+    #[must_use]
+    pub(super) fn opening(&self, sessions: Sessions) -> Self {
+        Self { sessions, owners: known_owners(), ..self.clone() }
     }
 
     /// Checks name and password and opens a session.
@@ -260,6 +264,11 @@ pub(super) async fn check_password(
     // Who is asked again is there, and hides from nobody.
     let attempt = Attempt { name: &user.0, found: found.as_ref(), decoy: None, client, standing, event };
     attempts.check(by, &attempt, password).await.map(|_| ())
+}
+
+/// Remembers no owner yet.
+fn known_owners() -> moka::future::Cache<UserId, bool> {
+    moka::future::Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KNOWN_FOR).build()
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Default for Passwords {
 
 impl Passwords {
     /// As many computations at a time as there are cores but one, which is left to everything else.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let cores = available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
         Self::with_limits(cores, QUEUE)
     }

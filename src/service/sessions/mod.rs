@@ -51,7 +51,7 @@ pub struct Sessions {
 
 impl Sessions {
     /// `key` signs cookies; every gateway that shares the store needs the same one.
-    pub fn new(
+    pub(super) fn new(
         config: SessionConfig,
         store: Store,
         key: SigningKey,
@@ -63,7 +63,7 @@ impl Sessions {
 
     /// The same under another configuration.
     #[must_use]
-    pub fn under(&self, config: SessionConfig) -> Self {
+    pub(super) fn under(&self, config: SessionConfig) -> Self {
         Self { config, ..self.clone() }
     }
 

@@ -15,7 +15,7 @@ use doorward::model::user::UserId;
 use doorward::service::accounts::{Accounts, NewUser};
 use doorward::service::admin::AdminProof;
 use doorward::service::api_keys::{ApiKeys, NewKey};
-use doorward::service::password::Passwords;
+use doorward::service::composition::Services;
 use doorward::service::revocation::Revocations;
 use doorward::store::Store;
 use tempfile::TempDir;
@@ -78,11 +78,8 @@ impl Gateway {
         };
         let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let dyn_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
-        let (store, _) = open_or_make_store(&config, 2, Arc::clone(&dyn_clock)).await.unwrap();
-        let revocations = Revocations::new(store.clone(), Arc::clone(&dyn_clock));
-        let accounts =
-            Accounts::new(store.clone(), Passwords::new(), revocations.clone(), Arc::clone(&dyn_clock));
-        let keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&dyn_clock));
+        let (store, key) = open_or_make_store(&config, 2, Arc::clone(&dyn_clock)).await.unwrap();
+        let services = Services::new(store, &key, Arc::clone(&dyn_clock), (&config).into());
         let inherited = Inherited::default();
         let running = Box::pin(Running::start(config, dyn_clock, inherited, log)).await.unwrap();
         let addresses = running.addresses().to_vec();
@@ -94,10 +91,10 @@ impl Gateway {
             clock,
             folder,
             by: AdminProof::of_command_line(0),
-            accounts,
-            keys,
-            revocations,
-            store,
+            accounts: services.accounts,
+            keys: services.api_keys,
+            revocations: services.revocations,
+            store: services.store,
             origin: tokio::sync::Mutex::new(origin),
         }
     }

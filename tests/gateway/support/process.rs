@@ -7,17 +7,18 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use doorward::app;
+use doorward::config::{SameSite, SessionConfig};
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
 use doorward::model::secret::Secret;
 use doorward::model::time::{Clock, SystemClock};
-use doorward::service::accounts::{Accounts, NewUser};
+use doorward::service::accounts::NewUser;
 use doorward::service::admin::AdminProof;
-use doorward::service::api_keys::{ApiKeys, NewKey};
-use doorward::service::password::Passwords;
-use doorward::service::revocation::Revocations;
+use doorward::service::api_keys::NewKey;
+use doorward::service::composition::{ServiceConfig, Services};
 use doorward::store::Store;
 use tempfile::TempDir;
 
@@ -212,19 +213,24 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Its store, as the command line opens it.
-    async fn store(&self) -> (Store, Arc<dyn Clock>) {
+    /// The services over its store, as the command line has them.
+    async fn services(&self) -> Services {
         let path = self.database().display().to_string();
         let key = app::read_master_key(format!("{path}.secret").as_ref()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(&format!("sqlite:{path}"), 1).await.unwrap();
-        (store.audited(app::audit_key(&key), Arc::clone(&clock)).await.unwrap(), clock)
+        let store = store.audited(app::audit_key(&key), Arc::clone(&clock)).await.unwrap();
+        let session = SessionConfig {
+            idle: Duration::from_hours(1),
+            absolute: Duration::from_hours(1),
+            cookie_same_site: SameSite::Lax,
+            cookie_domain: None,
+        };
+        Services::new(store, &key, clock, ServiceConfig { session, breach_list: None })
     }
 
     /// Adds a user with [`PASSWORD`], as the command line does: beside the running gateway.
     pub async fn user(&self, name: &str, role: Role) {
-        let (store, clock) = self.store().await;
-        let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
         let new = NewUser {
             username: name.to_owned(),
             email: None,
@@ -233,15 +239,11 @@ impl Process {
             groups: Vec::new(),
             password: Some((Secret::new(PASSWORD), false)),
         };
-        Accounts::new(store, Passwords::new(), revocations, clock)
-            .create(&AdminProof::of_command_line(0), new)
-            .await
-            .unwrap();
+        self.services().await.accounts.create(&AdminProof::of_command_line(0), new).await.unwrap();
     }
 
     pub async fn system_key(&self, name: &str, role: Role) -> String {
-        let (store, clock) = self.store().await;
-        let keys = ApiKeys::new(store.clone(), Revocations::new(store, Arc::clone(&clock)), clock);
+        let keys = self.services().await.api_keys;
         let new =
             NewKey { name: name.to_owned(), owner: None, role, scope: KeyScope::default(), expires_at: None };
         keys.issue(&AdminProof::of_command_line(0), new).await.unwrap().0.expose().to_owned()

@@ -1,0 +1,126 @@
+//! Every service over one store, put together in one place for the server, commands and tests.
+
+use std::sync::Arc;
+
+use super::accounts::Accounts;
+use super::api_keys::ApiKeys;
+use super::audit::Audit;
+use super::handovers::Handovers;
+use super::login::{Login, LoginKeys};
+use super::own_keys::OwnKeys;
+use super::password::Passwords;
+use super::rate_limiter::RateLimiter;
+use super::refused::RefusedReport;
+use super::revocation::Revocations;
+use super::sessions::Sessions;
+use super::subjects::Subjects;
+use crate::config::{BreachList, Config, SessionConfig};
+use crate::model::time::Clock;
+use crate::model::token::{KeyPurpose, MasterKey};
+use crate::store::Store;
+
+/// Every service over one store. Clones share memory and bounds, and so do those under another configuration.
+#[derive(Clone)]
+pub struct Services {
+    /// The database.
+    pub store: Store,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// The audit trail.
+    pub audit: Audit,
+    /// Rights that were taken away.
+    pub revocations: Revocations,
+    /// Hashing, with one bound for all who hash.
+    pub passwords: Passwords,
+    /// People.
+    pub accounts: Accounts,
+    /// API keys.
+    pub api_keys: ApiKeys,
+    /// Browser sessions.
+    pub sessions: Sessions,
+    /// Signing in.
+    pub login: Login,
+    /// How often people change what is their own.
+    pub self_service: RateLimiter,
+}
+
+/// What services need of a configuration.
+pub struct ServiceConfig {
+    /// Browser sessions.
+    pub session: SessionConfig,
+    /// Passwords that nobody may choose.
+    pub breach_list: Option<BreachList>,
+}
+
+impl From<&Config> for ServiceConfig {
+    fn from(config: &Config) -> Self {
+        Self { session: config.session.clone(), breach_list: config.login.breach_list.clone() }
+    }
+}
+
+impl Services {
+    /// Puts them together. `key` is the gateway's own; all gateways and commands over one store have the same.
+    pub fn new(store: Store, key: &MasterKey, clock: Arc<dyn Clock>, config: ServiceConfig) -> Self {
+        let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
+        let passwords = Passwords::new();
+        let sessions = Sessions::new(
+            config.session,
+            store.clone(),
+            key.derive(KeyPurpose::Session),
+            revocations.clone(),
+            Arc::clone(&clock),
+        );
+        let accounts =
+            Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
+        Self {
+            audit: Audit::new(store.clone(), key.derive(KeyPurpose::Audit)),
+            accounts: accounts.refusing(config.breach_list.as_ref()),
+            api_keys: ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock)),
+            login: Login::new(
+                store.clone(),
+                passwords.clone(),
+                sessions.clone(),
+                LoginKeys::of(key),
+                Arc::clone(&clock),
+            ),
+            self_service: RateLimiter::of_changes(),
+            store,
+            clock,
+            revocations,
+            passwords,
+            sessions,
+        }
+    }
+
+    /// The same under another configuration.
+    #[must_use]
+    pub fn under(&self, config: ServiceConfig) -> Self {
+        let sessions = self.sessions.under(config.session);
+        Self {
+            accounts: self.accounts.refusing(config.breach_list.as_ref()),
+            login: self.login.opening(sessions.clone()),
+            sessions,
+            ..self.clone()
+        }
+    }
+
+    /// Taking sessions on to other hosts.
+    pub fn handovers(&self) -> Handovers {
+        Handovers::new(self.store.clone(), self.sessions.clone(), Arc::clone(&self.clock))
+    }
+
+    /// People's own keys.
+    pub fn own_keys(&self) -> OwnKeys {
+        OwnKeys::new(self.login.clone(), self.api_keys.clone(), Arc::clone(&self.clock))
+    }
+
+    /// Callers by name, for explanations.
+    pub fn subjects(&self) -> Subjects {
+        Subjects::new(self.accounts.clone(), self.api_keys.clone())
+    }
+
+    /// What was or would be refused.
+    pub fn refused(&self) -> RefusedReport {
+        RefusedReport::new(self.store.clone())
+    }
+}
