@@ -10,7 +10,9 @@ fn agreeing_is_all_that_must_be_said() {
     let acme = config.server.acme.unwrap();
     assert_eq!(acme.directory, "https://acme-v02.api.letsencrypt.org/directory");
     assert_eq!(acme.domains, ["app.example.com"]);
-    assert!(acme.contact.is_empty() && acme.ca.is_none() && acme.http_listen.is_none());
+    assert!(
+        acme.contact.is_empty() && acme.origins.is_empty() && acme.ca.is_none() && acme.http_listen.is_none()
+    );
     assert!(acme.cache.is_absolute() && acme.cache.ends_with("acme"), "beside the configuration file");
     assert_eq!(acme.challenge, AcmeChallenge::TlsAlpn01);
     assert!(matches!(config.server.listeners.as_slice(), [only] if only.tls));
@@ -27,6 +29,7 @@ fn each_mistake_about_acme_is_named_with_its_remedy() {
         (with("domains = \"*.example.com\""), "domains", "such as"),
         (with("contact = \"nobody\""), "contact", "ops@example.com"),
         (with("directory = \"http://ca.example/dir\""), "directory", "https://"),
+        (with("origins = [\"http://ca2.example\"]"), "origins[0]", "https://"),
         (with("cache = \"\""), "cache", "acme"),
         (with("challenge = \"dns-01\""), "challenge", "http-01"),
         (with("challenge = \"http-01\""), "http_listen", "0.0.0.0:80"),

@@ -1,6 +1,5 @@
 //! The way out ([`egress`]) in the shape that the ACME library wants.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 
+use crate::config::AcmeConfig;
 use crate::egress::tls::TlsError;
 use crate::egress::{self, EgressClient, EgressLimits, EgressSettings, NameResolution};
 
@@ -20,17 +20,20 @@ const LIMITS: EgressLimits = EgressLimits {
     concurrent: 1,
 };
 
-/// A client for one authority. The configuration names the origin of its directory and no other.
+/// A client for one authority.
 #[derive(Clone)]
 pub(super) struct AcmeClient(EgressClient);
 
 impl AcmeClient {
-    /// `ca` is a PEM file of authorities to trust instead of the system's.
-    pub(super) fn new(directory: &str, ca: Option<&Path>) -> Result<Self, TlsError> {
-        let named = egress::origin(directory).into_iter().collect();
-        let ca = ca.map(Path::to_owned);
-        EgressClient::new(EgressSettings { named, ca, limits: LIMITS, names: NameResolution::System })
-            .map(Self)
+    pub(super) fn new(config: &AcmeConfig) -> Result<Self, TlsError> {
+        let named = [&config.directory].into_iter().chain(&config.origins);
+        EgressClient::new(EgressSettings {
+            named: named.filter_map(|url| egress::origin(url)).collect(),
+            ca: config.ca.clone(),
+            limits: LIMITS,
+            names: NameResolution::System,
+        })
+        .map(Self)
     }
 }
 
@@ -56,48 +59,63 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::AcmeChallenge;
     use crate::egress::testing::{Behaviour, TestServer};
     use crate::egress::{EgressError, EgressFault, EgressRefusal};
 
-    /// Whether an account can be had of an authority whose directory leads to `nonces` for the first thing it is asked.
-    async fn refused(authority: &TestServer, nonces: &str) -> Option<EgressRefusal> {
-        let client = AcmeClient::new(&authority.url("/directory"), Some(&authority.ca())).unwrap();
+    /// Why no account can be had of an authority: `None` where that was not forbidden, but failed.
+    async fn refused(authority: &TestServer, origins: &[String]) -> Option<EgressRefusal> {
+        let config = AcmeConfig {
+            directory: authority.url("/directory"),
+            contact: Vec::new(),
+            domains: Vec::new(),
+            ca: Some(authority.ca()),
+            origins: origins.to_vec(),
+            cache: "/nonexistent".into(),
+            challenge: AcmeChallenge::TlsAlpn01,
+            http_listen: None,
+        };
+        let client = AcmeClient::new(&config).unwrap();
         let new = NewAccount { contact: &[], terms_of_service_agreed: true, only_return_existing: false };
         let builder = Account::builder_with_http(Box::new(client));
-        let error = builder.create(&new, authority.url("/directory"), None).await.err().unwrap();
+        let error = builder.create(&new, config.directory, None).await.err().unwrap();
         let instant_acme::Error::Other(error) = error else { return None };
         match error.downcast::<EgressError>().unwrap().fault {
             EgressFault::Refused(refusal) => Some(refusal),
-            fault => panic!("{nonces}: {fault:?}"),
+            _ => None,
         }
     }
 
+    /// An authority whose directory leads to `nonces` for the first thing that is asked, by default to itself.
+    async fn authority(nonces: Option<&str>) -> TestServer {
+        TestServer::start_at(|own| {
+            let own = format!("https://{own}/");
+            let nonces = nonces.unwrap_or(&own);
+            Behaviour::json(&json!({ "newNonce": nonces, "newAccount": own, "newOrder": own }).to_string())
+        })
+        .await
+    }
+
     #[tokio::test]
-    async fn a_directory_leads_to_its_own_origin_and_the_internet_and_nowhere_else() {
-        let neighbour = TestServer::plain(Behaviour::json("{}")).await;
-        for (nonces, expected) in [
-            (neighbour.url("/"), Some(EgressRefusal::Plain)),
-            (
-                format!("https://{}/", neighbour.address),
-                Some(EgressRefusal::Internal(neighbour.address.ip())),
-            ),
-            (
-                "https://169.254.169.254/".to_owned(),
-                Some(EgressRefusal::Forbidden([169, 254, 169, 254].into())),
-            ),
-            ("https://10.0.0.1/".to_owned(), Some(EgressRefusal::Internal([10, 0, 0, 1].into()))),
-            // It is asked, and gives no nonce.
-            (String::new(), None),
+    async fn a_directory_leads_to_its_own_origin_and_those_that_are_configured_and_to_nothing_else_inside() {
+        let neighbour = TestServer::start(Behaviour::json("{}")).await;
+        let address = neighbour.address;
+        for (nonces, refusal) in [
+            (format!("http://{address}/"), EgressRefusal::Plain),
+            (format!("https://{address}/"), EgressRefusal::Internal(address.ip())),
+            ("https://10.0.0.1/".to_owned(), EgressRefusal::Internal([10, 0, 0, 1].into())),
+            ("https://169.254.169.254/".to_owned(), EgressRefusal::Forbidden([169, 254, 169, 254].into())),
         ] {
-            let directory = |own: &str| {
-                let nonces = if nonces.is_empty() { own } else { &nonces };
-                json!({ "newNonce": nonces, "newAccount": own, "newOrder": own }).to_string()
-            };
-            let authority =
-                TestServer::start_at(|own| Behaviour::json(&directory(&format!("https://{own}/")))).await;
-            assert_eq!(refused(&authority, &nonces).await, expected, "{nonces}");
-            assert_eq!(authority.requests().len(), if expected.is_some() { 1 } else { 2 }, "{nonces}");
-            assert_eq!(neighbour.connections(), 0);
+            let authority = authority(Some(&nonces)).await;
+            let origins = ["https://127.0.0.1:1".to_owned()];
+            assert_eq!(refused(&authority, &origins).await, Some(refusal), "{nonces}");
+            assert_eq!((authority.requests().len(), neighbour.connections()), (1, 0), "{nonces}");
         }
+        let own = authority(None).await;
+        assert_eq!(refused(&own, &[]).await, None);
+        assert_eq!(own.requests().len(), 2, "directory and nonce");
+        let other = authority(Some(&neighbour.url("/"))).await;
+        assert_eq!(refused(&other, &[neighbour.url("")]).await, None);
+        assert_eq!(neighbour.connections(), 1);
     }
 }

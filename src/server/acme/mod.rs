@@ -98,7 +98,7 @@ impl Acme {
         let fail = |cause| SetupError::Cache { path: config.cache.display().to_string(), cause };
         let cache = AcmeCache::open(&config).map_err(fail)?;
         let kept = cache.certificate().map_err(fail)?;
-        let client = AcmeClient::new(&config.directory, config.ca.as_deref()).map_err(SetupError::Trust)?;
+        let client = AcmeClient::new(&config).map_err(SetupError::Trust)?;
         let held = Arc::<AcmeState>::default();
         let current = match kept.as_deref().map(Issued::read) {
             Some(Ok(issued)) if clock.now() < issued.not_after => Some(issued),

@@ -8,7 +8,7 @@ use crate::config::reading::{
     CertificateFile, FromText, HostName, InvalidValue, Required, Section, SettingType, SettingsReader,
     section,
 };
-use crate::config::sections::public_url::PublicUrl;
+use crate::config::sections::public_url::{PublicUrl, WrittenOrigin};
 use crate::config::sections::server::{ListenAddress, ListenerConfig};
 use crate::model::user;
 
@@ -26,6 +26,9 @@ section! {
         domains: Vec<HostName> = "[]", r#"["app.example.com", "dash.example.com"]"#;
         /// PEM file of authorities to trust for the directory, instead of the system's.
         ca: Option<CertificateFile>, r#""ca.crt""#;
+        /// Further origins that the directory may lead to although they are on a private network. Its own origin and public
+        /// addresses need not be named.
+        origins: Vec<WrittenOrigin> = "[]", r#"["https://ca2.corp.example:9000"]"#;
         /// Folder that keeps account and certificate; made with mode 0700.
         cache: FolderName = r#""acme""#, r#""/var/lib/doorward/acme""#;
         /// How the authority makes sure that a name is ours: `tls-alpn-01` connects to port 443 of it, `http-01` to
@@ -47,6 +50,8 @@ pub struct AcmeConfig {
     pub domains: Vec<String>,
     /// PEM file of authorities to trust for the directory, instead of the system's.
     pub ca: Option<PathBuf>,
+    /// Further origins that the directory may lead to on a private network.
+    pub origins: Vec<String>,
     /// Folder that keeps account and certificate.
     pub cache: PathBuf,
     /// How the authority makes sure that a name is ours.
@@ -99,6 +104,7 @@ pub(in crate::config) fn acme(
         contact: acme.contact.into_iter().map(|address| address.0).collect(),
         domains,
         ca: acme.ca.map(|file| file.0),
+        origins: acme.origins.into_iter().map(|origin| origin.0).collect(),
         cache: reader.resolve(&acme.cache.0),
         challenge: acme.challenge,
         http_listen: acme.http_listen.map(|address| placed(&address, "server.acme.http_listen", reader)),
