@@ -204,6 +204,7 @@ fn expressions_that_could_grow_beyond_bounds_are_refused() {
     for text in [
         doubled(9),
         doubled(25),
+        ["[@,@]"; 9].join(" | "),
         ["to_string([@])"; 9].join(" | "),
         ["{a:@,b:@}.*[]"; 9].join(" | "),
         "join(a, b)".to_owned(),

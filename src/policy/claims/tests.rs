@@ -141,6 +141,7 @@ fn a_list_written_as_text_is_split_only_as_the_settings_say() {
         ("ops", Brackets, &["ops"]),
         ("[ops", Brackets, &["[ops"]),
         ("[]", Brackets, &[]),
+        ("ops, admins", Brackets, &[]),
         (r#"["ops", 7, {"a": 1}]"#, Json, &["7", "ops"]),
         ("ops", Json, &["ops"]),
     ] {
@@ -202,6 +203,7 @@ fn five_thousand_groups_count_and_one_more_refuses() {
         Some(ClaimsRefusal::TooManyGroups),
         "some would be missed"
     );
+    assert_eq!(rules(&[]).evaluate(&claims(listed(5001))).groups.groups, [""; 0]);
 }
 
 /// Claims to a role: what comes out, from where, and what `role_strict` says.
