@@ -84,8 +84,8 @@ pub(super) struct Foundation {
     reports: Reports,
     pub(super) draining: Arc<AtomicBool>,
     sample: Sample,
-    pub(super) rooms: BufferQuotas,
-    pub(super) page_turns: PageLimiter,
+    pub(super) buffer_quotas: BufferQuotas,
+    pub(super) page_limiter: PageLimiter,
     control: Handle,
 }
 
@@ -110,8 +110,8 @@ impl Foundation {
             services.store.clone(),
             Arc::clone(&services.clock),
         );
-        let (reports, scribe) = doctor::channel(services.store.clone(), Arc::clone(&services.clock));
-        tokio::spawn(scribe.run()); // ends with the last that reports
+        let (reports, report_writer) = doctor::channel(services.store.clone(), Arc::clone(&services.clock));
+        tokio::spawn(report_writer.run()); // ends with the last that reports
         let (stop_upkeep, upkeep_stopped) = oneshot::channel();
         let upkeep = tokio::spawn(keeper.run(async {
             let _ = upkeep_stopped.await;
@@ -127,8 +127,8 @@ impl Foundation {
             reports,
             draining: Arc::default(),
             sample: Sample::default(),
-            rooms: BufferQuotas::default(),
-            page_turns: PageLimiter::default(),
+            buffer_quotas: BufferQuotas::default(),
+            page_limiter: PageLimiter::default(),
             control: Handle::current(),
         };
         Ok((foundation, (stop_upkeep, upkeep)))
@@ -172,15 +172,15 @@ impl Foundation {
         );
         let site = Site::new(config.public_url.clone(), &config.session, &config.pages);
         let hosts = config.routes.iter().flat_map(|route| route.hosts.iter().cloned());
-        let bounces =
-            RedirectLoopGuard::new(self.key.derive(KeyPurpose::Bounce), Arc::clone(&services.clock));
+        let loop_guard =
+            RedirectLoopGuard::new(self.key.derive(KeyPurpose::LoopGuard), Arc::clone(&services.clock));
         let guard = PageGuard { visitors, origins: Origins::new(&config) };
         let web =
-            Web::new(site.clone(), &config.login, &services, guard, hosts, bounces, AppLogout::new(&config));
+            Web::new(site.clone(), &config.login, &services, guard, hosts, loop_guard, AppLogout::new(&config));
         let generation = Generation {
             number,
             surfaces: self.surfaces(&services, site, web, &config),
-            room: self.rooms.graphql.clone(),
+            room: self.buffer_quotas.graphql.clone(),
             authenticator: AuthenticatorParts {
                 resolver,
                 control: self.control.clone(),
@@ -208,11 +208,11 @@ impl Foundation {
                 draining: Arc::clone(&self.draining),
                 revocations: services.revocations.clone(),
             },
-            visits: PageHandler {
+            page_handler: PageHandler {
                 web: Arc::new(web),
                 control: self.control.clone(),
                 pace: server.body_pace,
-                turns: self.page_turns.clone(),
+                limiter: self.page_limiter.clone(),
             },
             public_keys: Arc::new(PublicKeys::new(config, self.keys.assertion.clone())),
             explain: Explain {
@@ -223,7 +223,7 @@ impl Foundation {
             asking: SubrequestContext {
                 trusted_proxies: server.trusted_proxies.clone().into(),
                 uri_bytes: server.limits.uri_bytes,
-                room: self.rooms.questions.clone(),
+                room: self.buffer_quotas.questions.clone(),
                 pace: server.body_pace,
                 reports: self.reports.clone(),
             },

@@ -255,12 +255,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_key_is_made_once_readable_by_nobody_else_and_kept() {
-        let place = KeyFolder::new().await;
-        assert!(look(&place.config).unwrap().is_none() && !place.file().exists(), "a look makes nothing");
-        let first = place.key().await.unwrap();
-        assert_eq!(std::fs::metadata(place.file()).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(place.key().await.unwrap(), first);
-        let names = std::fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let fixture = KeyFolder::new().await;
+        assert!(look(&fixture.config).unwrap().is_none() && !fixture.file().exists(), "a look makes nothing");
+        let first = fixture.key().await.unwrap();
+        assert_eq!(std::fs::metadata(fixture.file()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fixture.key().await.unwrap(), first);
+        let names = std::fs::read_dir(fixture.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert!(
             !names.into_iter().any(|name| name.to_string_lossy().contains(".secret.")),
             "nothing is left beside it"
@@ -270,13 +270,13 @@ mod tests {
     #[tokio::test]
     async fn many_at_once_have_one_key_be_the_file_missing_or_empty() {
         for empty in [false, true] {
-            let place = KeyFolder::new().await;
+            let fixture = KeyFolder::new().await;
             if empty {
-                place.write("");
+                fixture.write("");
             }
             let threads: Vec<_> = (0..8)
                 .map(|_| {
-                    let (file, found) = (place.file(), place.file());
+                    let (file, found) = (fixture.file(), fixture.file());
                     std::thread::spawn(move || {
                         if empty {
                             mend(&file).unwrap();
@@ -295,15 +295,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_others_can_read_is_refused_like_any_secret_file() {
-        let place = KeyFolder::new().await;
-        place.key().await.unwrap();
+        let fixture = KeyFolder::new().await;
+        fixture.key().await.unwrap();
         for (mode, good) in [(0o644, false), (0o660, false), (0o640, true), (0o400, true)] {
-            place.permit(mode);
-            assert_eq!(place.key().await.is_ok(), good, "{mode:o}");
-            assert_eq!(look(&place.config).is_ok(), good, "{mode:o}");
+            fixture.permit(mode);
+            assert_eq!(fixture.key().await.is_ok(), good, "{mode:o}");
+            assert_eq!(look(&fixture.config).is_ok(), good, "{mode:o}");
         }
-        place.permit(0o644);
-        let told = place.key().await.unwrap_err();
+        fixture.permit(0o644);
+        let told = fixture.key().await.unwrap_err();
         assert!(
             told.contains("doorward.db.secret") && told.contains("mode 0644") && told.contains("chmod"),
             "{told}"
@@ -312,42 +312,42 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_the_key_is_refused_with_the_remedy() {
-        let place = KeyFolder::new().await;
+        let fixture = KeyFolder::new().await;
         for (content, what) in [
             (&b"short"[..], "shorter than 32 bytes"),
             (&[b'a'; 64], "can be guessed"),
             (&[0xff; 64], "not text"),
             (&b"x".repeat(70_000), "longer than a key"),
         ] {
-            place.write(content);
-            let told = place.key().await.unwrap_err();
+            fixture.write(content);
+            let told = fixture.key().await.unwrap_err();
             assert!(told.contains(what) && told.contains("restore it from a backup; or delete it"), "{told}");
-            assert_eq!(std::fs::read(place.file()).unwrap(), content, "it is left as it is");
-            assert!(look(&place.config).is_err());
+            assert_eq!(std::fs::read(fixture.file()).unwrap(), content, "it is left as it is");
+            assert!(look(&fixture.config).is_err());
         }
     }
 
     #[tokio::test]
     async fn an_empty_key_is_mended_while_nothing_was_signed_and_else_refused() {
-        let place = KeyFolder::new().await;
+        let fixture = KeyFolder::new().await;
         for empty in ["", "\n"] {
-            place.write(empty);
-            assert!(look(&place.config).unwrap().unwrap().contains("is empty"));
-            place.key().await.unwrap();
+            fixture.write(empty);
+            assert!(look(&fixture.config).unwrap().unwrap().contains("is empty"));
+            fixture.key().await.unwrap();
         }
-        let key = load(&place.config, &place.store).await.unwrap();
-        let audited = place
+        let key = load(&fixture.config, &fixture.store).await.unwrap();
+        let audited = fixture
             .store
             .audited(super::super::audit_key(&key), std::sync::Arc::new(SystemClock))
             .await
             .unwrap();
         audited.record(Note::failed(Event::Setup, Reason::InvalidLink)).await.unwrap();
-        place.write("");
-        let told = place.key().await.unwrap_err();
+        fixture.write("");
+        let told = fixture.key().await.unwrap_err();
         assert!(told.contains("is empty, though there is what it has signed: restore it"), "{told}");
-        assert_eq!(std::fs::read(place.file()).unwrap(), b"");
+        assert_eq!(std::fs::read(fixture.file()).unwrap(), b"");
         // Without any file a new one is made: so a key is replaced on purpose.
-        std::fs::remove_file(place.file()).unwrap();
-        place.key().await.unwrap();
+        std::fs::remove_file(fixture.file()).unwrap();
+        fixture.key().await.unwrap();
     }
 }

@@ -59,13 +59,13 @@ impl MetricsSocket {
         let sources = Sources {
             registry,
             admission: reloader.admission.clone(),
-            rooms: reloader.foundation.rooms.clone(),
-            page_turns: reloader.foundation.page_turns.clone(),
+            buffer_quotas: reloader.foundation.buffer_quotas.clone(),
+            page_limiter: reloader.foundation.page_limiter.clone(),
             revocations: reloader.foundation.services.revocations.clone(),
             lookups: Box::new(move || lookups.foundation.lookups()),
             store: reloader.foundation.services.store.clone(),
             certificate_end: Box::new(move || certificate_end(&certificate)),
-            servers: Box::new(move || standings(&servers)),
+            servers: Box::new(move || server_states(&servers)),
             started,
         };
         let task = tokio::spawn(server::metrics::serve(self.socket, Arc::new(sources)));
@@ -83,7 +83,7 @@ fn certificate_end(reloader: &Reloader) -> Option<Timestamp> {
 }
 
 /// Every server of every upstream. None while another configuration is about to take effect.
-fn standings(reloader: &Reloader) -> Vec<ServerStanding> {
+fn server_states(reloader: &Reloader) -> Vec<ServerStanding> {
     let Ok(current) = reloader.current.try_lock() else { return Vec::new() };
     let upstreams = current.config.upstreams.iter().zip(&*current.upstreams);
     let of_one = upstreams.flat_map(|(upstream, parts)| {

@@ -86,10 +86,10 @@ impl Reloader {
     ) -> Result<u64, ReloadError> {
         let outcome = match block_in_place(|| settings::load(origin)) {
             Ok(config) => {
-                let place = origin
+                let location = origin
                     .file()
                     .map_or(SettingLocation::Nowhere, |file| SettingLocation::File(file.to_owned()));
-                Box::pin(self.replace(config, &place)).await
+                Box::pin(self.replace(config, &location)).await
             }
             Err(problems) => Err(problems.into()),
         };
@@ -108,9 +108,9 @@ impl Reloader {
         outcome
     }
 
-    async fn replace(&self, config: Config, place: &SettingLocation) -> Result<u64, ReloadError> {
+    async fn replace(&self, config: Config, location: &SettingLocation) -> Result<u64, ReloadError> {
         let mut current = self.current.lock().await;
-        current.config.can_become(&config, place)?;
+        current.config.can_become(&config, location)?;
         let certificates = block_in_place(|| TlsMaterial::read(&config, self.held.as_ref()))?;
         let acceptor = certificates.acceptor.clone();
         let number = current.number + 1;

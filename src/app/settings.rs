@@ -26,7 +26,7 @@ pub fn load(origin: &mut ConfigOrigin) -> Result<Config, ConfigError> {
             let (what, _) = reason.split_once(": ").unwrap_or((reason.as_str(), ""));
             Err(ConfigError(vec![ConfigProblem {
                 path: given.path.clone(),
-                place: given.place.clone(),
+                location: given.location.clone(),
                 what: what.to_owned(),
                 remedy: "choose another, such as four random words".to_owned(),
             }]))

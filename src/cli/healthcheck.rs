@@ -62,7 +62,7 @@ pub(super) struct Arguments {
 
 /// Whom to ask what.
 pub(super) struct HealthRequest {
-    place: GatewaySocket,
+    socket: GatewaySocket,
     /// `None` for plain HTTP.
     trust: Option<Trust>,
     /// The name in the certificate, if TLS is spoken.
@@ -120,7 +120,7 @@ pub(super) fn from_url(text: &str) -> Result<HealthRequest, Failure> {
     let path = if url.path() == "/" { READY } else { url.path() };
     Ok(HealthRequest {
         server_name: host.clone(),
-        place: GatewaySocket::Tcp(host, url.port_or_known_default().ok_or_else(wrong)?),
+        socket: GatewaySocket::Tcp(host, url.port_or_known_default().ok_or_else(wrong)?),
         trust,
         authority: url.authority().rsplit('@').next().unwrap_or_default().to_owned(),
         path: path.to_owned(),
@@ -129,21 +129,21 @@ pub(super) fn from_url(text: &str) -> Result<HealthRequest, Failure> {
 
 fn from_config(config: &Config) -> Result<HealthRequest, Failure> {
     if let Some(address) = &config.server.ops_listen {
-        let place = reachable(address).ok_or_else(|| nowhere("server.ops_listen is"))?;
+        let socket = reachable(address).ok_or_else(|| nowhere("server.ops_listen is"))?;
         return Ok(HealthRequest {
-            authority: match &place {
+            authority: match &socket {
                 GatewaySocket::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
                 GatewaySocket::Tcp(host, port) => format!("{host}:{port}"),
                 GatewaySocket::Unix(_) => "localhost".to_owned(),
             },
-            place,
+            socket,
             trust: None,
             server_name: String::new(),
             path: "/readyz".to_owned(),
         });
     }
     let mut direct = config.server.listeners.iter().filter(|listener| !listener.proxy_protocol);
-    let (listener, place) = direct
+    let (listener, socket) = direct
         .find_map(|listener| Some((listener, reachable(&listener.address)?)))
         .ok_or_else(|| nowhere("every listener requires the PROXY protocol or is"))?;
     let trust = match shown_certificate(config).filter(|_| listener.tls) {
@@ -157,7 +157,7 @@ fn from_config(config: &Config) -> Result<HealthRequest, Failure> {
     let public = &config.public_url;
     let origin = public.origin();
     Ok(HealthRequest {
-        place,
+        socket,
         trust,
         server_name: public.host().to_owned(),
         authority: origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority).to_owned(),
@@ -202,7 +202,7 @@ pub(super) async fn send(
     request: request::Builder,
 ) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
     let request = request.header(header::HOST, &question.authority).body(Empty::new())?;
-    match &question.place {
+    match &question.socket {
         GatewaySocket::Tcp(host, port) => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             send_on(stream, question, request).await
@@ -335,14 +335,14 @@ mod tests {
     #[test]
     fn a_url_without_a_path_means_the_ready_page() {
         let asked = question("http://[::1]:8080");
-        assert_eq!((asked.place, asked.path.as_str()), (GatewaySocket::Tcp("::1".into(), 8080), READY));
+        assert_eq!((asked.socket, asked.path.as_str()), (GatewaySocket::Tcp("::1".into(), 8080), READY));
         assert_eq!(asked.authority, "[::1]:8080");
         let asked = question("https://u:p@app.example.com/base/_doorward/readyz");
         assert_eq!(
             (asked.authority.as_str(), asked.path.as_str()),
             ("app.example.com", "/base/_doorward/readyz")
         );
-        assert_eq!(asked.place, GatewaySocket::Tcp("app.example.com".into(), 443));
+        assert_eq!(asked.socket, GatewaySocket::Tcp("app.example.com".into(), 443));
         for wrong in ["", "ftp://x", "app.example.com", "http://"] {
             assert!(matches!(from_url(wrong), Err(Failure::Usage(_))), "{wrong}");
         }

@@ -38,8 +38,8 @@ impl Output {
                 let problems = error.0.iter().map(|problem| {
                     json!({
                         "path": problem.path,
-                        "place": problem.place.to_string(),
-                        "line": problem.place.line(),
+                        "place": problem.location.to_string(),
+                        "line": problem.location.line(),
                         "problem": problem.what,
                         "remedy": problem.remedy,
                     })

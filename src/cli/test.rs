@@ -24,7 +24,7 @@ pub(super) fn run(overrides: &Overrides, common: &Common, output: Output) -> Res
     });
     let mut lines = Vec::new();
     for outcome in outcomes.iter().filter(|outcome| outcome.wrong.is_some()) {
-        lines.push(format!("{}  {}", outcome.test.place, outcome.test.path));
+        lines.push(format!("{}  {}", outcome.test.location, outcome.test.path));
         lines.extend(outcome.wrong.iter().map(|wrong| format!("  {wrong}")));
         lines.extend(outcome.explanation.iter().flat_map(explain::lines).map(|line| format!("    {line}")));
     }
@@ -46,7 +46,7 @@ pub(super) fn run(overrides: &Overrides, common: &Common, output: Output) -> Res
 fn value(outcome: &PolicyTestResult<'_>) -> Value {
     json!({
         "path": outcome.test.path,
-        "line": outcome.test.place.line(),
+        "line": outcome.test.location.line(),
         "request": outcome.test.subject(),
         "expect": outcome.test.expect.as_str(),
         "ok": outcome.wrong.is_none(),

@@ -59,7 +59,7 @@ impl Assembled {
         identity::check_names(
             &forward_auth.identity,
             &general.key_headers,
-            root.forward_auth.place(),
+            root.forward_auth.location(),
             reader,
         );
         for upstream in &upstreams {

@@ -9,7 +9,7 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError`] with each setting that only a restart can change.
-    pub fn can_become(&self, next: &Self, place: &SettingLocation) -> Result<(), ConfigError> {
+    pub fn can_become(&self, next: &Self, location: &SettingLocation) -> Result<(), ConfigError> {
         let fixed = [
             ("server.listen", self.server.listeners == next.server.listeners),
             ("server.ops_listen", self.server.ops_listen == next.server.ops_listen),
@@ -35,7 +35,7 @@ impl Config {
             .filter(|(_, same)| !same)
             .map(|(path, _)| ConfigProblem {
                 path: path.to_owned(),
-                place: place.clone(),
+                location: location.clone(),
                 what: "cannot change while the gateway runs".to_owned(),
                 remedy: "restart the gateway, or write what it was started with".to_owned(),
             })

@@ -57,7 +57,7 @@ impl Flags {
                 }
                 Some(_) => problems.push(ConfigProblem {
                     path: "upstreams".into(),
-                    place: SettingLocation::Flag("--upstream".into()),
+                    location: SettingLocation::Flag("--upstream".into()),
                     what: "there is more than one upstream whose url the flag could replace".into(),
                     remedy: "leave the flag out and set the url of one of them in the file".into(),
                 }),

@@ -36,7 +36,7 @@ pub(super) fn read(
     let merged = merge(source, (Root::INFO, &ALIASES), layers, files).map_err(ConfigError::new)?;
     let directory = source.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let home = source.file.clone().map_or(SettingLocation::Nowhere, SettingLocation::File);
-    let mut reader = SettingsReader::new(Root::INFO, merged.places, home, directory);
+    let mut reader = SettingsReader::new(Root::INFO, merged.locations, home, directory);
     reader.problems = merged.problems;
     let root = Root::of(SectionValues { path: "", values: &merged.values }, &mut reader);
     if let Some(file) = &source.file {

@@ -14,7 +14,7 @@ use crate::model::session_cookie;
 
 const DEVICE_SECONDS: u64 = 365 * 24 * 60 * 60;
 const HANDOVER_SECONDS: u64 = 60;
-const BOUNCE_SECONDS: u64 = 10;
+const LOOP_GUARD_SECONDS: u64 = 10;
 
 /// Names and attributes of our cookies (RFC 6265bis, 4.1).
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Cookies {
     session: String,
     device: String,
     handover: String,
-    bounces: String,
+    loop_guard: String,
     attributes: String,
     /// The same without a domain: for the host that answers alone.
     attributes_here: String,
@@ -50,7 +50,7 @@ impl Cookies {
         Self {
             device: format!("{session}-device"),
             handover: format!("{session}-handover"),
-            bounces: format!("{session}-bounces"),
+            loop_guard: format!("{session}-bounces"),
             session,
             attributes,
             attributes_here,
@@ -108,13 +108,13 @@ impl Cookies {
     }
 
     /// Remembers that a browser was here already.
-    pub fn set_bounces(&self, value: &str) -> HeaderValue {
-        header(&self.bounces, value, BOUNCE_SECONDS, &self.attributes_between)
+    pub fn set_loop_guard(&self, value: &str) -> HeaderValue {
+        header(&self.loop_guard, value, LOOP_GUARD_SECONDS, &self.attributes_between)
     }
 
     /// How often the browser was here just now, as we wrote it.
-    pub fn bounces<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        one(headers, &self.bounces)
+    pub fn loop_guard<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        one(headers, &self.loop_guard)
     }
 
     /// Hands out a session.

@@ -119,7 +119,7 @@ impl Mount {
         if path == ext_authz::PATH && questions.answers(Flavour::Envoy) {
             return Self::GrpcQuestion;
         }
-        questions.place(path).map_or(Self::Application, Self::Product)
+        questions.endpoint(path).map_or(Self::Application, Self::Product)
     }
 
     /// Whether an address there may hold a whole address of an application, escaped.

@@ -34,7 +34,7 @@ pub struct PageHandler {
     /// How slowly their forms may come.
     pub pace: BodyPace,
     /// Who may be served now.
-    pub turns: PageLimiter,
+    pub limiter: PageLimiter,
 }
 
 impl PageHandler {
@@ -53,15 +53,15 @@ impl PageHandler {
         let (Parts { method, headers, .. }, incoming) = arrival.request.into_parts();
         let (client, request_id) = (seen.client, seen.request_id);
         let web = Arc::clone(&self.web);
-        let acquaintance = web.acquaintance(&headers, &self.control).await;
-        let place = self.turns.place(&acquaintance, client, page.map(|(page, _)| page));
-        let (room, share) = place.forms();
+        let recognition = web.recognition(&headers, &self.control).await;
+        let entry = self.limiter.entry(&recognition, client, page.map(|(page, _)| page));
+        let (room, share) = entry.forms();
         let read = read_ahead::read(incoming, vec![share], room, FORMS, self.pace).await;
         let body = read.map_err(|unread| match unread.refusal {
             Refusal::TooLarge => Denied::closing(Problem::body_too_large()),
             refusal => Denied::closing(Problem::from(&refusal)),
         })?;
-        let turn = place.turn().await.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
+        let turn = entry.turn().await.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
         let (host, query) = (arrival.target.host().to_owned(), arrival.target.query().map(str::to_owned));
         let request = WebRequest { method, host, path, page, query, headers, body, client, request_id };
         let answering = async move {

@@ -11,22 +11,42 @@ use crate::service::concurrency_limiter::{ConcurrencyLimiter, ConcurrencyLimits,
 
 /// A sign-in of a stranger costs a computation of many milliseconds and some writes; a crowd of them must not take all
 /// connections to the store.
-const STRANGERS: ConcurrencyLimits =
-    ConcurrencyLimits { own_work: 2, own_inside: 24, work: 12, inside: 128, wait: Duration::from_secs(3) };
+const UNKNOWN: ConcurrencyLimits = ConcurrencyLimits {
+    running_per_key: 2,
+    admitted_per_key: 24,
+    work: 12,
+    inside: 128,
+    wait: Duration::from_secs(3),
+};
 /// What strangers and people who come to another host of ours ask for alike, and what is done at once.
-const LIGHT: ConcurrencyLimits =
-    ConcurrencyLimits { own_work: 4, own_inside: 96, work: 12, inside: 4096, wait: Duration::from_secs(3) };
+const LIGHT: ConcurrencyLimits = ConcurrencyLimits {
+    running_per_key: 4,
+    admitted_per_key: 96,
+    work: 12,
+    inside: 4096,
+    wait: Duration::from_secs(3),
+};
 /// Cookies of sessions, which may have ended: one person can gather many. An office may be behind one address.
-const SESSIONS: ConcurrencyLimits =
-    ConcurrencyLimits { own_work: 8, own_inside: 96, work: 24, inside: 512, wait: Duration::from_secs(3) };
+const SESSIONS: ConcurrencyLimits = ConcurrencyLimits {
+    running_per_key: 8,
+    admitted_per_key: 96,
+    work: 24,
+    inside: 512,
+    wait: Duration::from_secs(3),
+};
 /// Each person, from however many addresses.
-const PEOPLE: ConcurrencyLimits =
-    ConcurrencyLimits { own_work: 4, own_inside: 64, work: 24, inside: 4096, wait: Duration::from_secs(3) };
+const PEOPLE: ConcurrencyLimits = ConcurrencyLimits {
+    running_per_key: 4,
+    admitted_per_key: 64,
+    work: 24,
+    inside: 4096,
+    wait: Duration::from_secs(3),
+};
 
 /// Who may be served a page now. Clones share the turns.
 #[derive(Clone, Debug)]
 pub struct PageLimiter {
-    strangers: PageQueue,
+    unknown: PageQueue,
     light: PageQueue,
     sessions: PageQueue,
     people: PageQueue,
@@ -35,13 +55,13 @@ pub struct PageLimiter {
 /// One of the four kinds, which take nothing from each other.
 #[derive(Clone, Debug)]
 struct PageQueue {
-    turns: ConcurrencyLimiter<QuotaKey>,
+    limiter: ConcurrencyLimiter<QuotaKey>,
     forms: BufferQuota,
 }
 
 impl PageQueue {
     fn new(bounds: ConcurrencyLimits) -> Self {
-        Self { turns: ConcurrencyLimiter::new(bounds), forms: BufferQuota::default() }
+        Self { limiter: ConcurrencyLimiter::new(bounds), forms: BufferQuota::default() }
     }
 }
 
@@ -54,25 +74,25 @@ pub struct PageQueueEntry<'t> {
 
 impl Default for PageLimiter {
     fn default() -> Self {
-        let [strangers, light, sessions, people] = [STRANGERS, LIGHT, SESSIONS, PEOPLE].map(PageQueue::new);
-        Self { strangers, light, sessions, people }
+        let [unknown, light, sessions, people] = [UNKNOWN, LIGHT, SESSIONS, PEOPLE].map(PageQueue::new);
+        Self { unknown, light, sessions, people }
     }
 }
 
 impl PageLimiter {
     /// The place of whoever shows this, at this client (IPv6: one /64), and asks for this page.
-    pub fn place(
+    pub fn entry(
         &self,
-        acquaintance: &DeviceRecognition,
+        recognition: &DeviceRecognition,
         client: Client,
         page: Option<Page>,
     ) -> PageQueueEntry<'_> {
         let by_client = || QuotaKey::of_client(client.address.nearest());
-        match acquaintance {
-            DeviceRecognition::Stranger if page.is_some_and(Page::is_light) => {
+        match recognition {
+            DeviceRecognition::Unknown if page.is_some_and(Page::is_light) => {
                 PageQueueEntry { queue: &self.light, share: by_client() }
             }
-            DeviceRecognition::Stranger => PageQueueEntry { queue: &self.strangers, share: by_client() },
+            DeviceRecognition::Unknown => PageQueueEntry { queue: &self.unknown, share: by_client() },
             DeviceRecognition::Session => PageQueueEntry { queue: &self.sessions, share: by_client() },
             DeviceRecognition::Person(id) => {
                 PageQueueEntry { queue: &self.people, share: QuotaKey::Account(id.0.as_str().into()) }
@@ -82,7 +102,7 @@ impl PageLimiter {
 
     /// Bytes of the forms that are being read.
     pub fn held(&self) -> usize {
-        [&self.strangers, &self.light, &self.sessions, &self.people]
+        [&self.unknown, &self.light, &self.sessions, &self.people]
             .map(|queue| queue.forms.held())
             .iter()
             .sum()
@@ -101,7 +121,7 @@ impl<'t> PageQueueEntry<'t> {
     ///
     /// [`ServiceError::Busy`] if it would take too long.
     pub async fn turn(self) -> Result<LimiterGuard<QuotaKey>, ServiceError> {
-        self.queue.turns.take(self.share).await
+        self.queue.limiter.take(self.share).await
     }
 }
 
@@ -121,40 +141,43 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn cookies_at_however_many_addresses_take_no_turn_of_other_people() {
-        let turns = PageLimiter::default();
-        for crowd in [DeviceRecognition::Stranger, DeviceRecognition::Session, person("vera")] {
+        let limiter = PageLimiter::default();
+        for crowd in [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")] {
             let places = (0..200)
                 .flat_map(|number| [number; 30])
-                .map(|number| turns.place(&crowd, at(number), Some(Page::Login)).turn());
+                .map(|number| limiter.entry(&crowd, at(number), Some(Page::Login)).turn());
             let held = futures_util::future::join_all(places).await;
             assert!(held.iter().any(Result::is_ok) && held.iter().any(Result::is_err), "{crowd:?}");
             let began = tokio::time::Instant::now();
-            assert!(turns.place(&person("root"), at(1), Some(Page::Login)).turn().await.is_ok(), "{crowd:?}");
+            assert!(
+                limiter.entry(&person("root"), at(1), Some(Page::Login)).turn().await.is_ok(),
+                "{crowd:?}"
+            );
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn strangers_who_sign_in_keep_nobody_from_going_on_to_another_host() {
-        let turns = PageLimiter::default();
-        let stranger = DeviceRecognition::Stranger;
-        let crowd = (0..200).map(|number| turns.place(&stranger, at(number), Some(Page::Login)).turn());
+        let limiter = PageLimiter::default();
+        let stranger = DeviceRecognition::Unknown;
+        let crowd = (0..200).map(|number| limiter.entry(&stranger, at(number), Some(Page::Login)).turn());
         let held = futures_util::future::join_all(crowd).await;
         assert!(held.iter().any(Result::is_err), "their places are taken");
         let began = tokio::time::Instant::now();
         for page in [Page::Begin, Page::Redeem, Page::Style] {
-            assert!(turns.place(&stranger, at(201), Some(page)).turn().await.is_ok(), "{page:?}");
+            assert!(limiter.entry(&stranger, at(201), Some(page)).turn().await.is_ok(), "{page:?}");
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let login = turns.place(&stranger, at(201), Some(Page::Login)).turn().await;
+        let login = limiter.entry(&stranger, at(201), Some(Page::Login)).turn().await;
         assert!(login.is_err(), "as everybody else's sign-in");
     }
 
     #[test]
     fn forms_of_others_take_no_room_of_those_who_are_known() {
-        let turns = PageLimiter::default();
-        let kinds = [DeviceRecognition::Stranger, DeviceRecognition::Session, person("vera")];
-        let rooms = kinds.each_ref().map(|kind| turns.place(kind, at(1), Some(Page::Login)).forms());
+        let limiter = PageLimiter::default();
+        let kinds = [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")];
+        let rooms = kinds.each_ref().map(|kind| limiter.entry(kind, at(1), Some(Page::Login)).forms());
         assert_eq!(rooms[0].1, rooms[1].1);
         assert_eq!(rooms[2].1, QuotaKey::Account("vera".into()), "wherever she is");
         for (number, (room, _)) in rooms.iter().enumerate() {

@@ -94,7 +94,7 @@ impl BufferQuota {
         self.taken().total
     }
 
-    fn place(&self, shares: Vec<QuotaKey>) -> Reservation {
+    fn reservation(&self, shares: Vec<QuotaKey>) -> Reservation {
         Reservation { room: self.clone(), shares, bytes: 0 }
     }
 }
@@ -138,7 +138,7 @@ impl Drop for Reservation {
 /// A body in memory, and its place: both go when the last who sends it on lets go of it.
 struct BufferedBody {
     bytes: Vec<u8>,
-    place: Reservation,
+    reservation: Reservation,
 }
 
 impl AsRef<[u8]> for BufferedBody {
@@ -159,7 +159,7 @@ impl BufferedBody {
                 .and_then(|rest| usize::try_from(rest).ok())
                 .map_or(bounds.body, |rest| length + rest);
             let capacity = (2 * length).max(FIRST).min(all).min(bounds.body).max(length);
-            self.place.widen(capacity, bounds)?;
+            self.reservation.widen(capacity, bounds)?;
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         Ok(())
@@ -195,7 +195,7 @@ pub async fn read(
     pace: BodyPace,
 ) -> Result<Bytes, Box<ReadAheadError>> {
     let began = Instant::now();
-    let mut held = BufferedBody { bytes: Vec::new(), place: room.place(shares) };
+    let mut held = BufferedBody { bytes: Vec::new(), reservation: room.reservation(shares) };
     let refusal = loop {
         let read = held.bytes.len();
         if usize::try_from(body.size_hint().lower()).is_ok_and(|left| left > bounds.body - read) {
@@ -232,7 +232,7 @@ mod tests {
     fn held(room: &BufferQuota, client: &str) -> BufferedBody {
         BufferedBody {
             bytes: Vec::new(),
-            place: room.place(vec![QuotaKey::of_client(client.parse().unwrap())]),
+            reservation: room.reservation(vec![QuotaKey::of_client(client.parse().unwrap())]),
         }
     }
 

@@ -39,7 +39,7 @@ pub struct SurfaceParts {
     /// Whether we are well.
     pub health: Health,
     /// Our pages.
-    pub visits: PageHandler,
+    pub page_handler: PageHandler,
     /// What upstreams check our word with.
     pub public_keys: Arc<PublicKeys>,
     /// Explanations for admins.
@@ -146,7 +146,7 @@ impl Surfaces {
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         match mount {
             Mount::Application => match self.questions.place_anywhere(&arrival) {
-                Some(place) => Box::pin(self.questions.at_product(&place, &arrival, seen, trail)).await,
+                Some(endpoint) => Box::pin(self.questions.at_product(&endpoint, &arrival, seen, trail)).await,
                 None => self.proxy.answer(arrival, seen, trail).await,
             },
             Mount::Question(endpoint) => self.questions.question(endpoint, &arrival, seen, trail).await,
@@ -154,7 +154,9 @@ impl Surfaces {
             Mount::Product(CompatEndpoint { action: Action::Ready, .. }) => {
                 Ok(Answer::own(self.probe(Probe::Ready)))
             }
-            Mount::Product(place) => Box::pin(self.questions.at_product(&place, &arrival, seen, trail)).await,
+            Mount::Product(endpoint) => {
+                Box::pin(self.questions.at_product(&endpoint, &arrival, seen, trail)).await
+            }
             Mount::SwitchedOff(flavour) => {
                 self.questions.expect_no_question(flavour, arrival.peer)?;
                 Box::pin(self.visit(arrival, None, seen)).await
@@ -184,7 +186,7 @@ impl Surfaces {
         seen: &RequestContext,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let path = self.parts.site.below_reserved(arrival.target.path()).unwrap_or_default().to_owned();
-        self.parts.visits.answer(arrival, path, page, seen).await.map(Answer::own)
+        self.parts.page_handler.answer(arrival, path, page, seen).await.map(Answer::own)
     }
 }
 

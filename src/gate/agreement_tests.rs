@@ -39,7 +39,7 @@ impl XorShift {
 }
 
 /// One or two of those whom rules name.
-fn random_whom(dice: &mut XorShift) -> String {
+fn random_principals(dice: &mut XorShift) -> String {
     const WORDS: &[&str] = &[
         "anyone",
         "anyone",
@@ -102,9 +102,9 @@ fn random_rule(dice: &mut XorShift, name: usize) -> String {
     ]);
     let body = if dice.below(3) == 0 { seldom } else { "" };
     let who = match dice.below(8) {
-        0 => format!("deny = {}", random_whom(dice)),
-        1 => format!("deny = {}, allow = {}", random_whom(dice), random_whom(dice)),
-        _ => format!("allow = {}", random_whom(dice)),
+        0 => format!("deny = {}", random_principals(dice)),
+        1 => format!("deny = {}, allow = {}", random_principals(dice), random_principals(dice)),
+        _ => format!("allow = {}", random_principals(dice)),
     };
     let enforce = dice.of(&["", "", "", ", enforce = \"log\"", ", enforce = \"off\"", ", enforce = \"on\""]);
     format!("{{ name = \"r{name}\", {path} {hosts} {methods} {networks} {body} {who} {enforce} }},\n")

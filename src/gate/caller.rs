@@ -110,7 +110,7 @@ impl Visitors {
                 self.touch(&principal);
                 Recognition::Caller(Arc::from(principal))
             }
-            Holder::Caller(_) | Holder::Barred(_) | Holder::Nobody => Recognition::Ended,
+            Holder::Caller(_) | Holder::Barred(_) | Holder::NotFound => Recognition::Ended,
         })
     }
 

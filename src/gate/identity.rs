@@ -28,7 +28,7 @@ pub struct Identity {
     pub subject: String,
     scope: Vec<PathPattern>,
     /// Where what it loses is noted.
-    pub(super) place: EpochSlot,
+    pub(super) slot: EpochSlot,
     /// By which value the settings name it, if they do.
     pub(super) named_by: Option<TokenDigest>,
     /// When it was last used, here.
@@ -52,7 +52,7 @@ impl Identity {
         Self {
             subject: principal.subject(),
             scope,
-            place: EpochSlot::of(principal.holder()),
+            slot: EpochSlot::of(principal.holder()),
             named_by: None,
             seen: Cell::new(seen),
             written: Cell::new(written),

@@ -123,8 +123,8 @@ impl DecisionTrace {
     }
 
     /// Notes what a glance at a request has shown.
-    pub fn note_glance(&mut self, glance: Detection, path: &str) {
-        self.resembles_graphql = glance == Detection::Yes;
+    pub fn note_detection(&mut self, detection: Detection, path: &str) {
+        self.resembles_graphql = detection == Detection::Yes;
         if let Some(route) = self.route.as_ref().filter(|_| self.resembles_graphql) {
             route.saw_graphql(path);
         }
@@ -241,7 +241,8 @@ impl Gate {
         match presented {
             Ok(Credential::Foreign(wrong)) => {
                 let beside_session = credential::has_session(request.headers, &self.names);
-                let is_filled = wrong != BadCredential::ForeignKey && routed.place.route.fills_authorization;
+                let is_filled =
+                    wrong != BadCredential::ForeignKey && routed.route_match.route.fills_authorization;
                 let setting = wrong.setting().filter(|_| !is_filled);
                 trail.foreign = Some(ForeignCredential { wrong, beside_session, setting });
             }

@@ -16,7 +16,7 @@ use crate::service::epoch::{Epoch, EpochSlot};
 /// Entries of either kind that one thread remembers.
 const REMEMBERED: usize = 10_000;
 /// How long a credential stays nobody's without another look, unless its owner's rights change before.
-const NOBODYS_FOR: Duration = Duration::from_mins(1);
+const KEPT_FOR: Duration = Duration::from_mins(1);
 /// Keys that are nobody's, from one client (IPv6: one /64), on one thread, in [`WINDOW`].
 const MOST: u32 = 60;
 const WINDOW: Duration = Duration::from_mins(1);
@@ -25,7 +25,7 @@ type Digest = [u8; 32];
 
 /// What one thread knows of failures.
 pub(super) struct NegativeCache {
-    nobodys: RefCell<LruCache<Digest, NegativeEntry>>,
+    entries: RefCell<LruCache<Digest, NegativeEntry>>,
     clients: RefCell<LruCache<IpAddr, FailureCount>>,
 }
 
@@ -48,17 +48,17 @@ struct FailureCount {
 
 impl Default for NegativeCache {
     fn default() -> Self {
-        let (nobodys, clients) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
-        Self { nobodys: RefCell::new(nobodys), clients: RefCell::new(clients) }
+        let (entries, clients) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
+        Self { entries: RefCell::new(entries), clients: RefCell::new(clients) }
     }
 }
 
 impl NegativeCache {
     /// Whether a credential was nobody's a moment ago, and nothing has happened since that may have given it to somebody.
-    pub(super) fn is_nobodys(&self, digest: &Digest, epoch: &Epoch, now: Timestamp) -> bool {
-        let found = self.nobodys.borrow_mut().get(digest).copied();
+    pub(super) fn contains(&self, digest: &Digest, epoch: &Epoch, now: Timestamp) -> bool {
+        let found = self.entries.borrow_mut().get(digest).copied();
         found.is_some_and(|NegativeEntry { since, owner }| {
-            now.is_within(NOBODYS_FOR, since) && owner.is_none_or(|(place, then)| epoch.holds(place, then))
+            now.is_within(KEPT_FOR, since) && owner.is_none_or(|(slot, then)| epoch.holds(slot, then))
         })
     }
 
@@ -79,7 +79,7 @@ impl NegativeCache {
 
     /// A credential turned out to be nobody's; with its owner's place and the epoch of the look, if it has one.
     pub(super) fn note(&self, digest: Digest, owner: Option<(EpochSlot, u64)>, now: Timestamp) {
-        self.nobodys.borrow_mut().insert(digest, NegativeEntry { since: now, owner });
+        self.entries.borrow_mut().insert(digest, NegativeEntry { since: now, owner });
     }
 
     /// One that this client presented did.
@@ -110,20 +110,20 @@ mod tests {
 
     #[test]
     fn what_is_nobodys_stays_so_for_a_minute_whatever_others_lose() {
-        let (guessing, epoch) = (NegativeCache::default(), Epoch::default());
-        assert!(!guessing.is_nobodys(&digest(1), &epoch, START));
-        guessing.note(digest(1), None, START);
+        let (negative_cache, epoch) = (NegativeCache::default(), Epoch::default());
+        assert!(!negative_cache.contains(&digest(1), &epoch, START));
+        negative_cache.note(digest(1), None, START);
         epoch.raise_for(["vera"]);
         epoch.raise_for_all();
-        assert!(guessing.is_nobodys(&digest(1), &epoch, START.after(Duration::from_secs(59))));
-        assert!(!guessing.is_nobodys(&digest(1), &epoch, START.after(NOBODYS_FOR)));
-        assert!(!guessing.is_nobodys(&digest(2), &epoch, START));
+        assert!(negative_cache.contains(&digest(1), &epoch, START.after(Duration::from_secs(59))));
+        assert!(!negative_cache.contains(&digest(1), &epoch, START.after(KEPT_FOR)));
+        assert!(!negative_cache.contains(&digest(2), &epoch, START));
     }
 
     #[test]
     fn what_changes_for_its_owner_has_a_key_looked_up_again() {
-        let (guessing, epoch) = (NegativeCache::default(), Epoch::default());
-        guessing.note(digest(1), Some((EpochSlot::of("alice"), epoch.current())), START);
+        let (negative_cache, epoch) = (NegativeCache::default(), Epoch::default());
+        negative_cache.note(digest(1), Some((EpochSlot::of("alice"), epoch.current())), START);
         epoch.raise_for(
             (0..100)
                 .map(|n| format!("u{n}"))
@@ -132,66 +132,69 @@ mod tests {
                 .iter()
                 .map(String::as_str),
         );
-        assert!(guessing.is_nobodys(&digest(1), &epoch, START));
+        assert!(negative_cache.contains(&digest(1), &epoch, START));
         epoch.raise_for(["alice"]);
-        assert!(!guessing.is_nobodys(&digest(1), &epoch, START));
+        assert!(!negative_cache.contains(&digest(1), &epoch, START));
     }
 
     #[test]
     fn who_tries_too_many_waits_and_nobody_else_does() {
-        let guessing = NegativeCache::default();
+        let negative_cache = NegativeCache::default();
         let (guesser, neighbour) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
         let other = "2001:db8:0:1::1".parse().unwrap();
         for n in 0..MOST as usize {
-            assert_eq!(guessing.admit(guesser, START), Ok(()), "{n}");
-            guessing.count(guesser, START);
+            assert_eq!(negative_cache.admit(guesser, START), Ok(()), "{n}");
+            negative_cache.count(guesser, START);
         }
         assert_eq!(
-            guessing.admit(guesser, START.after(Duration::from_secs(20))),
+            negative_cache.admit(guesser, START.after(Duration::from_secs(20))),
             Err(Duration::from_secs(40))
         );
-        assert!(guessing.admit(neighbour, START).is_err(), "one /64 is one client");
-        assert_eq!(guessing.admit(other, START), Ok(()));
-        assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()));
-        guessing.count(guesser, START.after(WINDOW));
-        assert_eq!(guessing.admit(guesser, START.after(WINDOW)), Ok(()), "counted anew");
+        assert!(negative_cache.admit(neighbour, START).is_err(), "one /64 is one client");
+        assert_eq!(negative_cache.admit(other, START), Ok(()));
+        assert_eq!(negative_cache.admit(guesser, START.after(WINDOW)), Ok(()));
+        negative_cache.count(guesser, START.after(WINDOW));
+        assert_eq!(negative_cache.admit(guesser, START.after(WINDOW)), Ok(()), "counted anew");
     }
 
     #[test]
     fn a_clock_that_was_set_back_keeps_nobody_waiting() {
-        let guessing = NegativeCache::default();
+        let negative_cache = NegativeCache::default();
         let (client, ahead) = ("192.0.2.1".parse().unwrap(), START.after(Duration::from_hours(2)));
         for _ in 0..MOST {
-            guessing.count(client, ahead);
+            negative_cache.count(client, ahead);
         }
         let epoch = Epoch::default();
-        guessing.note(digest(1), None, ahead);
-        assert!(guessing.admit(client, ahead).is_err() && guessing.is_nobodys(&digest(1), &epoch, ahead));
-        assert_eq!(guessing.admit(client, START), Ok(()));
-        assert!(!guessing.is_nobodys(&digest(1), &epoch, START));
+        negative_cache.note(digest(1), None, ahead);
+        assert!(
+            negative_cache.admit(client, ahead).is_err()
+                && negative_cache.contains(&digest(1), &epoch, ahead)
+        );
+        assert_eq!(negative_cache.admit(client, START), Ok(()));
+        assert!(!negative_cache.contains(&digest(1), &epoch, START));
     }
 
     #[test]
     fn a_clock_that_was_set_back_frees_no_guesser() {
-        let guessing = NegativeCache::default();
+        let negative_cache = NegativeCache::default();
         let client = "192.0.2.1".parse().unwrap();
-        guessing.count(client, START.after(Duration::from_hours(2)));
+        negative_cache.count(client, START.after(Duration::from_hours(2)));
         for _ in 0..MOST {
-            assert_eq!(guessing.admit(client, START), Ok(()));
-            guessing.count(client, START);
+            assert_eq!(negative_cache.admit(client, START), Ok(()));
+            negative_cache.count(client, START);
         }
-        assert_eq!(guessing.admit(client, START), Err(WINDOW));
+        assert_eq!(negative_cache.admit(client, START), Err(WINDOW));
     }
 
     #[test]
     fn what_is_remembered_of_failures_is_bounded() {
-        let guessing = NegativeCache::default();
+        let negative_cache = NegativeCache::default();
         for n in 0..3 * REMEMBERED {
             let [.., a, b, c] = n.to_be_bytes();
-            guessing.note(digest(n), None, START);
-            guessing.count(IpAddr::from([10, a, b, c]), START);
+            negative_cache.note(digest(n), None, START);
+            negative_cache.count(IpAddr::from([10, a, b, c]), START);
         }
-        assert_eq!(guessing.nobodys.borrow().len(), REMEMBERED);
-        assert_eq!(guessing.clients.borrow().len(), REMEMBERED);
+        assert_eq!(negative_cache.entries.borrow().len(), REMEMBERED);
+        assert_eq!(negative_cache.clients.borrow().len(), REMEMBERED);
     }
 }

@@ -27,7 +27,7 @@ pub struct OngoingDecision {
     /// The same without a switch of protocol, once it was answered without one.
     plain: OnceCell<RequestTarget>,
     client: Client,
-    told: BodyFacts,
+    body_facts: BodyFacts,
     /// The caller as last looked up; `None` is nobody, who has nothing to lose.
     identity: RefCell<Option<Rc<Identity>>>,
     grounds: Cell<Grounds>,
@@ -35,10 +35,15 @@ pub struct OngoingDecision {
 
 impl Permit {
     /// What the exchange it opens will rest on: the request it was given for.
-    pub fn standing(&self, target: Rc<RequestTarget>, client: Client, told: BodyFacts) -> OngoingDecision {
+    pub fn ongoing(
+        &self,
+        target: Rc<RequestTarget>,
+        client: Client,
+        body_facts: BodyFacts,
+    ) -> OngoingDecision {
         let also = self.also();
         let (identity, grounds) = (RefCell::new(self.holder().cloned()), Cell::new(self.grounds()));
-        OngoingDecision { target, plain: OnceCell::new(), also, client, told, identity, grounds }
+        OngoingDecision { target, plain: OnceCell::new(), also, client, body_facts, identity, grounds }
     }
 }
 
@@ -113,10 +118,10 @@ impl Gate {
     /// [`Refusal`] if a new request like it would be refused.
     pub fn decide_again(
         &self,
-        standing: &OngoingDecision,
+        ongoing: &OngoingDecision,
         renewed: Result<Rc<Identity>, Refusal>,
     ) -> Result<(), Refusal> {
-        self.decide_as(standing, renewed.map(Recognition::Caller), &mut DecisionTrace::default())
+        self.decide_as(ongoing, renewed.map(Recognition::Caller), &mut DecisionTrace::default())
     }
 
     /// Decides again what was permitted and is not sent yet. The trail tells of the last decision only.
@@ -126,7 +131,7 @@ impl Gate {
     /// [`Refusal`] if it would be refused if it came now.
     pub fn decide_unsent(
         &self,
-        standing: &OngoingDecision,
+        ongoing: &OngoingDecision,
         renewed: Result<Rc<Identity>, Refusal>,
         trail: &mut DecisionTrace,
     ) -> Result<(), Refusal> {
@@ -138,7 +143,7 @@ impl Gate {
             Err(Refusal::BadCredential(BadCredential::Session)) => Ok(Recognition::Ended),
             renewed => renewed.map(Recognition::Caller),
         };
-        self.decide_as(standing, used, trail)
+        self.decide_as(ongoing, used, trail)
     }
 
     /// Decides as a plain request what asked for a switch of protocol and is answered without one, for its caller
@@ -149,29 +154,29 @@ impl Gate {
     /// [`Refusal`] if the plain request would be refused.
     pub fn decide_unswitched(
         &self,
-        standing: &OngoingDecision,
+        ongoing: &OngoingDecision,
         trail: &mut DecisionTrace,
     ) -> Result<(), Refusal> {
-        let target = &standing.target;
-        standing.plain.get_or_init(|| target.as_method(target.method(), RequestKind::Plain));
-        let caller = standing.identity().map_or(Recognition::Anonymous, Recognition::Caller);
-        self.decide_as(standing, Ok(caller), trail)
+        let target = &ongoing.target;
+        ongoing.plain.get_or_init(|| target.as_method(target.method(), RequestKind::Plain));
+        let caller = ongoing.identity().map_or(Recognition::Anonymous, Recognition::Caller);
+        self.decide_as(ongoing, Ok(caller), trail)
     }
 
     fn decide_as(
         &self,
-        standing: &OngoingDecision,
+        ongoing: &OngoingDecision,
         used: Result<Recognition<Rc<Identity>>, Refusal>,
         trail: &mut DecisionTrace,
     ) -> Result<(), Refusal> {
-        let target = standing.target();
+        let target = ongoing.target();
         // What headers say was judged when the exchange began: its credential, and the page it comes from.
         let request = GateRequest {
             target,
             headers: &HeaderMap::new(),
             authority: "",
             route: None,
-            client: standing.client,
+            client: ongoing.client,
             request_id: "",
         };
         let used = used.and_then(|recognised| {
@@ -179,22 +184,22 @@ impl Gate {
                 if !identity.principal.is_for(target.host()) {
                     return Err(Refusal::BadCredential(BadCredential::Session));
                 }
-                check_bounds(&request, standing.also.iter(), identity)?;
+                check_bounds(&request, ongoing.also.iter(), identity)?;
             }
             Ok(recognised)
         });
-        let effects = Effects { also: standing.also.clone(), destination: None };
+        let effects = Effects { also: ongoing.also.clone(), destination: None };
         let mut asked = self.rulebook.route_with(&request, effects, trail)?.asked(used)?;
-        if !standing.told.answers(asked.wants(&request)) {
+        if !ongoing.body_facts.answers(asked.wants(&request)) {
             // The body that would tell has gone by.
             asked.refuse(Refusal::Forbidden)?;
         }
-        let permit = asked.decide(&request, &standing.told, trail)?;
+        let permit = asked.decide(&request, &ongoing.body_facts, trail)?;
         // What it presented beside its credential is what it was.
-        let despite_foreign = standing.grounds.get().despite_foreign;
-        standing.grounds.set(Grounds { despite_foreign, ..permit.grounds() });
+        let despite_foreign = ongoing.grounds.get().despite_foreign;
+        ongoing.grounds.set(Grounds { despite_foreign, ..permit.grounds() });
         let (_, identity) = permit.spend();
-        standing.identity.replace(identity);
+        ongoing.identity.replace(identity);
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use crate::policy::{Decision, Enforce, Facts, Outcome, RuleObserver, WantedFacts
 /// A request whose route and caller are known and whose decision is still to be made.
 #[derive(Debug)]
 pub struct DecisionRequest {
-    pub(super) place: RouteMatch,
+    pub(super) route_match: RouteMatch,
     /// What the request does beside, each with its place.
     pub(super) also: Vec<(RequestTarget, RouteMatch)>,
     /// Which of it is at the destination.
@@ -71,8 +71,8 @@ impl Permit {
 
     /// The second place, where the request names one in `Destination`, and the route that leads there.
     pub fn destination(&self) -> Option<(&RequestTarget, &Route)> {
-        let (target, place) = self.also.get(self.destination?)?;
-        Some((target, &place.route))
+        let (target, route_match) = self.also.get(self.destination?)?;
+        Some((target, &route_match.route))
     }
 
     /// What the request does beside what its target says.
@@ -115,7 +115,7 @@ impl Permit {
 impl DecisionRequest {
     /// The route it takes.
     pub fn route(&self) -> &Route {
-        &self.place.route
+        &self.route_match.route
     }
 
     /// Who asks, as logs say it; `None` is nobody.
@@ -132,7 +132,7 @@ impl DecisionRequest {
 
     /// Whether a refusal may pass here.
     pub fn is_lenient(&self) -> bool {
-        self.place.is_lenient() && self.also.iter().all(|(_, place)| place.is_lenient())
+        self.route_match.is_lenient() && self.also.iter().all(|(_, route_match)| route_match.is_lenient())
     }
 
     /// Refuses it whatever the rules say, unless they let that pass.
@@ -150,7 +150,7 @@ impl DecisionRequest {
 
     /// What of the body must be known to decide.
     pub fn wants(&self, request: &GateRequest<'_>) -> WantedFacts {
-        self.place.wants(self.caller(), &facts(request, &BodyFacts::default()))
+        self.route_match.wants(self.caller(), &facts(request, &BodyFacts::default()))
     }
 
     /// Applies the policy. `told` is what [`DecisionRequest::wants`] asked for.
@@ -161,15 +161,15 @@ impl DecisionRequest {
     pub fn decide(
         mut self,
         request: &GateRequest<'_>,
-        told: &BodyFacts,
+        body_facts: &BodyFacts,
         trail: &mut DecisionTrace,
     ) -> Result<Permit, Refusal> {
         if self.from_elsewhere
-            && told.graphql.as_ref().is_some_and(|operation| may_change(request.target, operation))
+            && body_facts.graphql.as_ref().is_some_and(|operation| may_change(request.target, operation))
         {
             self.refuse(Refusal::ForeignOrigin)?;
         }
-        let facts = facts(request, told);
+        let facts = facts(request, body_facts);
         let decision = match &mut trail.notes {
             None => self.evaluate(&facts, &mut ()),
             Some(notes) => self.evaluate(&facts, notes.as_mut()),
@@ -179,7 +179,7 @@ impl DecisionRequest {
         let kept =
             if self.refused.is_none() && enforce == Enforce::On { enforce } else { self.enforcement(&facts) };
         let Self {
-            place: RouteMatch { route, .. },
+            route_match: RouteMatch { route, .. },
             also,
             destination,
             accepts,
@@ -217,20 +217,21 @@ impl DecisionRequest {
     /// Decides everything that the request does; the strictest answer counts.
     fn evaluate(&self, facts: &Facts<'_>, witness: &mut impl RuleObserver) -> Decision<'_> {
         let caller = self.caller();
-        let mut decision = self.place.evaluate(caller, facts, witness);
-        for (target, place) in &self.also {
+        let mut decision = self.route_match.evaluate(caller, facts, witness);
+        for (target, route_match) in &self.also {
             if decision.is_final() {
                 break;
             }
             witness.reading(Some(&format_args!("{} {}", target.method(), target.path())));
-            decision = decision.or_stricter(place.evaluate(caller, &facts_of(target, facts), witness));
+            decision = decision.or_stricter(route_match.evaluate(caller, &facts_of(target, facts), witness));
         }
         decision
     }
 
     /// Where the rule stands whose name the policy gave: that very one, for several routes may have rules of one name.
     fn rule_named(&self, name: &str) -> Option<DecidedBy> {
-        let mut routes = self.place.all().chain(self.also.iter().flat_map(|(_, place)| place.all()));
+        let mut routes =
+            self.route_match.all().chain(self.also.iter().flat_map(|(_, route_match)| route_match.all()));
         routes.find_map(|route| {
             let at = route.policy.rules.iter().position(|rule| std::ptr::eq(rule.name.as_str(), name))?;
             Some(DecidedBy::Rule(Rc::clone(route), at))
@@ -239,9 +240,11 @@ impl DecisionRequest {
 
     fn enforcement(&self, facts: &Facts<'_>) -> Enforce {
         let caller = self.caller();
-        let also =
-            self.also.iter().map(|(target, place)| place.enforcement(caller, &facts_of(target, facts)));
-        also.fold(self.place.enforcement(caller, facts).max(self.least), Enforce::max)
+        let also = self
+            .also
+            .iter()
+            .map(|(target, route_match)| route_match.enforcement(caller, &facts_of(target, facts)));
+        also.fold(self.route_match.enforcement(caller, facts).max(self.least), Enforce::max)
     }
 }
 
@@ -265,7 +268,7 @@ fn facts_of<'a>(target: &'a RequestTarget, facts: &Facts<'a>) -> Facts<'a> {
     Facts { target, graphql: Some(&Operation::UNKNOWN), mcp: mcp::UNKNOWN, ..*facts }
 }
 
-fn facts<'a>(request: &GateRequest<'a>, told: &'a BodyFacts) -> Facts<'a> {
+fn facts<'a>(request: &GateRequest<'a>, body_facts: &'a BodyFacts) -> Facts<'a> {
     let (target, client) = (request.target, request.client.address);
-    Facts { target, client, graphql: told.graphql.as_ref(), mcp: &told.mcp }
+    Facts { target, client, graphql: body_facts.graphql.as_ref(), mcp: &body_facts.mcp }
 }

@@ -38,7 +38,7 @@ fn problem(outcome: &PolicyTestResult<'_>) -> Option<ConfigProblem> {
     let wrong = outcome.wrong.as_ref()?;
     Some(ConfigProblem {
         path: outcome.test.path.clone(),
-        place: outcome.test.place.clone(),
+        location: outcome.test.location.clone(),
         what: format!("fails: {wrong}"),
         remedy:
             "change the rules, or the test if it is wrong; `doorward test` tells every rule that was tried"

@@ -123,9 +123,10 @@ impl Route {
     }
 
     /// Whether a request looks like one of GraphQL that no rule knows of, as far as that is still of interest.
-    pub fn glance(&self, target: &RequestTarget, headers: &HeaderMap) -> Detection {
+    pub fn detection(&self, target: &RequestTarget, headers: &HeaderMap) -> Detection {
         let sightings = self.sightings.as_ref().filter(|_| target.kind() == RequestKind::Plain);
-        let seen = sightings.map(|all| all.glance(target.method(), target.path(), target.query(), headers));
+        let seen =
+            sightings.map(|all| all.detection(target.method(), target.path(), target.query(), headers));
         seen.unwrap_or_default()
     }
 

@@ -32,7 +32,7 @@ pub struct Rulebook {
 
 /// A request whose route is known.
 pub(super) struct Routed {
-    pub(super) place: RouteMatch,
+    pub(super) route_match: RouteMatch,
     /// What it does beside, each with its place.
     also: Vec<(RequestTarget, RouteMatch)>,
     destination: Option<usize>,
@@ -55,12 +55,12 @@ impl Routed {
 
     /// Refuses it for an address that may be that of any place of the application: as the strictest rule there has it.
     fn refuse_unread(&mut self, error: BadAddress) -> Result<(), Refusal> {
-        self.least = self.place.strictest();
+        self.least = self.route_match.strictest();
         self.refuse(Refusal::BadAddress(error))
     }
 
     fn is_lenient(&self) -> bool {
-        self.place.is_lenient() && self.also.iter().all(|(_, place)| place.is_lenient())
+        self.route_match.is_lenient() && self.also.iter().all(|(_, route_match)| route_match.is_lenient())
     }
 
     /// What the request does beside.
@@ -74,7 +74,7 @@ impl Routed {
         used: Result<Recognition<Rc<Identity>>, Refusal>,
     ) -> Result<DecisionRequest, Refusal> {
         let lenient = self.is_lenient();
-        let Self { place, also, destination, accepts, mut refused, least } = self;
+        let Self { route_match, also, destination, accepts, mut refused, least } = self;
         let recognised = match used {
             Ok(used) => used,
             Err(refusal) if lenient => {
@@ -84,7 +84,7 @@ impl Routed {
             Err(refusal) => return Err(refusal),
         };
         Ok(DecisionRequest {
-            place,
+            route_match,
             also,
             destination,
             accepts,
@@ -166,36 +166,44 @@ impl Rulebook {
         effects: Effects,
         trail: &mut DecisionTrace,
     ) -> Result<Routed, Refusal> {
-        let place = self.place(request.target, request.route).ok_or(Refusal::NoRoute)?;
-        trail.route = Some(Rc::clone(&place.route));
-        let odd = place.odd_spelling(request.target);
-        let upstream = place.route.upstream;
+        let route_match = self.route_match(request.target, request.route).ok_or(Refusal::NoRoute)?;
+        trail.route = Some(Rc::clone(&route_match.route));
+        let odd = route_match.odd_spelling(request.target);
+        let upstream = route_match.route.upstream;
         let destination = effects.destination;
-        let accepts = place.accepts();
-        let mut routed =
-            Routed { place, also: Vec::new(), destination, accepts, refused: None, least: Enforce::Off };
+        let accepts = route_match.accepts();
+        let mut routed = Routed {
+            route_match,
+            also: Vec::new(),
+            destination,
+            accepts,
+            refused: None,
+            least: Enforce::Off,
+        };
         if let Some(odd) = odd {
             routed.refuse(Refusal::OddPath(odd))?;
         }
         for target in effects.also {
             // The application that is asked acts there too, so it must be one of its own places.
-            let place = self.place(&target, request.route).filter(|place| place.route.upstream == upstream);
-            let Some(place) = place else {
+            let route_match = self
+                .route_match(&target, request.route)
+                .filter(|route_match| route_match.route.upstream == upstream);
+            let Some(route_match) = route_match else {
                 routed.destination = None;
                 routed.refuse_unread(BadAddress::Foreign(DESTINATION))?;
                 continue;
             };
-            if let Some(odd) = place.odd_spelling(&target) {
+            if let Some(odd) = route_match.odd_spelling(&target) {
                 routed.refuse(Refusal::OddPath(odd))?;
             }
             routed.accepts =
-                place.routes().fold(routed.accepts, |all, route| all.or_stricter(&route.accepts));
-            routed.also.push((target, place));
+                route_match.routes().fold(routed.accepts, |all, route| all.or_stricter(&route.accepts));
+            routed.also.push((target, route_match));
         }
         Ok(routed)
     }
 
-    fn place(&self, target: &RequestTarget, named: Option<&str>) -> Option<RouteMatch> {
+    fn route_match(&self, target: &RequestTarget, named: Option<&str>) -> Option<RouteMatch> {
         let route = match named {
             None => self.routes.find(target.host(), Path::Canonical(target.path())),
             Some(name) => self.routes.named(name),

@@ -306,7 +306,7 @@ fn policy_tests_pass_where_they_are_true_and_tell_what_is_not() {
         let error = policy_tests::passed(claims(&format!("[[tests]]\n{wrong}"))).unwrap_err();
         assert_eq!(error.0.len(), 1, "{error}");
         assert!(error.to_string().contains(told), "{error}");
-        assert_eq!((error.0[0].path.as_str(), error.0[0].place.line()), ("tests[1]", Some(12)), "{error}");
+        assert_eq!((error.0[0].path.as_str(), error.0[0].location.line()), ("tests[1]", Some(12)), "{error}");
     }
     assert_eq!(Method::GET, good.tests[1].method);
 }

@@ -380,7 +380,7 @@ pub enum Holder {
     /// Nobody now: its owner is disabled, or of a role that it cannot act under. That may change.
     Barred(UserId),
     /// Nobody, and nobody later: it is mistyped, unknown, past its end, revoked, or its owner is deleted.
-    Nobody,
+    NotFound,
 }
 
 impl Holder {
@@ -388,7 +388,7 @@ impl Holder {
     pub fn caller(self) -> Option<Principal> {
         match self {
             Self::Caller(principal) => Some(*principal),
-            Self::Barred(_) | Self::Nobody => None,
+            Self::Barred(_) | Self::NotFound => None,
         }
     }
 }

@@ -105,7 +105,7 @@ words! {
         /// The audit trail.
         Audit = "audit trail",
         /// Cookies that count how often a browser was sent on.
-        Bounce = "bounce cookie",
+        LoopGuard = "bounce cookie",
         /// Cookies of browsers that have signed in before.
         Device = "device cookie",
         /// Which decoy is for a name that has no password.

@@ -8,15 +8,15 @@ use super::rule::{MethodMatch, Rule};
 use super::who::Who;
 
 /// Of `earlier`, by name, those about every field beside which `rule` is the first to let in more with other fields.
-pub fn loopholes<'r>(earlier: &'r [Rule], rule: &Rule) -> Vec<&'r str> {
+pub fn bypassed_rules<'r>(earlier: &'r [Rule], rule: &Rule) -> Vec<&'r str> {
     let is_first =
-        |at: usize, narrow: &Rule| !earlier.iter().skip(at + 1).any(|between| passes_by(narrow, between));
+        |at: usize, narrow: &Rule| !earlier.iter().skip(at + 1).any(|between| bypasses(narrow, between));
     let found =
-        earlier.iter().enumerate().filter(|(at, narrow)| passes_by(narrow, rule) && is_first(*at, narrow));
+        earlier.iter().enumerate().filter(|(at, narrow)| bypasses(narrow, rule) && is_first(*at, narrow));
     found.map(|(_, narrow)| narrow.name.as_str()).collect()
 }
 
-fn passes_by(narrow: &Rule, wide: &Rule) -> bool {
+fn bypasses(narrow: &Rule, wide: &Rule) -> bool {
     let Some(graphql) = narrow.when.graphql.as_ref() else { return false };
     let denies = |who: &Who| narrow.deny.iter().any(|denied| denied.covers(who) || who.covers(denied));
     let refuses =

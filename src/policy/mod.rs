@@ -20,7 +20,7 @@ mod who;
 
 pub use self::decision::{Decision, Outcome, RuleObserver, RuleOutcome};
 pub use self::enforce::Enforce;
-pub use self::field_bypass::loopholes;
+pub use self::field_bypass::bypassed_rules;
 pub use self::fit::{Doubt, Mismatch};
 pub use self::graphql::{GraphqlMatch, Selects};
 pub use self::mcp::{McpMatch, McpMethod};

@@ -50,7 +50,7 @@ pub struct Generation {
 /// What belongs to a thread and outlives every generation on it.
 pub(super) struct ThreadState {
     /// Who was recognised lately.
-    pub(super) remembering: Rc<CredentialCache>,
+    pub(super) credential_cache: Rc<CredentialCache>,
     /// The thread's access log.
     pub(super) log: Rc<AccessLog>,
     /// Where its counters are read.
@@ -123,7 +123,7 @@ fn gate(lasting: &ThreadState, metrics: &Rc<WorkerMetrics>, generation: &Generat
     let authenticator = Authenticator::new(
         authenticator.clone(),
         *number,
-        Rc::clone(&lasting.remembering),
+        Rc::clone(&lasting.credential_cache),
         Rc::clone(metrics),
     );
     Rc::new(Gate::new(config, authenticator, keys.clone()))

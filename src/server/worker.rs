@@ -133,7 +133,7 @@ async fn run(parts: WorkerParts, generation: Arc<Generation>, arriving: WorkerIn
     let log = Rc::new(AccessLog::new(parts.log_format, parts.log));
     let refused = Rc::new(RefusedLog::new(parts.refusals));
     let lasting = ThreadState {
-        remembering: Rc::default(),
+        credential_cache: Rc::default(),
         log: Rc::clone(&log),
         registry: parts.registry,
         refused: Rc::clone(&refused),

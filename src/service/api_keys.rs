@@ -114,16 +114,16 @@ impl ApiKeys {
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn resolve(&self, text: &str) -> Result<Holder, ServiceError> {
         let Some(id) = KeyText::id_of(text) else {
-            return Ok(Holder::Nobody);
+            return Ok(Holder::NotFound);
         };
         let Some((key, digest, owner)) = self.store.find_key(id).await? else {
-            return Ok(Holder::Nobody);
+            return Ok(Holder::NotFound);
         };
         // `TokenDigest` compares in constant time.
         if digest != TokenDigest::of(text) || !key.is_live(self.clock.now()) {
-            return Ok(Holder::Nobody);
+            return Ok(Holder::NotFound);
         }
-        let barred = owner.as_ref().map_or(Holder::Nobody, |owner| Holder::Barred(owner.id.clone()));
+        let barred = owner.as_ref().map_or(Holder::NotFound, |owner| Holder::Barred(owner.id.clone()));
         Ok(principal(key, owner).map_or(barred, |principal| Holder::Caller(Box::new(principal))))
     }
 

@@ -29,7 +29,7 @@ pub(super) const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AttemptOrigin<'a> {
     /// Nothing but the address.
-    Stranger,
+    Unknown,
     /// A device on which this user has signed in before, by its id.
     Device(&'a str),
     /// A session of this user, by its id.
@@ -48,7 +48,7 @@ pub(super) struct Attempt<'a> {
     /// The client's address.
     pub(super) client: IpAddr,
     /// What is known of whoever tries.
-    pub(super) standing: AttemptOrigin<'a>,
+    pub(super) origin: AttemptOrigin<'a>,
     /// What it is tried for, as the trail says it.
     pub(super) event: Event,
 }
@@ -130,7 +130,7 @@ impl Attempts {
         let whose = if matches!(buckets, Buckets::Own(_)) {
             PasswordPriority::Known
         } else {
-            PasswordPriority::Stranger
+            PasswordPriority::Unknown
         };
         let counted = match self.store.reserve_attempt(buckets.all(), self.clock.now()).await? {
             Attempted::Counted(counted) => counted,
@@ -195,12 +195,12 @@ impl Buckets {
     fn of(attempt: &Attempt<'_>) -> Self {
         let minute = Duration::from_mins(1);
         let own = |name: String| Self::Own(bucket(name, 5, 15 * minute, LONGEST_WINDOW));
-        match attempt.standing {
+        match attempt.origin {
             // Whatever strangers do to an account, and from the same address, its owner can still try. And whoever has
             // stolen a session or device has its few tries only.
             AttemptOrigin::Session(id) => own(format!("ses:{id}")),
             AttemptOrigin::Device(id) => own(format!("dev:{id}")),
-            AttemptOrigin::Stranger => {
+            AttemptOrigin::Unknown => {
                 let network = format!("net:{}", throttle_bucket(attempt.client));
                 let name = format!("name:{}", typed(attempt.name));
                 Self::Shared([

@@ -240,7 +240,7 @@ mod tests {
             admin_password: password.map(|password| AdminPassword {
                 password: Secret::new(password),
                 path: "login.admin_password".to_owned(),
-                place: SettingLocation::Environment("DOORWARD_ADMIN_PASSWORD".to_owned()),
+                location: SettingLocation::Environment("DOORWARD_ADMIN_PASSWORD".to_owned()),
             }),
             breach_list: None,
         }

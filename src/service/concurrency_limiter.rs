@@ -14,9 +14,9 @@ use super::ServiceError;
 #[derive(Clone, Copy, Debug)]
 pub struct ConcurrencyLimits {
     /// Of one at work.
-    pub own_work: usize,
+    pub running_per_key: usize,
     /// Of one inside.
-    pub own_inside: usize,
+    pub admitted_per_key: usize,
     /// Of all at work.
     pub work: usize,
     /// Of all inside.
@@ -74,24 +74,24 @@ impl<K: Eq + Hash + Clone> ConcurrencyLimiter<K> {
     /// [`ServiceError::Busy`] if there is no room to wait, for all or for this one, or if it takes too long.
     pub async fn take(&self, key: K) -> Result<LimiterGuard<K>, ServiceError> {
         let busy = || ServiceError::Busy { retry_after: self.bounds.wait };
-        let (place, own) = self.enter(key).ok_or_else(busy)?;
+        let (slot, own) = self.enter(key).ok_or_else(busy)?;
         let both = async {
             // Whoever has its share at work waits outside of the line that is for all.
             let own = own.acquire_owned().await.ok()?;
             Some([own, Arc::clone(&self.work).acquire_owned().await.ok()?])
         };
         let work = timeout(self.bounds.wait, both).await.ok().flatten().ok_or_else(busy)?;
-        Ok(LimiterGuard { _work: work, _place: place })
+        Ok(LimiterGuard { _work: work, _place: slot })
     }
 
     fn enter(&self, key: K) -> Option<(QueueSlot<K>, Arc<Semaphore>)> {
         let mut lines = locked(&self.lines);
         let known = lines.own.get(&key).map_or(0, |line| line.inside);
-        if lines.inside >= self.bounds.inside || known >= self.bounds.own_inside {
+        if lines.inside >= self.bounds.inside || known >= self.bounds.admitted_per_key {
             return None;
         }
         lines.inside += 1;
-        let fresh = || KeyState { inside: 0, work: Arc::new(Semaphore::new(self.bounds.own_work)) };
+        let fresh = || KeyState { inside: 0, work: Arc::new(Semaphore::new(self.bounds.running_per_key)) };
         let line = lines.own.entry(key.clone()).or_insert_with(fresh);
         line.inside += 1;
         let own = Arc::clone(&line.work);
@@ -120,8 +120,13 @@ fn locked<K>(lines: &Mutex<LimiterState<K>>) -> MutexGuard<'_, LimiterState<K>> 
 mod tests {
     use super::*;
 
-    const BOUNDS: ConcurrencyLimits =
-        ConcurrencyLimits { own_work: 2, own_inside: 4, work: 3, inside: 8, wait: Duration::from_secs(2) };
+    const BOUNDS: ConcurrencyLimits = ConcurrencyLimits {
+        running_per_key: 2,
+        admitted_per_key: 4,
+        work: 3,
+        inside: 8,
+        wait: Duration::from_secs(2),
+    };
 
     fn is_busy<T>(outcome: &Result<T, ServiceError>) -> bool {
         matches!(outcome, Err(ServiceError::Busy { .. }))

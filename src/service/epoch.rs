@@ -19,8 +19,8 @@ pub struct EpochSlot(u16);
 impl EpochSlot {
     /// Of a user or of a key that is nobody's, by id.
     pub fn of(holder: &str) -> Self {
-        let places = u64::try_from(PLACES).unwrap_or(1);
-        Self(u16::try_from(PLACING.hash_one(holder) % places).unwrap_or_default())
+        let slots = u64::try_from(PLACES).unwrap_or(1);
+        Self(u16::try_from(PLACING.hash_one(holder) % slots).unwrap_or_default())
     }
 }
 
@@ -36,7 +36,7 @@ struct LossLog {
     /// When everybody may have lost something.
     all: AtomicU64,
     /// When whoever has this place did.
-    places: Box<[AtomicU64]>,
+    slots: Box<[AtomicU64]>,
     /// Raising is rare, and in order: what is current has been noted in its places.
     raising: Mutex<()>,
     raised: Notify,
@@ -47,7 +47,7 @@ impl Default for LossLog {
         Self {
             current: AtomicU64::default(),
             all: AtomicU64::default(),
-            places: (0..PLACES).map(|_| AtomicU64::default()).collect(),
+            slots: (0..PLACES).map(|_| AtomicU64::default()).collect(),
             raising: Mutex::default(),
             raised: Notify::new(),
         }
@@ -61,8 +61,8 @@ impl Epoch {
     }
 
     /// Whether what was looked up at `then` of whoever has this place is still so; costs two loads.
-    pub fn holds(&self, place: EpochSlot, then: u64) -> bool {
-        let lost = self.0.places.get(usize::from(place.0)).unwrap_or(&self.0.current);
+    pub fn holds(&self, slot: EpochSlot, then: u64) -> bool {
+        let lost = self.0.slots.get(usize::from(slot.0)).unwrap_or(&self.0.current);
         lost.load(Ordering::Acquire) <= then && self.0.all.load(Ordering::Acquire) <= then
     }
 
@@ -86,7 +86,7 @@ impl Epoch {
     pub(crate) fn raise_for<'h>(&self, holders: impl IntoIterator<Item = &'h str>) {
         self.raise(|next| {
             for holder in holders {
-                if let Some(lost) = self.0.places.get(usize::from(EpochSlot::of(holder).0)) {
+                if let Some(lost) = self.0.slots.get(usize::from(EpochSlot::of(holder).0)) {
                     lost.store(next, Ordering::Release);
                 }
             }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn whoever_reads_a_number_finds_noted_what_was_lost_up_to_it() {
         let epoch = Epoch::default();
-        let place = EpochSlot::of("alice");
+        let slot = EpochSlot::of("alice");
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| (0..10_000).for_each(|_| epoch.raise_for(["alice"])));
@@ -142,7 +142,7 @@ mod tests {
             scope.spawn(|| {
                 while epoch.current() < 20_000 {
                     let known = epoch.current();
-                    assert!(known == 0 || !epoch.holds(place, known - 1), "{known}");
+                    assert!(known == 0 || !epoch.holds(slot, known - 1), "{known}");
                 }
             });
         });

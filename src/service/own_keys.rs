@@ -54,17 +54,17 @@ impl OwnKeys {
         &self,
         by: &Actor,
         asked: Reauthentication<'_>,
-        wish: KeyRequest,
+        wanted: KeyRequest,
         password: Secret,
     ) -> Result<(Secret, ApiKey), ServiceError> {
         self.login.check_password(by, asked, password).await?;
         let owner = asked.user;
         let new = NewKey {
-            name: wish.name,
+            name: wanted.name,
             owner: Some(owner.clone()),
-            role: wish.role,
-            scope: wish.scope,
-            expires_at: wish.life.map(|life| self.clock.now().after(life)),
+            role: wanted.role,
+            scope: wanted.scope,
+            expires_at: wanted.life.map(|life| self.clock.now().after(life)),
         };
         self.keys.add(by, &owner.0, new).await
     }
@@ -109,7 +109,7 @@ mod tests {
         OwnKeys::new(world.login.clone(), world.api_keys.clone(), world.clock())
     }
 
-    fn wish(name: &str, role: Role) -> KeyRequest {
+    fn wanted(name: &str, role: Role) -> KeyRequest {
         KeyRequest {
             name: name.to_owned(),
             role,
@@ -121,18 +121,18 @@ mod tests {
     async fn issue(
         world: &ServiceFixture,
         owner: &User,
-        wish: KeyRequest,
+        wanted: KeyRequest,
         password: &str,
     ) -> Result<(Secret, ApiKey), ServiceError> {
         let asked = Reauthentication { user: &owner.id, session: "one", client: CLIENT.parse().unwrap() };
-        own_keys(world).issue(world.by.actor(), asked, wish, Secret::new(password)).await
+        own_keys(world).issue(world.by.actor(), asked, wanted, Secret::new(password)).await
     }
 
     #[tokio::test]
     async fn a_key_is_issued_with_the_password_and_for_the_owner() {
         let world = ServiceFixture::new().await;
         let alice = world.user_with_password("alice").await;
-        let (text, key) = issue(&world, &alice, wish("notebook", Role::Viewer), PASSWORD).await.unwrap();
+        let (text, key) = issue(&world, &alice, wanted("notebook", Role::Viewer), PASSWORD).await.unwrap();
         assert_eq!((key.owner.as_ref(), &key.created_by), (Some(&alice.id), &alice.id.0));
         assert_eq!(key.expires_at, Some(world.clock().now().after(Duration::from_hours(1))));
         let principal = world.api_keys.resolve(text.expose()).await.unwrap().caller().unwrap();
@@ -150,15 +150,15 @@ mod tests {
         let world = ServiceFixture::new().await;
         let (alice, bob) = (world.user_with_password("alice").await, world.user("bob").await);
         for _ in 0..6 {
-            let wrong = issue(&world, &alice, wish("a", Role::Viewer), "wrong wrong wrong").await;
+            let wrong = issue(&world, &alice, wanted("a", Role::Viewer), "wrong wrong wrong").await;
             assert!(matches!(wrong, Err(ServiceError::Refused)), "{wrong:?}");
         }
-        let slowed = issue(&world, &alice, wish("a", Role::Viewer), PASSWORD).await;
+        let slowed = issue(&world, &alice, wanted("a", Role::Viewer), PASSWORD).await;
         assert!(matches!(slowed, Err(ServiceError::Throttled { .. })), "{slowed:?}");
         assert!(world.sign_in("alice", PASSWORD, CLIENT, None).await.is_ok(), "another way in");
         let bobs = Reauthentication { user: &bob.id, session: "another", client: CLIENT.parse().unwrap() };
         let without =
-            own_keys(&world).issue(world.by.actor(), bobs, wish("a", Role::Viewer), Secret::new("")).await;
+            own_keys(&world).issue(world.by.actor(), bobs, wanted("a", Role::Viewer), Secret::new("")).await;
         assert!(matches!(without, Err(ServiceError::Refused)), "who has no password proves nothing by one");
         assert_eq!(world.api_keys.list(&world.by, None).await.unwrap(), []);
     }
@@ -168,14 +168,14 @@ mod tests {
         let world = ServiceFixture::new().await;
         let alice = world.user_with_password("alice").await;
         for role in [Role::Admin, Role::Agent] {
-            let more = issue(&world, &alice, wish("a", role), PASSWORD).await;
+            let more = issue(&world, &alice, wanted("a", role), PASSWORD).await;
             assert!(matches!(more, Err(ServiceError::Invalid { field: "role", .. })), "{more:?}");
         }
-        let (_, key) = issue(&world, &alice, wish("a", Role::Member), PASSWORD).await.unwrap();
-        let again = issue(&world, &alice, wish(" a ", Role::Member), PASSWORD).await;
+        let (_, key) = issue(&world, &alice, wanted("a", Role::Member), PASSWORD).await.unwrap();
+        let again = issue(&world, &alice, wanted(" a ", Role::Member), PASSWORD).await;
         assert!(matches!(again, Err(ServiceError::Conflict { .. })), "{again:?}");
         assert!(own_keys(&world).revoke(world.by.actor(), &alice.id, &key.id).await.unwrap());
-        issue(&world, &alice, wish("a", Role::Member), PASSWORD).await.unwrap();
+        issue(&world, &alice, wanted("a", Role::Member), PASSWORD).await.unwrap();
     }
 
     #[tokio::test]
@@ -183,7 +183,7 @@ mod tests {
         let world = ServiceFixture::new().await;
         let (alice, bob) = (world.user_with_password("alice").await, world.user("bob").await);
         let keys = own_keys(&world);
-        let (text, key) = issue(&world, &alice, wish("a", Role::Member), PASSWORD).await.unwrap();
+        let (text, key) = issue(&world, &alice, wanted("a", Role::Member), PASSWORD).await.unwrap();
         assert_eq!(keys.list(&bob.id).await.unwrap(), []);
         assert!(!keys.revoke(world.by.actor(), &bob.id, &key.id).await.unwrap());
         assert!(!keys.revoke(world.by.actor(), &alice.id, "nothing").await.unwrap());

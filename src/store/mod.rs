@@ -204,13 +204,13 @@ impl Store {
     /// waits long for it.
     async fn purge(
         &self,
-        turn: ChangeQueue,
+        queue: ChangeQueue,
         sql: &'static str,
         before: Timestamp,
     ) -> Result<u64, StoreError> {
         let mut gone = 0;
         loop {
-            let mut change = self.pool.begin(Some(turn)).await?;
+            let mut change = self.pool.begin(Some(queue)).await?;
             let some = change.execute(sql, &[before.into()]).await?;
             change.commit().await?;
             gone += some;

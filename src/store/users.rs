@@ -150,7 +150,7 @@ impl Store {
             return Ok(false);
         }
         let event = if self.is_own(id) { Event::PasswordChange } else { Event::PasswordReset };
-        let Some(before) = standing(&mut change, id).await? else { return Ok(false) };
+        let Some(before) = user_state(&mut change, id).await? else { return Ok(false) };
         let note = Note::done(event).on(before.party).with("temporary", must_change);
         self.take_rights(change, id, note).await?;
         Ok(true)
@@ -190,7 +190,7 @@ impl Store {
     pub async fn set_role(&self, id: &UserId, role: Role) -> Result<Changed, StoreError> {
         const SQL: &str = "UPDATE users SET role = $2 WHERE id = $1";
         let mut change = self.pool.change_in_turn().await?;
-        match standing(&mut change, id).await? {
+        match user_state(&mut change, id).await? {
             None => Ok(Changed::NotFound),
             Some(before) if before.role == role => Ok(Changed::Already),
             Some(before) if before.is_last_admin() => self.refuse(change, Event::UserRole, before).await,
@@ -207,7 +207,7 @@ impl Store {
     pub async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Changed, StoreError> {
         const SQL: &str = "UPDATE users SET disabled = $2 WHERE id = $1";
         let mut change = self.pool.change_in_turn().await?;
-        match standing(&mut change, id).await? {
+        match user_state(&mut change, id).await? {
             None => Ok(Changed::NotFound),
             Some(before) if before.disabled == disabled => Ok(Changed::Already),
             Some(before) if before.is_last_admin() => self.refuse(change, Event::UserDisable, before).await,
@@ -222,7 +222,7 @@ impl Store {
     /// Deletes a user with all groups, sessions and own keys.
     pub async fn delete_user(&self, id: &UserId) -> Result<Changed, StoreError> {
         let mut change = self.pool.change_in_turn().await?;
-        match standing(&mut change, id).await? {
+        match user_state(&mut change, id).await? {
             None => Ok(Changed::NotFound),
             Some(before) if before.is_last_admin() => self.refuse(change, Event::UserDelete, before).await,
             Some(before) => {
@@ -257,7 +257,7 @@ impl Store {
             return Ok(false);
         }
         revision::raise(&mut change, &id.0).await?;
-        let Some(of) = standing(&mut change, id).await? else { return Ok(false) };
+        let Some(of) = user_state(&mut change, id).await? else { return Ok(false) };
         self.note(&mut change, Note::done(Event::UserGroup).on(of.party).with(did, group)).await?;
         change.commit().await?;
         Ok(true)
@@ -353,7 +353,7 @@ impl UserState {
     }
 }
 
-async fn standing(change: &mut Change, id: &UserId) -> Result<Option<UserState>, StoreError> {
+async fn user_state(change: &mut Change, id: &UserId) -> Result<Option<UserState>, StoreError> {
     const SQL: &str = "SELECT username, role, disabled, password IS NOT NULL AS has_password,
              (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND id <> $1) AS others,
              (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND password IS NOT NULL

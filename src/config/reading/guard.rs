@@ -21,7 +21,7 @@ pub(in crate::config) fn guard_secrets(
         return;
     }
     for path in root.secrets(values) {
-        if reader.place(&path).line().is_some() {
+        if reader.location(&path).line().is_some() {
             let what = format!("is a secret in a file whose mode {:04o} lets others in", mode & 0o7777);
             let remedy =
                 format!("chmod 0640 the file, or put the secret into a file of its own with `{path}_file`");

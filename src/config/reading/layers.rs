@@ -21,7 +21,7 @@ pub(in crate::config) type Alias = (&'static str, &'static [&'static str]);
 /// The layers as one.
 pub(in crate::config) struct Merged {
     pub(in crate::config) values: Dict,
-    pub(in crate::config) places: SettingLocations,
+    pub(in crate::config) locations: SettingLocations,
     pub(in crate::config) problems: Vec<ConfigProblem>,
 }
 
@@ -75,11 +75,11 @@ pub(in crate::config) fn merge(
         figment = figment.merge(layer);
     }
     let values = figment.data().ok().and_then(|mut data| data.remove(&Profile::Default)).unwrap_or_default();
-    let mut places = SettingLocations::new();
+    let mut locations = SettingLocations::new();
     for (key, value) in &values {
-        locate(value, key.clone(), &figment, &lines, &mut places);
+        locate(value, key.clone(), &figment, &lines, &mut locations);
     }
-    Ok(Merged { values, places, problems })
+    Ok(Merged { values, locations, problems })
 }
 
 /// Notes the place of a value and of everything in it.
@@ -88,29 +88,29 @@ fn locate(
     path: String,
     figment: &Figment,
     lines: &SettingLocations,
-    places: &mut SettingLocations,
+    locations: &mut SettingLocations,
 ) {
     match value {
         Value::Dict(_, values) => {
             for (key, value) in values {
-                locate(value, join(&path, key), figment, lines, places);
+                locate(value, join(&path, key), figment, lines, locations);
             }
         }
         Value::Array(_, values) => {
             for (index, value) in values.iter().enumerate() {
-                locate(value, format!("{path}[{index}]"), figment, lines, places);
+                locate(value, format!("{path}[{index}]"), figment, lines, locations);
             }
         }
         _ => {}
     }
     let layer = figment.get_metadata(value.tag()).map_or(FILE, |metadata| metadata.name.as_ref());
-    let place = match layer {
+    let location = match layer {
         FILE => lines.get(&path).cloned(),
         flag if flag.starts_with("--") => Some(SettingLocation::Flag(flag.to_owned())),
         variable => Some(SettingLocation::Environment(variable.to_owned())),
     };
-    if let Some(place) = place {
-        places.insert(path, place);
+    if let Some(location) = location {
+        locations.insert(path, location);
     }
 }
 
@@ -123,7 +123,7 @@ fn read_file(
     let whole = |what: String, remedy: &str| {
         vec![ConfigProblem {
             path: String::new(),
-            place: SettingLocation::File(file.to_owned()),
+            location: SettingLocation::File(file.to_owned()),
             what,
             remedy: remedy.to_owned(),
         }]
@@ -148,7 +148,7 @@ fn read_file(
     let (table, errors) = DeTable::parse_recoverable(&text);
     if errors.is_empty() {
         return Ok(toml_values::convert_table(table.get_ref(), "", &mut |path, offset| {
-            lines.insert(path.to_owned(), starts.place(offset));
+            lines.insert(path.to_owned(), starts.location(offset));
         }));
     }
     Err(errors
@@ -156,7 +156,7 @@ fn read_file(
         .take(20)
         .map(|error| ConfigProblem {
             path: String::new(),
-            place: starts.place(error.span().map_or(text.len(), |span| span.start)),
+            location: starts.location(error.span().map_or(text.len(), |span| span.start)),
             what: format!("is not TOML: {}", error.message()),
             remedy: "settings look like key = \"text\", sections like [section]".into(),
         })
@@ -175,7 +175,7 @@ impl LineIndex {
         Self { file: file.to_owned(), starts: starts.collect() }
     }
 
-    fn place(&self, offset: usize) -> SettingLocation {
+    fn location(&self, offset: usize) -> SettingLocation {
         SettingLocation::Line(self.file.clone(), self.starts.partition_point(|start| *start <= offset) + 1)
     }
 }
@@ -210,7 +210,7 @@ fn environment(
             };
             problems.push(ConfigProblem {
                 path: name.to_owned(),
-                place: SettingLocation::Environment("environment".into()),
+                location: SettingLocation::Environment("environment".into()),
                 what: "unknown variable".into(),
                 remedy,
             });
@@ -223,7 +223,7 @@ fn environment(
 pub(in crate::config) fn not_utf8(name: &OsStr) -> ConfigProblem {
     ConfigProblem {
         path: name.to_string_lossy().into_owned(),
-        place: SettingLocation::Environment("environment".into()),
+        location: SettingLocation::Environment("environment".into()),
         what: "is not UTF-8".into(),
         remedy: "set it again in UTF-8, or unset it".into(),
     }

@@ -10,7 +10,7 @@ pub struct ConfigProblem {
     /// TOML path, such as `server.trusted_proxies[0]`; empty where the whole file is meant.
     pub path: String,
     /// Where it was written.
-    pub place: SettingLocation,
+    pub location: SettingLocation,
     /// What is wrong. Never holds the value of a secret.
     pub what: String,
     /// What to write instead.
@@ -58,9 +58,9 @@ impl fmt::Display for SettingLocation {
 
 impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, place, what, remedy } = self;
+        let Self { path, location, what, remedy } = self;
         let separator = if path.is_empty() { "" } else { ": " };
-        write!(f, "{place}  {path}{separator}{what}\n  → {remedy}")
+        write!(f, "{location}  {path}{separator}{what}\n  → {remedy}")
     }
 }
 
@@ -70,7 +70,7 @@ pub struct ConfigError(pub Vec<ConfigProblem>);
 
 impl ConfigError {
     pub(in crate::config) fn new(mut problems: Vec<ConfigProblem>) -> Self {
-        problems.sort_by(|a, b| a.place.cmp(&b.place));
+        problems.sort_by(|a, b| a.location.cmp(&b.location));
         problems.dedup();
         Self(problems)
     }
@@ -96,7 +96,7 @@ mod tests {
     fn a_problem_reads_as_place_path_cause_and_remedy() {
         let problem = ConfigProblem {
             path: "server.lisen".into(),
-            place: SettingLocation::Line("doorward.toml".into(), 12),
+            location: SettingLocation::Line("doorward.toml".into(), 12),
             what: "unknown setting".into(),
             remedy: "did you mean `listen`?".into(),
         };

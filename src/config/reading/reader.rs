@@ -14,7 +14,7 @@ use crate::model::secret::Secret;
 
 /// Collects problems; knows where values were written and which directory file names are relative to.
 pub(in crate::config) struct SettingsReader {
-    places: SettingLocations,
+    locations: SettingLocations,
     /// Where what is missing should be added.
     home: SettingLocation,
     directory: PathBuf,
@@ -30,12 +30,12 @@ pub(in crate::config) struct SettingsReader {
 impl SettingsReader {
     pub(in crate::config) fn new(
         root: &'static SectionInfo,
-        places: SettingLocations,
+        locations: SettingLocations,
         home: SettingLocation,
         directory: PathBuf,
     ) -> Self {
         Self {
-            places,
+            locations,
             home,
             directory,
             root,
@@ -53,10 +53,10 @@ impl SettingsReader {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let place = self.place(path);
+        let location = self.location(path);
         self.problems.push(ConfigProblem {
             path: path.to_owned(),
-            place,
+            location,
             what: what.into(),
             remedy: remedy.into(),
         });
@@ -64,19 +64,19 @@ impl SettingsReader {
 
     /// Notes something that is allowed but unwise.
     pub(in crate::config) fn warn(&mut self, path: &str, what: impl Display) {
-        let place = match self.place(path) {
-            place @ SettingLocation::Line(..) => format!(" ({place})"),
+        let location = match self.location(path) {
+            location @ SettingLocation::Line(..) => format!(" ({location})"),
             _ => String::new(),
         };
-        self.warnings.push(format!("{path}: {what}{place}"));
+        self.warnings.push(format!("{path}: {what}{location}"));
     }
 
     /// Where a setting was written, or else the section around it.
-    pub(in crate::config) fn place(&self, path: &str) -> SettingLocation {
+    pub(in crate::config) fn location(&self, path: &str) -> SettingLocation {
         let mut path = path;
         while !path.is_empty() {
-            if let Some(place) = self.places.get(path) {
-                return place.clone();
+            if let Some(location) = self.locations.get(path) {
+                return location.clone();
             }
             path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default();
         }
@@ -85,7 +85,7 @@ impl SettingsReader {
 
     /// Whether this very setting was written anywhere.
     pub(in crate::config) fn is_set(&self, path: &str) -> bool {
-        self.places.contains_key(path)
+        self.locations.contains_key(path)
     }
 
     /// The path under which a secret was set: its own, or that of the file which holds it.

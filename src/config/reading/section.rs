@@ -12,14 +12,14 @@ pub(in crate::config) trait Section: Sized {
     const INFO: &'static SectionInfo;
 
     /// The section's path, such as `upstreams[0].tls`.
-    fn place(&self) -> &str;
+    fn location(&self) -> &str;
 
     /// Reads what is there, fills in defaults and notes every problem.
     fn of(table: SectionValues<'_>, reader: &mut SettingsReader) -> Self;
 
     /// The path of one of its settings.
     fn at(&self, name: &str) -> String {
-        join(self.place(), name)
+        join(self.location(), name)
     }
 }
 
@@ -37,7 +37,7 @@ macro_rules! section {
         $(#[doc = $about])*
         #[derive(Clone, Debug)]
         pub(in crate::config) struct $section {
-            place: String,
+            location: String,
             $($(#[doc = $doc])* pub(in crate::config) $name: $type,)*
         }
 
@@ -56,8 +56,8 @@ macro_rules! section {
                     }),*],
                 };
 
-            fn place(&self) -> &str {
-                &self.place
+            fn location(&self) -> &str {
+                &self.location
             }
 
             fn of(
@@ -67,7 +67,7 @@ macro_rules! section {
                 table.refuse_unknown(Self::INFO, reader);
                 let mut settings = Self::INFO.settings.iter();
                 Self {
-                    place: table.path.to_owned(),
+                    location: table.path.to_owned(),
                     $($name: <$type as $crate::config::reading::SectionField>::take(
                         table,
                         settings.next().expect("fields and settings come from one list"),

@@ -297,7 +297,7 @@ pub(in crate::config) fn identity(
     {
         let what =
             "replaces the client's Authorization, which `pass_authorization` leaves to the application";
-        reader.problem(bearer.place(), what, "leave one of the two out");
+        reader.problem(bearer.location(), what, "leave one of the two out");
     }
     if let Some(assertion) = &assertion
         && templates.names().any(|name| *name == assertion.header.0)
@@ -358,13 +358,13 @@ fn bearer_config(written: Bearer, reader: &mut SettingsReader) -> Option<BearerC
 pub(in crate::config) fn check_names(
     identity: &IdentityConfig,
     key_headers: &[HeaderName],
-    place: &str,
+    location: &str,
     reader: &mut SettingsReader,
 ) {
     for name in key_headers.iter().filter(|own| identity.names().any(|name| name == *own)) {
         let what = format!("sets `{name}`, a header that brings the gateway its own keys");
         reader.problem(
-            place,
+            location,
             what,
             "choose another name there, or in keys.headers and key_headers of routes",
         );

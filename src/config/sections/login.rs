@@ -50,13 +50,13 @@ pub struct AdminPassword {
     /// The setting, which may be the one that names a file.
     pub path: String,
     /// Where that was written.
-    pub place: SettingLocation,
+    pub location: SettingLocation,
 }
 
 impl AdminPassword {
     /// What set it, in the words of whoever did: a variable or a setting.
     pub fn set_by(&self) -> &str {
-        match &self.place {
+        match &self.location {
             SettingLocation::Environment(name) => name,
             _ => &self.path,
         }
@@ -83,7 +83,7 @@ impl CheckSection for Login {
             } else if distinct(password.expose()) < 5 || repeats(password.expose()) {
                 reader.problem(&path, "can be guessed", "choose another, such as four random words");
             }
-            AdminPassword { place: reader.place(&path), path, password }
+            AdminPassword { location: reader.location(&path), path, password }
         });
         LoginConfig {
             password: self.password,

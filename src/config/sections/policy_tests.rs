@@ -64,7 +64,7 @@ pub struct PolicyTest {
     /// Its TOML path.
     pub path: String,
     /// Where it was written.
-    pub place: SettingLocation,
+    pub location: SettingLocation,
     /// Who asks; `None` is nobody.
     pub caller: Option<Principal>,
     /// Method.
@@ -132,8 +132,8 @@ pub(in crate::config) fn policy_tests(written: Vec<Test>, reader: &SettingsReade
 
 /// `None` where a problem was noted.
 fn policy_test(test: Test, reader: &SettingsReader) -> Option<PolicyTest> {
-    let place = reader.place(test.place());
-    let path = test.place().to_owned();
+    let location = reader.location(test.location());
+    let path = test.location().to_owned();
     let request = test.request.0?;
     let caller = match test.caller {
         Some(caller) => Some(principal(caller)?),
@@ -141,7 +141,7 @@ fn policy_test(test: Test, reader: &SettingsReader) -> Option<PolicyTest> {
     };
     Some(PolicyTest {
         path,
-        place,
+        location,
         caller,
         method: request.0,
         target: request.1,
@@ -150,7 +150,7 @@ fn policy_test(test: Test, reader: &SettingsReader) -> Option<PolicyTest> {
         kind: test.kind,
         graphql: test.graphql.map(|document| document.0),
         mcp: test.mcp.map(|message| message.0),
-        destination: test.destination.map(|place| place.0),
+        destination: test.destination.map(|location| location.0),
         expect: test.expect.0?,
         rule: test.rule.map(|rule| rule.0),
     })

@@ -87,7 +87,11 @@ pub(in crate::config) fn rule(
     let broken = reader.is_broken(&written.at("allow")) || reader.is_broken(&written.at("deny"));
     if written.allow.is_empty() && written.deny.is_empty() && !broken {
         let what = "names nobody whom it allows or denies";
-        reader.problem(written.place(), what, "add for example `allow = \"viewer\"` or `deny = \"anyone\"`");
+        reader.problem(
+            written.location(),
+            what,
+            "add for example `allow = \"viewer\"` or `deny = \"anyone\"`",
+        );
     }
     let mcp = mcp(written, reader);
     let selects = selects(written, reader);

@@ -28,26 +28,26 @@ fn the_example_works_as_it_is() {
 #[test]
 fn the_example_works_with_every_setting_uncommented() {
     // Client certificates want a proxy that is believed, and by default none is.
-    let desk =
+    let config_dir =
         ConfigDir::new(&uncommented().replace("trusted_proxies = []", "trusted_proxies = [\"127.0.0.1\"]"));
-    desk.write_pem("tls.crt", "tls.key");
-    desk.write_pem("client.crt", "client.key");
-    desk.write_pem("ca.crt", "ca.key");
-    desk.write("logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>", 0o644);
-    desk.write("secret", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
-    desk.write("admin-password", "correct horse battery\n", 0o600);
-    desk.write("pwned-passwords-sha1-ordered-by-hash.txt", &format!("{}:7\n", "0A".repeat(20)), 0o644);
-    desk.write("app-password", "quiet herons at dawn\n", 0o600);
-    desk.write("app-token", "Lw8Rf4Hd6Jy1Mg5PcZr8\n", 0o600);
-    desk.write("api-key", "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+\n", 0o600);
-    desk.write("client-secret", "s3cret of the client\n", 0o600);
-    desk.write("break-glass", "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
-    desk.write(
+    config_dir.write_pem("tls.crt", "tls.key");
+    config_dir.write_pem("client.crt", "client.key");
+    config_dir.write_pem("ca.crt", "ca.key");
+    config_dir.write("logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>", 0o644);
+    config_dir.write("secret", "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
+    config_dir.write("admin-password", "correct horse battery\n", 0o600);
+    config_dir.write("pwned-passwords-sha1-ordered-by-hash.txt", &format!("{}:7\n", "0A".repeat(20)), 0o644);
+    config_dir.write("app-password", "quiet herons at dawn\n", 0o600);
+    config_dir.write("app-token", "Lw8Rf4Hd6Jy1Mg5PcZr8\n", 0o600);
+    config_dir.write("api-key", "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+\n", 0o600);
+    config_dir.write("client-secret", "s3cret of the client\n", 0o600);
+    config_dir.write("break-glass", "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
+    config_dir.write(
         "ingestion-keys.json",
         "[{ \"name\": \"a\", \"key\": \"t6Bn0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\" }]",
         0o600,
     );
-    let config = desk.load().unwrap_or_else(|error| panic!("{error}"));
+    let config = config_dir.load().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((config.upstreams.len(), config.routes.len()), (3, 4));
     assert!(config.routes[2].policy.rules.len() > 5, "the preset's");
     assert_eq!(config.providers.len(), 3);
@@ -145,7 +145,7 @@ fn mutations_of_the_example_never_panic() {
         "1e9", "*", "%", "//", "x = [",
     ];
     let whole = uncommented();
-    let desk = ConfigDir::new("");
+    let config_dir = ConfigDir::new("");
     let mut dice = XorShift(0x9E37_79B9_7F4A_7C15);
     for round in 0..2_000 {
         let mut text: Vec<char> = if round % 2 == 0 { &whole } else { EXAMPLE }.chars().collect();
@@ -164,8 +164,8 @@ fn mutations_of_the_example_never_panic() {
             }
         }
         let text: String = text.into_iter().collect();
-        desk.write("doorward.toml", &text, 0o600);
-        if let Err(error) = desk.load() {
+        config_dir.write("doorward.toml", &text, 0o600);
+        if let Err(error) = config_dir.load() {
             assert!(!error.0.is_empty());
             assert!(error.0.iter().all(|problem| !problem.remedy.is_empty()), "{error}");
         }

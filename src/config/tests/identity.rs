@@ -94,7 +94,7 @@ fn each_mistake_in_a_template_is_named_with_its_header() {
 #[test]
 fn a_header_may_be_what_a_file_holds_and_nobody_is_shown_that() {
     let line = |key: &str| format!("{HEAD}set_headers = {{ X-Who = \"{{user}}\", {key} = \"token\" }}{TAIL}");
-    let desk = ConfigDir::new(&line("X-Token_file"));
+    let config_dir = ConfigDir::new(&line("X-Token_file"));
     for (text, mode, said) in [
         ("s3cr3t {braces} are no facts\n", 0o600, None),
         ("s3cr3t", 0o644, Some("lets others in")),
@@ -103,8 +103,8 @@ fn a_header_may_be_what_a_file_holds_and_nobody_is_shown_that() {
         ("s3cr3t\nX-Other: 1", 0o600, Some("one line")),
         ("s3cr3t \u{eb}", 0o600, Some("visible ASCII")),
     ] {
-        desk.write("token", text, mode);
-        match (desk.load(), said) {
+        config_dir.write("token", text, mode);
+        match (config_dir.load(), said) {
             (Ok(config), None) => {
                 let identity = &config.upstreams[0].identity;
                 let (name, secret) = &identity.credentials[0];
@@ -120,11 +120,11 @@ fn a_header_may_be_what_a_file_holds_and_nobody_is_shown_that() {
             (loaded, _) => panic!("{text:?}: {loaded:?}"),
         }
     }
-    desk.write("token", "s3cr3t", 0o600);
+    config_dir.write("token", "s3cr3t", 0o600);
     for (key, said) in [("x-who_file", "set twice"), ("X_A_file", "write"), ("Authorization_file", "`token`")]
     {
-        desk.write("doorward.toml", &line(key), 0o600);
-        let error = desk.load().unwrap_err();
+        config_dir.write("doorward.toml", &line(key), 0o600);
+        let error = config_dir.load().unwrap_err();
         assert!(error.0.len() == 1 && error.to_string().contains(said), "{key}: {error}");
     }
 }
@@ -234,12 +234,12 @@ fn a_private_key_must_be_of_its_algorithm() {
         ("eddsa", &rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256),
         ("rs256", &rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ED25519),
     ] {
-        let desk = ConfigDir::new(&text(algorithm));
-        desk.write("key.pem", &pem(fits), 0o600);
-        let config = desk.load().unwrap_or_else(|error| panic!("{algorithm}: {error}"));
+        let config_dir = ConfigDir::new(&text(algorithm));
+        config_dir.write("key.pem", &pem(fits), 0o600);
+        let config = config_dir.load().unwrap_or_else(|error| panic!("{algorithm}: {error}"));
         assert!(config.upstreams[0].identity.bearer.as_ref().unwrap().key.public().is_some());
-        desk.write("key.pem", &pem(not), 0o600);
-        let problems = desk.load().unwrap_err().0;
+        config_dir.write("key.pem", &pem(not), 0o600);
+        let problems = config_dir.load().unwrap_err().0;
         let [problem] = problems.as_slice() else { panic!("{problems:?}") };
         assert_eq!(problem.path, "upstreams[0].bearer.key_file");
         assert!(

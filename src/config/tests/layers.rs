@@ -9,10 +9,10 @@ const GOOD_SECRET: &str = "q7Zt0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+";
 
 #[test]
 fn the_environment_overrides_the_file() {
-    let desk = ConfigDir::new(&with_least(
+    let config_dir = ConfigDir::new(&with_least(
         "[server]\nlisten = [\"127.0.0.1:1\"]\nworkers = 3\n[log]\naccess = true",
     ));
-    let config = desk
+    let config = config_dir
         .load_with(
             &[
                 ("DOORWARD_SERVER__LISTEN", "[\"127.0.0.1:2\", \"[::1]:2\"]"),
@@ -25,7 +25,7 @@ fn the_environment_overrides_the_file() {
             &Flags::default(),
         )
         .unwrap();
-    assert_eq!(places(&config), ["127.0.0.1:2", "[::1]:2"]);
+    assert_eq!(locations(&config), ["127.0.0.1:2", "[::1]:2"]);
     assert_eq!((config.server.workers, config.server.limits.header_count), (3, 50));
     assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
     assert!(!config.log.access);
@@ -50,10 +50,10 @@ fn everything_can_be_said_by_the_environment_as_toml_or_json() {
 
 #[test]
 fn a_bad_variable_is_named() {
-    let desk = ConfigDir::new(LEAST);
+    let config_dir = ConfigDir::new(LEAST);
     let one = |name: &str, value: &str| -> ConfigProblem {
         let [problem] =
-            desk.load_with(&[(name, value)], &Flags::default()).unwrap_err().0.try_into().unwrap();
+            config_dir.load_with(&[(name, value)], &Flags::default()).unwrap_err().0.try_into().unwrap();
         problem
     };
     let problem = one("DOORWARD_SERVER__LISEN", "x");
@@ -62,52 +62,52 @@ fn a_bad_variable_is_named() {
     assert!(problem.remedy.contains("DOORWARD_SECTION__KEY"), "{problem}");
     let problem = one("DOORWARD_SERVER__WORKERS", "many");
     assert_eq!(problem.path, "server.workers");
-    assert_eq!(problem.place, SettingLocation::Environment("DOORWARD_SERVER__WORKERS".into()));
+    assert_eq!(problem.location, SettingLocation::Environment("DOORWARD_SERVER__WORKERS".into()));
     let problem = one("DOORWARD_SERVER__LISTEN", "[\"x\"]");
     assert_eq!(problem.path, "server.listen[0]");
-    assert_eq!(problem.place, SettingLocation::Environment("DOORWARD_SERVER__LISTEN".into()));
+    assert_eq!(problem.location, SettingLocation::Environment("DOORWARD_SERVER__LISTEN".into()));
     let problem = one("DOORWARD_INSECURE", "1");
     assert!(problem.remedy.contains("true"), "{problem}");
 }
 
 #[test]
 fn variables_kubernetes_sets_for_a_service_of_our_name_are_left_alone() {
-    let desk = ConfigDir::new(LEAST);
+    let config_dir = ConfigDir::new(LEAST);
     let links = [
         ("DOORWARD_PORT", "tcp://10.0.0.1:80"),
         ("DOORWARD_PORT_80_TCP_ADDR", "10.0.0.1"),
         ("DOORWARD_SERVICE_HOST", "10.0.0.1"),
         ("DOORWARD_SERVICE_PORT_HTTP", "80"),
     ];
-    assert!(desk.load_with(&links, &Flags::default()).is_ok());
-    assert!(desk.load_with(&[("DOORWARD_PORTS", "80")], &Flags::default()).is_err());
+    assert!(config_dir.load_with(&links, &Flags::default()).is_ok());
+    assert!(config_dir.load_with(&[("DOORWARD_PORTS", "80")], &Flags::default()).is_err());
 }
 
 #[test]
 fn flags_override_everything() {
-    let desk = ConfigDir::new(LEAST);
+    let config_dir = ConfigDir::new(LEAST);
     let flags = Flags {
         upstream: Some("http://10.0.0.9:1".into()),
         listen: vec!["127.0.0.1:7".into()],
         public_url: Some("http://app.example".into()),
         insecure: true,
     };
-    let config = desk.load_with(&[("DOORWARD_SERVER__LISTEN", "127.0.0.1:2")], &flags).unwrap();
-    assert_eq!(places(&config), ["127.0.0.1:7"]);
+    let config = config_dir.load_with(&[("DOORWARD_SERVER__LISTEN", "127.0.0.1:2")], &flags).unwrap();
+    assert_eq!(locations(&config), ["127.0.0.1:7"]);
     assert_eq!(config.upstreams[0].name, "app");
     assert_eq!(
         config.upstreams[0].servers[0],
         UpstreamAddress::Tcp { host: "10.0.0.9".into(), port: 1, tls: false }
     );
     assert_eq!(config.public_url.origin(), "http://app.example");
-    let [problem] = desk
+    let [problem] = config_dir
         .load_with(&[], &Flags { listen: vec!["x".into()], ..Flags::default() })
         .unwrap_err()
         .0
         .try_into()
         .unwrap();
     assert_eq!(
-        (problem.path.as_str(), problem.place),
+        (problem.path.as_str(), problem.location),
         ("server.listen[0]", SettingLocation::Flag("--listen".into()))
     );
 }
@@ -121,12 +121,12 @@ fn the_upstream_flag_needs_no_file_and_refuses_to_choose() {
 
     let two = format!("{LEAST}[[upstreams]]\nname = \"b\"\nurl = \"http://h\"\n");
     let [problem] = ConfigDir::new(&two).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
-    assert_eq!(problem.place, SettingLocation::Flag("--upstream".into()));
+    assert_eq!(problem.location, SettingLocation::Flag("--upstream".into()));
 
     let flags = Flags { upstream: Some("6006".into()), ..Flags::default() };
     let [problem] = ConfigDir::new(LEAST).load_with(&[], &flags).unwrap_err().0.try_into().unwrap();
     assert_eq!(
-        (problem.path.as_str(), problem.place),
+        (problem.path.as_str(), problem.location),
         ("upstreams[0].url", SettingLocation::Flag("--upstream".into()))
     );
     assert!(load(&ConfigSource::default(), &Flags::default()).is_err());
@@ -134,13 +134,13 @@ fn the_upstream_flag_needs_no_file_and_refuses_to_choose() {
 
 #[test]
 fn secrets_come_from_files_beside_the_file() {
-    let desk = ConfigDir::new(&with_least("secret_file = \"s\"\n[store]\nurl_file = \"u\""));
-    desk.write("s", &format!("{GOOD_SECRET}\n"), 0o640);
-    desk.write("u", "postgres://doorward:pw@db/doorward\r\n", 0o400);
-    desk.write("p", "correct horse battery", 0o600);
-    let password = desk.path("p");
+    let config_dir = ConfigDir::new(&with_least("secret_file = \"s\"\n[store]\nurl_file = \"u\""));
+    config_dir.write("s", &format!("{GOOD_SECRET}\n"), 0o640);
+    config_dir.write("u", "postgres://doorward:pw@db/doorward\r\n", 0o400);
+    config_dir.write("p", "correct horse battery", 0o600);
+    let password = config_dir.path("p");
     let environment = [("DOORWARD_ADMIN_PASSWORD_FILE", password.to_str().unwrap())];
-    let config = desk.load_with(&environment, &Flags::default()).unwrap();
+    let config = config_dir.load_with(&environment, &Flags::default()).unwrap();
     assert_eq!(config.secret.unwrap().expose(), GOOD_SECRET);
     assert_eq!(config.store.url.expose(), "postgres://doorward:pw@db/doorward");
     assert_eq!(config.login.admin_password.unwrap().password.expose(), "correct horse battery");
@@ -149,23 +149,23 @@ fn secrets_come_from_files_beside_the_file() {
 /// G08: a secret that cannot be read.
 #[test]
 fn a_secret_file_that_is_missing_empty_or_open_refuses_to_start() {
-    let desk = ConfigDir::new(&with_least("secret_file = \"s\""));
+    let config_dir = ConfigDir::new(&with_least("secret_file = \"s\""));
     let what = || {
-        let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
-        assert_eq!((problem.path.as_str(), problem.place.line()), ("secret_file", Some(1)));
+        let [problem] = config_dir.load().unwrap_err().0.try_into().unwrap();
+        assert_eq!((problem.path.as_str(), problem.location.line()), ("secret_file", Some(1)));
         problem.what
     };
     assert!(what().contains("cannot be read"));
-    desk.write("s", "\n", 0o600);
+    config_dir.write("s", "\n", 0o600);
     assert!(what().contains("empty"));
     for mode in [0o644, 0o660, 0o602] {
-        desk.write("s", GOOD_SECRET, mode);
+        config_dir.write("s", GOOD_SECRET, mode);
         assert!(what().contains("lets others in"), "{mode:o}");
     }
-    desk.write("s", "short", 0o600);
+    config_dir.write("s", "short", 0o600);
     assert!(what().contains("shorter"));
-    std::fs::remove_file(desk.path("s")).unwrap();
-    std::fs::create_dir(desk.path("s")).unwrap();
+    std::fs::remove_file(config_dir.path("s")).unwrap();
+    std::fs::create_dir(config_dir.path("s")).unwrap();
     assert!(what().contains("no regular file"));
 }
 
@@ -176,17 +176,17 @@ fn a_secret_in_an_open_configuration_file_refuses_to_start() {
         (format!("secret = \"{GOOD_SECRET}\""), "secret"),
         ("[login]\nadmin_password = \"correct horse battery\"".to_owned(), "login.admin_password"),
     ] {
-        let desk = ConfigDir::new("");
-        desk.write("doorward.toml", &with_least(&line), 0o640);
-        assert!(desk.load().is_ok(), "{line}");
-        desk.write("doorward.toml", &with_least(&line), 0o644);
-        let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+        let config_dir = ConfigDir::new("");
+        config_dir.write("doorward.toml", &with_least(&line), 0o640);
+        assert!(config_dir.load().is_ok(), "{line}");
+        config_dir.write("doorward.toml", &with_least(&line), 0o644);
+        let [problem] = config_dir.load().unwrap_err().0.try_into().unwrap();
         assert_eq!(problem.path, path);
         assert!(problem.remedy.contains("chmod 0640"), "{problem}");
     }
-    let desk = ConfigDir::new("");
-    desk.write("doorward.toml", LEAST, 0o644);
-    assert!(desk.load().is_ok(), "without a secret the mode does not matter");
+    let config_dir = ConfigDir::new("");
+    config_dir.write("doorward.toml", LEAST, 0o644);
+    assert!(config_dir.load().is_ok(), "without a secret the mode does not matter");
 }
 
 #[test]
@@ -196,51 +196,51 @@ fn every_secret_there_is_counts_in_an_open_configuration_file() {
     let mut tried = Vec::new();
     for (path, _, info) in &sections {
         for setting in info.settings.iter().filter(|setting| setting.is_secret()) {
-            let (mut text, mut outer, mut place) = (String::new(), String::new(), String::new());
+            let (mut text, mut outer, mut location) = (String::new(), String::new(), String::new());
             for name in path.split('.').filter(|name| !name.is_empty()) {
-                (outer, place) = (join(&outer, name), join(&place, name));
+                (outer, location) = (join(&outer, name), join(&location, name));
                 if is_list(&outer) {
-                    place += "[0]";
+                    location += "[0]";
                     let _ = writeln!(text, "[[{outer}]]");
                 } else {
                     let _ = writeln!(text, "[{outer}]");
                 }
             }
-            let place = join(&place, setting.name);
+            let location = join(&location, setting.name);
             let is_told = |value: &str, mode| {
-                let desk = ConfigDir::new("");
-                desk.write("doorward.toml", &format!("{text}{} = \"{value}\"", setting.name), mode);
+                let config_dir = ConfigDir::new("");
+                config_dir.write("doorward.toml", &format!("{text}{} = \"{value}\"", setting.name), mode);
                 let said = |problem: &ConfigProblem| {
-                    problem.path == place && problem.what.contains("lets others in")
+                    problem.path == location && problem.what.contains("lets others in")
                 };
-                desk.load().is_err_and(|error| error.0.iter().any(said))
+                config_dir.load().is_err_and(|error| error.0.iter().any(said))
             };
             assert!(
                 is_told("postgres://u:pw@h/d", 0o644) && !is_told("postgres://u:pw@h/d", 0o640),
-                "{place}"
+                "{location}"
             );
-            tried.push(place);
+            tried.push(location);
         }
     }
     for deep in
         ["secret", "store.url", "break_glass[0].token", "keys.imported[0].ring", "upstreams[0].bearer.key"]
     {
-        assert!(tried.iter().any(|place| place == deep), "{deep}");
+        assert!(tried.iter().any(|location| location == deep), "{deep}");
     }
-    let desk = ConfigDir::new("");
-    desk.write("doorward.toml", &with_least("store.url = \"sqlite:doorward.db\""), 0o644);
-    assert!(desk.load().is_ok(), "a database without a password is none");
+    let config_dir = ConfigDir::new("");
+    config_dir.write("doorward.toml", &with_least("store.url = \"sqlite:doorward.db\""), 0o644);
+    assert!(config_dir.load().is_ok(), "a database without a password is none");
     let single = format!("break_glass = {{ name = \"a\", token = \"{GOOD_SECRET}\" }}");
-    desk.write("doorward.toml", &with_least(&single), 0o644);
-    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+    config_dir.write("doorward.toml", &with_least(&single), 0o644);
+    let [problem] = config_dir.load().unwrap_err().0.try_into().unwrap();
     assert_eq!(problem.path, "break_glass.token", "a list of one that is written as that one");
 }
 
 #[test]
 fn a_secret_said_twice_is_a_problem() {
-    let desk = ConfigDir::new(&with_least(&format!("secret = \"{GOOD_SECRET}\"\nsecret_file = \"s\"")));
-    desk.write("s", GOOD_SECRET, 0o600);
-    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
+    let config_dir = ConfigDir::new(&with_least(&format!("secret = \"{GOOD_SECRET}\"\nsecret_file = \"s\"")));
+    config_dir.write("s", GOOD_SECRET, 0o600);
+    let [problem] = config_dir.load().unwrap_err().0.try_into().unwrap();
     assert!(problem.remedy.contains("keep one of `secret` and `secret_file`"), "{problem}");
 }
 

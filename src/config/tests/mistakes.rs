@@ -7,7 +7,7 @@ use super::*;
 fn check(text: &str, path: &str, line: usize, remedy: &str) {
     let problem = only_problem(text);
     assert_eq!(problem.path, path, "{problem}");
-    assert_eq!(problem.place.line(), Some(line), "{problem}");
+    assert_eq!(problem.location.line(), Some(line), "{problem}");
     assert!(problem.remedy.contains(remedy), "{problem}");
     assert!(!problem.what.is_empty());
 }
@@ -41,11 +41,11 @@ fn each_mistake_at_the_top_is_named_with_line_and_remedy() {
 /// X11: everybody as a trusted proxy.
 #[test]
 fn a_public_url_is_not_made_from_a_place_browsers_cannot_open() {
-    for place in ["unix:a.sock", "systemd", "0.0.0.0:80"] {
-        let problems = bad(&format!("[server]\nlisten = \"{place}\""));
-        let [problem] = problems.as_slice() else { panic!("one problem for {place}: {problems:#?}") };
+    for location in ["unix:a.sock", "systemd", "0.0.0.0:80"] {
+        let problems = bad(&format!("[server]\nlisten = \"{location}\""));
+        let [problem] = problems.as_slice() else { panic!("one problem for {location}: {problems:#?}") };
         assert_eq!(problem.path, "public_url");
-        assert!(problem.what.contains(place.trim_end_matches("a.sock")), "{problem}");
+        assert!(problem.what.contains(location.trim_end_matches("a.sock")), "{problem}");
     }
 }
 
@@ -348,8 +348,8 @@ fn a_problem_hides_none_of_a_setting_whose_name_only_begins_alike() {
 
 #[test]
 fn what_is_missing_altogether_is_named() {
-    let desk = ConfigDir::new("");
-    let text = desk.load().unwrap_err().to_string();
+    let config_dir = ConfigDir::new("");
+    let text = config_dir.load().unwrap_err().to_string();
     assert!(text.contains("upstreams: there is none") && text.contains("--upstream URL"), "{text}");
     let text =
         ConfigDir::new("[[upstreams]]\nname = \"a\"\nurl = \"http://h\"").load().unwrap_err().to_string();
@@ -364,26 +364,26 @@ fn what_is_missing_altogether_is_named() {
 
 #[test]
 fn half_a_certificate_is_a_problem() {
-    let desk = ConfigDir::new(
+    let config_dir = ConfigDir::new(
         "[[upstreams]]\nname = \"a\"\nurl = \"https://h\"\ntls.certificate = \"c.pem\"\n[[routes]]\nupstream = \"a\"",
     );
-    desk.write_pem("c.pem", "k.pem");
-    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
-    assert_eq!((problem.path.as_str(), problem.place.line()), ("upstreams[0].tls.key", Some(4)));
+    config_dir.write_pem("c.pem", "k.pem");
+    let [problem] = config_dir.load().unwrap_err().0.try_into().unwrap();
+    assert_eq!((problem.path.as_str(), problem.location.line()), ("upstreams[0].tls.key", Some(4)));
 
-    let desk = ConfigDir::new(&with_least("[server]\ntls = { certificate = \"c.pem\" }"));
-    desk.write_pem("c.pem", "k.pem");
-    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
-    assert_eq!((problem.path.as_str(), problem.place.line()), ("server.tls.key", Some(2)));
+    let config_dir = ConfigDir::new(&with_least("[server]\ntls = { certificate = \"c.pem\" }"));
+    config_dir.write_pem("c.pem", "k.pem");
+    let [problem] = config_dir.load().unwrap_err().0.try_into().unwrap();
+    assert_eq!((problem.path.as_str(), problem.location.line()), ("server.tls.key", Some(2)));
 }
 
 #[test]
 fn a_file_that_is_no_toml_names_the_line() {
     let problems = bad("[server]\nlisten = [\n\"a\"\n[store\nurl = 5");
     assert!(problems.iter().all(|problem| problem.what.contains("not TOML")), "{problems:#?}");
-    assert!(problems.iter().any(|problem| problem.place.line() == Some(4)), "{problems:#?}");
+    assert!(problems.iter().any(|problem| problem.location.line() == Some(4)), "{problems:#?}");
     let problems = bad("[log]\naccess = true\naccess = false");
-    assert_eq!(problems[0].place.line(), Some(3), "{problems:#?}");
+    assert_eq!(problems[0].location.line(), Some(3), "{problems:#?}");
 }
 
 #[test]
@@ -409,7 +409,7 @@ rules = [
 ]
 "#);
     let found: Vec<(Option<usize>, &str)> =
-        problems.iter().map(|problem| (problem.place.line(), problem.path.as_str())).collect();
+        problems.iter().map(|problem| (problem.location.line(), problem.path.as_str())).collect();
     assert_eq!(
         found,
         [
@@ -435,11 +435,11 @@ fn neither_pipes_nor_devices_keep_a_start_waiting() {
     let endless = ConfigSource { file: Some("/dev/zero".into()), environment: Vec::new() };
     let error = load(&endless, &Flags::default()).unwrap_err().to_string();
     assert!(error.contains("is longer than 1 MiB"), "{error}");
-    let desk = ConfigDir::new(
+    let config_dir = ConfigDir::new(
         "login.breach_list = \"pipe\"\nupstreams = [{ name = \"app\", url = \"http://127.0.0.1:1\" }]\nroutes = [{ upstream = \"app\" }]",
     );
-    let made = std::process::Command::new("mkfifo").arg(desk.path("pipe")).status().unwrap();
+    let made = std::process::Command::new("mkfifo").arg(config_dir.path("pipe")).status().unwrap();
     assert!(made.success());
-    let error = desk.load().unwrap_err().to_string();
+    let error = config_dir.load().unwrap_err().to_string();
     assert!(error.contains("no regular file"), "{error}");
 }

@@ -41,9 +41,9 @@ struct ConfigDir(TempDir);
 
 impl ConfigDir {
     fn new(text: &str) -> Self {
-        let desk = Self(tempfile::tempdir().unwrap());
-        desk.write("doorward.toml", text, 0o600);
-        desk
+        let config_dir = Self(tempfile::tempdir().unwrap());
+        config_dir.write("doorward.toml", text, 0o600);
+        config_dir
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -113,7 +113,7 @@ fn assert_refused(text: &str, path: &str, said: &str) -> String {
 }
 
 /// Where the gateway listens, as text.
-fn places(config: &Config) -> Vec<String> {
+fn locations(config: &Config) -> Vec<String> {
     config.server.listeners.iter().map(|listener| listener.address.to_string()).collect()
 }
 
@@ -123,7 +123,7 @@ fn the_least_file_gets_every_default() {
     assert_eq!(config.public_url.to_string(), "http://127.0.0.1:8080");
     assert!(config.secret.is_none() && config.warnings.is_empty());
     let server = &config.server;
-    assert_eq!(places(&config), ["127.0.0.1:8080"]);
+    assert_eq!(locations(&config), ["127.0.0.1:8080"]);
     assert!(server.proxy_protocol_from.is_empty() && !server.listeners[0].proxy_protocol);
     assert!(server.ops_listen.is_none() && server.tls.is_none() && server.workers >= 1);
     assert!(server.trusted_proxies.is_empty() && server.trusted_origins.is_empty());
@@ -349,15 +349,15 @@ fn what_is_unwise_is_a_warning() {
 
 #[test]
 fn tls_files_are_read_from_beside_the_file() {
-    let desk =
+    let config_dir =
         ConfigDir::new(&with_least("[server]\ntls = { certificate = \"tls.crt\", key = \"tls.key\" }"));
-    desk.write_pem("tls.crt", "tls.key");
-    let config = desk.load().unwrap();
-    assert_eq!(config.server.tls.unwrap().certificate, desk.path("tls.crt"));
+    config_dir.write_pem("tls.crt", "tls.key");
+    let config = config_dir.load().unwrap();
+    assert_eq!(config.server.tls.unwrap().certificate, config_dir.path("tls.crt"));
     assert_eq!(config.public_url.to_string(), "https://127.0.0.1:8080");
-    desk.write("tls.key", "no key", 0o600);
-    let [problem] = desk.load().unwrap_err().0.try_into().unwrap();
-    assert_eq!((problem.path.as_str(), problem.place.line()), ("server.tls.key", Some(2)));
+    config_dir.write("tls.key", "no key", 0o600);
+    let [problem] = config_dir.load().unwrap_err().0.try_into().unwrap();
+    assert_eq!((problem.path.as_str(), problem.location.line()), ("server.tls.key", Some(2)));
 }
 
 #[test]
@@ -385,12 +385,12 @@ fn listeners_come_from_the_list_and_the_tables_and_the_built_in_one_gives_way() 
 fn listeners_speak_tls_where_there_is_a_certificate_but_not_on_socket_files() {
     let tables = "[[server.listeners]]\naddress = \"127.0.0.1:2\"\ntls = false\n\
                   [[server.listeners]]\naddress = \"unix:b.sock\"\ntls = true";
-    let desk = ConfigDir::new(&with_least(&format!(
+    let config_dir = ConfigDir::new(&with_least(&format!(
         "[server]\nlisten = [\"127.0.0.1:1\", \"unix:a.sock\"]\n\
          tls = {{ certificate = \"tls.crt\", key = \"tls.key\" }}\n{tables}"
     )));
-    desk.write_pem("tls.crt", "tls.key");
-    let config = desk.load().unwrap();
+    config_dir.write_pem("tls.crt", "tls.key");
+    let config = config_dir.load().unwrap();
     let tls: Vec<bool> = config.server.listeners.iter().map(|listener| listener.tls).collect();
     assert_eq!(tls, [true, false, false, true]);
     assert_eq!(config.public_url.to_string(), "https://127.0.0.1:1");
@@ -399,8 +399,8 @@ fn listeners_speak_tls_where_there_is_a_certificate_but_not_on_socket_files() {
 #[test]
 fn a_database_file_counts_from_the_configuration_file_and_other_addresses_stay_as_they_are() {
     for written in ["sqlite:a/b.db", "sqlite://a/b.db"] {
-        let desk = ConfigDir::new(&with_least(&format!("store.url = \"{written}\"")));
-        assert_eq!(desk.load().unwrap().store.file().unwrap(), desk.path("a/b.db"), "{written}");
+        let config_dir = ConfigDir::new(&with_least(&format!("store.url = \"{written}\"")));
+        assert_eq!(config_dir.load().unwrap().store.file().unwrap(), config_dir.path("a/b.db"), "{written}");
     }
     let absolute = good("store.url = \"sqlite:///var/lib/a.db\"");
     assert_eq!(absolute.store.file().unwrap(), std::path::Path::new("/var/lib/a.db"));

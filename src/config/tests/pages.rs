@@ -12,16 +12,16 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0
 fn check(setting: &str, value: &str, said: &[&str]) {
     let text = format!("[pages]\n{setting} = {value}");
     let problem = only_problem(&text);
-    assert_eq!((problem.path.as_str(), problem.place.line()), (&*format!("pages.{setting}"), Some(2)));
+    assert_eq!((problem.path.as_str(), problem.location.line()), (&*format!("pages.{setting}"), Some(2)));
     for said in said {
         assert!(problem.to_string().contains(said), "{said} is not in {problem}");
     }
 }
 
 fn with_logo(bytes: &[u8]) -> Result<Config, ConfigError> {
-    let desk = ConfigDir::new(&with_least("[pages]\nlogo = \"logo\""));
-    std::fs::write(desk.path("logo"), bytes).unwrap();
-    desk.load()
+    let config_dir = ConfigDir::new(&with_least("[pages]\nlogo = \"logo\""));
+    std::fs::write(config_dir.path("logo"), bytes).unwrap();
+    config_dir.load()
 }
 
 #[track_caller]

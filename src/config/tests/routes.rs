@@ -136,8 +136,8 @@ fn rules_that_need_a_body_are_warned_of_where_another_proxy_keeps_it() {
         ("preset = \"mlflow\"", Some("of route")),
         ("", None),
     ] {
-        let desk = ConfigDir::new(&format!("{asked}[[routes]]\n{route}\n"));
-        let warnings = desk.load().unwrap().warnings;
+        let config_dir = ConfigDir::new(&format!("{asked}[[routes]]\n{route}\n"));
+        let warnings = config_dir.load().unwrap().warnings;
         let found: Vec<_> = warnings.iter().filter(|warning| warning.contains("cannot see bodies")).collect();
         assert_eq!(found.len(), usize::from(names.is_some()), "{route}: {warnings:?}");
         assert!(found.iter().all(|warning| warning.contains(names.unwrap())), "{found:?}");

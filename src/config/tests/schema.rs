@@ -83,8 +83,8 @@ fn every_example_and_default_of_a_setting_is_valid() {
             }
             for value in [Some(*example), *default].into_iter().flatten() {
                 for key in [Some(*name), *also].into_iter().flatten() {
-                    let place = if path.is_empty() { String::new() } else { format!("[{path}]\n") };
-                    let text = format!("{place}{key} = {value}\n");
+                    let location = if path.is_empty() { String::new() } else { format!("[{path}]\n") };
+                    let text = format!("{location}{key} = {value}\n");
                     assert_eq!(validator.complaint(&text), None, "{text}");
                     tried += 1;
                 }
@@ -114,7 +114,7 @@ fn what_the_schema_refuses_is_refused_at_its_place_and_by_check_too() {
     let validator = Validator::new();
     let upstream = "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n";
     let route = format!("{upstream}[[routes]]\nupstream = \"a\"\n");
-    for (text, place) in [
+    for (text, location) in [
         ("publik_url = \"https://a.example\"".to_owned(), "''"),
         ("public_url = 5".to_owned(), "'/public_url'"),
         ("insecure = \"yes\"".to_owned(), "'/insecure'"),
@@ -150,7 +150,10 @@ fn what_the_schema_refuses_is_refused_at_its_place_and_by_check_too() {
         ),
     ] {
         let complaint = validator.complaint(&text).unwrap_or_else(|| panic!("should be refused:\n{text}"));
-        assert!(complaint.contains(&format!("at {place}")), "{text}\n{place} is not named:\n{complaint}");
+        assert!(
+            complaint.contains(&format!("at {location}")),
+            "{text}\n{location} is not named:\n{complaint}"
+        );
         bad(&text);
     }
 }

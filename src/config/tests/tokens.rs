@@ -72,9 +72,9 @@ fn a_ring_that_cannot_be_read_is_refused_without_being_shown() {
 
 #[test]
 fn a_file_that_others_may_read_holds_no_token() {
-    let desk = ConfigDir::new(&with_least(&glass(TOKEN)));
-    desk.write("doorward.toml", &with_least(&glass(TOKEN)), 0o644);
-    let problems = desk.load().unwrap_err().0;
+    let config_dir = ConfigDir::new(&with_least(&glass(TOKEN)));
+    config_dir.write("doorward.toml", &with_least(&glass(TOKEN)), 0o644);
+    let problems = config_dir.load().unwrap_err().0;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].path, "break_glass.token");
     assert!(problems[0].remedy.contains("break_glass.token_file"), "{}", problems[0]);

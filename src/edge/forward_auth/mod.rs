@@ -264,7 +264,7 @@ impl ForwardAuth {
         };
         let told = BodyFacts::without_body(asked.wants(&asking), &envelope);
         let permit = asked.decide(&asking, &told, trail)?;
-        trail.note_glance(permit.route().glance(target, headers), target.path());
+        trail.note_detection(permit.route().detection(target, headers), target.path());
         let admitted = check.terms.admit(permit.identity());
         permit.given(admitted, trail)
     }

@@ -20,7 +20,7 @@ use crate::egress::tls::TlsError;
 pub struct ServerConnector {
     /// `host:port` as the server itself would write it; `localhost` behind a Unix socket.
     pub authority: String,
-    place: ServerSocket,
+    socket: ServerSocket,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn ways(
             UpstreamAddress::Unix { path } => {
                 return Ok(ServerConnector {
                     authority: "localhost".into(),
-                    place: ServerSocket::Unix(path.clone()),
+                    socket: ServerSocket::Unix(path.clone()),
                     tls: None,
                 });
             }
@@ -60,7 +60,7 @@ pub(super) fn ways(
                 (true, 443) | (false, 80) => bracketed,
                 _ => format!("{bracketed}:{port}"),
             },
-            place: ServerSocket::Tcp(host.to_owned(), port),
+            socket: ServerSocket::Tcp(host.to_owned(), port),
             tls: match connector.filter(|_| secure) {
                 Some(connector) => Some((connector.clone(), tls::server_name(upstream, host)?)),
                 None => None,
@@ -82,7 +82,7 @@ impl ServerConnector {
     ///
     /// What the operating system or TLS says.
     pub async fn connect(&self) -> io::Result<UpstreamStream> {
-        let (host, port) = match &self.place {
+        let (host, port) = match &self.socket {
             ServerSocket::Unix(path) => return Ok(UpstreamStream::Unix(UnixStream::connect(path).await?)),
             ServerSocket::Tcp(host, port) => (host.as_str(), *port),
         };

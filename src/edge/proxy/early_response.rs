@@ -14,13 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct EarlyResponse<I> {
     io: I,
-    unheard: bool,
+    write_failed: bool,
 }
 
 impl<I> EarlyResponse<I> {
     /// Wraps a connection.
     pub(super) fn new(io: I) -> Self {
-        Self { io, unheard: false }
+        Self { io, write_failed: false }
     }
 
     fn written<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -28,7 +28,7 @@ impl<I> EarlyResponse<I> {
             Poll::Ready(Err(error))
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
-                self.unheard = true;
+                self.write_failed = true;
                 // Whoever reads is woken by the same event.
                 Poll::Pending
             }
@@ -49,7 +49,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for EarlyResponse<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for EarlyResponse<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.unheard {
+        if self.write_failed {
             return Poll::Pending;
         }
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
@@ -61,7 +61,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for EarlyResponse<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.unheard {
+        if self.write_failed {
             return Poll::Pending;
         }
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
@@ -73,7 +73,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for EarlyResponse<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unheard {
+        if self.write_failed {
             return Poll::Pending;
         }
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
@@ -81,6 +81,6 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for EarlyResponse<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unheard { Poll::Ready(Ok(())) } else { Pin::new(&mut self.io).poll_shutdown(cx) }
+        if self.write_failed { Poll::Ready(Ok(())) } else { Pin::new(&mut self.io).poll_shutdown(cx) }
     }
 }

@@ -46,10 +46,10 @@ async fn watch(
     check: HealthCheck,
     state: Arc<ServerState>,
 ) {
-    let mut turns = tokio::time::interval(check.interval);
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(check.interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        turns.tick().await;
+        ticks.tick().await;
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = Uri::from(check.path.clone());
         let outcome = match tokio::time::timeout(check.timeout, ask(&way, protocol, request)).await {

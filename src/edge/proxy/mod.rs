@@ -182,16 +182,16 @@ impl Proxy {
             None => target.path_and_query().clone(),
             Some(prefixes) => prefixes.sent(&target).ok_or(Refusal::NoRoute)?,
         };
-        let glance = permit.route().glance(&target, &parts.headers);
+        let detection = permit.route().detection(&target, &parts.headers);
         let exchange = self.streams.begin(ExchangeStart {
             gate: Rc::clone(&self.gate),
-            standing: permit.standing(target, client, told),
+            ongoing: permit.ongoing(target, client, told),
             look,
             http2: parts.version == Version::HTTP_2,
             hold,
             sent: body.is_empty(),
             announced: parts.headers.contains_key(CONTENT_LENGTH),
-            glance,
+            detection,
         })?;
         let body = RequestBody::new(body, Rc::<Exchange>::clone(&exchange));
         let outgoing =
@@ -201,7 +201,7 @@ impl Proxy {
             end = exchange.ended() => Err(end.failure()),
             answer = self.send(permit, outgoing, client_upgrade, trail) => answer,
         };
-        trail.note_glance(exchange.glance(), exchange.standing().target().path());
+        trail.note_detection(exchange.detection(), exchange.ongoing().target().path());
         answer
     }
 
@@ -250,7 +250,7 @@ impl Proxy {
         trail: &mut DecisionTrace,
     ) -> Result<Response<ResponseBody>, ProxyFailure> {
         let Outgoing { exchange, mut parts, body, sent, authority, peer, request_id } = outgoing;
-        let standing = exchange.standing();
+        let ongoing = exchange.ongoing();
         let upstream = permit.route().upstream.and_then(|index| self.upstreams.get(index));
         let Some(upstream) = upstream else {
             return Err(ForwardError::Connect("the route has no upstream".into()).into());
@@ -263,16 +263,16 @@ impl Proxy {
         exchange.confirm(trail).await?;
         let lease = upstream.lease().await?;
         exchange.confirm(trail).await?;
-        let caller = standing.identity();
+        let caller = ongoing.identity();
         let caller = caller.as_deref();
-        self.prepare_headers(&permit, caller, &mut parts, standing, peer, handshake.as_ref());
+        self.prepare_headers(&permit, caller, &mut parts, ongoing, peer, handshake.as_ref());
         parts.headers.insert(X_REQUEST_ID, request_id.to_header());
         let host = parts.headers.get(HOST).filter(|_| upstream.preserve_host).cloned();
         let way_back = ResponseRewriter {
             upstream,
             route: permit.route(),
             caller,
-            standing,
+            ongoing,
             authority: authority.to_str().unwrap_or_default(),
             public_origin: self.gate.public_origin(),
             sent: sent.clone(),
@@ -280,26 +280,26 @@ impl Proxy {
         };
         let there = RequestRewriter::of(&way_back, permit.destination(), &parts.headers)?;
         let RouteTimeouts { response, idle } = permit.route().timeouts;
-        let streams = expects_stream(&parts.headers, standing.target().kind());
+        let streams = expects_stream(&parts.headers, ongoing.target().kind());
         let wait = Wait { exchange: &exchange, response: if streams { idle } else { response }, idle };
         let last = sending::is_last(&parts.method, &body);
         // What a handshake is answered before the switch belongs to a page, which is decided then.
         let by_http1 = parts.version == Version::HTTP_11 && handshake.is_none();
         let mut request = sending::outgoing(parts, body, upstream, sent)?;
         // Waits for nothing: it takes this task's waker.
-        let heard = match exchange.interim().filter(|_| by_http1) {
+        let interim_guard = match exchange.interim().filter(|_| by_http1) {
             Some(interim) => Some(interim.of(&mut request).await),
             None => None,
         };
         let (response, lease) = sending::send(upstream, lease, request, there.as_ref(), &wait).await?;
-        if let Some(heard) = heard {
-            heard.written().await;
+        if let Some(interim_guard) = interim_guard {
+            interim_guard.written().await;
         }
         let lease = if last || sending::may_run_on(&response) { lease.spoilt() } else { lease };
         let switch = client_upgrade.zip(handshake);
         if switch.is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // A page, and the right to a switch of protocol is none to pages.
-            self.gate.decide_unswitched(standing, trail).map_err(ProxyFailure::Withheld)?;
+            self.gate.decide_unswitched(ongoing, trail).map_err(ProxyFailure::Withheld)?;
         }
         let mut passed = self.pass_on(response, lease, &way_back, &wait, switch)?;
         if caller.is_some() {
@@ -314,7 +314,7 @@ impl Proxy {
         permit: &Permit,
         caller: Option<&Identity>,
         parts: &mut Parts,
-        standing: &OngoingDecision,
+        ongoing: &OngoingDecision,
         peer: Peer,
         handshake: Option<&Handshake>,
     ) {
@@ -325,7 +325,7 @@ impl Proxy {
         let route = permit.route();
         let plan = &route.headers;
         let attributed = plan.attributed(headers, caller.map(|caller| &*caller.principal));
-        let grounds = standing.grounds();
+        let grounds = ongoing.grounds();
         hop_by_hop::drop_standing(headers);
         credential::strip(headers, self.gate.credential_names(), permit.accepts(), grounds);
         self.gate.open_app_sessions(route, headers, caller);
@@ -340,14 +340,14 @@ impl Proxy {
         for (name, value) in attributed {
             headers.insert(name, value);
         }
-        forwarded::write(headers, standing.client(), chain);
+        forwarded::write(headers, ongoing.client(), chain);
         if let Some(prefix) = &route.stripped_prefix {
             headers.insert(X_FORWARDED_PREFIX, prefix.clone());
         }
         if let Some(handshake) = handshake {
             handshake.put(headers);
         }
-        if trailers_wanted && standing.target().kind() == RequestKind::Grpc {
+        if trailers_wanted && ongoing.target().kind() == RequestKind::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         join_cookies(headers);

@@ -53,10 +53,10 @@ impl RequestRewriter {
         };
         let conditions = match single(headers) {
             Some(text) if !by_client => {
-                let target = way.standing.target();
+                let target = way.ongoing.target();
                 let (authority, public_origin) = (way.authority, way.public_origin);
                 let here =
-                    RequestBase { target, authority, secure: way.standing.client().secure, public_origin };
+                    RequestBase { target, authority, secure: way.ongoing.client().secure, public_origin };
                 let routes = [Some(way.route), destination.map(|(_, route)| route)];
                 conditions(text, |address| {
                     let named = here.read(address).ok()?;

@@ -26,7 +26,7 @@ pub(super) struct ResponseRewriter<'a> {
     /// As whom it was asked; `None` is nobody.
     pub(super) caller: Option<&'a Identity>,
     /// What the client asked for.
-    pub(super) standing: &'a OngoingDecision,
+    pub(super) ongoing: &'a OngoingDecision,
     /// Host and port as the client wrote them.
     pub(super) authority: &'a str,
     /// The origin of the public URL.
@@ -94,7 +94,7 @@ impl ResponseRewriter<'_> {
         }
         // Without a path it is for the folder of what was asked for, which here lies outside of the prefix.
         let stripped = self.prefixes().map_or("", Prefixes::stripped);
-        if !has_path && !stripped.is_empty() && self.standing.target().path() == stripped {
+        if !has_path && !stripped.is_empty() && self.ongoing.target().path() == stripped {
             changed = true;
             kept.push(Cow::Owned(format!(" Path={stripped}").into_bytes()));
         }
@@ -108,7 +108,7 @@ impl ResponseRewriter<'_> {
             host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         !domain.is_empty()
-            && !covers(self.standing.target().host())
+            && !covers(self.ongoing.target().host())
             && self.upstream.places.iter().filter_map(Url::host_str).any(covers)
     }
 
@@ -124,15 +124,13 @@ impl ResponseRewriter<'_> {
         if public.eq_ignore_ascii_case(without_default_port(secure, authority)) {
             return Cow::Borrowed(self.public_origin);
         }
-        let scheme = if self.standing.client().secure { "https" } else { "http" };
+        let scheme = if self.ongoing.client().secure { "https" } else { "http" };
         Cow::Owned(format!("{scheme}://{authority}"))
     }
 
     fn asked(&self) -> Option<Url> {
-        Url::parse(
-            &[self.client_origin().as_ref(), self.standing.target().path_and_query().as_str()].concat(),
-        )
-        .ok()
+        Url::parse(&[self.client_origin().as_ref(), self.ongoing.target().path_and_query().as_str()].concat())
+            .ok()
     }
 
     fn sent_url(&self) -> Option<Url> {

@@ -117,8 +117,8 @@ impl Upstream {
     ///
     /// [`ForwardError::Connect`] if no server can be connected to in time.
     pub async fn lease(&self) -> Result<UpstreamLease, ForwardError> {
-        let whom = self.whom();
-        self.lease_from(self.pick(TriedServers::default(), whom), whom, false).await
+        let candidates = self.candidates();
+        self.lease_from(self.pick(TriedServers::default(), candidates), candidates, false).await
     }
 
     /// A connection that served nothing before, to this server if it can be.
@@ -128,13 +128,13 @@ impl Upstream {
     /// [`ForwardError::Connect`] if no server can be connected to in time.
     pub async fn fresh_lease(&self, server: &Rc<Server>) -> Result<UpstreamLease, ForwardError> {
         let first = self.servers.iter().position(|own| Rc::ptr_eq(own, server));
-        self.lease_from(first, self.whom(), true).await
+        self.lease_from(first, self.candidates(), true).await
     }
 
     async fn lease_from(
         &self,
         first: Option<usize>,
-        whom: CandidateServers,
+        candidates: CandidateServers,
         fresh: bool,
     ) -> Result<UpstreamLease, ForwardError> {
         let mut tried = TriedServers::default();
@@ -152,7 +152,7 @@ impl Upstream {
                     server.state.failed(&cause(&error));
                     last = error;
                     tried.add(index);
-                    next = self.pick(tried, whom);
+                    next = self.pick(tried, candidates);
                 }
             }
         }
@@ -160,7 +160,7 @@ impl Upstream {
     }
 
     /// Whom a request may go to: better to a server that is left out than to none.
-    fn whom(&self) -> CandidateServers {
+    fn candidates(&self) -> CandidateServers {
         let several = self.servers.len() > 1;
         if several && self.servers.iter().any(|server| server.state.is_in()) {
             CandidateServers::In
@@ -170,7 +170,7 @@ impl Upstream {
     }
 
     /// The server whose turn it is, of those that were not tried.
-    fn pick(&self, tried: TriedServers, whom: CandidateServers) -> Option<usize> {
+    fn pick(&self, tried: TriedServers, candidates: CandidateServers) -> Option<usize> {
         let count = self.servers.len();
         if count <= 1 {
             return (count == 1 && !tried.has(0)).then_some(0);
@@ -181,7 +181,7 @@ impl Upstream {
         let mut fit = (0..count)
             .map(|step| turn.wrapping_add(step) % count)
             .filter_map(|index| Some((index, server(index)?)))
-            .filter(|(_, server)| whom == CandidateServers::All || server.state.is_in());
+            .filter(|(_, server)| candidates == CandidateServers::All || server.state.is_in());
         let next = match self.balance {
             Balance::RoundRobin => fit.next(),
             // Of equals the first, so that they take turns.

@@ -18,10 +18,10 @@ async fn a_device_is_known_by_its_owner_while_that_one_may_sign_in() {
     world.web.services.accounts.disable(&by(), &bob.id).await.unwrap();
     let shown = async |cookie: &str| {
         let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(cookie).unwrap())]);
-        world.web.acquaintance(&headers, &Handle::current()).await
+        world.web.recognition(&headers, &Handle::current()).await
     };
     assert_eq!(shown(&devices[0]).await, DeviceRecognition::Person(alice.id));
     for cookie in [&devices[1], "__Host-doorward-device=forged~x.y", "a=b"] {
-        assert_eq!(shown(cookie).await, DeviceRecognition::Stranger, "{cookie}");
+        assert_eq!(shown(cookie).await, DeviceRecognition::Unknown, "{cookie}");
     }
 }

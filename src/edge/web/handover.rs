@@ -89,8 +89,8 @@ pub(super) async fn grant(web: &Web, request: &WebRequest) -> Result<Response<By
     let redeem = web.site.link("/handover");
     let mut response = web.go(&format!("{}{redeem}?token={}", away.origin, token.expose()));
     let cookies = web.site.cookies();
-    let visits = web.bounces.handed_over(cookies.bounces(&request.headers), target.as_str());
-    response.headers_mut().append(SET_COOKIE, cookies.set_bounces(&web.bounces.write(&visits)));
+    let visits = web.loop_guard.handed_over(cookies.loop_guard(&request.headers), target.as_str());
+    response.headers_mut().append(SET_COOKIE, cookies.set_loop_guard(&web.loop_guard.write(&visits)));
     Ok(unreferred(response))
 }
 

@@ -124,7 +124,7 @@ fn pass(
     let mut response = web.onward(target, must_change_password);
     if form::parameter(request.query.as_deref(), "rd").is_some() {
         let cookies = web.site.cookies();
-        let visits = web.bounces.one_more(cookies.bounces(&request.headers), target.as_str());
+        let visits = web.loop_guard.one_more(cookies.loop_guard(&request.headers), target.as_str());
         if visits.are_a_loop() {
             let explained = explain_loop(&web.site, target, &visits);
             tracing::warn!(
@@ -133,7 +133,7 @@ fn pass(
             );
             return Err(Problem::sign_in_loop(explained));
         }
-        response.headers_mut().append(SET_COOKIE, cookies.set_bounces(&web.bounces.write(&visits)));
+        response.headers_mut().append(SET_COOKIE, cookies.set_loop_guard(&web.loop_guard.write(&visits)));
     }
     Ok(response)
 }

@@ -111,7 +111,7 @@ pub struct Web {
     /// Whoever sent the request at hand.
     actor: Actor,
     destinations: Destinations,
-    bounces: RedirectLoopGuard,
+    loop_guard: RedirectLoopGuard,
     app_sessions: AppLogout,
 }
 
@@ -119,7 +119,7 @@ pub struct Web {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceRecognition {
     /// Nobody has, that we know of.
-    Stranger,
+    Unknown,
     /// Somebody has, and this does not tell who: a session's cookie alone.
     Session,
     /// This person has, on this device, and still may.
@@ -146,7 +146,7 @@ impl Web {
         services: &Services,
         guard: PageGuard,
         hosts: impl IntoIterator<Item = String>,
-        bounces: RedirectLoopGuard,
+        loop_guard: RedirectLoopGuard,
         app_sessions: AppLogout,
     ) -> Self {
         let destinations = Destinations::new(site.public_url().clone(), hosts);
@@ -158,14 +158,14 @@ impl Web {
             guard,
             actor,
             destinations,
-            bounces,
+            loop_guard,
             app_sessions,
         }
     }
 
     /// What a browser shows by cookies that we signed. A session may have ended; a device whose owner may not sign in any
     /// more, which is asked for on `control` now and then, counts as none.
-    pub async fn acquaintance(&self, headers: &HeaderMap, control: &Handle) -> DeviceRecognition {
+    pub async fn recognition(&self, headers: &HeaderMap, control: &Handle) -> DeviceRecognition {
         let cookies = self.site.cookies();
         let login = &self.services.login;
         if let Some(owner) = cookies.device(headers).and_then(|device| login.owner_of_device(device)) {
@@ -177,7 +177,7 @@ impl Web {
         if self.guard.visitors.has_cookie(headers) {
             DeviceRecognition::Session
         } else {
-            DeviceRecognition::Stranger
+            DeviceRecognition::Unknown
         }
     }
 

@@ -27,7 +27,7 @@ enum PageHost {
     /// One of the applications'.
     Application,
     /// Nobody's that we know.
-    Nobodys,
+    Unknown,
 }
 
 impl Web {
@@ -44,7 +44,7 @@ impl Web {
             return Ok(None);
         }
         let public = self.site.public_url();
-        if host == PageHost::Nobodys {
+        if host == PageHost::Unknown {
             if form::parameter(request.query.as_deref(), MOVED).is_some() {
                 return Err(Problem::sign_in_loop(explain_other_host(&self.site, &request.host)));
             }
@@ -71,7 +71,7 @@ impl Web {
         } else if public.is_loopback() && is_this_machine(&request.host) {
             PageHost::Public
         } else {
-            PageHost::Nobodys
+            PageHost::Unknown
         }
     }
 }
@@ -98,7 +98,7 @@ fn query_there(request: &WebRequest, page: Page, host: PageHost) -> Result<Strin
             query.append_pair("rd", &wanted);
         }
     }
-    if host == PageHost::Nobodys {
+    if host == PageHost::Unknown {
         query.append_pair(MOVED, "1");
     }
     let query = query.finish();

@@ -33,7 +33,7 @@ pub(super) struct RecentVisits {
     /// Whether a hand-over was begun at the other host, so that our pages are reached there.
     handed_over: bool,
     /// Digest of where it wants to go.
-    wish: String,
+    destination: String,
 }
 
 impl RecentVisits {
@@ -50,31 +50,31 @@ impl RedirectLoopGuard {
     }
 
     /// Counts one more visit on the way to `wish`.
-    pub(super) fn one_more(&self, cookie: Option<&str>, wish: &str) -> RecentVisits {
-        let mut visits = self.read(cookie, wish);
+    pub(super) fn one_more(&self, cookie: Option<&str>, destination: &str) -> RecentVisits {
+        let mut visits = self.read(cookie, destination);
         visits.count = visits.count.saturating_add(1);
         visits
     }
 
     /// Notes that the browser came by our pages at the other host.
-    pub(super) fn handed_over(&self, cookie: Option<&str>, wish: &str) -> RecentVisits {
-        RecentVisits { handed_over: true, ..self.read(cookie, wish) }
+    pub(super) fn handed_over(&self, cookie: Option<&str>, destination: &str) -> RecentVisits {
+        RecentVisits { handed_over: true, ..self.read(cookie, destination) }
     }
 
     /// The value of the cookie.
     pub(super) fn write(&self, visits: &RecentVisits) -> String {
-        let RecentVisits { count, since, handed_over, wish } = visits;
-        self.key.sign(&format!("{count}~{}~{}~{wish}", since.0, u8::from(*handed_over)))
+        let RecentVisits { count, since, handed_over, destination } = visits;
+        self.key.sign(&format!("{count}~{}~{}~{destination}", since.0, u8::from(*handed_over)))
     }
 
     /// What the cookie says about this wish; nothing where it is forged, old or about another one.
-    fn read(&self, cookie: Option<&str>, wish: &str) -> RecentVisits {
-        let (now, wish) = (self.clock.now(), TokenDigest::of(wish).to_text());
+    fn read(&self, cookie: Option<&str>, destination: &str) -> RecentVisits {
+        let (now, destination) = (self.clock.now(), TokenDigest::of(destination).to_text());
         cookie
             .filter(|cookie| cookie.len() <= LONGEST)
             .and_then(|cookie| parse(self.key.verify(cookie)?))
-            .filter(|visits| visits.wish == wish && now.is_within(WINDOW, visits.since))
-            .unwrap_or(RecentVisits { count: 0, since: now, handed_over: false, wish })
+            .filter(|visits| visits.destination == destination && now.is_within(WINDOW, visits.since))
+            .unwrap_or(RecentVisits { count: 0, since: now, handed_over: false, destination })
     }
 }
 
@@ -83,7 +83,7 @@ fn parse(text: &str) -> Option<RecentVisits> {
     let count = parts.next()?.parse().ok()?;
     let since = Timestamp(parts.next()?.parse().ok()?);
     let handed_over = parts.next()? == "1";
-    Some(RecentVisits { count, since, handed_over, wish: parts.next()?.to_owned() })
+    Some(RecentVisits { count, since, handed_over, destination: parts.next()?.to_owned() })
 }
 
 /// What is wrong where a browser goes round in circles, for the operator.
@@ -180,46 +180,47 @@ mod tests {
     use crate::model::time::ManualClock;
     use crate::model::token::{KeyPurpose, MasterKey};
 
-    fn bounces() -> (RedirectLoopGuard, Arc<ManualClock>) {
+    fn loop_guard() -> (RedirectLoopGuard, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
-        let key = MasterKey::new(Secret::new("m".repeat(32))).derive(KeyPurpose::Bounce);
+        let key = MasterKey::new(Secret::new("m".repeat(32))).derive(KeyPurpose::LoopGuard);
         (RedirectLoopGuard::new(key, clock.clone()), clock)
     }
 
-    fn visit(bounces: &RedirectLoopGuard, cookie: &mut Option<String>, wish: &str) -> bool {
-        let visits = bounces.one_more(cookie.as_deref(), wish);
-        *cookie = Some(bounces.write(&visits));
+    fn visit(loop_guard: &RedirectLoopGuard, cookie: &mut Option<String>, destination: &str) -> bool {
+        let visits = loop_guard.one_more(cookie.as_deref(), destination);
+        *cookie = Some(loop_guard.write(&visits));
         visits.are_a_loop()
     }
 
     #[test]
     fn the_third_visit_with_one_wish_within_ten_seconds_is_a_loop() {
-        let (bounces, clock) = bounces();
+        let (loop_guard, clock) = loop_guard();
         let mut cookie = None;
-        let seen = [1, 2, 3].map(|_| visit(&bounces, &mut cookie, "https://app.example/"));
+        let seen = [1, 2, 3].map(|_| visit(&loop_guard, &mut cookie, "https://app.example/"));
         assert_eq!(seen, [false, false, true]);
         assert!(cookie.clone().unwrap().len() <= LONGEST);
-        assert!(!visit(&bounces, &mut cookie.clone(), "https://app.example/other"), "another wish");
-        assert!(visit(&bounces, &mut cookie.clone(), "https://app.example/"));
+        assert!(!visit(&loop_guard, &mut cookie.clone(), "https://app.example/other"), "another wish");
+        assert!(visit(&loop_guard, &mut cookie.clone(), "https://app.example/"));
         clock.advance(WINDOW);
-        assert!(!visit(&bounces, &mut cookie, "https://app.example/"), "long ago");
+        assert!(!visit(&loop_guard, &mut cookie, "https://app.example/"), "long ago");
         for _ in 0..2 {
-            visit(&bounces, &mut cookie, "https://app.example/");
+            visit(&loop_guard, &mut cookie, "https://app.example/");
         }
         clock.set_back(Duration::from_hours(2));
-        assert!(!visit(&bounces, &mut cookie, "https://app.example/"), "a time that is still to come");
+        assert!(!visit(&loop_guard, &mut cookie, "https://app.example/"), "a time that is still to come");
     }
 
     #[test]
     fn a_forged_count_counts_for_nothing() {
-        let (bounces, _) = bounces();
-        let wish = TokenDigest::of("/").to_text();
-        for forged in ["", "9~1900000000~0~x.y", &format!("9~1900000000~0~{wish}"), &"9".repeat(5000)] {
-            assert!(!visit(&bounces, &mut Some(forged.to_owned()), "/"), "{forged}");
+        let (loop_guard, _) = loop_guard();
+        let destination = TokenDigest::of("/").to_text();
+        for forged in ["", "9~1900000000~0~x.y", &format!("9~1900000000~0~{destination}"), &"9".repeat(5000)]
+        {
+            assert!(!visit(&loop_guard, &mut Some(forged.to_owned()), "/"), "{forged}");
         }
-        let noted = bounces.handed_over(None, "/");
+        let noted = loop_guard.handed_over(None, "/");
         assert!(noted.handed_over && !noted.are_a_loop());
-        let next = bounces.one_more(Some(&bounces.write(&noted)), "/");
+        let next = loop_guard.one_more(Some(&loop_guard.write(&noted)), "/");
         assert!(next.handed_over && next.count == 1, "kept beside the count");
     }
 
@@ -234,8 +235,8 @@ mod tests {
         let public_url = PublicUrl::parse("https://gate.example").unwrap();
         let hosts = ["app.gate.example", "app.test", "localhost"].map(str::to_owned);
         let target = ReturnTarget::parse(text, &Destinations::new(public_url.clone(), hosts));
-        let (bounces, _) = bounces();
-        let visits = RecentVisits { handed_over, ..bounces.one_more(None, text) };
+        let (loop_guard, _) = loop_guard();
+        let visits = RecentVisits { handed_over, ..loop_guard.one_more(None, text) };
         let site = Site::new(public_url, &session, &PagesConfig::default());
         let said = match target.obstacle() {
             Some(obstacle) => explain_obstacle(&site, obstacle),

@@ -81,7 +81,7 @@ impl PageFixture {
             services.store.clone(),
             clock.clone(),
         );
-        let bounces = RedirectLoopGuard::new(master.derive(KeyPurpose::Bounce), clock.clone());
+        let loop_guard = RedirectLoopGuard::new(master.derive(KeyPurpose::LoopGuard), clock.clone());
         let guard = PageGuard {
             visitors: Visitors::new(resolver, COOKIE_NAME.to_owned(), touches, clock),
             origins: Origins::of(ORIGIN_OF_OURS, []),
@@ -92,7 +92,7 @@ impl PageFixture {
             &services,
             guard,
             ["app.test", "app.gate.example"].map(str::to_owned),
-            bounces,
+            loop_guard,
             AppLogout::default(),
         );
         Self { web, store: services.store, clock: manual }

@@ -83,7 +83,7 @@ type ThreadCache = RefCell<LruCache<CredentialDigest, CachedIdentity>>;
 /// made of it does not.
 pub struct CredentialCache {
     caches: PerKind<ThreadCache>,
-    guessing: NegativeCache,
+    negative_cache: NegativeCache,
 }
 
 impl Default for CredentialCache {
@@ -97,7 +97,7 @@ impl CredentialCache {
     fn bounded(most: usize) -> Self {
         Self {
             caches: PerKind::new(|| RefCell::new(LruCache::new(most))),
-            guessing: NegativeCache::default(),
+            negative_cache: NegativeCache::default(),
         }
     }
 }
@@ -106,7 +106,7 @@ impl CredentialCache {
 pub struct Authenticator {
     shared: AuthenticatorParts,
     generation: u64,
-    remembering: Rc<CredentialCache>,
+    credential_cache: Rc<CredentialCache>,
     metrics: Rc<WorkerMetrics>,
 }
 
@@ -136,10 +136,10 @@ impl Authenticator {
     pub fn new(
         shared: AuthenticatorParts,
         generation: u64,
-        remembering: Rc<CredentialCache>,
+        credential_cache: Rc<CredentialCache>,
         metrics: Rc<WorkerMetrics>,
     ) -> Self {
-        Self { shared, generation, remembering, metrics }
+        Self { shared, generation, credential_cache, metrics }
     }
 
     /// Has the use of a break-glass token put into the audit trail, and whether it may be used so. It is for the day when the store is down,
@@ -175,7 +175,7 @@ impl Authenticator {
         let now = self.shared.clock.now();
         let digest: CredentialDigest = Sha256::digest(credential.as_bytes()).into();
         let fresh = self.trusted_for().is_some();
-        let cache = self.remembering.caches.of(kind);
+        let cache = self.credential_cache.caches.of(kind);
         let (hit, miss) = kind.counted();
         if fresh && let Some(identity) = self.remembered(cache, &digest, now) {
             self.metrics.remembered(hit);
@@ -185,13 +185,15 @@ impl Authenticator {
         if !self.shared.resolver.is_plausible(kind, credential) {
             return Ok(None);
         }
-        let guessing = &self.remembering.guessing;
+        let negative_cache = &self.credential_cache.negative_cache;
         let epoch = self.epoch().current();
-        if fresh && guessing.is_nobodys(&digest, self.epoch(), now) {
+        if fresh && negative_cache.contains(&digest, self.epoch(), now) {
             return Ok(None);
         }
         if kind.is_throttled() {
-            guessing.admit(client, now).map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
+            negative_cache
+                .admit(client, now)
+                .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
         }
         self.metrics.remembered(miss);
         let mut looks = 0;
@@ -214,9 +216,9 @@ impl Authenticator {
         let KnownPrincipal { principal, epoch, used, .. } = match found {
             Ok(known) => known,
             Err(owner) => {
-                guessing.note(digest, owner.map(|place| (place, epoch)), now);
+                negative_cache.note(digest, owner.map(|slot| (slot, epoch)), now);
                 if kind.is_throttled() {
-                    guessing.count(client, now);
+                    negative_cache.count(client, now);
                 }
                 return Ok(None);
             }
@@ -278,7 +280,7 @@ impl Authenticator {
             return look.generation == self.generation;
         }
         let recent = || look.asked_store.is_some_and(|asked| asked.elapsed() < LEASE);
-        self.epoch().holds(identity.place, look.epoch)
+        self.epoch().holds(identity.slot, look.epoch)
             && (self.trusted_for().is_some() || recent())
             && identity.holds(self.shared.clock.now(), self.shared.idle)
     }
@@ -301,7 +303,7 @@ impl Authenticator {
     ) -> Option<Rc<Identity>> {
         let mut cache = cache.borrow_mut();
         let found = cache.get_mut(digest)?;
-        let good = self.epoch().holds(found.identity.place, found.epoch)
+        let good = self.epoch().holds(found.identity.slot, found.epoch)
             && now.is_within(REMEMBERED_FOR, found.since)
             && found.identity.holds(now, self.shared.idle);
         if good && found.generation != self.generation {

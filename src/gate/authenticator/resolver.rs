@@ -22,8 +22,8 @@ const SHARED_FOR: Duration = Duration::from_mins(1);
 /// Whoever presents ever other credentials waits for its own look-ups, not others for them. As many as all connections may
 /// present at once by default find room to wait.
 const LOOKS: ConcurrencyLimits = ConcurrencyLimits {
-    own_work: 2,
-    own_inside: 500,
+    running_per_key: 2,
+    admitted_per_key: 500,
     work: 64,
     inside: 1_000_000,
     wait: Duration::from_secs(4),
@@ -39,7 +39,7 @@ pub(in crate::gate) struct KnownPrincipal {
     pub(in crate::gate) principal: Arc<Principal>,
     /// Read before the store was asked.
     pub(super) epoch: u64,
-    place: EpochSlot,
+    slot: EpochSlot,
     /// When it was last used, as all threads noted it: the machine may have been suspended since, or its clock set forward.
     pub(super) used: Arc<AtomicI64>,
 }
@@ -47,7 +47,7 @@ pub(in crate::gate) struct KnownPrincipal {
 impl KnownPrincipal {
     /// Whether that is still so.
     pub(super) fn holds(&self, epoch: &Epoch) -> bool {
-        epoch.holds(self.place, self.epoch)
+        epoch.holds(self.slot, self.epoch)
     }
 
     /// Whether it is a session that was not used for so long.
@@ -63,7 +63,7 @@ pub struct CredentialResolver {
     epoch: Epoch,
     pub(super) found: PerKind<SharedCache>,
     asked: Arc<AtomicU64>,
-    turns: ConcurrencyLimiter<IpAddr>,
+    limiter: ConcurrencyLimiter<IpAddr>,
 }
 
 /// A credential that is looked up, and at which client.
@@ -79,7 +79,7 @@ pub(super) struct LookupRequest {
 /// Why a lookup gave nobody; never remembered.
 enum LookupFailure {
     /// With the owner of a key that cannot be used now.
-    Nobody(Option<EpochSlot>),
+    NotFound(Option<EpochSlot>),
     Failed(ServiceError),
 }
 
@@ -97,7 +97,7 @@ impl CredentialResolver {
             epoch,
             found: PerKind::new(cache),
             asked: Arc::default(),
-            turns: ConcurrencyLimiter::new(LOOKS),
+            limiter: ConcurrencyLimiter::new(LOOKS),
         }
     }
 
@@ -109,7 +109,7 @@ impl CredentialResolver {
             epoch: self.epoch.clone(),
             found: self.found.clone(),
             asked: Arc::clone(&self.asked),
-            turns: self.turns.clone(),
+            limiter: self.limiter.clone(),
         }
     }
 
@@ -136,7 +136,7 @@ impl CredentialResolver {
         {
             remembered.invalidate(&digest).await;
         }
-        let found = remembered.try_get_with(digest, self.take_turn_and_ask(kind, presented)).await;
+        let found = remembered.try_get_with(digest, self.ask_when_admitted(kind, presented)).await;
         found.map_or_else(|miss| miss.found(), |known| Ok(Ok(known)))
     }
 
@@ -146,27 +146,27 @@ impl CredentialResolver {
         kind: LookedUp,
         presented: &LookupRequest,
     ) -> Result<LookupResult, Refusal> {
-        let found = self.take_turn_and_ask(kind, presented).await;
+        let found = self.ask_when_admitted(kind, presented).await;
         found.map_or_else(|miss| miss.found(), |known| Ok(Ok(known)))
     }
 
-    async fn take_turn_and_ask(
+    async fn ask_when_admitted(
         &self,
         kind: LookedUp,
         presented: &LookupRequest,
     ) -> Result<KnownPrincipal, LookupFailure> {
         let _turn =
-            self.turns.take(throttle_bucket(presented.client)).await.map_err(LookupFailure::Failed)?;
+            self.limiter.take(throttle_bucket(presented.client)).await.map_err(LookupFailure::Failed)?;
         // Before it is asked, so that a loss that overtakes the answer is noticed.
         let epoch = self.epoch.current();
         match self.ask(kind, &presented.text).await.map_err(LookupFailure::Failed)? {
             Holder::Caller(principal) => {
-                let place = EpochSlot::of(principal.holder());
+                let slot = EpochSlot::of(principal.holder());
                 let used = Arc::new(AtomicI64::new(presented.now.0));
-                Ok(KnownPrincipal { principal: Arc::from(principal), epoch, place, used })
+                Ok(KnownPrincipal { principal: Arc::from(principal), epoch, slot, used })
             }
-            Holder::Barred(owner) => Err(LookupFailure::Nobody(Some(EpochSlot::of(&owner.0)))),
-            Holder::Nobody => Err(LookupFailure::Nobody(None)),
+            Holder::Barred(owner) => Err(LookupFailure::NotFound(Some(EpochSlot::of(&owner.0)))),
+            Holder::NotFound => Err(LookupFailure::NotFound(None)),
         }
     }
 
@@ -177,7 +177,7 @@ impl CredentialResolver {
         credential: &str,
     ) -> Result<Holder, ServiceError> {
         if !self.is_plausible(kind, credential) {
-            return Ok(Holder::Nobody);
+            return Ok(Holder::NotFound);
         }
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.look_ups.whose(kind, credential).await
@@ -194,7 +194,7 @@ impl LookupFailure {
     /// What it is to whoever waits for it.
     fn found(&self) -> Result<LookupResult, Refusal> {
         match self {
-            Self::Nobody(owner) => Ok(Err(*owner)),
+            Self::NotFound(owner) => Ok(Err(*owner)),
             Self::Failed(ServiceError::Busy { retry_after }) => {
                 Err(Refusal::TooManyAttempts { retry_after: *retry_after })
             }

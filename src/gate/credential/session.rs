@@ -34,10 +34,10 @@ impl LookUp for ByCookie {
     }
 
     async fn whose(&self, cookie: &str) -> Result<Holder, ServiceError> {
-        let Some(digest) = self.0.digest_of_cookie(cookie) else { return Ok(Holder::Nobody) };
+        let Some(digest) = self.0.digest_of_cookie(cookie) else { return Ok(Holder::NotFound) };
         // Whoever is disabled has no sessions left: none of them comes back.
         let found = self.0.resolve(digest).await?;
-        Ok(found.map_or(Holder::Nobody, |principal| Holder::Caller(Box::new(principal))))
+        Ok(found.map_or(Holder::NotFound, |principal| Holder::Caller(Box::new(principal))))
     }
 
     async fn whose_still(&self, principal: &Principal) -> Result<Option<Principal>, ServiceError> {

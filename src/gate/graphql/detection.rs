@@ -77,9 +77,15 @@ impl DetectedPath {
 
 impl DetectedPaths {
     /// What is known of a request without its body, where another sighting at its path would say something new.
-    pub fn glance(&self, method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Detection {
-        let glance = Detection::at(method, query, headers);
-        if glance == Detection::No || self.wants(path) { glance } else { Detection::No }
+    pub fn detection(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Detection {
+        let detection = Detection::at(method, query, headers);
+        if detection == Detection::No || self.wants(path) { detection } else { Detection::No }
     }
 
     fn wants(&self, path: &str) -> bool {
@@ -324,8 +330,8 @@ mod tests {
     async fn a_path_is_told_of_a_few_times_and_then_again_after_a_while() {
         let sightings = DetectedPaths::default();
         let sees = |path: &str| {
-            let seen =
-                sightings.glance(&Method::GET, path, Some("query={a}"), &HeaderMap::new()) == Detection::Yes;
+            let seen = sightings.detection(&Method::GET, path, Some("query={a}"), &HeaderMap::new())
+                == Detection::Yes;
             if seen {
                 sightings.add(path);
             }

@@ -36,9 +36,9 @@ pub struct Sources {
     /// Connections of clients.
     pub admission: Admission,
     /// What is read ahead.
-    pub rooms: BufferQuotas,
+    pub buffer_quotas: BufferQuotas,
     /// Forms of our own pages among it.
-    pub page_turns: PageLimiter,
+    pub page_limiter: PageLimiter,
     /// How old the news of revocations is.
     pub revocations: Revocations,
     /// Lookups of credentials so far.
@@ -94,9 +94,9 @@ impl Sources {
             .sample(&[("limit", "connections_per_client")], client);
         let help = "Memory of bodies that are read ahead to decide by, and are not sent on yet.";
         page.family("doorward_read_ahead_bytes", "gauge", help)
-            .sample(&[("kind", "graphql")], self.rooms.graphql.held())
-            .sample(&[("kind", "pages")], self.page_turns.held())
-            .sample(&[("kind", "questions")], self.rooms.questions.held());
+            .sample(&[("kind", "graphql")], self.buffer_quotas.graphql.held())
+            .sample(&[("kind", "pages")], self.page_limiter.held())
+            .sample(&[("kind", "questions")], self.buffer_quotas.questions.held());
         let help = "Whether requests go to a server of an upstream; 0 while it is left out.";
         let mut family = page.family("doorward_upstream_server_up", "gauge", help);
         for ServerStanding { upstream, server, is_in } in (self.servers)() {

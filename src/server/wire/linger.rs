@@ -39,7 +39,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
 
     /// Whether the client may be sending what nobody reads.
     fn is_amid(&self) -> bool {
-        !self.held.is_empty() || !matches!(self.place, ParserState::Head | ParserState::Undecided)
+        !self.held.is_empty() || !matches!(self.state, ParserState::Head | ParserState::Undecided)
     }
 
     /// Reads what is left of what the client sends, for a while.
@@ -56,7 +56,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         if before > left || self.began.is_none() {
             self.began = Some(now);
             // Whoever sends still is waited for.
-            self.place = ParserState::Refused;
+            self.state = ParserState::Refused;
         }
         self.end = Some(Lingering { until, left });
         let silent = self.began.unwrap_or(now) + LINGER_SILENT;

@@ -48,7 +48,7 @@ pub struct Wire<I> {
     serving: ConnectionActivity,
     /// What came and was not handed over.
     held: BytesMut,
-    place: ParserState,
+    state: ParserState,
     reader: HeadReader,
     began: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -104,7 +104,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
             limits,
             serving,
             held: BytesMut::new(),
-            place: ParserState::Head,
+            state: ParserState::Head,
             reader: HeadReader::default(),
             began: None,
             sleep: None,
@@ -152,7 +152,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
             self.hand_over(most, buf)
         };
         let left = due - now as u64;
-        self.place = if left == 0 { after.into() } else { ParserState::Message(left, after) };
+        self.state = if left == 0 { after.into() } else { ParserState::Message(left, after) };
         Poll::Ready(Ok(()))
     }
 
@@ -171,11 +171,11 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         let came = buf.filled().get(before..).unwrap_or_default();
         let whole = came.len();
         let Ok(own) = chunks.pass(came) else {
-            self.place = ParserState::Refused;
+            self.state = ParserState::Refused;
             buf.set_filled(before);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunks")));
         };
-        self.place = if chunks.is_over() { ParserState::Head } else { ParserState::Chunks(chunks) };
+        self.state = if chunks.is_over() { ParserState::Head } else { ParserState::Chunks(chunks) };
         if own < whole {
             // What was held comes behind what is taken back.
             let behind = self.held.split();
@@ -208,7 +208,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
                         let now = usize::try_from(due).unwrap_or(usize::MAX).min(came.len());
                         self.take_back(before, now, buf);
                         let left = due - now as u64;
-                        self.place = if left == 0 { after.into() } else { ParserState::Message(left, after) };
+                        self.state = if left == 0 { after.into() } else { ParserState::Message(left, after) };
                         return Poll::Ready(Ok(Progress::Done));
                     }
                     self.take_back(before, 0, buf);
@@ -225,7 +225,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         match read {
             Ok(Some(head)) => {
                 let (due, after) = self.begin(head);
-                self.place = ParserState::Message(due, after);
+                self.state = ParserState::Message(due, after);
             }
             Ok(None) => {}
             Err(fault) => self.refuse(fault),
@@ -254,7 +254,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         self.held.clear();
         self.held.extend_from_slice(line.as_bytes());
         self.held.extend_from_slice(b" / HTTP/1.1\r\nconnection: close\r\n\r\n");
-        self.place = ParserState::Message(self.held.len() as u64, NextState::Refused);
+        self.state = ParserState::Message(self.held.len() as u64, NextState::Refused);
     }
 
     /// Nothing has come: whether that is too late for a head, or for the connection.
@@ -332,7 +332,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            let step = match this.place {
+            let step = match this.state {
                 ParserState::Message(due, after) => return this.poll_message((due, after), cx, buf),
                 ParserState::Chunks(chunks) => return this.poll_chunks(chunks, cx, buf),
                 ParserState::Head => this.poll_head(cx, buf),
@@ -341,7 +341,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
                 }
                 ParserState::Refused if this.serving.count() > 0 => return Poll::Pending,
                 ParserState::Undecided => {
-                    this.place = ParserState::Head;
+                    this.state = ParserState::Head;
                     continue;
                 }
                 ParserState::Nothing | ParserState::Refused => return Poll::Ready(Ok(())),

@@ -138,16 +138,16 @@ impl Login {
         let decoy = self.decoys.hash_for(name).await?;
         let enabled = found.as_ref().filter(|(user, _)| !user.disabled);
         let device = enabled.and_then(|(user, _)| self.known_device(form.device?, &user.id));
-        let standing = device.map_or(AttemptOrigin::Stranger, AttemptOrigin::Device);
+        let origin = device.map_or(AttemptOrigin::Unknown, AttemptOrigin::Device);
         let attempt = Attempt {
             name,
             found: found.as_ref(),
             decoy: decoy.as_deref(),
             client: form.client,
-            standing,
+            origin,
             event: Event::Login,
         };
-        if let (AttemptOrigin::Device(_), Some((user, _))) = (standing, &found) {
+        if let (AttemptOrigin::Device(_), Some((user, _))) = (origin, &found) {
             // Known browsers go ahead of strangers, so one that signs in all the time is not even looked at. What a
             // stranger is told must not depend on it.
             self.not_too_often(by, &attempt, self.sessions.may_sign_in(&user.id)).await?;
@@ -260,9 +260,9 @@ pub(super) async fn check_password(
         }
         None => None,
     };
-    let standing = AttemptOrigin::Session(session);
+    let origin = AttemptOrigin::Session(session);
     // Who is asked again is there, and hides from nobody.
-    let attempt = Attempt { name: &user.0, found: found.as_ref(), decoy: None, client, standing, event };
+    let attempt = Attempt { name: &user.0, found: found.as_ref(), decoy: None, client, origin, event };
     attempts.check(by, &attempt, password).await.map(|_| ())
 }
 

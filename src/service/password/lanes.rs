@@ -43,9 +43,9 @@ pub(super) struct HashingLanes {
 struct HashingLane {
     work: Arc<Semaphore>,
     /// As many strangers as there are places stand in the line for them; the others wait before it.
-    next_strangers: Semaphore,
+    next_unknown: Semaphore,
     seats: Arc<Semaphore>,
-    stranger_seats: Arc<Semaphore>,
+    unknown_seats: Arc<Semaphore>,
 }
 
 /// A seat and a place at work, or two; dropping it lets the next one work.
@@ -79,7 +79,7 @@ impl HashingLanes {
         }
         let all = async {
             for lane in lanes.into_iter().flatten() {
-                held.push(lane.place(whose).await?);
+                held.push(lane.slot(whose).await?);
             }
             Some(held)
         };
@@ -93,24 +93,24 @@ impl HashingLanes {
 }
 
 impl HashingLane {
-    fn new(places: usize, queue: usize) -> Self {
+    fn new(slots: usize, queue: usize) -> Self {
         Self {
-            work: Arc::new(Semaphore::new(places)),
-            next_strangers: Semaphore::new(places),
-            seats: Arc::new(Semaphore::new(places + queue)),
-            stranger_seats: Arc::new(Semaphore::new(places + queue)),
+            work: Arc::new(Semaphore::new(slots)),
+            next_unknown: Semaphore::new(slots),
+            seats: Arc::new(Semaphore::new(slots + queue)),
+            unknown_seats: Arc::new(Semaphore::new(slots + queue)),
         }
     }
 
     fn seat(&self, whose: PasswordPriority) -> Option<OwnedSemaphorePermit> {
-        let seats = if whose == PasswordPriority::Known { &self.seats } else { &self.stranger_seats };
+        let seats = if whose == PasswordPriority::Known { &self.seats } else { &self.unknown_seats };
         Arc::clone(seats).try_acquire_owned().ok()
     }
 
-    async fn place(&self, whose: PasswordPriority) -> Option<OwnedSemaphorePermit> {
+    async fn slot(&self, whose: PasswordPriority) -> Option<OwnedSemaphorePermit> {
         let _next = match whose {
             PasswordPriority::Known => None,
-            PasswordPriority::Stranger => Some(self.next_strangers.acquire().await.ok()?),
+            PasswordPriority::Unknown => Some(self.next_unknown.acquire().await.ok()?),
         };
         Arc::clone(&self.work).acquire_owned().await.ok()
     }
@@ -179,16 +179,16 @@ mod tests {
     async fn foreign_hashes_leave_a_place_to_ours_however_many_there_are() {
         for cores in [1, 2, 8] {
             let lanes = HashingLanes::new(cores, 8);
-            let _working = lanes.enter(Work::Foreign, PasswordPriority::Stranger).await.unwrap();
+            let _working = lanes.enter(Work::Foreign, PasswordPriority::Unknown).await.unwrap();
             assert!(lanes.free() >= 1, "{cores}");
-            for whose in [PasswordPriority::Stranger, PasswordPriority::Known] {
+            for whose in [PasswordPriority::Unknown, PasswordPriority::Known] {
                 let begun = Instant::now();
                 assert!(lanes.enter(Work::Foreign, whose).await.is_err(), "{cores}: one at a time");
                 assert_eq!(begun.elapsed(), QUEUE_WAIT);
             }
             let begun = Instant::now();
             let ours = futures_util::future::join_all(
-                (0..lanes.free()).map(|_| lanes.enter(Work::Ours, PasswordPriority::Stranger)),
+                (0..lanes.free()).map(|_| lanes.enter(Work::Ours, PasswordPriority::Unknown)),
             );
             assert!(ours.await.iter().all(Result::is_ok), "{cores}");
             assert_eq!(begun.elapsed(), Duration::ZERO);

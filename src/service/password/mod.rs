@@ -29,7 +29,7 @@ use crate::model::secret::Secret;
 /// What strangers have of one name, one after the other: a rush at it holds little of the store and the cores, and its
 /// answers do not tell whether each takes work or only waits.
 const OF_NAMES: ConcurrencyLimits =
-    ConcurrencyLimits { own_work: 1, own_inside: 16, work: 64, inside: 512, wait: QUEUE_WAIT };
+    ConcurrencyLimits { running_per_key: 1, admitted_per_key: 16, work: 64, inside: 512, wait: QUEUE_WAIT };
 /// Computations that may wait for a free core, of strangers and of all others.
 const QUEUE: usize = 64;
 /// Longer input is never a password: it is not hashed, only answered in the usual time.
@@ -52,7 +52,7 @@ pub enum PasswordPriority {
     /// Somebody whom we have let in before, on this device or in this session: goes ahead of all strangers.
     Known,
     /// Whoever can reach us.
-    Stranger,
+    Unknown,
 }
 
 /// Hashes and verifies passwords with argon2id, one core less than there are at a time, and of other systems' hashes one.
@@ -235,12 +235,12 @@ impl Passwords {
         whose: PasswordPriority,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        let places = self.lanes.enter(work, whose).await?;
+        let slots = self.lanes.enter(work, whose).await?;
         #[cfg(test)]
         self.computed[usize::from(work == Work::Foreign)].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         tokio::task::spawn_blocking(move || {
             let result = job();
-            drop(places);
+            drop(slots);
             result
         })
         .await
@@ -250,7 +250,7 @@ impl Passwords {
     /// The place at work that hashes of other systems share, as if one were computed.
     #[cfg(test)]
     pub(super) async fn foreign_place(&self) -> impl Sized + use<> {
-        self.lanes.enter(Work::Foreign, PasswordPriority::Stranger).await.unwrap()
+        self.lanes.enter(Work::Foreign, PasswordPriority::Unknown).await.unwrap()
     }
 
     /// How many computations have run.

@@ -18,12 +18,12 @@ async fn only_the_same_password_verifies() {
     let stored = passwords.hash(secret("correct horse battery")).await.unwrap();
     assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
     assert_eq!(
-        passwords.verify(PasswordPriority::Stranger, secret("correct horse battery"), &stored).await.unwrap(),
+        passwords.verify(PasswordPriority::Unknown, secret("correct horse battery"), &stored).await.unwrap(),
         Verification::Right
     );
     for wrong in ["", "correct horse batterz", "correct horse battery ", "Correct horse battery"] {
         assert_eq!(
-            passwords.verify(PasswordPriority::Stranger, secret(wrong), &stored).await.unwrap(),
+            passwords.verify(PasswordPriority::Unknown, secret(wrong), &stored).await.unwrap(),
             Verification::Wrong,
             "{wrong:?}"
         );
@@ -51,12 +51,12 @@ async fn older_argon2_hashes_verify_and_ask_to_be_replaced() {
         let unversioned = stored.replace("$v=16", "");
         for stored in [stored, unversioned] {
             let right = passwords
-                .verify(PasswordPriority::Stranger, secret("a password of old"), &stored)
+                .verify(PasswordPriority::Unknown, secret("a password of old"), &stored)
                 .await
                 .unwrap();
             assert_eq!(right, Verification::Outdated, "{stored}");
             let wrong = passwords
-                .verify(PasswordPriority::Stranger, secret("another password"), &stored)
+                .verify(PasswordPriority::Unknown, secret("another password"), &stored)
                 .await
                 .unwrap();
             assert_eq!(wrong, Verification::Wrong, "{stored}");
@@ -76,7 +76,7 @@ async fn what_cannot_be_read_and_the_empty_password_are_refused_at_the_usual_cos
         (empty, ""),
     ] {
         let before = passwords.computed();
-        let verdict = passwords.verify(PasswordPriority::Stranger, secret(password), stored).await.unwrap();
+        let verdict = passwords.verify(PasswordPriority::Unknown, secret(password), stored).await.unwrap();
         assert_eq!(verdict, Verification::Wrong, "{stored}");
         assert_eq!(passwords.computed(), before + 1);
     }
@@ -89,7 +89,7 @@ async fn nobody_never_verifies() {
     let passwords = Passwords::new();
     for nothing in [String::new(), "x".repeat(100_000)] {
         let verdict =
-            passwords.verify_nobody(PasswordPriority::Stranger, secret(&nothing), None).await.unwrap();
+            passwords.verify_nobody(PasswordPriority::Unknown, secret(&nothing), None).await.unwrap();
         assert_eq!(verdict, Verification::Wrong);
     }
     assert_eq!(passwords.computed(), 2);
@@ -102,14 +102,14 @@ async fn forms_of_one_password_agree_and_hashes_made_before_still_verify() {
     let stored = passwords.hash(secret(decomposed)).await.unwrap();
     for form in [composed, decomposed] {
         assert_eq!(
-            passwords.verify(PasswordPriority::Stranger, secret(form), &stored).await.unwrap(),
+            passwords.verify(PasswordPriority::Unknown, secret(form), &stored).await.unwrap(),
             Verification::Right,
             "{form}"
         );
     }
     for wrong in ["Zoe kept a secret", "ZO\u{cb} KEPT A S\u{c9}CRET", "Zo\u{eb}kept a s\u{e9}cret"] {
         assert_eq!(
-            passwords.verify(PasswordPriority::Stranger, secret(wrong), &stored).await.unwrap(),
+            passwords.verify(PasswordPriority::Unknown, secret(wrong), &stored).await.unwrap(),
             Verification::Wrong,
             "{wrong}"
         );
@@ -117,18 +117,18 @@ async fn forms_of_one_password_agree_and_hashes_made_before_still_verify() {
     // As it was hashed before there was one form.
     let before = hasher().hash_password(decomposed.as_bytes()).unwrap().to_string();
     assert_eq!(
-        passwords.verify(PasswordPriority::Stranger, secret(decomposed), &before).await.unwrap(),
+        passwords.verify(PasswordPriority::Unknown, secret(decomposed), &before).await.unwrap(),
         Verification::Outdated
     );
     assert_eq!(
-        passwords.verify(PasswordPriority::Stranger, secret(composed), &before).await.unwrap(),
+        passwords.verify(PasswordPriority::Unknown, secret(composed), &before).await.unwrap(),
         Verification::Wrong
     );
     // Werkzeug 3, of the decomposed form with plain spaces.
     let theirs = "scrypt:16384:8:1$Nzu2lDHEzWZ78UjF$16476f7b628c695086591af93fa5981d85f22a06ff5f1dd233224ff529491c96d85ec55b61c47041d11f26a61f97aee6bb1cd743032aac83c438a157fdd027ab";
     let typed = "Zoe\u{308} kept a se\u{301}cret";
     assert_eq!(
-        passwords.verify(PasswordPriority::Stranger, secret(typed), theirs).await.unwrap(),
+        passwords.verify(PasswordPriority::Unknown, secret(typed), theirs).await.unwrap(),
         Verification::Outdated
     );
 }
@@ -139,7 +139,7 @@ async fn the_time_of_an_answer_does_not_tell_whose_hash_another_system_made() {
     let ours = passwords.hash(secret("correct horse battery")).await.unwrap();
     let theirs = "$2y$10$jPnWU1yFaYZJ134suIKZguIWniaU5ej89nrkJe4AwIwGj3aUvCiSG";
     assert_eq!(
-        passwords.verify(PasswordPriority::Stranger, secret("correct horse battery"), theirs).await.unwrap(),
+        passwords.verify(PasswordPriority::Unknown, secret("correct horse battery"), theirs).await.unwrap(),
         Verification::Outdated
     );
     // The quickest of several: other work on the machine only ever makes one slower.
@@ -148,8 +148,8 @@ async fn the_time_of_an_answer_does_not_tell_whose_hash_another_system_made() {
         for _ in 0..7 {
             let begun = Instant::now();
             let verdict = match stored {
-                Some(stored) => passwords.verify(PasswordPriority::Stranger, secret("wrong"), stored).await,
-                None => passwords.verify_nobody(PasswordPriority::Stranger, secret("wrong"), None).await,
+                Some(stored) => passwords.verify(PasswordPriority::Unknown, secret("wrong"), stored).await,
+                None => passwords.verify_nobody(PasswordPriority::Unknown, secret("wrong"), None).await,
             };
             assert_eq!(verdict.unwrap(), Verification::Wrong);
             best = best.min(begun.elapsed());
@@ -173,7 +173,7 @@ async fn a_password_that_bcrypt_has_cut_is_not_pinned_to_what_was_typed() {
         (&long[..71], Verification::Wrong),
     ] {
         assert_eq!(
-            passwords.verify(PasswordPriority::Stranger, secret(typed), stored).await.unwrap(),
+            passwords.verify(PasswordPriority::Unknown, secret(typed), stored).await.unwrap(),
             verdict,
             "{typed}"
         );
@@ -183,12 +183,12 @@ async fn a_password_that_bcrypt_has_cut_is_not_pinned_to_what_was_typed() {
 #[tokio::test]
 async fn what_does_not_fit_into_the_queue_is_told_to_come_back() {
     let passwords = Passwords::with_limits(1, 1);
-    let attempts = (0..6).map(|_| passwords.verify_nobody(PasswordPriority::Stranger, secret("x"), None));
+    let attempts = (0..6).map(|_| passwords.verify_nobody(PasswordPriority::Unknown, secret("x"), None));
     let answers = futures_util::future::join_all(attempts).await;
     let busy = answers.iter().filter(|answer| matches!(answer, Err(ServiceError::Busy { .. }))).count();
     assert_eq!((busy, passwords.computed()), (4, 2));
     assert!(
-        passwords.verify_nobody(PasswordPriority::Stranger, secret("x"), None).await.is_ok(),
+        passwords.verify_nobody(PasswordPriority::Unknown, secret("x"), None).await.is_ok(),
         "room again afterwards"
     );
 }
@@ -198,15 +198,15 @@ async fn guesses_at_the_hash_of_another_system_keep_nobody_else_waiting() {
     let passwords = Passwords::with_limits(1, 64);
     let ours = passwords.hash(secret("correct horse battery")).await.unwrap();
     // The only core for ours is as free as ever while the slow ones take as long as they like.
-    let _guessing = passwords.lanes.enter(Work::Foreign, PasswordPriority::Stranger).await.unwrap();
-    for whose in [PasswordPriority::Stranger, PasswordPriority::Known] {
+    let _guessing = passwords.lanes.enter(Work::Foreign, PasswordPriority::Unknown).await.unwrap();
+    for whose in [PasswordPriority::Unknown, PasswordPriority::Known] {
         let right = passwords.verify(whose, secret("correct horse battery"), &ours).await.unwrap();
         assert_eq!(right, Verification::Right);
         assert!(passwords.hash(secret("another one")).await.is_ok());
         assert_eq!(passwords.verify_nobody(whose, secret("x"), None).await.unwrap(), Verification::Wrong);
     }
     let theirs = "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
-    let refused = passwords.verify(PasswordPriority::Stranger, secret("correct horse battery"), theirs).await;
+    let refused = passwords.verify(PasswordPriority::Unknown, secret("correct horse battery"), theirs).await;
     assert!(matches!(refused, Err(ServiceError::Busy { .. })), "one of those at a time: {refused:?}");
 }
 
@@ -226,8 +226,8 @@ async fn who_is_known_goes_ahead_of_strangers() {
     let passwords = Passwords::with_limits(1, 64);
     let finished = std::cell::RefCell::new(Vec::new());
     let rush = futures_util::future::join_all((0..12).map(|_| async {
-        passwords.verify_nobody(PasswordPriority::Stranger, secret("x"), None).await.unwrap();
-        finished.borrow_mut().push(PasswordPriority::Stranger);
+        passwords.verify_nobody(PasswordPriority::Unknown, secret("x"), None).await.unwrap();
+        finished.borrow_mut().push(PasswordPriority::Unknown);
     }));
     let owner = async {
         tokio::task::yield_now().await;
@@ -239,7 +239,7 @@ async fn who_is_known_goes_ahead_of_strangers() {
     assert!(at <= 2, "one at work and one in line, then the owner: {at}");
     let full = Passwords::with_limits(1, 1);
     let rush = futures_util::future::join_all(
-        (0..6).map(|_| full.verify_nobody(PasswordPriority::Stranger, secret("x"), None)).collect::<Vec<_>>(),
+        (0..6).map(|_| full.verify_nobody(PasswordPriority::Unknown, secret("x"), None)).collect::<Vec<_>>(),
     );
     let (rush, owner) = tokio::join!(rush, full.verify_nobody(PasswordPriority::Known, secret("x"), None));
     assert!(rush.iter().any(Result::is_err) && owner.is_ok(), "their seats are not the owner's");

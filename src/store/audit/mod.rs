@@ -235,7 +235,7 @@ impl Store {
         let client = note.client.or_else(|| Some(self.actor.client()?.to_canonical().to_string()));
         let note = Note { actor, client, ..note };
         let counted = lock(&ledger.repeats).count(source, &note, now);
-        let (due, place) = match counted {
+        let (due, repeat_key) = match counted {
             RepeatOutcome::Repeat => {
                 ledger.count(&note);
                 return match change {
@@ -243,7 +243,7 @@ impl Store {
                     None => Ok(()),
                 };
             }
-            RepeatOutcome::First { due, place } => (due, place),
+            RepeatOutcome::First { due, repeat_key } => (due, repeat_key),
         };
         let written = async {
             let mut change = match change {
@@ -259,8 +259,8 @@ impl Store {
         let outcome = written.await;
         let mut repeats = lock(&ledger.repeats);
         match &outcome {
-            Ok(()) => repeats.written(&place),
-            Err(_) => repeats.forget(&place),
+            Ok(()) => repeats.written(&repeat_key),
+            Err(_) => repeats.forget(&repeat_key),
         }
         outcome
     }

@@ -46,7 +46,7 @@ pub(super) enum RepeatOutcome {
     /// Nothing: it is counted.
     Repeat,
     /// It is to be written, after what was counted before in the same `place`.
-    First { due: Option<Note>, place: RepeatKey },
+    First { due: Option<Note>, repeat_key: RepeatKey },
 }
 
 impl Repeat {
@@ -67,38 +67,40 @@ impl Repeat {
 
 impl Repeats {
     pub(super) fn count(&mut self, source: &str, note: &Note, now: Timestamp) -> RepeatOutcome {
-        let place = self.place(source, note, now);
+        let repeat_key = self.repeat_key(source, note, now);
         let account = note.target.as_ref().map(|party| party.name.as_ref().unwrap_or(&party.id).clone());
-        let note = match place.0 {
+        let note = match repeat_key.0 {
             0 => note.clone(),
             1 => of_many(note.clone()),
             _ => of_reason(note, account.as_deref()),
         };
         let accounts = BTreeMap::new();
         let first = Repeat { note, accounts, since: now, last: now, more: 0, written: false };
-        let Some(tier) = self.0.get_mut(place.0) else { return RepeatOutcome::First { due: None, place } };
-        let Some(before) = tier.get_mut(&place.1) else {
-            tier.insert(place.1.clone(), first);
-            return RepeatOutcome::First { due: None, place };
+        let Some(tier) = self.0.get_mut(repeat_key.0) else {
+            return RepeatOutcome::First { due: None, repeat_key };
+        };
+        let Some(before) = tier.get_mut(&repeat_key.1) else {
+            tier.insert(repeat_key.1.clone(), first);
+            return RepeatOutcome::First { due: None, repeat_key };
         };
         if !before.written {
-            return RepeatOutcome::First { due: None, place };
+            return RepeatOutcome::First { due: None, repeat_key };
         }
         if !before.is_over(now) {
             before.more += 1;
             before.last = now;
-            if let (2, Some(account)) = (place.0, account) {
+            if let (2, Some(account)) = (repeat_key.0, account) {
                 add_account(&mut before.accounts, account, 1);
             }
             return RepeatOutcome::Repeat;
         }
         let due = (before.more > 0).then(|| before.summary());
         *before = first;
-        RepeatOutcome::First { due, place }
+        RepeatOutcome::First { due, repeat_key }
     }
 
     /// The first place that is there or has room; in the last there always is.
-    fn place(&mut self, source: &str, note: &Note, now: Timestamp) -> RepeatKey {
+    fn repeat_key(&mut self, source: &str, note: &Note, now: Timestamp) -> RepeatKey {
         let event = note.event.as_str();
         let account = note.target.as_ref().map_or("", |party| &party.id);
         let detail = Value::Object(note.detail.clone());
@@ -195,8 +197,8 @@ mod tests {
     fn count(repeats: &mut Repeats, source: &str, at: i64) -> RepeatOutcome {
         let note = Note::failed(Event::Login, Reason::WrongPassword);
         let counted = repeats.count(source, &note, Timestamp(NOW.0 + at));
-        if let RepeatOutcome::First { place, .. } = &counted {
-            repeats.written(place);
+        if let RepeatOutcome::First { repeat_key, .. } = &counted {
+            repeats.written(repeat_key);
         }
         counted
     }
@@ -254,8 +256,8 @@ mod tests {
             let target = Party::named(format!("user:{account}"), &format!("name{account}"));
             let note = Note::failed(Event::Login, reason).on(target);
             match repeats.count(&format!("user:{account}@{source} {reason}"), &note, NOW) {
-                RepeatOutcome::First { place, .. } => {
-                    repeats.written(&place);
+                RepeatOutcome::First { repeat_key, .. } => {
+                    repeats.written(&repeat_key);
                     true
                 }
                 RepeatOutcome::Repeat => false,

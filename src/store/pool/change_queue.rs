@@ -30,13 +30,13 @@ impl ChangeQueues {
     /// Waits, in order, until no other change of this kind is under way here.
     pub(super) async fn wait_for(
         &self,
-        turn: ChangeQueue,
+        kind: ChangeQueue,
     ) -> Result<(ChangeQueue, OwnedMutexGuard<()>), StoreError> {
-        let queue = match turn {
+        let queue = match kind {
             ChangeQueue::Rights => &self.rights,
             ChangeQueue::Attempts => &self.attempts,
         };
         let guard = tokio::time::timeout(PATIENCE, Arc::clone(queue).lock_owned()).await;
-        guard.map(|guard| (turn, guard)).map_err(|_| StoreError::Busy)
+        guard.map(|guard| (kind, guard)).map_err(|_| StoreError::Busy)
     }
 }

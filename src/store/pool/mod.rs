@@ -179,17 +179,17 @@ impl Pool {
     }
 
     /// Begins a change when it is its turn, if it waits for one.
-    pub(super) async fn begin(&self, turn: Option<ChangeQueue>) -> Result<Change, StoreError> {
+    pub(super) async fn begin(&self, queue: Option<ChangeQueue>) -> Result<Change, StoreError> {
         Ok(match &self.database {
             // A deferred transaction could fail half-way, when another process has written meanwhile.
             Database::Sqlite(file) => Change::Sqlite(ask_file!(file.writer.begin_with("BEGIN IMMEDIATE"))?),
             Database::Postgres(lanes, turns) => {
                 // Before a connection is taken: those who wait for their turn must not keep others from theirs.
-                let turn = match turn {
-                    Some(turn) => Some(turns.wait_for(turn).await?),
+                let queue = match queue {
+                    Some(queue) => Some(turns.wait_for(queue).await?),
                     None => None,
                 };
-                Change::Postgres(PgChange::begin(lanes, self.lane, turn).await?)
+                Change::Postgres(PgChange::begin(lanes, self.lane, queue).await?)
             }
         })
     }

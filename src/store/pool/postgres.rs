@@ -331,7 +331,7 @@ pub(in crate::store) struct PgChange {
     lease: ConnectionLease,
     open: bool,
     /// Held until it is over.
-    turn: Option<OwnedMutexGuard<()>>,
+    queue: Option<OwnedMutexGuard<()>>,
 }
 
 impl PgChange {
@@ -339,16 +339,16 @@ impl PgChange {
     pub(super) async fn begin(
         lanes: &PoolLanes,
         lane: Lane,
-        turn: Option<(ChangeQueue, OwnedMutexGuard<()>)>,
+        queue: Option<(ChangeQueue, OwnedMutexGuard<()>)>,
     ) -> Result<Self, StoreError> {
         let mut lease = lanes.lease(lane).await?;
         // One question: whoever waits for other gateways has asked all it wants to.
-        let begin = match turn {
+        let begin = match queue {
             Some((ChangeQueue::Rights, _)) => "BEGIN; SELECT value FROM revision FOR UPDATE",
             _ => "BEGIN",
         };
         ask!(lease, |raw| sqlx::raw_sql(begin).execute(raw))?;
-        Ok(Self { lease, open: true, turn: turn.map(|(_, guard)| guard) })
+        Ok(Self { lease, open: true, queue: queue.map(|(_, guard)| guard) })
     }
 
     pub(super) fn lease(&mut self) -> &mut ConnectionLease {
@@ -368,12 +368,12 @@ impl Drop for PgChange {
         }
         let (live, place) = (self.lease.live.take(), self.lease.place.take());
         let mut lease = ConnectionLease { live, of: Arc::clone(&self.lease.of), place };
-        let turn = self.turn.take();
+        let queue = self.queue.take();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // If that fails the connection goes, and the change with it.
             runtime.spawn(async move {
                 let undone = ask!(lease, |raw| sqlx::raw_sql("ROLLBACK").execute(raw));
-                drop(turn);
+                drop(queue);
                 undone
             });
         } else {

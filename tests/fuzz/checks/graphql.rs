@@ -39,8 +39,8 @@ pub fn check(data: &[u8]) {
     };
     let found = classify(&envelope);
     // What reports make of it is known by the first bytes of a body, whatever they are.
-    let glance = DetectedPaths::default().glance(&method, "/", envelope.query, &headers).after(body);
-    assert!(body.is_empty() || !matches!(glance, Detection::Body(_)));
+    let detection = DetectedPaths::default().detection(&method, "/", envelope.query, &headers).after(body);
+    assert!(body.is_empty() || !matches!(detection, Detection::Body(_)));
     let mut coded = headers.clone();
     coded.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     let encoded = classify(&Envelope { headers: &coded, ..envelope });

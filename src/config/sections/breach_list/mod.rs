@@ -211,12 +211,12 @@ impl Hashes {
             return Ok(());
         }
         let even = (0..SAMPLES).map(|sample| self.length / SAMPLES * sample);
-        let mut places: Vec<u64> =
+        let mut locations: Vec<u64> =
             even.chain((0..63).map(|power| self.length.saturating_sub(1 << power))).collect();
-        places.sort_unstable();
+        locations.sort_unstable();
         let mut before = Vec::new();
-        for place in places {
-            let Some((_, hash)) = self.line_from(place)? else { continue };
+        for location in locations {
+            let Some((_, hash)) = self.line_from(location)? else { continue };
             if hash < before {
                 return Err(out_of_order());
             }
@@ -226,8 +226,8 @@ impl Hashes {
     }
 
     /// Looks at every line that begins within so many bytes from `place` on.
-    fn check_lines(&mut self, place: u64, bytes: u64) -> Result<()> {
-        let Some((start, _)) = self.line_from(place)? else { return Ok(()) };
+    fn check_lines(&mut self, location: u64, bytes: u64) -> Result<()> {
+        let Some((start, _)) = self.line_from(location)? else { return Ok(()) };
         self.file.seek(SeekFrom::Start(start))?;
         let mut lines = BufReader::new(self.file.by_ref().take(bytes + LONGEST_LINE));
         let (mut line, mut before, mut seen) = (Vec::new(), Vec::new(), 0);
@@ -247,13 +247,13 @@ impl Hashes {
     }
 
     /// The first line that begins at `place` or later, and where it begins; none at the end.
-    fn line_from(&mut self, place: u64) -> Result<Option<(u64, Vec<u8>)>> {
+    fn line_from(&mut self, location: u64) -> Result<Option<(u64, Vec<u8>)>> {
         // From the byte before: the end of a line there makes the next one begin at `place`.
-        let begin = place.saturating_sub(1);
+        let begin = location.saturating_sub(1);
         self.file.seek(SeekFrom::Start(begin))?;
         let mut bytes = Vec::new();
         self.file.by_ref().take(2 * LONGEST_LINE).read_to_end(&mut bytes)?;
-        let start = match (place, bytes.iter().position(|byte| *byte == b'\n')) {
+        let start = match (location, bytes.iter().position(|byte| *byte == b'\n')) {
             (0, _) => 0,
             (_, Some(end)) => end + 1,
             (_, None) if begin + bytes.len() as u64 >= self.length => return Ok(None),

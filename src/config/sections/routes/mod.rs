@@ -251,10 +251,10 @@ pub(in crate::config) fn routes(
             preset::check_headers(&route, file, sent, reader);
         }
         check_foreign(&config, &route, reader);
-        warn_of_graphql(&config, route.place(), reader);
+        warn_of_graphql(&config, route.location(), reader);
         let told = sent.or(behind.is_none().then_some(general.forward_auth.headers));
-        warn_of_leniency(&config, told, route.place(), reader);
-        compare(&config, &routes, route.place(), reader);
+        warn_of_leniency(&config, told, route.location(), reader);
+        compare(&config, &routes, route.location(), reader);
         routes.push(config);
     }
     for (upstream, _) in upstreams.iter().zip(used).filter(|(_, used)| some_route && !used) {
@@ -401,19 +401,19 @@ fn prefixes(route: &Route, reader: &mut SettingsReader) -> Option<Prefixes> {
 }
 
 /// Notes where a route takes what an earlier one has.
-fn compare(route: &RouteConfig, earlier: &[RouteConfig], place: &str, reader: &mut SettingsReader) {
+fn compare(route: &RouteConfig, earlier: &[RouteConfig], location: &str, reader: &mut SettingsReader) {
     for other in earlier {
         let share_a_host = (route.hosts.is_empty() && other.hosts.is_empty())
             || route.hosts.iter().any(|host| other.hosts.contains(host));
         if route.path == other.path && share_a_host {
             reader.problem(
-                &join(place, "path"),
+                &join(location, "path"),
                 format!("`{}` is taken by route `{}`", route.path, other.name),
                 "give it another path or host, or put the rules of both into one route",
             );
         } else if route.name == other.name {
             reader.problem(
-                &join(place, "name"),
+                &join(location, "name"),
                 format!("`{}` is the name of an earlier route", route.name),
                 "give each route a name of its own",
             );

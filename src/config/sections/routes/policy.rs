@@ -5,7 +5,7 @@ use crate::config::reading::{Section, SettingsReader};
 use crate::config::sections::presets::PresetFile;
 use crate::config::sections::routes::Route;
 use crate::config::sections::routes::warnings::{
-    warn_of_hidden, warn_of_loopholes, warn_of_shadow, warn_of_signing_out, warn_of_switches,
+    warn_of_bypassed_rules, warn_of_hidden, warn_of_shadow, warn_of_signing_out, warn_of_switches,
 };
 use crate::config::sections::rules::rule;
 use crate::policy::Enforce;
@@ -45,18 +45,18 @@ pub(in crate::config) fn policy(
                 "give each rule of a route a name of its own",
             );
         }
-        warn_of_switches(&rule, written.place(), reader);
+        warn_of_switches(&rule, written.location(), reader);
         for found in shadowed(&rules, &rule) {
-            warn_of_shadow(&found, &rule, written.place(), reader);
+            warn_of_shadow(&found, &rule, written.location(), reader);
         }
         if !rule.when.paths.is_empty() && !rule.when.paths.iter().any(|path| meets(path, &route.path.0)) {
             let what =
                 format!("rule `{}` is never reached, because its paths lie outside the route's", rule.name);
-            reader.warn(written.place(), what);
+            reader.warn(written.location(), what);
         }
         rules.push(rule);
-        warn_of_signing_out(&rules, written.place(), reader);
-        warn_of_loopholes(&rules, written.place(), reader);
+        warn_of_signing_out(&rules, written.location(), reader);
+        warn_of_bypassed_rules(&rules, written.location(), reader);
     }
     // A rule of the route replaces the shipped one of its name.
     let mut shipped: Vec<Rule> = Vec::new();

@@ -50,7 +50,7 @@ pub(in crate::config) fn reliances(
     prefixes: Option<&Prefixes>,
     reader: &mut SettingsReader,
 ) -> Vec<Reliance> {
-    let place = route.at("relies_on");
+    let location = route.at("relies_on");
     let known: Vec<&WrittenReliance> = file.map(|file| file.reliances.iter().collect()).unwrap_or_default();
     for name in &route.relies_on {
         if !known.iter().any(|reliance| reliance.is_in(std::slice::from_ref(name))) {
@@ -60,7 +60,7 @@ pub(in crate::config) fn reliances(
                 [] => "leave it out: the route has no `preset` that knows any".to_owned(),
                 words => format!("write one of {}", words.join(", ")),
             };
-            reader.problem(&place, format!("the preset knows no `{}`", name.0), remedy);
+            reader.problem(&location, format!("the preset knows no `{}`", name.0), remedy);
         }
     }
     let relied = known.into_iter().filter(|reliance| reliance.is_in(&route.relies_on));
@@ -70,7 +70,7 @@ pub(in crate::config) fn reliances(
             "holds only while {}, which cannot be seen from here: `doorward doctor applications` tries it",
             reliance.about
         );
-        reader.warn(&place, what);
+        reader.warn(&location, what);
     }
     relied
 }
@@ -78,16 +78,16 @@ pub(in crate::config) fn reliances(
 /// Where the application begins that a route's preset is for. Notes a root that the route does not lie below.
 pub(in crate::config) fn check_root(route: &Route, reader: &mut SettingsReader) {
     let Some(Prefix(root)) = &route.preset_root else { return };
-    let place = route.at("preset_root");
+    let location = route.at("preset_root");
     let path = &route.path.0;
     if route.preset.is_none() {
-        reader.problem(&place, "has no effect without `preset`", "add `preset`, or leave it out");
+        reader.problem(&location, "has no effect without `preset`", "add `preset`, or leave it out");
     } else if root != "/"
         && !path.strip_prefix(root.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     {
         let what =
             format!("the route's path `{path}` is not below it, so none of the preset's rules would fit");
-        reader.problem(&place, what, format!("write `path = \"{root}\"`, or what `{path}` begins with"));
+        reader.problem(&location, what, format!("write `path = \"{root}\"`, or what `{path}` begins with"));
     }
 }
 

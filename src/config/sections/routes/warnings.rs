@@ -5,14 +5,14 @@ use crate::config::sections::header_preset::HeaderPreset;
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::routes::RouteConfig;
 use crate::policy::{
-    Conditions, Enforce, MethodMatch, PathPattern, Rule, UnreachableRule, Who, loopholes, shadowed,
+    Conditions, Enforce, MethodMatch, PathPattern, Rule, UnreachableRule, Who, bypassed_rules, shadowed,
 };
 
 /// Warns, at every start, of what lets requests through that are refused; the application is told in the words of `sent`.
 pub(in crate::config) fn warn_of_leniency(
     route: &RouteConfig,
     sent: Option<HeaderPreset>,
-    place: &str,
+    location: &str,
     reader: &mut SettingsReader,
 ) {
     let name = &route.name;
@@ -22,23 +22,23 @@ pub(in crate::config) fn warn_of_leniency(
             "while route `{name}` lets through what it refuses, its application is not told {headers} {when} there: to it, \
              everybody may do what they may without a gateway"
         );
-        reader.warn(&join(place, "enforce"), what);
+        reader.warn(&join(location, "enforce"), what);
     }
     match route.policy.enforce {
         Enforce::On => {}
         Enforce::Log => reader.warn(
-            &join(place, "enforce"),
+            &join(location, "enforce"),
             format!(
                 "route `{name}` lets everything through and writes down what would be refused (`doorward refused`)"
             ),
         ),
         Enforce::Off => {
-            reader.warn(&join(place, "enforce"), format!("route `{name}` lets everything through: nothing is protected"));
+            reader.warn(&join(location, "enforce"), format!("route `{name}` lets everything through: nothing is protected"));
         }
     }
     for rule in route.policy.rules.iter().filter(|rule| rule.enforce < route.policy.enforce) {
         reader.warn(
-            place,
+            location,
             format!(
                 "rule `{}` of route `{name}` lets through what it refuses: enforce = \"{}\"",
                 rule.name,
@@ -50,7 +50,7 @@ pub(in crate::config) fn warn_of_leniency(
 
 /// Warns where rules do not tell operations of GraphQL apart that seem to be spoken, or cannot, since the body that would
 /// tell stays with another proxy.
-pub(in crate::config) fn warn_of_graphql(route: &RouteConfig, place: &str, reader: &mut SettingsReader) {
+pub(in crate::config) fn warn_of_graphql(route: &RouteConfig, location: &str, reader: &mut SettingsReader) {
     let name = &route.name;
     if !route.policy.knows_graphql() {
         let says = |path: &str| path.split('/').any(|segment| segment.eq_ignore_ascii_case("graphql"));
@@ -60,7 +60,7 @@ pub(in crate::config) fn warn_of_graphql(route: &RouteConfig, place: &str, reade
                 "`{path}` of route `{name}` looks like an endpoint of GraphQL, and no rule of the route tells queries from \
                  changes: add rules with `graphql`, or `graphql = [\"{path}\"]` to a route without rules"
             );
-            reader.warn(place, what);
+            reader.warn(location, what);
         }
     }
     let names = body_rules(&route.policy.rules);
@@ -71,7 +71,7 @@ pub(in crate::config) fn warn_of_graphql(route: &RouteConfig, place: &str, reade
              only reads is refused to those who may not change. To tell them apart, let this gateway be the proxy \
              (`upstream`)"
         );
-        reader.warn(place, what);
+        reader.warn(location, what);
     }
 }
 
@@ -91,7 +91,7 @@ pub fn body_rules(rules: &[Rule]) -> String {
 }
 
 /// Warns of a rule that names switches of protocol and fits none.
-pub(in crate::config) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut SettingsReader) {
+pub(in crate::config) fn warn_of_switches(rule: &Rule, location: &str, reader: &mut SettingsReader) {
     let names_switches = rule.when.methods.contains(&MethodMatch::WebSocket);
     let Some(condition) = rule.when.misses_switches().filter(|_| names_switches) else { return };
     let name = &rule.name;
@@ -108,14 +108,14 @@ pub(in crate::config) fn warn_of_switches(rule: &Rule, place: &str, reader: &mut
         "{never}: what a WebSocket carries is not read, so it counts as {counts}. Make a rule of \
          `methods = \"websocket\"` without `{condition}`"
     );
-    reader.warn(place, what);
+    reader.warn(location, what);
 }
 
 /// Warns of a rule or a word that never decides.
 pub(in crate::config) fn warn_of_shadow(
     found: &UnreachableRule,
     rule: &Rule,
-    place: &str,
+    location: &str,
     reader: &mut SettingsReader,
 ) {
     let (deciding, verb) = deciding(&found.by);
@@ -135,14 +135,14 @@ pub(in crate::config) fn warn_of_shadow(
              up, narrow {deciding}, or leave `{word}` out"
         ),
     };
-    reader.warn(place, what);
+    reader.warn(location, what);
 }
 
 /// Warns of what of a preset never decides, because the route's own rules come before all of it.
 pub(in crate::config) fn warn_of_hidden(
     own: &[Rule],
     shipped: &[Rule],
-    place: &str,
+    location: &str,
     reader: &mut SettingsReader,
 ) {
     let mut hidden: Vec<(Vec<String>, Vec<String>)> = Vec::new();
@@ -171,7 +171,7 @@ pub(in crate::config) fn warn_of_hidden(
     for (by, what) in hidden {
         let ((by, verb), what) = (deciding(&by), what.join(", "));
         reader.warn(
-            place,
+            location,
             format!(
                 "{by} of the route {verb} before all rules of the preset, so these never decide: {what}. Narrow {by}, or \
                  give a rule the name of the one that it is to replace"
@@ -188,7 +188,7 @@ fn deciding(names: &[String]) -> (String, &'static str) {
 
 /// Warns where the newest rule lets everyone through whom this or an earlier rule refuses by name: the refused
 /// need only sign out.
-pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], place: &str, reader: &mut SettingsReader) {
+pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], location: &str, reader: &mut SettingsReader) {
     let Some(newest) = rules.last().filter(|rule| rule.allow.contains(&Who::Anyone)) else { return };
     let names_people = |rule: &&Rule| {
         !rule.deny.is_empty()
@@ -199,7 +199,7 @@ pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], place: &str, reader
     };
     if let Some(denying) = rules.iter().find(names_people) {
         reader.warn(
-            place,
+            location,
             format!(
                 "rule `{}` allows anyone, so those whom `{}` denies get in by signing out",
                 newest.name, denying.name
@@ -209,15 +209,15 @@ pub(in crate::config) fn warn_of_signing_out(rules: &[Rule], place: &str, reader
 }
 
 /// Warns where requests for what an earlier rule keeps back pass by the newest, if they ask for more beside.
-pub(in crate::config) fn warn_of_loopholes(rules: &[Rule], place: &str, reader: &mut SettingsReader) {
+pub(in crate::config) fn warn_of_bypassed_rules(rules: &[Rule], location: &str, reader: &mut SettingsReader) {
     let Some((newest, earlier)) = rules.split_last() else { return };
-    for by in loopholes(earlier, newest) {
+    for by in bypassed_rules(earlier, newest) {
         let what = format!(
             "what rule `{by}` keeps back passes by `{}` where a request asks for other fields beside: `fields` speaks only \
              where every field is among them. Write `any_field` in `{by}`",
             newest.name
         );
-        reader.warn(place, what);
+        reader.warn(location, what);
     }
 }
 
@@ -230,7 +230,7 @@ pub(in crate::config) fn warn_of_hosts(
 ) {
     let none_named = routes.iter().all(|route| route.hosts.is_empty());
     for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.hosts.is_empty()) {
-        let place = format!("routes[{index}]");
+        let location = format!("routes[{index}]");
         if none_named && route.upstream.is_some() && !public_url.is_loopback() {
             let what = format!(
                 "route `{}` takes requests for any host and hands the name on: write `hosts = [\"{}\"]`, so that \
@@ -238,7 +238,7 @@ pub(in crate::config) fn warn_of_hosts(
                 route.name,
                 public_url.host()
             );
-            reader.warn(&place, what);
+            reader.warn(&location, what);
             // Once is enough: what is named in one route holds for all.
             return;
         }
@@ -256,7 +256,7 @@ pub(in crate::config) fn warn_of_hosts(
                 route.path,
                 other.name
             );
-            reader.warn(&place, what);
+            reader.warn(&location, what);
         }
     }
 }

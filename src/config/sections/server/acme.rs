@@ -73,7 +73,7 @@ pub(in crate::config) fn acme(
     }
     if !listeners.iter().any(|listener| listener.tls) {
         let remedy = "let a listener speak TLS, or leave [server.acme] out";
-        reader.problem(acme.place(), "has no effect: no listener speaks TLS", remedy);
+        reader.problem(acme.location(), "has no effect: no listener speaks TLS", remedy);
     }
     let mut domains: Vec<String> = acme.domains.iter().map(|domain| domain.0.clone()).collect();
     if domains.is_empty() {

@@ -238,7 +238,7 @@ pub(in crate::config) fn upstreams(
     }
     let mut named: Vec<NamedUpstream> = Vec::new();
     for upstream in written {
-        let path = upstream.place().to_owned();
+        let path = upstream.location().to_owned();
         let name = upstream.name.0.as_ref().map(|name| name.0.clone());
         let config = upstream_config(upstream, listeners, reader);
         let Some(name) = name else { continue };
@@ -270,8 +270,8 @@ fn upstream_config(
     };
     let is_ours = |server: &UpstreamAddress| listeners.iter().any(|own| leads_to(server, &own.address));
     if addresses.iter().any(is_ours) {
-        let place = servers::place(&upstream, reader);
-        reader.problem(&place, "is the gateway itself", "write the address of the server behind it");
+        let location = servers::location(&upstream, reader);
+        reader.problem(&location, "is the gateway itself", "write the address of the server behind it");
     }
     let protocol = match upstream.protocol {
         Some(UpstreamProtocol::Http2) if !secure && !cleartext_http2 => {
@@ -307,7 +307,7 @@ fn upstream_config(
     }
     if any && !secure {
         reader.problem(
-            tls.place(),
+            tls.location(),
             "has no effect without TLS",
             "write `url = \"https://HOST:PORT\"`, or leave it out",
         );

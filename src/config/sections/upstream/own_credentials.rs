@@ -43,8 +43,8 @@ pub(in crate::config) fn authorization(
     reader: &mut SettingsReader,
 ) -> Option<Secret> {
     let (basic, token) = (upstream.basic.take(), upstream.token.take());
-    let place = match (&basic, &token) {
-        (Some(basic), _) => basic.place().to_owned(),
+    let location = match (&basic, &token) {
+        (Some(basic), _) => basic.location().to_owned(),
         (None, Some(_)) => reader.set_as(&upstream.at("token")),
         (None, None) => return None,
     };
@@ -55,11 +55,11 @@ pub(in crate::config) fn authorization(
     ];
     for (_, other) in others.iter().filter(|(is_set, _)| *is_set) {
         let what = format!("fills Authorization, and so does `{other}`");
-        reader.problem(&place, what, "leave one of the two out");
+        reader.problem(&location, what, "leave one of the two out");
     }
     match basic {
         Some(basic) => by_password(basic, reader),
-        None => by_token(&token?, &place, reader),
+        None => by_token(&token?, &location, reader),
     }
 }
 

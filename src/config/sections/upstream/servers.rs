@@ -159,7 +159,7 @@ pub(in crate::config) struct UpstreamUrl {
     pub(in crate::config) cleartext_http2: bool,
 }
 /// Under which of its two names the setting was written.
-pub(in crate::config) fn place(upstream: &Upstream, reader: &SettingsReader) -> String {
+pub(in crate::config) fn location(upstream: &Upstream, reader: &SettingsReader) -> String {
     upstream.at(if reader.is_set(&upstream.at("servers")) { "servers" } else { "url" })
 }
 
@@ -169,11 +169,11 @@ pub(in crate::config) fn servers(
     reader: &mut SettingsReader,
 ) -> Option<(Vec<UpstreamAddress>, bool)> {
     let urls = upstream.url.0.as_deref()?;
-    let place = place(upstream, reader);
+    let location = location(upstream, reader);
     let first = match urls {
         [] => {
-            if !reader.is_broken(&place) {
-                reader.problem(&place, "names no server", "write for example \"http://127.0.0.1:6006\"");
+            if !reader.is_broken(&location) {
+                reader.problem(&location, "names no server", "write for example \"http://127.0.0.1:6006\"");
             }
             return None;
         }
@@ -181,7 +181,7 @@ pub(in crate::config) fn servers(
     };
     if urls.len() > MOST {
         reader.problem(
-            &place,
+            &location,
             format!("names more than {MOST} servers"),
             "put a balancer of its own before them",
         );
@@ -190,12 +190,12 @@ pub(in crate::config) fn servers(
         (url.address.is_secure(), url.cleartext_http2, url.address == UpstreamAddress::Sample)
     };
     for (index, url) in urls.iter().enumerate().skip(1) {
-        let place = format!("{place}[{index}]");
+        let location = format!("{location}[{index}]");
         if sort(url) != sort(first) {
             let remedy = "write the same scheme for each, or make it another upstream";
-            reader.problem(&place, "is spoken to in another way than the first server", remedy);
+            reader.problem(&location, "is spoken to in another way than the first server", remedy);
         } else if urls.iter().take(index).any(|earlier| earlier.address == url.address) {
-            reader.problem(&place, "is the address of an earlier server", "name each server once");
+            reader.problem(&location, "is the address of an earlier server", "name each server once");
         }
     }
     Some((urls.iter().map(|url| url.address.clone()).collect(), first.cleartext_http2))
@@ -204,10 +204,10 @@ pub(in crate::config) fn servers(
 /// When servers are left out.
 pub(in crate::config) fn health(written: Health, reader: &mut SettingsReader) -> HealthConfig {
     for name in ["interval", "timeout", "status"] {
-        let place = join(written.place(), name);
-        if written.path.is_none() && reader.is_set(&place) && !reader.is_broken(&written.at("path")) {
+        let location = join(written.location(), name);
+        if written.path.is_none() && reader.is_set(&location) && !reader.is_broken(&written.at("path")) {
             let remedy = "add `path = \"/healthz\"`, or leave it out";
-            reader.problem(&place, "has no effect without a path to ask for", remedy);
+            reader.problem(&location, "has no effect without a path to ask for", remedy);
         }
     }
     HealthConfig {

@@ -24,15 +24,15 @@ impl ForwardAuth {
     /// [`Denied`] if a peer may not ask, a question is not clear, or a page is refused.
     pub async fn at_product(
         &self,
-        place: &CompatEndpoint,
+        endpoint: &CompatEndpoint,
         arrival: &Arrival,
         seen: &mut RequestContext,
         trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
-        if matches!(place.action, Action::Check(..)) {
-            return self.ask_at_product(place, arrival, seen, trail).await;
+        if matches!(endpoint.action, Action::Check(..)) {
+            return self.ask_at_product(endpoint, arrival, seen, trail).await;
         }
-        if matches!(place.action, Action::UserInfo(_)) {
+        if matches!(endpoint.action, Action::UserInfo(_)) {
             // It is scripts that ask, whatever they accept.
             seen.audience = Audience::Api;
         }
@@ -44,30 +44,32 @@ impl ForwardAuth {
             client: seen.client,
             request_id: seen.request_id.as_str(),
         };
-        let page = self.page(place, &asking).await.map_err(|problem| Denied::open(problem, Verdict::Own))?;
+        let page =
+            self.page(endpoint, &asking).await.map_err(|problem| Denied::open(problem, Verdict::Own))?;
         Ok(Answer::own(page.map(ResponseBody::of)))
     }
 
     async fn ask_at_product(
         &self,
-        place: &CompatEndpoint,
+        endpoint: &CompatEndpoint,
         arrival: &Arrival,
         seen: &mut RequestContext,
         trail: &mut DecisionTrace,
     ) -> Result<Answer<Response<ResponseBody>>, Denied> {
         let Arrival { request, target, peer, .. } = arrival;
         self.expect_proxy(*peer)?;
-        let rest =
-            target.query().map_or_else(|| place.rest.clone(), |query| format!("{}?{query}", place.rest));
+        let rest = target
+            .query()
+            .map_or_else(|| endpoint.rest.clone(), |query| format!("{}?{query}", endpoint.rest));
         let headers = request.headers();
         let question =
             Subrequest { headers, method: request.method(), rest: &rest, uri_bytes: self.asking.uri_bytes };
         seen.client = forwarded::client_in_question(*peer, headers, &self.asking.trusted_proxies);
-        if !self.says_client(place) {
+        if !self.says_client(endpoint) {
             seen.client.address = peer.beyond();
         }
         let check = self
-            .read_compat(place, &question, target.query(), seen.client)
+            .read_compat(endpoint, &question, target.query(), seen.client)
             .map_err(|error| unclear(&error, Problem::from(&error), *peer))?;
         seen.about(&check.original.target);
         let answer = self.answer(&check, headers, seen.request_id.as_str(), trail).await;

@@ -133,7 +133,7 @@ fn find(products: &[Product], path: &str) -> Option<CompatEndpoint> {
 
 impl ForwardAuth {
     /// The place at a path outside the reserved prefix.
-    pub fn place(&self, path: &str) -> Option<CompatEndpoint> {
+    pub fn endpoint(&self, path: &str) -> Option<CompatEndpoint> {
         find(&self.products, path)
     }
 
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn only_envoy_says_anything_after_the_path() {
-        let rest = |path: &str| find(&ALL, path).map(|place| place.rest);
+        let rest = |path: &str| find(&ALL, path).map(|endpoint| endpoint.rest);
         assert_eq!(rest("/api/authz/ext-authz//app/x").as_deref(), Some("/app/x"));
         assert_eq!(rest("/outpost.goauthentik.io/auth/envoy/app/x").as_deref(), Some("/app/x"));
         assert_eq!(rest("/oauth2/static/css").as_deref(), Some("css"));

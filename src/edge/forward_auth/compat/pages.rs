@@ -30,20 +30,20 @@ impl ForwardAuth {
     /// [`Problem`] where there is nothing for this method, nothing at all, or nobody is signed in.
     pub async fn page(
         &self,
-        place: &CompatEndpoint,
+        endpoint: &CompatEndpoint,
         request: &GateRequest<'_>,
     ) -> Result<Response<Bytes>, Problem> {
         let method = request.target.method();
-        let methods = match place.action {
+        let methods = match endpoint.action {
             Action::SignIn(_) | Action::SignOut(_) => Methods::Form,
             _ => Methods::Read,
         };
         if !methods.have(method) {
             return Err(Problem::method_not_allowed(methods));
         }
-        let response = match place.action {
-            Action::SignIn(name) => self.onward("/login", self.way_back(name, place, request), method),
-            Action::SignOut(name) => self.onward("/logout", self.way_back(name, place, request), method),
+        let response = match endpoint.action {
+            Action::SignIn(name) => self.onward("/login", self.way_back(name, endpoint, request), method),
+            Action::SignOut(name) => self.onward("/logout", self.way_back(name, endpoint, request), method),
             Action::UserInfo(shape) => self.json(&self.about(shape, request).await?),
             Action::Text(_, "") => self.site.answer(StatusCode::NO_CONTENT, "text/plain", Bytes::new()),
             Action::Text(kind, text) => {
@@ -104,8 +104,8 @@ impl ForwardAuth {
 
     /// Where the person wants to be afterwards, as an absolute address where it is on another host than ours.
     /// The page it is handed to decides whether to believe it.
-    fn way_back(&self, name: &str, place: &CompatEndpoint, request: &GateRequest<'_>) -> Option<String> {
-        let header = || match place.product {
+    fn way_back(&self, name: &str, endpoint: &CompatEndpoint, request: &GateRequest<'_>) -> Option<String> {
+        let header = || match endpoint.product {
             Product::Oauth2Proxy => {
                 request.headers.get(X_AUTH_REQUEST_REDIRECT)?.to_str().ok().map(str::to_owned)
             }

@@ -27,12 +27,12 @@ impl ForwardAuth {
     /// [`BadSubrequest`] if any part of the original request is missing, doubled, malformed or contradicted.
     pub fn read_compat(
         &self,
-        place: &CompatEndpoint,
+        endpoint: &CompatEndpoint,
         question: &Subrequest<'_>,
         query: Option<&str>,
         client: Client,
     ) -> Result<AuthCheck, BadSubrequest> {
-        let Action::Check(contract, mut style) = place.action else { return Err(BadSubrequest::Message) };
+        let Action::Check(contract, mut style) = endpoint.action else { return Err(BadSubrequest::Message) };
         let default = client.secure || self.site.public_url().is_secure();
         let original = match contract {
             Contract::Uri if self.proxies_say_all() => question.from_forwarded(),
@@ -45,8 +45,8 @@ impl ForwardAuth {
             Contract::Verify => self.verify(question),
             Contract::Path => question.from_own(default),
         }?;
-        let mut terms = Terms::of(place.product, query);
-        if place.product == Product::Authelia {
+        let mut terms = Terms::of(endpoint.product, query);
+        if endpoint.product == Product::Authelia {
             let named = ["authelia_url", "rd"].iter().find_map(|name| page_named(query?, name));
             if contract == Contract::Verify && named.is_some() {
                 style = Style::PassedOn;
@@ -57,7 +57,7 @@ impl ForwardAuth {
         let client = Client { secure: original.secure, ..client };
         Ok(AuthCheck {
             style,
-            headers: Some(place.product.headers()),
+            headers: Some(endpoint.product.headers()),
             route: None,
             original,
             client,
@@ -68,8 +68,9 @@ impl ForwardAuth {
 
     /// Whether a question at this place names the client in `X-Forwarded-For`. nginx as these products have it
     /// configured leaves that header to the client.
-    pub fn says_client(&self, place: &CompatEndpoint) -> bool {
-        self.proxies_say_all() || !matches!(place.action, Action::Check(Contract::Uri | Contract::UrlOnly, _))
+    pub fn says_client(&self, endpoint: &CompatEndpoint) -> bool {
+        self.proxies_say_all()
+            || !matches!(endpoint.action, Action::Check(Contract::Uri | Contract::UrlOnly, _))
     }
 
     /// Whether every proxy that asks writes the whole of `X-Forwarded-*` itself.

@@ -108,7 +108,7 @@ pub struct ExchangeStart {
     /// Who decided.
     pub gate: Rc<Gate>,
     /// What was decided.
-    pub standing: OngoingDecision,
+    pub ongoing: OngoingDecision,
     /// Taken before its caller was identified.
     pub look: LookupVersion,
     /// Whether it came by HTTP/2, where one exchange can end alone.
@@ -120,13 +120,13 @@ pub struct ExchangeStart {
     /// Whether the length of the request body was announced.
     pub announced: bool,
     /// What its head has shown of GraphQL.
-    pub glance: Detection,
+    pub detection: Detection,
 }
 
 /// One exchange from its permit to its end, shared by those who carry its parts.
 pub struct Exchange {
     gate: Rc<Gate>,
-    standing: OngoingDecision,
+    ongoing: OngoingDecision,
     holder: ExchangeHolder,
     look: Cell<LookupVersion>,
     streams: Rc<Streams>,
@@ -139,7 +139,7 @@ pub struct Exchange {
     answered: Cell<bool>,
     active: Cell<bool>,
     announced: bool,
-    glance: Cell<Detection>,
+    detection: Cell<Detection>,
     pace: ClientProgress,
     end: Cell<Option<ExchangeEnd>>,
     source: RefCell<Option<ResponseSource>>,
@@ -158,14 +158,14 @@ impl Exchange {
     }
 
     /// What it rests on.
-    pub fn standing(&self) -> &OngoingDecision {
-        &self.standing
+    pub fn ongoing(&self) -> &OngoingDecision {
+        &self.ongoing
     }
 
     /// Whether its caller would be found as when last looked at, if looked at now. Asks nobody.
     pub fn is_certain(&self) -> bool {
         let look = self.look.get();
-        self.standing.identity().is_none_or(|caller| self.streams.newest().still_counts(look, &caller))
+        self.ongoing.identity().is_none_or(|caller| self.streams.newest().still_counts(look, &caller))
     }
 
     /// Where that is not certain, looks at its caller again and decides again. To be awaited when everything else
@@ -178,11 +178,11 @@ impl Exchange {
         if self.is_certain() {
             return Ok(());
         }
-        let Some(caller) = self.standing.identity() else { return Ok(()) };
+        let Some(caller) = self.ongoing.identity() else { return Ok(()) };
         let newest = self.streams.newest();
         let look = newest.look();
         let renewed = newest.renew(&caller).await;
-        self.gate.decide_unsent(&self.standing, renewed, trail)?;
+        self.gate.decide_unsent(&self.ongoing, renewed, trail)?;
         self.look.set(look);
         Ok(())
     }
@@ -198,8 +198,8 @@ impl Exchange {
     }
 
     /// What its body has shown of GraphQL so far.
-    pub fn glance(&self) -> Detection {
-        self.glance.get()
+    pub fn detection(&self) -> Detection {
+        self.detection.get()
     }
 
     /// Whether its client's body broke off, or turned out to be none.
@@ -271,7 +271,7 @@ impl Exchange {
     /// The last words of an answer that can say why it ends, which only gRPC can.
     pub fn last_words(&self) -> Option<HeaderMap> {
         let end = self.end.get()?;
-        let speaks = self.http2 && self.standing.target().kind() == RequestKind::Grpc;
+        let speaks = self.http2 && self.ongoing.target().kind() == RequestKind::Grpc;
         speaks.then(|| Problem::from(&end.refusal()).grpc_trailers())
     }
 
@@ -314,7 +314,7 @@ impl Upload for Exchange {
 
     fn passes(&self, data: &[u8]) {
         self.pace.received(data.len());
-        self.glance.set(self.glance.get().after(data));
+        self.detection.set(self.detection.get().after(data));
     }
 
     fn went_out(&self, done: bool) {
@@ -391,13 +391,13 @@ impl Streams {
     ///
     /// [`Refusal::TooManyRequests`] or [`Refusal::Full`] if too many are open, of its client or of all.
     pub fn begin(self: &Rc<Self>, beginning: ExchangeStart) -> Result<Rc<Exchange>, Refusal> {
-        let ExchangeStart { gate, standing, look, http2, hold, sent, announced, glance } = beginning;
-        let is_known = standing.identity().is_some();
-        let holder = ExchangeHolder { address: standing.client().address, is_known };
+        let ExchangeStart { gate, ongoing, look, http2, hold, sent, announced, detection } = beginning;
+        let is_known = ongoing.identity().is_some();
+        let holder = ExchangeHolder { address: ongoing.client().address, is_known };
         self.shares.take(holder)?;
         let exchange = Rc::new(Exchange {
             gate,
-            standing,
+            ongoing,
             holder,
             look: Cell::new(look),
             streams: Rc::clone(self),
@@ -410,7 +410,7 @@ impl Streams {
             answered: Cell::new(false),
             active: Cell::new(false),
             announced,
-            glance: Cell::new(glance),
+            detection: Cell::new(detection),
             pace: ClientProgress::default(),
             end: Cell::new(None),
             source: RefCell::default(),

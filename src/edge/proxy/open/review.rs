@@ -50,7 +50,7 @@ impl Streams {
             } else {
                 // The settings may not name the tokens any more that they named before.
                 let by_token = |identity: Rc<Identity>| identity.is_named();
-                suspects.retain(|exchange| exchange.standing.identity().is_some_and(by_token));
+                suspects.retain(|exchange| exchange.ongoing.identity().is_some_and(by_token));
             }
             review(&gate, suspects).await;
         }
@@ -81,7 +81,7 @@ impl Streams {
             if (exchange.announced && pace.sends_too_slowly(bounds.body))
                 || (exchange.http2 && pace.takes_nothing(bounds.write))
             {
-                tracing::debug!(client.ip = %exchange.standing.client().address, "a client is too slow");
+                tracing::debug!(client.ip = %exchange.ongoing.client().address, "a client is too slow");
                 exchange.cut(ExchangeEnd::Stalled);
             }
         }
@@ -105,7 +105,7 @@ fn next_doubt(gate: &Gate) -> Duration {
 fn expired(gate: &Gate, open: Vec<Rc<Exchange>>) -> Vec<Rc<Exchange>> {
     let holds = |exchange: &Rc<Exchange>| {
         let active = exchange.active.take();
-        exchange.standing.identity().is_none_or(|identity| gate.still_holds(&identity, active))
+        exchange.ongoing.identity().is_none_or(|identity| gate.still_holds(&identity, active))
     };
     open.into_iter().filter(|exchange| !holds(exchange)).collect()
 }
@@ -123,7 +123,7 @@ impl Group {
         let mut cut = 0;
         for exchange in self.exchanges.iter().filter_map(Weak::upgrade) {
             let caller = renewed.as_ref().map(Rc::clone).map_err(|end| end.refusal());
-            match exchange.gate.decide_again(&exchange.standing, caller) {
+            match exchange.gate.decide_again(&exchange.ongoing, caller) {
                 Ok(()) => exchange.look.set(look),
                 Err(refusal) => {
                     exchange.cut(ExchangeEnd::of(&refusal));
@@ -138,7 +138,7 @@ impl Group {
 fn grouped(suspects: Vec<Rc<Exchange>>) -> Vec<Group> {
     let mut groups: HashMap<String, Group> = HashMap::new();
     for exchange in suspects {
-        let Some(identity) = exchange.standing.identity() else { continue };
+        let Some(identity) = exchange.ongoing.identity() else { continue };
         let proof = match &identity.principal.proof {
             Proof::Session { id, .. } => id.clone(),
             Proof::Key { .. } => identity.principal.key_id().unwrap_or(&identity.subject).to_owned(),

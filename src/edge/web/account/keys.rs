@@ -146,15 +146,15 @@ pub(in crate::edge::web) async fn make(web: &Web, request: &WebRequest) -> Resul
         Admitted::Elsewhere(response) => return Ok(response),
     };
     let filled = SubmittedForm { name, role, life, paths, methods, networks };
-    let wish = match filled.wish()? {
-        Ok(wish) => wish,
+    let wanted = match filled.wanted()? {
+        Ok(wanted) => wanted,
         Err(alert) => {
             return Ok(form_page(web, &person, StatusCode::UNPROCESSABLE_ENTITY, &filled, Some(alert)));
         }
     };
     let client = request.client.address.nearest();
     let asked = Reauthentication { user: &person.user.id, session: &person.session, client };
-    match web.services.own_keys.issue(&web.actor, asked, wish, password).await {
+    match web.services.own_keys.issue(&web.actor, asked, wanted, password).await {
         Ok((text, key)) => {
             let page = KeyPage { site: &web.site, key: row(key), text: &text };
             Ok(web.site.page(StatusCode::OK, &page))
@@ -198,7 +198,7 @@ pub(in crate::edge::web) async fn revoke(
 impl SubmittedForm {
     /// The key that is wanted, or what is wrong with the form; a choice that the form does not offer is a
     /// problem.
-    fn wish(&self) -> Result<Result<KeyRequest, Alert>, Problem> {
+    fn wanted(&self) -> Result<Result<KeyRequest, Alert>, Problem> {
         let unoffered = || Problem::bad_request("A choice of the form is none of those offered.");
         let role = self.role.expose().parse().map_err(|_| unoffered())?;
         let life = LIVES.iter().find(|(word, ..)| *word == self.life.expose());

@@ -28,13 +28,13 @@ impl Threads {
 
 /// Somebody whose losses are noted elsewhere than those of this key.
 fn apart_from(key: &str) -> String {
-    let place = EpochSlot::of(KeyText::id_of(key).unwrap());
-    (0..100_u32).map(|n| format!("other{n}")).find(|other| EpochSlot::of(other) != place).unwrap()
+    let slot = EpochSlot::of(KeyText::id_of(key).unwrap());
+    (0..100_u32).map(|n| format!("other{n}")).find(|other| EpochSlot::of(other) != slot).unwrap()
 }
 
 fn is_remembered(thread: &Authenticator, key: &str) -> bool {
     let digest: CredentialDigest = Sha256::digest(key.as_bytes()).into();
-    thread.remembered(thread.remembering.caches.of(LookedUp::ApiKey), &digest, thread.now()).is_some()
+    thread.remembered(thread.credential_cache.caches.of(LookedUp::ApiKey), &digest, thread.now()).is_some()
 }
 
 #[tokio::test]

@@ -37,8 +37,12 @@ async fn however_often_a_key_is_used_that_is_noted_once_a_minute() {
 }
 
 /// How many a thread and all threads together remember of a kind.
-async fn held(remembering: &CredentialCache, resolver: &CredentialResolver, kind: LookedUp) -> (usize, u64) {
-    let (own, shared) = (remembering.caches.of(kind), resolver.found.of(kind));
+async fn held(
+    credential_cache: &CredentialCache,
+    resolver: &CredentialResolver,
+    kind: LookedUp,
+) -> (usize, u64) {
+    let (own, shared) = (credential_cache.caches.of(kind), resolver.found.of(kind));
     shared.run_pending_tasks().await;
     (own.borrow().len(), shared.entry_count())
 }
@@ -63,9 +67,10 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
             world.revocations.epoch().clone(),
             u64::try_from(MOST).unwrap(),
         ));
-        let remembering = Rc::new(CredentialCache::bounded(MOST));
+        let credential_cache = Rc::new(CredentialCache::bounded(MOST));
         let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
-        let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), GateFixture::metrics());
+        let authenticator =
+            Authenticator::new(parts, 1, Rc::clone(&credential_cache), GateFixture::metrics());
         let known = async |kind, credential: &str| {
             authenticator.identify(kind, credential, CLIENT).await.unwrap().is_some()
         };
@@ -76,13 +81,13 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
         }
         for credential in many {
             assert!(known(filled, credential).await);
-            assert!(held(&remembering, &resolver, filled).await.0 <= MOST);
+            assert!(held(&credential_cache, &resolver, filled).await.0 <= MOST);
         }
-        let (own, shared) = held(&remembering, &resolver, filled).await;
+        let (own, shared) = held(&credential_cache, &resolver, filled).await;
         assert_eq!(own, MOST, "of {} that were shown", many.len());
         assert!(shared <= 8, "{shared}");
         assert_eq!(
-            held(&remembering, &resolver, other).await,
+            held(&credential_cache, &resolver, other).await,
             (few.len(), 4),
             "the other kind keeps its own"
         );
@@ -103,9 +108,9 @@ async fn what_is_remembered_is_bounded_for_each_kind() {
 async fn strangers_take_no_place_among_those_who_are_remembered() {
     let world = GateFixture::new().await;
     let resolver = Arc::new(world.resolver());
-    let remembering = Rc::new(CredentialCache::default());
+    let credential_cache = Rc::new(CredentialCache::default());
     let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
-    let authenticator = Authenticator::new(parts, 1, Rc::clone(&remembering), GateFixture::metrics());
+    let authenticator = Authenticator::new(parts, 1, Rc::clone(&credential_cache), GateFixture::metrics());
     for n in 0..20 {
         let key = world.key(&format!("k{n}"), Role::Viewer, None).await;
         let stranger = crate::model::token::KeyText::draw(crate::model::token::KeyKind::System).text;
@@ -116,7 +121,7 @@ async fn strangers_take_no_place_among_those_who_are_remembered() {
     }
     assert_eq!(resolver.lookups(), 20, "only what is a key by its looks is looked up");
     for kind in [LookedUp::Session, LookedUp::ApiKey] {
-        assert_eq!(held(&remembering, &resolver, kind).await, (0, 0));
+        assert_eq!(held(&credential_cache, &resolver, kind).await, (0, 0));
     }
 }
 
@@ -124,9 +129,9 @@ async fn strangers_take_no_place_among_those_who_are_remembered() {
 async fn memory_is_bounded_as_documented() {
     let world = GateFixture::new().await;
     let resolver = world.resolver();
-    let remembering = CredentialCache::default();
+    let credential_cache = CredentialCache::default();
     for kind in [LookedUp::Session, LookedUp::ApiKey] {
-        let (own, shared) = (remembering.caches.of(kind), resolver.found.of(kind));
+        let (own, shared) = (credential_cache.caches.of(kind), resolver.found.of(kind));
         assert_eq!(own.borrow().capacity(), REMEMBERED_PER_THREAD);
         assert_eq!(shared.policy().max_capacity(), Some(REMEMBERED));
     }
