@@ -477,8 +477,9 @@ fn ticked_paths(text: &str) -> Vec<String> {
 
 #[test]
 fn architecture_is_short_enough_to_be_read() {
+    // A quarter of an hour, of which the glossary takes some lines.
     let lines = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap().lines().count();
-    assert!(lines <= 180, "{lines} lines");
+    assert!(lines <= 200, "{lines} lines");
 }
 
 #[test]

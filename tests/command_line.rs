@@ -111,7 +111,7 @@ fn refusals_end_with_1_and_wrong_usage_with_2() {
         ("user add weak --role viewer --password-stdin", "password1234\n", 1, "password: "),
         ("user add empty --role viewer --password-stdin", "", 1, "password: is shorter"),
         ("user add robot --role agent", "", 1, "role: "),
-        ("user delete root", "", 1, "nobody would be left"),
+        ("user delete root", "", 1, "no one would be left"),
         ("user disable nobody", "", 1, "user not found"),
         ("key revoke nothing", "", 1, "live key not found"),
         ("session revoke nothing", "", 1, "session not found"),
@@ -235,7 +235,7 @@ fn explain_tells_what_a_role_a_user_and_a_key_may_do_and_why() {
     let copy = ["explain", "COPY /x", "--as", "role:viewer"];
     let (code, told, _) = run(here, &copy);
     assert_eq!(code, 1, "{told}");
-    assert!(told.contains("add --destination PATH") && told.contains("refused whoever asks"), "{told}");
+    assert!(told.contains("add --destination PATH") && told.contains("every caller is refused"), "{told}");
     let (code, told, _) = run(here, &[&copy[..], &["--destination", "/y"]].concat());
     assert!(code == 0 && !told.contains("--destination"), "{told}");
     let (code, told, _) = run(here, &[&copy[..], &["--destination", "/users/y"]].concat());

@@ -1,4 +1,4 @@
-//! What outlives every configuration, and what is made of one.
+//! Builds what outlives every configuration (store, keys, limiters), and a generation from each configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -21,7 +21,7 @@ impl Inherited {
     #[expect(clippy::disallowed_methods, reason = "these variables are the service manager's, not settings")]
     pub fn take() -> Self {
         let variable = |name| std::env::var(name).unwrap_or_default();
-        // Without it, nobody says that the descriptors are meant for this process and not for a parent of it.
+        // Without it, nothing says that the descriptors are meant for this process and not for its parent.
         if variable("LISTEN_PID").is_empty() {
             return Self::default();
         }
@@ -38,7 +38,7 @@ impl Inherited {
             if let Some(socket) = socket {
                 sockets.push((name, socket));
             } else {
-                tracing::warn!(name, "a descriptor that was handed over is no stream socket");
+                tracing::warn!(name, "a descriptor that was handed over is not a stream socket");
             }
         }
         Self(sockets)

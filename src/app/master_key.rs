@@ -31,7 +31,7 @@ pub enum KeyFileError {
     Unwritable(#[source] io::Error),
 }
 
-/// How a key file stands.
+/// The state of a key file.
 enum KeyFileState {
     Key(Secret),
     /// There is no file.
@@ -40,7 +40,7 @@ enum KeyFileState {
     Empty,
 }
 
-/// What a look at the key file shows that is wrong, or may be. Makes and changes nothing.
+/// Problems with the key file, if any. Makes and changes nothing.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub(super) fn look(config: &Config) -> Result<Option<String>, StartError> {
 ///
 /// # Errors
 ///
-/// [`StartError::NoKey`] if there is none, [`StartError::MasterKey`] if its file is of no use.
+/// [`StartError::NoKey`] if there is none, [`StartError::MasterKey`] if its file cannot be used.
 pub(super) fn found(config: &Config) -> Result<MasterKey, StartError> {
     if let Some(secret) = &config.secret {
         return Ok(MasterKey::new(secret.clone()));
@@ -80,7 +80,7 @@ pub(super) fn found(config: &Config) -> Result<MasterKey, StartError> {
     }
 }
 
-/// The key for a store. It is made where there is none; so it is in a file that is empty, if nothing in the store was
+/// The key for a store. It is created where there is no file or an empty one, if nothing in the store was
 /// ever signed.
 ///
 /// # Errors

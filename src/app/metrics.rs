@@ -1,4 +1,4 @@
-//! The listener for metrics: bound before anything is served, and served once everything is there to be told of.
+//! The metrics listener: bound before anything is served, and answering once everything it reports on exists.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

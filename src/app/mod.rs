@@ -398,5 +398,5 @@ async fn wait_until_fresh(revocations: &Revocations) -> Result<(), StartError> {
     tokio::time::timeout(READY_TIMEOUT, fresh).await.map_err(|_| StartError::Unready)
 }
 
-/// Loopback, where nobody else can connect.
+/// Loopback, which only this machine can connect to.
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

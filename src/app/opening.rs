@@ -1,4 +1,4 @@
-//! The store and the key beside it: a start makes them, and so does a command that says so; the others only find them.
+//! Opens the store and its key. Only `serve` and commands that say so create them; all others must find them.
 
 use std::path::Path;
 use std::sync::Arc;

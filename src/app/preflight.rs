@@ -1,4 +1,4 @@
-//! What would stop a start with these settings, found without one: nothing is made, changed or listened on.
+//! Finds what would stop a start with these settings, without creating, changing or listening on anything.
 
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;

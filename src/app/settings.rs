@@ -1,4 +1,4 @@
-//! Settings that may be served: read, checked, and with their own policy tests passed.
+//! Loads settings that may be served: read, checked, and with their own policy tests passed.
 
 use crate::config::{Config, ConfigError, ConfigOrigin, ConfigProblem, SettingLocation};
 use crate::gate::policy_tests;

@@ -1,4 +1,4 @@
-//! `doorward audit`: who did what, and whether the trail of it is whole.
+//! `doorward audit`: lists the audit trail and verifies its chain.
 
 use std::io;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! `doorward check`: what the settings come to, and what would stop a start. Problems are shown by whoever shows a failure.
+//! `doorward check`: shows the resulting settings, and every problem that would stop a start.
 
 use serde_json::Value;
 use serde_json::json;
@@ -118,7 +118,7 @@ fn sentence(rule: &Rule) -> String {
     format!("{when} -> {outcome}{}", kept(rule.enforce))
 }
 
-/// What is said of refusals that are not kept.
+/// The note about refusals that are not enforced.
 fn kept(enforce: Enforce) -> &'static str {
     match enforce {
         Enforce::On => "",

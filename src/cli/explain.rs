@@ -1,4 +1,4 @@
-//! `doorward explain`: what would be decided for a request, and why, rule by rule.
+//! `doorward explain`: shows the decision for a request, rule by rule.
 
 use serde_json::to_value;
 
@@ -128,8 +128,10 @@ pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
                 caller.provider
             ));
         }
-        // No rule was tried, since nobody had to be looked up to refuse it.
-        None if explanation.rules.is_empty() => lines.push("caller: refused whoever asks".to_owned()),
+        // No rule was tried, since it is refused for every caller.
+        None if explanation.rules.is_empty() => {
+            lines.push("caller: any, since every caller is refused".to_owned());
+        }
         None => lines.push("caller: nobody".to_owned()),
     }
     match (&explanation.route, &explanation.upstream) {

@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     url: Option<String>,
 }
 
-/// Whom to ask what.
+/// A health request: where it is sent, and how.
 pub(super) struct HealthRequest {
     socket: GatewaySocket,
     /// `None` for plain HTTP.
@@ -80,7 +80,7 @@ enum GatewaySocket {
     Unix(PathBuf),
 }
 
-/// Which certificate will do.
+/// Which server certificate is accepted.
 enum Trust {
     /// One that the system trusts.
     System,
@@ -262,7 +262,7 @@ fn client_config(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
     })
 }
 
-/// Accepts one certificate, byte for byte, and whoever holds its private key.
+/// Accepts exactly one certificate, from the holder of its private key.
 #[derive(Debug)]
 struct PinnedCertificate {
     certificate: CertificateDer<'static>,

@@ -30,14 +30,14 @@ use crate::service::subjects::Subjects;
 /// How long a command waits for running gateways to act on a change.
 const SPREAD_WAIT: Duration = Duration::from_secs(2);
 
-/// Leave to administer for whoever runs a command: they can read the gateway's secret and its database as it is.
+/// Admin proof for the user who runs a command, who can read the gateway's secret and its database as it is.
 pub(super) fn proof() -> AdminProof {
     AdminProof::of_command_line(std::fs::metadata("/proc/self").map_or(0, |own| own.uid()))
 }
 
 /// Everything a command may need.
 pub(super) struct CommandServices {
-    /// Whoever runs the command may administer, and what it changes is theirs.
+    /// The user who runs the command; changes are recorded as theirs.
     pub(super) by: AdminProof,
     pub(super) config: Config,
     pub(super) clock: Arc<dyn Clock>,

@@ -1,4 +1,4 @@
-//! `doorward user`: people.
+//! `doorward user`: local users.
 
 use std::io::BufRead as _;
 use std::io::IsTerminal as _;

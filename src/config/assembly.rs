@@ -1,4 +1,4 @@
-//! What cannot be checked by itself: listeners, upstreams, routes and what other proxies ask, against each other.
+//! Checks sections against each other: listeners, upstreams, routes and forward-auth.
 
 use http::HeaderName;
 

@@ -20,7 +20,7 @@ impl Config {
             ("server.workers", self.server.workers == next.server.workers),
             ("server.tls", self.server.tls.is_some() == next.server.tls.is_some()),
             ("server.acme", self.server.acme == next.server.acme),
-            // Whoever comes to the plain listener beside it is sent there.
+            // The plain listener beside it redirects there.
             ("public_url", self.server.acme.is_none() || self.public_url == next.public_url),
             ("store.url", self.store.url.expose() == next.store.url.expose()),
             ("store.connections", self.store.connections == next.store.connections),

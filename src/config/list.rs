@@ -1,4 +1,4 @@
-//! Makes the root section and the configuration of one list.
+//! A macro that makes the root section and the [`Config`](super::Config) type from one list of sections.
 
 /// Describes the settings at the top of the file, and makes `Config` of them.
 ///

@@ -1,4 +1,4 @@
-//! [`load`]: from what was said to a checked [`Config`].
+//! [`load`]: from file, environment and flags to a checked [`Config`].
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Where settings come from, and how every file among that was when it was read: what tells a change.
+//! Where the settings of this process come from, with the content of every file as it was read, so that changes are
+//! noticed.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What comes of a request: an answer, or a problem on its way to one.
+//! The result of a request: a response with its verdict, or a problem that becomes one.
 
 use super::pages::problem::Problem;
 use crate::gate::refusal::Refusal;

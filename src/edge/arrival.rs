@@ -1,4 +1,4 @@
-//! A request whose head is understood, on its way to what answers it.
+//! A request whose head is parsed, on its way to what answers it.
 
 use std::rc::Rc;
 

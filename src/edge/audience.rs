@@ -1,4 +1,4 @@
-//! Who reads an answer: a person, a program, or a gRPC client. Decides its form, never its meaning.
+//! Who reads a response: a browser, a program, or a gRPC client. It decides the form, never the meaning.
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, Method};

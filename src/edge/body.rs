@@ -1,4 +1,4 @@
-//! What the gateway answers with: made here, or passed on as it comes.
+//! Response bodies: made by the gateway, or streamed from an upstream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! A request's body as it comes from a client.
+//! Request bodies as they come from a client.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -107,7 +107,7 @@ impl Cookies {
         one(headers, &self.handover)
     }
 
-    /// Remembers that a browser was here already.
+    /// Marks a browser as seen before.
     pub fn set_loop_guard(&self, value: &str) -> HeaderValue {
         header(&self.loop_guard, value, LOOP_GUARD_SECONDS, &self.attributes_between)
     }

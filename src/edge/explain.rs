@@ -1,4 +1,4 @@
-//! What would be decided for a request, told to admins: `GET /_doorward/api/explain`.
+//! `GET /_doorward/api/explain`: shows admins the decision for a request.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -36,7 +36,7 @@ impl Explain {
     ///
     /// # Errors
     ///
-    /// [`Denied`] to whoever does not show an admin's key, and if the question cannot be understood.
+    /// [`Denied`] if the caller is not an admin, or the query is not valid.
     pub async fn answer(
         &self,
         gate: &Gate,
@@ -103,7 +103,7 @@ fn read(query: &str) -> Result<(ExplainQuery, String), ServiceError> {
             "mcp" => question.mcp = Some(value),
             "destination" => question.destination = Some(value),
             "client" => {
-                let address = value.parse().map_err(|_| wrong("client", "is no address"))?;
+                let address = value.parse().map_err(|_| wrong("client", "is not an address"))?;
                 question.client = Some(address);
             }
             _ => {

@@ -1,4 +1,4 @@
-//! Who the client is when a proxy stands between: read only from trusted peers, written for upstreams.
+//! Client addresses behind proxies (RFC 7239): read from trusted peers only, and written for upstreams.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Whether the log says already that somebody sends headers that only our proxies may send. Once is enough for a
-/// proxy that was forgotten, and leaves nothing to strangers who fill the log.
+/// proxy that was forgotten, and gives unknown clients no way to fill the log.
 static UNBELIEVED: Once = Once::new();
 
 /// Entries of a forwarding chain that are looked at.
@@ -45,7 +45,7 @@ impl Peer {
         !self.veiled && network::contains(trusted, self.address)
     }
 
-    /// Where whoever speaks on the connection is.
+    /// The address of the client that the connection belongs to.
     pub fn speaker(self) -> ClientAddress {
         if self.veiled { self.beyond() } else { ClientAddress::at(self.address) }
     }

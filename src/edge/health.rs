@@ -1,4 +1,4 @@
-//! Whether we are well, for load balancers and those who watch. Asks nobody.
+//! Liveness and readiness, for load balancers and monitoring. Makes no call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

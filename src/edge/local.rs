@@ -1,4 +1,4 @@
-//! Tasks of a data-plane thread: they never leave it, so they need no locks.
+//! Spawns tasks that stay on their data-plane thread, so they need no locks.
 
 use std::future::Future;
 

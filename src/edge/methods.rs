@@ -1,4 +1,4 @@
-//! Which methods an address of ours has.
+//! The methods that one of our own endpoints supports.
 
 use http::{HeaderValue, Method};
 

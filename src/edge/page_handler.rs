@@ -1,4 +1,4 @@
-//! Visits to our pages: their forms are read, they wait for a turn, and the pages answer on the control plane.
+//! Serves our own pages: reads their forms, admits them through the limiter, and runs them on the control plane.
 
 use std::sync::Arc;
 
@@ -38,11 +38,11 @@ pub struct PageHandler {
 }
 
 impl PageHandler {
-    /// Answers with a page, or says that there is none.
+    /// Answers with a page, or that there is no such page.
     ///
     /// # Errors
     ///
-    /// [`Denied`] if the form cannot be read, there is no turn, or the page failed.
+    /// [`Denied`] if the form cannot be read, the limiter is full, or the page failed.
     pub async fn answer(
         &self,
         arrival: Arrival,

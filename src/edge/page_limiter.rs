@@ -1,5 +1,5 @@
-//! Turns at our own pages, which ask the store and hash passwords: each has its share, and whoever has signed in on this
-//! device before waits for nobody else's sake.
+//! Concurrency limits for our own pages, which query the store and hash passwords: each client has a fair share, and a user
+//! of a known device does not wait because of unknown ones.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::model::principal::Client;
 use crate::service::ServiceError;
 use crate::service::concurrency_limiter::{ConcurrencyLimiter, ConcurrencyLimits, LimiterGuard};
 
-/// A sign-in of a stranger costs a computation of many milliseconds and some writes; a crowd of them must not take all
+/// A sign-in from an unknown device costs a computation of many milliseconds and some writes; a crowd of them must not take all
 /// connections to the store.
 const UNKNOWN: ConcurrencyLimits = ConcurrencyLimits {
     running_per_key: 2,
@@ -18,7 +18,7 @@ const UNKNOWN: ConcurrencyLimits = ConcurrencyLimits {
     inside: 128,
     wait: Duration::from_secs(3),
 };
-/// What strangers and people who come to another host of ours ask for alike, and what is done at once.
+/// Pages that unknown devices and people who come to another of our hosts need alike, and that are cheap.
 const LIGHT: ConcurrencyLimits = ConcurrencyLimits {
     running_per_key: 4,
     admitted_per_key: 96,
@@ -43,7 +43,7 @@ const PEOPLE: ConcurrencyLimits = ConcurrencyLimits {
     wait: Duration::from_secs(3),
 };
 
-/// Who may be served a page now. Clones share the turns.
+/// Admits page requests. Clones share the limits.
 #[derive(Clone, Debug)]
 pub struct PageLimiter {
     unknown: PageQueue,
@@ -52,7 +52,7 @@ pub struct PageLimiter {
     people: PageQueue,
 }
 
-/// One of the four kinds, which take nothing from each other.
+/// One of the four queues, which share nothing.
 #[derive(Clone, Debug)]
 struct PageQueue {
     limiter: ConcurrencyLimiter<QuotaKey>,
@@ -65,7 +65,7 @@ impl PageQueue {
     }
 }
 
-/// Where somebody stands.
+/// The queue and share of one page request.
 #[derive(Debug)]
 pub struct PageQueueEntry<'t> {
     queue: &'t PageQueue,
@@ -80,7 +80,7 @@ impl Default for PageLimiter {
 }
 
 impl PageLimiter {
-    /// The place of whoever shows this, at this client (IPv6: one /64), and asks for this page.
+    /// The queue for a device, at this client (IPv6: one /64), and a page.
     pub fn entry(
         &self,
         recognition: &DeviceRecognition,
@@ -115,7 +115,7 @@ impl<'t> PageQueueEntry<'t> {
         (&self.queue.forms, self.share.clone())
     }
 
-    /// Waits for a turn.
+    /// Waits until the page may run.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The keys with which upstreams check what they are told, for everybody to read.
+//! Serves the public keys (JWK Set) with which upstreams verify our tokens.
 
 use std::sync::Arc;
 

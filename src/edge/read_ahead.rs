@@ -1,4 +1,4 @@
-//! Reads a body that is needed to decide, up to a limit, and counts what all of them hold.
+//! Buffers a body that is needed for a decision, within limits for one body, one client and all.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::model::network::throttle_bucket;
 /// The least that is asked for at once (bytes).
 const FIRST: usize = 4096;
 
-/// How much may be read ahead.
+/// Limits on buffered bodies.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferLimits {
     /// Bytes of one body.
@@ -39,7 +39,7 @@ impl BufferLimits {
     }
 }
 
-/// What is read ahead, counted by what for: nothing of one kind can leave another without room.
+/// Buffer quotas by purpose: one purpose cannot use up another's.
 #[derive(Clone, Debug, Default)]
 pub struct BufferQuotas {
     /// GraphQL and the Model Context Protocol, to decide by the operation or the message.
@@ -48,7 +48,7 @@ pub struct BufferQuotas {
     pub questions: BufferQuota,
 }
 
-/// Counts what the bodies hold that are read ahead and not sent on yet, for all threads. Locked only where one is
+/// Counts the memory of buffered bodies that are not sent on yet, for all threads. Locked only where one is
 /// read ahead, and never while it is waited for.
 #[derive(Clone, Debug, Default)]
 pub struct BufferQuota(Arc<Mutex<QuotaUsage>>);
@@ -60,7 +60,7 @@ struct QuotaUsage {
     shares: HashMap<QuotaKey, usize>,
 }
 
-/// Whose a body is.
+/// Whose quota a body uses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum QuotaKey {
     /// A client's, by the bucket of its address.
@@ -76,7 +76,7 @@ impl QuotaKey {
     }
 }
 
-/// What one body holds; dropping it gives that back.
+/// The memory reserved for one body; dropping it releases it.
 #[derive(Debug)]
 struct Reservation {
     room: BufferQuota,
@@ -135,7 +135,7 @@ impl Drop for Reservation {
     }
 }
 
-/// A body in memory, and its place: both go when the last who sends it on lets go of it.
+/// A buffered body and its reservation: both are released with the last reference.
 struct BufferedBody {
     bytes: Vec<u8>,
     reservation: Reservation,

@@ -1,4 +1,4 @@
-//! What is kept of a request beside it, for its access event and its answer.
+//! What the access event and the response need to know about a request, kept beside it.
 
 use std::rc::Rc;
 

@@ -113,7 +113,7 @@ impl Surfaces {
         answer
     }
 
-    /// Words a refusal for whoever is refused.
+    /// Writes a refusal for its caller.
     pub fn refuse(
         &self,
         denied: &Denied,

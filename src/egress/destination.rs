@@ -1,7 +1,7 @@
 //! Where a request goes, and whether it may go there.
 //!
 //! URLs come from the configuration, or from documents that other servers serve, such as a directory or a discovery
-//! document. Whoever writes such a document must not be able to make the gateway reach what they cannot reach themselves
+//! document. Anyone who writes such a document must not be able to make the gateway reach what they cannot reach themselves
 //! (server-side request forgery: OWASP SSRF Prevention Cheat Sheet; RFC 9728, 7.7). So:
 //!
 //! - The scheme is `https`, and every address of the host is a public one. All of them are checked, and the connection

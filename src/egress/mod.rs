@@ -1,6 +1,6 @@
 //! Floor 1, the way out: calls over HTTP(S) that the gateway makes on its own behalf, not for a request that it passes on.
 //!
-//! One client for all of them, with the rules in [`destination`], so that nobody who may name a URL can make the gateway
+//! One client for all of them, with the rules in [`destination`], so that no party that may name a URL can make the gateway
 //! reach what they cannot. Everything has a bound: time, the size of responses, how many requests are open at once.
 //! Redirects are not followed, nothing is sent twice, and an [`EgressError`] holds no secret.
 //!

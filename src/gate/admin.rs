@@ -1,4 +1,4 @@
-//! From a known caller to leave to administer, the only way there by a request.
+//! Makes an [`AdminProof`] from a request: the only way for a request to get one.
 
 use super::refusal::Refusal;
 use super::{Gate, GateRequest};
@@ -6,11 +6,11 @@ use crate::model::audit::Actor;
 use crate::service::admin::AdminProof;
 
 impl Gate {
-    /// Leave to administer, for whoever sends a request.
+    /// The admin proof of the sender of a request.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Challenge`] for nobody, [`Refusal::Forbidden`] for anybody but an admin, and whatever is wrong with the
+    /// [`Refusal::Challenge`] for an anonymous caller, [`Refusal::Forbidden`] for one who is not an admin, and whatever is wrong with the
     /// credential.
     pub async fn admin(&self, request: &GateRequest<'_>) -> Result<AdminProof, Refusal> {
         let caller = self.caller(request).await?.ok_or(Refusal::Challenge)?;

@@ -133,7 +133,7 @@ fn random_settings(dice: &mut XorShift) -> String {
     text
 }
 
-/// Whatever may be asked, by nobody so far.
+/// Any request, anonymous so far.
 fn random_question(dice: &mut XorShift) -> Hypothetical {
     let kind = match dice.below(12) {
         0 => RequestKind::WebSocket,
@@ -219,7 +219,7 @@ fn callers() -> Vec<Option<Principal>> {
     [None, None].into_iter().chain(known.into_iter().map(Some)).collect()
 }
 
-/// Whether the notes, read by themselves, lead to what is said of the decision.
+/// Whether the notes, read by themselves, lead to the explained decision.
 fn notes_agree(explanation: &Explanation) -> bool {
     let decided: Vec<_> = explanation
         .rules
@@ -235,7 +235,7 @@ fn notes_agree(explanation: &Explanation) -> bool {
     }
 }
 
-/// How requests fared, so that none of the ways is missing.
+/// Counts of outcomes, so that none is missing.
 #[derive(Debug, Default)]
 struct OutcomeCounts {
     allowed: usize,
@@ -317,7 +317,7 @@ fn explanation_and_decision_agree_on_a_hundred_thousand_random_requests() {
 /// What a client presents, and whom that makes it.
 struct TestCredential {
     headers: Vec<(HeaderName, String)>,
-    /// As whom; `None` is nobody.
+    /// The caller; `None` is anonymous.
     caller: Option<Principal>,
     worth: Validity,
 }
@@ -326,9 +326,9 @@ struct TestCredential {
 enum Validity {
     /// What it is presented as.
     Good,
-    /// Nobody's any more.
+    /// Of no one any more.
     Stale,
-    /// Nobody's, and wrong by this code.
+    /// Invalid, with this code.
     Wrong(&'static str),
 }
 
@@ -441,7 +441,7 @@ async fn explanations_agree_with_ten_thousand_requests_through_the_real_gate() {
             assert_eq!(trail.route.as_ref().map(|route| route.name.clone()), explanation.route, "{case}");
             match presented.worth {
                 Validity::Wrong(wrong) => {
-                    // Final: never more than nobody gets, and refused as what it is, unless something was
+                    // Final: never more than an anonymous caller gets, and refused as what it is, unless something was
                     // wrong before anybody looked at it.
                     let before = matches!(code, Some(Code::NoRoute | Code::OddPath));
                     assert!(before || code.map(Code::as_str) == Some(wrong), "{code:?} {case}");

@@ -25,7 +25,7 @@ const TAG: usize = 22;
 pub struct AppSessions {
     upstream: String,
     cookies: Vec<SessionCookie>,
-    /// Whether rules are kept on any way there. Where they only log, the application sets what it always set.
+    /// Whether rules are enforced on any route to it. Where they only log, the application sets what it always set.
     kept: bool,
 }
 
@@ -38,7 +38,7 @@ impl AppSessions {
         (!cookies.is_empty()).then(|| Self { upstream: upstream.name.clone(), cookies, kept })
     }
 
-    /// Ties what an answer sets to whom it is for; `None` is nobody. What it deletes has nothing to tie.
+    /// Binds the cookies that a response sets to its caller; `None` is anonymous. What it deletes has nothing to tie.
     pub fn seal(&self, headers: &mut HeaderMap, key: &SigningKey, caller: Option<&Identity>) {
         if !self.kept || !headers.contains_key(SET_COOKIE) {
             return;
@@ -53,7 +53,7 @@ impl AppSessions {
     }
 
     /// What the application gets of its cookies: without the tags, and without those that were not set for this
-    /// caller. Where rules are kept on no way there, what bears no good tag goes on as it came. On some is enough: the
+    /// caller. Where no route to it enforces rules, a cookie without a valid tag is passed on as it came. On some is enough: the
     /// application may set again what it got on another, which would then bear the tag of somebody else. Other cookies
     /// keep their bytes and order.
     pub fn open(&self, headers: &mut HeaderMap, key: &SigningKey, caller: Option<&Identity>) {

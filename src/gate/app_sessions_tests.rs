@@ -1,4 +1,4 @@
-//! Applications' session cookies: what is sent on of them, and as whom.
+//! Session cookies of applications: which are passed on, and for whom.
 
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
@@ -220,7 +220,7 @@ fn where_rules_only_log_nothing_changes_and_what_was_tied_is_still_known() {
         }
     }
     // Where some rules are kept and others only log, what is set on either way is good on both, and nothing else is: the
-    // application would set it again, for whoever asked.
+    // application would set it again, for any caller.
     let text = format!(
         "{ROUTE}enforce = \"log\"\nrules = [{{ path = \"/a\", allow = \"viewer\", enforce = \"on\" }}]\n"
     );

@@ -1,4 +1,4 @@
-//! What a body told, as far as rules ask for it: read once, by one reader, within one budget.
+//! The facts that rules need from a request body: read once, within one budget.
 
 use super::graphql::{self, Budget, Envelope};
 use super::mcp;
@@ -6,7 +6,7 @@ use crate::model::graphql::Operation;
 use crate::model::mcp::Message;
 use crate::policy::WantedFacts;
 
-/// What a request's body told. Whatever is not asked for is not there.
+/// Facts from a request body. Only those that were asked for are there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BodyFacts {
     pub(super) wants: WantedFacts,
@@ -15,7 +15,7 @@ pub struct BodyFacts {
 }
 
 impl BodyFacts {
-    /// What a request tells.
+    /// Reads the facts of a request.
     pub fn of(wants: WantedFacts, envelope: &Envelope<'_>) -> Self {
         let mut budget = Budget::full();
         Self {
@@ -25,7 +25,7 @@ impl BodyFacts {
         }
     }
 
-    /// What is told by a body that cannot be read to its end.
+    /// The facts of a body that cannot be read to its end: unknown.
     pub fn unknown(wants: WantedFacts) -> Self {
         Self {
             wants,
@@ -42,12 +42,12 @@ impl BodyFacts {
         Self { wants, graphql: wants.graphql.then_some(Operation::UNKNOWN), ..told }
     }
 
-    /// Whether a body could tell it.
+    /// Whether a body could hold these facts.
     pub fn is_in_body(wants: WantedFacts, envelope: &Envelope<'_>) -> bool {
         wants.graphql && envelope.is_in_body() || wants.mcp && mcp::is_in_body(envelope)
     }
 
-    /// Whether it was asked for all of this.
+    /// Whether all of these facts were asked for.
     pub(super) fn answers(&self, wants: WantedFacts) -> bool {
         self.wants.or(wants) == self.wants
     }

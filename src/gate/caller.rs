@@ -1,4 +1,4 @@
-//! From what a request presents to its caller, and from what a browser presents to whoever asks for a page of ours.
+//! Finds the caller of a request, and the visitor of one of our own pages.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Gate {
     ) -> Result<Recognition<Rc<Identity>>, Refusal> {
         match presented.map_err(Refusal::BadCredential)?.step(&self.names) {
             CredentialResolution::Nothing => Ok(Recognition::Anonymous),
-            // Somebody else's makes its bearer nobody, never whom the cookie beside it stands for.
+            // A foreign credential makes the caller anonymous, never the holder of the cookie beside it.
             CredentialResolution::Foreign(wrong) if foreign != ForeignCredentials::Refuse => {
                 Ok(Recognition::Foreign(wrong))
             }
@@ -69,7 +69,7 @@ impl Gate {
 }
 
 /// Tells our own pages who asks for them. Only a browser's session counts there, and it is looked up each time: what is
-/// remembered may be a moment old, and a page shows and changes what is somebody's own.
+/// cached may be a moment old, and a page shows and changes the user's own account.
 #[derive(Clone)]
 pub struct Visitors {
     resolver: Arc<CredentialResolver>,
@@ -124,7 +124,7 @@ impl Visitors {
         }
     }
 
-    /// Whether a browser was signed in here before, by a cookie that we signed. Asks nobody, so that it may have ended.
+    /// Whether a browser was signed in here before, by a cookie that we signed. Makes no store call, so the session may have ended.
     pub fn has_cookie(&self, headers: &HeaderMap) -> bool {
         matches!(
             Credential::session(headers, &self.cookie),

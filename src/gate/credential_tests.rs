@@ -1,4 +1,4 @@
-//! What is found in the headers of a request, and what is left of them, as tables.
+//! Which credential is found in the headers of a request, and which headers remain, as tables.
 
 use std::rc::Rc;
 

@@ -49,7 +49,7 @@ const PARTS_OF_ADDRESSES: &[&str] = &[
     "x-symlink-target-account",
 ];
 
-/// What a request does beside what its method and target say. Nothing, for nearly all.
+/// Further targets that a request acts on. None, for nearly all.
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
     /// Each act as a request of its own.

@@ -1,4 +1,4 @@
-//! What a request does beside, read from headers and query.
+//! Further targets of a request, read from headers and query.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 

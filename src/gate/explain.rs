@@ -150,7 +150,7 @@ pub struct Explanation {
     /// The rule that decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// The credential that counts and whom it stands for; nothing is nobody.
+    /// The credential that counts and its principal; none is anonymous.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<CallerView>,
     /// What settings want the application to be told of callers and is not told of this one: headers, and claims of
@@ -246,7 +246,7 @@ fn ascii_json(value: &impl Serialize) -> String {
     ascii
 }
 
-/// A request that nobody made.
+/// A hypothetical request.
 #[derive(Clone, Debug)]
 pub struct Hypothetical {
     /// What is asked for.
@@ -255,7 +255,7 @@ pub struct Hypothetical {
     pub authority: String,
     /// From where.
     pub client: ClientAddress,
-    /// By whom; `None` is nobody.
+    /// The caller; `None` is anonymous.
     pub caller: Option<Principal>,
     /// Of which page, as a browser says; ours if it does not. With `OPTIONS` it is a preflight (Fetch, 3.2.2).
     pub origin: Option<String>,
@@ -265,7 +265,7 @@ pub struct Hypothetical {
     pub destination: Option<String>,
 }
 
-/// What stands in the body of a request that nobody made.
+/// The body of a hypothetical request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HypotheticalBody {
     /// Nothing.
@@ -312,8 +312,8 @@ pub enum ExplainQueryError {
     /// A kind of request that there is not.
     #[error("the kind of a request is plain, websocket or grpc")]
     Kind,
-    /// The target would be refused whoever asks.
-    #[error("is refused whoever makes it: {0}")]
+    /// The target would be refused for every caller.
+    #[error("is refused for every caller: {0}")]
     Target(#[from] crate::model::target::TargetError),
 }
 
@@ -379,7 +379,7 @@ impl Rulebook {
 
     pub(super) fn decide(&self, asked: &Hypothetical, trail: &mut DecisionTrace) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
-        // Whoever asks with a cookie asks from a page of ours, unless another is named.
+        // A request with a cookie comes from one of our pages, unless another is named.
         if let Some(origin) = asked.origin.as_deref().or(self.origins().public())
             && let Ok(origin) = HeaderValue::try_from(origin)
         {

@@ -1,4 +1,4 @@
-//! An accepted caller on one thread, with what its requests need made ready.
+//! An authenticated caller on one thread, with the values that its requests need ready.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::model::token::TokenDigest;
 use crate::policy::PathPattern;
 use crate::service::epoch::EpochSlot;
 
-/// Applications whose headers are remembered with one identity.
+/// Applications whose headers are cached with one identity.
 const MOST_PLANS: usize = 16;
 
 /// An accepted caller with what a request needs of it, made once per credential and thread.
@@ -73,7 +73,7 @@ impl Identity {
         self.used.fetch_max(now.0, Ordering::Relaxed);
     }
 
-    /// Whoever presents a value that the settings name.
+    /// The holder of a token that the settings name.
     pub(super) fn named(principal: Principal, by: TokenDigest) -> Self {
         Self { named_by: Some(by), ..Self::of(principal) }
     }
@@ -83,7 +83,7 @@ impl Identity {
         self.named_by.is_some()
     }
 
-    /// Somebody of whom nothing is remembered.
+    /// A caller without cached headers.
     pub(super) fn of(principal: Principal) -> Self {
         Self::new(Arc::new(principal), Timestamp::default())
     }
@@ -101,7 +101,7 @@ impl Identity {
         !now.is_within(every, self.written.get())
     }
 
-    /// The headers that tell an application of this caller: made once for each plan, then remembered
+    /// The headers that tell an application of this caller: made once for each plan, then cached
     /// while its tokens are good.
     pub fn told(&self, plan: &Rc<HeaderPlan>, now: Timestamp, keys: &RotatingKeys) -> Rc<PreparedHeaders> {
         let mut prepared = self.prepared.borrow_mut();
@@ -133,7 +133,7 @@ impl Identity {
 
     /// Whether the proof still holds, without another look at the store.
     pub(super) fn holds(&self, now: Timestamp, idle: Duration) -> bool {
-        // Nobody was seen later than now: the clock was set back, and who is idle stays no longer for it.
+        // No caller was seen later than now: the clock was set back, and who is idle stays no longer for it.
         self.seen.set(self.seen.get().min(now));
         match &self.principal.proof {
             Proof::Session { expires_at, .. } => now < *expires_at && now < self.seen.get().after(idle),

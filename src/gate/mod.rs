@@ -69,7 +69,7 @@ pub struct GateRequest<'a> {
     pub request_id: &'a str,
 }
 
-/// What has been found out about a request so far; what the access event tells.
+/// What is known about a request so far, for its access event.
 #[derive(Debug, Default)]
 pub struct DecisionTrace {
     /// The route, once found.
@@ -122,7 +122,7 @@ impl DecisionTrace {
         if self.shadowed.is_some() { Verdict::Shadow } else { Verdict::Allow }
     }
 
-    /// Notes what a glance at a request has shown.
+    /// Notes whether a request looks like GraphQL.
     pub fn note_detection(&mut self, detection: Detection, path: &str) {
         self.resembles_graphql = detection == Detection::Yes;
         if let Some(route) = self.route.as_ref().filter(|_| self.resembles_graphql) {
@@ -177,7 +177,7 @@ impl Gate {
         }
     }
 
-    /// The part of it that asks nobody.
+    /// The part that makes no store call.
     pub fn rulebook(&self) -> &Rulebook {
         &self.rulebook
     }
@@ -202,7 +202,7 @@ impl Gate {
         &self.managed
     }
 
-    /// What an application is told of a caller, or of nobody.
+    /// The identity headers for a caller, or for an anonymous one.
     pub fn told(&self, plan: &Rc<HeaderPlan>, identity: Option<&Identity>) -> Rc<PreparedHeaders> {
         match identity {
             Some(identity) => identity.told(plan, self.authenticator.now(), &self.keys.assertion),
@@ -210,7 +210,7 @@ impl Gate {
         }
     }
 
-    /// Takes from a request what is an application's session and not its caller's, or nobody's where there is none.
+    /// Takes from a request what is an application's session and not its caller's, or anyone's where there is none.
     pub fn open_app_sessions(&self, route: &Route, headers: &mut HeaderMap, caller: Option<&Identity>) {
         if let Some(sessions) = &route.app_sessions {
             sessions.open(headers, &self.keys.app_sessions, caller);
@@ -224,7 +224,7 @@ impl Gate {
         }
     }
 
-    /// Finds the route and the caller. Reads headers only; awaits only where a credential is not remembered.
+    /// Finds the route and the caller. Reads headers only; awaits only where a credential is not cached.
     ///
     /// # Errors
     ///
@@ -255,7 +255,7 @@ impl Gate {
         self.rulebook.admit(request, routed, recognised, trail)
     }
 
-    /// Who is calling, wherever it may lead; `None` is nobody.
+    /// Who is calling, on any route; `None` is anonymous.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! Credentials that are nobody's, and clients that try one key after the other.
+//! A negative cache of unknown credentials, and a throttle for clients that try many keys.
 //!
-//! What was found to be nobody's is not looked up again for a while, so a program that goes on with a revoked
-//! key costs the store nothing; and whoever tries many different ones does not reach the store at all.
+//! An unknown credential is not looked up again for a while, so a program that goes on with a revoked
+//! key costs the store nothing, and a client that tries many different keys does not reach the store at all.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -13,30 +13,30 @@ use crate::model::network::throttle_bucket;
 use crate::model::time::Timestamp;
 use crate::service::epoch::{Epoch, EpochSlot};
 
-/// Entries of either kind that one thread remembers.
+/// Entries of either kind that one thread keeps.
 const REMEMBERED: usize = 10_000;
-/// How long a credential stays nobody's without another look, unless its owner's rights change before.
+/// How long an entry is valid, unless its owner's rights change before.
 const KEPT_FOR: Duration = Duration::from_mins(1);
-/// Keys that are nobody's, from one client (IPv6: one /64), on one thread, in [`WINDOW`].
+/// Unknown keys from one client (IPv6: one /64), on one thread, in [`WINDOW`].
 const MOST: u32 = 60;
 const WINDOW: Duration = Duration::from_mins(1);
 
 type Digest = [u8; 32];
 
-/// What one thread knows of failures.
+/// The failed lookups of one thread.
 pub(super) struct NegativeCache {
     entries: RefCell<LruCache<Digest, NegativeEntry>>,
     clients: RefCell<LruCache<IpAddr, FailureCount>>,
 }
 
-/// A credential that was looked up in vain.
+/// A credential for which the lookup found no principal.
 ///
-/// Nothing that is lost gives it to somebody, and what is new is drawn at random: it has never been shown before. Only where
-/// it has an owner who may not use it now, what changes for that one may make it good.
+/// A loss of rights never makes it valid, and a new credential is drawn at random, so it was never presented before. Only where
+/// it has an owner who may not use it now, a change to that owner may make it valid.
 #[derive(Clone, Copy)]
 struct NegativeEntry {
     since: Timestamp,
-    /// Where changes of its owner are noted, and the epoch of the look.
+    /// The slot of its owner, and the epoch of the lookup.
     owner: Option<(EpochSlot, u64)>,
 }
 
@@ -54,7 +54,7 @@ impl Default for NegativeCache {
 }
 
 impl NegativeCache {
-    /// Whether a credential was nobody's a moment ago, and nothing has happened since that may have given it to somebody.
+    /// Whether a credential was unknown a moment ago, and nothing has happened since that may have made it valid.
     pub(super) fn contains(&self, digest: &Digest, epoch: &Epoch, now: Timestamp) -> bool {
         let found = self.entries.borrow_mut().get(digest).copied();
         found.is_some_and(|NegativeEntry { since, owner }| {
@@ -62,11 +62,11 @@ impl NegativeCache {
         })
     }
 
-    /// Whether one more key of this client's is looked up.
+    /// Whether one more key of this client may be looked up.
     ///
     /// # Errors
     ///
-    /// After how long it will be.
+    /// The time until the next one may be.
     pub(super) fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
         let tries = self.clients.borrow_mut().get(&throttle_bucket(client)).copied();
         match tries {
@@ -77,12 +77,12 @@ impl NegativeCache {
         }
     }
 
-    /// A credential turned out to be nobody's; with its owner's place and the epoch of the look, if it has one.
+    /// Adds an unknown credential; with its owner's slot and the epoch of the lookup, if it has one.
     pub(super) fn note(&self, digest: Digest, owner: Option<(EpochSlot, u64)>, now: Timestamp) {
         self.entries.borrow_mut().insert(digest, NegativeEntry { since: now, owner });
     }
 
-    /// One that this client presented did.
+    /// Counts an unknown credential for this client.
     pub(super) fn count(&self, client: IpAddr, now: Timestamp) {
         let mut clients = self.clients.borrow_mut();
         let client = throttle_bucket(client);

@@ -1,4 +1,4 @@
-//! What an open exchange rests on, and whether it still does: a permit is for its first moment only.
+//! Re-evaluates the decision about an open exchange: a permit is valid only for the moment it is made.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::model::principal::Client;
 use crate::model::target::{RequestKind, RequestTarget};
 use crate::service::epoch::Epoch;
 
-/// What was decided about an exchange that goes on, so that it can be decided again.
+/// The decision about an open exchange, kept so that it can be evaluated again.
 #[derive(Debug)]
 pub struct OngoingDecision {
     target: Rc<RequestTarget>,
@@ -28,7 +28,7 @@ pub struct OngoingDecision {
     plain: OnceCell<RequestTarget>,
     client: Client,
     body_facts: BodyFacts,
-    /// The caller as last looked up; `None` is nobody, who has nothing to lose.
+    /// The caller as last looked up; `None` is anonymous, with nothing to lose.
     identity: RefCell<Option<Rc<Identity>>>,
     grounds: Cell<Grounds>,
 }
@@ -58,7 +58,7 @@ impl OngoingDecision {
         self.client
     }
 
-    /// As whom; `None` is nobody.
+    /// The caller; `None` is anonymous.
     pub fn identity(&self) -> Option<Rc<Identity>> {
         self.identity.borrow().clone()
     }
@@ -75,12 +75,12 @@ impl Gate {
         self.authenticator.epoch()
     }
 
-    /// To be taken before [`Gate::identify`] or [`Gate::renew`] by whoever acts on the answer later.
+    /// To be taken before [`Gate::identify`] or [`Gate::renew`] by code that acts on the answer later.
     pub fn look(&self) -> LookupVersion {
         self.authenticator.look()
     }
 
-    /// Whether a caller would be found as at that look, if looked at now. Asks nobody.
+    /// Whether a caller would be found as at that look, if looked at now. Makes no store call.
     pub fn still_counts(&self, look: LookupVersion, identity: &Identity) -> bool {
         self.authenticator.still_counts(look, identity)
     }
@@ -139,7 +139,7 @@ impl Gate {
         trail.shadowed = None;
         trail.notes = trail.notes.take().map(|_| Box::default());
         let used = match renewed {
-            // Nobody was told of it yet: without its session it is a stranger's request.
+            // It was not sent yet: without its session it is an anonymous request.
             Err(Refusal::BadCredential(BadCredential::Session)) => Ok(Recognition::Ended),
             renewed => renewed.map(Recognition::Caller),
         };

@@ -28,7 +28,7 @@ impl Origins {
         Self::of(&config.public_url.origin(), trusted)
     }
 
-    /// That of the public URL, and those that are trusted beside it; what is no origin is none of them.
+    /// That of the public URL, and those that are trusted beside it.
     pub fn of<'o>(public: &str, trusted: impl IntoIterator<Item = &'o str>) -> Self {
         Self {
             public: Origin::parse(public),

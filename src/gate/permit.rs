@@ -17,7 +17,7 @@ use crate::model::principal::Caller;
 use crate::model::target::RequestTarget;
 use crate::policy::{Decision, Enforce, Facts, Outcome, RuleObserver, WantedFacts};
 
-/// A request whose route and caller are known and whose decision is still to be made.
+/// A decision request (XACML): route and caller are known, and the decision is still to be made.
 #[derive(Debug)]
 pub struct DecisionRequest {
     pub(super) route_match: RouteMatch,
@@ -80,7 +80,7 @@ impl Permit {
         self.also.iter().map(|(target, _)| target.clone()).collect()
     }
 
-    /// As whom; `None` is nobody.
+    /// The caller; `None` is anonymous.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_deref()
     }
@@ -118,7 +118,7 @@ impl DecisionRequest {
         &self.route_match.route
     }
 
-    /// Who asks, as logs say it; `None` is nobody.
+    /// The subject of the caller, for logs; `None` is anonymous.
     pub fn subject(&self) -> Option<&str> {
         self.recognised.caller().map(|identity| identity.subject.as_str())
     }
@@ -190,7 +190,7 @@ impl DecisionRequest {
         } = self;
         let permit = |identity, grounds| Permit { route, also, destination, accepts, identity, grounds };
         if let Some(refusal) = refused {
-            // Whoever was refused before the rules is nobody to them: they say only how strictly that is kept.
+            // A caller who was refused before the rules is anonymous to them: they only say how strictly that is enforced.
             let_pass(refusal, kept, trail)?;
             return Ok(permit(None, Grounds { allowed: false, despite_foreign: false, enforce: kept }));
         }
@@ -263,7 +263,7 @@ fn let_pass(refusal: Refusal, enforce: Enforce, trail: &mut DecisionTrace) -> Re
     Ok(())
 }
 
-/// The same for something that the request does beside; what its operation would be there nobody says.
+/// The same for something that the request does beside; its operation there is not known.
 fn facts_of<'a>(target: &'a RequestTarget, facts: &Facts<'a>) -> Facts<'a> {
     Facts { target, graphql: Some(&Operation::UNKNOWN), mcp: mcp::UNKNOWN, ..*facts }
 }

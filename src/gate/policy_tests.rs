@@ -1,4 +1,4 @@
-//! The claims that settings make about their own rules, checked by deciding.
+//! Runs the policy tests of the settings, by deciding their requests.
 
 use super::explain::{Explanation, Hypothetical, HypotheticalBody};
 use super::rulebook::Rulebook;
@@ -6,7 +6,7 @@ use crate::config::{Config, ConfigError, ConfigProblem, Expect, PolicyTest};
 use crate::model::target::RequestTarget;
 use crate::model::verdict::{Code, Verdict};
 
-/// What became of one claim.
+/// The outcome of one policy test.
 #[derive(Debug)]
 pub struct PolicyTestResult<'c> {
     /// The claim.
@@ -17,7 +17,7 @@ pub struct PolicyTestResult<'c> {
     pub wrong: Option<String>,
 }
 
-/// Checks every claim.
+/// Runs every policy test.
 pub fn run(config: &Config) -> Vec<PolicyTestResult<'_>> {
     let rulebook = Rulebook::new(config);
     let own = config.public_url.authority();

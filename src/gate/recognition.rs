@@ -1,4 +1,4 @@
-//! Who a request comes from: one answer for applications and for our own pages.
+//! The result of authenticating a request, for applications and for our own pages.
 
 use super::credential::{CredentialHandling, LookedUp};
 use super::refusal::BadCredential;

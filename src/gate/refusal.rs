@@ -1,4 +1,4 @@
-//! Why there is no permit.
+//! Why the gate refuses a request.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::model::target::TargetError;
 use crate::model::verdict::{Code, Verdict};
 use crate::model::words::words;
 
-/// Why a request goes no further. The edge turns it into a response; there is no other way around a permit.
+/// Why a request goes no further. The edge turns it into a response; there is no other way past a permit.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The target can be read in two ways.
@@ -32,7 +32,7 @@ pub enum Refusal {
     /// A credential that is wrong, expired or revoked, or two of them. Says which kind was looked at, never its value.
     #[error("{0}")]
     BadCredential(BadCredential),
-    /// The client presented many credentials that are nobody's, so this one was not looked at.
+    /// The client presented many unknown credentials, so this one was not looked up.
     #[error("too many credentials of this client were wrong")]
     TooManyAttempts {
         /// It may try again after this.
@@ -156,10 +156,10 @@ pub enum BadCredential {
     #[error("the API key is not valid")]
     Key,
     /// What is no key of ours at all, in the header that brings keys.
-    #[error("the header for API keys holds none of ours")]
+    #[error("the header for API keys does not hold a key of this gateway")]
     ForeignKey,
     /// HTTP Basic whose password is no key of ours.
-    #[error("the password is no API key")]
+    #[error("the password is not an API key")]
     Password,
     /// HTTP Basic, where no key may be its password.
     #[error("HTTP Basic is not accepted")]

@@ -103,7 +103,7 @@ impl RouteTable {
         self.routes.iter().find(|route| route.name == name)
     }
 
-    /// Whether a careless server could read a path as one of some route's that nobody else reads in two ways.
+    /// Whether a careless server could read a path as one of some route's that no other server reads in two ways.
     pub fn name_loosely(&self) -> bool {
         self.routes.iter().any(|route| route.prefix.is_loose_itself())
     }
@@ -130,7 +130,7 @@ impl Route {
         seen.unwrap_or_default()
     }
 
-    /// Remembers that one looked so.
+    /// Notes that a request looked like GraphQL.
     pub fn saw_graphql(&self, path: &str) {
         if let Some(sightings) = &self.sightings {
             sightings.add(path);
@@ -154,7 +154,7 @@ impl Route {
 }
 
 /// How strictly the strictest rule is kept of all routes that lead to the application of this one. Two upstreams are one
-/// application if they share a server; where another proxy has it, nobody here knows which routes do.
+/// application if they share a server; where another proxy has it, it is not known here which routes do.
 fn strictest(route: &RouteConfig, config: &Config) -> Enforce {
     let servers = |route: &RouteConfig| Some(&config.upstreams.get(route.upstream?)?.servers);
     let here = servers(route).filter(|_| !config.forward_auth.is_on());

@@ -1,4 +1,4 @@
-//! Where a request leads, and what the rules there say of it.
+//! The route of a target together with the other routes whose rules apply.
 
 use std::rc::Rc;
 

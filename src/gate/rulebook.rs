@@ -1,4 +1,4 @@
-//! What a configuration alone says of a request: its route, and whether a credential may be used for it.
+//! What the configuration alone says about a request: its route, and whether a credential may be used for it.
 
 use std::rc::Rc;
 
@@ -20,7 +20,7 @@ use crate::model::principal::Proof;
 use crate::model::target::{RequestKind, RequestTarget};
 use crate::policy::Enforce;
 
-/// The part of the gate that asks nobody, so that it can tell of requests that were never made.
+/// The part of the gate without store calls, so that it can explain hypothetical requests.
 pub struct Rulebook {
     routes: RouteTable,
     /// Paths of routes whose application begins below them.

@@ -1,4 +1,4 @@
-//! The line without sockets: what is let through where rules only log, and whether explanations are true.
+//! The whole decision line without sockets: shadowed refusals, and explanations that match decisions.
 
 use std::io::Write as _;
 

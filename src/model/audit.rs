@@ -1,4 +1,5 @@
-//! What the audit trail says: who did what to whom, from where, and with which outcome.
+//! Audit events: who did what to whom, from where, and with which outcome. Rows hold names and public ids only:
+//! nothing that could be presented as a credential.
 //!
 //! Rows hold names and public ids only: nothing that could be presented as a credential.
 
@@ -52,7 +53,7 @@ impl From<&Principal> for Party {
     }
 }
 
-/// Who acts, from where, in which request. Clones are the same actor: what one learns, all know.
+/// Who acts, from where, in which request. Clones are the same actor.
 #[derive(Clone, Debug)]
 pub struct Actor(Arc<ActorInner>);
 
@@ -70,12 +71,12 @@ impl Actor {
         Self::of(Party::new("gateway"), None, None)
     }
 
-    /// Whoever runs the command line, by the number the system knows them by.
+    /// The user who runs the command line, by their user id.
     pub fn command_line(uid: u32) -> Self {
         Self::of(Party::named("cli", &format!("uid {uid}")), None, None)
     }
 
-    /// The sender of a request, whom nobody has recognised yet. See [`Actor::recognise`].
+    /// The sender of a request, not recognised yet. See [`Actor::recognise`].
     pub fn stranger(client: IpAddr, request_id: &str) -> Self {
         let request_id = (!request_id.is_empty()).then(|| request_id.to_owned());
         Self::of(Party::new("nobody"), Some(client), request_id)
@@ -85,7 +86,7 @@ impl Actor {
         Self(Arc::new(ActorInner { who, recognised: OnceLock::new(), client, request_id }))
     }
 
-    /// Says who the stranger is. The first word counts.
+    /// Names the actor once it is recognised. The first call counts.
     pub fn recognise(&self, who: Party) {
         let _ = self.0.recognised.set(who);
     }
@@ -167,7 +168,7 @@ words! {
         Invalid = "invalid",
         /// A setup link that is not good.
         InvalidLink = "invalid-link",
-        /// Nobody would be left who is an admin.
+        /// No admin would be left.
         LastAdmin = "last-admin",
         /// The network is not one it may be used from.
         Network = "network",
@@ -177,7 +178,7 @@ words! {
         Throttled = "throttled",
         /// Rows at the end of the trail are gone.
         TrailCut = "the trail does not end where it was left",
-        /// There is nobody of that name.
+        /// There is no user of that name.
         Unknown = "unknown",
         /// The password is another.
         WrongPassword = "wrong-password",
@@ -239,7 +240,7 @@ pub type Link = [u8; 32];
 
 /// One row of the trail.
 ///
-/// Each holds the link of the row before it and its own, which is keyed: whoever can write the database, but
+/// Each holds the link of the row before it and its own, which is keyed: an attacker who can write the database, but
 /// does not hold the gateway's secret, cannot make a row that fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
@@ -306,12 +307,12 @@ impl AuditRow {
     }
 }
 
-/// The MAC of a trail's end, which stands beside the trail: whoever cuts rows off cannot make the one of an earlier end.
+/// The MAC of a trail's end, which stands beside the trail: an attacker who cuts rows off cannot make the one of an earlier end.
 pub fn mark_of_end(seq: i64, link: &Link, key: &SigningKey) -> Link {
     key.mac(&[b"end of the trail".as_slice(), &seq.to_be_bytes(), link].concat())
 }
 
-/// What a row under a new secret keeps of the mark that the former one left: enough for whoever holds both to tell that
+/// What a row under a new secret keeps of the mark that the former one left: enough for a holder of both to tell that
 /// the trail was not cut before, and nothing that could be put back in its place.
 pub fn seal_of_mark(mark: Option<&Link>, key: &SigningKey) -> Link {
     let mark = mark.map_or(&[][..], Link::as_slice);

@@ -55,7 +55,7 @@ pub enum JwtKeyError {
     #[error("is shorter than 32 bytes")]
     Short,
     /// Not a private key in PEM, or one of another kind or size.
-    #[error("is no private key for {}", .0.label())]
+    #[error("is not a private key for {}", .0.label())]
     Kind(JwtAlgorithm),
 }
 

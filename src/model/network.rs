@@ -1,4 +1,4 @@
-//! Client addresses: which bucket they count in and which lists they are on.
+//! Client addresses: their throttle bucket, and the networks they are in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! One form for passwords that look alike.
+//! Normalises passwords (RFC 8265, `OpaqueString`).
 
 use unicode_normalization::UnicodeNormalization as _;
 

@@ -17,7 +17,7 @@ use super::words::words;
 pub struct Principal {
     /// What kind of subject it is.
     pub kind: PrincipalKind,
-    /// Username, or the name of a key or token that belongs to nobody.
+    /// Username, or the name of a key or token without an owner.
     pub name: String,
     /// Address, where one is known.
     pub email: Option<String>,
@@ -121,7 +121,7 @@ words! {
     }
 }
 
-/// Who vouches for a subject.
+/// The source of an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentitySource {
     /// The store of the gateway: its own users and keys.
@@ -130,14 +130,14 @@ pub enum IdentitySource {
     Ring,
     /// A token for emergencies, which the settings name.
     BreakGlass,
-    /// Whoever issued a client certificate, for which the proxy speaks that verified it.
+    /// The issuer of a client certificate, which a trusted proxy verified.
     ClientCertificate,
     /// A provider, by its id.
     Provider(String),
 }
 
 impl IdentitySource {
-    /// Who vouches for a subject of this kind, where nobody else does.
+    /// The source of a subject of this kind, where no other is given.
     fn of(kind: &PrincipalKind) -> Self {
         match kind {
             PrincipalKind::User(_) | PrincipalKind::UserKey { .. } | PrincipalKind::SystemKey { .. } => {
@@ -225,7 +225,7 @@ impl Principal {
         }
     }
 
-    /// The id of whoever holds the rights: of a person, or of a key that is nobody's. Tokens of the settings, of which
+    /// The id of the holder of the rights: of a person, or of a key without an owner. Tokens of the settings, of which
     /// the store knows nothing, hold theirs by name.
     pub fn holder(&self) -> &str {
         match &self.kind {
@@ -260,7 +260,7 @@ impl Principal {
         matches!(&self.proof, Proof::Key { scope, .. } if scope.may_act_for_users)
     }
 
-    /// Who it is as the audit trail says it: keys by their own id, whoever owns them.
+    /// Who it is as the audit trail says it: keys by their own id, not their owner's.
     pub fn party_id(&self) -> String {
         match self.key_id() {
             Some(key) => format!("key:{key}"),
@@ -293,7 +293,7 @@ impl Principal {
     }
 }
 
-/// A principal or nobody; avoids `Option<Principal>`.
+/// A principal or an anonymous caller; avoids `Option<Principal>`.
 #[derive(Clone, Copy, Debug)]
 pub enum Caller<'a> {
     /// No credential was presented.
@@ -377,9 +377,9 @@ impl std::str::FromStr for ClientAddress {
 pub enum Holder {
     /// This caller.
     Caller(Box<Principal>),
-    /// Nobody now: its owner is disabled, or of a role that it cannot act under. That may change.
+    /// No principal now: its owner is disabled, or of a role that it cannot act under. That may change.
     Barred(UserId),
-    /// Nobody, and nobody later: it is mistyped, unknown, past its end, revoked, or its owner is deleted.
+    /// No principal, now or later: it is mistyped, unknown, past its end, revoked, or its owner is deleted.
     NotFound,
 }
 

@@ -12,12 +12,12 @@ use percent_encoding::percent_decode_str;
 /// How often escapes are undone, as escapes of escapes.
 const DEEPEST: usize = 3;
 
-/// Whether something is there.
+/// Whether a parameter is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// To every program.
+    /// For every program.
     Plain,
-    /// To some, or it cannot be told.
+    /// For some programs, or it is not certain.
     Perhaps,
     /// To none.
     No,
@@ -47,7 +47,7 @@ impl QueryParameter {
                 Ok(Self { name: name.to_owned(), value: value.to_owned() })
             }
             _ => Err(format!(
-                "`{text}` is no parameter with a value: write name=value, such as service=git-receive-pack, without \
+                "`{text}` is not a parameter with a value: write name=value, such as service=git-receive-pack, without \
                  blanks and & ; % + # ? [ ]"
             )),
         }

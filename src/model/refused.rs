@@ -1,4 +1,4 @@
-//! What would have been refused, counted by what it has in common.
+//! Counts of requests that would have been refused, grouped by what they have in common.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,9 +8,9 @@ use super::time::Timestamp;
 /// Stands for clients that are too many to be told apart.
 pub const OTHERS: &str = "others";
 
-/// Stands for whoever presented something of another system beside a session, which does not count then.
+/// A caller who presented a foreign credential beside a session, which does not count then.
 pub const BESIDE_SESSION: &str = "nobody, beside a session";
-/// Stands for whoever presented a credential that counts here as the password of HTTP Basic, where that is not taken.
+/// A caller who presented our key as the password of HTTP Basic, where that is not accepted.
 pub const AS_PASSWORD: &str = "nobody, by a key as password";
 /// The same in a form that is taken nowhere.
 pub const MANGLED: &str = "nobody, by a key in another form";

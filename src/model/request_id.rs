@@ -1,4 +1,4 @@
-//! What logs know a request by.
+//! Request ids for logs.
 
 use std::fmt::{self, Write as _};
 

@@ -18,7 +18,7 @@ pub struct SessionCookie {
 pub enum SessionCookieError {
     /// What no cookie is called.
     #[error(
-        "is no name of a cookie: write one such as \"app_session\", or \"app_session.*\" where several begin so"
+        "is not a cookie name: write one such as \"app_session\", or \"app_session.*\" where several begin so"
     )]
     Form,
     /// Too short to mean one application's.

@@ -114,7 +114,7 @@ impl Template {
         matches!(self.parts.as_slice(), [TemplatePart::Fact(TemplateVariable::Groups(','))])
     }
 
-    /// The text for a principal, or for nobody; `None` where any fact has no value, so that nothing is said by
+    /// The text for a principal, or for an anonymous caller; `None` where any fact has no value, so that nothing is said by
     /// halves.
     pub fn fill(&self, principal: Option<&Principal>, escape: Escape<'_>) -> Option<String> {
         let mut filled = String::new();
@@ -153,7 +153,7 @@ impl TemplateVariable {
                     }
                     _ => {
                         return Err(
-                            "separates groups by what is no single mark: write one such as {groups:|}".into(),
+                            "separates groups by more than one character: write one such as {groups:|}".into(),
                         );
                     }
                 }
@@ -165,7 +165,7 @@ impl TemplateVariable {
                 Some(prefix) => Self::GroupAfter(prefix.to_owned()),
                 None => Self::Group(which.parse().ok().filter(|at| *at < 1000).ok_or_else(|| {
                     format!(
-                        "has {{{text}}}, which is no place in a list: write {{group:0}} or {{group:tenant-*}}"
+                        "has {{{text}}}, which is not a position in a list: write {{group:0}} or {{group:tenant-*}}"
                     )
                 })?),
             },
@@ -176,7 +176,7 @@ impl TemplateVariable {
             }
             _ => {
                 return Err(format!(
-                    "has {{{text}}}, which is no fact: write {{subject}}, {{user}}, {{name}}, {{email}}, {{groups}}, {{groups:|}}, \
+                    "has {{{text}}}, which is not a fact: write {{subject}}, {{user}}, {{name}}, {{email}}, {{groups}}, {{groups:|}}, \
                      {{group:0}}, {{group:tenant-*}}, {{role}}, {{role:admin=ADMIN}}, {{key}}, {{kind}} or {{provider}}"
                 ));
             }
@@ -225,7 +225,7 @@ fn words_for_roles(text: &str) -> Result<Vec<(Role, String)>, String> {
                 "has `{pair}` in {{role:...}}, {what}: write pairs such as {{role:admin=ADMIN,member=OP,viewer=VIEWER}}"
             )
         };
-        let (role, word) = pair.split_once('=').ok_or_else(|| wrong("which is no pair"))?;
+        let (role, word) = pair.split_once('=').ok_or_else(|| wrong("which is not a pair"))?;
         let role: Role =
             role.parse().map_err(|_| wrong("whose role is not admin, member, viewer or agent"))?;
         if word.is_empty() || word.trim() != word {

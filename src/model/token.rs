@@ -175,7 +175,7 @@ pub struct KeyText {
 /// Whom a key acts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// Nobody; survives its creator.
+    /// No owner; survives its creator.
     System,
     /// A user.
     User,

@@ -7,7 +7,7 @@ words! {
     Verdict {
         /// It goes on.
         Allow = "allow",
-        /// It is refused, and signing in may help: nobody is signed in, or the credential is wrong.
+        /// It is refused, and signing in may help: the caller is anonymous, or the credential is invalid.
         Challenge = "challenge",
         /// It is refused.
         Deny = "deny",
@@ -45,7 +45,7 @@ words! {
         Forbidden = "forbidden",
         /// The second address leads to another application.
         ForeignDestination = "foreign-destination",
-        /// A header for API keys holds something that is none of ours.
+        /// A header for API keys holds something that is not ours.
         ForeignKey = "foreign-key",
         /// It was sent by a page of another origin.
         ForeignOrigin = "foreign-origin",
@@ -57,7 +57,7 @@ words! {
         Internal = "internal",
         /// A value is not accepted.
         Invalid = "invalid",
-        /// What says who somebody is, other than a key, a token or a session, is not known here.
+        /// A credential other than a key, a token or a session identifies no one here.
         InvalidCredential = "invalid-credential",
         /// The API key is not valid.
         InvalidKey = "invalid-key",
@@ -67,7 +67,7 @@ words! {
         KeyRequired = "key-required",
         /// The key is limited to other paths, methods or networks.
         KeyScope = "key-scope",
-        /// It would leave nobody who is an admin.
+        /// It would leave no admin.
         LastAdmin = "last-admin",
         /// The address does not have this method.
         MethodNotAllowed = "method-not-allowed",
@@ -105,7 +105,7 @@ words! {
         SeveralCredentials = "several-credentials",
         /// Signing in would lead round in circles.
         SignInLoop = "sign-in-loop",
-        /// Nobody is signed in, and the rules want somebody.
+        /// The caller is anonymous, and the rules require a principal.
         SignInRequired = "sign-in-required",
         /// Too many attempts have failed.
         TooManyAttempts = "too-many-attempts",
@@ -123,7 +123,7 @@ words! {
         UnsupportedMediaType = "unsupported-media-type",
         /// The authentication scheme is not accepted.
         UnsupportedScheme = "unsupported-scheme",
-        /// A question from a peer that is none of our proxies.
+        /// A subrequest from a peer that is not a trusted proxy.
         UntrustedProxy = "untrusted-proxy",
         /// What the application answered is not HTTP as it should be.
         UpstreamProtocol = "upstream-protocol",

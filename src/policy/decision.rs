@@ -1,4 +1,4 @@
-//! What the rules come to, and who may watch how it came about.
+//! The result of the rules, and the interface for observing how it came about.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub struct Decision<'p> {
 pub enum Outcome {
     /// Let it through.
     Allow,
-    /// Refuse; the caller is nobody and the rule wants somebody, so signing in may help.
+    /// Refuse; the caller is anonymous and the rule requires a principal, so signing in may help.
     Challenge,
     /// Refuse.
     Deny,
@@ -68,10 +68,10 @@ pub trait RuleObserver {
     fn exhausted(&mut self) {}
 }
 
-/// Nobody.
+/// No observer.
 impl RuleObserver for () {}
 
-/// What became of one rule.
+/// The outcome of one rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleOutcome<'r> {
     /// It speaks for other requests.

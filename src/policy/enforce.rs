@@ -1,9 +1,9 @@
-//! How strictly it is kept what the rules come to.
+//! How strictly the result of the rules is enforced.
 
 /// How strictly refusals are kept. Ordered: later is stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Enforce {
-    /// Everything passes, and nobody is told.
+    /// Everything passes, and nothing is reported.
     Off,
     /// Everything passes; what would have been refused is written down.
     Log,

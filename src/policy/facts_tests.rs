@@ -85,7 +85,7 @@ fn a_change_by_the_query_of_a_get_is_no_read() {
             "GET by name is what it says"
         );
     }
-    // It is a read as well, so whoever may not read may not do it either.
+    // It is a read as well, so a caller who may not read may not do it either.
     let writers =
         [rule("reads", methods(&["read"]), &["member"]), rule("writes", methods(&["write"]), &["viewer"])];
     assert!(allowed(&writers, VIEWER, "POST /graphql?query=mutation%7Bdrop%7D", &[]));
@@ -180,7 +180,7 @@ fn a_message_that_cannot_be_read_is_a_write_and_opens_nothing() {
         assert!(allowed(&keeps, VIEWER, "POST /mcp", &[request("tools/list")]), "{words:?}");
         assert!(allowed(&keeps, Role::Admin, "POST /mcp", unknown), "{words:?}");
     }
-    // Where the rules do not ask, nobody looks.
+    // Where no rule asks, it is not parsed.
     let plain = [rule("rest", Conditions::default(), &["viewer"])];
     assert!(allowed(&plain, VIEWER, "POST /mcp", &[]));
 }

@@ -1,4 +1,4 @@
-//! Rules that keep something back, but only where it is asked for alone.
+//! Finds rules about GraphQL fields that a later rule bypasses when other fields are selected as well.
 
 use http::Method;
 

@@ -1,4 +1,4 @@
-//! Whether a rule speaks for a request, and why it does not or not alone.
+//! Whether a rule applies to a request, and why it does not or does not decide alone.
 
 /// The first condition of a rule that a request does not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a rule asks of the GraphQL operation that would run.
+//! Conditions of a rule on the GraphQL operation that would run.
 
 use super::fit::{Doubt, Fit, Mismatch};
 use crate::model::graphql::{Operation, OperationType};

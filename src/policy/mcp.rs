@@ -1,4 +1,4 @@
-//! What a rule asks of a message of the Model Context Protocol.
+//! Conditions of a rule on a message of the Model Context Protocol.
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ impl McpMethod {
                     Ok(Self::Named(text.to_owned()))
                 }
                 _ => Err(format!(
-                    "`{text}` is no method: write read, write, response, a name such as tools/call, or tasks/* for all \
+                    "`{text}` is not a method: write read, write, response, a name such as tools/call, or tasks/* for all \
                      that begin so"
                 )),
             },

@@ -1,6 +1,6 @@
 //! Floor 1, who may do what: a pure function of principal and target.
 //!
-//! Rules are tried in order. The first whose conditions fit the *request* decides: whoever it allows passes,
+//! Rules are tried in order. The first whose conditions fit the *request* decides: callers it allows pass,
 //! everyone else is refused. A rule that only denies refuses those it names and lets the next rule speak
 //! for the rest. Where no rule fits, the answer is no.
 
@@ -60,7 +60,7 @@ pub struct Facts<'a> {
     pub mcp: &'a [Message],
 }
 
-/// What only a body tells, as far as a decision depends on it.
+/// The facts of a body that a decision depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WantedFacts {
     /// The GraphQL operation.
@@ -190,7 +190,7 @@ impl Policy {
 
     /// What of the body the decision depends on.
     ///
-    /// Nothing where this caller is refused whatever stands there: nobody's body is read for that. Where
+    /// Nothing where this caller is refused whatever stands there: no body is read for an anonymous caller then. Where
     /// refusals may pass it is read all the same, to tell which rule refuses.
     pub fn wants(&self, caller: Caller<'_>, facts: &Facts<'_>) -> WantedFacts {
         let mut wants = WantedFacts::default();

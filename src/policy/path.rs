@@ -81,7 +81,7 @@ impl PathPattern {
         self.canonical.includes(&other.canonical) && self.loose.includes(&other.loose)
     }
 
-    /// Whether a careless server could read a path as one of these that is none, although nobody reads that path
+    /// Whether a careless server could read a path as one of these although it is not, and no server reads that path
     /// in two ways: a pattern with capitals, and a path without.
     pub fn is_loose_itself(&self) -> bool {
         self.canonical != self.loose

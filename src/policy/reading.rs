@@ -1,4 +1,4 @@
-//! One way in which a request can be read.
+//! One interpretation of a request.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The ways in which a request can be read under some rules. Each of them is decided, and the strictest answer counts.
+//! All interpretations of a request that matter to some rules. Each is decided, and the strictest decision counts.
 
 use std::iter;
 

@@ -1,4 +1,4 @@
-//! One rule: for which requests it speaks, and for whom.
+//! One rule: its conditions, and whom it allows or denies.
 
 use std::fmt;
 
@@ -162,10 +162,10 @@ impl MethodMatch {
             _ if !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') => {
                 Method::from_bytes(text.as_bytes())
                     .map(Self::Named)
-                    .map_err(|_| format!("`{text}` is no method"))
+                    .map_err(|_| format!("`{text}` is not a method"))
             }
             _ => Err(format!(
-                "`{text}` is no method: write read, write, websocket, or a name in upper case such as POST"
+                "`{text}` is not a method: write read, write, websocket, or a name in upper case such as POST"
             )),
         }
     }
@@ -222,9 +222,9 @@ impl GrpcPattern {
             Some((service, method)) if word(service) && (method == "*" || word(method)) => {
                 PathPattern::whole(&format!("/{name}")).map(Self)
             }
-            _ => {
-                Err(format!("`{text}` is no gRPC method such as package.Service/Method or package.Service/*"))
-            }
+            _ => Err(format!(
+                "`{text}` is not a gRPC method such as package.Service/Method or package.Service/*"
+            )),
         }
     }
 }

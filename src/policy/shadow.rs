@@ -270,7 +270,7 @@ mod tests {
         Rule { name, when, allow, deny, enforce: Enforce::On }
     }
 
-    /// What is said of the last rule: `whole` or `setting word`, each with who decides before it.
+    /// The report on the last rule: `whole` or `setting word`, each with who decides before it.
     fn said(texts: &[&str]) -> Vec<String> {
         let rules: Vec<Rule> = texts.iter().map(|text| rule(text)).collect();
         let (last, earlier) = rules.split_last().unwrap();

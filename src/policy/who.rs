@@ -1,4 +1,4 @@
-//! Whom a rule names.
+//! The entries of `allow` and `deny`.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ impl Who {
         };
         who.ok_or_else(|| {
             format!(
-                "`{text}` names nobody: write anyone, signed-in, admin, member, viewer, agent, group:NAME, user:NAME, key:NAME or provider:ID"
+                "`{text}` does not name a caller: write anyone, signed-in, admin, member, viewer, agent, group:NAME, user:NAME, key:NAME or provider:ID"
             )
         })
     }

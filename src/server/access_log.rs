@@ -295,7 +295,7 @@ mod tests {
         );
     }
 
-    /// D20: a log that nobody takes off us.
+    /// D20: a log whose reader has stopped.
     #[test]
     fn a_full_queue_drops_events_and_never_waits() {
         let (queue, receiver) = sync_channel(1);

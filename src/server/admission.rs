@@ -1,4 +1,4 @@
-//! How many connections are open, in total and by client; nobody gets more than a fair share.
+//! Limits on open connections, in total and for each client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -88,7 +88,7 @@ impl Admission {
         }
     }
 
-    /// Admits within other bounds from now on. Nobody who is in is thrown out.
+    /// Admits within other bounds from now on. Open connections stay open.
     pub fn set_bounds(&self, bounds: AdmissionLimits) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).bounds = bounds;
     }

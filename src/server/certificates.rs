@@ -13,7 +13,7 @@ use crate::server::leaf::end_of_leaf;
 /// The protocol in which an authority looks at a challenge (RFC 8737, 6.2).
 pub const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
-/// What there is, shared by the listeners and the task that orders.
+/// ACME state, shared by the listeners and the task that orders.
 #[derive(Default)]
 pub struct AcmeState {
     certificate: RwLock<Option<Arc<CertifiedKey>>>,
@@ -66,7 +66,7 @@ impl fmt::Debug for AcmeState {
     }
 }
 
-/// Chooses what a handshake is answered with. Where there is nothing, the handshake is refused.
+/// Chooses the certificate for a handshake. Without one, the handshake is refused.
 #[derive(Debug)]
 pub struct CertificateResolver {
     held: Arc<AcmeState>,

@@ -1,4 +1,4 @@
-//! One connection: which HTTP it speaks, the limits it speaks it under, and how it ends.
+//! One client connection: its HTTP version, its limits, and how it ends.
 
 use std::cell::Cell;
 use std::pin::Pin;

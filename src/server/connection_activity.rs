@@ -1,4 +1,4 @@
-//! Which requests are being served on a connection: what its I/O and its service know of each other.
+//! Which requests are in flight on a connection: shared by its I/O and its service.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ pub struct MalformedRequest {
     pub sketch: HeadSummary,
 }
 
-/// A request that is being served, until it is dropped.
+/// A request in flight, until it is dropped.
 #[derive(Debug)]
 pub struct InFlightRequest(Option<ConnectionActivity>);
 

@@ -1,4 +1,4 @@
-//! What one connection may hold, and for how long.
+//! Size and time limits of one connection.
 
 use std::time::Duration;
 

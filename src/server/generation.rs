@@ -47,9 +47,9 @@ pub struct Generation {
     pub checks: Checks,
 }
 
-/// What belongs to a thread and outlives every generation on it.
+/// State of a thread that outlives its generations.
 pub(super) struct ThreadState {
-    /// Who was recognised lately.
+    /// The credential cache.
     pub(super) credential_cache: Rc<CredentialCache>,
     /// The thread's access log.
     pub(super) log: Rc<AccessLog>,

@@ -21,7 +21,7 @@ pub enum HeadError {
     RequestLine,
     /// A version that is neither 1.0 nor 1.1.
     Version,
-    /// A target with bytes that no address has, or that is none.
+    /// A target that is not a valid URI reference.
     Target,
     /// A line without a colon, a blank before it, or a name that is no token. Folded lines are this, too.
     FieldName,

@@ -1,4 +1,4 @@
-//! What a client is told of a head that cannot be served.
+//! Maps each error in a request head to a problem.
 
 use super::head::HeadError;
 use crate::edge::pages::problem::Problem;
@@ -10,7 +10,7 @@ impl From<HeadError> for Problem {
             HeadError::TooManyFields => Self::too_many_fields(),
             HeadError::TargetTooLong => Self::uri_too_long(),
             HeadError::Late => Self::request_timeout(),
-            HeadError::Length => Self::bad_framing("Content-Length is no plain number"),
+            HeadError::Length => Self::bad_framing("Content-Length is not a plain number"),
             HeadError::TwoLengths => Self::bad_framing("Content-Length stands more than once: send it once"),
             HeadError::Coding => Self::bad_framing(
                 "Transfer-Encoding is not `chunked` alone, once and by HTTP/1.1: send it so, or Content-Length instead",
@@ -50,7 +50,7 @@ mod tests {
             (HeadError::TooLarge, Code::HeaderTooLarge, "server.limits.header_bytes"),
             (HeadError::TooManyFields, Code::HeaderTooLarge, "server.limits.header_count"),
             (HeadError::TargetTooLong, Code::UriTooLong, "server.limits.uri_bytes"),
-            (HeadError::Length, Code::BadFraming, "Content-Length is no plain number"),
+            (HeadError::Length, Code::BadFraming, "Content-Length is not a plain number"),
             (HeadError::TwoLengths, Code::BadFraming, "send it once"),
             (HeadError::Coding, Code::BadFraming, "Transfer-Encoding is not `chunked` alone"),
             (

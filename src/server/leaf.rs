@@ -1,4 +1,4 @@
-//! What a certificate itself says.
+//! Reads when a leaf certificate expires.
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 

@@ -33,7 +33,7 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// What is served on it.
     pub surface: Surface,
-    /// Where the PROXY protocol is required: peers that may send its header. Nobody else gets in.
+    /// Where the PROXY protocol is required: peers that may send its header. Others cannot connect.
     pub proxies: Option<Arc<[IpNet]>>,
 }
 
@@ -129,7 +129,7 @@ pub fn look_at_file(path: &Path) -> io::Result<()> {
     Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
-/// Listens on a socket file that whoever `mode` lets write may connect to. A file that a process left behind is
+/// Listens on a socket file with this `mode`: who may write may connect. A file that a process left behind is
 /// replaced; one on which somebody answers is not.
 ///
 /// # Errors
@@ -143,7 +143,7 @@ pub fn bind_file(path: &Path, mode: u32) -> io::Result<Listening> {
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile::made(path)?;
-    // Until it listens, nobody can connect, whatever the mode is for this moment.
+    // No client can connect before it listens, whatever the mode is until then.
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     Ok(Listening::Unix(UnixListener::from_std(socket.into())?, Some(file)))
@@ -174,7 +174,7 @@ fn is_free(path: &Path) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     if !found.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is no socket"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"));
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the file")),

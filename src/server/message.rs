@@ -1,4 +1,4 @@
-//! A message read the one way that leaves no doubt: where it ends, whom it is for, what it turns into.
+//! Checks the framing and host of a message, and what it upgrades to, where only one reading is possible.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Version};

@@ -1,4 +1,4 @@
-//! What one thread let through although it would have been refused: counted here, handed over on each tick.
+//! Counts what one thread let through although it would have been refused, and hands it over on each tick.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ use crate::model::refused::{
 use crate::model::time::Timestamp;
 use crate::service::refused::{ROOM, Refusals};
 
-/// Bytes of a client's name for itself; a longer one is none.
+/// Bytes of a client's name for itself; a longer one is dropped.
 const LONGEST_AGENT: usize = 64;
 /// Bytes of a name with digits in it: tokens of 256 bits are longer.
 const LONGEST_NAME: usize = 40;

@@ -1,5 +1,4 @@
-//! What is told of one request, once, however it ends: its access event, its counters, and what rules that only
-//! log would have refused.
+//! Records each request once, however it ends: access event, counters, and shadowed refusals.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,9 +22,9 @@ const NOBODY_WAITS: u16 = 499;
 
 /// What requests of a thread are told to, each once.
 pub(super) struct RecordSinks {
-    /// There if access events are wanted.
+    /// Set if access events are wanted.
     pub(super) log: Option<Rc<AccessLog>>,
-    /// What rules that only log would have refused.
+    /// Shadowed refusals.
     pub(super) refused: Rc<RefusedLog>,
     /// The thread's counters.
     pub(super) metrics: Rc<WorkerMetrics>,
@@ -34,7 +33,7 @@ pub(super) struct RecordSinks {
 }
 
 /// The account of one request, from its head on. Dropped before it is closed, it tells that its client left:
-/// whoever hangs up is not gone without a trace, for what was permitted may have been done.
+/// a client that hangs up leaves a record, because what was permitted may have been done.
 pub(super) struct RequestRecord<'d> {
     books: &'d RecordSinks,
     gate: &'d Gate,

@@ -122,7 +122,7 @@ impl Worker {
     }
 }
 
-/// What comes to a worker.
+/// The queues of a worker.
 struct WorkerInbox {
     connections: mpsc::Receiver<AcceptedConnection>,
     generations: mpsc::Receiver<GenerationChange>,

@@ -1,4 +1,4 @@
-//! Proof that whoever asks may administer the gateway.
+//! Proof that the actor may administer the gateway.
 
 use crate::model::audit::{Actor, Party};
 use crate::model::principal::{CredentialKind, Principal};
@@ -7,7 +7,7 @@ use crate::model::role::Role;
 /// Whom rows name that record who did something at the command line.
 const COMMAND_LINE: &str = "cli";
 
-/// Leave to administer: whoever acts by it was shown to be an admin, and what is done is put down to them.
+/// Proof that the actor is an admin; changes made with it are recorded as theirs.
 ///
 /// Every use case that is for admins wants one, so that the command line and whatever else calls them allow the same. Only
 /// the gate makes one of a request, and only the command line one of the person in front of it.
@@ -30,7 +30,7 @@ impl AdminProof {
         Some(Self { actor, recorded, credential })
     }
 
-    /// Of whoever runs the command line, by the number the system knows them by: they can read the gateway's secret and
+    /// For the user who runs the command line, by their user id: they can read the gateway's secret and
     /// database as it is.
     pub fn of_command_line(uid: u32) -> Self {
         Self { actor: Actor::command_line(uid), recorded: COMMAND_LINE.to_owned(), credential: None }

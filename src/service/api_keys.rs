@@ -66,7 +66,7 @@ impl ApiKeys {
         self.add(by.actor(), by.recorded(), new).await
     }
 
-    /// The same, whoever wants it; rows name that as `recorded`.
+    /// The same, without an admin proof; rows name the actor `recorded`.
     pub(super) async fn add(
         &self,
         by: &Actor,
@@ -142,7 +142,7 @@ impl ApiKeys {
         }
     }
 
-    /// Whom the key of this public id stands for, as [`ApiKeys::resolve`] says it. For whoever has shown the
+    /// Whom the key of this public id stands for, as [`ApiKeys::resolve`] says it. For a caller who has shown the
     /// key's text before.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl ApiKeys {
         self.end(by.actor(), by.recorded(), id).await
     }
 
-    /// The same, whoever wants it; rows name that as `recorded`.
+    /// The same, without an admin proof; rows name the actor `recorded`.
     pub(super) async fn end(&self, by: &Actor, recorded: &str, id: &str) -> Result<bool, ServiceError> {
         let holder = self.store.by(by).revoke_key(id, recorded, self.clock.now()).await?;
         if let Some(holder) = &holder {

@@ -1,4 +1,4 @@
-//! Every check of a password: counted before it is made, slower after failures, alike for whoever is meant.
+//! Password attempts: counted before the check and throttled after failures, the same for every name.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::store::Store;
 /// The longest window of all buckets; failures older than this count nowhere.
 pub(super) const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 
-/// What stands for whoever tries a password.
+/// What is known of the client that tries a password.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AttemptOrigin<'a> {
     /// Nothing but the address.
@@ -47,7 +47,7 @@ pub(super) struct Attempt<'a> {
     pub(super) decoy: Option<&'a str>,
     /// The client's address.
     pub(super) client: IpAddr,
-    /// What is known of whoever tries.
+    /// What is known of the client.
     pub(super) origin: AttemptOrigin<'a>,
     /// What it is tried for, as the trail says it.
     pub(super) event: Event,
@@ -80,7 +80,7 @@ impl Attempts {
 
     /// Whether the password is that of an enabled user; the hash that is stored for it from now on.
     ///
-    /// Whoever is meant, known or not, the path and its cost are the same: one count, one computation, one
+    /// For every name, known or not, the path and its cost are the same: one count, one computation, one
     /// row of the trail if it is refused. A refusal of which none can be written is no answer at all.
     pub(super) async fn check(
         &self,
@@ -109,7 +109,7 @@ impl Attempts {
         let mut note = Note::failed(attempt.event, reason);
         note.target = attempt.found.map(|(user, _)| Party::from(user));
         note.client = Some(attempt.client.to_canonical().to_string());
-        // A name that is nobody's may be a password in the wrong field: nothing of it is kept.
+        // An unknown name may be a password in the wrong field: nothing of it is kept.
         let account = attempt.found.map_or("nobody", |(user, _)| user.id.0.as_str());
         let source = format!("{account}@{} {reason}", throttle_bucket(attempt.client));
         Ok(self.store.by(by).record_repeatable(note, &source).await?)
@@ -185,9 +185,9 @@ impl Attempts {
 
 /// Where an attempt counts.
 enum Buckets {
-    /// Where nobody else's count: forgotten after a success.
+    /// For this client alone: cleared after a success.
     Own(Bucket),
-    /// Where those of all strangers count.
+    /// Shared by all unknown clients.
     Shared([Bucket; 2]),
 }
 
@@ -196,7 +196,7 @@ impl Buckets {
         let minute = Duration::from_mins(1);
         let own = |name: String| Self::Own(bucket(name, 5, 15 * minute, LONGEST_WINDOW));
         match attempt.origin {
-            // Whatever strangers do to an account, and from the same address, its owner can still try. And whoever has
+            // Whatever unknown clients do to an account, even from the same address, its owner can still try. And a user who has
             // stolen a session or device has its few tries only.
             AttemptOrigin::Session(id) => own(format!("ses:{id}")),
             AttemptOrigin::Device(id) => own(format!("dev:{id}")),
@@ -204,9 +204,9 @@ impl Buckets {
                 let network = format!("net:{}", throttle_bucket(attempt.client));
                 let name = format!("name:{}", typed(attempt.name));
                 Self::Shared([
-                    // All names together, as guessers go through them.
+                    // All names together, against attackers who go through many names.
                     bucket(network, 5, minute, 10 * minute),
-                    // An account has two names at most: what is guessed at it is twice this.
+                    // An account has two names at most: the limit for it is twice this.
                     bucket(name, 25, 2 * minute, LONGEST_WINDOW),
                 ])
             }

@@ -38,7 +38,7 @@ pub struct Bootstrap {
     pub taken: Vec<(String, &'static str)>,
 }
 
-/// What became of the password that the settings give the first admin.
+/// The outcome of the password that the settings give the first admin.
 enum ConfiguredPassword {
     Nothing,
     Made(String),
@@ -54,7 +54,7 @@ pub enum FirstAdmin {
         /// What to sign in as.
         username: String,
     },
-    /// No admin can sign in: whoever holds this token within 24 hours makes one.
+    /// No admin can sign in: the holder of this token can create one within 24 hours.
     Link(Secret),
     /// There is one who can sign in, or who is given a link.
     Ready,
@@ -90,7 +90,7 @@ impl Accounts {
         Ok(Bootstrap { first, links, late_password, taken })
     }
 
-    /// Makes the admin whose password the settings give, if there is nobody at all.
+    /// Creates the admin whose password the settings give, if there is no user at all.
     async fn given_admin(&self, login: &LoginConfig) -> Result<ConfiguredPassword, ServiceError> {
         let Some(given) = &login.admin_password else { return Ok(ConfiguredPassword::Nothing) };
         if self.store.is_anybody().await? {
@@ -166,7 +166,7 @@ impl Accounts {
     ) -> Result<User, ServiceError> {
         let digest = TokenDigest::of(token.expose());
         let store = self.store.by(by);
-        // Asked first, so that nobody makes us hash without one.
+        // Checked first, so that nothing is hashed without one.
         let made = match self.setup_link(&token).await? {
             None => None,
             Some(SetupLink::FirstAdmin) => {

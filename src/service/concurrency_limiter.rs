@@ -1,4 +1,4 @@
-//! Turns at what there is little of: everybody has a share of the work and of the queue, and nobody waits for long.
+//! A concurrency limiter with a fair share for each key, for running work and for waiting.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::ServiceError;
 
-/// How many may be at work, and how many inside: at work or waiting for it.
+/// How many may run, and how many may be admitted: running or waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct ConcurrencyLimits {
     /// Of one at work.
@@ -25,7 +25,7 @@ pub struct ConcurrencyLimits {
     pub wait: Duration,
 }
 
-/// Turns of whoever a `K` tells apart. Clones share them. Locked when one comes and when one goes, never while it waits.
+/// Limits the running work of each `K`. Clones share the limits. Locked on entry and exit, never while waiting.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimiter<K: Eq + Hash> {
     bounds: ConcurrencyLimits,
@@ -46,14 +46,14 @@ struct KeyState {
     work: Arc<Semaphore>,
 }
 
-/// A turn; dropping it lets the next one work.
+/// Leave to run; dropping it lets the next one run.
 #[derive(Debug)]
 pub struct LimiterGuard<K: Eq + Hash> {
     _work: [OwnedSemaphorePermit; 2],
     _place: QueueSlot<K>,
 }
 
-/// A place inside.
+/// A slot in the queue.
 #[derive(Debug)]
 struct QueueSlot<K: Eq + Hash> {
     lines: Arc<Mutex<LimiterState<K>>>,
@@ -61,13 +61,13 @@ struct QueueSlot<K: Eq + Hash> {
 }
 
 impl<K: Eq + Hash + Clone> ConcurrencyLimiter<K> {
-    /// Turns within `bounds`.
+    /// A limiter with these limits.
     pub fn new(bounds: ConcurrencyLimits) -> Self {
         let lines = LimiterState { inside: 0, own: HashMap::new() };
         Self { bounds, lines: Arc::new(Mutex::new(lines)), work: Arc::new(Semaphore::new(bounds.work)) }
     }
 
-    /// Waits for a turn of `key`.
+    /// Waits until work of `key` may run.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl<K: Eq + Hash + Clone> ConcurrencyLimiter<K> {
         let busy = || ServiceError::Busy { retry_after: self.bounds.wait };
         let (slot, own) = self.enter(key).ok_or_else(busy)?;
         let both = async {
-            // Whoever has its share at work waits outside of the line that is for all.
+            // A key that has used its share waits before it enters the common queue.
             let own = own.acquire_owned().await.ok()?;
             Some([own, Arc::clone(&self.work).acquire_owned().await.ok()?])
         };

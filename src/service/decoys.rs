@@ -2,7 +2,7 @@
 //! those are who can, whichever systems their hashes come from.
 //!
 //! The decoy of a name is the hash of a user, always the same one while the users are the same, drawn by a key that only
-//! this installation has. So a name that is nobody's meets a hash of another system as often as a user does, and waits
+//! this installation has. So an unknown name meets a hash of another system as often as a user does, and waits
 //! in the same line for the same computation. Where another user comes or goes, few names are drawn anew.
 
 use crate::model::token::SigningKey;
@@ -25,7 +25,7 @@ impl Decoys {
         Self { store, key }
     }
 
-    /// The stored hash that is the decoy of a name; none where nobody has a password.
+    /// The stored hash that is the decoy of a name; none where no user has a password.
     pub(super) async fn hash_for(&self, name: &str) -> Result<Option<String>, StoreError> {
         let name = name_key(name);
         let (local, domain) = name.rsplit_once('@').map_or((name.as_str(), None), |(l, d)| (l, Some(d)));
@@ -33,7 +33,7 @@ impl Decoys {
         // often, although the ends of their ids are not evenly spread.
         let neighbours = self.store.password_holders(&self.place_of(local)).await?;
         let Some(drawn) = self.draw(&neighbours, local) else { return Ok(None) };
-        // A user's name and address have one hash. So have a name that is nobody's and the address that is made of it,
+        // A user's name and address have one hash. So have an unknown name and the address that is made of it,
         // as the drawn user's address is made of that user's name.
         let drawn = match domain {
             Some(domain) if !is_made_of_name(drawn, domain) => self.draw(&neighbours, &name),
@@ -97,7 +97,7 @@ mod tests {
         world.accounts.create_with_hash(&world.by, user, &Secret::new(hash), false).await.unwrap();
     }
 
-    /// How many of a thousand names that are nobody's have such a hash.
+    /// How many of a thousand unknown names have such a hash.
     async fn of_a_thousand(decoys: &Decoys, hash: &str) -> usize {
         let mut count = 0;
         for number in 0..1000 {

@@ -1,4 +1,4 @@
-//! What a gateway saw of a question that `doorward doctor` had a proxy ask: written down for the command.
+//! Records what a gateway saw of a subrequest that `doorward doctor` had a proxy send.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Which of what is remembered has to be looked up again: numbers that only rise, in atomics that every thread reads.
+//! Invalidates cached callers: epochs in atomics that every thread reads.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 /// So many numbers stand for all who hold rights; those who share one are looked up together.
 const PLACES: usize = 4096;
 
-/// Unlike in every process, so that nobody can choose with whom to share a place.
+/// Different in every process, so that a client cannot choose whose slot it shares.
 static PLACING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Where losses of one holder of rights are noted.
@@ -17,7 +17,7 @@ static PLACING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 pub struct EpochSlot(u16);
 
 impl EpochSlot {
-    /// Of a user or of a key that is nobody's, by id.
+    /// For a user or a key without an owner, by id.
     pub fn of(holder: &str) -> Self {
         let slots = u64::try_from(PLACES).unwrap_or(1);
         Self(u16::try_from(PLACING.hash_one(holder) % slots).unwrap_or_default())
@@ -35,7 +35,7 @@ struct LossLog {
     current: AtomicU64,
     /// When everybody may have lost something.
     all: AtomicU64,
-    /// When whoever has this place did.
+    /// When a holder in this slot did.
     slots: Box<[AtomicU64]>,
     /// Raising is rare, and in order: what is current has been noted in its places.
     raising: Mutex<()>,
@@ -60,7 +60,7 @@ impl Epoch {
         self.0.current.load(Ordering::Acquire)
     }
 
-    /// Whether what was looked up at `then` of whoever has this place is still so; costs two loads.
+    /// Whether a lookup at `then` of a holder in this slot is still valid; costs two loads.
     pub fn holds(&self, slot: EpochSlot, then: u64) -> bool {
         let lost = self.0.slots.get(usize::from(slot.0)).unwrap_or(&self.0.current);
         lost.load(Ordering::Acquire) <= then && self.0.all.load(Ordering::Acquire) <= then
@@ -96,7 +96,7 @@ impl Epoch {
     fn raise(&self, note: impl FnOnce(u64)) {
         let raising = self.0.raising.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.current() + 1;
-        // First what was lost, then that something was: whoever reads the number finds it noted.
+        // The loss is stored before the number, so a reader of the number finds it.
         note(next);
         self.0.current.store(next, Ordering::Release);
         drop(raising);

@@ -1,7 +1,7 @@
 //! Handing a session over to another host, where the browser holds no cookie of ours yet.
 //!
 //! The browser begins it at that host, where it is given something to hold; the host of the sign-in grants a
-//! token for whoever holds that; and the first to show both there gets a session of its own.
+//! token for the holder of that; and the first browser to present both there gets a session of its own.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Floor 3, use cases: signing in, sessions, people, keys. Every edge and the command line call these.
 //!
 //! Knows nothing of HTTP, cookie syntax, pages or JSON. Every way of taking rights away ends by raising the
-//! epoch of [`revocation::Revocations`], so that what the data plane remembers is looked up again.
+//! epoch of [`revocation::Revocations`], so that callers cached by the data plane are looked up again.
 
 pub mod accounts;
 pub mod admin;
@@ -62,8 +62,8 @@ pub enum ServiceError {
         /// What was looked for, such as `user`.
         what: &'static str,
     },
-    /// The change would leave nobody who may administer the gateway.
-    #[error("nobody would be left who can manage users")]
+    /// The change would leave no one who may administer the gateway.
+    #[error("no one would be left who can manage users")]
     LastAdmin,
     /// The credential is wrong. Deliberately says nothing more.
     #[error("wrong name or password")]

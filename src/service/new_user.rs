@@ -1,4 +1,4 @@
-//! Someone to add, and what may be said of a person at all.
+//! A new user, and the limits on what may be entered about one.
 
 use super::ServiceError;
 use crate::model::role::Role;

@@ -1,4 +1,4 @@
-//! A person's own API keys: made with the password at hand, listed and revoked by nobody else.
+//! A person's own API keys: created with the password, listed and revoked by their owner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::model::secret::Secret;
 use crate::model::time::Clock;
 use crate::model::user::UserId;
 
-/// A key that somebody wants for themselves.
+/// A request for a new personal key.
 #[derive(Clone, Debug)]
 pub struct KeyRequest {
     /// What its owner calls it; unlike the owner's other keys that can be used.
@@ -43,7 +43,7 @@ impl OwnKeys {
         Self { login, keys, clock }
     }
 
-    /// Issues a key for whoever is `asked` for the password, who proves again who they are: a session left open is not enough to make
+    /// Issues a key for the user who was `asked` for the password again: a session left open is not enough to make
     /// something that outlives it. The key's text exists only in the answer.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl OwnKeys {
         key.is_live(self.clock.now())
     }
 
-    /// Revokes a key if it is this owner's; `false` if it is another's, nobody's, or was revoked before.
+    /// Revokes a key if it is this owner's; `false` if it has another owner or none, or was revoked before.
     ///
     /// # Errors
     ///

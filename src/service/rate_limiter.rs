@@ -1,5 +1,4 @@
-//! How often one person may do what leaves rows behind. Whoever may do so is no attacker yet, and still must not cost
-//! all others their turn.
+//! A rate limiter for each person, for actions that leave rows in the store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 use super::ServiceError;
 use crate::model::user::UserId;
 
-/// People told apart; whoever was longest without doing it is forgotten, and may have done it long ago.
+/// People tracked at once; the one idle longest is forgotten first.
 const MOST: usize = 10_000;
 
 /// Counts what people do. Clones count together.

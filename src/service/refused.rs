@@ -1,4 +1,4 @@
-//! What would have been refused where rules only log it: collected from the data plane, kept in the store.
+//! Requests that would have been refused where rules only log: collected from the data plane, kept in the store.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! How every gateway learns, within a fraction of a second, that somebody lost a right.
 //!
 //! The store counts such changes in its revision, and notes who lost something. Each gateway watches it, and raises
-//! its own epoch for them when it moves: what the data plane has remembered of them is looked up again.
+//! its own epoch for them when it moves: the callers that the data plane has cached are looked up again.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub struct Revocations {
     revision: Arc<AtomicI64>,
 }
 
-/// What the watching loop remembers from one look to the next: the revision that is acted on.
+/// The state of the watching loop: the revision that is in effect.
 type RevisionSender = watch::Sender<Option<i64>>;
 
 impl Revocations {
@@ -76,12 +76,12 @@ impl Revocations {
         &self.epoch
     }
 
-    /// Makes this process look a user, or a key that is nobody's, up again by id, after a change made here.
+    /// Makes this process look a user, or a key without an owner, up again by id, after a change made here.
     pub fn look_again_at(&self, holder: &str) {
         self.epoch.raise_for([holder]);
     }
 
-    /// Whether the store was read successfully at most `within` ago, so that what is remembered may be trusted.
+    /// Whether the store was read successfully at most `within` ago, so that the cache may be trusted.
     pub fn is_fresh(&self, within: Duration) -> bool {
         self.fresh_for(within).is_some()
     }
@@ -105,7 +105,7 @@ impl Revocations {
     /// Watches the store for ever. To be spawned once in a process that serves.
     pub async fn watch(self) {
         let (watched, acted_on) = watch::channel(None);
-        // Nobody's rights wait until this gateway has said how far it is: that is a change, and takes a turn.
+        // No revocation waits for this report: it is a change, and is queued like any other.
         tokio::join!(self.look_on(watched), self.report_on(acted_on));
     }
 
@@ -210,7 +210,7 @@ impl Revocations {
         Timestamp(self.clock.now().0.saturating_sub(alive))
     }
 
-    /// Takes this process off the list when it stops, so that nobody waits for it.
+    /// Takes this process off the list when it stops, so that no command waits for it.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ mod tests {
 
     const NOW: Duration = Duration::ZERO;
 
-    /// Looks once, and says so.
+    /// Reads the store once, and reports it.
     async fn look(gateway: &Revocations, watched: &RevisionSender) {
         gateway.look(watched).await.unwrap();
         let revision = watched.borrow().unwrap();

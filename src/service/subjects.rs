@@ -1,4 +1,4 @@
-//! Whom a name stands for: the principal that a credential of theirs would give, without the credential.
+//! Finds the principal for a name, as a credential of that user or key would give it.
 
 use super::ServiceError;
 use super::accounts::Accounts;
@@ -21,7 +21,7 @@ impl Subjects {
         Self { accounts, api_keys }
     }
 
-    /// Reads `nobody`, `role:ROLE`, `user:NAME` or `key:NAME`, and looks the last two up. `None` is nobody.
+    /// Reads `nobody`, `role:ROLE`, `user:NAME` or `key:NAME`, and looks the last two up. `None` is anonymous.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl Subjects {
         }
     }
 
-    /// Reads `nobody` or `role:ROLE`, whom the store does not know.
+    /// Reads `nobody` or `role:ROLE`, which are not in the store.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Subjects {
         match who.split_once(':') {
             None if who == "nobody" => Ok(None),
             Some(("role", role)) => {
-                let role = role.parse().map_err(|_| ServiceError::invalid("role", "is none there is"))?;
+                let role = role.parse().map_err(|_| ServiceError::invalid("role", "is not a role"))?;
                 let kind = PrincipalKind::User(UserId(String::new()));
                 Ok(Some(Principal::example(kind, "", role)))
             }

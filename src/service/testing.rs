@@ -33,7 +33,7 @@ use crate::store::Store;
 pub(super) const PASSWORD: &str = "nine bees in a bonnet";
 
 pub(super) struct ServiceFixture {
-    /// Whoever manages the others.
+    /// The admin who manages the others.
     pub(super) by: AdminProof,
     pub(super) store: Store,
     pub(super) clock: Arc<ManualClock>,

@@ -1,4 +1,4 @@
-//! Writing down, off the request path, that sessions and keys were used; and tidying up what has ended.
+//! Records the use of sessions and keys off the request path, and deletes what has ended.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -313,7 +313,7 @@ mod tests {
         let (store, now) = (world.store.clone(), world.clock().now());
         let (_touches, upkeep) = both(&world);
         // Whatever the first round would delete is gone once it has done both. Looked for in a task of its own, since one
-        // that waits for its turn in the middle of a look would hold the only connection.
+        // that waits in the middle of a lookup would hold the only connection.
         let looked_at = store.clone();
         let first_round = tokio::spawn(async move {
             let is_counted = async || {

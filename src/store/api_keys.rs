@@ -225,7 +225,7 @@ impl Store {
 }
 
 /// Sees to it that a user can have one more key, and forgets the oldest of those that have ended.
-/// A form that is sent twice must not leave a key behind that nobody has seen.
+/// A form that is sent twice must not leave a key behind that was never shown.
 async fn refuse_second(
     change: &mut Change,
     owner: &UserId,

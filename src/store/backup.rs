@@ -1,4 +1,4 @@
-//! A backup of an SQLite database: a file that has its name only once all of it is there.
+//! A backup of an SQLite database: the file gets its name only once it is complete.
 
 use std::fs::{DirBuilder, File};
 use std::io::{Error, ErrorKind};
@@ -27,7 +27,7 @@ impl Store {
             return Err(StoreError::BadUrl("it is PostgreSQL, which has its own: pg_dump"));
         };
         let part = PartialBackup::of(path).await?;
-        let name = part.file.to_str().ok_or(StoreError::BadUrl("the name of the backup is no UTF-8"))?;
+        let name = part.file.to_str().ok_or(StoreError::BadUrl("the name of the backup is not UTF-8"))?;
         sqlx::query("VACUUM INTO $1").bind(name).execute(file.writer()).await?;
         let options = SqliteConnectOptions::new().filename(&part.file).read_only(true);
         let mut copy = SqliteConnection::connect_with(&options).await?;

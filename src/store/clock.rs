@@ -1,4 +1,4 @@
-//! Times that are still to come although they were noted as past: written under a clock that was set back since.
+//! Corrects times in the future, written under a clock that was set back since.
 
 use super::revision;
 use super::{Store, StoreError};
@@ -21,7 +21,7 @@ impl Store {
     /// than it was given, no failure counts for longer, and no gateway that is gone passes for a living one.
     ///
     /// A session is given less by as much as it seems to begin too late, so it may end early but not late; what is
-    /// remembered of it is looked up again.
+    /// cached of it is looked up again.
     pub async fn rein_in_times(&self, now: Timestamp, longest: LongestLifetimes) -> Result<(), StoreError> {
         const NOTED: [&str; 4] = [
             "UPDATE attempts SET last_at = $1 WHERE last_at > $2",

@@ -50,7 +50,7 @@ impl Store {
              WHERE nonce_digest = $1 AND report IS NULL AND expires_at > $2";
         const FILL: &str = "UPDATE doctor_probes SET report = $2
              WHERE nonce_digest = $1 AND report IS NULL AND expires_at > $3";
-        // Looked for first: whoever makes nonces up must not make us write.
+        // Looked for first, so that made-up nonces cause no write.
         if self.pool.row(WAITING, &[(&digest).into(), now.into()]).await?.is_none() {
             return Ok(false);
         }

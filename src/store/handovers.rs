@@ -59,7 +59,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Takes a hand-over out, for whoever asks first.
+    /// Takes a hand-over out; it works once.
     pub async fn take_handover(&self, digest: TokenDigest) -> Result<Option<Handover>, StoreError> {
         const SQL: &str = "DELETE FROM handovers WHERE digest = $1
              RETURNING session_id, browser, host, path, expires_at";
@@ -80,7 +80,7 @@ impl Store {
         Ok(Some(handover))
     }
 
-    /// Deletes hand-overs that nobody fetched in time.
+    /// Deletes hand-overs that were not redeemed in time.
     pub async fn purge_handovers(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.purge(ChangeQueue::Rights, EXPIRED, now).await
     }

@@ -111,7 +111,7 @@ async fn migrate(pool: &Pool) -> Result<(), StoreError> {
     }
 }
 
-/// Waits until PostgreSQL, or the network before it, answers nobody any more. A file always does.
+/// Waits until PostgreSQL, or the network before it, answers no one any more. A file always does.
 async fn until_silent(pool: &Pool) -> StoreError {
     if let Database::Sqlite(_) = pool.database() {
         std::future::pending::<()>().await;

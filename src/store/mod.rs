@@ -61,7 +61,7 @@ pub enum StoreError {
     /// The database did not answer as it should.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
-    /// Too many changes wait for their turn already; nothing was done.
+    /// Too many changes are queued already; nothing was done.
     #[error("the database is busy")]
     Busy,
     /// A newer version of this program has changed the schema.
@@ -93,7 +93,7 @@ pub enum StoreError {
     )]
     Pooled,
     /// The file holds something else.
-    #[error("{} is no SQLite database", path.display())]
+    #[error("{} is not an SQLite database", path.display())]
     NotSqlite {
         /// The file.
         path: PathBuf,
@@ -200,7 +200,7 @@ impl Store {
         Self { pool: self.pool.on(lane), ..self }
     }
 
-    /// Runs a deletion that bounds itself by `LIMIT 100` until nothing is left of it: no change lasts long, so nobody
+    /// Runs a deletion that bounds itself by `LIMIT 100` until nothing is left of it: no change lasts long, so no one
     /// waits long for it.
     async fn purge(
         &self,

@@ -1,4 +1,4 @@
-//! A whole store elsewhere: copied into an empty one of either kind.
+//! Copies a whole store into an empty one of either kind.
 
 use super::pool::{LongTransaction, Row, Value};
 use super::{Store, StoreError};
@@ -33,7 +33,7 @@ const fn all(table: &'static str, key: usize, columns: &'static [(&'static str, 
     CopyStep { table, columns, key, only: "", write: "" }
 }
 
-/// In an order in which each row finds what it refers to. Left out is what running gateways say and remember:
+/// In an order in which each row finds what it refers to. The state of running gateways is left out:
 /// `gateways`, `doctor_probes` and `lost_rights`.
 const STEPS: &[CopyStep] = &[
     all(

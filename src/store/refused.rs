@@ -1,4 +1,4 @@
-//! What would have been refused, in a bounded number of rows.
+//! Requests that would have been refused, in a bounded number of rows.
 
 use super::pool::Row;
 use super::{Store, StoreError};

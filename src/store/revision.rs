@@ -11,11 +11,11 @@ const CORRUPT: StoreError = StoreError::Corrupt { table: "revision" };
 /// Losses whose holders are kept: far more than a gateway that looks five times a second can be behind.
 const KEPT: i64 = 4096;
 
-/// Raises the revision as part of `change`, which takes a right from the user, or from the key that is nobody's, with
+/// Raises the revision as part of `change`, which takes a right from the user, or from the key without an owner, with
 /// this id.
 pub(super) async fn raise(change: &mut Change, holder: &str) -> Result<(), StoreError> {
     const NEXT: &str = "UPDATE revision SET value = value + 1 RETURNING value";
-    // A gateway of an older version notes nobody; a database that was put back may have noted somebody already.
+    // A gateway of an older version notes no one; a restored database may have noted someone already.
     const NOTE: &str = "INSERT INTO lost_rights (revision, holder) VALUES ($1, $2)
          ON CONFLICT (revision) DO UPDATE SET holder = excluded.holder";
     let value = change.row(NEXT, &[]).await?.ok_or(CORRUPT)?.number("value")?;
@@ -34,7 +34,7 @@ impl Store {
     /// More losses than this at once concern everybody.
     pub const MOST_LOST_AT_ONCE: i64 = 1000;
 
-    /// Who lost a right after one revision, up to another: users, and keys that are nobody's, by id. `None` if not all
+    /// Who lost a right after one revision, up to another: users, and keys without an owner, by id. `None` if not all
     /// of them are known, or they are too many.
     pub async fn lost_rights(&self, after: i64, up_to: i64) -> Result<Option<Vec<String>>, StoreError> {
         const SQL: &str = "SELECT holder FROM lost_rights WHERE revision > $1 AND revision <= $2 ORDER BY revision LIMIT $3";
@@ -70,7 +70,7 @@ impl Store {
         rows.iter().map(|row| row.text("id")).collect()
     }
 
-    /// Forgets a gateway that has stopped, so that nobody waits for it.
+    /// Forgets a gateway that has stopped, so that no command waits for it.
     pub async fn forget_gateway(&self, id: &str) -> Result<(), StoreError> {
         let mut change = self.pool.change().await?;
         change.execute("DELETE FROM gateways WHERE id = $1", &[id.into()]).await?;

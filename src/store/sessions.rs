@@ -245,7 +245,7 @@ impl Store {
 
     /// Deletes sessions that are past their end or idle for `idle_seconds`; how many they were.
     ///
-    /// The revision stays: nobody could use them any more.
+    /// The revision stays: no one could use them any more.
     pub async fn purge_sessions(&self, now: Timestamp, idle_seconds: i64) -> Result<u64, StoreError> {
         // Children go first: what a cascade takes is not counted by both databases.
         const CHILDREN_PAST: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions

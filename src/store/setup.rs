@@ -1,4 +1,4 @@
-//! Setup links: each lets somebody in once, the first admin or a user who has no password yet.
+//! Single-use setup links, for the first admin or a user who has no password yet.
 
 use super::pool::{Change, Row};
 use super::users::{created, insert_user, user_columns, user_of};

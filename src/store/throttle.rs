@@ -1,6 +1,6 @@
 //! Failed sign-ins, counted in buckets that all gateways share.
 //!
-//! An attempt is counted before the password is looked at, so guesses made in parallel cannot all pass
+//! An attempt is counted before the password is looked at, so attempts made in parallel cannot all pass
 //! under the same count.
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Bucket {
     pub window: Duration,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempted {
     /// It was counted, once in each bucket.
@@ -65,7 +65,7 @@ impl Store {
     /// Counts an attempt in every bucket, or says how long to wait because one of them is closed.
     ///
     /// A refused attempt is not counted. A last attempt that is still to come, by a clock that was set back since or
-    /// another gateway's, was now: nobody waits until the clock is there again.
+    /// another gateway's, was now: no client waits until the clock is there again.
     pub async fn reserve_attempt(&self, buckets: &[Bucket], now: Timestamp) -> Result<Attempted, StoreError> {
         // The needless update makes PostgreSQL lock the row until the commit.
         const LOCK: &str = "INSERT INTO attempts (name, failures, last_at) VALUES ($1, 0, $2)
@@ -120,7 +120,7 @@ impl Store {
         change.commit().await
     }
 
-    /// Takes counts back, after a success, where others count too: nobody waits longer because it was tried.
+    /// Takes counts back, after a success, where others count too: no client waits longer because it was tried.
     pub async fn refund_attempts(&self, counted: &[CountedAttempt]) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE attempts SET failures = failures - 1,
                 last_at = CASE WHEN last_at = $2 THEN $3 ELSE last_at END

@@ -19,7 +19,7 @@ pub enum Changed {
     Already,
     /// There is no such user.
     NotFound,
-    /// Refused: nobody would be left who can manage users.
+    /// Refused: no one would be left who can manage users.
     LastAdmin,
 }
 
@@ -108,7 +108,7 @@ impl Store {
              WHERE n.name_key = $1"
         );
         let key = name_key(name_or_email);
-        // PostgreSQL refuses text with a zero character; nobody can be called so.
+        // PostgreSQL refuses text with a zero character; no one can be called so.
         if key.contains('\0') {
             return Ok(None);
         }
@@ -171,7 +171,7 @@ impl Store {
         const NOW: &str = "SELECT username, display_name FROM users WHERE id = $1";
         const SQL: &str =
             "UPDATE users SET display_name = $2 WHERE id = $1 AND display_name IS DISTINCT FROM $2";
-        // Looked at first: what changes nothing needs no turn.
+        // Checked first: a change without effect is not queued.
         let Some(now) = self.pool.row(NOW, &[(&id.0).into()]).await? else { return Ok(Changed::NotFound) };
         if now.optional_text("display_name")?.as_deref() == name {
             return Ok(Changed::Already);
@@ -345,7 +345,7 @@ struct UserState {
 }
 
 impl UserState {
-    /// Whether nobody would be left who can manage users: who cannot sign in does not count beside who can.
+    /// Whether no one would be left who can manage users: who cannot sign in does not count beside who can.
     fn is_last_admin(&self) -> bool {
         let (enabled, able) = self.other_admins;
         let left = if self.has_password { able } else { enabled };

@@ -1,4 +1,4 @@
-//! Sessions of applications: whoever holds another's cookie does not become that one.
+//! Sessions of applications: anyone who holds another's cookie does not become that one.
 
 use crate::support::gateway::ROUTES;
 use crate::support::{Gateway, Upstream, Watch};

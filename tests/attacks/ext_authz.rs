@@ -139,7 +139,7 @@ async fn ask(gateway: &Gateway, method: &str, path: &str, headers: &[(&str, &str
     assert_eq!(answer.status(), 200, "{method} {path}");
     let body = within("its body", answer.into_body().collect()).await.unwrap();
     // Envoy may be told to make an allow of an error.
-    assert_eq!(body.trailers().unwrap()["grpc-status"], "0", "{method} {path} is no error");
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0", "{method} {path} is not an error");
     CheckResponse::decode(&body.to_bytes()[5..]).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! X: who the client is, told by strangers and by trusted proxies.
+//! X: who the client is, told by unknown clients and by trusted proxies.
 
 use doorward::model::api_key::KeyScope;
 use doorward::model::role::Role;
@@ -7,7 +7,7 @@ use crate::support::gateway::{PASSWORD, ROUTES};
 use crate::support::raw::until_closed;
 use crate::support::{Gateway, Upstream, Watch};
 
-/// X01: a stranger's forwarding headers.
+/// X01: an unknown client's forwarding headers.
 /// X07: its scheme.
 /// X08: its host, in addresses that we make.
 /// X09: its prefix.

@@ -206,7 +206,7 @@ async fn attack(
     watch.reached(&attack, &[&format!("GET {path}")], claims).await;
 }
 
-/// I01: a stranger names itself on an open route.
+/// I01: an unknown client names itself on an open route.
 /// I02: a known caller names itself as another.
 /// I03: headers for which the caller has no value.
 /// I04: underscores, which some servers read as dashes.
@@ -370,7 +370,7 @@ async fn our_key_reaches_no_upstream_under_any_name() {
         assert_eq!(gateway.get("/public/x", &line).await.status, 200, "{line}");
         watch.reached(&line, &["GET /public/x"], &[]).await;
         let watch = Watch::begin(&gateway, &upstream);
-        assert_eq!(gateway.get("/data", &line).await.status, 401, "{line} is no credential");
+        assert_eq!(gateway.get("/data", &line).await.status, 401, "{line} is not a credential");
         watch.nothing_reached(&line).await;
     }
 }

@@ -109,7 +109,7 @@ async fn what_stays_open_is_seen() {
     assert!(found.contains("open connections, requests, tunnels: (1, 0, 0)"), "{found}");
 }
 
-/// Whoever hangs up leaves an event all the same: what was allowed may have been done.
+/// Anyone who hangs up leaves an event all the same: what was allowed may have been done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_client_hangs_up_is_logged_and_counted() {
     let upstream = Upstream::spawn().await;

@@ -1,4 +1,4 @@
-//! L: passwords, as guessers and strangers try them.
+//! L: passwords, as guessers and unknown clients try them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -248,7 +248,7 @@ async fn guessing_from_many_addresses_tells_nothing_of_names() {
     assert_eq!(try_from(&gateway, "192.0.2.77", "never-tried", "wrong").await.status, 401);
 }
 
-/// Whoever is asked for the password again, while a stranger wants them not to get through.
+/// Whoever is asked for the password again, while an unknown client wants them not to get through.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_inside_a_session_waits_for_no_stranger() {
     let upstream = Upstream::spawn().await;

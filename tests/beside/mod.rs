@@ -229,7 +229,7 @@ fn the_report_says_where_graphql_seems_to_be_spoken_without_rules_for_it() {
         (seen.len(), &seen[0]["example"], &seen[0]["route"]),
         (1, &"/api/graphql".into(), &"/".into())
     );
-    assert_eq!(all["refused"][0]["code"], "sign-in-required", "it is no refusal: {all}");
+    assert_eq!(all["refused"][0]["code"], "sign-in-required", "it is not a refusal: {all}");
     let shown = String::from_utf8(place.run(&["refused"]).stdout).unwrap();
     let said = "Route /: /api/graphql looks like an endpoint of GraphQL (asked by 127.0.0.1)";
     assert!(shown.contains(said) && shown.contains("`graphql = [\"/api/graphql\"]`"), "{shown}");

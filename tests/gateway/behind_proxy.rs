@@ -65,7 +65,7 @@ impl<'g> Browser<'g> {
     }
 
     async fn sign_in_at(&mut self, page: &Page, name: &str) -> Page {
-        // A form without an action is sent to the page's own address, which names the way back.
+        // A form without an action is sent to the page's own address, which names the return path.
         assert!(page.answer.text().contains("<form method=\"post\">"), "{}", page.answer.text());
         self.submit(&page.url, &[("username", name), ("password", PASSWORD)]).await
     }

@@ -341,7 +341,7 @@ async fn malformed_forged_and_doubled_cookies_never_let_in() {
     assert_eq!(gateway.get("/data", &format!("cookie: a=1; {good}; b=2\r\n")).await.status, 200);
     assert_eq!(upstream.last().header("cookie"), Some("a=1; b=2"));
     let stale = gateway.get("/public", "cookie: doorward=stale\r\n").await;
-    assert_eq!(stale.status, 200, "a stale cookie is no credential where none is needed");
+    assert_eq!(stale.status, 200, "a stale cookie is not a credential where none is needed");
 }
 
 /// A key that is nobody's is remembered as that, for a minute of a clock that stands still here.

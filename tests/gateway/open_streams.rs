@@ -24,7 +24,7 @@ use crate::support::patient::{flood, patient};
 use crate::support::raw::{HANDSHAKE, read_answer, read_answer_to};
 use crate::support::{Gateway, until, within};
 
-/// Rules that let whoever may read open a socket as well.
+/// Rules that let anyone who may read open a socket as well.
 pub const ROUTES: &str = r#"
 [[routes]]
 upstream = "app"

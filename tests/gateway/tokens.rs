@@ -130,7 +130,7 @@ async fn an_imported_key_works_within_its_role_and_paths_until_it_leaves_the_rin
     }
     let after = Gateway::configured(&settings(&upstream, "[]", "")).await;
     assert_eq!(status(&after, "POST /ingest", &old).await, 401, "it left the ring");
-    assert_eq!(status(&after, "GET /public", &old).await, 401, "and is no foreign token either");
+    assert_eq!(status(&after, "GET /public", &old).await, 401, "and is not a foreign token either");
 }
 
 #[tokio::test(flavor = "multi_thread")]

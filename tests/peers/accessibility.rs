@@ -136,7 +136,7 @@ async fn look_at_every_page(look: Look) {
     judge.look_at("new-key", "What it is for").await;
     judge.browser.fill(&[("name", "cron"), ("methods", "FETCH"), ("password", PASSWORD)]).await;
     judge.browser.press("Make the key").await;
-    judge.look_at("new-key-wrong", "is no method").await;
+    judge.look_at("new-key-wrong", "is not a method").await;
     judge.browser.fill(&[("methods", "GET"), ("password", PASSWORD)]).await;
     judge.browser.press("Make the key").await;
     judge.look_at("key", "shown only this once").await;

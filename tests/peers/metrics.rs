@@ -120,5 +120,5 @@ async fn a_prometheus_server_scrapes_and_understands_every_query_that_is_shipped
     for text in queries {
         query(&server, &text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
     }
-    query(&server, "sum(doorward_requests_total").await.expect_err("what is no query is refused");
+    query(&server, "sum(doorward_requests_total").await.expect_err("what is not a query is refused");
 }

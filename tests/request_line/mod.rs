@@ -70,7 +70,7 @@ const RULES: &[(&str, &str, &str)] = &[
     ("policy: GraphQL by the operation that would run", "src/policy/graphql_tests.rs", "graphql_rules_match_the_operation_that_would_run"),
     ("policy: one GraphQL field that is kept back keeps all of a request back", "tests/gateway/graphql.rs", "one_field_that_is_kept_back_keeps_all_of_a_request_back"),
     ("policy: a parameter of the query in any spelling", "tests/gateway/query.rs", "a_parameter_counts_in_every_spelling_on_both_faces"),
-    ("policy: a change by the query of a GET is no read", "tests/gateway/query.rs", "a_mutation_in_the_address_is_no_read"),
+    ("policy: a change by the query of a GET is not a read", "tests/gateway/query.rs", "a_mutation_in_the_address_is_no_read"),
     ("policy: messages of the Model Context Protocol, each of a batch", "tests/gateway/mcp.rs", "viewers_list_and_read_and_do_not_call"),
     ("policy: only what is plainly a GraphQL query is a read", "tests/gateway/graphql.rs", "only_what_is_plainly_a_query_of_listed_fields_is_a_read"),
     ("policy: gRPC by full method", "src/policy/reading_tests.rs", "grpc_rules_match_service_and_method_whatever_the_call_looks_like"),

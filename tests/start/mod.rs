@@ -120,13 +120,13 @@ fn check_finds_what_would_stop_a_start_with_the_same_code_and_makes_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (name, value, code, told) in [
         ("STORE__URL", "sqlite:nowhere/a.db", 1, "nowhere/a.db"),
-        ("STORE__URL", "sqlite:notes.txt", 1, "notes.txt is no SQLite database"),
-        ("STORE__URL", "sqlite:folder", 1, "folder is no SQLite database"),
+        ("STORE__URL", "sqlite:notes.txt", 1, "notes.txt is not an SQLite database"),
+        ("STORE__URL", "sqlite:folder", 1, "folder is not an SQLite database"),
         ("STORE__URL", "sqlite:a.db?mode=ro", 2, "without parameters"),
-        ("STORE__URL", "sqlite:", 2, "store.url: is no database"),
+        ("STORE__URL", "sqlite:", 2, "store.url: is not a database"),
         ("STORE__URL", "postgres://u@127.0.0.1/d?sslmod=require", 2, "one of its parameters is not known"),
         ("SERVER__OPS_LISTEN", "unix:nowhere/ops.sock", 1, "cannot listen on unix:"),
-        ("SERVER__OPS_LISTEN", "unix:notes.txt", 1, "is no socket"),
+        ("SERVER__OPS_LISTEN", "unix:notes.txt", 1, "is not a socket"),
         ("SERVER__OPS_LISTEN", "192.0.2.1:1", 1, "cannot listen on 192.0.2.1:1"),
         ("METRICS", "{ listen = \"192.0.2.1:1\", allow_remote = true }", 1, "cannot listen on 192.0.2.1:1"),
         ("SERVER__TLS", "{ certificate = \"a.crt\", key = \"b.key\" }", 1, "server.tls cannot be used"),
@@ -134,7 +134,7 @@ fn check_finds_what_would_stop_a_start_with_the_same_code_and_makes_nothing() {
         ("ADMIN_PASSWORD_FILE", "weak", 2, "DOORWARD_ADMIN_PASSWORD_FILE  login.admin_password_file: "),
     ] {
         let place = Place::with_upstream("builtin:sample", "");
-        fs::write(place.path("notes.txt"), "notes that are no database\n").unwrap();
+        fs::write(place.path("notes.txt"), "a text that is not a database\n").unwrap();
         fs::create_dir(place.path("folder")).unwrap();
         fs::write(place.path("weak"), "password1234").unwrap();
         fs::set_permissions(place.path("weak"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -178,7 +178,7 @@ fn a_file_or_folder_that_cannot_be_written_is_found_by_check() {
     place.json(&["store", "create"]);
     fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(place.path("doorward.db.secret"), fs::Permissions::from_mode(0o640)).unwrap();
-    // Whoever may do everything is kept out by no mode, and becomes somebody else.
+    // Anyone who may do everything is kept out by no mode, and becomes somebody else.
     let as_stranger = |command: &str| {
         let mut stranger = Command::new("setpriv");
         stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups", DOORWARD, command]);

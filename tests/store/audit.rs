@@ -316,7 +316,7 @@ async fn a_cut_end_is_found_with_the_head_cut_as_well(tampered: Tampered) {
     let audit = audit(&tampered.database.store);
     let found = audit.verify(&by(), &[], Some(&noted)).await.unwrap();
     assert_eq!(found, Err(BrokenTrail { seq: 9, fault: TrailFault::Missing { to: 10 } }));
-    // Whoever writes next writes that down first, so that it is not forgotten.
+    // Anyone who writes next writes that down first, so that it is not forgotten.
     for name in ["x", "y"] {
         added(&tampered.database.store, name, Role::Member).await;
     }

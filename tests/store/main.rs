@@ -60,7 +60,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     assert!(tokio::time::timeout(Duration::from_secs(30), waiting).await.is_ok(), "{what} did not happen");
 }
 
-/// Whoever runs the command line.
+/// The user of the command line.
 fn by() -> AdminProof {
     AdminProof::of_command_line(0)
 }

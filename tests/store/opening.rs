@@ -166,7 +166,7 @@ mod sqlite_only {
         let log = std::fs::metadata(folder.path().join("own.db-wal")).unwrap();
         assert_eq!(log.permissions().mode() & 0o777, 0o600);
         store.close().await;
-        // Whoever opens one to others with something in it means to.
+        // Anyone who opens one to others with something in it means to.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         opened(&format!("sqlite:{}", path.display())).await.close().await;
         assert_eq!(mode(), 0o640);

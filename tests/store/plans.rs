@@ -185,7 +185,7 @@ fn joined<'t>(mut parts: &'t [Token], lists: &HashMap<String, String>) -> (Strin
                 rest
             }
             [Token::Word(name), Token::Sign('!'), Token::Sign('('), Token::Sign(')'), rest @ ..] => {
-                add(lists.get(name).unwrap_or_else(|| panic!("{name}! is no list of columns")));
+                add(lists.get(name).unwrap_or_else(|| panic!("{name}! is not a list of columns")));
                 rest
             }
             [Token::Sign(','), rest @ ..] => rest,

@@ -34,14 +34,14 @@ struct ProbeResults {
     viewer: ProbeResult,
 }
 
-/// One setting of one server, judged.
+/// The result of checking one setting of one server.
 #[derive(Debug, PartialEq, Eq)]
 struct CheckResult {
     fine: bool,
     saw: String,
 }
 
-/// A verdict, and what to do where it is not fine.
+/// A check result, and the remedy where it failed.
 struct ApplicationFinding<'a> {
     route: &'a str,
     setting: &'a str,
@@ -101,7 +101,7 @@ fn show(findings: &[ApplicationFinding<'_>], output: Output) -> Result<(), Failu
     }
 }
 
-/// What asks the servers of a route's application, apart from its traffic.
+/// Probes the servers of a route's application.
 struct ApplicationProbe<'a> {
     upstream: &'a UpstreamConfig,
     parts: UpstreamParts,

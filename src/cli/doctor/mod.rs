@@ -1,4 +1,4 @@
-//! `doorward doctor`: looks at what is beside the gateway, where the gateway itself cannot see what is wrong.
+//! `doorward doctor`: checks the parts beside the gateway that the gateway itself cannot see.
 
 mod applications;
 mod proxy_lines;

@@ -1,4 +1,5 @@
-//! `doorward doctor PROXY`: has the proxy in front ask one question as it always does, and says what is wrong with it.
+//! `doorward doctor PROXY`: has the proxy in front send one subrequest as it always does, and reports what is wrong
+//! with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 const REPORT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 
-/// What the probe claims and nobody may believe (addresses and names for examples: RFC 5737, RFC 2606).
+/// Headers that the probe forges and no one may trust (addresses and names for examples: RFC 5737, RFC 2606).
 const FORGED_ADDRESS: &str = "192.0.2.66";
 const FORGED_HOST: &str = "forged.invalid";
 const FORGED_NAME: &str = "doorward-doctor";
@@ -44,7 +45,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("Sec-Fetch-Mode", "sec-fetch-mode"),
 ];
 
-/// One part of the question, judged.
+/// The result of checking one part of the subrequest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ProxyFinding {
     part: &'static str,
@@ -148,7 +149,7 @@ async fn probe(
     }
 }
 
-/// A request that has everything a check needs, and claims what nobody may believe.
+/// A request that has everything a check needs, and forges headers that no one may trust.
 fn request(target: &str, nonce: &str, config: &Config, websocket: bool) -> http::request::Builder {
     let mut request = Request::get(target)
         .header(doctor::HEADER, nonce)
@@ -301,7 +302,7 @@ fn credentials(proxy: Flavour, config: &Config, page: &Report) -> Vec<ProxyFindi
         .collect()
 }
 
-/// Whether nginx takes from the answer what the application gets; of the others no question says so.
+/// Whether nginx takes what the application gets from the response; other proxies do not say.
 fn cookies(proxy: Flavour, page: &Report) -> Option<ProxyFinding> {
     let taken = page.headers.iter().any(|(name, _)| name == "x-doorward-answer-bytes");
     (proxy == Flavour::Nginx).then(|| ProxyFinding {

@@ -1,8 +1,8 @@
-//! The lines of proxies' configurations that `doorward doctor` names where something is missing.
+//! The configuration lines that `doorward doctor` suggests for each proxy where something is missing.
 
 use crate::config::Flavour;
 
-/// What to write where something is missing.
+/// The lines to write where something is missing.
 pub(super) struct ProxyLines {
     pub(super) original: &'static str,
     pub(super) client: &'static str,

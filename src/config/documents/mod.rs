@@ -1,4 +1,4 @@
-//! What is made of the sections' descriptions: the reference page and the JSON Schema.
+//! Documents generated from the descriptions of the sections: the reference page and the JSON Schema.
 
 pub(super) mod reference;
 pub(super) mod schema;

@@ -1,5 +1,5 @@
-//! What is known of settings before any is read: names, types, meanings. The names of variables and the search for
-//! where a setting lives come from it, and so do the reference page and the schema.
+//! Descriptions of settings: names, types, meanings. Reading, variable names, the reference page and the schema use
+//! them.
 
 use figment::value::{Dict, Value};
 

@@ -1,4 +1,4 @@
-//! Secrets that were hardly drawn at random.
+//! Finds secrets that are too regular to have been drawn at random.
 
 /// Whether a secret is so regular that it was hardly drawn at random.
 pub(in crate::config) fn is_guessable(text: &str) -> bool {

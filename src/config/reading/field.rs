@@ -1,4 +1,4 @@
-//! What a field of a section can be, and how it is taken from what was written.
+//! The types that a field of a section can have, and how its value is taken from the layers.
 
 use figment::value::{Dict, Value};
 

@@ -1,4 +1,4 @@
-//! Refuses secrets in a configuration file that others may read.
+//! Refuses secrets in a configuration file that other users can read.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Why a text is refused, with what to write instead.
+//! Why the text of a value is refused, with what to write instead.
 
 /// Why a text is refused.
 pub(in crate::config) struct InvalidValue {

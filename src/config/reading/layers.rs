@@ -1,4 +1,4 @@
-//! File, environment and flags, merged by figment, with the place of every value kept.
+//! Merges file, environment and flags with figment, and keeps the location of every value.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
@@ -219,7 +219,7 @@ fn environment(
     layers
 }
 
-/// What is said of a variable that is not UTF-8: its name, and never its value.
+/// The problem with a variable that is not UTF-8: shows its name, never its value.
 pub(in crate::config) fn not_utf8(name: &OsStr) -> ConfigProblem {
     ConfigProblem {
         path: name.to_string_lossy().into_owned(),

@@ -1,4 +1,4 @@
-//! What a misspelt name was probably meant to be.
+//! Suggests the name that a misspelt one was probably meant to be.
 
 /// The candidate that `name` was probably meant to be.
 pub(in crate::config) fn nearest<'c>(

@@ -25,7 +25,7 @@ fn checked_file(
     reader.parse(value, path, kind, |_| {
         let metadata = std::fs::metadata(&file).map_err(&unreadable)?;
         if !metadata.is_file() || metadata.len() > MOST {
-            return Err(InvalidValue::new("is no PEM file", "name a regular file of at most 1 MiB"));
+            return Err(InvalidValue::new("is not a PEM file", "name a regular file of at most 1 MiB"));
         }
         check(&std::fs::read(&file).map_err(&unreadable)?)?;
         Ok(file)

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, said so that it can be put right.
+//! Problems in the settings: setting, location, cause and remedy.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -25,7 +25,7 @@ pub enum SecretFileError {
     #[error("the file cannot be read")]
     Unreadable(#[from] io::Error),
     /// A folder, a pipe, a device.
-    #[error("is no regular file: name a file that holds only the secret")]
+    #[error("is not a regular file: name a file that holds only the secret")]
     NotRegular,
     /// Others may read or write it.
     #[error(

@@ -1,4 +1,4 @@
-//! Values of general kinds: each parses its text and says what it wants instead.
+//! Common value types: each parses its text and describes what it accepts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl<const LEAST: u64, const MOST: u64> Read for Span<LEAST, MOST> {
     fn read(value: &Value, path: &str, reader: &mut SettingsReader) -> Option<Self> {
         reader.parse(value, path, Self::KIND, |text| {
             let seconds =
-                seconds(text).ok_or("is no duration: write a number and s, m, h or d, such as \"30s\"")?;
+                seconds(text).ok_or("is not a duration: write a number and s, m, h or d, such as \"30s\"")?;
             if seconds < LEAST {
                 return Err(InvalidValue::new(
                     "is too short",
@@ -151,7 +151,7 @@ macro_rules! choice {
             fn from_text(text: &str) -> Result<Self, $crate::config::reading::InvalidValue> {
                 match text {
                     $($word => Ok($value),)*
-                    _ => Err($crate::config::reading::InvalidValue::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()))),
+                    _ => Err($crate::config::reading::InvalidValue::new("is not one of the words allowed here", format!("write {}", Self::WHAT.describe()))),
                 }
             }
         }
@@ -173,14 +173,14 @@ pub(in crate::config) struct Prefix(pub(in crate::config) String);
 
 text! {
     SocketAddr, "an address and port such as \"127.0.0.1:9464\"", |text| {
-        text.parse().map_err(|_| "is no address and port: write an IP address, not a name, and a port, such as \"127.0.0.1:9464\"".into())
+        text.parse().map_err(|_| "is not an address with a port: write an IP address, not a name, and a port, such as \"127.0.0.1:9464\"".into())
     };
     IpNet, "a network such as \"10.0.0.0/8\"", |text| network::parse(text).map_err(|_| {
         InvalidValue::new("is neither an address nor a network", "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"")
     });
     ReferenceName, "a name", |text| match user::check_name(&text.replace('/', "-")) {
         Ok(()) => Ok(Self(text.to_owned())),
-        Err(_) => Err("is no name: write 1 to 128 visible characters without spaces and , ; : \" ' < > \\ %".into()),
+        Err(_) => Err("is not a name: write 1 to 128 visible characters without spaces and , ; : \" ' < > \\ %".into()),
     };
     HostName, "a host name without port", host_name;
     Prefix, "a path such as \"/app\"", prefix;
@@ -193,7 +193,10 @@ fn host_name(text: &str) -> Result<HostName, InvalidValue> {
     match host {
         Ok(Host::Ipv6(address)) => Ok(HostName(address.to_string())),
         Ok(host) if !text.contains('*') => Ok(HostName(host.to_string().trim_end_matches('.').to_owned())),
-        _ => Err("is no host name: write one without scheme, port and *, such as \"app.example.com\"".into()),
+        _ => {
+            Err("is not a host name: write one without scheme, port and *, such as \"app.example.com\""
+                .into())
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Client certificates that a proxy verifies, and whom they stand for.
+//! Client certificates that a proxy verifies, and the callers they identify.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 section! {
     /// Client certificates that a proxy in front of the gateway verifies and names in a header. That proxy must set the header
-    /// or take it off in every request: it is believed of every address in `server.trusted_proxies`, and of nobody else.
+    /// or take it off in every request: it is trusted from every address in `server.trusted_proxies`, and from no other.
     ClientCertificates {
         /// The header. One of the name `Client-Cert` holds the certificate itself (RFC 9440), any other a fingerprint or a
         /// subject. Empty says that there was no certificate.
@@ -98,7 +98,7 @@ impl FromText for Fingerprint {
 
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let read = fingerprint(text).map(Self);
-        read.ok_or_else(|| "is no fingerprint: write 64 hexadecimal digits (SHA-256) or 40 (SHA-1)".into())
+        read.ok_or_else(|| "is not a fingerprint: write 64 hexadecimal digits (SHA-256) or 40 (SHA-1)".into())
     }
 }
 
@@ -112,7 +112,9 @@ impl FromText for CertificateSubject {
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let trimmed = text.trim();
         if !trimmed.contains('=') || trimmed.contains(char::is_control) {
-            return Err("is no subject: write it as the proxy does, such as \"CN=ingest,O=Example\"".into());
+            return Err(
+                "is not a subject: write it as the proxy does, such as \"CN=ingest,O=Example\"".into()
+            );
         }
         Ok(Self(trimmed.to_owned()))
     }
@@ -125,7 +127,7 @@ impl CheckSection for Option<ClientCertificates> {
         let written = self?;
         let at = written.at("header");
         if !general.has_trusted_proxy {
-            let what = "is believed of nobody, for there is no trusted proxy";
+            let what = "has no effect, because there is no trusted proxy";
             let remedy =
                 "name the addresses of the proxy that verifies certificates in server.trusted_proxies";
             reader.problem(&at, what, remedy);

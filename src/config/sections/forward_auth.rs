@@ -1,4 +1,4 @@
-//! Answers to other proxies' questions: how each asks, and the products whose paths and headers they may be set up for.
+//! Forward-auth: how each kind of proxy asks, and the products whose paths and headers are answered.
 
 use crate::config::reading::{SettingsReader, choice, section};
 use crate::config::sections::general::General;
@@ -31,7 +31,7 @@ section! {
         /// A token of the gateway's own in `Authorization`.
         bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
         /// Whether `Authorization` values that are not the gateway's own are left to the applications of routes without
-        /// an upstream. A route with one obeys the upstream's setting, whoever forwards the request, and each may say
+        /// an upstream. A route with one obeys the upstream's setting, whichever proxy forwards the request, and each may say
         /// otherwise for itself. The answer says what the application gets; what is the gateway's own is never left.
         pass_authorization: bool = "false", "true";
         /// The same for the headers that may carry keys (`keys.headers`).
@@ -99,7 +99,7 @@ pub(in crate::config) fn forward_auth(
     if config.is_on() && !general.has_trusted_proxy && !reader.is_broken("server.trusted_proxies") {
         reader.problem(
             "server.trusted_proxies",
-            "is empty, but forward_auth is on: nobody could ask, or anybody could pretend to be a proxy",
+            "is empty, but forward_auth is on: no proxy could ask, or any client could pose as one",
             "name the addresses your proxy connects from, such as [\"127.0.0.1\"]",
         );
     }

@@ -1,4 +1,4 @@
-//! What stands above the sections: the public URL and the secret. Every section may look at them.
+//! Settings above the sections, which every section may use: the public URL and the secret.
 
 use http::HeaderName;
 
@@ -75,7 +75,7 @@ pub(in crate::config) fn public_url(
     PublicUrl::parse(&format!("{scheme}://{address}")).expect("scheme, address and port make a URL")
 }
 
-/// The secret, if it is none that others could guess.
+/// The secret, unless it could be guessed.
 pub(in crate::config) fn secret(secret: Option<Secret>, reader: &mut SettingsReader) -> Option<Secret> {
     let text = secret.as_ref()?;
     let path = reader.set_as("secret");

@@ -40,7 +40,7 @@ pub(in crate::config) fn any(text: &str) -> Result<HeaderName, InvalidValue> {
         "forwarded",
     ];
     let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| InvalidValue::from("is no header name: write one such as \"X-Api-Key\""))?;
+        .map_err(|_| InvalidValue::from("is not a header name: write one such as \"X-Api-Key\""))?;
     let taken = TAKEN.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-");
     if taken || name.as_str().contains('_') {
         return Err("means something else already: write one such as \"X-Api-Key\"".into());
@@ -59,7 +59,7 @@ pub(in crate::config) fn set_by_us(text: &str) -> Result<HeaderName, InvalidValu
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if !name.as_str().bytes().all(plain) || name.as_str().len() > LONGEST_NAME {
-        return Err("is no plain header name: write letters, digits and - only, at most 60".into());
+        return Err("is not a plain header name: write letters, digits and - only, at most 60".into());
     }
     Ok(name)
 }
@@ -67,7 +67,7 @@ pub(in crate::config) fn set_by_us(text: &str) -> Result<HeaderName, InvalidValu
 /// A name that some servers read as another one, for an application that needs it all the same.
 pub(in crate::config) fn odd(text: &str) -> Result<HeaderName, InvalidValue> {
     let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| InvalidValue::from("is no header name: write one such as \"X_Tenant\""))?;
+        .map_err(|_| InvalidValue::from("is not a header name: write one such as \"X_Tenant\""))?;
     if !header_names::is_odd(name.as_str().as_bytes()) {
         return Err("passes in any case, as it holds letters, digits and - only: leave it out".into());
     }

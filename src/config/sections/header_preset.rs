@@ -25,7 +25,7 @@ pub enum HeaderPreset {
     None,
 }
 
-/// How what is said of a caller is written where it is not plain ASCII.
+/// How identity values that are not plain ASCII are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderEncoding {
     /// `Zo%C3%AB` (RFC 3986, 2.1).

@@ -1,4 +1,4 @@
-//! What applications are told of their callers, beside the preset of header names.
+//! Settings of what applications are told about callers, apart from the preset of header names.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub struct AssertionConfig {
 pub struct BearerConfig {
     /// What signs it.
     pub key: JwtKey,
-    /// Who says so; `None`: our public URL.
+    /// The issuer; `None`: our public URL.
     pub issuer: Option<String>,
     /// For whom it is; `None`: the upstream's or route's name.
     pub audience: Option<String>,
@@ -164,7 +164,7 @@ impl FromText for TokenText {
         if visible {
             Ok(Self(text.to_owned()))
         } else {
-            Err("is no name or URL: write 1 to 256 visible ASCII characters".into())
+            Err("is not a name or URL: write 1 to 256 visible ASCII characters".into())
         }
     }
 }
@@ -371,7 +371,7 @@ pub(in crate::config) fn check_names(
     }
 }
 
-/// How assertions are signed: so that whoever checks them cannot make them.
+/// How assertions are signed: so that a verifier cannot forge them.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct AssertionAlgorithm(pub(in crate::config) JwtAlgorithm);
 

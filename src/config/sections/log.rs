@@ -76,7 +76,7 @@ fn level(text: &str) -> Result<Level, InvalidValue> {
     let word = !text.contains(['=', ',', '[']);
     let known = ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
     if text.is_empty() || (word && !known) || EnvFilter::builder().parse(text).is_err() {
-        return Err("is no log filter: write off, error, warn, info, debug, trace, or a list such as \"info,doorward=debug\"".into());
+        return Err("is not a log filter: write off, error, warn, info, debug, trace, or a list such as \"info,doorward=debug\"".into());
     }
     Ok(Level(text.to_owned()))
 }

@@ -38,7 +38,7 @@ pub struct LoginConfig {
     pub admins: Vec<(String, String)>,
     /// Password of the first admin, used only while there is no user at all.
     pub admin_password: Option<AdminPassword>,
-    /// Passwords that nobody may choose.
+    /// Passwords that may not be chosen.
     pub breach_list: Option<BreachList>,
 }
 
@@ -54,7 +54,7 @@ pub struct AdminPassword {
 }
 
 impl AdminPassword {
-    /// What set it, in the words of whoever did: a variable or a setting.
+    /// The variable or setting that set it.
     pub fn set_by(&self) -> &str {
         match &self.location {
             SettingLocation::Environment(name) => name,
@@ -95,7 +95,7 @@ impl CheckSection for Login {
     }
 }
 
-/// The role of people who are added without one; machines' `agent` is none.
+/// The role of people who are added without one; never the machine role `agent`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct PersonRole(pub(in crate::config) Role);
 

@@ -8,7 +8,7 @@ use crate::config::sections::general::{CheckSection, General};
 section! {
     /// Metrics for Prometheus, on a listener of their own.
     Metrics {
-        /// Where `GET /metrics` answers, and nothing else does. Whoever can connect can read them.
+        /// Where `GET /metrics` answers, and nothing else does. Everyone who can connect can read them.
         listen: Option<SocketAddr>, r#""127.0.0.1:9464""#;
         /// Allows an address in `listen` that other machines can reach.
         allow_remote: bool = "false", "true";

@@ -40,7 +40,7 @@ section! {
 /// How our own pages look.
 #[derive(Clone, Debug)]
 pub struct PagesConfig {
-    /// The name on every page. Any text: whoever writes HTML escapes it.
+    /// The name on every page. Any text: templates escape it.
     pub name: String,
     /// Instead of the door.
     pub logo: Option<Logo>,
@@ -128,7 +128,7 @@ impl FromText for PageName {
         if clean && (1..=64).contains(&text.chars().count()) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("is no name: write 1 to 64 visible characters, without blanks at either end".into())
+            Err("is not a name: write 1 to 64 visible characters, without blanks at either end".into())
         }
     }
 }
@@ -137,7 +137,7 @@ impl FromText for Color {
     const WHAT: &'static SettingType = &SettingType::Text("a colour as #rrggbb");
 
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
-        let example = "is no colour: write # and six hexadecimal digits, such as \"#1d4ed8\"";
+        let example = "is not a colour: write # and six hexadecimal digits, such as \"#1d4ed8\"";
         Self::parse(text).ok_or_else(|| example.into())
     }
 }
@@ -154,7 +154,7 @@ impl Read for Logo {
 
 fn read_logo(file: &Path, unreadable: impl Fn(std::io::Error) -> InvalidValue) -> Result<Logo, InvalidValue> {
     if !std::fs::metadata(file).map_err(&unreadable)?.is_file() {
-        return Err(InvalidValue::new("is no regular file", "name an SVG or PNG file"));
+        return Err(InvalidValue::new("is not a regular file", "name an SVG or PNG file"));
     }
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(&unreadable)?;
@@ -180,7 +180,7 @@ fn format_of(bytes: &[u8]) -> Option<LogoFormat> {
         if let Some(root) = rest.strip_prefix("<svg") {
             return root.starts_with([' ', '\t', '\r', '\n', '>', '/']).then_some(LogoFormat::Svg);
         }
-        // A document type with declarations of its own is none of these: entities can be made to grow.
+        // A document type with declarations of its own is refused: entities can be made to grow.
         let end = [("<?xml", "?>"), ("<!--", "-->"), ("<!DOCTYPE svg", ">")]
             .into_iter()
             .find_map(|(start, end)| rest.starts_with(start).then_some(end))?;

@@ -1,4 +1,4 @@
-//! `[[tests]]`: claims about the rules, read but not yet checked.
+//! `[[tests]]`: expectations about the rules, read but not yet checked.
 
 use http::Method;
 use http::uri::PathAndQuery;
@@ -18,7 +18,7 @@ section! {
     /// One claim about the rules, checked whenever the settings are read and by `doorward test`. It is about what
     /// the rules say: `enforce` changes nothing.
     Test {
-        /// Who asks. Without it, nobody who is known.
+        /// The caller. Without it, an anonymous one.
         caller or as: Option<TestCaller>, r#"{ role = "viewer" }"#;
         /// Method and path, perhaps with a query.
         request: Required<RequestLine>, r#""POST /v1/datasets/upload""#;
@@ -65,7 +65,7 @@ pub struct PolicyTest {
     pub path: String,
     /// Where it was written.
     pub location: SettingLocation,
-    /// Who asks; `None` is nobody.
+    /// The caller; `None` is anonymous.
     pub caller: Option<Principal>,
     /// Method.
     pub method: Method,
@@ -96,7 +96,7 @@ pub enum Expect {
     Allow,
     /// It is refused, for whatever reason.
     Deny,
-    /// It is refused because nobody is signed in.
+    /// It is refused because the caller is anonymous.
     SignIn,
 }
 
@@ -210,13 +210,13 @@ text! {
         if words.clone().count() <= 2 && words.all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Ok(Self(text.to_owned()));
         }
-        Err("is no message: write a method, and after a blank the tool that it calls, such as \"tools/call search\"".into())
+        Err("is not a message: write a method, and after a blank the tool that it calls, such as \"tools/call search\"".into())
     };
     RequestLine, "a method and a path such as \"GET /v1/projects\"", |text| {
         target::request_line(text).map(|(method, path)| Self(method, path)).map_err(InvalidValue::from)
     };
     GraphqlText, "a GraphQL document", |text| Ok(Self(text.to_owned()));
     ClientAddress, "an address such as \"10.1.2.3\", or unknown",
-        |text| text.parse().map_err(|_| "is no address: write one such as \"10.1.2.3\", or unknown".into());
+        |text| text.parse().map_err(|_| "is not an address: write one such as \"10.1.2.3\", or unknown".into());
     SecondPlace, "an absolute path, or an address of this gateway", |text| Ok(Self(text.to_owned()));
 }

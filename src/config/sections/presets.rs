@@ -1,4 +1,4 @@
-//! Rule sets for known applications: the files in `presets`, read as if they stood in the settings.
+//! Rule sets for known applications: the files in `presets`, read as if they were part of the settings.
 
 use http::Method;
 use http::uri::PathAndQuery;
@@ -47,7 +47,7 @@ macro_rules! presets {
 
             fn from_text(text: &str) -> Result<Self, InvalidValue> {
                 let named = Self::ALL.iter().find(|preset| preset.as_str() == text);
-                let unknown = || InvalidValue::new("is none of the words allowed here", format!("write {}", Self::WHAT.describe()));
+                let unknown = || InvalidValue::new("is not one of the words allowed here", format!("write {}", Self::WHAT.describe()));
                 named.copied().ok_or_else(unknown)
             }
         }

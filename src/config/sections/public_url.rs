@@ -25,7 +25,7 @@ impl PublicUrl {
     ///
     /// A phrase that says what is wrong with it; never the text itself, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let url = Url::parse(text).map_err(|_| "is no URL")?;
+        let url = Url::parse(text).map_err(|_| "is not a URL")?;
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -128,7 +128,7 @@ text! {
     WrittenOrigin, "an origin such as \"https://app.example.com\"", |text| match PublicUrl::parse(text) {
         Ok(url) if url.base_path().is_empty() && (url.is_secure() || url.is_loopback()) => Ok(Self(url.origin())),
         Ok(url) if url.base_path().is_empty() => Err("is plain http: write https://".into()),
-        _ => Err("is no origin: write scheme, host and perhaps a port, such as \"https://app.example.com\"".into()),
+        _ => Err("is not an origin: write scheme, host and perhaps a port, such as \"https://app.example.com\"".into()),
     };
 }
 

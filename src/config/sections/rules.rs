@@ -1,4 +1,4 @@
-//! The rules of a route, checked for what cannot be meant.
+//! The rules of a route, checked for contradictions.
 
 use ipnet::IpNet;
 
@@ -86,7 +86,7 @@ pub(in crate::config) fn rule(
 ) -> Rule {
     let broken = reader.is_broken(&written.at("allow")) || reader.is_broken(&written.at("deny"));
     if written.allow.is_empty() && written.deny.is_empty() && !broken {
-        let what = "names nobody whom it allows or denies";
+        let what = "allows and denies no one";
         reader.problem(
             written.location(),
             what,
@@ -182,7 +182,7 @@ text! {
     QueryParameter, "a parameter such as \"service=git-receive-pack\"", |text| Self::parse(text).map_err(InvalidValue::from);
     ToolName, "the name of a tool", |text| {
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if plain { Ok(Self(text.to_owned())) } else { Err("is no name of a tool: write visible characters without blanks".into()) }
+        if plain { Ok(Self(text.to_owned())) } else { Err("is not a tool name: write visible characters without blanks".into()) }
     };
     GrpcPattern, "a gRPC method such as \"package.Service/Method\"", |text| Self::parse(text).map_err(InvalidValue::from);
     Who, "a role, \"anyone\", \"signed-in\", \"group:NAME\", \"user:NAME\", \"key:NAME\" or \"provider:ID\"", |text| {
@@ -193,6 +193,6 @@ text! {
         if begins && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Ok(Self(text.to_owned()));
         }
-        Err("is no GraphQL name: write letters, digits and _ only".into())
+        Err("is not a GraphQL name: write letters, digits and _ only".into())
     };
 }

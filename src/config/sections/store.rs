@@ -25,7 +25,7 @@ section! {
         /// Most connections held open to PostgreSQL. One is for the watch over revocations, half of the others are
         /// for looking up who requests come from, and the rest for pages and changes; each has one at least.
         connections: Number<1, 1000> = "10", "20";
-        /// How long remembered credentials stay good while the database cannot be asked. During that time
+        /// How long cached credentials stay valid while the database cannot be reached. During that time
         /// nothing that was revoked is noticed. `0s`: not at all.
         outage_grace: Span<0, HOUR> = r#""0s""#, r#""5m""#;
     }
@@ -80,7 +80,7 @@ pub struct StoreConfig {
     pub url: Secret,
     /// Most connections held open to `PostgreSQL`, by all who use it here.
     pub connections: u32,
-    /// How long remembered credentials stay good while the store cannot be asked; zero: not at all.
+    /// How long cached credentials stay valid while the store cannot be reached; zero: not at all.
     pub outage_grace: Duration,
 }
 
@@ -161,7 +161,7 @@ fn is_postgres(url: &str) -> bool {
 /// Whether an address names a database; nothing of it is quoted, as there may be a password in it.
 fn checked(address: &str) -> Result<(), InvalidValue> {
     const FORMS: &str = "write \"sqlite:FILE\" or \"postgres://USER:PASSWORD@HOST/DATABASE\"";
-    let refuse = |why: &str| Err(InvalidValue::new(format!("is no database{why}"), FORMS));
+    let refuse = |why: &str| Err(InvalidValue::new(format!("is not a database{why}"), FORMS));
     if let Some(rest) = address.strip_prefix("sqlite:") {
         return match rest.trim_start_matches('/') {
             "" => refuse(""),
@@ -181,7 +181,7 @@ fn checked(address: &str) -> Result<(), InvalidValue> {
                 ": it has a user and no host; with a socket write postgres:///DATABASE?host=/run/postgresql&user=USER",
             );
         }
-        Err(_) => return refuse(": it is no address"),
+        Err(_) => return refuse(": it is not an address"),
     };
     if !parsed.query_pairs().all(|(key, _)| PARAMETERS.contains(&&*key) || key.starts_with("options[")) {
         return refuse(

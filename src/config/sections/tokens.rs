@@ -1,4 +1,4 @@
-//! Bearer values that the settings name: tokens for emergencies, and keys of systems that were here before.
+//! Bearer tokens named by the settings: break-glass tokens, and keys imported from other systems.
 
 use std::collections::HashSet;
 
@@ -56,7 +56,7 @@ section! {
 }
 
 section! {
-    /// A bearer token for the day when nobody can sign in. It needs no database; each use is logged as a warning.
+    /// A bearer token for emergencies, when no one can sign in. It needs no database; each use is logged as a warning.
     BreakGlass {
         /// Unique name, for logs: `break-glass:NAME`.
         name: Required<ReferenceName>, r#""on-call""#;
@@ -168,7 +168,7 @@ fn keys_of(ring: &Secret, path: &str, reader: &mut SettingsReader) -> Vec<RingKe
         Ok(keys) => keys,
         // The error's own text may quote the file.
         Err(error) => {
-            let what = format!("is no ring of keys, from line {} on", error.line());
+            let what = format!("is not a key ring, from line {} on", error.line());
             reader.problem(path, what, r#"write a JSON list such as [{ "name": "grafana", "key": "..." }]"#);
             Vec::new()
         }

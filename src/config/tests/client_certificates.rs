@@ -1,4 +1,4 @@
-//! Which client certificates stand for somebody.
+//! Which client certificates identify a caller.
 
 use super::*;
 
@@ -52,12 +52,12 @@ fn certificates_that_could_stand_for_anybody_are_refused() {
     assert_refused(
         &certificates("X-SSL-Client", &known("a", "fingerprint = \"ab\"")),
         &at("fingerprint"),
-        "no fingerprint",
+        "not a fingerprint",
     );
     assert_refused(
         &certificates("X-SSL-Client", &known("a", "subject = \"a\"")),
         &at("subject"),
-        "no subject",
+        "not a subject",
     );
     assert_refused(&certificates("Client-Cert", &one), &at("subject"), "Client-Cert holds");
     let short = known("a", &format!("fingerprint = \"{digits}\""));

@@ -96,7 +96,7 @@ fn a_header_may_be_what_a_file_holds_and_nobody_is_shown_that() {
     let line = |key: &str| format!("{HEAD}set_headers = {{ X-Who = \"{{user}}\", {key} = \"token\" }}{TAIL}");
     let config_dir = ConfigDir::new(&line("X-Token_file"));
     for (text, mode, said) in [
-        ("s3cr3t {braces} are no facts\n", 0o600, None),
+        ("s3cr3t {braces} are not facts\n", 0o600, None),
         ("s3cr3t", 0o644, Some("lets others in")),
         ("", 0o600, Some("is empty")),
         (" s3cr3t", 0o600, Some("without blanks")),
@@ -215,7 +215,7 @@ fn each_mistake_about_a_signature_is_named() {
         let line = keyed(SHARED).replace(" }", &format!(", claims = {{ {claim} = \"x\" }} }}"));
         check(&line, &format!(".bearer.claims.{claim}"), "leave it out");
     }
-    for (value, said) in [("\"{nick}\"", "no fact"), ("1.5", "a number, true"), ("{ a = 1 }", "a list")] {
+    for (value, said) in [("\"{nick}\"", "not a fact"), ("1.5", "a number, true"), ("{ a = 1 }", "a list")] {
         let line = keyed(SHARED).replace(" }", &format!(", claims = {{ x = {value} }} }}"));
         check(&line, ".bearer.claims.x", said);
     }
@@ -243,7 +243,7 @@ fn a_private_key_must_be_of_its_algorithm() {
         let [problem] = problems.as_slice() else { panic!("{problems:?}") };
         assert_eq!(problem.path, "upstreams[0].bearer.key_file");
         assert!(
-            problem.what.contains(&format!("no private key for {algorithm}"))
+            problem.what.contains(&format!("not a private key for {algorithm}"))
                 && problem.remedy.contains("openssl")
         );
     }

@@ -166,7 +166,7 @@ fn a_secret_file_that_is_missing_empty_or_open_refuses_to_start() {
     assert!(what().contains("shorter"));
     std::fs::remove_file(config_dir.path("s")).unwrap();
     std::fs::create_dir(config_dir.path("s")).unwrap();
-    assert!(what().contains("no regular file"));
+    assert!(what().contains("not a regular file"));
 }
 
 /// G05: secrets in a file that others read.

@@ -241,7 +241,7 @@ fn each_mistake_about_upstreams_is_named_with_line_and_remedy() {
     check("url = \"http://h\"\n[[upstreams]]\nurl = \"http://h\"", "upstreams[1].name", 4, "add `name");
 }
 
-/// G07: patterns and roles that are none.
+/// G07: malformed patterns and unknown roles.
 /// G16: two routes for one place.
 #[test]
 fn each_mistake_about_routes_is_named_with_line_and_remedy() {
@@ -429,7 +429,7 @@ rules = [
     assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
 }
 
-/// A pipe into which nobody writes keeps whoever opens it waiting, and a device has no end.
+/// Opening a pipe without a writer blocks, and a device has no end.
 #[test]
 fn neither_pipes_nor_devices_keep_a_start_waiting() {
     let endless = ConfigSource { file: Some("/dev/zero".into()), environment: Vec::new() };
@@ -441,5 +441,5 @@ fn neither_pipes_nor_devices_keep_a_start_waiting() {
     let made = std::process::Command::new("mkfifo").arg(config_dir.path("pipe")).status().unwrap();
     assert!(made.success());
     let error = config_dir.load().unwrap_err().to_string();
-    assert!(error.contains("no regular file"), "{error}");
+    assert!(error.contains("not a regular file"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What the settings come to, and what is wrong with them.
+//! What settings result in, and what is wrong with them.
 
 mod acme;
 mod client_certificates;

@@ -56,8 +56,8 @@ fn pages_are_called_doorward_unless_they_have_another_name() {
 #[test]
 fn what_is_no_color_is_refused() {
     for text in ["", "blue", "#fff", "1d4ed8", "#1d4ed8ff", "#1d4edg", "#1d4ed8; } body { display: none"] {
-        check("color", &format!("\"{text}\""), &["is no colour", "#1d4ed8"]);
-        check("color_dark", &format!("\"{text}\""), &["is no colour"]);
+        check("color", &format!("\"{text}\""), &["is not a colour", "#1d4ed8"]);
+        check("color_dark", &format!("\"{text}\""), &["is not a colour"]);
     }
     check("color", "255", &["a number", "#rrggbb"]);
 }
@@ -137,7 +137,7 @@ fn a_logo_is_a_file_of_bounded_size() {
     assert!(with_logo(&sized(MOST)).is_ok());
     check_logo(&sized(MOST + 1), "larger than 256 KiB");
     check("logo", "\"nowhere.svg\"", &["cannot be read", "check its name"]);
-    check("logo", "\".\"", &["no regular file"]);
+    check("logo", "\".\"", &["not a regular file"]);
     check("logo", "[1]", &["a list", "SVG or PNG"]);
 }
 

@@ -120,7 +120,7 @@ fn session_cookies_are_the_upstreams_or_else_those_of_the_presets_that_lead_ther
 #[test]
 fn what_is_no_applications_cookie_is_refused_with_what_to_write() {
     for (name, said) in [
-        ("a b", "is no name of a cookie; write one such as"),
+        ("a b", "is not a cookie name; write one such as"),
         ("*", "would be any cookie; write more of the name"),
         ("__Host-doorward", "would be a cookie of the gateway's own; write the application's"),
     ] {

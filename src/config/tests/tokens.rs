@@ -61,9 +61,9 @@ fn weak_and_doubled_tokens_are_refused_without_being_shown() {
 #[test]
 fn a_ring_that_cannot_be_read_is_refused_without_being_shown() {
     let key = format!("{{\"name\":\"a\",\"key\":\"{OTHER}\"}}");
-    check(&ring("{}"), "keys.imported[0].ring", "no ring of keys");
-    check(&ring(&format!("[{key}")), "keys.imported[0].ring", "no ring of keys");
-    check(&ring(&format!("[{}]", key.replace("name", "nick"))), "keys.imported[0].ring", "no ring of keys");
+    check(&ring("{}"), "keys.imported[0].ring", "not a key ring");
+    check(&ring(&format!("[{key}")), "keys.imported[0].ring", "not a key ring");
+    check(&ring(&format!("[{}]", key.replace("name", "nick"))), "keys.imported[0].ring", "not a key ring");
     check(&ring(&format!("[{key}, {key}]")), "keys.imported[0].ring", "another token or key");
     check(&ring(&format!("[{}]", key.replace("\"a\"", "\"\""))), "keys.imported[0].ring", "entry 1");
     check(&ring("[{\"name\":\"a\",\"key\":\"short\"}]"), "keys.imported[0].ring", "shorter than 16");

@@ -1,4 +1,4 @@
-//! How answers are worded and how large they may be, by who asked.
+//! How forward-auth responses are written and how large they may be, by the kind of proxy.
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
@@ -18,7 +18,7 @@ pub(super) const LARGEST_ANSWER: usize = 3800;
 /// What a head has beside our fields: the status line, a date and a length.
 const BESIDE: usize = 296;
 
-/// How many bytes of an answer's head nginx holds, where its configuration says so. Who says it takes from the answer
+/// How many bytes of an answer's head nginx holds, where its configuration says so. A proxy that says it takes from the response
 /// what the application gets for `Cookie`.
 const X_DOORWARD_ANSWER_BYTES: HeaderName = HeaderName::from_static("x-doorward-answer-bytes");
 

@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(check.original.url(), "https://app.example/a?b=1");
         assert_eq!(check.client.address.to_string(), "198.51.100.7");
         assert_eq!(check.route.as_deref(), Some("app"));
-        assert_eq!(headers.len(), 1, "pseudo-headers are no headers");
+        assert_eq!(headers.len(), 1, "pseudo-headers are not headers");
         for cut in [&frame[..3], &frame[..frame.len() - 1], &[&[1], &frame[1..]].concat()] {
             assert!(decode(cut).is_err());
         }

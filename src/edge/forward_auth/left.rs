@@ -64,7 +64,7 @@ pub(super) fn leave(
     Ok(())
 }
 
-/// What is not ours, with one value for each name. Of several values nobody knows which one an application would read,
+/// What is not ours, with one value for each name. Of several values it is not known which one an application would read,
 /// so none is left; cookies are one list (RFC 9113, 8.2.3).
 fn of(
     headers: &HeaderMap,

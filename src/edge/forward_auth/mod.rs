@@ -202,7 +202,7 @@ impl ForwardAuth {
         self.answer_in_place(check, headers, unsendable, request_id, trail).await
     }
 
-    /// Answers a question; `unsendable` is why the request may not be sent as it is, whoever sends it.
+    /// Answers a subrequest; `unsendable` is why the request may not be sent as it is, for any caller.
     async fn answer_in_place(
         &self,
         check: &AuthCheck,
@@ -297,7 +297,7 @@ impl ForwardAuth {
                 "the identity headers are larger than proxies accept: the subject has too many groups"
             );
             answer.clear();
-            // Where nobody is refused, it passes as nobody's.
+            // Where no one is refused, it passes as anonymous.
             if grounds.enforce == Enforce::On || tell(answer, plan.nobody()) > LARGEST_ANSWER {
                 return Err(Problem::identity_too_large());
             }
@@ -308,7 +308,7 @@ impl ForwardAuth {
         Ok(response)
     }
 
-    /// A refusal, worded for the proxy and whoever is behind it. Never a 2xx, and never a cookie.
+    /// A refusal, written for the proxy and the client behind it. Never a 2xx, and never a cookie.
     fn deny(
         &self,
         check: &AuthCheck,
@@ -360,7 +360,7 @@ impl ForwardAuth {
                     let address = check.terms.at_portal(address, check.original.target.method());
                     HeaderValue::try_from(address).ok()
                 };
-                // Without the way back it is better than the bare 500 that nginx makes of what it cannot hold.
+                // Without the return target it is better than the bare 500 that nginx makes of a head that is too large.
                 at_portal(self.sign_in_address(page, &check.original))
                     .filter(|address| size_of(response.headers()) + address.len() + 12 <= check.room())
                     .or_else(|| at_portal(self.bare_address(page)))
@@ -377,7 +377,7 @@ impl ForwardAuth {
         }
     }
 
-    /// The sign-in page's absolute address, with the way back where it leads to a host we know.
+    /// The sign-in page's absolute address, with the return target where it is on a known host.
     pub fn sign_in_address(&self, page: &str, original: &Original) -> String {
         let public = self.site.public_url();
         let host = original.target.host();
@@ -395,7 +395,7 @@ impl ForwardAuth {
         public.url(&format!("{}{page}?{query}", super::pages::site::RESERVED))
     }
 
-    /// The same without a way back.
+    /// The same without a return target.
     fn bare_address(&self, page: &str) -> String {
         self.site.public_url().url(&format!("{}{page}", super::pages::site::RESERVED))
     }

@@ -1,4 +1,4 @@
-//! A question as it arrived, for `doorward doctor`: which headers it had and what was made of them.
+//! A subrequest as it arrived, for `doorward doctor`: its headers and what was read from them.
 
 use std::net::IpAddr;
 

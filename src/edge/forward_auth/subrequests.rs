@@ -1,4 +1,4 @@
-//! Questions of other proxies as they come: may this request pass?
+//! Subrequests of other proxies as they arrive: may this request pass?
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -146,7 +146,7 @@ impl ForwardAuth {
         Err(Denied::open(Problem::flavour_off(flavour), Verdict::Own))
     }
 
-    /// Questions are for our proxies only: whoever else may ask could pretend to be one.
+    /// Subrequests are answered for trusted proxies only: any other peer could pose as one.
     pub(super) fn expect_proxy(&self, peer: Peer) -> Result<(), Denied> {
         if self.trusts(peer) {
             return Ok(());

@@ -25,7 +25,7 @@ pub fn fields<const N: usize>(
     body: &[u8],
     names: [&'static str; N],
 ) -> Result<[Secret; N], Problem> {
-    // Nothing is unpacked here, so what says that it is packed is not what its bytes look like.
+    // Nothing is decompressed here, so a compressed body is refused.
     if !is_form(headers) || headers.contains_key(CONTENT_ENCODING) {
         return Err(Problem::unsupported_media_type());
     }

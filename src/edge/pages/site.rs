@@ -1,4 +1,4 @@
-//! What every page of ours has in common: where we are reached, the look, and the headers.
+//! What all our pages have in common: base URL, theme and response headers.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub const RESERVED: &str = "/_doorward";
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                               base-uri 'none'; frame-ancestors 'none'";
 
-/// An image that is not ours: whoever opens it by itself gets a picture and nothing that runs. Its own inline styles
+/// An image from the operator: opened by itself it is a picture and runs nothing. Its own inline styles
 /// are part of the picture.
 const IMAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; \
                             sandbox";

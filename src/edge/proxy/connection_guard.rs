@@ -1,4 +1,4 @@
-//! A client's connection, as those hold it who carry its exchanges.
+//! Keeps a client connection counted while any of its exchanges or tunnels is open.
 
 use std::any::Any;
 use std::sync::Arc;

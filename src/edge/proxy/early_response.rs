@@ -1,4 +1,4 @@
-//! A server that answers before it has read the request, and closes.
+//! Reads the response of a server that answers before it has read the whole request, and closes.
 
 use std::io;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ impl<I> EarlyResponse<I> {
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
                 self.write_failed = true;
-                // Whoever reads is woken by the same event.
+                // The reader is woken by the same event.
                 Poll::Pending
             }
             other => other,

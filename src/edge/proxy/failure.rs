@@ -1,4 +1,4 @@
-//! Why a request has no answer from its upstream, whose doing that is, and what its client is told.
+//! Why an upstream gave no response, which side caused it, and what the client is told.
 
 use std::error::Error;
 
@@ -34,16 +34,16 @@ pub enum ForwardError {
     ClientBroke,
 }
 
-/// Why there is no answer from an upstream.
+/// Why an upstream gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyFailure {
-    /// The gate said no.
+    /// The gate refused the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The gate said yes, and no before the upstream answered.
+    /// The gate permitted the request, and refused it before the upstream answered.
     #[error(transparent)]
     Ended(Refusal),
-    /// The gate said yes to a switch of protocol; the upstream answered with a page, and to that it says no.
+    /// The gate permitted a protocol switch, but the upstream answered with a page, which the gate refuses.
     #[error(transparent)]
     Withheld(Refusal),
     /// The gate said yes and the upstream failed.

@@ -19,7 +19,7 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Bytes of a handshake's key (RFC 6455, 4.1).
 const KEY: usize = 16;
 
-/// Why a switch of protocol is not even decided.
+/// Why an upgrade request is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
     /// Several protocols, none, or one that is not plainly named.
@@ -53,7 +53,7 @@ impl From<HandshakeError> for Problem {
 pub fn protocol_of(headers: &HeaderMap) -> Result<Option<&str>, HandshakeError> {
     let mut lines = headers.get_all(UPGRADE).iter();
     let first = match lines.next() {
-        // Without its `Connection` option the field is for nobody, and goes no further.
+        // Without its `Connection` option the field has no meaning, and is not passed on.
         Some(first) if connection_has(headers, "upgrade") => first,
         _ => return Ok(None),
     };

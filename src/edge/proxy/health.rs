@@ -1,4 +1,4 @@
-//! Active health checks: asks each server in turn, on the control plane, and notes how it stands. And single questions.
+//! Active health checks: probes each server in turn, on the control plane. Also sends single probes.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A timer for what may be silent for a while.
+//! A timer for connections that may be idle for a limited time.
 
 use std::pin::Pin;
 use std::task::Context;

@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, StatusCode};
 /// What is passed on before one answer; no more than that.
 const MOST: usize = 8 * 1024;
 
-/// The interim answers of a client's connection, shared by whoever hears and whoever writes them.
+/// The interim answers of a client's connection, shared by its receiver and its writer.
 #[derive(Clone, Debug, Default)]
 pub struct Interim(Arc<InterimState>);
 
@@ -31,7 +31,7 @@ struct InterimState {
 #[derive(Debug, Default)]
 struct InterimQueue {
     bytes: BytesMut,
-    /// Of this turn, with what was written already.
+    /// Of the newest request, including what was written already.
     said: usize,
 }
 

@@ -298,7 +298,7 @@ impl Proxy {
         let lease = if last || sending::may_run_on(&response) { lease.spoilt() } else { lease };
         let switch = client_upgrade.zip(handshake);
         if switch.is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // A page, and the right to a switch of protocol is none to pages.
+            // A page: the permission to switch protocols does not cover pages.
             self.gate.decide_unswitched(ongoing, trail).map_err(ProxyFailure::Withheld)?;
         }
         let mut passed = self.pass_on(response, lease, &way_back, &wait, switch)?;
@@ -330,7 +330,7 @@ impl Proxy {
         credential::strip(headers, self.gate.credential_names(), permit.accepts(), grounds);
         self.gate.open_app_sessions(route, headers, caller);
         self.gate.managed().strip(headers, &route.odd_header_names);
-        // Whoever polls the body answers `100 Continue`; that is us.
+        // Polling the body makes the library answer `100 Continue`.
         headers.remove(EXPECT);
         headers.remove(EXPLAIN);
         self.gate.told(plan, caller).set(headers, grounds.enforce);

@@ -61,7 +61,7 @@ enum Connection {
     Http2(Http2),
 }
 
-/// Leave to send a request to a server. Dropping it closes an HTTP/1.1 connection; [`UpstreamLease::give_back`] keeps it.
+/// A connection lease for one request to a server. Dropping it closes an HTTP/1.1 connection; [`UpstreamLease::give_back`] keeps it.
 pub struct UpstreamLease {
     server: Rc<Server>,
     connection: Option<Connection>,

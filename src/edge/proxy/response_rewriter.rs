@@ -23,7 +23,7 @@ pub(super) struct ResponseRewriter<'a> {
     pub(super) upstream: &'a Upstream,
     /// The route, which says how paths were renamed.
     pub(super) route: &'a Route,
-    /// As whom it was asked; `None` is nobody.
+    /// The caller; `None` is anonymous.
     pub(super) caller: Option<&'a Identity>,
     /// What the client asked for.
     pub(super) ongoing: &'a OngoingDecision,

@@ -53,7 +53,7 @@ pub(super) fn outgoing(
 }
 
 /// Whether a request has a body where hardly any has one. Many servers do not read it there, and take it for the next
-/// request: one that nobody decided. So it is the last on its connection, and the server is told.
+/// request: one that was never decided. So it is the last on its connection, and the server is told.
 fn is_unexpected(method: &Method, body: &RequestBody) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) && !body.is_end_stream()
 }

@@ -1,4 +1,4 @@
-//! The servers of an upstream: which one is next, and which instead where it cannot be connected to.
+//! Load balancing over the servers of an upstream, with failover where one cannot be connected to.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -54,7 +54,7 @@ pub struct Upstream {
     pub places: Vec<Url>,
     servers: Vec<Rc<Server>>,
     balance: Balance,
-    /// Whose turn it is.
+    /// Index of the next server (round robin).
     turn: Cell<usize>,
 }
 
@@ -110,7 +110,7 @@ impl Upstream {
         }
     }
 
-    /// A connection to the server whose turn it is. Where one cannot be connected to, nothing was sent to it, so
+    /// A connection to the next server. Where one cannot be connected to, nothing was sent to it, so
     /// the next one is tried.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Upstream {
         }
     }
 
-    /// The server whose turn it is, of those that were not tried.
+    /// The next server of those that were not tried.
     fn pick(&self, tried: TriedServers, candidates: CandidateServers) -> Option<usize> {
         let count = self.servers.len();
         if count <= 1 {
@@ -184,7 +184,7 @@ impl Upstream {
             .filter(|(_, server)| candidates == CandidateServers::All || server.state.is_in());
         let next = match self.balance {
             Balance::RoundRobin => fit.next(),
-            // Of equals the first, so that they take turns.
+            // Of equals the first, so that they alternate.
             Balance::LeastConnections => fit.min_by_key(|(_, server)| server.state.open()),
         };
         next.map(|(index, _)| index)

@@ -1,4 +1,4 @@
-//! How a server stands with us: whether it is left out, and how many requests it has. Shared by every thread.
+//! Health and load of a server, shared by all threads: whether it is left out, and its open requests.
 
 use std::fmt::Display;
 use std::sync::Arc;

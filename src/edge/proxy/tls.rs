@@ -1,4 +1,4 @@
-//! TLS towards upstreams: whom we trust, and who we say we are.
+//! TLS to upstreams: trusted authorities and our client certificate.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Upgraded connections: bytes both ways until one side ends, nothing moves, or the gateway stops.
+//! Upgraded connections: copies bytes both ways until one side ends, both are idle, or the gateway stops.
 
 use std::io;
 use std::pin::Pin;

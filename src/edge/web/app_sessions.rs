@@ -1,7 +1,7 @@
 //! Ends applications' own sessions in a browser that signs in or out, as far as an answer of one host can.
 //!
 //! A cookie goes only where name, domain and path are those it was set with, and a path does not say with which: so the
-//! likely ones are tried. What is left is sent on to nobody else by our proxy; other proxies cannot tell.
+//! likely ones are tried. What is left our proxy sends on for no other caller; other proxies cannot tell.
 
 use std::net::IpAddr;
 use std::sync::Arc;

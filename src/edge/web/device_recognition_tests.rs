@@ -1,4 +1,4 @@
-//! Whom a browser's cookies make known before anything else is looked at.
+//! Which device or person a browser's cookies identify before anything else is checked.
 
 use http::header::COOKIE;
 

@@ -66,7 +66,7 @@ pub(super) fn begin(web: &Web, request: &WebRequest) -> Response<Bytes> {
     unreferred(response)
 }
 
-/// At the public host: a token for whoever is signed in here, to be shown at the other host.
+/// At the public host: a token for the signed-in user, to be redeemed at the other host.
 pub(super) async fn grant(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let target = web.target(request);
     let visitor = web.visitor(request).await?;
@@ -128,7 +128,7 @@ fn refused(web: &Web, request: &WebRequest) -> Response<Bytes> {
     unreferred(web.site.page(StatusCode::FORBIDDEN, &FailedPage { site: &web.site, sign_in }))
 }
 
-/// The address holds a token or leads to one: nobody else is told of it.
+/// The address holds a token or leads to one: it is not shown to any other site.
 fn unreferred(mut response: Response<Bytes>) -> Response<Bytes> {
     response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response

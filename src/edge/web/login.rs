@@ -22,7 +22,7 @@ struct LoginPage<'a> {
     application: String,
     username: &'a str,
     signed_out: bool,
-    /// There is no user at all yet, so that nobody can sign in.
+    /// There is no user yet, so no one can sign in.
     nobody: bool,
     alert: Option<String>,
 }
@@ -52,8 +52,8 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
 
 pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
     let [username, password] = form::fields(&request.headers, &request.body, ["username", "password"])?;
-    // Our own form has no action, so it is sent to the page's address: with the way back, and for the browser with the
-    // fragment, which the redirects then hand on (Fetch, 4.4). Others may name the way back in a field.
+    // Our own form has no action, so it is sent to the page's address: with the return target, and for the browser with the
+    // fragment, which the redirects then hand on (Fetch, 4.4). Others may name the return target in a field.
     let target = match form::field_if_there(&request.body, "rd")? {
         Some(rd) => ReturnTarget::parse(&rd, &web.destinations),
         None => web.target(request),

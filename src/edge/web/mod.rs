@@ -108,21 +108,21 @@ pub struct Web {
     password_login: bool,
     services: PageServices,
     guard: PageGuard,
-    /// Whoever sent the request at hand.
+    /// The sender of the current request.
     actor: Actor,
     destinations: Destinations,
     loop_guard: RedirectLoopGuard,
     app_sessions: AppLogout,
 }
 
-/// Whether somebody has signed in here before, as far as can be told without asking.
+/// Whether a known user or device shows this, as far as can be told without a store call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceRecognition {
-    /// Nobody has, that we know of.
+    /// No known user has.
     Unknown,
-    /// Somebody has, and this does not tell who: a session's cookie alone.
+    /// A session cookie alone, which does not tell whose it is.
     Session,
-    /// This person has, on this device, and still may.
+    /// This person, on a known device, who still may sign in.
     Person(UserId),
 }
 
@@ -323,7 +323,7 @@ impl Web {
         response
     }
 
-    /// Has the browser forget applications' own sessions: whoever it was before may have left them.
+    /// Has the browser forget applications' own sessions: a former user may have left them.
     fn end_app_sessions(&self, request: &WebRequest, response: &mut Response<Bytes>) {
         self.app_sessions.end(self.site.cookies(), request, response);
     }

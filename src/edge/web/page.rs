@@ -1,4 +1,4 @@
-//! The pages that there are. Where each is, `edge/mount.rs` says.
+//! The list of pages. `edge/mount.rs` has their addresses.
 
 use crate::config::LogoFormat;
 

@@ -1,6 +1,6 @@
 //! Our pages live at the public URL. Who opens one at another host is sent there, and comes back from there.
 //!
-//! An application may see what a browser sends to its host, and whoever signs in there would hand it a session that is
+//! An application may see what a browser sends to its host, and a sign-in there would hand it a session that is
 //! good at every host. So none is begun there but by a hand-over, which counts at that host alone.
 
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::RESERVED;
 
 /// Says that a browser was sent to the public URL. If it arrives at another host all the same, a proxy asks for that one
-/// instead of the browser's, and would send it round in circles: then the page says so.
+/// instead of the browser's, and would redirect it for ever: then the page says so.
 const MOVED: &str = "moved";
 
 /// Whose host a page was asked for at.
@@ -26,7 +26,7 @@ enum PageHost {
     Public,
     /// One of the applications'.
     Application,
-    /// Nobody's that we know.
+    /// An unknown host.
     Unknown,
 }
 
@@ -61,7 +61,7 @@ impl Web {
         Ok(Some(self.go(&public.url(&format!("{RESERVED}{there}{query}")))))
     }
 
-    /// An application's host is none of ours, also where all of them are this machine.
+    /// An application's host is not ours, even where all of them are this machine.
     fn host_of(&self, request: &WebRequest) -> PageHost {
         let public = self.site.public_url();
         if request.host == public.host() {
@@ -76,7 +76,7 @@ impl Web {
     }
 }
 
-/// The query to go on with: what was asked, and the way back in full.
+/// The query to go on with: the original one, with an absolute return target.
 fn query_there(request: &WebRequest, page: Page, host: PageHost) -> Result<String, Problem> {
     let asked = request.query.as_deref().unwrap_or_default();
     let mut query = form_urlencoded::Serializer::new(String::new());

@@ -1,6 +1,6 @@
-//! Noticing that a browser is sent to and fro between an application and the sign-in page, and saying why.
+//! The redirect-loop guard: detects a browser sent back and forth between an application and the sign-in page.
 //!
-//! Somebody who is signed in passes the sign-in page once. Who comes back with the same wish again and again
+//! A signed-in user passes the sign-in page once. A browser that comes back with the same destination again and again
 //! has a session that the check never sees; only the operator can mend that, so the page says what is wrong.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::edge::pages::site::{RESERVED, Site};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::{SigningKey, TokenDigest};
 
-/// So many visits with one wish within [`WINDOW`] are a loop.
+/// This many visits for one destination within [`WINDOW`] are a loop.
 const MOST: u32 = 3;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Our values have about 90 bytes.
@@ -25,19 +25,19 @@ pub struct RedirectLoopGuard {
     clock: Arc<dyn Clock>,
 }
 
-/// What a browser did lately.
+/// The recent visits of a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RecentVisits {
     count: u32,
     since: Timestamp,
     /// Whether a hand-over was begun at the other host, so that our pages are reached there.
     handed_over: bool,
-    /// Digest of where it wants to go.
+    /// Digest of its destination.
     destination: String,
 }
 
 impl RecentVisits {
-    /// Whether this goes on for ever.
+    /// Whether these are a redirect loop.
     pub(super) fn are_a_loop(&self) -> bool {
         self.count >= MOST
     }
@@ -49,7 +49,7 @@ impl RedirectLoopGuard {
         Self { key, clock }
     }
 
-    /// Counts one more visit on the way to `wish`.
+    /// Counts one more visit for `destination`.
     pub(super) fn one_more(&self, cookie: Option<&str>, destination: &str) -> RecentVisits {
         let mut visits = self.read(cookie, destination);
         visits.count = visits.count.saturating_add(1);
@@ -67,7 +67,7 @@ impl RedirectLoopGuard {
         self.key.sign(&format!("{count}~{}~{}~{destination}", since.0, u8::from(*handed_over)))
     }
 
-    /// What the cookie says about this wish; nothing where it is forged, old or about another one.
+    /// What the cookie says about this destination; nothing where it is forged, expired or about another one.
     fn read(&self, cookie: Option<&str>, destination: &str) -> RecentVisits {
         let (now, destination) = (self.clock.now(), TokenDigest::of(destination).to_text());
         cookie
@@ -86,7 +86,7 @@ fn parse(text: &str) -> Option<RecentVisits> {
     Some(RecentVisits { count, since, handed_over, destination: parts.next()?.to_owned() })
 }
 
-/// What is wrong where a browser goes round in circles, for the operator.
+/// Why a browser is in a redirect loop, for the operator.
 pub(super) fn explain_loop(site: &Site, target: &ReturnTarget, visits: &RecentVisits) -> String {
     let cookies = site.cookies();
     let name = cookies.session_name();
@@ -129,7 +129,7 @@ pub(super) fn explain_lost_cookie(site: &Site, origin: &str) -> Option<String> {
     let public = site.public_url();
     Some(format!(
         "This page was opened over http, at {origin}, but the cookie {name} is Secure: browsers keep it over https \
-         only, so nobody would stay signed in. Open {public} instead. If {origin} is the address people should \
+         only, so the sign-in would not last. Open {public} instead. If {origin} is the address people should \
          use, its operator has to set public_url to it."
     ))
 }

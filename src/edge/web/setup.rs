@@ -52,7 +52,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     let accounts = &web.services.accounts;
     match accounts.complete_setup(&web.actor, token.clone(), name, password).await {
         Ok(user) => {
-            // Whoever has just chosen the password is not asked for it, nor kept waiting for what strangers tried.
+            // A user who has just chosen the password is not asked for it, nor throttled for attempts of others.
             let (client, agent) = (request.client.address.nearest(), user_agent(&request.headers));
             let entered = web.services.login.enter_first(&web.actor, user, client, agent).await;
             let signed_in = entered.map_err(|error| failed(&error))?;

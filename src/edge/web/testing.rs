@@ -31,7 +31,7 @@ pub(super) const ORIGIN_OF_OURS: &str = "https://gate.example";
 pub(super) const COOKIE_NAME: &str = "__Host-doorward";
 pub(super) const DELETION: &str = "__Host-doorward=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax";
 
-/// Whoever runs the command line.
+/// The user of the command line.
 pub(super) fn by() -> AdminProof {
     AdminProof::of_command_line(0)
 }

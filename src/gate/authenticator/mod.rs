@@ -1,4 +1,4 @@
-//! From a credential to a caller: remembered per thread, checked once per credential and epoch.
+//! Authenticates credentials: cached per thread, looked up once per credential and epoch.
 
 mod resolver;
 
@@ -28,15 +28,15 @@ use crate::service::epoch::Epoch;
 use crate::service::revocation::Revocations;
 use crate::service::touches::Touches;
 
-/// Credentials one thread remembers, of each kind.
+/// Credentials cached by one thread, of each kind.
 const REMEMBERED_PER_THREAD: usize = 20_000;
-/// What one thread remembers is looked up again after this, whatever happens.
+/// Entries of a thread expire after this, whatever happens.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
-/// What is remembered may be used while revocations were read at most this long ago.
+/// The cache may be used while revocations were read at most this long ago.
 const LEASE: Duration = Duration::from_millis(900);
 /// An answer that takes longer than this is no answer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for whoever has a stream open: it flows on meanwhile.
+/// The same for an open stream, which goes on meanwhile.
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often one request looks again because a right was taken away while it looked.
 const MOST_LOOKS: usize = 5;
@@ -46,7 +46,7 @@ pub(super) const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 type CredentialDigest = [u8; 32];
 
-/// When a caller was looked at: what was lost after that is not known.
+/// The moment of a lookup: later losses are not known to it.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupVersion {
     generation: u64,
@@ -68,7 +68,7 @@ async fn within<T: Send + 'static>(
     }
 }
 
-/// What one thread remembers of one credential.
+/// An entry of the credential cache.
 struct CachedIdentity {
     identity: Rc<Identity>,
     /// The settings that the identity was made under.
@@ -79,7 +79,7 @@ struct CachedIdentity {
 
 type ThreadCache = RefCell<LruCache<CredentialDigest, CachedIdentity>>;
 
-/// Whom one thread remembers. Who somebody is does not depend on the settings, so it outlives them; what is
+/// The credential cache of one thread. Callers do not depend on the settings, so they outlive them; what is
 /// made of it does not.
 pub struct CredentialCache {
     caches: PerKind<ThreadCache>,
@@ -117,7 +117,7 @@ pub struct AuthenticatorParts {
     pub resolver: Arc<CredentialResolver>,
     /// Where asking happens.
     pub control: Handle,
-    /// Tells whether what is remembered may be used.
+    /// Tells whether the cache may be used.
     pub revocations: Revocations,
     /// Takes note of uses.
     pub touches: Touches,
@@ -127,7 +127,7 @@ pub struct AuthenticatorParts {
     pub clock: Arc<dyn Clock>,
     /// A session ends this long after its last use.
     pub idle: Duration,
-    /// How long what is remembered stays good while the store cannot be asked.
+    /// How long the cache stays valid while the store cannot be reached.
     pub outage_grace: Duration,
 }
 
@@ -274,7 +274,7 @@ impl Authenticator {
         LookupVersion { generation: self.generation, epoch: self.epoch().current(), asked_store }
     }
 
-    /// Whether somebody would be found as at that look, if looked at now. Asks nobody.
+    /// Whether somebody would be found as at that look, if looked at now. Makes no store call.
     pub fn still_counts(&self, look: LookupVersion, identity: &Identity) -> bool {
         if identity.is_named() {
             return look.generation == self.generation;
@@ -285,7 +285,7 @@ impl Authenticator {
             && identity.holds(self.shared.clock.now(), self.shared.idle)
     }
 
-    /// For how long what is remembered may be trusted without another look; `None` is not at all.
+    /// For how long the cache may be trusted without another read of the store; `None` is not at all.
     pub fn trusted_for(&self) -> Option<Duration> {
         self.shared.revocations.fresh_for(LEASE + self.shared.outage_grace)
     }
@@ -317,7 +317,7 @@ impl Authenticator {
         None
     }
 
-    /// Somebody, or nobody, with the owner of a key that cannot be used now.
+    /// The principal, or none, with the owner of a key that cannot be used now.
     async fn look_up(
         &self,
         kind: LookedUp,

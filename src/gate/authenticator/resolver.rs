@@ -1,4 +1,4 @@
-//! What all threads share: it asks the store, once for each credential and epoch.
+//! Looks credentials up in the store, once for each credential and epoch, for all threads.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::service::ServiceError;
 use crate::service::concurrency_limiter::{ConcurrencyLimiter, ConcurrencyLimits};
 use crate::service::epoch::{Epoch, EpochSlot};
 
-/// Credentials all threads together remember, of each kind.
+/// Credentials in the shared cache, of each kind.
 pub(super) const REMEMBERED: u64 = 100_000;
-/// What all threads remember is short-lived.
+/// Entries of the shared cache are short-lived.
 const SHARED_FOR: Duration = Duration::from_mins(1);
-/// Whoever presents ever other credentials waits for its own look-ups, not others for them. As many as all connections may
+/// A client that presents many credentials waits for its own look-ups; others do not wait for them. As many as all connections may
 /// present at once by default find room to wait.
 const LOOKS: ConcurrencyLimits = ConcurrencyLimits {
     running_per_key: 2,
@@ -30,7 +30,7 @@ const LOOKS: ConcurrencyLimits = ConcurrencyLimits {
 };
 
 type SharedCache = moka::future::Cache<CredentialDigest, KnownPrincipal>;
-/// Somebody, or nobody, with the owner of a key that cannot be used now.
+/// The principal, or none, with the owner of a key that cannot be used now.
 pub(super) type LookupResult = Result<KnownPrincipal, Option<EpochSlot>>;
 
 /// Somebody as the store knew them at an epoch.
@@ -76,7 +76,7 @@ pub(super) struct LookupRequest {
     pub(super) idle: Duration,
 }
 
-/// Why a lookup gave nobody; never remembered.
+/// Why a lookup found no principal; never cached.
 enum LookupFailure {
     /// With the owner of a key that cannot be used now.
     NotFound(Option<EpochSlot>),
@@ -84,12 +84,12 @@ enum LookupFailure {
 }
 
 impl CredentialResolver {
-    /// `look_ups` ask by the connections that whoever waits for the answer may keep busy; `epoch` tells what was lost.
+    /// `look_ups` use the store connections of requests; `epoch` tells what was lost.
     pub fn new(look_ups: LookUps, epoch: Epoch) -> Self {
         Self::bounded(look_ups, epoch, REMEMBERED)
     }
 
-    /// One that remembers at most `most` of each kind.
+    /// One that caches at most `most` of each kind.
     pub(super) fn bounded(look_ups: LookUps, epoch: Epoch, most: u64) -> Self {
         let cache = || moka::future::Cache::builder().max_capacity(most).time_to_live(SHARED_FOR).build();
         Self {
@@ -118,12 +118,12 @@ impl CredentialResolver {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Whether a credential could be one of ours; asks nobody. A forged cookie or a mistyped key is not.
+    /// Whether a credential could be one of ours; makes no store call. A forged cookie or a mistyped key is not.
     pub(in crate::gate) fn is_plausible(&self, kind: LookedUp, credential: &str) -> bool {
         self.look_ups.is_plausible(kind, credential)
     }
 
-    /// Whose it is, from what all threads remember and is still so, or else as the store says; of several at once one
+    /// Whose it is, from the shared cache if still valid, or else from the store; of several at once one
     /// asks it.
     pub(super) async fn find(
         &self,
@@ -140,7 +140,7 @@ impl CredentialResolver {
         found.map_or_else(|miss| miss.found(), |known| Ok(Ok(known)))
     }
 
-    /// Whose it is, as the store says now, when it is the client's turn.
+    /// Looks it up in the store, once the client's share permits.
     pub(super) async fn ask_in_turn(
         &self,
         kind: LookedUp,
@@ -170,7 +170,7 @@ impl CredentialResolver {
         }
     }
 
-    /// Whose it is, as the store says now. Whoever has turns of its own waits for no other.
+    /// Whose it is, as the store says now. The limiter has a share for each client.
     pub(in crate::gate) async fn ask(
         &self,
         kind: LookedUp,
@@ -191,7 +191,7 @@ impl CredentialResolver {
 }
 
 impl LookupFailure {
-    /// What it is to whoever waits for it.
+    /// What the waiting requests get.
     fn found(&self) -> Result<LookupResult, Refusal> {
         match self {
             Self::NotFound(owner) => Ok(Err(*owner)),

@@ -1,4 +1,4 @@
-//! What a route takes for a credential.
+//! Which credentials a route accepts.
 
 use std::rc::Rc;
 

@@ -47,7 +47,7 @@ impl NamedCertificates {
     ///
     /// # Errors
     ///
-    /// [`BadCredential`] for one that nobody is known by, and for several headers: a proxy that adds to what a client
+    /// [`BadCredential`] for one that identifies no caller, and for several headers: a proxy that adds to what a client
     /// sent instead of replacing it leaves open which is its own.
     pub(super) fn presented(&self, request: &GateRequest<'_>) -> Result<Option<usize>, BadCredential> {
         let Some(settings) = self.settings.as_ref().filter(|_| request.client.by_proxy) else {
@@ -84,7 +84,7 @@ impl NamedCertificates {
         self.identities.iter().find(is_same).cloned()
     }
 
-    /// Takes the header off, whoever sent it.
+    /// Removes the header, from any client.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
         if let Some(settings) = &self.settings {
             headers.remove(&settings.header);

@@ -15,11 +15,11 @@ use crate::gate::grounds::Grounds;
 use crate::gate::refusal::{BadCredential, Misused};
 use crate::policy::Enforce;
 
-/// What stands in a header that brings credentials.
+/// The credential found in a header.
 enum HeaderCredential<'h> {
     Own(Credential<'h>),
     OwnAsBasic(Credential<'h>),
-    /// Ours, in a form that is none; and what is wrong with it.
+    /// Ours, in an invalid form; and what is wrong with it.
     Mangled(BadCredential),
     /// Somebody else's, and what is wrong with it where nothing else is taken.
     Foreign(BadCredential),
@@ -64,7 +64,7 @@ pub(super) fn extract<'h>(
     }
 }
 
-/// What stands in each header that brings credentials, and whether it is left to the application where it is none of ours.
+/// What stands in each header that brings credentials, and whether it is left to the application where it is not ours.
 fn presented<'h>(
     headers: &'h HeaderMap,
     names: &CredentialNames,

@@ -1,4 +1,4 @@
-//! What of ours hides in a value: mangled, under another scheme, in an address, escaped or in base64.
+//! Finds our credentials inside other values: mangled, under another scheme, in a URL, escaped or in base64.
 
 use std::borrow::Cow;
 
@@ -15,13 +15,13 @@ use crate::model::token::KeyText;
 /// How often one writing is looked for in another.
 const LAYERS: usize = 2;
 
-/// What a value holds of ours.
+/// Which of our credentials a value contains.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EmbeddedCredential {
     Nothing,
     /// Keys of the application's own that count here too.
     Imported,
-    /// What nobody else may know.
+    /// Our own credentials, which are secret.
     Ours,
 }
 

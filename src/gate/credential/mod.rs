@@ -1,7 +1,7 @@
 //! What callers present *to us*, at most one, and how it is removed before a request goes on: the closed list of kinds.
 //!
 //! Each kind has a file of its own: what it looks like, what cannot be one, and how it is looked up. What all kinds have
-//! in common is here, where at most one counts, and in [`super::authenticator`], which remembers what was looked up.
+//! in common is here, where at most one counts, and in [`super::authenticator`], which caches what was looked up.
 
 mod accepts;
 mod api_key;
@@ -54,10 +54,10 @@ pub enum Credential<'h> {
     Foreign(BadCredential),
 }
 
-/// A kind of credential, by what is done with it.
+/// A kind of credential, by how it is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CredentialHandling {
-    /// One that is looked up, and remembered.
+    /// One that is looked up, and cached.
     LookedUp(LookedUp),
     /// One that the settings name: they alone know it.
     Token,
@@ -100,14 +100,14 @@ impl CredentialHandling {
             Self::LookedUp(LookedUp::ApiKey) | Self::Token => {
                 header::is_basic(headers) && names_a_page(headers)
             }
-            // Browsers show it to whoever asks on the connection, for every page.
+            // Browsers present it on the connection for every page.
             Self::Certificate => names_a_page(headers),
         }
     }
 }
 
 impl LookedUp {
-    /// How a look at what a thread remembers is counted: a hit and a miss.
+    /// How a look into the credential cache is counted: a hit and a miss.
     pub(super) fn counted(self) -> (Memory, Memory) {
         match self {
             Self::Session => (Memory::SessionHit, Memory::SessionMiss),
@@ -115,7 +115,7 @@ impl LookedUp {
         }
     }
 
-    /// Whether its bearer is a stranger once it has ended: browsers send cookies by themselves, long after that. Any other that
+    /// Whether its bearer counts as anonymous once it has ended: browsers send cookies by themselves, long after that. Any other that
     /// is wrong is refused.
     pub(super) fn fades(self) -> bool {
         match self {
@@ -124,7 +124,7 @@ impl LookedUp {
         }
     }
 
-    /// Whether a client that tries many is made to wait. Cookies are signed: whoever has one that is looked up was signed in,
+    /// Whether a client that tries many is made to wait. Cookies are signed: the holder of one that is looked up was signed in,
     /// alone or with a whole office.
     pub(super) fn is_throttled(self) -> bool {
         match self {
@@ -134,7 +134,7 @@ impl LookedUp {
     }
 }
 
-/// What is to be done with what was presented.
+/// How a presented credential is resolved.
 pub(super) enum CredentialResolution<'c> {
     Nothing,
     LookUp(LookedUp, &'c str),
@@ -165,7 +165,7 @@ impl<T> PerKind<T> {
 
 /// What a kind that is looked up has of its own.
 trait LookUp {
-    /// Whether it could be one of ours; asks nobody.
+    /// Whether it could be one of ours; makes no store call.
     fn is_plausible(&self, text: &str) -> bool;
 
     /// Whose it is.

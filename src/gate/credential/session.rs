@@ -35,7 +35,7 @@ impl LookUp for ByCookie {
 
     async fn whose(&self, cookie: &str) -> Result<Holder, ServiceError> {
         let Some(digest) = self.0.digest_of_cookie(cookie) else { return Ok(Holder::NotFound) };
-        // Whoever is disabled has no sessions left: none of them comes back.
+        // A disabled user has no sessions left.
         let found = self.0.resolve(digest).await?;
         Ok(found.map_or(Holder::NotFound, |principal| Holder::Caller(Box::new(principal))))
     }

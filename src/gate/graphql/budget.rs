@@ -1,4 +1,4 @@
-//! What the classification of one request may cost, all documents of a batch together.
+//! A budget for classifying one request, shared by all documents of a batch.
 
 /// Bytes of documents. Values of any size belong into the variables, which are passed over.
 const MOST_BYTES: usize = 256 * 1024;

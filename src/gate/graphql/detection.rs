@@ -18,7 +18,7 @@ use super::Content;
 const LOOKED_AT: usize = 2048;
 /// Members of a body by the name `query` that are looked at.
 const MOST_MEMBERS: usize = 4;
-/// Paths that are remembered for a route, on each thread.
+/// Paths that are kept for a route, on each thread.
 const MOST_PATHS: usize = 16;
 /// Sightings of one path within [`SPAN`]; more say nothing new.
 const ENOUGH: u8 = 3;
@@ -27,7 +27,7 @@ const SPAN: Duration = Duration::from_mins(1);
 /// How far it is known whether a request looks like one of GraphQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detection {
-    /// It does not, or nobody wants to know.
+    /// It does not, or this is not reported.
     #[default]
     No,
     /// The body will tell.
@@ -96,7 +96,7 @@ impl DetectedPaths {
         }
     }
 
-    /// Remembers one at a path.
+    /// Counts one at a path.
     pub fn add(&self, path: &str) {
         let mut all = self.0.borrow_mut();
         if let Some(seen) = all.iter_mut().find(|seen| seen.path == path) {

@@ -1,4 +1,4 @@
-//! Compares our reader with a parser of another hand over documents that are nearly right.
+//! Compares our GraphQL reader with apollo-parser over documents that are almost valid.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! The JSON form of a GraphQL request: an object, or an array of them.
 //!
-//! A member that stands twice, and one that is none of a request's own, make it unreadable: servers differ in which
+//! A member that stands twice, and one that is not part of a request, make it unreadable: servers differ in which
 //! of two they take, in whether letter case counts, and in what they look up documents by.
 
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ pub(super) struct GraphqlRequest<'a> {
     pub(super) operation_name: Option<Cow<'a, str>>,
 }
 
-/// The requests of a body. An empty batch is none.
+/// The requests of a body. An empty batch is invalid.
 pub(super) struct GraphqlBatch<'a>(pub(super) Vec<GraphqlRequest<'a>>);
 
 /// What stands in `extensions`, where that leaves the document to be the one that runs.

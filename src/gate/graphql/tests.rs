@@ -1,4 +1,4 @@
-//! Requests and what they are taken for.
+//! GraphQL requests and how they are classified.
 
 use http::{HeaderMap, HeaderValue, Method};
 

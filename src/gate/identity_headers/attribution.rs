@@ -1,4 +1,4 @@
-//! On whose behalf a service asks, in its own words: passed on only where those words count.
+//! Attribution headers: on whose behalf a service asks, passed on only where the settings accept its word.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,4 +1,4 @@
-//! How what is said of a caller is written as a header value (RFC 9110, 5.5), for readers that differ.
+//! Encodes identity values as header values (RFC 9110, 5.5).
 
 use std::fmt::Write as _;
 

@@ -69,7 +69,7 @@ impl Managed {
         self.says(name).is_some()
     }
 
-    /// What such a name says to whoever believes it. Allocates nothing, and looks no further than at two bytes of
+    /// What such a name means to a server that trusts it. Allocates nothing, and looks no further than at two bytes of
     /// most names that clients send.
     fn says(&self, name: &[u8]) -> Option<HeaderMeaning> {
         let mut bytes = name.iter().map(|byte| fold(*byte) & 31);

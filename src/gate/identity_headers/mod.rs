@@ -83,7 +83,7 @@ impl HeaderPlan {
         self.preset
     }
 
-    /// The headers where nobody is known.
+    /// The headers for an anonymous caller.
     pub fn nobody(&self) -> &Rc<PreparedHeaders> {
         &self.nobody
     }

@@ -4,7 +4,7 @@
 
 use self::HeaderMeaning::{Certificate, Client, File, Inside, Method, Target, Way, Who};
 
-/// What a header of such a name says to whoever believes it.
+/// What a header of such a name means to a server that trusts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderMeaning {
     /// Who is calling.
@@ -13,7 +13,7 @@ pub enum HeaderMeaning {
     Client,
     /// By which scheme, host and port it was asked for.
     Way,
-    /// What is asked for: another path, another part of it as the script's own, or the checks on the way there.
+    /// What is asked for: another path, another part of it as the script's own, or the checks before it.
     Target,
     /// Another method.
     Method,

@@ -1,4 +1,4 @@
-//! What is counted, and how: each data-plane thread has its own counters, which only it writes; whoever reads
+//! What is counted, and how: each data-plane thread has its own counters, which only it writes; a reader
 //! them adds them up.
 //!
 //! A counter is found by a small number, never by text, so that counting a request takes no lock, no
@@ -32,7 +32,7 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// Keeps only the sums of those that nobody writes to any more.
+    /// Keeps only the sums of those that are no longer written to.
     fn retire(&mut self) {
         let Self { current, past } = self;
         current.retain(|block| {
@@ -52,7 +52,7 @@ impl Registry {
     pub fn worker(&self, routes: &[String], upstreams: &[String]) -> Rc<WorkerMetrics> {
         let block = Arc::new(Block::new(routes, upstreams));
         let mut blocks = self.lock();
-        // Each configuration brings others, and nobody may ever ask for the sums.
+        // Each configuration brings others, and the sums may never be read.
         blocks.retire();
         blocks.current.push(Arc::clone(&block));
         Rc::new(WorkerMetrics { block })
@@ -103,7 +103,7 @@ impl WorkerMetrics {
         self.block.served(served);
     }
 
-    /// Counts a look at what the thread remembers of credentials.
+    /// Counts a look into the credential cache.
     pub fn remembered(&self, memory: Memory) {
         self.block.memory.add(memory as usize);
     }

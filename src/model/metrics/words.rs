@@ -1,4 +1,4 @@
-//! The closed sets that are labels here alone, beside verdicts and codes.
+//! Closed sets of metric labels that nothing else uses.
 
 use crate::model::words::words;
 
@@ -34,7 +34,7 @@ words! {
     }
 }
 
-/// What became of a look at the credentials that a thread remembers.
+/// The result of a look into the credential cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Memory {
     /// The key was there.

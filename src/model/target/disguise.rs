@@ -1,5 +1,5 @@
 //! Characters that become another path once a program folds them: compatibility forms (Unicode, NFKC and NFKD),
-//! lookalikes of separators, marks and characters that nobody sees.
+//! lookalikes of separators, marks and invisible characters.
 
 use std::borrow::Cow;
 

@@ -251,7 +251,7 @@ impl RequestTarget {
 ///
 /// A phrase that says what is wrong.
 pub fn request_line(text: &str) -> Result<(Method, PathAndQuery), &'static str> {
-    const FORM: &str = "is no request: write a method and a path, such as \"GET /v1/projects\"";
+    const FORM: &str = "is not a request: write a method and a path, such as \"GET /v1/projects\"";
     let (method, path) = text.trim().split_once(' ').ok_or(FORM)?;
     let path = path.trim();
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| FORM)?;

@@ -1,4 +1,4 @@
-//! The folder that keeps account and certificate, open to nobody else.
+//! The folder that keeps ACME account and certificate, readable by this user only.
 
 use std::fmt::Write as _;
 use std::fs;

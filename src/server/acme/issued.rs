@@ -1,4 +1,4 @@
-//! A key and its chain, and how long they are good.
+//! An issued key and certificate chain, and their validity.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -110,12 +110,13 @@ impl Sources {
 
     fn revocations(&self, page: &mut MetricsText) {
         let age = self.revocations.age().map_or(f64::INFINITY, |age| age.as_secs_f64());
-        let help = "Since the store was last read for revocations; beyond 0.9 nothing remembered is trusted.";
+        let help =
+            "Since the store was last read for revocations; beyond 0.9 no cached credential is trusted.";
         let age = if age.is_finite() { age.to_string() } else { "+Inf".to_owned() };
         page.single("doorward_revocation_age_seconds", "gauge", help, age);
         let help = "Rises with every right that is taken away, in the store.";
         page.single("doorward_revocation_revision", "gauge", help, self.revocations.revision());
-        let help = "Rises when what is remembered must be looked up again, in this process.";
+        let help = "Rises when cached credentials must be looked up again, in this process.";
         page.single("doorward_revocation_epoch", "gauge", help, self.revocations.epoch().current());
         let help = "Lookups of credentials in the store.";
         page.single("doorward_credential_lookups_total", "counter", help, (self.lookups)());
@@ -178,7 +179,7 @@ fn requests(page: &mut MetricsText, sums: &Snapshot) {
     page.single("doorward_requests_open", "gauge", help, sums.open_requests);
     let help = "WebSockets and other tunnels that are open.";
     page.single("doorward_tunnels_open", "gauge", help, sums.open_tunnels);
-    let help = "Looks at the credentials that threads remember.";
+    let help = "Looks into the credential caches of threads.";
     let mut family = page.family("doorward_credential_cache_total", "counter", help);
     for (memory, count) in &sums.memory {
         let (kind, result) = memory.labels();

@@ -41,7 +41,7 @@ impl Chunks {
     ///
     /// # Errors
     ///
-    /// [`MalformedChunk`] at the first byte that is none of a chunked body.
+    /// [`MalformedChunk`] at the first byte that is not part of a chunked body.
     pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, MalformedChunk> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {

@@ -1,4 +1,4 @@
-//! How a connection ends whose client is still sending: what comes is read and thrown away, within bounds.
+//! Lingering close (RFC 9112, 9.6): reads and discards what the client still sends, within bounds.
 
 use std::task::{Context, Poll, ready};
 
@@ -10,7 +10,7 @@ use crate::edge::client_body::{LINGER, LINGER_BYTES, LINGER_SILENT};
 
 /// Read at once where it is thrown away.
 const THROWN: usize = 16 * 1024;
-/// What is thrown away before others have their turn.
+/// What is discarded before other tasks run.
 const THROWN_AT_ONCE: usize = 64;
 
 /// What is left of that.
@@ -20,7 +20,7 @@ pub(super) struct Lingering {
 }
 
 impl<I: AsyncRead + Unpin> Wire<I> {
-    /// Throws away what comes. `Ready` at the end, or when so much came that others should have their turn.
+    /// Throws away what comes. `Ready` at the end, or when so much came that other tasks should run.
     fn poll_throw(&mut self, cx: &mut Context<'_>, left: &mut u64) -> Poll<()> {
         let mut space = [0; THROWN];
         for _ in 0..THROWN_AT_ONCE {
@@ -37,7 +37,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         Poll::Pending
     }
 
-    /// Whether the client may be sending what nobody reads.
+    /// Whether the client may be sending what is never read.
     fn is_amid(&self) -> bool {
         !self.held.is_empty() || !matches!(self.state, ParserState::Head | ParserState::Undecided)
     }
@@ -55,7 +55,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         }
         if before > left || self.began.is_none() {
             self.began = Some(now);
-            // Whoever sends still is waited for.
+            // A client that still sends is waited for.
             self.state = ParserState::Refused;
         }
         self.end = Some(Lingering { until, left });

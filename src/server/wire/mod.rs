@@ -58,7 +58,7 @@ pub struct Wire<I> {
     begun: Bytes,
 }
 
-/// What comes next.
+/// What the parser expects next.
 #[derive(Clone, Copy, Debug)]
 enum ParserState {
     /// A head, or more of it.

@@ -1,4 +1,4 @@
-//! People: adding them, changing what they may do, and their passwords.
+//! User accounts: adding them, changing rights and passwords.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Accounts {
         self.add(by.actor(), new).await
     }
 
-    /// The same, whoever wants it.
+    /// The same, without an admin proof.
     pub(super) async fn add(&self, by: &Actor, new: NewUser) -> Result<User, ServiceError> {
         let (user, hash) = self.prepare(new).await?;
         self.store.by(by).create_user(&user, hash.as_deref()).await?;
@@ -137,7 +137,7 @@ impl Accounts {
         self.named(name_or_email).await
     }
 
-    /// The same, whoever wants it.
+    /// The same, without an admin proof.
     pub(super) async fn named(&self, name_or_email: &str) -> Result<Option<User>, ServiceError> {
         Ok(self.store.find_user_by_login(name_or_email).await?.map(|(user, _)| user))
     }
@@ -167,7 +167,7 @@ impl Accounts {
         }
     }
 
-    /// Gives a user another name for pages and applications to show; an empty one is none.
+    /// Changes the display name of a user; an empty one removes it.
     ///
     /// # Errors
     ///
@@ -322,7 +322,7 @@ impl Accounts {
         Ok(changed)
     }
 
-    /// Applications are told from memory, so whoever was changed is looked up again; of what was so before nothing is.
+    /// Applications are told from the cache, so a changed user is looked up again; an unchanged one is not.
     fn changed(&self, id: &UserId, changed: Changed) -> Result<(), ServiceError> {
         if changed == Changed::Done {
             self.revocations.look_again_at(&id.0);

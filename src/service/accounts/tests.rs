@@ -1,4 +1,4 @@
-//! Accounts under change: names that are taken, passwords, rights and the last admin.
+//! Accounts: duplicate names, passwords, rights and the last admin.
 
 use super::*;
 use crate::service::testing::PASSWORD;

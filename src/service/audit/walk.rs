@@ -255,7 +255,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether a row that does not hold would under another number: one that could be its own, going by how many `rows`
-    /// there are. What the database says of its end bounds nothing; whoever changed the row may have changed that.
+    /// there are. What the database says of its end bounds nothing; an attacker who changed the row may have changed that.
     fn changed(&self, row: &AuditRow, end: i64, rows: i64) -> BrokenTrail {
         let most = end.min(self.first.saturating_add(rows.saturating_mul(2)));
         let written_as = |key: &SigningKey| (1..=most).find(|seq| row.link_at(*seq, key) == row.link);

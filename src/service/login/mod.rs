@@ -26,13 +26,13 @@ use crate::model::user::UserId;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// Names and addresses are shorter; what is longer is nobody's.
+/// Names and addresses are shorter; a longer one is unknown.
 const LONGEST_NAME: usize = 512;
 /// Our device cookie values have 103 bytes.
 const LONGEST_DEVICE: usize = 256;
-/// How long it is believed that the owner of a device may sign in, or may not: only turns depend on it.
+/// How long it is believed that the owner of a device may sign in, or may not: only the order of waiting depends on it.
 const OWNERS_KNOWN_FOR: Duration = Duration::from_secs(10);
-/// Owners of devices remembered.
+/// Owners of devices that are kept in memory.
 const MOST_OWNERS: u64 = 10_000;
 
 /// What somebody typed, and where.
@@ -134,7 +134,7 @@ impl Login {
     pub async fn sign_in(&self, by: &Actor, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
         let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
         let found = self.store.find_user_by_login(name).await?;
-        // Looked for whoever is meant, so that the questions to the store are the same.
+        // Looked up for every name, so that the store queries are the same.
         let decoy = self.decoys.hash_for(name).await?;
         let enabled = found.as_ref().filter(|(user, _)| !user.disabled);
         let device = enabled.and_then(|(user, _)| self.known_device(form.device?, &user.id));
@@ -148,8 +148,8 @@ impl Login {
             event: Event::Login,
         };
         if let (AttemptOrigin::Device(_), Some((user, _))) = (origin, &found) {
-            // Known browsers go ahead of strangers, so one that signs in all the time is not even looked at. What a
-            // stranger is told must not depend on it.
+            // Known devices go ahead of unknown ones, so one that signs in all the time is not even checked. What an
+            // unknown device is told must not depend on it.
             self.not_too_often(by, &attempt, self.sessions.may_sign_in(&user.id)).await?;
         }
         let hash = self.attempts.check(by, &attempt, form.password).await?;
@@ -199,7 +199,7 @@ impl Login {
         Ok(SignedIn { cookie, device, user, session })
     }
 
-    /// Checks the password of someone who is signed in already. What strangers do counts nothing here.
+    /// Checks the password of someone who is signed in already. Attempts of unknown clients do not count here.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl Login {
         check_password(by, &self.store, &self.attempts, asked, password, Event::PasswordCheck).await
     }
 
-    /// Who has signed in on a device, if its cookie is ours. Asks nobody: see [`Login::may_come_back`].
+    /// Who has signed in on a device, if its cookie is ours. Makes no store call: see [`Login::may_come_back`].
     pub fn owner_of_device(&self, cookie: &str) -> Option<UserId> {
         self.device(cookie).map(|(_, owner)| UserId(owner.to_owned()))
     }
@@ -261,7 +261,7 @@ pub(super) async fn check_password(
         None => None,
     };
     let origin = AttemptOrigin::Session(session);
-    // Who is asked again is there, and hides from nobody.
+    // The user is known here, so nothing is hidden by a decoy.
     let attempt = Attempt { name: &user.0, found: found.as_ref(), decoy: None, client, origin, event };
     attempts.check(by, &attempt, password).await.map(|_| ())
 }

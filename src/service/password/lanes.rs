@@ -1,5 +1,5 @@
 //! Where passwords are computed: a lane for hashes of ours, and one for those of other systems, each of which may take
-//! twenty times as long. So nobody who guesses at one of the latter keeps all others waiting.
+//! twenty times as long. So guesses at the latter keep no one else waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::service::ServiceError;
 pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(2);
 /// How much later an answer may come for the sake of those whose hashes take longer.
 const MOST_WAIT: Duration = Duration::from_secs(2);
-/// What is remembered of slow hashes is forgotten after this, or up to twice as long.
+/// Times of slow hashes are kept for this long, or up to twice as long.
 const KEPT: Duration = Duration::from_mins(30);
 
 /// What is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// What costs as a hash of ours does.
+    /// A hash of ours, or one that costs as much.
     Ours,
-    /// What verifies a hash of another system.
+    /// Verification of a foreign hash.
     Foreign,
 }
 
@@ -38,22 +38,22 @@ pub(super) struct HashingLanes {
     shared: bool,
 }
 
-/// Places at work, in which who is known goes ahead of strangers.
+/// Slots for running work, in which known users go ahead of unknown clients.
 #[derive(Debug)]
 struct HashingLane {
     work: Arc<Semaphore>,
-    /// As many strangers as there are places stand in the line for them; the others wait before it.
+    /// As many unknown clients as there are slots are in their queue; the others wait before it.
     next_unknown: Semaphore,
     seats: Arc<Semaphore>,
     unknown_seats: Arc<Semaphore>,
 }
 
-/// A seat and a place at work, or two; dropping it lets the next one work.
+/// Slots for waiting and working, held by a running computation; dropping them lets the next one run.
 #[derive(Debug)]
 pub(super) struct HashingSlots(#[expect(dead_code, reason = "held")] Vec<OwnedSemaphorePermit>);
 
 impl HashingLanes {
-    /// As many computations of ours at a time as there are `cores`; `queue` more may wait, of strangers and of all others.
+    /// As many computations of ours at a time as there are `cores`; `queue` more may wait, of unknown clients and of known users.
     pub(super) fn new(cores: usize, queue: usize) -> Self {
         Self { ours: HashingLane::new(cores, queue), foreign: HashingLane::new(1, queue), shared: cores > 1 }
     }

@@ -26,32 +26,32 @@ use crate::config::BreachList;
 use crate::model::opaque_string;
 use crate::model::secret::Secret;
 
-/// What strangers have of one name, one after the other: a rush at it holds little of the store and the cores, and its
+/// What unknown clients can use for one name, one after the other: a rush at it holds little of the store and the cores, and its
 /// answers do not tell whether each takes work or only waits.
 const OF_NAMES: ConcurrencyLimits =
     ConcurrencyLimits { running_per_key: 1, admitted_per_key: 16, work: 64, inside: 512, wait: QUEUE_WAIT };
-/// Computations that may wait for a free core, of strangers and of all others.
+/// Computations that may wait for a free core, of unknown clients and of known users.
 const QUEUE: usize = 64;
 /// Longer input is never a password: it is not hashed, only answered in the usual time.
 const LONGEST: usize = 1024;
 
-/// What verifying a password came to.
+/// The result of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// It is not the one.
+    /// It does not match.
     Wrong,
-    /// It is the one.
+    /// It matches.
     Right,
-    /// It is, and the stored hash should be replaced by one of ours.
+    /// It matches, and the stored hash should be replaced by one of ours.
     Outdated,
 }
 
-/// For whom a password is looked at.
+/// The priority of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordPriority {
-    /// Somebody whom we have let in before, on this device or in this session: goes ahead of all strangers.
+    /// A known device or session of the user: goes ahead of unknown clients.
     Known,
-    /// Whoever can reach us.
+    /// Any other client.
     Unknown,
 }
 
@@ -97,7 +97,7 @@ impl Passwords {
         }
     }
 
-    /// A turn of strangers at one name, by whatever tells names apart.
+    /// A turn of unknown clients at one name.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Passwords {
 
     /// Whether `password` is the one behind `stored`, which may be of any form that [`check_foreign_hash`] takes.
     ///
-    /// A hash that cannot be read never verifies; an empty password is nobody's.
+    /// A hash that cannot be read never verifies; an empty password never matches.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl Passwords {
                 let took = begun.elapsed();
                 let verdict = match fits {
                     Some(form) if is_current(&stored, form) => Verification::Right,
-                    // Whoever mistyped what was cut off anyway must not be held to it from now on.
+                    // A user who mistyped the part that was cut off must not have to repeat the mistake.
                     Some(_) if stored.cuts(password.expose().as_bytes()) => Verification::Right,
                     Some(_) => Verification::Outdated,
                     None => Verification::Wrong,
@@ -201,7 +201,7 @@ impl Passwords {
         Ok(Verification::Wrong)
     }
 
-    /// Waits, without work, for what verifying a hash of another system takes beyond ours: nobody can tell by the time
+    /// Waits, without work, for what verifying a hash of another system takes beyond ours: no client can tell by the time
     /// whose hash is one.
     async fn wait_like_foreign(&self, times: usize, waited: Duration) {
         let usual = self.slowest.lock().unwrap_or_else(PoisonError::into_inner).get();
@@ -271,7 +271,7 @@ fn may_be_one(password: &Secret) -> bool {
     (1..=LONGEST).contains(&password.expose().len())
 }
 
-/// The same work for whoever is not there.
+/// The same work for a name without a password.
 fn hash_for_nobody(password: &Secret) {
     let _same_cost = hasher().hash_password_with_salt(password.expose().as_bytes(), b"nobody's own salt");
 }
@@ -292,7 +292,7 @@ pub(super) fn unified(password: &Secret) -> Secret {
     Secret::new(opaque_string::unified(password.expose()))
 }
 
-/// Refuses a password hash of another system that could not be verified here, or only at a cost that is nobody's due.
+/// Refuses a password hash of another system that could not be verified here, or only at an excessive cost.
 ///
 /// # Errors
 ///

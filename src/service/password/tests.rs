@@ -220,7 +220,7 @@ async fn names_are_tried_by_one_stranger_after_the_other() {
     assert!(passwords.turn_at("alice").await.is_ok());
 }
 
-/// Time stands still, so that a slow machine sends nobody away.
+/// Time stands still, so that a slow machine refuses no one.
 #[tokio::test(start_paused = true)]
 async fn who_is_known_goes_ahead_of_strangers() {
     let passwords = Passwords::with_limits(1, 64);

@@ -73,7 +73,7 @@ impl Sessions {
         Self { store: self.store.clone().on(Lane::Requests), ..self.clone() }
     }
 
-    /// What a cookie value is looked up by, if we signed it. Asks nobody.
+    /// The lookup digest of a cookie value, if we signed it. Makes no store call.
     pub fn digest_of_cookie(&self, cookie: &str) -> Option<TokenDigest> {
         let token = (cookie.len() <= LONGEST_COOKIE).then(|| self.key.verify(cookie)).flatten()?;
         Some(TokenDigest::of(token))
@@ -180,7 +180,7 @@ impl Sessions {
             .map(|(session, user)| principal(session, user)))
     }
 
-    /// Who holds the session of this public id, as [`Sessions::resolve`] says it. For whoever has shown the
+    /// Who holds the session of this public id, as [`Sessions::resolve`] says it. For a caller who has shown the
     /// cookie before.
     ///
     /// # Errors
@@ -227,7 +227,7 @@ impl Sessions {
         Ok(ended.is_some())
     }
 
-    /// Ends a session if it is this user's; `false` if it is another's or nobody's.
+    /// Ends a session if it is this user's; `false` if it is another's or does not exist.
     ///
     /// # Errors
     ///
@@ -264,7 +264,7 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// What changes nothing has nobody looked up again.
+    /// A change without effect invalidates no cached caller.
     fn look_again_if(&self, ended: bool, user: &UserId) {
         if ended {
             self.revocations.look_again_at(&user.0);

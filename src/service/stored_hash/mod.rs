@@ -1,7 +1,7 @@
 //! Stored password hashes: our own, and those of systems that people come from, read into what verifies them.
 //!
 //! Every form that is known stands in [`StoredHash::read`]. What an origin does with a password (how bcrypt cuts it)
-//! is done here as there. Each form is read strictly: what two readers could take for different numbers is none.
+//! is done here as there. Each form is read strictly: a number that readers could take for different ones is refused.
 
 mod argon2_hash;
 
@@ -37,7 +37,7 @@ const MOST_SCRYPT_BLOCKS: u64 = 256;
 
 /// Bytes that a password is cut to by bcrypt, its terminating zero counted.
 const BCRYPT_TAKES: usize = 72;
-/// Bytes of a hash: fewer could be guessed, more are nobody's.
+/// Bytes of a hash: fewer could be guessed, more are not used.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 /// Characters of a stored hash.
 const LONGEST: usize = 512;

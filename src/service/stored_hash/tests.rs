@@ -1,4 +1,4 @@
-//! Hashes as the systems themselves have made them, and what is none.
+//! Hashes as the systems themselves make them, and texts that are not hashes.
 
 use super::*;
 
@@ -168,7 +168,7 @@ fn what_would_cost_too_much_is_refused_by_name_and_what_is_not_whole_too() {
     }
 }
 
-/// Whoever reads it in another way than it is computed would let through what costs too much.
+/// Reading it in another way than it is computed would let through what costs too much.
 #[test]
 fn parameters_are_read_in_one_way_only() {
     let tail = "$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";

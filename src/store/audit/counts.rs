@@ -1,4 +1,4 @@
-//! How often what was noted, in one process.
+//! How often each event was recorded, in this process.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Where the trail ends, signed, and whether that is where it was left.
+//! The signed end of the trail, and whether the trail still ends there.
 
 use super::{CORRUPT, audit_key_id, link_of, lock};
 use crate::model::audit::{Event, Link, Note, Reason, hex, mark_of_end, seal_of_mark};
@@ -24,7 +24,7 @@ impl AuditHead {
     }
 }
 
-/// How the end is, seen from whoever is about to write behind it.
+/// The state of the end, before a row is added behind it.
 pub(super) enum TrailEndState {
     /// Just as it was left.
     AsItIs,
@@ -69,7 +69,7 @@ impl Store {
         self.pool.row("SELECT COUNT(*) AS total FROM audit", &[]).await?.ok_or(CORRUPT)?.number("total")
     }
 
-    /// Looks whether the trail still holds what it ended with at the last look of this process; if not, a row says so.
+    /// Checks that the trail still has the end of this process's last check; if not, adds a row that says so.
     /// This finds an older state that was put back while a gateway runs, marks included. False if rows are gone.
     pub async fn watch_audit(&self) -> Result<bool, StoreError> {
         const LINK: &str = "SELECT link FROM audit WHERE seq = $1";
@@ -113,7 +113,7 @@ pub(super) async fn left(
     Ok(if key_id == audit_key_id(key) { TrailEndState::Otherwise } else { TrailEndState::Under(key_id) })
 }
 
-/// The first row under another secret, behind `end`. Whoever holds the former one can tell whether it had been cut.
+/// The first row under another secret, behind `end`. A holder of the former one can tell whether it had been cut.
 pub(super) fn renewed(former: &str, end: &AuditHead, key: &SigningKey) -> Note {
     let seal = hex(&seal_of_mark(end.mark.as_ref(), key));
     Note::done(Event::AuditSecret).with("former", former).with("seal", seal)

@@ -1,6 +1,6 @@
 //! The audit trail: rows that are added in the transaction of the change they tell of, and never changed.
 //!
-//! Each row's link is a MAC over its content and the link before it. Whoever adds a row holds the lock on the
+//! Each row's link is a MAC over its content and the link before it. Adding a row holds the lock on the
 //! one row of `audit_head` until the commit, so the trail has one order on any number of gateways. It is
 //! taken last in every change, so that no two can wait for each other.
 
@@ -211,7 +211,7 @@ impl Store {
         change.commit().await
     }
 
-    /// Adds one row of something that strangers can repeat at will: at most one each minute for one `source`;
+    /// Adds one row of something that unknown clients can repeat at will: at most one each minute for one `source`;
     /// the others in that minute are counted, and told of in a row of their own when it is over.
     pub async fn record_repeatable(&self, note: Note, source: &str) -> Result<(), StoreError> {
         self.repeatable(None, note, source).await

@@ -1,4 +1,4 @@
-//! What strangers can repeat at will, such as wrong passwords: one row a minute for each source, and a count.
+//! Events that unknown clients can repeat at will, such as wrong passwords: one row a minute for each source, and a count.
 //!
 //! Where sources are too many to tell apart, what they do to one account for one reason is counted together; where
 //! that is too much as well, what they do for one reason, with the accounts in the count. So account and reason

@@ -1,4 +1,4 @@
-//! What the address of a database says, read without opening anything.
+//! Parses the URL of a database without opening anything.
 
 use std::path::Path;
 use std::str::FromStr as _;

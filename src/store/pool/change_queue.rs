@@ -1,4 +1,4 @@
-//! Waiting for a turn before a connection is taken, so that whoever waits holds nothing that others need.
+//! Queues changes before a connection is taken, so that a waiting change holds nothing that others need.
 
 use std::sync::Arc;
 use std::time::Duration;

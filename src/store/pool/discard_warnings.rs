@@ -1,14 +1,14 @@
-//! Warnings about connections to PostgreSQL that were thrown away, not one for each.
+//! Rate-limited warnings about discarded PostgreSQL connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often it is told.
+/// How often a warning is written.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// What was told of connections that were thrown away.
+/// When the last warning was written, and how many were held back.
 pub(super) struct DiscardWarnings {
     since: Instant,
     /// Seconds from `since` to when it was last told, plus one; zero is never.

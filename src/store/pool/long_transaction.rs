@@ -34,7 +34,7 @@ impl Pool {
         }
     }
 
-    /// To be filled, while nobody else changes users, sessions or keys.
+    /// To be filled, while no other change of users, sessions or keys can run.
     pub(in crate::store) async fn filling(&self) -> Result<LongTransaction, StoreError> {
         match &self.database {
             Database::Sqlite(file) => {

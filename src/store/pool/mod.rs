@@ -26,7 +26,7 @@ use super::StoreError;
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 
-/// Whose connections are used. None of them can take those of another.
+/// A group of connections. No lane can use those of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// The watch over revocations, which everything rests on: one.
@@ -37,7 +37,7 @@ pub enum Lane {
     Rest,
 }
 
-/// An open database, for whoever uses one lane of it.
+/// An open database, used through one lane.
 #[derive(Clone)]
 pub(super) struct Pool {
     database: Database,
@@ -166,7 +166,7 @@ impl Pool {
     /// Begins a change of users, sessions or keys, or one that leaves a row in the audit trail, when all earlier
     /// ones are done.
     ///
-    /// On SQLite that is so by itself. On PostgreSQL the one row of `revision` is the turn: with it, what a
+    /// On SQLite that is so by itself. On PostgreSQL the one row of `revision` is the lock: with it, what a
     /// change has read (how many admins, whether any user) still holds when it writes, and no two changes
     /// can lock the same rows in opposite order.
     pub(super) async fn change_in_turn(&self) -> Result<Change, StoreError> {
@@ -178,13 +178,13 @@ impl Pool {
         self.begin(Some(ChangeQueue::Attempts)).await
     }
 
-    /// Begins a change when it is its turn, if it waits for one.
+    /// Begins a change, after those that are queued before it.
     pub(super) async fn begin(&self, queue: Option<ChangeQueue>) -> Result<Change, StoreError> {
         Ok(match &self.database {
             // A deferred transaction could fail half-way, when another process has written meanwhile.
             Database::Sqlite(file) => Change::Sqlite(ask_file!(file.writer.begin_with("BEGIN IMMEDIATE"))?),
             Database::Postgres(lanes, turns) => {
-                // Before a connection is taken: those who wait for their turn must not keep others from theirs.
+                // Before a connection is taken: queued changes must not hold connections that others need.
                 let queue = match queue {
                     Some(queue) => Some(turns.wait_for(queue).await?),
                     None => None,

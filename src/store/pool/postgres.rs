@@ -49,7 +49,7 @@ struct Limits {
 }
 
 impl Limits {
-    /// Whoever waits for a lane has its own patience; the server's limits are shorter than the longest of these.
+    /// Waiting for a lane has its own limit; the server's limits are shorter than the longest of these.
     const fn of(lane: Lane) -> Self {
         let [place, connect, answer] = match lane {
             Lane::Watch => [1, 2, 2],
@@ -82,7 +82,7 @@ struct Connections {
     told: Arc<DiscardWarnings>,
 }
 
-/// A connection that nothing is under way on.
+/// An idle connection.
 struct Live {
     raw: PgConnection,
     born: Instant,
@@ -129,14 +129,14 @@ impl PoolLanes {
 
     /// A connection of a lane, for one call or one change.
     pub(super) async fn lease(&self, lane: Lane) -> Result<ConnectionLease, StoreError> {
-        // Whoever asks sees to all of them: the watch asks all the time.
+        // Every call checks all of them: the watch calls all the time.
         for connections in [&self.watch, &self.requests, &self.rest] {
             connections.retire();
         }
         self.of(lane).lease().await
     }
 
-    /// A connection of nobody's, which its user closes. Its time limits are the user's.
+    /// A connection outside the pool, which its user closes. Its time limits are the user's.
     pub(in crate::store) async fn own(&self) -> Result<PgConnection, StoreError> {
         Box::pin(self.rest.connect()).await
     }
@@ -258,7 +258,7 @@ impl Connections {
     }
 }
 
-/// A place among the connections of a lane, with one that is well.
+/// A healthy connection of a lane, with its slot.
 pub(super) struct ConnectionLease {
     /// Gone while a call is under way: whatever ends that call before its answer is there ends the connection.
     live: Option<Live>,
@@ -279,7 +279,7 @@ macro_rules! ask {
 }
 pub(super) use ask;
 
-/// A connection on which something is under way.
+/// A connection with a call in progress.
 pub(super) struct Busy(Live);
 
 impl Busy {
@@ -335,14 +335,14 @@ pub(in crate::store) struct PgChange {
 }
 
 impl PgChange {
-    /// Begins a change on a connection of the lane, when it is its turn, if it waits for one.
+    /// Begins a change on a connection of the lane, after those that are queued before it.
     pub(super) async fn begin(
         lanes: &PoolLanes,
         lane: Lane,
         queue: Option<(ChangeQueue, OwnedMutexGuard<()>)>,
     ) -> Result<Self, StoreError> {
         let mut lease = lanes.lease(lane).await?;
-        // One question: whoever waits for other gateways has asked all it wants to.
+        // One query: a caller that waits for other gateways has sent all of its own.
         let begin = match queue {
             Some((ChangeQueue::Rights, _)) => "BEGIN; SELECT value FROM revision FOR UPDATE",
             _ => "BEGIN",

@@ -18,7 +18,7 @@ use crate::store::StoreError;
 const WAIT: Duration = Duration::from_secs(5);
 /// How long a connection is kept.
 const LIFE: Duration = Duration::from_mins(30);
-/// How long one call may take, waiting included. It goes on in its thread; nobody waits for it.
+/// How long one call may take, waiting included. It goes on in its thread, without being waited for.
 pub(super) const ANSWER: Duration = Duration::from_secs(12);
 
 /// SQLite has one writer at a time anyway, so writers queue here, in order, instead of polling the file.
@@ -148,7 +148,7 @@ pub(in crate::store) async fn create_private(path: &Path) -> Result<bool, StoreE
     }
 }
 
-/// Closes a file to others in which nothing is yet, as `touch` leaves one: what is about to be written there is nobody else's.
+/// Closes a file to others in which nothing is yet, as `touch` leaves one: what is about to be written there is for us alone.
 async fn close_empty(path: &Path) -> Result<(), StoreError> {
     // By its name, as [`look`] says why: closing a descriptor would drop locks.
     let closed = async {

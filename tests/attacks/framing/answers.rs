@@ -282,7 +282,7 @@ async fn what_reads_is_sent_again_once_and_what_writes_never() {
     }
 }
 
-/// RFC 9110, 15.2: what comes before an answer is passed on, in order, to whoever may get it; none of it is the answer.
+/// RFC 9110, 15.2: what comes before an answer is passed on, in order, to anyone who may get it; none of it is the answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn early_hints_come_early_and_say_only_what_they_may() {
     let upstream = Upstream::spawn().await;

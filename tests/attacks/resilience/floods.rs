@@ -1,4 +1,4 @@
-//! Floods: whoever sends too much of anything is turned away, in flat memory, while others are answered.
+//! Floods: anyone who sends too much of anything is turned away, in flat memory, while others are answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;

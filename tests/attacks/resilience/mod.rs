@@ -1,4 +1,4 @@
-//! D: whoever sends or takes too much, too little or too slowly, while everybody else is answered.
+//! D: anyone who sends or takes too much, too little or too slowly, while everybody else is answered.
 
 mod floods;
 mod limits;

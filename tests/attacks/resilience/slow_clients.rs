@@ -1,4 +1,4 @@
-//! Slow clients: whoever sends or takes nothing is given up, and whoever does it slowly is not.
+//! Slow clients: anyone who sends or takes nothing is given up, and anyone who does it slowly is not.
 
 use std::time::{Duration, Instant};
 

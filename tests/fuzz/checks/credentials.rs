@@ -63,7 +63,7 @@ pub fn check(data: &[u8]) {
     assert!(!matches!(lenient, Ok(Credential::Foreign(_))), "what is the application's is called wrong");
     if by_header {
         let falls_through = matches!(strict, Ok(Credential::None | Credential::Session(_)));
-        assert!(!falls_through, "a header that is no key of ours is passed over");
+        assert!(!falls_through, "a header that is not a key of ours is passed over");
     } else {
         assert!(strict == lenient);
         // What the pages take for the session is what the gate takes for it.

@@ -1,4 +1,4 @@
-//! Forwarded headers: a stranger's change nothing, and a trusted proxy is believed to the last stranger.
+//! Forwarded headers: an unknown client's change nothing, and a trusted proxy is believed to the last stranger.
 //!
 //! Input: header lines.
 

@@ -1,4 +1,4 @@
-//! What must hold for any input, one check for each reader of what strangers send.
+//! What must hold for any input, one check for each reader of what unknown clients send.
 //!
 //! A check takes bytes as a fuzzer makes them and panics where something does not hold. `fuzz/targets` holds
 //! one line for each; `tests/fuzz/main.rs` runs them over `tests/fuzz/seeds`.

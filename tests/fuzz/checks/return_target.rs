@@ -1,4 +1,4 @@
-//! Where signing in may lead: our own origin or a host of ours, whoever reads the address.
+//! Where signing in may lead: our own origin or a host of ours, anyone who reads the address.
 //!
 //! Input: the address.
 

@@ -40,7 +40,7 @@ pub fn check(data: &[u8]) {
         assert!(!parts().any(|part| part == b"." || part == b".."), "{path:?} walks in {}", shown(reading));
         assert!(!reading.contains(&0), "{path:?} ends early in {}", shown(reading));
     }
-    // Whoever may not see a path may not see it in any reading: each is the decided or the loose one.
+    // Anyone who may not see a path may not see it in any reading: each is the decided or the loose one.
     if target.needs() == PathOptIns::default() {
         let slashes = |text: &[u8]| text.split(|byte| *byte == b'/').count();
         let cut =

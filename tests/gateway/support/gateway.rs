@@ -50,7 +50,7 @@ pub struct Gateway {
     pub clock: Arc<ManualClock>,
     pub folder: TempDir,
     /// As another process would use them: beside the gateway, over the same database.
-    /// Whoever runs the command line.
+    /// The user of the command line.
     pub by: AdminProof,
     pub accounts: Accounts,
     pub keys: ApiKeys,

@@ -124,7 +124,7 @@ impl<'w> Watch<'w> {
         assert_eq!(begun, lines.len() + 1, "{attack}: more was begun at the upstream than was recorded");
     }
 
-    /// The next request is served, as nobody, and is the next one at the upstream.
+    /// The next request is served, as anonymous, and is the next one at the upstream.
     async fn alive(&self, attack: &str) {
         self.upstream.answers(OK);
         let answer = self.gateway.get("/public/alive", "").await;

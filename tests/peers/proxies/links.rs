@@ -29,7 +29,7 @@ async fn lands_at(browser: &Browser, wanted: &str) {
     .await;
 }
 
-/// Follows links of every length as nobody, signs in, and is where the link leads.
+/// Follows links of every length as anonymous, signs in, and is where the link leads.
 async fn follow(browser: &Browser, origin: &str, public: &str, lengths: &[usize]) {
     for bytes in lengths {
         let wanted = format!("{origin}{}#part-2/of?it&all", link(*bytes));

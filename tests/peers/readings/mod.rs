@@ -19,7 +19,7 @@ use crate::support::{PATIENCE, free_port, repository, servers_python};
 /// A line, the fact that it moves where it arrives, and to what.
 type Moves = (&'static str, &'static str, &'static str);
 
-/// `gunicorn` believes it of whoever connects from this machine, as a gateway does.
+/// `gunicorn` believes it of anyone who connects from this machine, as a gateway does.
 const SCRIPT_NAME: Moves = ("SCRIPT_NAME: /health", "path", "/private/x");
 const SCHEME: Moves = ("X-Forwarded-Proto: https", "scheme", "https");
 const CLIENT: Moves = ("X-Forwarded-For: 6.6.6.6", "client", "6.6.6.6");

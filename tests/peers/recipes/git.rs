@@ -55,7 +55,7 @@ fn exec_path() -> PathBuf {
     PathBuf::from(String::from_utf8(told.stdout).unwrap().trim())
 }
 
-/// git, without anything of whoever runs the tests.
+/// git, without anything of anyone who runs the tests.
 fn git(at: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(at).env("HOME", at).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0");
@@ -169,7 +169,7 @@ async fn git_pushes_to_apache_as_the_page_sets_it_up() {
         super::block(RECIPE, "apache", &[]),
     );
     std::fs::write(server.folder.path().join("apache.conf"), text).unwrap();
-    // Apache's programs run as nobody where the tests run as root.
+    // Apache's programs run as anonymous where the tests run as root.
     done(Command::new("chmod").args(["-R", "a+rwX"]).arg(server.folder.path()));
     let mut command = Command::new(system("apache2"));
     command.arg("-f").arg(server.folder.path().join("apache.conf")).arg("-DFOREGROUND");

@@ -76,7 +76,7 @@ async fn marimo(folder: &std::path::Path) -> (String, Process) {
 async fn marimos_terminal_opens_to_members_and_to_no_viewer() {
     let folder = tempfile::tempdir().unwrap();
     let (app, _process) = marimo(folder.path()).await;
-    // By itself it is open to whoever comes.
+    // By itself it is open to anyone who comes.
     let (status, stream) = terminal(&app, &app, "none").await;
     assert_eq!(status, 101);
     assert!(runs(stream).await, "a shell");

@@ -38,7 +38,7 @@ impl Server {
         let files = directory.path().join("files");
         std::fs::create_dir_all(files.join("private")).unwrap();
         std::fs::write(files.join("a.txt"), "A").unwrap();
-        // Apache and nginx serve as nobody where the tests run as root.
+        // Apache and nginx serve as anonymous where the tests run as root.
         for path in [directory.path(), &files, &files.join("private"), &files.join("a.txt")] {
             std::fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
         }

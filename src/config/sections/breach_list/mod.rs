@@ -33,7 +33,7 @@ const FIRST_LINES: usize = 100;
 /// Bytes of a file of plain words: each look reads all of it.
 const MOST_WORDS: u64 = 256 * 1024 * 1024;
 
-/// Passwords that nobody may choose.
+/// Passwords that may not be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BreachList(PathBuf);
 
@@ -76,10 +76,10 @@ impl BreachList {
     }
 
     fn open(&self) -> Result<ListFormat> {
-        // Before it is opened: that would wait for whoever writes into a pipe.
+        // Before it is opened: opening a pipe waits for its writer.
         let metadata = std::fs::metadata(&self.0)?;
         if !metadata.is_file() || metadata.len() == 0 {
-            return Err(unusable("it is empty, or no regular file"));
+            return Err(unusable("it is empty, or not a regular file"));
         }
         let mut file = File::open(&self.0)?;
         let mut start = Vec::new();
@@ -133,7 +133,7 @@ fn written(password: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Refuses hashes behind a first line that is none, and hashes of other kinds: as words they would match nothing.
+/// Refuses hashes behind a first line that is not one, and hashes of other kinds: as words they would match nothing.
 fn check_words(file: File) -> Result<()> {
     let (mut lines, mut line) = (BufReader::new(file.take(FIRST_LINES as u64 * LONGEST_LINE)), Vec::new());
     let (mut words, mut hashes, mut others) = (0, 0, 0);
@@ -149,11 +149,11 @@ fn check_words(file: File) -> Result<()> {
         line.clear();
     }
     if others > words {
-        return Err(unusable("its hashes are no SHA-1: name a list of those, or of plain words"));
+        return Err(unusable("its hashes are not SHA-1: name a list of those, or of plain words"));
     }
     if hashes > words {
         return Err(unusable(
-            "it holds hashes, but its first line is none, or there are blanks before them: take these out",
+            "it holds hashes, but its first line is not one, or there are blanks before them: remove these",
         ));
     }
     Ok(())
@@ -273,7 +273,7 @@ fn unusable(why: &str) -> Error {
 }
 
 fn malformed() -> Error {
-    unusable("it begins with hashes and holds lines that are none")
+    unusable("it begins with hashes and holds lines that are not hashes")
 }
 
 fn out_of_order() -> Error {

@@ -1,4 +1,4 @@
-//! Lists as they are given out, and what is none.
+//! Lists as they are published, and files that are not such lists.
 
 use super::*;
 
@@ -108,12 +108,12 @@ fn a_list_that_cannot_be_searched_is_refused() {
     let ntlm: Vec<String> = (0..50).map(|number| format!("{}:3", &sha1(&number.to_string())[..32])).collect();
     for (content, why) in [
         (behind(&hashes(150, "\n")), "not in order"),
-        (behind("plain words\n"), "lines that are none"),
+        (behind("plain words\n"), "lines that are not hashes"),
         (format!("\u{feff}{}", behind("")), "byte order mark"),
         ("\u{feff}hunter2\n".to_owned(), "byte order mark"),
-        (format!("# leaked\n{}", behind("")), "first line is none"),
+        (format!("# leaked\n{}", behind("")), "first line is not one"),
         (format!(" {}", behind("").replace('\n', "\n ")), "blanks before them"),
-        (ntlm.join("\n"), "no SHA-1"),
+        (ntlm.join("\n"), "not SHA-1"),
     ] {
         let (_folder, list) = list(content.as_bytes());
         assert!(list.check().unwrap_err().to_string().contains(why), "{why}");
@@ -128,7 +128,7 @@ fn a_list_that_cannot_be_searched_is_refused() {
     for (content, why) in [
         (lines.join("\n"), "not in order"),
         (String::new(), "empty"),
-        (format!("{}\n{}", &sorted[..45], "words, all of them \n".repeat(2000)), "none"),
+        (format!("{}\n{}", &sorted[..45], "words, all of them \n".repeat(2000)), "not hashes"),
     ] {
         let (_folder, list) = list(content.as_bytes());
         assert!(list.check().unwrap_err().to_string().contains(why), "{why}");

@@ -1,4 +1,4 @@
-//! Routes, checked for what cannot be meant.
+//! Routes, checked for contradictions.
 
 mod policy;
 mod preset;
@@ -74,7 +74,7 @@ section! {
         /// The same for the headers that may carry keys here.
         pass_api_key: Option<bool>, "true";
         /// What becomes of credentials of other systems, such as a webhook's, where a rule lets anyone in: the request
-        /// is refused (`refuse`), or passes as nobody's without (`drop`) or with them (`pass`).
+        /// is refused (`refuse`), or passes as anonymous without (`drop`) or with them (`pass`).
         foreign_credentials: ForeignCredentials = r#""refuse""#, r#""pass""#;
         /// Identity headers of answers to other proxies, instead of those in `forward_auth.headers`.
         headers: Option<HeaderPreset>, r#""grafana""#;
@@ -368,7 +368,7 @@ fn prefixes(route: &Route, reader: &mut SettingsReader) -> Option<Prefixes> {
     let mut plain = |name: &str, prefix: &Option<Prefix>| -> String {
         let Some(Prefix(prefix)) = prefix else { return String::new() };
         if prefix == "/" {
-            reader.problem(&route.at(name), "is no prefix: `/` changes nothing", "leave it out");
+            reader.problem(&route.at(name), "is not a prefix: `/` changes nothing", "leave it out");
         } else if prefix.contains(';') || prefix.contains("%2F") {
             let remedy = format!("write plain segments, such as {name} = \"/app\"");
             reader.problem(

@@ -1,4 +1,4 @@
-//! Who may do what on a route: its own rules and those of its preset.
+//! The rules of a route: its own and those of its preset.
 
 use super::preset;
 use crate::config::reading::{Section, SettingsReader};

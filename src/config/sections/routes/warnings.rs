@@ -1,4 +1,4 @@
-//! Warnings about rules that can be meant, but seldom are.
+//! Warnings about rules that are valid but seldom intended.
 
 use crate::config::reading::{SettingsReader, join};
 use crate::config::sections::header_preset::HeaderPreset;

@@ -127,7 +127,7 @@ impl FromText for AcmeChallenge {
         match text {
             "tls-alpn-01" => Ok(Self::TlsAlpn01),
             "http-01" => Ok(Self::Http01),
-            _ => Err("is no challenge known here: write \"tls-alpn-01\" or \"http-01\"".into()),
+            _ => Err("is not a challenge known here: write \"tls-alpn-01\" or \"http-01\"".into()),
         }
     }
 }
@@ -142,7 +142,7 @@ impl FromText for Email {
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match user::check_email(text) {
             Ok(()) => Ok(Self(text.to_owned())),
-            Err(_) => Err("is no e-mail address: write one such as \"ops@example.com\"".into()),
+            Err(_) => Err("is not an e-mail address: write one such as \"ops@example.com\"".into()),
         }
     }
 }
@@ -156,7 +156,7 @@ impl FromText for FolderName {
 
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         if text.is_empty() || text.contains('\0') {
-            return Err("is no name of a folder: write one such as \"acme\"".into());
+            return Err("is not a folder name: write one such as \"acme\"".into());
         }
         Ok(Self(text.to_owned()))
     }
@@ -176,7 +176,7 @@ impl FromText for SecureUrl {
                 Ok(Self(text.to_owned()))
             }
             _ => Err(
-                "is no URL that begins with https://: write one such as \"https://ca.example.com/directory\""
+                "is not a URL that begins with https://: write one such as \"https://ca.example.com/directory\""
                     .into(),
             ),
         }

@@ -80,12 +80,12 @@ impl ListenAddress {
                 .ok_or("names no socket: write systemd: and the FileDescriptorName of the socket unit");
         }
         text.parse().map(Self::Tcp).map_err(|_| {
-            "is no place to listen: write an IP address, not a name, and a port, such as \"127.0.0.1:8080\", \
+            "is not an address to listen on: write an IP address, not a name, and a port, such as \"127.0.0.1:8080\", \
              or unix:FILE, or systemd"
         })
     }
 
-    /// Whether other machines may reach it; of an inherited socket nobody knows before it is there.
+    /// Whether other machines may reach it; this is not known of an inherited socket before it is there.
     fn is_open(&self) -> bool {
         matches!(self, Self::Tcp(address) if !address.ip().is_loopback())
     }
@@ -269,10 +269,7 @@ impl FromText for FileMode {
             Ok(mode) if mode & !0o777 == 0 && mode & 0o600 == 0o600 && !text.starts_with('+') => {
                 Ok(Self(mode))
             }
-            _ => {
-                Err("is no mode of a socket file: write octal digits with 6 for the owner, such as \"0660\""
-                    .into())
-            }
+            _ => Err("is not a file mode: write octal digits with 6 for the owner, such as \"0660\"".into()),
         }
     }
 }

@@ -49,13 +49,13 @@ section! {
         /// Certificates that the gateway orders and renews by itself.
         acme: Option<Acme>, "{ agree_to_terms = true }";
         /// Addresses or networks of proxies in front of the gateway, whose `X-Forwarded-*` headers are
-        /// believed; `unix`: whoever connects to a socket file. Everyone listed here can pose as any client.
+        /// believed; `unix`: every peer on a socket file. Every peer listed here can pose as any client.
         trusted_proxies: Vec<TrustedNetwork> = "[]", r#"["10.0.0.0/8"]"#;
         /// Whether every connection begins with a PROXY protocol header (version 1 or 2) that names the client:
         /// `off` or `required`. A table in `listeners` may say otherwise for itself.
         proxy_protocol: ProxyProtocol = r#""off""#, r#""required""#;
         /// Addresses or networks of proxies that may connect where the PROXY protocol is required; `unix`:
-        /// whoever connects to a socket file. Everyone listed here can pose as any client; nobody else gets in.
+        /// every peer on a socket file. Every peer listed here can pose as any client; others cannot connect.
         proxy_protocol_from: Vec<TrustedNetwork> = "[]", r#"["10.0.0.0/8"]"#;
         /// Further origins whose pages may send writes or open a WebSocket with the session cookie.
         trusted_origins: Vec<WrittenOrigin> = "[]", r#"["https://app.example.com"]"#;

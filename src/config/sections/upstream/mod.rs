@@ -66,7 +66,7 @@ section! {
         /// `{email}`, `{groups}` (with commas; `{groups:|}` with another mark), `{group:0}` (the first by name),
         /// `{group:tenant-*}` (what follows `tenant-` in the first group that begins so), `{role}`,
         /// `{role:admin=ADMIN,member=OP}` (the application's word for it), `{key}`,
-        /// `{kind}` or `{provider}`; `{{` and `}}` are braces. Where one has no value, as where nobody is
+        /// `{kind}` or `{provider}`; `{{` and `}}` are braces. Where one has no value, as where no one is
         /// signed in, the header is not sent; text without any always is. No client can send such a header anywhere.
         /// `NAME_file` names a file with the value instead, which is sent with every request that the rules allow, and
         /// with no other.
@@ -77,7 +77,7 @@ section! {
         bearer: Option<Bearer>, r#"{ algorithm = "hs256", key_file = "app-key" }"#;
         /// Headers by which services say on whose behalf they ask; removed where this is not set.
         attribution: Option<Attribution>, "{}";
-        /// A credential of the gateway's own, for a server that lets nobody else in.
+        /// A credential of the gateway's own, for a server that admits only the gateway.
         basic: Option<UpstreamBasic>, r#"{ username = "doorward", password_file = "app-password" }"#;
         /// The same as a token, which is sent as `Authorization: Bearer`. In any other header: `set_headers`, by a file.
         token: Option<Secret>, r#""<what the server expects>""#;

@@ -1,4 +1,4 @@
-//! What the gateway itself says to an upstream to get in.
+//! The credentials that the gateway itself presents to an upstream.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -80,7 +80,7 @@ fn by_password(written: UpstreamBasic, reader: &mut SettingsReader) -> Option<Se
 fn by_token(token: &Secret, path: &str, reader: &mut SettingsReader) -> Option<Secret> {
     let text = token.expose();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let what = "is empty, or holds a blank or what is no visible ASCII";
+        let what = "is empty, or holds a blank or what is not visible ASCII";
         reader.problem(path, what, "write the token alone, without the word Bearer");
         return None;
     }

@@ -237,7 +237,7 @@ impl FromText for CheckPath {
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match PathAndQuery::try_from(text) {
             Ok(path) if text.starts_with('/') && !text.contains('#') => Ok(Self(path)),
-            _ => Err("is no path: write one such as \"/healthz\"".into()),
+            _ => Err("is not a path: write one such as \"/healthz\"".into()),
         }
     }
 }
@@ -282,7 +282,7 @@ fn unix_socket(path: &str) -> Result<UpstreamAddress, InvalidValue> {
     // What an address can hold (unix(7)), without the zero at its end.
     const LONGEST: usize = 107;
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return Err(InvalidValue::new("is no absolute path of a socket", FORM));
+        return Err(InvalidValue::new("is not an absolute socket path", FORM));
     }
     if path.len() > LONGEST {
         return Err(InvalidValue::new(
@@ -302,9 +302,9 @@ fn status_range(text: &str) -> Result<StatusRange, InvalidValue> {
         (None, Some((least, most))) => code(least).zip(code(most)).filter(|(least, most)| least <= most),
         (None, None) => code(text).map(|only| (only, only)),
     };
-    range
-        .map(|(least, most)| StatusRange(least, most))
-        .ok_or_else(|| InvalidValue::new("is no status", "write one such as \"200\", \"2xx\" or \"200-399\""))
+    range.map(|(least, most)| StatusRange(least, most)).ok_or_else(|| {
+        InvalidValue::new("is not a status", "write one such as \"200\", \"2xx\" or \"200-399\"")
+    })
 }
 
 choice! {

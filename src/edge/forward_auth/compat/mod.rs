@@ -14,25 +14,25 @@ use super::{ForwardAuth, Style};
 use crate::config::Compat as Product;
 use crate::edge::arrival::Arrival;
 
-/// What there is at a path, as a product knows it.
+/// An endpoint of another product, found by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompatEndpoint {
-    /// Whose path it is.
+    /// The product.
     pub product: Product,
-    /// What it is for.
+    /// Its purpose.
     pub action: Action,
     /// What follows the path: the original one, where Envoy puts it there.
     pub rest: String,
 }
 
-/// What a path is for.
+/// The purpose of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// A proxy's question.
     Check(Contract, Style),
-    /// Our sign-in page; the parameter that names the way back.
+    /// Our sign-in page; the parameter that names the return target.
     SignIn(&'static str),
-    /// Our sign-out page; the parameter that names the way back.
+    /// Our sign-out page; the parameter that names the return target.
     SignOut(&'static str),
     /// Who is signed in, as JSON.
     UserInfo(UserInfoFormat),

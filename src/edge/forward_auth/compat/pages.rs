@@ -27,7 +27,7 @@ impl ForwardAuth {
     ///
     /// # Errors
     ///
-    /// [`Problem`] where there is nothing for this method, nothing at all, or nobody is signed in.
+    /// [`Problem`] where there is nothing for this method, nothing at all, or the caller is anonymous.
     pub async fn page(
         &self,
         endpoint: &CompatEndpoint,
@@ -158,7 +158,7 @@ impl ForwardAuth {
     }
 }
 
-/// Nobody is level 0; whoever is signed in has shown one factor.
+/// Anonymous is level 0; a signed-in user has shown one factor.
 fn state(principal: Option<&Principal>) -> Value {
     json!({ "status": "OK", "data": {
         "username": principal.map_or("", |person| person.name.as_str()),

@@ -1,4 +1,4 @@
-//! What the address of a question adds to it: a narrower circle of people, another sign-in address.
+//! Conditions in the address of a subrequest: a smaller set of people, another sign-in address.
 
 use http::Method;
 use url::{Position, Url, form_urlencoded};
@@ -31,7 +31,7 @@ impl Terms {
         Self { product: Some(product), circle, portal: None }
     }
 
-    /// Lets a person through whom every list names; nobody is on no list.
+    /// Lets a person through whom every list names; an anonymous caller is on no list.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ fn domain(email: &str) -> Option<&str> {
     email.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty()).map(|(_, d)| d)
 }
 
-/// The entries of a comma list, however often it stands; a list that is there and empty names nobody.
+/// The entries of a comma list, however often it stands; an empty list names no one.
 fn list(query: &str, name: &str) -> Option<Vec<String>> {
     let values: Vec<_> = form_urlencoded::parse(query.as_bytes())
         .filter(|(key, _)| key == name)

@@ -1,4 +1,4 @@
-//! Which problem each refusal of the gate and each error of a service is.
+//! Maps each refusal of the gate and each service error to a problem.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -88,7 +88,7 @@ impl From<&Refusal> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 refusal.code(),
                 "Too many attempts",
-                "Many keys that are nobody's came from this address, so this one was not looked at.",
+                "Many unknown keys came from this address, so this one was not checked.",
             )
             .after(*retry_after),
             Refusal::Forbidden => Self::new(
@@ -103,7 +103,7 @@ impl From<&Refusal> for Problem {
                 StatusCode::FORBIDDEN,
                 refusal.code(),
                 "This key is not for this",
-                "The API key is good, but limited to other paths, methods or networks.",
+                "The API key is valid, but limited to other paths, methods or networks.",
             ),
             Refusal::ForeignOrigin => Self::new(
                 StatusCode::FORBIDDEN,
@@ -130,31 +130,31 @@ impl From<&Refusal> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 refusal.code(),
                 "Too much at once",
-                "Too many requests of this address are being read at once. Send it again in a moment. How many bytes of \
-                 those that are passed on may wait is server.limits.read_ahead_bytes_per_client.",
+                "Too many requests of this address are being read at once. Send it again in a moment. The limit is \
+                 server.limits.read_ahead_bytes_per_client.",
             )
             .after(AGAIN),
             Refusal::NoRoom => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 refusal.code(),
                 "No room for the request",
-                "Too many requests are being read at once. Send it again in a moment. How many bytes of those that are \
-                 passed on may wait is server.limits.read_ahead_bytes.",
+                "Too many requests are being read at once. Send it again in a moment. The limit is \
+                 server.limits.read_ahead_bytes.",
             )
             .after(AGAIN),
             Refusal::TooManyRequests => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 refusal.code(),
                 "Too many open requests",
-                "Too many requests of this address are open at once. Send it again when one of them has ended. How many \
-                 may be is server.limits.open_requests_per_client.",
+                "Too many requests of this address are open at once. Send it again when one of them has ended. The limit is \
+                 server.limits.open_requests_per_client.",
             )
             .after(AGAIN),
             Refusal::Full => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 refusal.code(),
                 "No room for the request",
-                "Too many requests are open at once. Send it again in a moment. How many may be is \
+                "Too many requests are open at once. Send it again in a moment. The limit is \
                  server.limits.open_requests.",
             )
             .after(AGAIN),
@@ -198,7 +198,7 @@ impl From<BadCredential> for Problem {
         let (title, detail, remedy) = match bad {
             BadCredential::Several => (
                 "More than one credential was sent",
-                "Which of them counts cannot be told, so none does. In a browser, delete the cookies of this \
+                "It is not clear which of them counts, so none does. In a browser, delete the cookies of this \
                  site and sign in again.",
                 Remedy::ForgetCookies,
             ),
@@ -208,14 +208,14 @@ impl From<BadCredential> for Problem {
                 Remedy::NewCredential,
             ),
             BadCredential::ForeignKey => (
-                "This is no key of this gateway",
+                "This is not a key of this gateway",
                 "A header for its API keys (keys.headers, or key_headers of the route) holds something else. Where that \
                  is for the application, the operator has to write pass_api_key = true for the route or upstream, or \
                  foreign_credentials for a route that lets anyone in.",
                 Remedy::NewCredential,
             ),
             BadCredential::Password => (
-                "The password is no API key",
+                "The password is not an API key",
                 "HTTP Basic takes an API key as the password, with any username. Where user and password are for the \
                  application, the operator has to write pass_authorization = true for the route or upstream, or \
                  foreign_credentials for a route that lets anyone in.",
@@ -244,12 +244,12 @@ impl From<BadCredential> for Problem {
             ),
             BadCredential::Misplaced => (
                 "The API key is in the wrong place",
-                "A header holds an API key that is not for it. Send the key as `Authorization: Bearer KEY`.",
+                "An API key was sent in a header that is not meant for keys. Send the key as `Authorization: Bearer KEY`.",
                 Remedy::NewCredential,
             ),
             BadCredential::Unknown => (
                 "You are not known here",
-                "What you are identified by is none that this gateway knows, or not any more. Its operator can add it.",
+                "This gateway does not know the credential that identifies you, or no longer does. Its operator can add it.",
                 Remedy::NewCredential,
             ),
             BadCredential::Session => ("Your session has ended", "Sign in again.", Remedy::SignInAgain),
@@ -299,9 +299,9 @@ impl From<&ServiceError> for Problem {
             ServiceError::Busy { retry_after } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Code::Busy,
-                "A lot is going on",
+                "The gateway is busy",
                 "Many people are signing in or at their accounts at this moment, so nothing was checked or \
-                 changed. This is nothing you did: it was not your password.",
+                 changed. Your password is not the reason.",
             )
             .after(*retry_after),
             ServiceError::Unavailable(_) => Self::unavailable(),

@@ -242,7 +242,7 @@ impl Problem {
             ))
     }
 
-    /// A WebSocket of a version that nobody speaks any more.
+    /// A WebSocket of an obsolete version.
     pub fn websocket_version() -> Self {
         Self::new(
             StatusCode::UPGRADE_REQUIRED,

@@ -285,7 +285,7 @@ fn every_way_to_send_a_key_is_told() {
     assert!(!told(false).contains("HTTP Basic"), "{}", told(false));
 }
 
-/// Nobody is told to write what the operator has written.
+/// No message asks for a setting that is already there.
 #[test]
 fn another_scheme_is_told_of_basic_where_that_is_taken_and_basic_where_it_is_not() {
     let told = |bad: BadCredential, basic| {

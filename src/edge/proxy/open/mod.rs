@@ -89,9 +89,9 @@ impl ExchangeEnd {
 /// Who waits on an exchange: its answer's side, or its request body's.
 #[derive(Clone, Copy, Debug)]
 pub enum Side {
-    /// Whoever waits for the answer, passes it on, or carries its tunnel.
+    /// The task that waits for the response, passes it on, or carries its tunnel.
     Answer,
-    /// Whoever sends the request body on.
+    /// The task that sends the request body on.
     Upload,
 }
 
@@ -103,7 +103,7 @@ pub struct ResponseSource {
     pub lease: Option<UpstreamLease>,
 }
 
-/// What is known of an exchange when it begins.
+/// The facts about an exchange when it begins.
 pub struct ExchangeStart {
     /// Who decided.
     pub gate: Rc<Gate>,
@@ -162,7 +162,7 @@ impl Exchange {
         &self.ongoing
     }
 
-    /// Whether its caller would be found as when last looked at, if looked at now. Asks nobody.
+    /// Whether its caller would be found as when last looked at, if looked at now. Makes no store call.
     pub fn is_certain(&self) -> bool {
         let look = self.look.get();
         self.ongoing.identity().is_none_or(|caller| self.streams.newest().still_counts(look, &caller))
@@ -243,7 +243,7 @@ impl Exchange {
         &self.source
     }
 
-    /// Why it was ended, if it was; else whoever polls is woken when it is.
+    /// Why it was ended, if it was; else the poller is woken when it is.
     pub fn poll_end(&self, side: Side, cx: &mut Context<'_>) -> Poll<ExchangeEnd> {
         if let Some(end) = self.end.get() {
             return Poll::Ready(end);
@@ -294,7 +294,7 @@ impl Exchange {
         }
     }
 
-    /// Nobody reads its answer any more.
+    /// Its response is no longer read.
     pub fn let_go(&self) {
         drop(self.source.borrow_mut().take());
         self.pace.taken();

@@ -1,4 +1,4 @@
-//! Watching over open exchanges: who lost the right to one, who is past an end, and who is too slow.
+//! Reviews open exchanges: ends those that lost their authorization, have expired, or are too slow.
 
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -17,7 +17,7 @@ use crate::model::principal::Proof;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Callers looked up at the same time by one thread.
 const LOOKUPS_AT_ONCE: usize = 32;
-/// Whoever was not looked up by then is not known, however well the store answers.
+/// A caller that was not looked up by then counts as unknown, even if the store answers.
 const REVIEW_LIMIT: Duration = Duration::from_secs(5);
 
 impl Streams {
@@ -44,7 +44,7 @@ impl Streams {
             };
             let (gate, mut suspects) = (self.newest(), self.all());
             if suspicious {
-                // Read before anybody is looked at: what is lost meanwhile is seen at the next turn.
+                // Read before any lookup: what is lost meanwhile is seen in the next round.
                 reviewed = gate.epoch().current();
                 suspects.retain(|exchange| !exchange.is_certain());
             } else {
@@ -94,7 +94,7 @@ fn sweeps() -> Interval {
     sweeps
 }
 
-/// When what is remembered will not be trusted any more, if the store is not read meanwhile; where it is not
+/// When cached callers will no longer be trusted, if the store is not read meanwhile; where it is not
 /// trusted already, when to look again.
 fn next_doubt(gate: &Gate) -> Duration {
     gate.trusted_for().map_or(SWEEP_EVERY, |left| left + Duration::from_millis(1))
@@ -151,7 +151,7 @@ fn grouped(suspects: Vec<Rc<Exchange>>) -> Vec<Group> {
 
 /// Looks each caller up once and decides each of its exchanges again.
 ///
-/// Once nothing that is remembered is trusted, one lookup that fails speaks for all: the others would only
+/// Once the cache is not trusted, one failed lookup counts for all: the others would only
 /// wait for the same.
 async fn review(gate: &Gate, suspects: Vec<Rc<Exchange>>) {
     let deadline = Instant::now() + REVIEW_LIMIT;

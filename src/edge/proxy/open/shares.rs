@@ -1,4 +1,4 @@
-//! How many exchanges are open on one thread, in all and of each client: whoever opens as many as HTTP/2 lets them must
+//! How many exchanges are open on one thread, in all and of each client: a client that opens as many as HTTP/2 permits must
 //! not take every descriptor from others.
 
 use std::cell::{Cell, RefCell};
@@ -12,7 +12,7 @@ use crate::gate::refusal::Refusal;
 use crate::model::network::throttle_bucket;
 use crate::model::principal::ClientAddress;
 
-/// How many may be open on one thread.
+/// The limits on open exchanges of one thread.
 #[derive(Clone, Copy, Debug)]
 pub struct ExchangeLimits {
     /// Of all clients; at most half of them of callers who are nobody.

@@ -199,7 +199,7 @@ impl SubmittedForm {
     /// The key that is wanted, or what is wrong with the form; a choice that the form does not offer is a
     /// problem.
     fn wanted(&self) -> Result<Result<KeyRequest, Alert>, Problem> {
-        let unoffered = || Problem::bad_request("A choice of the form is none of those offered.");
+        let unoffered = || Problem::bad_request("The form holds a choice that was not offered.");
         let role = self.role.expose().parse().map_err(|_| unoffered())?;
         let life = LIVES.iter().find(|(word, ..)| *word == self.life.expose());
         let (_, _, life) = *life.ok_or_else(unoffered)?;
@@ -212,7 +212,7 @@ impl SubmittedForm {
         })?;
         let methods = entries(&self.methods, "methods", |text| {
             let found = METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
-            found.ok_or_else(|| format!("`{text}` is no method such as GET or POST"))
+            found.ok_or_else(|| format!("`{text}` is not a method such as GET or POST"))
         })?;
         let networks = entries(&self.networks, "networks", network::parse)?;
         Ok(KeyScope { paths, methods, networks, may_act_for_users: false })

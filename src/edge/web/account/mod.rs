@@ -77,7 +77,7 @@ impl DisplayTime {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Look,
-    /// Counted, so that nobody's changes keep others from theirs.
+    /// Rate-limited, so that one person's changes do not block those of others.
     Change,
 }
 

@@ -46,7 +46,7 @@ pub struct OtherOrigin {
     pub path: String,
 }
 
-/// Why nobody can be led to a host that is ours.
+/// Why a browser cannot be sent on to one of our hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnObstacle {
     /// Its address is http, where our cookies are not sent.
@@ -94,7 +94,7 @@ impl ReturnTarget {
     }
 }
 
-/// An address with scheme and host, written so plainly that nobody can read another host in it.
+/// An address with scheme and host, in a form in which no parser can read another host.
 struct Absolute<'t> {
     url: Url,
     host: String,
@@ -175,7 +175,7 @@ fn stays(text: &str, at: &Url, public_url: &PublicUrl) -> bool {
         return false;
     };
     let path = &url[Position::BeforePath..Position::AfterPath];
-    // `/.//evil` keeps its origin, but whoever resolves it once more might not.
+    // `/.//evil` keeps its origin, but would not if it were resolved once more.
     url.origin() == at.origin() && !path.starts_with("//") && !leads_in_circles(path, public_url)
 }
 
@@ -190,7 +190,7 @@ fn hides_slash(rest: &str) -> bool {
     code.get(..2).is_some_and(|code| code.eq_ignore_ascii_case("2f") || code.eq_ignore_ascii_case("5c"))
 }
 
-/// Pages of ours from which nobody wants to start.
+/// Our pages that are no useful place to return to.
 fn leads_in_circles(path: &str, public_url: &PublicUrl) -> bool {
     let own = path.strip_prefix(public_url.base_path()).and_then(|path| path.strip_prefix(RESERVED));
     own.and_then(|page| page.strip_prefix('/')).is_some_and(|page| {

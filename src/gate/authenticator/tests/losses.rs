@@ -1,10 +1,10 @@
-//! What others lose, and clocks that were set back: whom either has looked up again.
+//! Which cached callers are looked up again after others lost rights, or after the clock was set back.
 
 use super::*;
 use crate::model::time::ManualClock;
 use crate::model::token::KeyText;
 
-/// Two threads that share what is remembered, with a clock of their own.
+/// Two threads with one shared cache, and a clock of their own.
 struct Threads {
     resolver: Arc<CredentialResolver>,
     clock: Arc<ManualClock>,

@@ -1,4 +1,4 @@
-//! What is remembered, how much of it, and what is never remembered.
+//! What the credential cache holds, how much of it, and what it never holds.
 
 use super::resolver::REMEMBERED;
 use super::*;
@@ -36,7 +36,7 @@ async fn however_often_a_key_is_used_that_is_noted_once_a_minute() {
     }
 }
 
-/// How many a thread and all threads together remember of a kind.
+/// How many of a kind a thread and the shared cache hold.
 async fn held(
     credential_cache: &CredentialCache,
     resolver: &CredentialResolver,
@@ -197,7 +197,7 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
     }
     assert_eq!(resolver.lookups(), 2);
     for round in 0..100 {
-        // Whoever shares a place with the owner is looked up as well.
+        // Others in the owner's slot are looked up as well.
         let other = (0..100)
             .map(|n| format!("{round}-{n}"))
             .find(|other| EpochSlot::of(other) != EpochSlot::of(&vera.id.0));
