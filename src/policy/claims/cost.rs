@@ -10,7 +10,7 @@ use jmespath::ast::Ast;
 
 use super::document::{MOST_BYTES, MOST_VALUES};
 
-/// Steps that an expression may take: some tens of milliseconds.
+/// Steps that an expression may take: well under a second with the largest claims.
 const MOST_STEPS: f64 = 3_000_000.0;
 /// Nodes below each other: the interpreter takes about 10 KiB of stack for each in a debug build.
 const DEEPEST: usize = 64;
