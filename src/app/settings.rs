@@ -16,7 +16,7 @@ pub fn load(origin: &mut ConfigOrigin) -> Result<Config, ConfigError> {
     if !config.providers.is_empty() {
         return Err(ConfigError(vec![ConfigProblem {
             path: "providers".to_owned(),
-            place: SettingLocation::Nowhere,
+            location: SettingLocation::Nowhere,
             what: "sign-in through providers is not in this version".to_owned(),
             remedy: "take [[providers]] out; `doorward claims` tries how their claims are read".to_owned(),
         }]));
