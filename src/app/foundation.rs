@@ -175,8 +175,15 @@ impl Foundation {
         let loop_guard =
             RedirectLoopGuard::new(self.key.derive(KeyPurpose::LoopGuard), Arc::clone(&services.clock));
         let guard = PageGuard { visitors, origins: Origins::new(&config) };
-        let web =
-            Web::new(site.clone(), &config.login, &services, guard, hosts, loop_guard, AppLogout::new(&config));
+        let web = Web::new(
+            site.clone(),
+            &config.login,
+            &services,
+            guard,
+            hosts,
+            loop_guard,
+            AppLogout::new(&config),
+        );
         let generation = Generation {
             number,
             surfaces: self.surfaces(&services, site, web, &config),
