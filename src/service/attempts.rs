@@ -228,6 +228,12 @@ fn typed(name: &str) -> String {
     half_of(&TokenDigest::of(&name_key(name)))
 }
 
+/// In which line strangers at a name wait for each other.
+#[cfg(test)]
+pub(super) fn line_of(name: &str) -> String {
+    format!("name:{}", typed(name))
+}
+
 fn bucket(name: String, free: u32, max_delay: Duration, window: Duration) -> Bucket {
     Bucket { name, free, first_delay: Duration::from_secs(1), max_delay, window }
 }

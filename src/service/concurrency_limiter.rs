@@ -170,9 +170,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_together_are_bounded_and_room_comes_back() {
         let turns = ConcurrencyLimiter::new(BOUNDS);
-        let crowd = futures_util::future::join_all((0..20).map(|key| turns.take(key))).await;
-        assert_eq!(crowd.iter().filter(|turn| turn.is_ok()).count(), 3);
-        assert!(crowd.iter().all(|turn| turn.is_ok() || is_busy(turn)));
+        let began = tokio::time::Instant::now();
+        let crowd = (0..20).map(async |key| (turns.take(key).await, began.elapsed()));
+        let crowd = futures_util::future::join_all(crowd).await;
+        assert_eq!(crowd.iter().filter(|(turn, _)| turn.is_ok()).count(), 3);
+        assert!(crowd.iter().all(|(turn, _)| turn.is_ok() || is_busy(turn)));
+        let at_once = crowd.iter().filter(|(turn, waited)| is_busy(turn) && waited.is_zero()).count();
+        assert_eq!(at_once, 20 - BOUNDS.inside, "who finds no room waits for none");
         drop(crowd);
         assert!(turns.take(99).await.is_ok());
     }

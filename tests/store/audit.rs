@@ -201,12 +201,12 @@ async fn an_empty_trail_is_whole(store: &Store) {
 }
 
 /// A database with a trail of ten rows, whose triggers somebody has dropped.
-struct Tampered {
-    database: Database,
+pub(super) struct Tampered {
+    pub(super) database: Database,
 }
 
 impl Tampered {
-    async fn on(database: Database) -> Self {
+    pub(super) async fn on(database: Database) -> Self {
         for n in 0..9 {
             added(&database.store, &format!("user{n}"), Role::Member).await;
         }
@@ -215,7 +215,7 @@ impl Tampered {
         Self { database }
     }
 
-    async fn without_triggers(self) -> Self {
+    pub(super) async fn without_triggers(self) -> Self {
         self.execute("DROP TRIGGER audit_unchanged ON audit", "DROP TRIGGER audit_unchanged").await.unwrap();
         self.execute("DROP TRIGGER audit_kept ON audit", "DROP TRIGGER audit_kept").await.unwrap();
         self
@@ -233,7 +233,7 @@ impl Tampered {
         Ok(())
     }
 
-    async fn both(&self, sql: &str) -> &Self {
+    pub(super) async fn both(&self, sql: &str) -> &Self {
         self.execute(sql, sql).await.unwrap();
         self
     }

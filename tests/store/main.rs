@@ -135,6 +135,7 @@ mod sessions;
 mod setup;
 mod password_holders;
 mod throttle;
+mod upkeep;
 mod users;
 
 const NOW: Timestamp = Timestamp(1_900_000_000);

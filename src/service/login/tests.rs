@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::model::role::Role;
 use crate::service::accounts::NewUser;
+use crate::service::attempts::line_of;
 use crate::service::testing::PASSWORD;
 use crate::service::testing::ServiceFixture;
 use crate::service::testing::new_user;
@@ -263,11 +264,60 @@ async fn a_known_device_has_only_so_many_guesses_too() {
     world.user_with_password("alice").await;
     let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
     let device = Some(device.expose());
+    for _ in 0..5 {
+        assert!(is_refused(&world.sign_in("alice", "wrong", HERE, device).await));
+    }
+    assert!(world.sign_in("alice", PASSWORD, HERE, device).await.is_ok(), "which forgets those before it");
     for at in 0..6 {
         let client = format!("198.51.100.{at}");
         assert!(is_refused(&world.sign_in("alice", "wrong", &client, device).await), "{at}");
     }
     assert!(is_throttled(&world.sign_in("alice", PASSWORD, "198.51.100.9", device).await));
+}
+
+#[tokio::test]
+async fn strangers_who_fill_every_seat_or_hold_the_turn_at_a_name_keep_no_known_browser_waiting() {
+    let world = ServiceFixture::new().await;
+    let alice = world.user_with_password("alice").await;
+    let device = world.sign_in("alice", PASSWORD, HERE, None).await.unwrap().device;
+    let asked = Reauthentication { user: &alice.id, session: "own", client: HERE.parse().unwrap() };
+    let [seats, turn] = [true, false];
+    for held in [seats, turn] {
+        let _seats = held.then(|| world.passwords.all_seats_of_strangers());
+        let _turn = if held { None } else { Some(world.passwords.turn_at(&line_of("alice")).await.unwrap()) };
+        let before = world.passwords.computed();
+        // More than may fail: what was not looked at counts as no failure.
+        for _ in 0..if held { 8 } else { 1 } {
+            let stranger = world.sign_in("alice", PASSWORD, HERE, None).await;
+            assert!(matches!(stranger, Err(ServiceError::Busy { .. })), "{held}: {stranger:?}");
+        }
+        assert_eq!(world.passwords.computed(), before);
+        assert!(world.sign_in("alice", PASSWORD, HERE, Some(device.expose())).await.is_ok(), "{held}");
+        let again = world.login.check_password(world.by.actor(), asked, Secret::new(PASSWORD)).await;
+        assert!(again.is_ok(), "{held}: {again:?}");
+    }
+    assert!(world.sign_in("alice", PASSWORD, HERE, None).await.is_ok(), "or else it shows nothing");
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_while_it_is_looked_at_opens_nothing() {
+    let world = ServiceFixture::new().await;
+    let alice = world.user_with_password("alice").await;
+    let changed = world.passwords.hash(Secret::new("a password for later")).await.unwrap();
+    let working = world.passwords.all_places_of_ours();
+    let waiting = world.passwords.seats_of_strangers();
+    let sign_in = world.sign_in("alice", PASSWORD, HERE, None);
+    let change = async {
+        while world.passwords.seats_of_strangers() == waiting {
+            tokio::task::yield_now().await;
+        }
+        let now = world.clock.now();
+        assert!(world.store.set_password(&alice.id, &changed, false, now).await.unwrap());
+        drop(working);
+    };
+    let (outcome, ()) = tokio::join!(sign_in, change);
+    assert!(is_refused(&outcome));
+    assert_eq!(world.sessions.list(&world.by, Some(&alice.id)).await.unwrap().len(), 0);
 }
 
 #[tokio::test]

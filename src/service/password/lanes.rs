@@ -86,6 +86,27 @@ impl HashingLanes {
         timeout(QUEUE_WAIT, all).await.ok().flatten().map(HashingSlots).ok_or_else(busy)
     }
 
+    /// How many more strangers find a seat before ours.
+    #[cfg(test)]
+    pub(super) fn seats_of_strangers(&self) -> usize {
+        self.ours.stranger_seats.available_permits()
+    }
+
+    /// Every place at work on ours.
+    #[cfg(test)]
+    pub(super) fn all_places_of_ours(&self) -> OwnedSemaphorePermit {
+        let all = u32::try_from(self.ours.work.available_permits()).unwrap();
+        Arc::clone(&self.ours.work).try_acquire_many_owned(all).unwrap()
+    }
+
+    /// Every seat of strangers before ours.
+    #[cfg(test)]
+    pub(super) fn all_seats_of_strangers(&self) -> OwnedSemaphorePermit {
+        let seats = &self.ours.stranger_seats;
+        let all = u32::try_from(seats.available_permits()).unwrap();
+        Arc::clone(seats).try_acquire_many_owned(all).unwrap()
+    }
+
     /// How many of ours could begin now.
     pub(super) fn free(&self) -> usize {
         self.ours.work.available_permits()

@@ -253,6 +253,24 @@ impl Passwords {
         self.lanes.enter(Work::Foreign, PasswordPriority::Unknown).await.unwrap()
     }
 
+    /// How many more strangers find a seat before computations of ours.
+    #[cfg(test)]
+    pub(super) fn seats_of_strangers(&self) -> usize {
+        self.lanes.seats_of_strangers()
+    }
+
+    /// Every place at work on computations of ours.
+    #[cfg(test)]
+    pub(super) fn all_places_of_ours(&self) -> impl Sized + use<> {
+        self.lanes.all_places_of_ours()
+    }
+
+    /// Every seat of strangers before computations of ours.
+    #[cfg(test)]
+    pub(super) fn all_seats_of_strangers(&self) -> impl Sized + use<> {
+        self.lanes.all_seats_of_strangers()
+    }
+
     /// How many computations have run.
     #[cfg(test)]
     pub(super) fn computed(&self) -> usize {
