@@ -1,10 +1,7 @@
 //! What a running gateway does on the side: it looks whether rows of the audit trail are gone.
 
 use doorward::config::{SameSite, SessionConfig};
-use doorward::service::api_keys::ApiKeys;
-use doorward::service::audit::Audit;
-use doorward::service::revocation::Revocations;
-use doorward::service::sessions::Sessions;
+use doorward::service::composition::{ServiceConfig, Services};
 use doorward::service::touches;
 use tokio::sync::watch;
 
@@ -14,13 +11,13 @@ use super::*;
 /// Works until the trail ends with this event, as another gateway sees it.
 async fn work_until(store: &Store, other: &Store, event: &str) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
-    let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
-    let keys = ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock));
     let day = Duration::from_hours(24);
-    let config =
+    let session =
         SessionConfig { idle: day, absolute: day, cookie_same_site: SameSite::Lax, cookie_domain: None };
-    let sessions = Sessions::new(config, store.clone(), audit_key(), revocations, Arc::clone(&clock));
-    let audit = (Audit::new(store.clone(), audit_key()), Duration::ZERO);
+    let config = ServiceConfig { session, breach_list: None };
+    let services = Services::new(store.clone(), &master_key(), Arc::clone(&clock), config);
+    let Services { sessions, api_keys: keys, audit, .. } = services;
+    let audit = (audit, Duration::ZERO);
     let (_touches, upkeep) = touches::channel(watch::channel(sessions).1, keys, audit, store.clone(), clock);
     let seen = async {
         while other.audit_page(0, None, 100).await.unwrap().last().is_none_or(|row| row.event != event) {

@@ -283,7 +283,7 @@ async fn strangers_who_fill_every_seat_or_hold_the_turn_at_a_name_keep_no_known_
     let asked = Reauthentication { user: &alice.id, session: "own", client: HERE.parse().unwrap() };
     let [seats, turn] = [true, false];
     for held in [seats, turn] {
-        let _seats = held.then(|| world.passwords.all_seats_of_strangers());
+        let _seats = held.then(|| world.passwords.all_seats_of_unknown());
         let _turn = if held { None } else { Some(world.passwords.turn_at(&line_of("alice")).await.unwrap()) };
         let before = world.passwords.computed();
         // More than may fail: what was not looked at counts as no failure.
@@ -305,10 +305,10 @@ async fn a_password_that_is_changed_while_it_is_looked_at_opens_nothing() {
     let alice = world.user_with_password("alice").await;
     let changed = world.passwords.hash(Secret::new("a password for later")).await.unwrap();
     let working = world.passwords.all_places_of_ours();
-    let waiting = world.passwords.seats_of_strangers();
+    let waiting = world.passwords.seats_of_unknown();
     let sign_in = world.sign_in("alice", PASSWORD, HERE, None);
     let change = async {
-        while world.passwords.seats_of_strangers() == waiting {
+        while world.passwords.seats_of_unknown() == waiting {
             tokio::task::yield_now().await;
         }
         let now = world.clock.now();

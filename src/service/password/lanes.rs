@@ -86,10 +86,10 @@ impl HashingLanes {
         timeout(QUEUE_WAIT, all).await.ok().flatten().map(HashingSlots).ok_or_else(busy)
     }
 
-    /// How many more strangers find a seat before ours.
+    /// How many more unknown clients find a seat before ours.
     #[cfg(test)]
-    pub(super) fn seats_of_strangers(&self) -> usize {
-        self.ours.stranger_seats.available_permits()
+    pub(super) fn seats_of_unknown(&self) -> usize {
+        self.ours.unknown_seats.available_permits()
     }
 
     /// Every place at work on ours.
@@ -99,10 +99,10 @@ impl HashingLanes {
         Arc::clone(&self.ours.work).try_acquire_many_owned(all).unwrap()
     }
 
-    /// Every seat of strangers before ours.
+    /// Every seat of unknown clients before ours.
     #[cfg(test)]
-    pub(super) fn all_seats_of_strangers(&self) -> OwnedSemaphorePermit {
-        let seats = &self.ours.stranger_seats;
+    pub(super) fn all_seats_of_unknown(&self) -> OwnedSemaphorePermit {
+        let seats = &self.ours.unknown_seats;
         let all = u32::try_from(seats.available_permits()).unwrap();
         Arc::clone(seats).try_acquire_many_owned(all).unwrap()
     }

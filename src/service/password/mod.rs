@@ -255,8 +255,8 @@ impl Passwords {
 
     /// How many more strangers find a seat before computations of ours.
     #[cfg(test)]
-    pub(super) fn seats_of_strangers(&self) -> usize {
-        self.lanes.seats_of_strangers()
+    pub(super) fn seats_of_unknown(&self) -> usize {
+        self.lanes.seats_of_unknown()
     }
 
     /// Every place at work on computations of ours.
@@ -267,8 +267,8 @@ impl Passwords {
 
     /// Every seat of strangers before computations of ours.
     #[cfg(test)]
-    pub(super) fn all_seats_of_strangers(&self) -> impl Sized + use<> {
-        self.lanes.all_seats_of_strangers()
+    pub(super) fn all_seats_of_unknown(&self) -> impl Sized + use<> {
+        self.lanes.all_seats_of_unknown()
     }
 
     /// How many computations have run.
