@@ -4,6 +4,7 @@
 //! functions of one database only. What differs between the two stays in this file and in the migrations.
 
 mod address;
+mod server_errors;
 mod pooler;
 mod postgres;
 mod sqlite;
@@ -17,10 +18,10 @@ use sqlx::{Row as _, Sqlite, Transaction};
 use self::address::DatabaseAddress;
 pub(super) use self::change_queue::ChangeQueue;
 use self::change_queue::ChangeQueues;
-pub(super) use self::pooler::is_of_others;
 pub(super) use self::postgres::PoolLanes;
 pub(super) use self::postgres::{OPENING, within};
 use self::postgres::{PgChange, ask};
+pub(super) use self::server_errors::is_of_others;
 pub(super) use self::sqlite::{File, create_private, folder_of};
 use super::StoreError;
 use crate::model::time::Timestamp;

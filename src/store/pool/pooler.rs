@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::postgres::{PoolLanes, code_of, failed, farewell};
+use super::postgres::{PoolLanes, failed, farewell};
 use crate::store::StoreError;
 
 /// How long a second connection may keep us waiting where the first one has answered.
@@ -71,9 +71,4 @@ async fn process_of(raw: &mut PgConnection, sql: &'static str) -> Result<i32, sq
 /// `PgBouncer`'s `pool_mode = statement`, which has no code of its own for it.
 fn keeps_no_transaction(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.message().contains("statement pooling mode"))
-}
-
-/// Whether a connection does not know what was prepared on it, or knows what others prepared (PostgreSQL, appendix A).
-pub(in crate::store) fn is_of_others(error: &sqlx::Error) -> bool {
-    code_of(error).is_some_and(|code| code == "26000" || code == "42P05")
 }

@@ -17,7 +17,7 @@ use super::Lane;
 use super::address::host_and_port;
 use super::change_queue::ChangeQueue;
 use super::discard_warnings::DiscardWarnings;
-use super::pooler::is_of_others;
+use super::server_errors::{is_of_others, is_read_only, is_starting, survives};
 use crate::store::StoreError;
 
 /// How long a connection is kept, however well it does.
@@ -416,26 +416,4 @@ fn silence() -> sqlx::Error {
 
 pub(super) fn failed(kind: io::ErrorKind, what: &'static str) -> StoreError {
     sqlx::Error::Io(io::Error::new(kind, what)).into()
-}
-
-/// The server's code for an error (PostgreSQL, appendix A).
-pub(super) fn code_of(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
-}
-
-fn is_read_only(error: &sqlx::Error) -> bool {
-    code_of(error).is_some_and(|code| code == "25006")
-}
-
-fn is_starting(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(cause) => cause.kind() == io::ErrorKind::ConnectionRefused,
-        other => code_of(other).is_some_and(|code| code == "57P03"),
-    }
-}
-
-/// Whether a connection can be used again after an error: only if the server itself told of it, and goes on.
-fn survives(error: &sqlx::Error) -> bool {
-    code_of(error).is_some_and(|code| !code.starts_with("08") && !code.starts_with("57P") && code != "25006")
-        && !is_of_others(error)
 }
