@@ -6,9 +6,9 @@
 //!
 //! - The scheme is `https`, and every address of the host is a public one. All of them are checked, and the connection
 //!   goes to one of those that were checked, so that the name cannot resolve to another in between (DNS rebinding).
-//! - An origin that the configuration names (scheme, host and port) may also be `http` and have internal addresses:
-//!   loopback and private networks. A host name never leads to a link-local address or a cloud's metadata service, even
-//!   there; an address that the configuration names is used as it stands.
+//! - An origin that the configuration names (scheme, host and port), or a host that it names, may also be `http` and have
+//!   internal addresses: loopback and private networks. A host name never leads to a link-local address or a cloud's metadata
+//!   service, even there; an address that the configuration names is used as it stands.
 //! - No user name or password, and no unusual spelling of a host, such as `https://2130706433/` for 127.0.0.1.
 
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +42,14 @@ pub enum EgressRefusal {
     Forbidden(IpAddr),
 }
 
+/// What the configuration names.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) origins: Vec<Origin>,
+    /// Lower-case, without brackets.
+    pub(super) hosts: Vec<String>,
+}
+
 /// Where a request goes.
 #[derive(Debug)]
 pub(super) struct Destination {
@@ -49,13 +57,13 @@ pub(super) struct Destination {
     pub(super) host: Host<String>,
     pub(super) port: u16,
     pub(super) secure: bool,
-    /// Whether the configuration names the origin.
+    /// Whether the configuration names the origin or the host.
     named: bool,
 }
 
 impl Destination {
-    /// Reads a URL. `named` are the origins that the configuration names.
-    pub(super) fn of(url: &Uri, named: &[Origin]) -> Result<Self, EgressRefusal> {
+    /// Reads a URL.
+    pub(super) fn of(url: &Uri, named: &Named) -> Result<Self, EgressRefusal> {
         let secure = match url.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -73,8 +81,21 @@ impl Destination {
             return Err(EgressRefusal::Host);
         }
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let named = named.contains(&origin);
+        let bare = match &host {
+            Host::Ipv6(address) => address.to_string(),
+            other => other.to_string(),
+        };
+        let named = named.origins.contains(&origin) || named.hosts.contains(&bare);
         Ok(Self { origin, host, port, secure, named })
+    }
+
+    /// The address that stands in the URL, if its host is one.
+    pub(super) fn literal_address(&self) -> Option<SocketAddr> {
+        match self.host {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some((address, self.port).into()),
+            Host::Ipv6(address) => Some((address, self.port).into()),
+        }
     }
 
     /// Whether its scheme is allowed; checked before the name is resolved.
@@ -103,7 +124,11 @@ mod tests {
 
     /// Whether a URL is allowed if its host has these addresses and the configuration names these origins.
     fn judged(url: &str, addresses: &[&str], named: &[&str]) -> Result<(), EgressRefusal> {
-        let named: Vec<Origin> = named.iter().map(|origin| Origin::parse(origin).unwrap()).collect();
+        let (origins, hosts): (Vec<&str>, Vec<&str>) = named.iter().partition(|name| name.contains("://"));
+        let named = Named {
+            origins: origins.iter().map(|origin| Origin::parse(origin).unwrap()).collect(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        };
         let addresses: Vec<_> =
             addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 443)).collect();
         let destination = Destination::of(&url.parse().unwrap(), &named)?;
@@ -146,6 +171,25 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_the_configuration_names_is_one_at_every_port_and_no_other_host_is() {
+        for (url, host) in [
+            ("http://keycloak:8080/", "keycloak"),
+            ("https://KEYCLOAK/", "keycloak"),
+            ("http://10.0.0.5/", "10.0.0.5"),
+            ("http://[fd00::5]:8080/", "fd00::5"),
+        ] {
+            assert_eq!(judged(url, &[INNER], &[host]), Ok(()), "{url}");
+            for other in ["cloak", "keycloak.", "10.0.0", "fd00::"] {
+                assert!(judged(url, &[INNER], &[other]).is_err(), "{url} {other}");
+            }
+        }
+        assert_eq!(
+            judged("http://keycloak/", &[METADATA], &["keycloak"]),
+            Err(EgressRefusal::Forbidden(METADATA.parse().unwrap()))
+        );
+    }
+
+    #[test]
     fn one_internal_address_is_enough_to_refuse_a_name_with_several() {
         for addresses in [["1.1.1.1", INNER], [INNER, "1.1.1.1"]] {
             let judged = judged("https://keys.example/", &addresses, &[]);
@@ -174,7 +218,7 @@ mod tests {
 
     #[test]
     fn urls_of_other_schemes_with_userinfo_or_odd_hosts_are_refused() {
-        let of = |url: &str| Destination::of(&url.parse().expect(url), &[]).map(|_| ());
+        let of = |url: &str| Destination::of(&url.parse().expect(url), &Named::default()).map(|_| ());
         for url in ["ftp://keys.example/", "gopher://127.0.0.1:25/", "/jwks", "*"] {
             assert!(matches!(of(url), Err(EgressRefusal::Scheme)), "{url}");
         }

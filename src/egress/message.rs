@@ -77,6 +77,11 @@ impl EgressResponse {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// The body, whatever the status.
+    pub fn body(&self) -> &[u8] {
+        self.response.body()
+    }
+
     /// The body of a successful response, read as JSON whatever its content type says.
     ///
     /// # Errors

@@ -39,8 +39,8 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
-use self::destination::Destination;
 pub use self::destination::EgressRefusal;
+use self::destination::{Destination, Named};
 pub use self::error::{ContentType, EgressError, EgressFault};
 pub use self::message::{EgressRequest, EgressResponse};
 use self::tls::TlsError;
@@ -59,6 +59,8 @@ pub struct EgressSettings {
     /// Origins that the configuration names: these may be plain http and may resolve to internal addresses. See
     /// [`destination`].
     pub named: Vec<Origin>,
+    /// Hosts that the configuration names, lower-case and without brackets: all of their ports and both schemes.
+    pub named_hosts: Vec<String>,
     /// A PEM file of authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// Bounds.
@@ -106,7 +108,7 @@ pub enum NameResolution {
 pub struct EgressClient(Arc<Inner>);
 
 struct Inner {
-    named: Vec<Origin>,
+    named: Named,
     tls: TlsConnector,
     limits: EgressLimits,
     names: NameResolution,
@@ -132,7 +134,7 @@ impl EgressClient {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(Inner {
-            named: settings.named,
+            named: Named { origins: settings.named, hosts: settings.named_hosts },
             tls: TlsConnector::from(Arc::new(config)),
             limits: settings.limits,
             names: settings.names,
@@ -158,6 +160,18 @@ impl EgressClient {
     /// [`EgressError`] as for [`EgressClient::send`].
     pub async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, EgressError> {
         self.respond(request).await.map(|(_, answer)| answer)
+    }
+
+    /// Whether a URL may be called, as far as its text says: the host's addresses are checked when it is.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressRefusal`] if it may not be.
+    pub fn check(&self, url: &str) -> Result<(), EgressRefusal> {
+        let url = url.parse().map_err(|_| EgressRefusal::Host)?;
+        let destination = Destination::of(&url, &self.0.named)?;
+        destination.check_scheme()?;
+        destination.check_addresses(destination.literal_address().as_slice())
     }
 
     /// The response, and the origin that it is from.
@@ -270,7 +284,7 @@ impl Inner {
 
 /// The origin of a configured URL, for [`EgressSettings::named`].
 pub fn origin(url: &str) -> Option<Origin> {
-    Destination::of(&url.parse().ok()?, &[]).ok().map(|destination| destination.origin)
+    Destination::of(&url.parse().ok()?, &Named::default()).ok().map(|destination| destination.origin)
 }
 
 /// The request in origin form, with a `Host` header (RFC 9112, 3.2.1).

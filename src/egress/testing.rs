@@ -30,6 +30,8 @@ pub(crate) enum Behaviour {
     Hold(Vec<u8>),
     /// Sends the second bytes again and again.
     Repeat(Vec<u8>, Vec<u8>),
+    /// Does what this says of the head and body of the request, which is none of these.
+    Choose(Arc<dyn Fn(&str) -> Behaviour + Send + Sync>),
 }
 
 /// What a server speaks.
@@ -145,6 +147,7 @@ impl TestServer {
     pub(crate) fn settings(&self, named: &[&str]) -> EgressSettings {
         EgressSettings {
             named: named.iter().map(|url| origin(url).unwrap()).collect(),
+            named_hosts: Vec::new(),
             ca: Some(self.ca()),
             limits: EgressLimits {
                 total: Duration::from_mins(1),
@@ -191,13 +194,20 @@ impl Seen {
 /// Reads one request and behaves as told. The client may be gone by then.
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: &Behaviour, seen: &Seen) {
     let Some(request) = read(&mut stream).await else { return seen.answered() };
+    let chosen = match act {
+        Behaviour::Choose(choose) => choose(&request),
+        other => other.clone(),
+    };
     seen.requests.lock().unwrap().push(request);
     seen.answered();
-    let (Behaviour::Answer(bytes) | Behaviour::Hold(bytes) | Behaviour::Repeat(bytes, _)) = act;
+    let bytes: &[u8] = match &chosen {
+        Behaviour::Answer(bytes) | Behaviour::Hold(bytes) | Behaviour::Repeat(bytes, _) => bytes,
+        Behaviour::Choose(_) => &[],
+    };
     let mut sent = stream.write_all(bytes).await;
     sent = sent.and(stream.flush().await);
-    match act {
-        Behaviour::Answer(_) => {}
+    match &chosen {
+        Behaviour::Answer(_) | Behaviour::Choose(_) => {}
         Behaviour::Hold(_) => std::future::pending().await,
         Behaviour::Repeat(_, again) => {
             while sent.is_ok() {

@@ -134,6 +134,11 @@ impl JwtKey {
         jsonwebtoken::encode(&self.header, claims, &self.key).ok()
     }
 
+    /// The same without a key ID, for servers that were given this key alone and have a name of their own for it.
+    pub fn sign_unnamed(&self, claims: &Map<String, Value>) -> Option<String> {
+        jsonwebtoken::encode(&Header::new(self.header.alg), claims, &self.key).ok()
+    }
+
     /// The public half as a JWK, where there is one.
     pub fn public(&self) -> Option<&Value> {
         self.public.as_ref()

@@ -29,6 +29,7 @@ impl AcmeClient {
         let named = [&config.directory].into_iter().chain(&config.origins);
         EgressClient::new(EgressSettings {
             named: named.filter_map(|url| egress::origin(url)).collect(),
+            named_hosts: Vec::new(),
             ca: config.ca.clone(),
             limits: LIMITS,
             names: NameResolution::System,
