@@ -1,0 +1,138 @@
+//! The token endpoint (RFC 6749, 4.1.3, 5 and 6): a code or a refresh token goes in, tokens come out.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::client_authentication::ClientAuthentication;
+use super::error::{ErrorCode, TokenEndpointError, loggable};
+use super::metadata::Metadata;
+use crate::egress::{EgressClient, EgressRequest, EgressResponse};
+use crate::model::secret::Secret;
+use crate::model::time::Clock;
+
+/// For how long an answer holds that does not say it.
+const USUAL_LIFETIME: Duration = Duration::from_mins(5);
+/// For how long an answer holds at most.
+const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
+
+/// What is given for tokens.
+pub(super) enum Grant<'a> {
+    Code { code: &'a Secret, redirect_uri: &'a str, verifier: &'a Secret },
+    Refresh { token: &'a Secret },
+}
+
+/// What comes back. Every text is as it came.
+pub(super) struct TokenResponse {
+    pub(super) access_token: Secret,
+    pub(super) id_token: Option<Secret>,
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) lifetime: Duration,
+}
+
+pub(super) async fn send(
+    egress: &EgressClient,
+    authentication: &ClientAuthentication,
+    metadata: &Metadata,
+    grant: &Grant<'_>,
+    clock: &dyn Clock,
+) -> Result<TokenResponse, TokenEndpointError> {
+    let url = metadata.token_endpoint.as_str();
+    let proof = authentication.proof(url, clock).await?;
+    let (mut fields, mut secrets) = match grant {
+        Grant::Code { code, redirect_uri, verifier } => (
+            vec![("grant_type", "authorization_code"), ("redirect_uri", *redirect_uri)],
+            vec![("code", *code), ("code_verifier", *verifier)],
+        ),
+        Grant::Refresh { token } => (vec![("grant_type", "refresh_token")], vec![("refresh_token", *token)]),
+    };
+    fields.extend(proof.fields.iter().map(|(name, value)| (*name, value.as_str())));
+    secrets.extend(proof.secret.iter().map(|(name, value)| (*name, value)));
+    fields.extend(secrets.iter().map(|(name, value)| (*name, value.expose())));
+    let mut request = EgressRequest::form(url, &fields);
+    if let Some(authorization) = &proof.authorization {
+        request = request.header("authorization", authorization);
+    }
+    let response = egress.send(request).await?;
+    TokenResponse::read(&response, |text| {
+        authentication.is_repeated_in(text)
+            || secrets.iter().any(|(_, secret)| text.contains(secret.expose()))
+    })
+}
+
+impl TokenResponse {
+    /// Some servers say no with a status of success, or bend the shape of lifetimes and types.
+    fn read(response: &EgressResponse, is_secret: impl Fn(&str) -> bool) -> Result<Self, TokenEndpointError> {
+        let answer: Option<Map<String, Value>> = serde_json::from_slice(response.body()).ok();
+        if let Some(refusal) = answer.as_ref().and_then(|answer| refusal(answer, is_secret)) {
+            return Err(refusal);
+        }
+        let mut answer: Map<String, Value> = response.json()?;
+        let lifetime = lifetime(answer.get("expires_in"));
+        let is_bearer = match answer.get("token_type") {
+            None => true,
+            Some(kind) => kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")),
+        };
+        let mut token = |name| match answer.remove(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(Secret::new(text)),
+            _ => None,
+        };
+        Ok(Self {
+            access_token: token("access_token").filter(|_| is_bearer).ok_or(TokenEndpointError::Shape)?,
+            id_token: token("id_token"),
+            refresh_token: token("refresh_token"),
+            lifetime,
+        })
+    }
+}
+
+/// `None` if the answer is no error.
+fn refusal(answer: &Map<String, Value>, is_secret: impl Fn(&str) -> bool) -> Option<TokenEndpointError> {
+    let code = answer.get("error")?.as_str()?;
+    let said = match answer.get("error_description").and_then(Value::as_str) {
+        Some(description) => format!("{code}: {description}"),
+        None => code.to_owned(),
+    };
+    let said = if is_secret(&said) { "(it repeats what it was sent)".to_owned() } else { loggable(&said) };
+    Some(TokenEndpointError::Refused { code: ErrorCode::read(code), said })
+}
+
+/// Seconds, also as text.
+fn lifetime(value: Option<&Value>) -> Duration {
+    let seconds = match value {
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        Some(number) => number.as_u64(),
+        None => None,
+    };
+    match seconds {
+        None | Some(0) => USUAL_LIFETIME,
+        Some(seconds) => Duration::from_secs(seconds).min(LONGEST_LIFETIME),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_numbers_or_text_and_never_nothing_or_for_ever() {
+        for (value, seconds) in [
+            (json!(3600), 3600),
+            (json!("3600"), 3600),
+            (json!(" 60 "), 60),
+            (json!(0), 300),
+            (json!("0"), 300),
+            (json!(-1), 300),
+            (json!("soon"), 300),
+            (json!(null), 300),
+            (json!([60]), 300),
+            (json!(u64::MAX), 86_400),
+            (json!("99999999999999999999999"), 300),
+        ] {
+            assert_eq!(lifetime(Some(&value)), Duration::from_secs(seconds), "{value}");
+        }
+        assert_eq!(lifetime(None), USUAL_LIFETIME);
+    }
+}
