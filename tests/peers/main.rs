@@ -16,6 +16,7 @@ mod compat;
 mod framing;
 mod graphql;
 mod metrics;
+mod oidc;
 mod phoenix;
 mod presets;
 mod proxies;

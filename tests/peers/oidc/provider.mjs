@@ -1,0 +1,59 @@
+// A certified OpenID provider that signs in whoever `login_hint` names: provider.mjs NODE_MODULES PORT CLIENTS, where CLIENTS is a
+// JSON list of its clients. Whoever is called "nobody" is refused.
+import { createServer } from 'node:http';
+import { generateKeyPairSync } from 'node:crypto';
+
+const [modules, port, clients] = process.argv.slice(2);
+const { Provider } = await import(`${modules}/oidc-provider/lib/index.js`);
+const issuer = `http://127.0.0.1:${port}`;
+const people = {
+  ann: { email: 'ann@example.test', email_verified: true, name: 'Ann', groups: ['ops', 'Platform Team'] },
+  bob: { email: 'bob@example.test', email_verified: false },
+};
+
+const jwk = (kid, alg, pair) => ({ ...pair.privateKey.export({ format: 'jwk' }), kid, alg, use: 'sig' });
+const keys = [
+  jwk('rsa', 'RS256', generateKeyPairSync('rsa', { modulusLength: 2048 })),
+  jwk('ec', 'ES256', generateKeyPairSync('ec', { namedCurve: 'P-256' })),
+  jwk('ed', 'EdDSA', generateKeyPairSync('ed25519')),
+];
+
+const provider = new Provider(issuer, {
+  clients: JSON.parse(clients),
+  jwks: { keys },
+  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'], groups: ['groups'] },
+  scopes: ['openid', 'email', 'profile', 'groups'],
+  findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, ...people[accountId] }) }),
+  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  features: { devInteractions: { enabled: false }, jwtUserinfo: { enabled: true } },
+  enabledJWA: {
+    idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'],
+    userinfoSigningAlgValues: ['RS256', 'ES256', 'EdDSA'],
+    clientAuthSigningAlgValues: ['RS256', 'ES256', 'EdDSA'],
+  },
+  pkce: { required: () => true },
+  cookies: { keys: ['a key for tests'] },
+  rotateRefreshToken: true,
+  issueRefreshToken: async () => true,
+});
+
+// Agrees to everything in the place of the person.
+async function interaction(request, response) {
+  const { prompt, params, grantId } = await provider.interactionDetails(request, response);
+  const accountId = params.login_hint;
+  if (accountId === 'nobody') {
+    const result = { error: 'access_denied', error_description: 'not you' };
+    return provider.interactionFinished(request, response, result);
+  }
+  const grant = grantId ? await provider.Grant.find(grantId) : new provider.Grant({ accountId, clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  grant.addOIDCClaims(prompt.details.missingOIDCClaims ?? []);
+  const result = { login: { accountId }, consent: { grantId: await grant.save() } };
+  return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+}
+
+const answer = provider.callback();
+createServer((request, response) => {
+  if (!request.url.startsWith('/interaction/')) return answer(request, response);
+  interaction(request, response).catch((error) => response.writeHead(500).end(String(error.stack)));
+}).listen(Number(port), '127.0.0.1');
