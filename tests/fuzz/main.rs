@@ -59,6 +59,7 @@ macro_rules! replayed {
 }
 
 replayed!(
+    authorization_response,
     claims,
     configuration,
     credentials,

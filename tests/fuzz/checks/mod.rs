@@ -3,6 +3,7 @@
 //! A check takes bytes as a fuzzer makes them and panics where something does not hold. `fuzz/targets` holds
 //! one line for each; `tests/fuzz/main.rs` runs them over `tests/fuzz/seeds`.
 
+pub mod authorization_response;
 pub mod claims;
 pub mod configuration;
 pub mod credentials;
