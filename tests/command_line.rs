@@ -69,6 +69,10 @@ fn a_user_is_added_changed_listed_and_deleted() {
     assert_eq!((&listed["role"], &listed["groups"]), (&"member".into(), &serde_json::json!(["dev"])));
     assert_eq!((&listed["disabled"], &listed["must_change_password"]), (&false.into(), &false.into()));
 
+    let shown = json(here, "user show ZELDA@example.org", "");
+    assert_eq!((&shown["id"], &shown["groups"]), (&zelda["id"], &serde_json::json!(["dev"])));
+    assert_eq!((&shown["has_identity"], &shown["identities"]), (&false.into(), &serde_json::json!([])));
+
     json(here, "user disable zelda", "");
     json(here, "user enable zelda", "");
     assert!(json(here, "user reset-password zelda", "")["password"].is_string());
@@ -113,6 +117,9 @@ fn refusals_end_with_1_and_wrong_usage_with_2() {
         ("user add robot --role agent", "", 1, "role: "),
         ("user delete root", "", 1, "no one would be left"),
         ("user disable nobody", "", 1, "user not found"),
+        ("user show nobody", "", 1, "user not found"),
+        ("user unlink root --issuer https://idp.example", "", 1, "identity not found"),
+        ("user unlink root", "", 2, "required"),
         ("key revoke nothing", "", 1, "live key not found"),
         ("session revoke nothing", "", 1, "session not found"),
         ("session revoke", "", 2, "required"),

@@ -193,7 +193,8 @@ impl Running {
         let watching = tokio::spawn(foundation.services.revocations.clone().watch());
         wait_until_fresh(&foundation.services.revocations).await?;
         let upstreams = config.upstreams.iter().map(described).collect();
-        let (generation, _) = foundation.generation(1, config, certificates).await?;
+        let (generation, sessions) = foundation.generation(1, config, certificates).await?;
+        sessions.end_sessions_of_removed_providers().await?;
         let generation = Arc::new(generation);
 
         let (phase, phases) = watch::channel(Phase::Running);

@@ -124,7 +124,7 @@ impl Reloader {
             .map_err(StartError::from)?;
         // From here on nothing fails.
         let generation = Arc::new(generation);
-        self.foundation.tidy_by(sessions);
+        self.foundation.tidy_by(sessions.clone());
         for warning in &generation.config.warnings {
             tracing::warn!("{warning}");
         }
@@ -134,6 +134,12 @@ impl Reloader {
         self.admission.set_bounds(AdmissionLimits::new(&generation.config.server));
         join_all(self.workers.iter().map(|worker| worker.adopt(Arc::clone(&generation)))).await;
         *current = generation;
+        if let Err(error) = sessions.end_sessions_of_removed_providers().await {
+            tracing::error!(
+                error = &error as &dyn Error,
+                "sessions of providers that were removed from the settings are not ended yet: it is tried again within minutes"
+            );
+        }
         Ok(number)
     }
 

@@ -12,9 +12,10 @@ use super::failure::Failure;
 use super::load_beside;
 use super::output::Output;
 use crate::config::ProviderConfig;
+use crate::model::identity::RoleDecision;
 use crate::policy::claims::{
     ClaimPath, ClaimSet, ClaimsEvaluation, ClaimsRules, EmailClaim, Found, GroupsFound, IgnoredGroup,
-    RoleDecision, RoleSource, VerifiedBy,
+    RoleSource, VerifiedBy,
 };
 
 /// Bytes that are read: claims may be 128 KiB, and those of a token are a third longer.

@@ -15,9 +15,11 @@ use super::output::Output;
 use super::output::TextTable;
 use super::output::listed;
 use super::services::CommandServices;
+use crate::model::identity::{IdentityKey, LinkedIdentity};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::user::User;
+use crate::service::ServiceError;
 use crate::service::accounts::NewUser;
 
 /// Bytes of a line that may hold a password.
@@ -35,6 +37,24 @@ pub(super) enum Command {
     #[command(after_help = "Example:
   doorward user list")]
     List,
+    /// Show a user and the user's identities at identity providers
+    #[command(after_help = "Example:
+  doorward user show alice")]
+    Show(UserArgument),
+    /// Remove an identity from a user, and end the sessions that were opened by it
+    #[command(after_help = "Examples:
+  doorward user unlink alice --issuer https://accounts.google.com
+  doorward user unlink alice --issuer https://sso.example --subject 4711   (if the user has several of that issuer)")]
+    Unlink {
+        #[command(flatten)]
+        user: UserArgument,
+        /// Issuer of the identity
+        #[arg(long, value_name = "URL")]
+        issuer: String,
+        /// Subject of the identity
+        #[arg(long, value_name = "TEXT")]
+        subject: Option<String>,
+    },
     /// Give a user another role, and end the user's sessions
     #[command(after_help = "Example:
   doorward user set-role alice member")]
@@ -127,6 +147,16 @@ pub(super) async fn run(command: Command, common: &Common, output: Output) -> Re
     let (accounts, by) = (&services.accounts, &services.by);
     let (user, did) = match command {
         Command::Add(_) | Command::List => return list(&services, output).await,
+        Command::Show(who) => {
+            let user = services.user(&who.name).await?;
+            return show(&user, &accounts.identities(by, &user.id).await?, output);
+        }
+        Command::Unlink { user, issuer, subject } => {
+            let user = services.user(&user.name).await?;
+            let key = the_one(&accounts.identities(by, &user.id).await?, &issuer, subject.as_deref())?;
+            accounts.unlink(by, &user.id, &key).await?;
+            (user, "no longer has the identity".to_owned())
+        }
         Command::SetRole { user, role } => {
             let user = services.user(&user.name).await?;
             accounts.set_role(by, &user.id, role).await?;
@@ -222,10 +252,66 @@ async fn list(services: &CommandServices, output: Output) -> Result<(), Failure>
     output.list("users", &users.iter().map(whole).collect::<Vec<_>>(), &table)
 }
 
+fn show(user: &User, identities: &[LinkedIdentity], output: Output) -> Result<(), Failure> {
+    let shown = |text: Option<&String>| text.cloned().unwrap_or_else(|| "-".to_owned());
+    let mut about = TextTable::new(&["USERNAME", &user.username], "");
+    for (what, value) in [
+        ("ID", user.id.0.clone()),
+        ("ROLE", user.role.to_string()),
+        ("STATE", state(user).to_owned()),
+        ("GROUPS", listed(&user.groups)),
+        ("E-MAIL", shown(user.email.as_ref())),
+        ("SHOWN AS", shown(user.display_name.as_ref())),
+        ("SINCE", user.created_at.rfc3339()),
+    ] {
+        about.row(vec![what.to_owned(), value]);
+    }
+    let mut table =
+        TextTable::new(&["PROVIDER", "ISSUER", "SUBJECT", "E-MAIL", "LAST SIGN-IN"], "no identities");
+    for identity in identities {
+        table.row(vec![
+            identity.provider.clone(),
+            identity.key.issuer().to_owned(),
+            identity.key.subject().to_owned(),
+            shown(identity.email.as_ref()),
+            identity.last_login_at.rfc3339(),
+        ]);
+    }
+    let mut value = whole(user);
+    let identities = identities.iter().map(|identity| {
+        json!({
+            "provider": identity.provider,
+            "issuer": identity.key.issuer(),
+            "subject": identity.key.subject(),
+            "email": identity.email,
+            "created_at": identity.created_at.rfc3339(),
+            "last_login_at": identity.last_login_at.rfc3339(),
+        })
+    });
+    insert(&mut value, "identities", identities.collect());
+    output.show(&value, &format!("{}\n\n{}", about.to_text(), table.to_text()))
+}
+
+/// The identity that is meant, if it is exactly one.
+fn the_one(
+    identities: &[LinkedIdentity],
+    issuer: &str,
+    subject: Option<&str>,
+) -> Result<IdentityKey, Failure> {
+    let is_meant =
+        |key: &&IdentityKey| key.issuer() == issuer && subject.is_none_or(|subject| key.subject() == subject);
+    let meant: Vec<&IdentityKey> = identities.iter().map(|identity| &identity.key).filter(is_meant).collect();
+    match meant.as_slice() {
+        [key] => Ok((*key).clone()),
+        [] => Err(ServiceError::NotFound { what: "identity" }.into()),
+        _ => Err(Failure::Refused("the user has several of this issuer: name one with --subject".to_owned())),
+    }
+}
+
 fn state(user: &User) -> &'static str {
     if user.disabled {
         "disabled"
-    } else if !user.has_password {
+    } else if !user.can_sign_in() {
         "no password"
     } else if user.must_change_password {
         "must change password"
@@ -248,6 +334,7 @@ fn whole(user: &User) -> Value {
         "groups": user.groups,
         "disabled": user.disabled,
         "has_password": user.has_password,
+        "has_identity": user.has_identity,
         "must_change_password": user.must_change_password,
         "created_at": user.created_at.rfc3339(),
     })

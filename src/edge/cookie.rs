@@ -11,10 +11,17 @@ use crate::config::SessionConfig;
 use crate::gate::cookies::{cookie_names, cookies_named};
 use crate::model::secret::Secret;
 use crate::model::session_cookie;
+use crate::model::token::TokenDigest;
+use crate::service::sign_ins;
 
 const DEVICE_SECONDS: u64 = 365 * 24 * 60 * 60;
 const HANDOVER_SECONDS: u64 = 60;
 const LOOP_GUARD_SECONDS: u64 = 10;
+/// The most sign-ins at providers that one browser has under way, in as many tabs. Each has a cookie of up to 1.5 KiB, and
+/// all of them are sent with every request.
+const MOST_SIGN_INS: usize = 5;
+/// Characters of base64url in the name of each.
+const SIGN_IN_DIGITS: usize = 11;
 
 /// Names and attributes of our cookies (RFC 6265bis, 4.1).
 #[derive(Clone, Debug)]
@@ -23,6 +30,8 @@ pub struct Cookies {
     device: String,
     handover: String,
     loop_guard: String,
+    /// Prefix of the cookies that hold the state of a sign-in at a provider.
+    sign_in: String,
     attributes: String,
     /// The same without a domain: for the host that answers alone.
     attributes_here: String,
@@ -51,6 +60,7 @@ impl Cookies {
             device: format!("{session}-device"),
             handover: format!("{session}-handover"),
             loop_guard: format!("{session}-bounces"),
+            sign_in: format!("{session}-sign-in-"),
             session,
             attributes,
             attributes_here,
@@ -115,6 +125,41 @@ impl Cookies {
     /// How often the browser was here just now, as we wrote it.
     pub fn loop_guard<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         one(headers, &self.loop_guard)
+    }
+
+    /// Stores the state of a sign-in at a provider in the browser. The name is derived from `state`, so that each tab has its
+    /// own.
+    pub fn set_sign_in(&self, state: &str, value: &Secret) -> HeaderValue {
+        let seconds = sign_ins::LIFETIME.as_secs();
+        header(&self.sign_in_name(state), value.expose(), seconds, &self.attributes_between)
+    }
+
+    /// The browser's cookie for the sign-in with this `state`, if there is exactly one.
+    pub fn sign_in<'h>(&self, headers: &'h HeaderMap, state: &str) -> Option<&'h str> {
+        one(headers, &self.sign_in_name(state))
+    }
+
+    /// Deletes the cookie of [`Cookies::set_sign_in`].
+    pub fn clear_sign_in(&self, state: &str) -> HeaderValue {
+        header(&self.sign_in_name(state), "", 0, &self.attributes_between)
+    }
+
+    /// Deletes the oldest of the browser's sign-ins, so that there is room for one more. Browsers send the oldest first
+    /// (RFC 6265, 5.4).
+    pub fn clear_oldest_sign_ins(&self, headers: &HeaderMap) -> Vec<HeaderValue> {
+        let begun: Vec<&str> = names(headers).filter(|name| self.is_sign_in(name)).collect();
+        let surplus = (begun.len() + 1).saturating_sub(MOST_SIGN_INS);
+        begun.into_iter().take(surplus).map(|name| header(name, "", 0, &self.attributes_between)).collect()
+    }
+
+    /// A digest, so that the name does not reveal `state`.
+    fn sign_in_name(&self, state: &str) -> String {
+        let digest = TokenDigest::of(state).to_text();
+        format!("{}{}", self.sign_in, digest.get(..SIGN_IN_DIGITS).unwrap_or_default())
+    }
+
+    fn is_sign_in(&self, name: &str) -> bool {
+        name.strip_prefix(self.sign_in.as_str()).is_some_and(|digest| digest.len() == SIGN_IN_DIGITS)
     }
 
     /// Hands out a session.
@@ -241,6 +286,67 @@ mod tests {
         let strict = cookies("https://gate.example", SameSite::Strict, None);
         let held = "__Host-doorward-handover=v; Max-Age=60; Path=/; HttpOnly; Secure; SameSite=Lax";
         assert_eq!(strict.set_handover("v"), held);
+    }
+
+    fn sent(cookies: &[(&str, &str)]) -> HeaderMap {
+        let pairs: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        HeaderMap::from_iter([(http::header::COOKIE, HeaderValue::from_str(&pairs.join("; ")).unwrap())])
+    }
+
+    /// The name that a cookie is set under.
+    fn name_of(header: &HeaderValue) -> String {
+        header.to_str().unwrap().split_once('=').unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn each_tab_holds_a_sign_in_of_its_own_for_ten_minutes() {
+        let strict = cookies("https://gate.example", SameSite::Strict, Some("example"));
+        let set = strict.set_sign_in("state 1", &Secret::new("v"));
+        let name = name_of(&set);
+        let rest = "=v; Max-Age=600; Path=/; HttpOnly; Secure; SameSite=Lax";
+        assert_eq!(set, format!("{name}{rest}"), "for this host alone, and sent in redirects");
+        assert_eq!(
+            strict.clear_sign_in("state 1"),
+            format!("{name}{}", rest.replace("=v; Max-Age=600", "=; Max-Age=0"))
+        );
+        assert!(name.starts_with("__Secure-doorward-sign-in-") && !name.contains("state"), "{name}");
+        let other = name_of(&strict.set_sign_in("state 2", &Secret::new("w")));
+        assert_ne!(name, other);
+        let both = sent(&[(&name, "v"), (&other, "w")]);
+        assert_eq!(
+            (strict.sign_in(&both, "state 1"), strict.sign_in(&both, "state 2")),
+            (Some("v"), Some("w"))
+        );
+        assert_eq!(strict.sign_in(&both, "state 3"), None);
+        assert_eq!(strict.sign_in(&sent(&[(&name, "v"), (&name, "x")]), "state 1"), None, "one too many");
+    }
+
+    #[test]
+    fn of_too_many_sign_ins_the_oldest_go_and_nothing_else() {
+        let cookies = cookies("https://gate.example", SameSite::Lax, None);
+        let begun: Vec<String> = (0..8)
+            .map(|number| name_of(&cookies.set_sign_in(&format!("state {number}"), &Secret::new("v"))))
+            .collect();
+        let others = [
+            "__Host-doorward",
+            "__Host-doorward-device",
+            "__Host-doorward-sign-in-x",
+            "app-sign-in-01234567890",
+        ];
+        let gone = |count: usize| -> Vec<String> {
+            let all = begun.iter().take(count).map(String::as_str).chain(others);
+            let headers = sent(&all.map(|name| (name, "v")).collect::<Vec<_>>());
+            let cleared = cookies.clear_oldest_sign_ins(&headers);
+            assert!(
+                cleared.iter().all(|header| header.to_str().unwrap().contains("=; Max-Age=0;")),
+                "{cleared:?}"
+            );
+            cleared.iter().map(name_of).collect()
+        };
+        assert_eq!(gone(0), Vec::<String>::new());
+        assert_eq!(gone(4), Vec::<String>::new(), "with one more they are five");
+        assert_eq!(gone(5), begun[..1]);
+        assert_eq!(gone(8), begun[..4]);
     }
 
     #[test]

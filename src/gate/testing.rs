@@ -66,7 +66,7 @@ impl GateFixture {
             cookie_same_site: SameSite::Lax,
             cookie_domain: None,
         };
-        let config = ServiceConfig { session, breach_list: None };
+        let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
         let services = Services::new(store, &master, clock, config);
         let subjects = services.subjects();
         let Services { store, clock, audit, revocations, accounts, api_keys: keys, sessions, .. } = services;

@@ -132,12 +132,18 @@ words! {
         UserGroup = "user.group",
         /// The name that is shown of a user was changed.
         UserProfile = "user.profile",
+        /// A user's e-mail address followed a change at the identity provider.
+        UserEmail = "user.email",
         /// A user was stopped.
         UserDisable = "user.disable",
         /// A stopped user was let in again.
         UserEnable = "user.enable",
         /// A user was deleted.
         UserDelete = "user.delete",
+        /// An identity was linked: to an invited user at the first sign-in, or on request.
+        IdentityLink = "identity.link",
+        /// An identity was removed from a user.
+        IdentityUnlink = "identity.unlink",
         /// A key was issued.
         KeyCreate = "key.create",
         /// A key was revoked.
@@ -164,6 +170,12 @@ words! {
         Busy = "busy",
         /// The account is stopped.
         Disabled = "disabled",
+        /// The address belongs to a user with a password or another identity.
+        EmailInUse = "email-in-use",
+        /// The address belongs to an invited user, and is not verified.
+        EmailUnverified = "email-unverified",
+        /// The identity belongs to another user.
+        IdentityInUse = "identity-in-use",
         /// A configuration that cannot take effect.
         Invalid = "invalid",
         /// A setup link that is not good.
@@ -174,8 +186,16 @@ words! {
         Network = "network",
         /// The account has no password.
         NoPassword = "no-password",
+        /// There is no such user, and sign-up is not allowed.
+        SignUpNotAllowed = "sign-up-not-allowed",
+        /// Identities of this issuer were made of another claim.
+        SubjectClaimChanged = "subject-claim-changed",
         /// Too many attempts had failed before.
         Throttled = "throttled",
+        /// The assertion has more groups than a user can have.
+        TooManyGroups = "too-many-groups",
+        /// The user has the most identities that are allowed.
+        TooManyIdentities = "too-many-identities",
         /// Rows at the end of the trail are gone.
         TrailCut = "the trail does not end where it was left",
         /// There is no user of that name.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::identity::IdentityKey;
 use super::time::Timestamp;
 use super::user::UserId;
 
@@ -27,6 +28,17 @@ pub struct Session {
     /// The one host it counts at: an application there may see its cookie, and must not use it elsewhere.
     /// `None`: wherever the browser sends it.
     pub host: Option<String>,
+    /// The identity by which the user signed in, also in sessions handed over from there; `None` after a sign-in by password.
+    pub provider: Option<ProviderSession>,
+}
+
+/// The identity by which a session was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderSession {
+    /// The provider's name in the settings.
+    pub provider: String,
+    /// The identity.
+    pub key: IdentityKey,
 }
 
 impl Session {

@@ -112,6 +112,8 @@ words! {
         Decoy = "decoy",
         /// Session cookies.
         Session = "session cookie",
+        /// Cookies that hold the state of a sign-in at an identity provider.
+        SignIn = "sign-in state",
     }
 }
 

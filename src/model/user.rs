@@ -26,6 +26,7 @@ impl fmt::Display for UserId {
 
 /// Someone who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, in any combination")]
 pub struct User {
     /// Stable identifier.
     pub id: UserId,
@@ -45,8 +46,18 @@ pub struct User {
     pub must_change_password: bool,
     /// Whether a password is set at all.
     pub has_password: bool,
+    /// Whether the user has an identity at an identity provider.
+    pub has_identity: bool,
     /// When the row was made.
     pub created_at: Timestamp,
+}
+
+impl User {
+    /// Whether the user has a password or an identity; an invited user has neither. An identity counts whether or not its
+    /// provider is in the settings.
+    pub fn can_sign_in(&self) -> bool {
+        self.has_password || self.has_identity
+    }
 }
 
 /// The form in which usernames and e-mail addresses are compared: NFKC, then lower case, trimmed.

@@ -30,7 +30,7 @@ pub(super) const SETUP_TOKEN_LIFE: Duration = Duration::from_hours(24);
 pub struct Bootstrap {
     /// The first admin.
     pub first: FirstAdmin,
-    /// Admins whom the settings name and who have no password yet, by username, each with a token that gives them one.
+    /// Admins whom the settings name and who cannot sign in yet, by username, each with a token that gives them one.
     pub links: Vec<(String, Secret)>,
     /// What set a password for the first admin that has no effect, as there are users already.
     pub late_password: Option<String>,
@@ -75,7 +75,7 @@ impl Accounts {
         let (mut links, mut taken) = (Vec::new(), Vec::new());
         for (name, email) in &login.admins {
             match self.named_admin(name, email).await? {
-                Ok(user) if user.has_password => {}
+                Ok(user) if user.can_sign_in() => {}
                 Ok(user) => links.push((user.username, self.new_setup_link(Some(&user.id)).await?)),
                 Err(why) => taken.push((format!("{name}={email}"), why)),
             }

@@ -6,6 +6,7 @@ use super::accounts::Accounts;
 use super::api_keys::ApiKeys;
 use super::audit::Audit;
 use super::handovers::Handovers;
+use super::identities::Identities;
 use super::login::{Login, LoginKeys};
 use super::own_keys::OwnKeys;
 use super::password::Passwords;
@@ -13,6 +14,7 @@ use super::rate_limiter::RateLimiter;
 use super::refused::RefusedReport;
 use super::revocation::Revocations;
 use super::sessions::Sessions;
+use super::sign_ins::SignIns;
 use super::subjects::Subjects;
 use crate::config::{BreachList, Config, SessionConfig};
 use crate::model::time::Clock;
@@ -40,6 +42,10 @@ pub struct Services {
     pub sessions: Sessions,
     /// Signing in.
     pub login: Login,
+    /// Signing in by identities at identity providers.
+    pub identities: Identities,
+    /// Sign-ins that are under way at identity providers.
+    pub sign_ins: SignIns,
     /// How often people change what is their own.
     pub self_service: RateLimiter,
 }
@@ -48,13 +54,19 @@ pub struct Services {
 pub struct ServiceConfig {
     /// Browser sessions.
     pub session: SessionConfig,
+    /// Names of the identity providers: sessions that others opened end.
+    pub providers: Vec<String>,
     /// Passwords that nobody may choose.
     pub breach_list: Option<BreachList>,
 }
 
 impl From<&Config> for ServiceConfig {
     fn from(config: &Config) -> Self {
-        Self { session: config.session.clone(), breach_list: config.login.breach_list.clone() }
+        Self {
+            session: config.session.clone(),
+            providers: config.providers.iter().map(|provider| provider.name.clone()).collect(),
+            breach_list: config.login.breach_list.clone(),
+        }
     }
 }
 
@@ -65,6 +77,7 @@ impl Services {
         let passwords = Passwords::new();
         let sessions = Sessions::new(
             config.session,
+            config.providers,
             store.clone(),
             key.derive(KeyPurpose::Session),
             revocations.clone(),
@@ -72,17 +85,26 @@ impl Services {
         );
         let accounts =
             Accounts::new(store.clone(), passwords.clone(), revocations.clone(), Arc::clone(&clock));
+        let login = Login::new(
+            store.clone(),
+            passwords.clone(),
+            sessions.clone(),
+            LoginKeys::of(key),
+            Arc::clone(&clock),
+        );
         Self {
             audit: Audit::new(store.clone(), key.derive(KeyPurpose::Audit)),
             accounts: accounts.refusing(config.breach_list.as_ref()),
             api_keys: ApiKeys::new(store.clone(), revocations.clone(), Arc::clone(&clock)),
-            login: Login::new(
+            identities: Identities::new(
                 store.clone(),
-                passwords.clone(),
+                login.clone(),
                 sessions.clone(),
-                LoginKeys::of(key),
+                revocations.clone(),
                 Arc::clone(&clock),
             ),
+            sign_ins: SignIns::new(store.clone(), key.sealing(KeyPurpose::SignIn), Arc::clone(&clock)),
+            login,
             self_service: RateLimiter::of_changes(),
             store,
             clock,
@@ -95,10 +117,12 @@ impl Services {
     /// The same under another configuration.
     #[must_use]
     pub fn under(&self, config: ServiceConfig) -> Self {
-        let sessions = self.sessions.under(config.session);
+        let sessions = self.sessions.under(config.session, config.providers);
+        let login = self.login.opening(sessions.clone());
         Self {
             accounts: self.accounts.refusing(config.breach_list.as_ref()),
-            login: self.login.opening(sessions.clone()),
+            identities: self.identities.opening(login.clone(), sessions.clone()),
+            login,
             sessions,
             ..self.clone()
         }

@@ -61,6 +61,7 @@ impl NewUser {
             disabled: false,
             must_change_password: must_change_password.unwrap_or(false),
             has_password: password.is_some(),
+            has_identity: false,
             created_at: now,
         };
         Ok((user, password))

@@ -11,12 +11,14 @@ use super::api_keys::ApiKeys;
 use super::audit::Audit;
 use super::composition::{ServiceConfig, Services};
 use super::handovers::Handovers;
+use super::identities::Identities;
 use super::login::Login;
 use super::login::SignIn;
 use super::login::SignedIn;
 use super::password::Passwords;
 use super::revocation::Revocations;
 use super::sessions::Sessions;
+use super::sign_ins::SignIns;
 use crate::config::SameSite;
 use crate::config::SessionConfig;
 use crate::model::role::Role;
@@ -42,6 +44,8 @@ pub(super) struct ServiceFixture {
     pub(super) sessions: Sessions,
     pub(super) handovers: Handovers,
     pub(super) login: Login,
+    pub(super) identities: Identities,
+    pub(super) sign_ins: SignIns,
     pub(super) accounts: Accounts,
     pub(super) api_keys: ApiKeys,
     pub(super) audit: Audit,
@@ -51,19 +55,27 @@ impl ServiceFixture {
     pub(super) const IDLE: Duration = Duration::from_hours(1);
     pub(super) const ABSOLUTE: Duration = Duration::from_hours(12);
 
+    pub(super) fn session_config() -> SessionConfig {
+        SessionConfig {
+            idle: Self::IDLE,
+            absolute: Self::ABSOLUTE,
+            cookie_same_site: SameSite::Lax,
+            cookie_domain: None,
+        }
+    }
+
     pub(super) async fn new() -> Self {
         let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
         let clock: Arc<dyn Clock> = manual.clone();
         let master = MasterKey::new(Secret::new("m".repeat(32)));
         let store = Store::open("sqlite::memory:", 1).await.unwrap();
         let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
-        let session = SessionConfig {
-            idle: Self::IDLE,
-            absolute: Self::ABSOLUTE,
-            cookie_same_site: SameSite::Lax,
-            cookie_domain: None,
+        let config = ServiceConfig {
+            session: Self::session_config(),
+            providers: vec!["sso".to_owned()],
+            breach_list: None,
         };
-        let services = Services::new(store, &master, clock, ServiceConfig { session, breach_list: None });
+        let services = Services::new(store, &master, clock, config);
         Self {
             by: AdminProof::of_command_line(0),
             handovers: services.handovers(),
@@ -73,6 +85,8 @@ impl ServiceFixture {
             revocations: services.revocations,
             sessions: services.sessions,
             login: services.login,
+            identities: services.identities,
+            sign_ins: services.sign_ins,
             accounts: services.accounts,
             api_keys: services.api_keys,
             audit: services.audit,

@@ -185,6 +185,7 @@ impl Maintenance {
         self.store.purge_setup_links(now).await?;
         self.store.purge_probes(now).await?;
         self.store.purge_attempts(now.before(LONGEST_WINDOW)).await?;
+        self.store.purge_used_sign_ins(now).await?;
         self.store.purge_gateways(now.before(GATEWAY_GONE)).await?;
         self.store.purge_refused(now.before(REPORT_KEPT)).await?;
         Ok(())

@@ -110,6 +110,26 @@ const STEPS: &[CopyStep] = &[
             ("may_act_for_users", Flag),
         ],
     ),
+    all(
+        "identities",
+        2,
+        &[
+            ("issuer", Text),
+            ("subject", Text),
+            ("subject_claim", Text),
+            ("user_id", Text),
+            ("provider", Text),
+            ("email", Text),
+            ("created_at", Number),
+            ("last_login_at", Number),
+        ],
+    ),
+    all(
+        "provider_sessions",
+        1,
+        &[("session_id", Text), ("provider", Text), ("issuer", Text), ("subject", Text)],
+    ),
+    all("used_sign_ins", 1, &[("digest", Bytes), ("expires_at", Number)]),
     all("attempts", 1, &[("name", Text), ("failures", Number), ("last_at", Number)]),
     all("setup_links", 1, &[("digest", Bytes), ("user_id", Text), ("expires_at", Number)]),
     all(

@@ -1,11 +1,12 @@
 //! Sessions, looked up by the digest of their cookie.
 
+use super::identities::key_of;
 use super::pool::{Change, ChangeQueue, Row, Value};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
 use crate::model::audit::{Event, Note, Party};
-use crate::model::session::Session;
+use crate::model::session::{ProviderSession, Session};
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 use crate::model::user::User;
@@ -14,12 +15,21 @@ use crate::model::user::UserId;
 /// Rows written in one transaction: others must not wait long behind a large batch.
 const BATCH: usize = 200;
 
-/// The columns that [`session_of`] reads, from a table or join with alias `s`.
+/// The columns that [`session_of`] reads, from [`sessions!`].
 macro_rules! session_columns {
     () => {
         "s.id AS s_id, s.user_id AS s_user_id, s.created_at AS s_created_at,
          s.last_seen_at AS s_last_seen_at, s.expires_at AS s_expires_at, s.client AS s_client,
-         s.user_agent AS s_user_agent, s.parent_id AS s_parent_id, s.host AS s_host"
+         s.user_agent AS s_user_agent, s.parent_id AS s_parent_id, s.host AS s_host,
+         p.provider AS p_provider, p.issuer AS p_issuer, p.subject AS p_subject"
+    };
+}
+
+/// Sessions with their users, and the identity by which the session or its parent was opened.
+macro_rules! sessions {
+    () => {
+        " FROM sessions s JOIN users u ON u.id = s.user_id
+          LEFT JOIN provider_sessions p ON p.session_id = coalesce(s.parent_id, s.id) "
     };
 }
 
@@ -34,6 +44,13 @@ fn session_of(row: &Row) -> Result<Session, StoreError> {
         user_agent: row.text("s_user_agent")?,
         parent_id: row.optional_text("s_parent_id")?,
         host: row.optional_text("s_host")?,
+        provider: match row.optional_text("p_provider")? {
+            Some(provider) => Some(ProviderSession {
+                provider,
+                key: key_of(&row.text("p_issuer")?, &row.text("p_subject")?)?,
+            }),
+            None => None,
+        },
     })
 }
 
@@ -48,7 +65,7 @@ impl Store {
     /// among themselves.
     ///
     /// `event` is what it is opened by. How many it ended; `None`, and nothing done, if the user is gone or
-    /// disabled meanwhile, or the parent has ended.
+    /// disabled meanwhile, the parent has ended, or the identity it is opened by was removed from the user.
     pub async fn add_session(
         &self,
         session: &Session,
@@ -60,6 +77,8 @@ impl Store {
                  (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id, host)
              SELECT $1, $2, id, $4, $5, $6, $7, $8, $9, $10 FROM users WHERE id = $3 AND NOT disabled
                 AND ($9 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE id = $9 AND user_id = $3))";
+        const PROVIDER: &str = "INSERT INTO provider_sessions (session_id, provider, issuer, subject)
+             SELECT $1, $2, issuer, subject FROM identities WHERE issuer = $3 AND subject = $4 AND user_id = $5";
         const DROP_UNUSED: &str = "DELETE FROM sessions
              WHERE user_id = $1 AND id <> $2 AND parent_id IS NOT DISTINCT FROM $4 AND id NOT IN
              (SELECT id FROM sessions WHERE user_id = $1 AND id <> $2 AND parent_id IS NOT DISTINCT FROM $4
@@ -81,6 +100,14 @@ impl Store {
         if change.execute(INSERT, &values).await? == 0 {
             return Ok(None);
         }
+        if let (Some(ProviderSession { provider, key }), None) = (&session.provider, &session.parent_id) {
+            let of =
+                [provider.into(), key.issuer().into(), key.subject().into(), (&session.user_id.0).into()];
+            let values = [[(&session.id).into()].as_slice(), &of].concat();
+            if change.execute(PROVIDER, &values).await? == 0 {
+                return Ok(None);
+            }
+        }
         let others = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
         let parent = session.parent_id.as_deref();
         let values = [(&session.user_id.0).into(), (&session.id).into(), others.into(), parent.into()];
@@ -95,6 +122,9 @@ impl Store {
         if let Some(host) = &session.host {
             note = note.with("host", host.as_str());
         }
+        if let Some(by) = &session.provider {
+            note = note.with("provider", by.provider.as_str());
+        }
         note.actor = Some(Party::user(&session.user_id, &user));
         note.client = Some(session.client.clone());
         self.note(&mut change, note).await?;
@@ -104,26 +134,16 @@ impl Store {
 
     /// The session with this digest and its user. Whether it is still live is the caller's question.
     pub async fn find_session(&self, digest: TokenDigest) -> Result<Option<(Session, User)>, StoreError> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            session_columns!(),
-            ", ",
-            user_columns!(),
-            " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.digest = $1"
-        );
+        const SQL: &str =
+            concat!("SELECT ", session_columns!(), ", ", user_columns!(), sessions!(), "WHERE s.digest = $1");
         let row = self.pool.row(SQL, &[(&digest).into()]).await?;
         row.map(|row| Ok((session_of(&row)?, user_of(&row)?))).transpose()
     }
 
     /// The session with this id and its user. Whether it is still live is the caller's question.
     pub async fn session_by_id(&self, id: &str) -> Result<Option<(Session, User)>, StoreError> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            session_columns!(),
-            ", ",
-            user_columns!(),
-            " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1"
-        );
+        const SQL: &str =
+            concat!("SELECT ", session_columns!(), ", ", user_columns!(), sessions!(), "WHERE s.id = $1");
         let row = self.pool.row(SQL, &[id.into()]).await?;
         row.map(|row| Ok((session_of(&row)?, user_of(&row)?))).transpose()
     }
@@ -149,8 +169,9 @@ impl Store {
         const SQL: &str = concat!(
             "SELECT ",
             session_columns!(),
-            ", u.username AS username FROM sessions s JOIN users u ON u.id = s.user_id
-             WHERE s.user_id = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT 10000"
+            ", u.username AS username",
+            sessions!(),
+            "WHERE s.user_id = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT 10000"
         );
         named(&self.pool.rows(SQL, &[(&user.0).into()]).await?)
     }
@@ -160,8 +181,9 @@ impl Store {
         const SQL: &str = concat!(
             "SELECT ",
             session_columns!(),
-            ", u.username AS username FROM sessions s JOIN users u ON u.id = s.user_id
-             WHERE (s.created_at, s.id) < ($1, $2) ORDER BY s.created_at DESC, s.id DESC LIMIT 1000"
+            ", u.username AS username",
+            sessions!(),
+            "WHERE (s.created_at, s.id) < ($1, $2) ORDER BY s.created_at DESC, s.id DESC LIMIT 1000"
         );
         let (at, id) = after.map_or((Timestamp(i64::MAX), ""), |session| (session.created_at, &session.id));
         named(&self.pool.rows(SQL, &[at.into(), id.into()]).await?)

@@ -1,4 +1,4 @@
-//! Single-use setup links, for the first admin or a user who has no password yet.
+//! Single-use setup links, for the first admin or a user who cannot sign in yet.
 
 use super::pool::{Change, Row};
 use super::users::{created, insert_user, user_columns, user_of};
@@ -16,14 +16,16 @@ const MOST: i64 = 16;
 pub enum SetupLink {
     /// It makes an admin, as long as none can sign in.
     FirstAdmin,
-    /// It gives this user a password, as long as there is none.
+    /// It gives this user a password, as long as there is none, and no identity.
     Of(Box<User>),
 }
 
-/// The condition that somebody can sign in and manage users.
+/// The condition that an admin can sign in. An identity counts whether or not its provider is in the settings: removing a
+/// provider by mistake must not print a link by which anyone who reads the log becomes an admin.
 macro_rules! administered {
     () => {
-        "EXISTS (SELECT 1 FROM users a WHERE a.role = 'admin' AND NOT a.disabled AND a.password IS NOT NULL)"
+        "EXISTS (SELECT 1 FROM users a WHERE a.role = 'admin' AND NOT a.disabled
+             AND (a.password IS NOT NULL OR EXISTS (SELECT 1 FROM identities WHERE user_id = a.id)))"
     };
 }
 
@@ -125,7 +127,8 @@ const VALID: &str = concat!(
      WHERE l.digest = $1 AND l.expires_at > $2
        AND CASE WHEN l.user_id IS NULL THEN NOT ",
     administered!(),
-    " ELSE u.password IS NULL AND NOT u.disabled END"
+    " ELSE u.password IS NULL AND NOT u.disabled
+             AND NOT EXISTS (SELECT 1 FROM identities WHERE user_id = u.id) END"
 );
 
 async fn valid(

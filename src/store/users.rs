@@ -25,12 +25,14 @@ pub enum Changed {
 
 /// The columns that [`user_of`] reads, from a table or join with alias `u`.
 ///
-/// The comma cannot occur in a group's name (the schema checks it).
+/// The comma cannot occur in a group's name (the schema checks it). PostgreSQL would answer `EXISTS` for a page of users by
+/// reading all identities.
 macro_rules! user_columns {
     () => {
         "u.id AS u_id, u.username AS u_username, u.email AS u_email, u.display_name AS u_display_name,
          u.role AS u_role, u.disabled AS u_disabled, u.must_change_password AS u_must_change_password,
          u.password IS NOT NULL AS u_has_password, u.created_at AS u_created_at,
+         (SELECT i.user_id FROM identities i WHERE i.user_id = u.id LIMIT 1) IS NOT NULL AS u_has_identity,
          (SELECT string_agg(g.name, ',') FROM user_groups g WHERE g.user_id = u.id) AS u_groups"
     };
 }
@@ -51,6 +53,7 @@ pub(super) fn user_of(row: &Row) -> Result<User, StoreError> {
         disabled: row.flag("u_disabled")?,
         must_change_password: row.flag("u_must_change_password")?,
         has_password: row.flag("u_has_password")?,
+        has_identity: row.flag("u_has_identity")?,
         created_at: row.time("u_created_at")?,
     })
 }
@@ -335,29 +338,35 @@ pub(super) async fn insert_user(
 }
 
 /// Who it is, and what decides whether a user may lose a right.
-struct UserState {
-    party: Party,
+pub(super) struct UserState {
+    pub(super) party: Party,
     role: Role,
     disabled: bool,
-    has_password: bool,
+    /// By a password or an identity.
+    can_sign_in: bool,
     /// Enabled ones, and those of them who can sign in.
     other_admins: (i64, i64),
 }
 
 impl UserState {
+    pub(super) fn can_sign_in(&self) -> bool {
+        self.can_sign_in
+    }
+
     /// Whether no one would be left who can manage users: who cannot sign in does not count beside who can.
-    fn is_last_admin(&self) -> bool {
+    pub(super) fn is_last_admin(&self) -> bool {
         let (enabled, able) = self.other_admins;
-        let left = if self.has_password { able } else { enabled };
+        let left = if self.can_sign_in { able } else { enabled };
         self.role == Role::Admin && !self.disabled && left == 0
     }
 }
 
-async fn user_state(change: &mut Change, id: &UserId) -> Result<Option<UserState>, StoreError> {
-    const SQL: &str = "SELECT username, role, disabled, password IS NOT NULL AS has_password,
+pub(super) async fn user_state(change: &mut Change, id: &UserId) -> Result<Option<UserState>, StoreError> {
+    const SQL: &str = "SELECT username, role, disabled,
+             password IS NOT NULL OR EXISTS (SELECT 1 FROM identities WHERE user_id = $1) AS can_sign_in,
              (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND id <> $1) AS others,
-             (SELECT COUNT(*) FROM users WHERE role = 'admin' AND NOT disabled AND password IS NOT NULL
-                 AND id <> $1) AS able_others
+             (SELECT COUNT(*) FROM users o WHERE o.role = 'admin' AND NOT o.disabled AND o.id <> $1
+                 AND (o.password IS NOT NULL OR EXISTS (SELECT 1 FROM identities WHERE user_id = o.id))) AS able_others
          FROM users WHERE id = $1";
     let row = change.row(SQL, &[(&id.0).into()]).await?;
     row.map(|row| {
@@ -365,7 +374,7 @@ async fn user_state(change: &mut Change, id: &UserId) -> Result<Option<UserState
             party: Party::user(id, &row.text("username")?),
             role: role_of(&row.text("role")?)?,
             disabled: row.flag("disabled")?,
-            has_password: row.flag("has_password")?,
+            can_sign_in: row.flag("can_sign_in")?,
             other_admins: (row.number("others")?, row.number("able_others")?),
         })
     })

@@ -220,6 +220,7 @@ fn somebody(name: &str) -> User {
         disabled: false,
         must_change_password: false,
         has_password: false,
+        has_identity: false,
         created_at: Timestamp(1_900_000_000),
     }
 }

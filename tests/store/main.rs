@@ -125,6 +125,7 @@ mod audit;
 mod clock;
 mod doctor;
 mod handovers;
+mod identities;
 mod moving;
 mod opening;
 mod plans;
@@ -155,6 +156,7 @@ fn user(name: &str, role: Role) -> User {
         disabled: false,
         must_change_password: false,
         has_password: false,
+        has_identity: false,
         created_at: NOW,
     }
 }
@@ -176,6 +178,7 @@ fn session(of: &User, id: &str, at: Timestamp) -> Session {
         user_agent: "browser".to_owned(),
         parent_id: None,
         host: None,
+        provider: None,
     }
 }
 

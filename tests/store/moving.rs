@@ -30,6 +30,10 @@ async fn filled(database: &Database) -> Vec<User> {
     store.add_key(&key("k", Some(alice)), TokenDigest::of("k")).await.unwrap();
     store.add_key(&key("system", None), TokenDigest::of("system")).await.unwrap();
     store.put_setup_link(TokenDigest::of("link"), Some(&users[2].id), NOW, later(60)).await.unwrap();
+    identities::enter(store, &identities::asserted("alice"), &["by-provider"]).await;
+    let zoe = store.owner_of_identity(&identities::key("alice")).await.unwrap().unwrap();
+    assert!(identities::opened_by(store, &zoe, "by-identity", "alice", "sso").await);
+    assert!(store.use_sign_in(TokenDigest::of("state"), NOW, later(60)).await.unwrap());
     // Not of alice: her sessions would end with it.
     store.by(&Actor::gateway()).set_role(&users[3].id, Role::Viewer).await.unwrap();
     users
@@ -54,6 +58,8 @@ async fn told(store: &Store, users: &[User]) -> String {
         writeln!(told, "{:?}", store.find_user_by_login(&user.username).await.unwrap()).unwrap();
     }
     writeln!(told, "{:?}", store.sessions_page(None).await.unwrap()).unwrap();
+    let owner = store.owner_of_identity(&identities::key("alice")).await.unwrap().unwrap();
+    writeln!(told, "{:?}", store.identities_of(&owner.id).await.unwrap()).unwrap();
     writeln!(told, "{:?}", store.keys_page(None).await.unwrap()).unwrap();
     writeln!(told, "{:?}", store.audit_page(0, None, 10_000).await.unwrap()).unwrap();
     told + &format!("{:?}", store.audit_head().await.unwrap())
@@ -65,7 +71,7 @@ async fn everything_arrives(from: Database, to: Database) {
     let mut steps = 0;
     let copied = from.store.copy_to(&to.store, |_, _| steps += 1).await.unwrap();
     assert!(steps > copied.len(), "{steps}: a table of several pages is told of in between");
-    assert_eq!(copied.iter().find(|(table, _)| *table == "users"), Some(&("users", 1501)));
+    assert_eq!(copied.iter().find(|(table, _)| *table == "users"), Some(&("users", 1502)));
     assert_eq!(told(&to.store, &users).await, before);
     assert_eq!(told(&from.store, &users).await, before, "nothing is changed where it came from");
     assert!(to.store.revision().await.unwrap() > revision, "what gateways remember is looked up again");
@@ -73,6 +79,9 @@ async fn everything_arrives(from: Database, to: Database) {
     assert_eq!(child.parent_id.as_deref(), Some("first"), "and ends with what it was opened from");
     let link = to.store.setup_link(TokenDigest::of("link"), NOW).await.unwrap();
     assert_eq!(link, Some(SetupLink::Of(Box::new(users[2].clone()))));
+    let vouched = to.store.session_by_id("by-identity").await.unwrap().unwrap().0.provider;
+    assert_eq!(vouched.map(|vouched| vouched.key), Some(identities::key("alice")));
+    assert!(!to.store.use_sign_in(TokenDigest::of("state"), NOW, later(60)).await.unwrap(), "used there too");
     // The trail goes on there.
     added(&to.store, "later", Role::Member).await;
     let verified = Audit::new(to.store.clone(), audit_key()).verify(&by(), &[], None).await.unwrap().unwrap();
@@ -80,7 +89,7 @@ async fn everything_arrives(from: Database, to: Database) {
 
     let again = from.store.copy_to(&to.store, |_, _| ()).await;
     assert!(matches!(again, Err(StoreError::NotEmpty { table: "users" })), "{again:?}");
-    assert_eq!(everybody(&to.store).await.len(), 1502, "and nothing is added");
+    assert_eq!(everybody(&to.store).await.len(), 1503, "and nothing is added");
 }
 
 #[tokio::test]
@@ -125,12 +134,12 @@ async fn a_copy_is_of_one_moment(from: Database, to: Database) {
         }
         n
     });
-    until("a change meanwhile", async || everybody(&from.store).await.len() >= 1505).await;
+    until("a change meanwhile", async || everybody(&from.store).await.len() >= 1506).await;
     from.store.copy_to(&to.store, |_, _| ()).await.unwrap();
     stop.send(()).unwrap();
     let written = writing.await.unwrap();
     let there = everybody(&to.store).await.len();
-    assert!(there >= 1505 && there < 1501 + written, "{there}, and {written} were written");
+    assert!(there >= 1506 && there < 1502 + written, "{there}, and {written} were written");
     Audit::new(to.store.clone(), audit_key()).verify(&by(), &[], None).await.unwrap().unwrap();
     let created = to.store.audit_page(0, None, 100_000).await.unwrap();
     let created = created.iter().filter(|row| row.event == "user.create").count();

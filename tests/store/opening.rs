@@ -70,6 +70,9 @@ fn as_before_setup_links(bytes: &str, link: &str) -> sqlx::AssertSqlSafe<String>
          ALTER TABLE audit_head DROP COLUMN mark;
          DROP INDEX users_password_holders;
          DROP TABLE setup_links;
+         DROP TABLE identities;
+         DROP TABLE provider_sessions;
+         DROP TABLE used_sign_ins;
          CREATE TABLE setup_token (only_row BIGINT PRIMARY KEY, digest {bytes} NOT NULL, expires_at BIGINT NOT NULL);
          INSERT INTO setup_token VALUES (1, {link}, {until})"
     ))

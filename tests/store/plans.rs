@@ -21,9 +21,20 @@ const MANY: usize = 100_000;
 const USED: usize = 20_000;
 
 /// Tables that grow with people and their doings. The others have a bound of their own: one row each (`revision`,
-/// `audit_head`), 32 (`doctor_probes`), one for each gateway, 4096 (`lost_rights`), 10 000 (`refused`).
-const BIG: [&str; 8] =
-    ["users", "login_names", "user_groups", "sessions", "api_keys", "audit", "attempts", "handovers"];
+/// `audit_head`), 32 (`doctor_probes`), one for each gateway, 4096 (`lost_rights`), 10 000 (`refused`), 100 000 for ten minutes
+/// (`used_sign_ins`).
+const BIG: [&str; 10] = [
+    "users",
+    "login_names",
+    "user_groups",
+    "sessions",
+    "api_keys",
+    "audit",
+    "attempts",
+    "handovers",
+    "identities",
+    "provider_sessions",
+];
 
 /// Statements that may begin to read a big table without knowing where, by how they begin, and why.
 const ALLOWED: &[(&str, &str)] = &[
@@ -302,6 +313,14 @@ fn filling(digest: &str) -> Vec<String> {
                  '192.0.2.1', 'session:s' || i, CASE WHEN i % 3 = 0 THEN 'user' || i END, '{{}}', 'key', {digest}, {digest}"
             ),
         ),
+        from_n(
+            "identities (issuer, subject, subject_claim, user_id, provider, created_at, last_login_at)",
+            &format!("'https://idp.example', 'i' || i, 'sub', 'u' || i, 'sso', {now} - i, {now} - i"),
+        ),
+        from_n(
+            "provider_sessions (session_id, provider, issuer, subject)",
+            "'s' || i, 'sso', 'https://idp.example', 'i' || i",
+        ),
         from_n("attempts (name, failures, last_at)", &format!("'ip:' || i, 1, {now} - i")),
         from_n(
             "handovers (digest, session_id, browser, host, path, expires_at)",
@@ -347,6 +366,8 @@ async fn with_a_hundred_thousand_of_each_postgres_reads_no_whole_table_and_nothi
             "(text, bytea, text, bigint, bigint, bigint, text, text, text, text)"
         } else if sql.starts_with("INSERT INTO handovers") {
             "(bytea, text, bytea, text, text, bigint)"
+        } else if sql.starts_with("INSERT INTO provider_sessions") {
+            "(text, text, text, text, text)"
         } else if sql.starts_with("INSERT INTO user_groups") {
             "(text, text)"
         } else {
@@ -376,7 +397,7 @@ async fn nothing_is_left_out(store: &Store) {
         cookie_same_site: SameSite::Lax,
         cookie_domain: None,
     };
-    let config = ServiceConfig { session, breach_list: None };
+    let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
     let services = Services::new(store.clone(), &master_key(), Arc::clone(&clock), config);
     let Services { accounts, api_keys: keys, sessions, audit, .. } = services;
     let distinct = |ids: Vec<String>| ids.into_iter().collect::<HashSet<_>>().len();

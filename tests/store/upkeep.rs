@@ -14,7 +14,7 @@ async fn work_until(store: &Store, other: &Store, event: &str) {
     let day = Duration::from_hours(24);
     let session =
         SessionConfig { idle: day, absolute: day, cookie_same_site: SameSite::Lax, cookie_domain: None };
-    let config = ServiceConfig { session, breach_list: None };
+    let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
     let services = Services::new(store.clone(), &master_key(), Arc::clone(&clock), config);
     let Services { sessions, api_keys: keys, audit, .. } = services;
     let audit = (audit, Duration::ZERO);

@@ -69,7 +69,7 @@ impl PageFixture {
             cookie_domain: cookie_domain.map(str::to_owned),
         };
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &session, &PagesConfig::default());
-        let config = ServiceConfig { session, breach_list: None };
+        let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
         let services = Services::new(store, &master, clock.clone(), config);
         let look_ups = LookUps::new(services.sessions.clone(), services.api_keys.clone());
         let epoch = services.revocations.epoch().clone();

@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 pub use self::document::{BadClaimSet, ClaimSet};
 pub use self::email::{EmailClaim, EmailFound, EmailRefusal, Unverified, VerifiedBy};
 pub use self::groups::{GroupsFound, GroupsText, IgnoredGroup};
-pub use self::outcome::{ClaimsEvaluation, ClaimsRefusal, ClaimsWarning, NameFound, Rights, RoleDecision};
+pub use self::outcome::{ClaimsEvaluation, ClaimsRefusal, ClaimsWarning, NameFound, Rights};
 pub use self::path::{BadClaimPath, ClaimPath, EvaluationError, Found};
 pub use self::role::{RoleFound, RoleSource, SubjectKind};
+use crate::model::identity::RoleDecision;
 use crate::model::role::Role;
 
 /// How the claims of one issuer are read.

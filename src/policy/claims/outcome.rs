@@ -7,7 +7,7 @@ use super::email::{EmailClaim, EmailFound, EmailRefusal};
 use super::groups::GroupsFound;
 use super::path::{ClaimPath, EvaluationError, Found};
 use super::role::{RoleFound, RoleSource};
-use crate::model::role::Role;
+use crate::model::identity::RoleDecision;
 
 /// Characters of a name to show.
 const LONGEST_NAME: usize = 128;
@@ -42,18 +42,6 @@ pub struct Rights {
     pub email: EmailClaim,
     /// Name to show: 1 to 128 characters, no control characters.
     pub name: Option<String>,
-}
-
-/// What becomes of somebody's role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleDecision {
-    /// Who is known already keeps theirs; who is new gets this.
-    Keep {
-        /// Of who is new.
-        new: Role,
-    },
-    /// It is this from now on.
-    Set(Role),
 }
 
 /// Why somebody is not let in. Holds nothing of the claims.

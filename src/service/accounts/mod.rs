@@ -21,6 +21,7 @@ use super::revocation::Revocations;
 use crate::config::BreachList;
 use crate::model::audit::Actor;
 use crate::model::audit::Event;
+use crate::model::identity::{IdentityKey, LinkedIdentity};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -320,6 +321,32 @@ impl Accounts {
             self.revocations.look_again_at(&id.0);
         }
         Ok(changed)
+    }
+
+    /// The identities of a user at identity providers, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn identities(
+        &self,
+        _by: &AdminProof,
+        id: &UserId,
+    ) -> Result<Vec<LinkedIdentity>, ServiceError> {
+        Ok(self.store.identities_of(id).await?)
+    }
+
+    /// Removes an identity from a user and ends the sessions that were opened by it. A user who then has neither an identity
+    /// nor a password counts as invited.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`] if the user has no such identity, [`ServiceError::LastAdmin`].
+    pub async fn unlink(&self, by: &AdminProof, id: &UserId, key: &IdentityKey) -> Result<(), ServiceError> {
+        match self.store.by(by.actor()).unlink_identity(id, key).await? {
+            Changed::NotFound => Err(ServiceError::NotFound { what: "identity" }),
+            changed => self.changed(id, changed),
+        }
     }
 
     /// Applications are told from the cache, so a changed user is looked up again; an unchanged one is not.

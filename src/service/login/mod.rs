@@ -15,7 +15,7 @@ use crate::model::audit::Actor;
 use crate::model::audit::Event;
 use crate::model::audit::Reason;
 use crate::model::secret::Secret;
-use crate::model::session::Session;
+use crate::model::session::{ProviderSession, Session};
 use crate::model::time::Clock;
 use crate::model::token::KeyPurpose;
 use crate::model::token::MasterKey;
@@ -42,6 +42,17 @@ pub struct SignIn<'a> {
     pub name: &'a str,
     /// The password.
     pub password: Secret,
+    /// The client's address.
+    pub client: IpAddr,
+    /// What the browser calls itself.
+    pub user_agent: &'a str,
+    /// The device cookie, if the browser sent one.
+    pub device: Option<&'a str>,
+}
+
+/// The browser of a user who signs in by an identity.
+#[derive(Clone, Copy, Debug)]
+pub struct Browser<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// What the browser calls itself.
@@ -158,7 +169,7 @@ impl Login {
             _ => None,
         };
         let (user, _) = found.as_ref().ok_or(ServiceError::Refused)?;
-        let opened = self.sessions.sign_in(by, user, form.client, form.user_agent).await;
+        let opened = self.sessions.sign_in(by, user, None, form.client, form.user_agent).await;
         let (cookie, session) = self.not_too_often(by, &attempt, opened).await?;
         let device = device.unwrap_or_else(|| self.new_device(&user.id));
         // A password changed while we were checking has ended all sessions but this one.
@@ -194,8 +205,27 @@ impl Login {
         client: IpAddr,
         user_agent: &str,
     ) -> Result<SignedIn, ServiceError> {
-        let (cookie, session) = self.sessions.sign_in(by, &user, client, user_agent).await?;
+        let (cookie, session) = self.sessions.sign_in(by, &user, None, client, user_agent).await?;
         let device = self.new_device(&user.id);
+        Ok(SignedIn { cookie, device, user, session })
+    }
+
+    /// Opens a session for a user who signs in by an identity. The device cookie is kept or replaced as after a password.
+    ///
+    /// # Errors
+    ///
+    /// As [`Login::enter_first`]; [`ServiceError::Throttled`] if the user signs in too often.
+    pub(super) async fn enter_by_identity(
+        &self,
+        by: &Actor,
+        user: User,
+        identity: ProviderSession,
+        browser: Browser<'_>,
+    ) -> Result<SignedIn, ServiceError> {
+        let Browser { client, user_agent, device } = browser;
+        let known = device.filter(|cookie| self.known_device(cookie, &user.id).is_some());
+        let (cookie, session) = self.sessions.sign_in(by, &user, Some(identity), client, user_agent).await?;
+        let device = known.map_or_else(|| self.new_device(&user.id), Secret::new);
         Ok(SignedIn { cookie, device, user, session })
     }
 

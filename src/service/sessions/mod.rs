@@ -17,7 +17,7 @@ use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::principal::Proof;
 use crate::model::secret::Secret;
-use crate::model::session::Session;
+use crate::model::session::{ProviderSession, Session};
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
 use crate::model::token::SigningKey;
@@ -45,26 +45,47 @@ pub struct Sessions {
     key: SigningKey,
     revocations: Revocations,
     clock: Arc<dyn Clock>,
+    /// The names of the providers in the settings.
+    providers: Arc<[String]>,
     /// Of those that people open by themselves.
     pace: RateLimiter,
+}
+
+/// How a session is opened.
+enum SessionOrigin<'a> {
+    /// With a credential that the user has just shown, for this event.
+    Credential(Event),
+    /// By an identity.
+    Provider(ProviderSession),
+    /// From another session, for this host.
+    Parent(&'a Session, &'a str),
 }
 
 impl Sessions {
     /// `key` signs cookies; every gateway that shares the store needs the same one.
     pub(super) fn new(
         config: SessionConfig,
+        providers: Vec<String>,
         store: Store,
         key: SigningKey,
         revocations: Revocations,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { config, store, key, revocations, clock, pace: RateLimiter::of_sessions() }
+        Self {
+            config,
+            store,
+            key,
+            revocations,
+            clock,
+            providers: providers.into(),
+            pace: RateLimiter::of_sessions(),
+        }
     }
 
     /// The same under another configuration.
     #[must_use]
-    pub(super) fn under(&self, config: SessionConfig) -> Self {
-        Self { config, ..self.clone() }
+    pub(super) fn under(&self, config: SessionConfig, providers: Vec<String>) -> Self {
+        Self { config, providers: providers.into(), ..self.clone() }
     }
 
     /// The same, for looking up who requests come from.
@@ -91,23 +112,26 @@ impl Sessions {
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
-        self.add(by, user, None, client, user_agent, Event::SessionOpen).await
+        self.add(by, user, SessionOrigin::Credential(Event::SessionOpen), client, user_agent).await
     }
 
-    /// The same, for a sign-in.
+    /// The same, for a sign-in with a password, or by an identity.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::Throttled`] if the user signs in too often, too.
+    /// [`ServiceError::Throttled`] if the user signs in too often, too; [`ServiceError::Refused`] also if the
+    /// identity was removed from the user meanwhile.
     pub(super) async fn sign_in(
         &self,
         by: &Actor,
         user: &User,
+        identity: Option<ProviderSession>,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
         self.pace.admit(&user.id)?;
-        self.add(by, user, None, client, user_agent, Event::Login).await
+        let origin = identity.map_or(SessionOrigin::Credential(Event::Login), SessionOrigin::Provider);
+        self.add(by, user, origin, client, user_agent).await
     }
 
     /// Whether a user may sign in once more.
@@ -135,19 +159,25 @@ impl Sessions {
         user_agent: &str,
     ) -> Result<Secret, ServiceError> {
         self.pace.admit(&user.id)?;
-        Ok(self.add(by, user, Some((parent, host)), client, user_agent, Event::SessionOpen).await?.0)
+        Ok(self.add(by, user, SessionOrigin::Parent(parent, host), client, user_agent).await?.0)
     }
 
     async fn add(
         &self,
         by: &Actor,
         user: &User,
-        parent: Option<(&Session, &str)>,
+        origin: SessionOrigin<'_>,
         client: IpAddr,
         user_agent: &str,
-        event: Event,
     ) -> Result<(Secret, Session), ServiceError> {
         let now = self.clock.now();
+        let (parent, provider, event) = match origin {
+            SessionOrigin::Credential(event) => (None, None, event),
+            SessionOrigin::Provider(identity) => (None, Some(identity), Event::Login),
+            SessionOrigin::Parent(parent, host) => {
+                (Some((parent, host)), parent.provider.clone(), Event::SessionOpen)
+            }
+        };
         let token = random_text();
         let session = Session {
             id: Uuid::now_v7().to_string(),
@@ -160,6 +190,7 @@ impl Sessions {
             user_agent: user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_LENGTH).collect(),
             parent_id: parent.map(|(parent, _)| parent.id.clone()),
             host: parent.map(|(_, host)| host.to_owned()),
+            provider,
         };
         let digest = TokenDigest::of(token.expose());
         let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
@@ -271,6 +302,33 @@ impl Sessions {
         }
     }
 
+    /// Ends the sessions of providers that are not in the settings; how many users had one. To be called after each change of
+    /// the settings; [`Sessions::purge`] does it too.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn end_sessions_of_removed_providers(&self) -> Result<usize, ServiceError> {
+        let (mut users, mut last) = (0, String::new());
+        while let Some(provider) = self.store.next_provider_of_sessions(&last).await? {
+            last = provider;
+            if self.providers.contains(&last) {
+                continue;
+            }
+            loop {
+                let ended = self.store.end_sessions_of_provider(&last).await?;
+                if ended.is_empty() {
+                    break;
+                }
+                for user in &ended {
+                    self.revocations.look_again_at(&user.0);
+                }
+                users += ended.len();
+            }
+        }
+        Ok(users)
+    }
+
     /// Sessions that can still be used, newest first, with their usernames; of one user or of all.
     ///
     /// # Errors
@@ -322,18 +380,21 @@ impl Sessions {
         Ok(self.store.touch_sessions(&seen).await?)
     }
 
-    /// Deletes what cannot be used any more; how many sessions that were.
+    /// Deletes what cannot be used any more, after sessions of other providers; how many sessions that were.
     ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn purge(&self) -> Result<u64, ServiceError> {
+        self.end_sessions_of_removed_providers().await?;
         let idle = i64::try_from(self.config.idle.as_secs()).unwrap_or(i64::MAX);
         Ok(self.store.purge_sessions(self.clock.now(), idle).await?)
     }
 }
 
 fn principal(session: Session, user: User) -> Principal {
+    // A sign-in by an identity did not use the temporary password.
+    let must_change_password = user.must_change_password && session.provider.is_none();
     Principal {
         kind: PrincipalKind::User(user.id),
         name: user.username,
@@ -341,8 +402,10 @@ fn principal(session: Session, user: User) -> Principal {
         display_name: user.display_name,
         role: user.role,
         groups: user.groups,
-        source: IdentitySource::Local,
-        must_change_password: user.must_change_password,
+        source: session
+            .provider
+            .map_or(IdentitySource::Local, |identity| IdentitySource::Provider(identity.provider)),
+        must_change_password,
         proof: Proof::Session {
             id: session.id,
             expires_at: session.expires_at,

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use doorward::model::identity::RoleDecision;
 use doorward::model::role::Role;
 use doorward::model::user;
 use doorward::policy::claims::{
-    BadClaimPath, ClaimPath, ClaimSet, ClaimsRules, Found, GroupsText, RoleDecision, RoleSource, SubjectKind,
+    BadClaimPath, ClaimPath, ClaimSet, ClaimsRules, Found, GroupsText, RoleSource, SubjectKind,
 };
 
 pub fn check(data: &[u8]) {

@@ -226,7 +226,7 @@ impl Process {
             cookie_same_site: SameSite::Lax,
             cookie_domain: None,
         };
-        Services::new(store, &key, clock, ServiceConfig { session, breach_list: None })
+        Services::new(store, &key, clock, ServiceConfig { session, providers: Vec::new(), breach_list: None })
     }
 
     /// Adds a user with [`PASSWORD`], as the command line does: beside the running gateway.

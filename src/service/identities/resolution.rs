@@ -1,0 +1,55 @@
+//! Account resolution: which user an identity belongs to. The whole table.
+
+use crate::model::identity::{AssertedEmail, IdentityRefusal};
+use crate::model::user::{User, name_key};
+use crate::store::{IdentityMatch, Resolution};
+
+/// Whether signing in creates users. Invited users can sign in either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignUp {
+    /// A user is created at the first sign-in.
+    Allowed,
+    /// Only invited users get in.
+    InvitedOnly,
+}
+
+/// What a sign-in by an identity does, by the user who was found; `new` is the user that it would create, with usernames.
+///
+/// | Identity | E-mail address | User | Result |
+/// |---|---|---|---|
+/// | known | any | enabled | signed in |
+/// | | | disabled | `disabled` |
+/// | new | of an invited user, verified | enabled | linked |
+/// | | | disabled | `disabled` |
+/// | | of an invited user, not verified | any | `email-unverified` |
+/// | | of a user with a password or an identity | any | `email-in-use` |
+/// | | of no user, or none, sign-up allowed | | created |
+/// | | of no user, or none, invited users only | | `sign-up-not-allowed` |
+///
+/// A user with neither a password nor an identity is an invited one.
+pub(super) fn resolve(
+    found: IdentityMatch,
+    email: &AssertedEmail,
+    sign_up: SignUp,
+    new: (User, Vec<String>),
+) -> Result<Resolution, IdentityRefusal> {
+    match found {
+        IdentityMatch::Owner(user) if user.disabled => Err(IdentityRefusal::Disabled),
+        IdentityMatch::Owner(user) => Ok(Resolution::Enter(user)),
+        IdentityMatch::SameEmail(user) if user.can_sign_in() || !has_address(&user, email) => {
+            Err(IdentityRefusal::EmailInUse)
+        }
+        IdentityMatch::SameEmail(_) if email.verified().is_none() => Err(IdentityRefusal::EmailUnverified),
+        IdentityMatch::SameEmail(user) if user.disabled => Err(IdentityRefusal::Disabled),
+        IdentityMatch::SameEmail(user) => Ok(Resolution::Link(user)),
+        IdentityMatch::Unknown if sign_up == SignUp::Allowed => {
+            Ok(Resolution::Create { user: Box::new(new.0), names: new.1 })
+        }
+        IdentityMatch::Unknown => Err(IdentityRefusal::SignUpNotAllowed),
+    }
+}
+
+/// Whether it is the user's e-mail address, and not a username that looks like one.
+fn has_address(user: &User, email: &AssertedEmail) -> bool {
+    email.any().map(name_key) == user.email.as_deref().map(name_key)
+}
