@@ -9,7 +9,7 @@ pub enum Methods {
     Any,
     /// Reading.
     Read,
-    /// Reading what is used up by it, so that there is nothing to say about it beforehand.
+    /// GET without HEAD, because the GET redeems something that works once.
     Fetch,
     /// A page with a form that is sent back to it.
     Form,

@@ -71,7 +71,7 @@ pub enum BadAddress {
     #[error("{0} is not plainly an absolute path or URI, without query and fragment")]
     Malformed(HeaderName),
     /// A place that is not of the same application at the same origin.
-    #[error("{0} leads elsewhere than to the application that is asked")]
+    #[error("{0} names another application than the request does")]
     Foreign(HeaderName),
     /// A part of an address that only its server can complete.
     #[error("{0} names a place in a way that rules cannot be applied to")]

@@ -210,7 +210,7 @@ impl Gate {
         }
     }
 
-    /// Takes from a request what is an application's session and not its caller's, or anyone's where there is none.
+    /// Removes application session cookies that were set for another caller (or, without a caller, for any).
     pub fn open_app_sessions(&self, route: &Route, headers: &mut HeaderMap, caller: Option<&Identity>) {
         if let Some(sessions) = &route.app_sessions {
             sessions.open(headers, &self.keys.app_sessions, caller);

@@ -21,7 +21,7 @@ use crate::policy::{Decision, Enforce, Facts, Outcome, RuleObserver, WantedFacts
 #[derive(Debug)]
 pub struct DecisionRequest {
     pub(super) route_match: RouteMatch,
-    /// What the request does beside, each with its place.
+    /// Further targets of the request (such as its `Destination`), each with its route.
     pub(super) also: Vec<(RequestTarget, RouteMatch)>,
     /// Which of it is at the destination.
     pub(super) destination: Option<usize>,

@@ -15,7 +15,7 @@ pub(super) struct RequestReading<'a> {
     pub(super) switches: bool,
     /// Whether the path is read as a careless server would.
     pub(super) loose: bool,
-    /// Whether what its query could change is changed, whatever the method says.
+    /// Whether this reading treats the request as a write because its query could make the server change something.
     pub(super) changes: bool,
     /// Which of the messages in its body is looked at.
     pub(super) message: Option<&'a Message>,

@@ -353,7 +353,7 @@ impl UserState {
         self.can_sign_in
     }
 
-    /// Whether no one would be left who can manage users: who cannot sign in does not count beside who can.
+    /// Whether this is the last admin. If this one can sign in, only others who can sign in count.
     pub(super) fn is_last_admin(&self) -> bool {
         let (enabled, able) = self.other_admins;
         let left = if self.can_sign_in { able } else { enabled };

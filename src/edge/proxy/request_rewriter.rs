@@ -1,5 +1,5 @@
 //! Addresses of ours in a request's headers, renamed to what the upstream calls them: `Destination` and the
-//! resources of `If` (RFC 4918, 10.3 and 10.4). What `rewrite` is for answers.
+//! resources of `If` (RFC 4918, 10.3 and 10.4). The counterpart of `response_rewriter`.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -98,7 +98,7 @@ pub(super) fn read_segments(path: &str) -> Result<PathReading, TargetError> {
     Ok(PathReading { loose: (loose != path).then_some(loose), needs })
 }
 
-/// A plain backslash is refused; what is left of them once characters are folded was one in disguise.
+/// A plain backslash is refused. A separator that appears only after folding was a look-alike character.
 const SEPARATORS: [char; 2] = ['/', '\\'];
 
 /// The loose reading of a decoded path: characters folded, what follows a decoded `?` or `#` cut, parameters cut,

@@ -177,7 +177,7 @@ impl<I: AsyncRead + Unpin> Wire<I> {
         };
         self.state = if chunks.is_over() { ParserState::Head } else { ParserState::Chunks(chunks) };
         if own < whole {
-            // What was held comes behind what is taken back.
+            // The bytes taken back arrived earlier, so they go before those already held.
             let behind = self.held.split();
             self.take_back(before, own, buf);
             self.held.unsplit(behind);
