@@ -6,7 +6,7 @@
 pub mod model; // floor 0: vocabulary, pure data
 pub mod policy; // floor 1: who may do what, pure and sync
 pub mod store; // floor 1: SQLite and PostgreSQL, the only SQL
-pub mod egress; // floor 1: calls that the gateway itself makes, the only way out
+pub mod egress; // floor 1: calls that the gateway itself makes, but for health checks of upstreams and of itself
 pub mod config; // floor 2: settings, read once, typed, complete
 pub mod oidc; // floor 3: OpenID Connect as a relying party
 pub mod service; // floor 3: use cases, which every edge and the command line share

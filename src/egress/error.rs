@@ -10,6 +10,8 @@ use http::header::CONTENT_TYPE;
 use super::destination::EgressRefusal;
 use crate::model::origin::Origin;
 
+/// Bytes of the text of a cause that a server may choose.
+const LONGEST_CAUSE: usize = 200;
 /// A longer content type is not shown.
 const LONGEST_CONTENT_TYPE: usize = 60;
 
@@ -71,6 +73,18 @@ pub enum EgressFault {
         /// Of the body.
         content_type: ContentType,
     },
+}
+
+impl EgressFault {
+    /// A failed handshake. The text of the cause is cut, since it may list the names of a certificate that anybody made.
+    pub(super) fn tls(error: io::Error) -> Self {
+        let text = error.to_string();
+        if text.len() <= LONGEST_CAUSE {
+            return Self::Tls(error);
+        }
+        let end = text.floor_char_boundary(LONGEST_CAUSE);
+        Self::Tls(io::Error::new(error.kind(), format!("{}...", &text[..end])))
+    }
 }
 
 impl fmt::Display for EgressError {

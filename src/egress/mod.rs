@@ -1,6 +1,7 @@
 //! Floor 1, the way out: calls over HTTP(S) that the gateway makes on its own behalf, not for a request that it passes on.
 //!
-//! One client for all of them, with the rules in [`destination`], so that no party that may name a URL can make the gateway
+//! One client for all of them (but for health checks of upstreams and the `healthcheck` command, which call only what the
+//! configuration names, each with a connection of its own), with the rules in [`destination`], so that no party that may name a URL can make the gateway
 //! reach what they cannot. Everything has a bound: time, the size of responses, how many requests are open at once.
 //! Redirects are not followed, nothing is sent twice, and an [`EgressError`] holds no secret.
 //!
@@ -12,6 +13,7 @@ mod address;
 mod destination;
 mod error;
 mod message;
+mod names;
 pub mod tls;
 
 #[cfg(test)]
@@ -26,7 +28,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -99,7 +102,7 @@ pub enum NameResolution {
     /// By the system's resolver.
     #[default]
     System,
-    /// Every host has these addresses and ports.
+    /// For tests. Every host has these addresses, also one that is written as an address, and the URL's port is not used.
     Fixed(Vec<SocketAddr>),
 }
 
@@ -202,23 +205,24 @@ impl Inner {
         self.transfer(stream, request).await
     }
 
-    /// Tries the checked addresses one after the other, each within its share of the time.
+    /// Tries the checked addresses one after the other, TCP and TLS, each within its share of the time. A failed
+    /// handshake sends nothing of the request, so the next address may be tried; the last failure is told.
     async fn connect(&self, destination: &Destination) -> Result<Box<dyn Stream>, EgressFault> {
         let end = Instant::now() + self.limits.connect;
         let addresses = self.resolve(destination).await.map_err(EgressFault::Unresolved)?;
         destination.check_addresses(&addresses)?;
-        let mut last = io::ErrorKind::NotFound.into();
+        let mut last = EgressFault::Unreachable(io::ErrorKind::NotFound.into());
         for (address, left) in
             addresses.iter().take(ADDRESSES).zip((1..=addresses.len().min(ADDRESSES)).rev())
         {
             let share = end.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
-            match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return self.secure(destination, stream).await,
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            match timeout(share, self.open(destination, *address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(fault)) => last = fault,
+                Err(_) => last = EgressFault::Timeout,
             }
         }
-        Err(EgressFault::Unreachable(last))
+        Err(last)
     }
 
     async fn resolve(&self, destination: &Destination) -> io::Result<Vec<SocketAddr>> {
@@ -227,18 +231,17 @@ impl Inner {
             (NameResolution::Fixed(addresses), _) => addresses.clone(),
             (NameResolution::System, Host::Ipv4(address)) => vec![(*address, port).into()],
             (NameResolution::System, Host::Ipv6(address)) => vec![(*address, port).into()],
-            (NameResolution::System, Host::Domain(name)) => {
-                tokio::net::lookup_host((name.as_str(), port)).await?.collect()
-            }
+            (NameResolution::System, Host::Domain(name)) => names::look_up(name.clone(), port).await?,
         })
     }
 
-    /// Starts TLS if the URL is https.
-    async fn secure(
+    /// Connects to one address, and starts TLS if the URL is https.
+    async fn open(
         &self,
         destination: &Destination,
-        stream: TcpStream,
+        address: SocketAddr,
     ) -> Result<Box<dyn Stream>, EgressFault> {
+        let stream = TcpStream::connect(address).await.map_err(EgressFault::Unreachable)?;
         if !destination.secure {
             return Ok(Box::new(stream));
         }
@@ -247,7 +250,7 @@ impl Inner {
             Host::Ipv4(address) => ServerName::IpAddress((*address).into()),
             Host::Ipv6(address) => ServerName::IpAddress((*address).into()),
         };
-        Ok(Box::new(self.tls.connect(name, stream).await.map_err(EgressFault::Tls)?))
+        Ok(Box::new(self.tls.connect(name, stream).await.map_err(EgressFault::tls)?))
     }
 
     async fn transfer(
@@ -264,14 +267,7 @@ impl Inner {
             if is_redirect(parts.status) {
                 return Err(EgressFault::Redirect(parts.status.as_u16()));
             }
-            let largest = self.limits.response_bytes;
-            let body = Limited::new(body, largest).collect().await.map_err(|error| {
-                match error.downcast::<hyper::Error>() {
-                    Ok(error) => EgressFault::Broken(*error),
-                    Err(_) => EgressFault::TooLarge(largest),
-                }
-            })?;
-            Ok(Response::from_parts(parts, body.to_bytes().to_vec()))
+            Ok(Response::from_parts(parts, whole(body, self.limits.response_bytes).await?))
         };
         tokio::pin!(exchange);
         tokio::select! {
@@ -280,6 +276,24 @@ impl Inner {
             _ = connection => exchange.await,
         }
     }
+}
+
+/// A whole body of at most `largest` bytes. They are copied together as they arrive: each chunk that was kept would hold
+/// memory besides its bytes, and a server may send chunks of one byte.
+async fn whole<B>(mut body: B, largest: usize) -> Result<Vec<u8>, EgressFault>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers are not looked at.
+        let Ok(data) = frame.map_err(EgressFault::Broken)?.into_data() else { continue };
+        if data.len() > largest - whole.len() {
+            return Err(EgressFault::TooLarge(largest));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole)
 }
 
 /// The origin of a configured URL, for [`EgressSettings::named`].

@@ -78,27 +78,32 @@ impl Behaviour {
 impl TestServer {
     /// One with TLS, and a certificate for 127.0.0.1 and [`NAME`] from an authority of its own.
     pub(crate) async fn start(act: Behaviour) -> Self {
-        Self::speaking(Speech::Tls, |_| act).await
+        Self::speaking(Speech::Tls, own_names(), |_| act).await
+    }
+
+    /// The same with a certificate for other names; it answers with `{}`.
+    pub(crate) async fn certified_for(names: Vec<String>) -> Self {
+        Self::speaking(Speech::Tls, names, |_| Behaviour::json("{}")).await
     }
 
     /// The same with a behaviour that depends on its address.
     pub(crate) async fn start_at(act: impl FnOnce(SocketAddr) -> Behaviour) -> Self {
-        Self::speaking(Speech::Tls, act).await
+        Self::speaking(Speech::Tls, own_names(), act).await
     }
 
     /// One without TLS.
     pub(crate) async fn plain(act: Behaviour) -> Self {
-        Self::speaking(Speech::Plain, |_| act).await
+        Self::speaking(Speech::Plain, own_names(), |_| act).await
     }
 
     /// One that accepts connections and sends nothing, not even TLS.
     pub(crate) async fn mute() -> Self {
-        Self::speaking(Speech::Mute, |_| Behaviour::Hold(Vec::new())).await
+        Self::speaking(Speech::Mute, own_names(), |_| Behaviour::Hold(Vec::new())).await
     }
 
-    async fn speaking(speech: Speech, act: impl FnOnce(SocketAddr) -> Behaviour) -> Self {
+    async fn speaking(speech: Speech, names: Vec<String>, act: impl FnOnce(SocketAddr) -> Behaviour) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let acceptor = acceptor(&folder);
+        let acceptor = acceptor(&folder, names);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let act = act(address);
@@ -231,8 +236,12 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     Some(format!("{head}{}", String::from_utf8(body).unwrap()))
 }
 
-/// A certificate by a new authority, which is written to the folder.
-fn acceptor(folder: &TempDir) -> TlsAcceptor {
+fn own_names() -> Vec<String> {
+    vec!["127.0.0.1".to_owned(), NAME.to_owned()]
+}
+
+/// A certificate for these names by a new authority, which is written to the folder.
+fn acceptor(folder: &TempDir, names: Vec<String>) -> TlsAcceptor {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -240,7 +249,6 @@ fn acceptor(folder: &TempDir) -> TlsAcceptor {
     std::fs::write(folder.path().join("ca.crt"), authority.pem()).unwrap();
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned(), NAME.to_owned()];
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

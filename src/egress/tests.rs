@@ -1,7 +1,11 @@
 //! Every limit and rule of the way out, against servers on loopback that misbehave.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt as _;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -158,6 +162,60 @@ async fn an_answer_without_end_is_given_up_when_it_is_too_large() {
     }
 }
 
+/// One byte that counts itself for as long as it is kept.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(kept: &Arc<AtomicUsize>) -> Self {
+        kept.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(kept))
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        b"x"
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn chunks_of_one_byte_are_not_kept_one_by_one() {
+    for (length, fits) in [(1000, true), (1001, false)] {
+        let (kept, most) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+        let chunks = futures_util::stream::iter(0..length).map(|_| {
+            let chunk = Bytes::from_owner(Counted::new(&kept));
+            most.fetch_max(kept.load(Ordering::SeqCst), Ordering::SeqCst);
+            Ok(Frame::data(chunk))
+        });
+        match whole(StreamBody::new(chunks), 1000).await {
+            Ok(body) => assert!(fits && body == b"x".repeat(length)),
+            Err(fault) => assert!(!fits && matches!(fault, EgressFault::TooLarge(1000)), "{fault:?}"),
+        }
+        assert_eq!((most.into_inner(), kept.load(Ordering::SeqCst)), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_chunks_of_one_byte_is_whole_or_too_large() {
+    for (chunks, fits) in [(1000, true), (1001, false)] {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = format!("{head}{}0\r\n\r\n", "1\r\n7\r\n".repeat(chunks));
+        let server = TestServer::start(Behaviour::Answer(answer.into_bytes())).await;
+        let client = with(&server, |limits| limits.response_bytes = 1000);
+        let request = Request::get(server.url("/")).body(Vec::new()).unwrap();
+        match client.exchange(request).await {
+            Ok(answer) => assert!(fits && *answer.body() == b"7".repeat(chunks)),
+            Err(error) => assert!(!fits && matches!(error.fault, EgressFault::TooLarge(1000)), "{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_cut_off_is_none() {
     for answer in [
@@ -182,10 +240,14 @@ async fn only_a_trusted_certificate_for_the_very_name_will_do() {
     right.send(EgressRequest::get(&url)).await.unwrap();
     // Of another authority than the one that is named, or than the system's.
     for ca in [Some(other.ca()), None] {
-        let client = EgressClient::new(EgressSettings { ca, ..server.settings(&[&server.url("")]) });
-        // A machine may have no authorities.
-        let Ok(client) = client else { continue };
-        assert!(matches!(fault_of(&client, &server.url("/")).await, EgressFault::Tls(_)));
+        let on_system = ca.is_none();
+        match EgressClient::new(EgressSettings { ca, ..server.settings(&[&server.url("")]) }) {
+            Ok(client) => {
+                assert!(matches!(fault_of(&client, &server.url("/")).await, EgressFault::Tls(_)));
+            }
+            // A machine may have no authorities.
+            Err(error) => assert!(on_system && matches!(error, TlsError::NoAuthorities), "{error}"),
+        }
     }
     // For other names.
     let url = format!("https://other.example:{}/", server.address.port());
@@ -203,6 +265,16 @@ async fn only_a_trusted_certificate_for_the_very_name_will_do() {
     };
     let (fault, _stream) = tokio::join!(fault_of(&client, &url), answer);
     assert!(matches!(fault, EgressFault::Tls(_)), "{fault:?}");
+}
+
+#[tokio::test]
+async fn the_names_of_a_foreign_certificate_do_not_fill_the_log() {
+    let names = (0..500).map(|number| format!("{number}.{}.example", "n".repeat(60)));
+    let server = TestServer::certified_for(names.collect()).await;
+    let fault = fault_of(&server.client(), &server.url("/")).await;
+    assert!(matches!(fault, EgressFault::Tls(_)), "{fault:?}");
+    let told = format!("{} {fault:?}", fault.source().unwrap());
+    assert!(told.contains("not valid for name") && told.len() < 600, "{} bytes: {told:.600}", told.len());
 }
 
 #[tokio::test]
@@ -251,14 +323,27 @@ async fn no_name_leads_to_a_metadata_service_even_if_the_configuration_names_it(
 }
 
 #[tokio::test]
-async fn one_address_that_does_not_answer_leaves_the_others() {
+async fn an_address_that_refuses_or_fails_in_tls_or_is_silent_leaves_the_others() {
     let server = TestServer::start(Behaviour::json("{}")).await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let stranger = TestServer::start(Behaviour::json("{}")).await;
+    let silent = TestServer::mute().await;
     let url = server.named_url("/");
-    let client = resolving(&server, &[&url], &[nobody, server.address]);
-    client.send(EgressRequest::get(&url)).await.unwrap();
-    let client = resolving(&server, &[&url], &[nobody]);
-    assert!(matches!(fault_of(&client, &url).await, EgressFault::Unreachable(_)));
+    let client = |addresses: &[SocketAddr]| {
+        let mut settings = server.settings(&[&url]);
+        settings.names = NameResolution::Fixed(addresses.to_vec());
+        // Half of it is for the silent address, the rest for the next.
+        settings.limits.connect = Duration::from_secs(4);
+        EgressClient::new(settings).unwrap()
+    };
+    for bad in [nobody, stranger.address, silent.address] {
+        let reply = client(&[bad, server.address]).send(EgressRequest::get(&url)).await;
+        assert_eq!(reply.unwrap().status(), 200, "{bad}");
+    }
+    assert_eq!((stranger.requests().len(), stranger.connections(), silent.connections()), (0, 1, 1));
+    assert_eq!(server.requests().len(), 3);
+    assert!(matches!(fault_of(&client(&[nobody]), &url).await, EgressFault::Unreachable(_)));
+    assert!(matches!(fault_of(&client(&[stranger.address]), &url).await, EgressFault::Tls(_)));
     let client = resolving(&server, &[&url], &[]);
     assert!(matches!(fault_of(&client, &url).await, EgressFault::Unreachable(_)));
 }

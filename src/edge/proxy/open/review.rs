@@ -179,6 +179,9 @@ async fn review(gate: &Gate, suspects: Vec<Rc<Exchange>>) {
         cut += group.settle(Err(ExchangeEnd::Unavailable.refusal()), look);
     }
     if cut > 0 {
-        tracing::info!(count = cut, "open exchanges were ended: their callers are no longer allowed, or could not be checked");
+        tracing::info!(
+            count = cut,
+            "open exchanges were ended: their callers are no longer allowed, or could not be checked"
+        );
     }
 }
