@@ -22,6 +22,9 @@ use crate::model::origin::Origin;
 /// Why a destination is forbidden.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EgressRefusal {
+    /// Not a URL of ASCII characters, as RFC 3986 wants it.
+    #[error("the URL is not valid, or has characters that are not ASCII (a host name has an xn-- form)")]
+    Url,
     /// Neither `https://` nor `http://`.
     #[error("the URL does not begin with https://")]
     Scheme,

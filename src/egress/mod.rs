@@ -297,8 +297,13 @@ where
 }
 
 /// The origin of a configured URL, for [`EgressSettings::named`].
-pub fn origin(url: &str) -> Option<Origin> {
-    Destination::of(&url.parse().ok()?, &Named::default()).ok().map(|destination| destination.origin)
+///
+/// # Errors
+///
+/// [`EgressRefusal`] if the client would never call such a URL.
+pub fn origin(url: &str) -> Result<Origin, EgressRefusal> {
+    let url = url.parse().map_err(|_| EgressRefusal::Url)?;
+    Destination::of(&url, &Named::default()).map(|destination| destination.origin)
 }
 
 /// The request in origin form, with a `Host` header (RFC 9112, 3.2.1).

@@ -34,13 +34,38 @@ pub enum TlsError {
 ///
 /// [`TlsError`] if there is none.
 pub fn authorities(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let certificates = match file {
-        Some(path) => certificates(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
+    let (certificates, place) = match file {
+        Some(path) => (certificates(path)?, path.display().to_string()),
+        None => (systems_certificates(), "the system".to_owned()),
     };
-    roots.add_parsable_certificates(certificates);
-    if roots.is_empty() { Err(TlsError::NoAuthorities) } else { Ok(roots) }
+    let mut roots = RootCertStore::empty();
+    let (_, unusable) = roots.add_parsable_certificates(certificates);
+    match file {
+        _ if !roots.is_empty() => {}
+        Some(_) => {
+            let reason = "none of its certificates can be used as an authority".to_owned();
+            return Err(TlsError::File { path: place, reason });
+        }
+        None => return Err(TlsError::NoAuthorities),
+    }
+    if unusable > 0 {
+        tracing::warn!(
+            from = place,
+            count = unusable,
+            "certificates that cannot be used as authorities are left out"
+        );
+    }
+    Ok(roots)
+}
+
+/// The system's, without those that cannot be read.
+fn systems_certificates() -> Vec<CertificateDer<'static>> {
+    let loaded = rustls_native_certs::load_native_certs();
+    if let Some(first) = loaded.errors.first() {
+        let count = loaded.errors.len();
+        tracing::warn!(count, %first, "some of the system's certificate authorities cannot be read");
+    }
+    loaded.certs
 }
 
 /// The certificates in a PEM file, at least one.
@@ -65,4 +90,41 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path)
         .map_err(|error| TlsError::File { path: path.display().to_string(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    /// What is found in a file of this text, and what is logged about it.
+    fn found(pem: &str) -> (Result<usize, TlsError>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.crt");
+        std::fs::write(&file, pem).unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&log)).finish();
+        let found = tracing::subscriber::with_default(subscriber, || authorities(Some(&file)));
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        (found.map(|roots| roots.len()), log)
+    }
+
+    #[test]
+    fn certificates_that_are_no_authorities_are_told_and_refused_where_there_is_no_other() {
+        const UNUSABLE: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let usable = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+
+        let (roots, log) = found(&usable);
+        assert_eq!((roots.unwrap(), log.as_str()), (1, ""));
+        let (roots, log) = found(&format!("{usable}{UNUSABLE}{UNUSABLE}"));
+        assert!(roots.unwrap() == 1 && log.contains("count=2") && log.contains("ca.crt"), "{log}");
+        let (roots, _) = found(UNUSABLE);
+        let error = roots.unwrap_err().to_string();
+        assert!(error.contains("ca.crt: none of its certificates can be used"), "{error}");
+    }
 }

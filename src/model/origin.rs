@@ -45,6 +45,11 @@ impl Origin {
         (is_host && port.is_none_or(is_port)).then(|| Self(format!("{scheme}://{authority}").into()))
     }
 
+    /// Whether it is reached by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
     /// As browsers write it.
     pub fn as_str(&self) -> &str {
         &self.0

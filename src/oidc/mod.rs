@@ -134,7 +134,7 @@ impl RelyingParty {
         let egress = EgressClient::new(EgressSettings {
             named: [&issuer.issuer, &issuer.discovery_url]
                 .into_iter()
-                .filter_map(|url| origin(url))
+                .filter_map(|url| origin(url).ok())
                 .collect(),
             named_hosts: issuer.allowed_hosts.clone(),
             ca: config.ca_file.clone(),

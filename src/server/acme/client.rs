@@ -10,7 +10,7 @@ use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 
 use crate::config::AcmeConfig;
 use crate::egress::tls::TlsError;
-use crate::egress::{self, EgressClient, EgressLimits, EgressSettings, NameResolution};
+use crate::egress::{EgressClient, EgressLimits, EgressSettings, NameResolution};
 
 /// Authorities may be slow; directories, orders and chains are some kilobytes.
 const LIMITS: EgressLimits = EgressLimits {
@@ -26,9 +26,8 @@ pub(super) struct AcmeClient(EgressClient);
 
 impl AcmeClient {
     pub(super) fn new(config: &AcmeConfig) -> Result<Self, TlsError> {
-        let named = [&config.directory].into_iter().chain(&config.origins);
         EgressClient::new(EgressSettings {
-            named: named.filter_map(|url| egress::origin(url)).collect(),
+            named: config.named.clone(),
             named_hosts: Vec::new(),
             ca: config.ca.clone(),
             limits: LIMITS,
@@ -62,16 +61,18 @@ mod tests {
     use super::*;
     use crate::config::AcmeChallenge;
     use crate::egress::testing::{Behaviour, TestServer};
-    use crate::egress::{EgressError, EgressFault, EgressRefusal};
+    use crate::egress::{self, EgressError, EgressFault, EgressRefusal};
 
     /// Why no account can be had of an authority: `None` where that was not forbidden, but failed.
-    async fn refused(authority: &TestServer, origins: &[String]) -> Option<EgressRefusal> {
+    async fn refused(authority: &TestServer, origins: &[&str]) -> Option<EgressRefusal> {
+        let directory = authority.url("/directory");
+        let named = [&*directory].iter().chain(origins).map(|url| egress::origin(url).unwrap()).collect();
         let config = AcmeConfig {
-            directory: authority.url("/directory"),
+            directory,
             contact: Vec::new(),
             domains: Vec::new(),
             ca: Some(authority.ca()),
-            origins: origins.to_vec(),
+            named,
             cache: "/nonexistent".into(),
             challenge: AcmeChallenge::TlsAlpn01,
             http_listen: None,
@@ -108,15 +109,14 @@ mod tests {
             ("https://169.254.169.254/".to_owned(), EgressRefusal::Forbidden([169, 254, 169, 254].into())),
         ] {
             let authority = authority(Some(&nonces)).await;
-            let origins = ["https://127.0.0.1:1".to_owned()];
-            assert_eq!(refused(&authority, &origins).await, Some(refusal), "{nonces}");
+            assert_eq!(refused(&authority, &["https://127.0.0.1:1"]).await, Some(refusal), "{nonces}");
             assert_eq!((authority.requests().len(), neighbour.connections()), (1, 0), "{nonces}");
         }
         let own = authority(None).await;
         assert_eq!(refused(&own, &[]).await, None);
         assert_eq!(own.requests().len(), 2, "directory and nonce");
         let other = authority(Some(&neighbour.url("/"))).await;
-        assert_eq!(refused(&other, &[neighbour.url("")]).await, None);
+        assert_eq!(refused(&other, &[&neighbour.url("")]).await, None);
         assert_eq!(neighbour.connections(), 1);
     }
 }

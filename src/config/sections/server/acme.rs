@@ -10,6 +10,8 @@ use crate::config::reading::{
 };
 use crate::config::sections::public_url::{PublicUrl, WrittenOrigin};
 use crate::config::sections::server::{ListenAddress, ListenerConfig};
+use crate::egress::{self, EgressRefusal};
+use crate::model::origin::Origin;
 use crate::model::user;
 
 section! {
@@ -28,7 +30,7 @@ section! {
         ca: Option<CertificateFile>, r#""ca.crt""#;
         /// Further origins that the directory may lead to although they are on a private network. Its own origin and public
         /// addresses need not be named.
-        origins: Vec<WrittenOrigin> = "[]", r#"["https://ca2.corp.example:9000"]"#;
+        origins: Vec<FurtherOrigin> = "[]", r#"["https://ca2.corp.example:9000"]"#;
         /// Folder that keeps account and certificate; made with mode 0700.
         cache: FolderName = r#""acme""#, r#""/var/lib/doorward/acme""#;
         /// How the authority makes sure that a name is ours: `tls-alpn-01` connects to port 443 of it, `http-01` to
@@ -50,8 +52,8 @@ pub struct AcmeConfig {
     pub domains: Vec<String>,
     /// PEM file of authorities to trust for the directory, instead of the system's.
     pub ca: Option<PathBuf>,
-    /// Further origins that the directory may lead to on a private network.
-    pub origins: Vec<String>,
+    /// Origins that may be on a private network: the directory's, and further ones that it may lead to.
+    pub named: Vec<Origin>,
     /// Folder that keeps account and certificate.
     pub cache: PathBuf,
     /// How the authority makes sure that a name is ours.
@@ -100,11 +102,14 @@ pub(in crate::config) fn acme(
         _ => {}
     }
     AcmeConfig {
-        directory: acme.directory.0,
+        directory: acme.directory.url,
         contact: acme.contact.into_iter().map(|address| address.0).collect(),
         domains,
         ca: acme.ca.map(|file| file.0),
-        origins: acme.origins.into_iter().map(|origin| origin.0).collect(),
+        named: [acme.directory.origin]
+            .into_iter()
+            .chain(acme.origins.into_iter().map(|origin| origin.0))
+            .collect(),
         cache: reader.resolve(&acme.cache.0),
         challenge: acme.challenge,
         http_listen: acme.http_listen.map(|address| placed(&address, "server.acme.http_listen", reader)),
@@ -164,21 +169,39 @@ impl FromText for FolderName {
 
 /// A URL that begins with `https://`.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct SecureUrl(String);
+pub(in crate::config) struct SecureUrl {
+    url: String,
+    origin: Origin,
+}
 
 impl FromText for SecureUrl {
     const WHAT: &'static SettingType =
         &SettingType::Text("a URL such as \"https://ca.example.com/directory\"");
 
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
-        match url::Url::parse(text) {
-            Ok(url) if url.scheme() == "https" && url.username().is_empty() && url.password().is_none() => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err(
-                "is not a URL that begins with https://: write one such as \"https://ca.example.com/directory\""
-                    .into(),
-            ),
+        const REMEDY: &str = "write one such as \"https://ca.example.com/directory\"";
+        match egress::origin(text) {
+            Ok(origin) if origin.is_secure() => Ok(Self { url: text.to_owned(), origin }),
+            Ok(_) => Err(InvalidValue::new("does not begin with https://", REMEDY)),
+            Err(refusal) => Err(InvalidValue::new(never_called(&refusal), REMEDY)),
         }
     }
+}
+
+/// An origin that the gateway may call although it is on a private network.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct FurtherOrigin(Origin);
+
+impl FromText for FurtherOrigin {
+    const WHAT: &'static SettingType = WrittenOrigin::WHAT;
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        WrittenOrigin::from_text(text)?;
+        let remedy = "write scheme, host and perhaps a port, such as \"https://ca2.corp.example:9000\"";
+        egress::origin(text).map(Self).map_err(|refusal| InvalidValue::new(never_called(&refusal), remedy))
+    }
+}
+
+fn never_called(refusal: &EgressRefusal) -> String {
+    format!("is never called: {refusal}")
 }
