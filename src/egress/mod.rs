@@ -156,7 +156,7 @@ impl EgressClient {
         Ok(EgressResponse::new(server, answer))
     }
 
-    /// The same in the types that `openidconnect` and other libraries ask of an HTTP client. The URL is absolute.
+    /// The same in the types that libraries such as `instant-acme` ask of an HTTP client. The URL is absolute.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ impl EgressClient {
     ///
     /// [`EgressRefusal`] if it may not be.
     pub fn check(&self, url: &str) -> Result<(), EgressRefusal> {
-        let url = url.parse().map_err(|_| EgressRefusal::Host)?;
+        let url = url.parse().map_err(|_| EgressRefusal::Url)?;
         let destination = Destination::of(&url, &self.0.named)?;
         destination.check_scheme()?;
         destination.check_addresses(destination.literal_address().as_slice())

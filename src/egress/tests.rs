@@ -55,7 +55,7 @@ async fn a_request_is_sent_as_it_is_made_and_the_whole_response_comes_back() {
     assert!(posted.ends_with("\r\n\r\ngrant_type=x+y&code=a%26b"), "{posted}");
 }
 
-/// The function that `openidconnect` wants.
+/// Calls the function that libraries such as `instant-acme` want.
 async fn as_a_library_calls<F>(send: impl Fn(Request<Vec<u8>>) -> F, url: &str) -> Response<Vec<u8>>
 where
     F: Future<Output = Result<Response<Vec<u8>>, EgressError>> + Send,

@@ -6,6 +6,8 @@ use url::{Host, Url};
 
 use crate::config::reading::InvalidValue;
 use crate::config::reading::text;
+use crate::egress;
+use crate::model::origin::Origin;
 use crate::model::target;
 
 /// Scheme, host, port and base path. Every link, redirect and cookie decision is made from it.
@@ -130,6 +132,15 @@ text! {
         Ok(url) if url.base_path().is_empty() => Err("is plain http: write https://".into()),
         _ => Err("is not an origin: write scheme, host and perhaps a port, such as \"https://app.example.com\"".into()),
     };
+}
+
+/// The origin of a URL that the gateway calls by itself.
+///
+/// # Errors
+///
+/// Why the way out would never call it.
+pub(in crate::config) fn called_origin(text: &str, remedy: &str) -> Result<Origin, InvalidValue> {
+    egress::origin(text).map_err(|refusal| InvalidValue::new(format!("is never called: {refusal}"), remedy))
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ mod tests {
             contact: Vec::new(),
             domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
             ca: None,
-            origins: Vec::new(),
+            named: Vec::new(),
             cache: cache.to_owned(),
             challenge: AcmeChallenge::TlsAlpn01,
             http_listen: None,

@@ -4,6 +4,7 @@ use figment::value::Value;
 use url::Url;
 
 use crate::config::reading::{InvalidValue, Read, SettingType, SettingsReader, choice, join, text};
+use crate::config::sections::public_url::called_origin;
 
 /// How the gateway says who it is at the token endpoint (OpenID Connect Core 1.0, 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,20 +116,13 @@ text! {
         }
         Err(InvalidValue::new("cannot stand in a URL", "write 1 to 64 of the characters a-z, 0-9, _ and -"))
     };
-    ProviderUrl, "a URL such as \"https://sso.example.com\"", |text| match Url::parse(text) {
-        Ok(url)
-            if matches!(url.scheme(), "https" | "http")
-                && url.has_host()
-                && url.username().is_empty()
-                && url.password().is_none()
-                && url.fragment().is_none() =>
-        {
-            Ok(Self { text: text.to_owned(), url })
+    ProviderUrl, "a URL such as \"https://sso.example.com\"", |text| {
+        const REMEDY: &str = "write one such as \"https://sso.example.com\"";
+        called_origin(text, REMEDY)?;
+        match Url::parse(text) {
+            Ok(url) if url.fragment().is_none() => Ok(Self { text: text.to_owned(), url }),
+            _ => Err(InvalidValue::new("is not a URL, or has a fragment in it", REMEDY)),
         }
-        _ => Err(InvalidValue::new(
-            "is no URL with https:// or http://, or has credentials or a fragment in it",
-            "write one such as \"https://sso.example.com\"",
-        )),
     };
     PlainWord, "a word without blanks", |text| {
         let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');

@@ -8,9 +8,8 @@ use crate::config::reading::{
     CertificateFile, FromText, HostName, InvalidValue, Required, Section, SettingType, SettingsReader,
     section,
 };
-use crate::config::sections::public_url::{PublicUrl, WrittenOrigin};
+use crate::config::sections::public_url::{PublicUrl, WrittenOrigin, called_origin};
 use crate::config::sections::server::{ListenAddress, ListenerConfig};
-use crate::egress::{self, EgressRefusal};
 use crate::model::origin::Origin;
 use crate::model::user;
 
@@ -180,11 +179,11 @@ impl FromText for SecureUrl {
 
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         const REMEDY: &str = "write one such as \"https://ca.example.com/directory\"";
-        match egress::origin(text) {
-            Ok(origin) if origin.is_secure() => Ok(Self { url: text.to_owned(), origin }),
-            Ok(_) => Err(InvalidValue::new("does not begin with https://", REMEDY)),
-            Err(refusal) => Err(InvalidValue::new(never_called(&refusal), REMEDY)),
+        let origin = called_origin(text, REMEDY)?;
+        if !origin.is_secure() {
+            return Err(InvalidValue::new("does not begin with https://", REMEDY));
         }
+        Ok(Self { url: text.to_owned(), origin })
     }
 }
 
@@ -198,10 +197,6 @@ impl FromText for FurtherOrigin {
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         WrittenOrigin::from_text(text)?;
         let remedy = "write scheme, host and perhaps a port, such as \"https://ca2.corp.example:9000\"";
-        egress::origin(text).map(Self).map_err(|refusal| InvalidValue::new(never_called(&refusal), remedy))
+        called_origin(text, remedy).map(Self)
     }
-}
-
-fn never_called(refusal: &EgressRefusal) -> String {
-    format!("is never called: {refusal}")
 }
