@@ -12,24 +12,24 @@ use super::authenticator::{Authenticator, AuthenticatorParts, CredentialResolver
 use super::caller::Visitors;
 use super::credential::LookUps;
 use super::{Gate, GateKeys};
-use crate::config::{Config, SameSite, SessionConfig};
+use crate::config::Config;
 use crate::model::api_key::KeyScope;
 use crate::model::metrics::{Registry, WorkerMetrics};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
-use crate::model::time::{Clock, ManualClock, Timestamp};
-use crate::model::token::{KeyPurpose, KeyText, MasterKey};
+use crate::model::time::ManualClock;
+use crate::model::token::{KeyText, MasterKey};
 use crate::model::user::User;
 use crate::service::accounts::{Accounts, NewUser};
 use crate::service::admin::AdminProof;
 use crate::service::api_keys::{ApiKeys, NewKey};
 use crate::service::audit::Audit;
-use crate::service::composition::{ServiceConfig, Services};
+use crate::service::composition::Services;
 use crate::service::revocation::Revocations;
 use crate::service::sessions::Sessions;
 use crate::service::subjects::Subjects;
+use crate::service::testing::{ServiceFixture, in_memory};
 use crate::service::touches::{self, Maintenance, Touches};
-use crate::store::Store;
 
 pub(in crate::gate) struct GateFixture {
     pub(in crate::gate) by: AdminProof,
@@ -55,19 +55,7 @@ pub(in crate::gate) struct GateFixture {
 impl GateFixture {
     /// To be called where a runtime runs; it watches its store there.
     pub(in crate::gate) async fn new() -> Self {
-        let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
-        let clock: Arc<dyn Clock> = manual.clone();
-        let master = MasterKey::new(Secret::new("m".repeat(32)));
-        let store = Store::open("sqlite::memory:", 1).await.unwrap();
-        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
-        let session = SessionConfig {
-            idle: Duration::from_hours(1),
-            absolute: Duration::from_hours(12),
-            cookie_same_site: SameSite::Lax,
-            cookie_domain: None,
-        };
-        let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
-        let services = Services::new(store, &master, clock, config);
+        let (services, manual, master) = in_memory(ServiceFixture::session_config(), Vec::new()).await;
         let subjects = services.subjects();
         let Services { store, clock, audit, revocations, accounts, api_keys: keys, sessions, .. } = services;
         let (touches, maintenance) = touches::channel(

@@ -31,7 +31,7 @@ mod password_rules;
 mod decoys;
 mod stored_hash;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Everything built over a database in memory and a clock that stands still, for the tests of this floor.
+//! Everything built over a database in memory and a clock that stands still, for the tests of this floor and those above.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use crate::store::Store;
 /// The password of every user that [`ServiceFixture::user_with_password`] makes.
 pub(super) const PASSWORD: &str = "nine bees in a bonnet";
 
-pub(super) struct ServiceFixture {
+pub(crate) struct ServiceFixture {
     /// The admin who manages the others.
     pub(super) by: AdminProof,
     pub(super) store: Store,
@@ -51,11 +51,25 @@ pub(super) struct ServiceFixture {
     pub(super) audit: Audit,
 }
 
+/// All services over a database in memory, with the clock that they go by and the key that theirs are derived from.
+pub(crate) async fn in_memory(
+    session: SessionConfig,
+    providers: Vec<String>,
+) -> (Services, Arc<ManualClock>, MasterKey) {
+    let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
+    let clock: Arc<dyn Clock> = manual.clone();
+    let master = MasterKey::new(Secret::new("m".repeat(32)));
+    let store = Store::open("sqlite::memory:", 1).await.unwrap();
+    let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
+    let config = ServiceConfig { session, providers, breach_list: None };
+    (Services::new(store, &master, clock, config), manual, master)
+}
+
 impl ServiceFixture {
     pub(super) const IDLE: Duration = Duration::from_hours(1);
     pub(super) const ABSOLUTE: Duration = Duration::from_hours(12);
 
-    pub(super) fn session_config() -> SessionConfig {
+    pub(crate) fn session_config() -> SessionConfig {
         SessionConfig {
             idle: Self::IDLE,
             absolute: Self::ABSOLUTE,
@@ -65,22 +79,12 @@ impl ServiceFixture {
     }
 
     pub(super) async fn new() -> Self {
-        let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
-        let clock: Arc<dyn Clock> = manual.clone();
-        let master = MasterKey::new(Secret::new("m".repeat(32)));
-        let store = Store::open("sqlite::memory:", 1).await.unwrap();
-        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
-        let config = ServiceConfig {
-            session: Self::session_config(),
-            providers: vec!["sso".to_owned()],
-            breach_list: None,
-        };
-        let services = Services::new(store, &master, clock, config);
+        let (services, clock, _) = in_memory(Self::session_config(), vec!["sso".to_owned()]).await;
         Self {
             by: AdminProof::of_command_line(0),
             handovers: services.handovers(),
             store: services.store,
-            clock: manual,
+            clock,
             passwords: services.passwords,
             revocations: services.revocations,
             sessions: services.sessions,

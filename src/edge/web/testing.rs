@@ -9,19 +9,19 @@ use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use tokio::sync::watch;
 
 use super::*;
-use crate::config::{PagesConfig, PublicUrl, SameSite, SessionConfig};
+use crate::config::{PagesConfig, PublicUrl, SessionConfig};
 use crate::edge::mount;
 use crate::gate::authenticator::CredentialResolver;
 use crate::gate::credential::LookUps;
 use crate::model::principal::ClientAddress;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
-use crate::model::time::{Clock, ManualClock, Timestamp};
-use crate::model::token::{KeyPurpose, MasterKey};
+use crate::model::time::ManualClock;
+use crate::model::token::KeyPurpose;
 use crate::model::user::User;
 use crate::service::accounts::NewUser;
 use crate::service::admin::AdminProof;
-use crate::service::composition::{ServiceConfig, Services};
+use crate::service::testing::{ServiceFixture, in_memory};
 use crate::service::touches;
 use crate::store::Store;
 
@@ -57,20 +57,13 @@ impl PageFixture {
 
     /// With a cookie for all hosts of a domain.
     pub(super) async fn sharing(cookie_domain: Option<&str>) -> Self {
-        let manual = Arc::new(ManualClock::at(Timestamp(1_900_000_000)));
-        let clock: Arc<dyn Clock> = manual.clone();
-        let master = MasterKey::new(Secret::new("m".repeat(32)));
-        let store = Store::open("sqlite::memory:", 1).await.unwrap();
-        let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
         let session = SessionConfig {
-            idle: Duration::from_hours(1),
-            absolute: Duration::from_hours(12),
-            cookie_same_site: SameSite::Lax,
             cookie_domain: cookie_domain.map(str::to_owned),
+            ..ServiceFixture::session_config()
         };
         let site = Site::new(PublicUrl::parse(ORIGIN_OF_OURS).unwrap(), &session, &PagesConfig::default());
-        let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
-        let services = Services::new(store, &master, clock.clone(), config);
+        let (services, manual, master) = in_memory(session, Vec::new()).await;
+        let clock = Arc::clone(&services.clock);
         let look_ups = LookUps::new(services.sessions.clone(), services.api_keys.clone());
         let epoch = services.revocations.epoch().clone();
         let resolver = Arc::new(CredentialResolver::new(look_ups, epoch));

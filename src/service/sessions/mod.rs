@@ -305,6 +305,8 @@ impl Sessions {
     /// Ends the sessions of providers that are not in the settings; how many users had one. To be called after each change of
     /// the settings; [`Sessions::purge`] does it too.
     ///
+    /// Gateways with one store must name the same providers: one that does not know a provider ends its sessions for all.
+    ///
     /// # Errors
     ///
     /// [`ServiceError::Unavailable`] if the store does not answer.
