@@ -147,10 +147,10 @@ async fn look_at_every_page(look: Look) {
     judge.look_at("not-found", "There is nothing here").await;
     judge.open(&gateway, "/_doorward/handover?token=x").await;
     judge.look_at("handover", "Signing in did not work").await;
-    let down = Gateway::start(&format!(
+    let down = Gateway::start(
         "[[upstreams]]\nname = \"app\"\n\
-         url = \"http://127.0.0.1:9\"\n[[routes]]\nupstream = \"app\"\nrules = [{{ allow = \"anyone\" }}]\n"
-    ))
+         url = \"http://127.0.0.1:9\"\n[[routes]]\nupstream = \"app\"\nrules = [{ allow = \"anyone\" }]\n",
+    )
     .await;
     judge.open(&down, "/").await;
     judge.look_at("unreachable", "The application is not reachable").await;

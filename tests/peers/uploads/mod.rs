@@ -10,10 +10,10 @@ use crate::support::{apps_python, repository};
 const ROUNDS: &str = "15";
 
 async fn gateway() -> Gateway {
-    Gateway::start(&format!(
+    Gateway::start(
         "[[upstreams]]\nname = \"app\"\nurl = \"http://127.0.0.1:9\"\n\
-         [[routes]]\nupstream = \"app\"\nrules = [{{ path = \"/\", allow = \"member\" }}]"
-    ))
+         [[routes]]\nupstream = \"app\"\nrules = [{ path = \"/\", allow = \"member\" }]",
+    )
     .await
 }
 
