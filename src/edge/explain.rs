@@ -17,8 +17,8 @@ use crate::gate::refusal::Refusal;
 use crate::gate::{Gate, GateRequest};
 use crate::model::principal::CredentialKind;
 use crate::model::verdict::Verdict;
-use crate::service::ServiceError;
 use crate::service::subjects::Subjects;
+use crate::service::{Field, ServiceError};
 
 /// Explains decisions.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ impl Explain {
         let caller = found.map_err(|error| failed(&error))?;
         let hypothetical = question
             .asked(&self.own_authority, caller)
-            .map_err(|error| failed(&wrong("request", &error.to_string())))?;
+            .map_err(|error| failed(&wrong(Field::Request, &error.to_string())))?;
         let explanation = gate.rulebook().explain(&hypothetical);
         let text = serde_json::to_vec(&explanation).unwrap_or_default();
         let mut response = Response::new(ResponseBody::of(Bytes::from(text)));
@@ -103,12 +103,12 @@ fn read(query: &str) -> Result<(ExplainQuery, String), ServiceError> {
             "mcp" => question.mcp = Some(value),
             "destination" => question.destination = Some(value),
             "client" => {
-                let address = value.parse().map_err(|_| wrong("client", "is not an address"))?;
+                let address = value.parse().map_err(|_| wrong(Field::Client, "is not an address"))?;
                 question.client = Some(address);
             }
             _ => {
                 return Err(wrong(
-                    "query",
+                    Field::Query,
                     "has a parameter other than request, as, host, client, kind, origin, graphql, mcp and destination",
                 ));
             }
@@ -117,6 +117,6 @@ fn read(query: &str) -> Result<(ExplainQuery, String), ServiceError> {
     Ok((question, who))
 }
 
-fn wrong(field: &'static str, reason: &str) -> ServiceError {
+fn wrong(field: Field, reason: &str) -> ServiceError {
     ServiceError::Invalid { field, reason: reason.to_owned() }
 }

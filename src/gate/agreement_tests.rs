@@ -229,7 +229,7 @@ fn notes_agree(explanation: &Explanation) -> bool {
     let rule = explanation.rule.as_deref().unwrap_or_default();
     let refusals: Vec<_> = decided.iter().filter(|tried| tried.result != Trial::Allows).collect();
     match explanation.verdict {
-        Verdict::Allow if rule == "cors-preflight" => !refusals.is_empty(),
+        Verdict::Allow if rule == DecidedWithoutRule::CorsPreflight.as_str() => !refusals.is_empty(),
         Verdict::Allow => refusals.is_empty() && decided.iter().any(|tried| tried.rule == rule),
         _ => refusals.iter().any(|tried| tried.rule == rule),
     }

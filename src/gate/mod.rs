@@ -49,7 +49,7 @@ use crate::model::jwt::RotatingKeys;
 use crate::model::principal::Client;
 use crate::model::target::RequestTarget;
 use crate::model::token::{KeyPurpose, MasterKey, SigningKey};
-use crate::model::verdict::{Code, Verdict};
+use crate::model::verdict::{Code, DecidedWithoutRule, Verdict};
 use crate::policy::PathPattern;
 
 /// Everything a decision looks at, beside a GraphQL body.
@@ -113,7 +113,7 @@ impl DecisionTrace {
     pub fn rule(&self) -> Option<&str> {
         match self.decided_by.as_ref()? {
             DecidedBy::Rule(route, at) => route.policy.rules.get(*at).map(|rule| rule.name.as_str()),
-            DecidedBy::Preflight => Some("cors-preflight"),
+            DecidedBy::Preflight => Some(DecidedWithoutRule::CorsPreflight.as_str()),
         }
     }
 

@@ -21,6 +21,14 @@ words! {
         Shadow = "shadow",
     }
 
+    /// What the access log has in place of a rule's name, where something else decided.
+    DecidedWithoutRule {
+        /// Rules are switched off (`enforce = "off"`).
+        EnforceOff = "enforce-off",
+        /// It is a preflight of a page that is trusted (Fetch, 4.8).
+        CorsPreflight = "cors-preflight",
+    }
+
     /// Why a request was not answered as wanted; stable, for programs: `urn:doorward:problem:<code>`.
     Code {
         /// The second address that the request names cannot be read in one way only.

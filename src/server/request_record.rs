@@ -15,7 +15,7 @@ use crate::gate::{DecisionTrace, Gate};
 use crate::model::metrics::{CountedRequest, WorkerMetrics};
 use crate::model::time::Clock;
 use crate::model::token::KeyText;
-use crate::model::verdict::{Code, Verdict};
+use crate::model::verdict::{Code, DecidedWithoutRule, Verdict};
 
 /// Stands in the log where an answer would: the client went away before there was one. No client is sent it.
 const NOBODY_WAITS: u16 = 499;
@@ -99,7 +99,7 @@ impl<'d> RequestRecord<'d> {
                 rule: trail
                     .waived
                     .as_ref()
-                    .map(|_| "enforce-off")
+                    .map(|_| DecidedWithoutRule::EnforceOff.as_str())
                     .or(trail.rule())
                     .or(code.map(Code::as_str)),
                 subject: trail.identity.as_ref().map(|identity| identity.subject.as_str()),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ServiceError;
 use super::admin::AdminProof;
 use super::revocation::Revocations;
+use super::{Field, ServiceError};
 use crate::model::api_key::{ApiKey, KeyScope};
 use crate::model::audit::Actor;
 use crate::model::principal::{Holder, IdentitySource, Principal, PrincipalKind, Proof};
@@ -77,11 +77,11 @@ impl ApiKeys {
         let name = checked_name(&new.name)?;
         check_scope(&new.scope)?;
         if new.expires_at.is_some_and(|end| end <= now) {
-            return Err(ServiceError::invalid("expiry", "is not in the future"));
+            return Err(ServiceError::invalid(Field::Expiry, "is not in the future"));
         }
         let kind = match &new.owner {
             Some(_) if new.scope.may_act_for_users => {
-                return Err(ServiceError::invalid("owner", "a user's key acts for that user only"));
+                return Err(ServiceError::invalid(Field::Owner, "a user's key acts for that user only"));
             }
             Some(owner) => {
                 let owner = self.store.find_user(owner).await?;
@@ -256,15 +256,15 @@ fn checked_name(name: &str) -> Result<String, ServiceError> {
     if fits && !name.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' ')) {
         Ok(name.to_owned())
     } else {
-        Err(ServiceError::invalid("name", "has 1 to 128 visible characters"))
+        Err(ServiceError::invalid(Field::Name, "has 1 to 128 visible characters"))
     }
 }
 
 fn check_role(role: Role, owner: &User) -> Result<(), ServiceError> {
     match role {
-        Role::Agent => Err(ServiceError::invalid("role", "agent is for system keys only")),
+        Role::Agent => Err(ServiceError::invalid(Field::Role, "agent is for system keys only")),
         _ if owner.role.includes(role) => Ok(()),
-        _ => Err(ServiceError::invalid("role", "is more than the owner's own")),
+        _ => Err(ServiceError::invalid(Field::Role, "is more than the owner's own")),
     }
 }
 
@@ -272,7 +272,7 @@ fn check_role(role: Role, owner: &User) -> Result<(), ServiceError> {
 fn check_scope(scope: &KeyScope) -> Result<(), ServiceError> {
     let counts = [scope.paths.len(), scope.methods.len(), scope.networks.len()];
     if counts.iter().any(|count| *count > MOST_SCOPE_ENTRIES) {
-        return Err(ServiceError::invalid("scope", "a list has more than 64 entries"));
+        return Err(ServiceError::invalid(Field::Scope, "a list has more than 64 entries"));
     }
     let fits = |path: &String| {
         path.starts_with('/')
@@ -282,7 +282,7 @@ fn check_scope(scope: &KeyScope) -> Result<(), ServiceError> {
     if scope.paths.iter().all(fits) {
         Ok(())
     } else {
-        Err(ServiceError::invalid("path", "begins with / and has at most 512 visible characters"))
+        Err(ServiceError::invalid(Field::Path, "begins with / and has at most 512 visible characters"))
     }
 }
 
@@ -404,17 +404,17 @@ mod tests {
         let many = KeyScope { paths: vec!["/".to_owned(); 65], ..KeyScope::default() };
         let acting = KeyScope { may_act_for_users: true, ..KeyScope::default() };
         let bad = [
-            ("owner", NewKey { scope: acting, ..key("k", Some(&user), Role::Viewer) }),
-            ("role", key("k", Some(&user), Role::Agent)),
-            ("role", key("k", Some(&user), Role::Admin)),
-            ("name", NewKey { name: "  ".into(), ..system.clone() }),
-            ("name", NewKey { name: "a\nb".into(), ..system.clone() }),
-            ("name", NewKey { name: "x".repeat(129), ..system.clone() }),
-            ("path", NewKey { scope: paths(""), ..system.clone() }),
-            ("path", NewKey { scope: paths("v1"), ..system.clone() }),
-            ("path", NewKey { scope: paths("/v1\n/"), ..system.clone() }),
-            ("scope", NewKey { scope: many, ..system.clone() }),
-            ("expiry", NewKey { expires_at: Some(world.clock.now()), ..system.clone() }),
+            (Field::Owner, NewKey { scope: acting, ..key("k", Some(&user), Role::Viewer) }),
+            (Field::Role, key("k", Some(&user), Role::Agent)),
+            (Field::Role, key("k", Some(&user), Role::Admin)),
+            (Field::Name, NewKey { name: "  ".into(), ..system.clone() }),
+            (Field::Name, NewKey { name: "a\nb".into(), ..system.clone() }),
+            (Field::Name, NewKey { name: "x".repeat(129), ..system.clone() }),
+            (Field::Path, NewKey { scope: paths(""), ..system.clone() }),
+            (Field::Path, NewKey { scope: paths("v1"), ..system.clone() }),
+            (Field::Path, NewKey { scope: paths("/v1\n/"), ..system.clone() }),
+            (Field::Scope, NewKey { scope: many, ..system.clone() }),
+            (Field::Expiry, NewKey { expires_at: Some(world.clock.now()), ..system.clone() }),
         ];
         for (wanted, new) in bad {
             match world.api_keys.issue(&world.by, new).await {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::ServiceError;
 use super::accounts::Accounts;
 use super::accounts::NewUser;
 use super::password::unified;
 use super::password_rules::check_new_password;
+use super::{Field, ServiceError};
 use crate::config::BreachList;
 use crate::config::LoginConfig;
 use crate::model::audit::Actor;
@@ -198,7 +198,10 @@ pub fn check_given_password(login: &LoginConfig) -> Result<(), ServiceError> {
     check_new_password(&given.password, &[FIRST_ADMIN])?;
     let leaked = |list: &BreachList| list.contains(unified(&given.password).expose()).unwrap_or_default();
     if login.breach_list.as_ref().is_some_and(leaked) {
-        return Err(ServiceError::invalid("password", "stands in a list of leaked ones: choose another"));
+        return Err(ServiceError::invalid(
+            Field::Password,
+            "stands in a list of leaked ones: choose another",
+        ));
     }
     Ok(())
 }
@@ -217,8 +220,8 @@ fn admin(username: &str, password: Secret, must_change: bool) -> NewUser {
 /// Says where a password that breaks the rules came from.
 fn named(error: ServiceError) -> ServiceError {
     match error {
-        ServiceError::Invalid { field: "password", reason } => {
-            ServiceError::Invalid { field: "DOORWARD_ADMIN_PASSWORD or login.admin_password_file", reason }
+        ServiceError::Invalid { field: Field::Password, reason } => {
+            ServiceError::Invalid { field: Field::GivenAdminPassword, reason }
         }
         other => other,
     }

@@ -36,8 +36,53 @@ pub(crate) mod testing;
 use std::error::Error;
 use std::time::Duration;
 
+use crate::model::words::words;
 use crate::store::Changed;
 use crate::store::StoreError;
+
+words! {
+    /// What a use case may refuse the value of.
+    Field {
+        /// A username.
+        Username = "username",
+        /// An e-mail address.
+        Email = "e-mail",
+        /// The name that is shown.
+        DisplayName = "display name",
+        /// All groups of a user.
+        Groups = "groups",
+        /// The name of a group.
+        Group = "group",
+        /// A role.
+        Role = "role",
+        /// A password.
+        Password = "password",
+        /// The first admin's password, given by the environment or a file.
+        GivenAdminPassword = "DOORWARD_ADMIN_PASSWORD or login.admin_password_file",
+        /// A password's hash from elsewhere.
+        Hash = "hash",
+        /// When a key expires.
+        Expiry = "expiry",
+        /// Who a key belongs to.
+        Owner = "owner",
+        /// The name of a key.
+        Name = "name",
+        /// What a key may be used for.
+        Scope = "scope",
+        /// A path of a key's scope.
+        Path = "path",
+        /// How many keys somebody has.
+        NumberOfKeys = "number of keys",
+        /// Who an explanation is about.
+        Caller = "caller",
+        /// What an explanation is about.
+        Request = "request",
+        /// The address an explanation is about.
+        Client = "client",
+        /// The query of an explanation.
+        Query = "query",
+    }
+}
 
 /// Why a use case did not happen, in words a person may read.
 ///
@@ -54,7 +99,7 @@ pub enum ServiceError {
     #[error("{field}: {reason}")]
     Invalid {
         /// Which value.
-        field: &'static str,
+        field: Field,
         /// The rule, without the value.
         reason: String,
     },
@@ -88,7 +133,7 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
-    fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+    fn invalid(field: Field, reason: impl Into<String>) -> Self {
         Self::Invalid { field, reason: reason.into() }
     }
 }
@@ -97,7 +142,7 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(what) => Self::Conflict { what },
-            StoreError::Full(what) => Self::invalid(what, "is at its limit: revoke one first"),
+            StoreError::Full(_) => Self::invalid(Field::NumberOfKeys, "is at its limit: revoke one first"),
             StoreError::Busy => Self::Busy { retry_after: Duration::from_secs(2) },
             other => Self::Unavailable(Box::new(other)),
         }

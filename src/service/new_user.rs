@@ -1,6 +1,6 @@
 //! A new user, and the limits on what may be entered about one.
 
-use super::ServiceError;
+use super::{Field, ServiceError};
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
@@ -35,14 +35,14 @@ pub struct NewUser {
 impl NewUser {
     /// The user this makes, and the password, which is not checked yet.
     pub(super) fn checked(self, now: Timestamp) -> Result<(User, Option<Secret>), ServiceError> {
-        check_name(&self.username).map_err(|bad| ServiceError::invalid("username", bad.to_string()))?;
+        check_name(&self.username).map_err(|bad| ServiceError::invalid(Field::Username, bad.to_string()))?;
         if let Some(email) = &self.email {
-            check_email(email).map_err(|bad| ServiceError::invalid("e-mail", bad.to_string()))?;
+            check_email(email).map_err(|bad| ServiceError::invalid(Field::Email, bad.to_string()))?;
         }
         check_display_name(self.display_name.as_deref())?;
         check_role(self.role)?;
         if self.groups.len() > MOST_GROUPS {
-            return Err(ServiceError::invalid("groups", "more than 256"));
+            return Err(ServiceError::invalid(Field::Groups, "more than 256"));
         }
         let mut groups = self.groups;
         for group in &groups {
@@ -71,14 +71,14 @@ impl NewUser {
 /// Refuses the role that is not for people.
 pub(super) fn check_role(role: Role) -> Result<(), ServiceError> {
     match role {
-        Role::Agent => Err(ServiceError::invalid("role", "agent is for system keys only")),
+        Role::Agent => Err(ServiceError::invalid(Field::Role, "agent is for system keys only")),
         Role::Admin | Role::Member | Role::Viewer => Ok(()),
     }
 }
 
 /// Refuses what cannot name a group.
 pub(super) fn check_group(group: &str) -> Result<(), ServiceError> {
-    user::check_group(group).map_err(|bad| ServiceError::invalid("group", bad.to_string()))
+    user::check_group(group).map_err(|bad| ServiceError::invalid(Field::Group, bad.to_string()))
 }
 
 /// Refuses what cannot be shown as a name.
@@ -91,6 +91,6 @@ pub(super) fn check_display_name(name: Option<&str>) -> Result<(), ServiceError>
     if name.is_none_or(fits) {
         Ok(())
     } else {
-        Err(ServiceError::invalid("display name", "has 1 to 128 characters and no control characters"))
+        Err(ServiceError::invalid(Field::DisplayName, "has 1 to 128 characters and no control characters"))
     }
 }

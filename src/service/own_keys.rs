@@ -100,6 +100,7 @@ impl OwnKeys {
 mod tests {
     use super::*;
     use crate::model::user::User;
+    use crate::service::Field;
     use crate::service::testing::PASSWORD;
     use crate::service::testing::ServiceFixture;
 
@@ -169,7 +170,7 @@ mod tests {
         let alice = world.user_with_password("alice").await;
         for role in [Role::Admin, Role::Agent] {
             let more = issue(&world, &alice, wanted("a", role), PASSWORD).await;
-            assert!(matches!(more, Err(ServiceError::Invalid { field: "role", .. })), "{more:?}");
+            assert!(matches!(more, Err(ServiceError::Invalid { field: Field::Role, .. })), "{more:?}");
         }
         let (_, key) = issue(&world, &alice, wanted("a", Role::Member), PASSWORD).await.unwrap();
         let again = issue(&world, &alice, wanted(" a ", Role::Member), PASSWORD).await;

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::ServiceError;
 use super::password::unified;
+use super::{Field, ServiceError};
 use crate::model::secret::Secret;
 use crate::model::user::name_key;
 
@@ -68,7 +68,7 @@ const DECORATION: (usize, usize) = (2, 8);
 ///
 /// [`ServiceError::Invalid`] with the rule it breaks.
 pub(super) fn check_new_password(password: &Secret, user_words: &[&str]) -> Result<(), ServiceError> {
-    let refuse = |reason: &str| Err(ServiceError::invalid("password", reason));
+    let refuse = |reason: &str| Err(ServiceError::invalid(Field::Password, reason));
     let password = unified(password);
     let length = password.expose().chars().count();
     if length < *LENGTH.start() {

@@ -1,9 +1,9 @@
 //! Finds the principal for a name, as a credential of that user or key would give it.
 
-use super::ServiceError;
 use super::accounts::Accounts;
 use super::admin::AdminProof;
 use super::api_keys::ApiKeys;
+use super::{Field, ServiceError};
 use crate::model::principal::Principal;
 use crate::model::principal::PrincipalKind;
 use crate::model::user::UserId;
@@ -43,12 +43,12 @@ impl Subjects {
         match who.split_once(':') {
             None if who == "nobody" => Ok(None),
             Some(("role", role)) => {
-                let role = role.parse().map_err(|_| ServiceError::invalid("role", "is not a role"))?;
+                let role = role.parse().map_err(|_| ServiceError::invalid(Field::Role, "is not a role"))?;
                 let kind = PrincipalKind::User(UserId(String::new()));
                 Ok(Some(Principal::example(kind, "", role)))
             }
             _ => Err(ServiceError::invalid(
-                "caller",
+                Field::Caller,
                 "is nobody, role:ROLE, user:NAME, key:NAME or client-certificate:NAME",
             )),
         }

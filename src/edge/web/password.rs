@@ -94,7 +94,7 @@ async fn renew(
         .await;
     let (cookie, _) = opened.map_err(|error| failed(&error))?;
     let mut response = if target.as_str() == web.site.link(account::PAGE) {
-        account::done(web, "password")
+        account::done(web, account::Done::Password)
     } else {
         web.onward(target, false)
     };

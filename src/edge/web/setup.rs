@@ -10,8 +10,8 @@ use crate::edge::pages::form::Alert;
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;
 use crate::model::secret::Secret;
-use crate::service::ServiceError;
 use crate::service::bootstrap::SetupLink;
+use crate::service::{Field, ServiceError};
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -62,7 +62,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
         Err(error) => {
             let problem = failed(&error);
             let field = match error {
-                ServiceError::Invalid { field: "username", .. } => "username",
+                ServiceError::Invalid { field: Field::Username, .. } => "username",
                 ServiceError::Invalid { .. } => "password",
                 _ => "",
             };

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::ServiceError;
 use super::admin::AdminProof;
 use super::attempts::Attempts;
 use super::done;
@@ -18,6 +17,7 @@ use super::password::check_foreign_hash;
 use super::password::unified;
 use super::password_rules::check_new_password;
 use super::revocation::Revocations;
+use super::{Field, ServiceError};
 use crate::config::BreachList;
 use crate::model::audit::Actor;
 use crate::model::audit::Event;
@@ -252,7 +252,7 @@ impl Accounts {
         let attempt = Event::PasswordChange;
         check_password(by, &self.store, &self.attempts, asked, current, attempt).await?;
         if same {
-            return Err(ServiceError::invalid("password", "is the one you have"));
+            return Err(ServiceError::invalid(Field::Password, "is the one you have"));
         }
         self.set_password(by, id, new, false).await
     }
@@ -295,7 +295,7 @@ impl Accounts {
         check_group(group)?;
         let user = self.store.find_user(id).await?.ok_or(ServiceError::NotFound { what: "user" })?;
         if user.groups.len() >= MOST_GROUPS && !user.groups.iter().any(|own| own == group) {
-            return Err(ServiceError::invalid("groups", "more than 256"));
+            return Err(ServiceError::invalid(Field::Groups, "more than 256"));
         }
         let changed = self.store.by(by.actor()).add_group(id, group).await?;
         if changed {

@@ -1,6 +1,7 @@
 //! Accounts: duplicate names, passwords, rights and the last admin.
 
 use super::*;
+use crate::service::Field;
 use crate::service::testing::PASSWORD;
 use crate::service::testing::ServiceFixture;
 use crate::service::testing::new_user;
@@ -36,15 +37,18 @@ async fn names_addresses_roles_and_groups_that_break_the_rules_are_refused() {
     let world = ServiceFixture::new().await;
     let good = new_user("zelda", Role::Viewer);
     let bad = [
-        ("username", NewUser { username: "a b".into(), ..good.clone() }),
-        ("e-mail", NewUser { email: Some("nowhere".into()), ..good.clone() }),
-        ("display name", NewUser { display_name: Some("\u{1b}[2J".into()), ..good.clone() }),
-        ("display name", NewUser { display_name: Some(" ".into()), ..good.clone() }),
-        ("role", NewUser { role: Role::Agent, ..good.clone() }),
-        ("group", NewUser { groups: vec!["a,b".into()], ..good.clone() }),
-        ("groups", NewUser { groups: vec!["a".into(); 257], ..good.clone() }),
-        ("password", NewUser { password: Some((Secret::new("short"), false)), ..good.clone() }),
-        ("password", NewUser { password: Some((Secret::new("zeldazeldazelda"), false)), ..good.clone() }),
+        (Field::Username, NewUser { username: "a b".into(), ..good.clone() }),
+        (Field::Email, NewUser { email: Some("nowhere".into()), ..good.clone() }),
+        (Field::DisplayName, NewUser { display_name: Some("\u{1b}[2J".into()), ..good.clone() }),
+        (Field::DisplayName, NewUser { display_name: Some(" ".into()), ..good.clone() }),
+        (Field::Role, NewUser { role: Role::Agent, ..good.clone() }),
+        (Field::Group, NewUser { groups: vec!["a,b".into()], ..good.clone() }),
+        (Field::Groups, NewUser { groups: vec!["a".into(); 257], ..good.clone() }),
+        (Field::Password, NewUser { password: Some((Secret::new("short"), false)), ..good.clone() }),
+        (
+            Field::Password,
+            NewUser { password: Some((Secret::new("zeldazeldazelda"), false)), ..good.clone() },
+        ),
     ];
     for (wanted, new) in bad {
         match world.accounts.create(&world.by, new).await {

@@ -16,12 +16,12 @@ use self::lanes::HashingLanes;
 use self::lanes::QUEUE_WAIT;
 use self::lanes::Slowest;
 use self::lanes::Work;
-use super::ServiceError;
 use super::concurrency_limiter::ConcurrencyLimiter;
 use super::concurrency_limiter::ConcurrencyLimits;
 use super::concurrency_limiter::LimiterGuard;
 use super::stored_hash::StoredHash;
 use super::stored_hash::hasher;
+use super::{Field, ServiceError};
 use crate::config::BreachList;
 use crate::model::opaque_string;
 use crate::model::secret::Secret;
@@ -222,7 +222,10 @@ impl Passwords {
         let leaked =
             self.run(Work::Ours, PasswordPriority::Known, move || list.contains(password.expose())).await?;
         if leaked.map_err(|error| ServiceError::Unavailable(Box::new(error)))? {
-            return Err(ServiceError::invalid("password", "stands in a list of leaked ones: choose another"));
+            return Err(ServiceError::invalid(
+                Field::Password,
+                "stands in a list of leaked ones: choose another",
+            ));
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 pub(super) use self::argon2_hash::Argon2Hash;
 pub(super) use self::argon2_hash::hasher;
-use super::ServiceError;
+use super::{Field, ServiceError};
 use crate::model::audit::hex;
 use crate::model::token::random_bytes;
 
@@ -106,7 +106,7 @@ impl fmt::Display for HashFault {
 
 impl From<HashFault> for ServiceError {
     fn from(fault: HashFault) -> Self {
-        Self::invalid("hash", fault.to_string())
+        Self::invalid(Field::Hash, fault.to_string())
     }
 }
 

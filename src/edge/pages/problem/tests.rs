@@ -16,7 +16,7 @@ use crate::edge::pages::site::Site;
 use crate::gate::refusal::BadCredential;
 use crate::gate::refusal::Refusal;
 use crate::model::target::TargetError;
-use crate::service::ServiceError;
+use crate::service::{Field, ServiceError};
 
 const TARGET: &str = "/dash/a?x=1&y=<b>";
 
@@ -93,7 +93,7 @@ fn every_failed_use_case_has_its_status() {
     let span = Duration::from_secs(90);
     for (error, status, grpc, code) in [
         (ServiceError::Conflict { what: "username" }, 409, 6, "conflict"),
-        (ServiceError::Invalid { field: "password", reason: "is short".into() }, 422, 3, "invalid"),
+        (ServiceError::Invalid { field: Field::Password, reason: "is short".into() }, 422, 3, "invalid"),
         (ServiceError::NotFound { what: "user" }, 404, 12, "not-found"),
         (ServiceError::LastAdmin, 409, 6, "last-admin"),
         (ServiceError::Refused, 401, 16, "wrong-credentials"),

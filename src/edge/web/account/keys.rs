@@ -6,7 +6,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
-use super::{Admitted, DisplayTime, Person, Purpose, admit, done};
+use super::{Admitted, DisplayTime, Done, Person, Purpose, admit, done};
 use crate::edge::pages::form::Alert;
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;
@@ -17,9 +17,9 @@ use crate::model::network;
 use crate::model::role::Role;
 use crate::model::secret::Secret;
 use crate::policy::PathPattern;
-use crate::service::ServiceError;
 use crate::service::login::Reauthentication;
 use crate::service::own_keys::KeyRequest;
+use crate::service::{Field, ServiceError};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -192,7 +192,11 @@ pub(in crate::edge::web) async fn revoke(
         Admitted::Elsewhere(response) => return Ok(response),
     };
     let revoked = web.services.own_keys.revoke(&web.actor, &person.user.id, id.expose()).await;
-    if revoked.map_err(|error| failed(&error))? { Ok(done(web, "key")) } else { Err(Problem::not_found()) }
+    if revoked.map_err(|error| failed(&error))? {
+        Ok(done(web, Done::Key))
+    } else {
+        Err(Problem::not_found())
+    }
 }
 
 impl SubmittedForm {
@@ -231,11 +235,11 @@ fn entries<T>(
 }
 
 /// The field of the form that a rule is about.
-fn field_of(field: &str) -> &'static str {
+fn field_of(field: Field) -> &'static str {
     match field {
-        "name" => "name",
-        "role" => "role",
-        "path" => "paths",
+        Field::Name => "name",
+        Field::Role => "role",
+        Field::Path => "paths",
         _ => "",
     }
 }

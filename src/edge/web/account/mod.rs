@@ -121,7 +121,8 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
     };
     let done = form::parameter(request.query.as_deref(), "done");
     let name = person.user.display_name.as_deref().unwrap_or_default();
-    page(web, &person, StatusCode::OK, name, done.and_then(|done| told(&done)), None).await
+    page(web, &person, StatusCode::OK, name, done.and_then(|done| Done::named(&done)).map(Done::told), None)
+        .await
 }
 
 /// Changes the name that pages and applications show.
@@ -132,7 +133,7 @@ pub(super) async fn rename(web: &Web, request: &WebRequest) -> Result<Response<B
         Admitted::Elsewhere(response) => return Ok(response),
     };
     match web.services.accounts.set_display_name(&web.actor, &person.user.id, name.expose()).await {
-        Ok(()) => Ok(done(web, "name")),
+        Ok(()) => Ok(done(web, Done::Name)),
         Err(error) => {
             let problem = failed(&error);
             let alert = Alert { field: "name", text: problem.advice() };
@@ -143,20 +144,52 @@ pub(super) async fn rename(web: &Web, request: &WebRequest) -> Result<Response<B
     }
 }
 
-/// Back to the account, which says that it was done.
-pub(super) fn done(web: &Web, what: &str) -> Response<Bytes> {
-    web.go(&format!("{}?done={what}", web.site.link(PAGE)))
+/// What was done on a form's behalf.
+#[derive(Clone, Copy)]
+pub(super) enum Done {
+    /// The name was changed.
+    Name,
+    /// One session was ended.
+    Session,
+    /// All sessions but this one were ended.
+    OtherSessions,
+    /// A key was revoked.
+    Key,
+    /// The password was changed.
+    Password,
 }
 
-/// What was done, in words; nothing of what stands in the address is repeated.
-fn told(done: &str) -> Option<&'static str> {
-    match done {
-        "name" => Some("Your name was changed."),
-        "session" => Some("That browser is signed out."),
-        "sessions" => Some("Every other browser is signed out."),
-        "key" => Some("The key was revoked. It does not work any more."),
-        "password" => Some("Your password was changed. Every other browser is signed out."),
-        _ => None,
+/// Back to the account, which says that it was done.
+pub(super) fn done(web: &Web, what: Done) -> Response<Bytes> {
+    web.go(&format!("{}?done={}", web.site.link(PAGE), what.word()))
+}
+
+impl Done {
+    const ALL: [Self; 5] = [Self::Name, Self::Session, Self::OtherSessions, Self::Key, Self::Password];
+
+    /// What stands in the address of the page that tells of it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Session => "session",
+            Self::OtherSessions => "sessions",
+            Self::Key => "key",
+            Self::Password => "password",
+        }
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|done| done.word() == word)
+    }
+
+    fn told(self) -> &'static str {
+        match self {
+            Self::Name => "Your name was changed.",
+            Self::Session => "That browser is signed out.",
+            Self::OtherSessions => "Every other browser is signed out.",
+            Self::Key => "The key was revoked. It does not work any more.",
+            Self::Password => "Your password was changed. Every other browser is signed out.",
+        }
     }
 }
 

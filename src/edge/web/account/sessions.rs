@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{Admitted, DisplayTime, Person, Purpose, admit, done};
+use super::{Admitted, DisplayTime, Done, Person, Purpose, admit, done};
 use crate::edge::pages::problem::Problem;
 use crate::edge::web::{Web, WebRequest, failed, form};
 use crate::model::session::Session;
@@ -64,7 +64,7 @@ pub(in crate::edge::web) async fn end(web: &Web, request: &WebRequest) -> Result
     if !ended.map_err(|error| failed(&error))? {
         return Err(Problem::not_found());
     }
-    let mut response = done(web, "session");
+    let mut response = done(web, Done::Session);
     if id.expose() == person.session {
         web.end_app_sessions(request, &mut response);
     }
@@ -83,7 +83,7 @@ pub(in crate::edge::web) async fn end_others(
     };
     let ended = web.services.sessions.end_others(&web.actor, &person.user.id, &person.session).await;
     ended.map_err(|error| failed(&error))?;
-    Ok(done(web, "sessions"))
+    Ok(done(web, Done::OtherSessions))
 }
 
 /// A browser in a few words, from what it calls itself.
