@@ -6,10 +6,11 @@
 #
 # Installs what it needs: Chromium with its driver, nginx, HAProxy, PgBouncer, Apache and uWSGI without their services, PHP, Pebble,
 # skopeo, slowhttptest, PostgreSQL, Node.js with npm and Python's venv by apt-get; Prometheus, Pushgateway, Alertmanager and a
-# container registry unpacked from their packages; the peers by pip into .tests/venv, .tests/apps and .tests/servers and by npm
-# into .tests/node and .tests/node-apps; Pyroscope, where there is Go, from its Go module into .tests/pyroscope (four minutes,
-# once); in a long run large applications by pip into folders of their own (two gigabytes), and Micromegas from its crates into
-# .tests/micromegas (half an hour, once). Every server it starts listens on 127.0.0.1 only and ends with it.
+# container registry, OpenLDAP and Glewlwyd unpacked from their packages; the peers by pip into .tests/venv, .tests/apps and
+# .tests/servers and by npm into .tests/node and .tests/node-apps; where there is Go, Pyroscope, Hydra and Dex from their Go modules,
+# and where there are Java and Maven, Keycloak (ten minutes, once, while cargo builds); in a long run large applications by pip into
+# folders of their own (two gigabytes), and Micromegas from its crates into .tests/micromegas (half an hour, once). Every server it
+# starts listens on 127.0.0.1 only and ends with it.
 # Status: 0 all passed, 1 something failed (named at the end), 2 usage.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -151,14 +152,44 @@ unpack() {
   (cd ".tests/$2" && apt-get -qq download "$1" && dpkg-deb --extract "$1"_*.deb . && rm "$1"_*.deb)
 }
 
+# unpack_whole FOLDER PROGRAM PACKAGE...: the same with the libraries that they need and this machine lacks.
+unpack_whole() {
+  local folder=.tests/$1 program=$2 libraries
+  shift 2
+  [ -x "$folder/$program" ] && return 0
+  echo "unpacking $* into $folder"
+  libraries=$(apt-get -qq --simulate --no-install-recommends install "$@" | sed -n 's/^Inst \([^ ]*\).*/\1/p') || return 1
+  rm -rf "$folder" "$folder.new" && mkdir "$folder.new" || return 1
+  # shellcheck disable=SC2086 # a list of words
+  (cd "$folder.new" && apt-get -qq download "$@" $libraries &&
+    for package in *.deb; do dpkg-deb --extract "$package" . || exit; done && rm ./*.deb) && mv "$folder.new" "$folder"
+}
+
 # Built from its Go module, once; no other way to it is tried.
 install_pyroscope() {
   command -v go >/dev/null || { no_go; return 0; }
   tests/peers/presets/pyroscope.sh .tests/pyroscope >.tests/pyroscope.log 2>&1 || { tail -n 20 .tests/pyroscope.log; return 1; }
 }
 
+# Identity servers: what is in packages is unpacked, the rest fetched or built once.
+install_providers() {
+  unpack_whole slapd usr/sbin/slapd slapd ldap-utils && unpack_whole glewlwyd usr/bin/glewlwyd glewlwyd dbconfig-no-thanks || return 1
+  if has_maven; then install_provider keycloak || return 1; else no_maven; fi
+  if command -v go >/dev/null; then install_provider hydra && install_provider dex; fi
+}
+
+install_provider() {
+  "tests/peers/providers/$1.sh" ".tests/$1" >".tests/$1.log" 2>&1 || { tail -n 20 ".tests/$1.log"; return 1; }
+}
+
+has_maven() { command -v java >/dev/null && command -v mvn >/dev/null; }
+
+no_maven() {
+  echo "left out: the tests of signing in at Keycloak, since there is no Java or no Maven on this machine to run and fetch it with"
+}
+
 no_go() {
-  echo "left out: the tests in front of the real Pyroscope, since there is no Go on this machine to build it with"
+  echo "left out: the tests in front of the real Pyroscope and of signing in at Hydra and Dex, since there is no Go on this machine to build them with"
 }
 
 # Half an hour the first time, so only a long run has it.
@@ -175,7 +206,7 @@ install_all() {
   install_packages && unpack prometheus prometheus usr/bin/promtool && unpack docker-registry registry usr/bin/docker-registry &&
     unpack prometheus-pushgateway pushgateway usr/bin/prometheus-pushgateway &&
     unpack prometheus-alertmanager alertmanager usr/bin/prometheus-alertmanager &&
-    install_pythons && install_nodes && install_large && install_pyroscope && install_micromegas
+    install_pythons && install_nodes && install_large && install_providers && install_pyroscope && install_micromegas
 }
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
@@ -254,7 +285,8 @@ step "installation" installed
 step "PostgreSQL" start_postgres
 step "tests" cargo test --quiet --no-fail-fast
 step "tests against real peers" cargo test --quiet --test peers
-[ -x .tests/pyroscope/pyroscope ] || no_go
+command -v go >/dev/null || no_go
+has_maven || no_maven
 [ -n "${DOORWARD_TEST_LONG:-}" ] || { no_micromegas; no_large; }
 
 if [ "${#failed[@]}" -gt 0 ]; then

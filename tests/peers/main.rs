@@ -19,6 +19,7 @@ mod metrics;
 mod oidc;
 mod phoenix;
 mod presets;
+mod providers;
 mod proxies;
 mod quickstart;
 mod recipes;
