@@ -11,6 +11,7 @@ pub mod config; // floor 2: settings, read once, typed, complete
 pub mod oidc; // floor 3: OpenID Connect as a relying party
 pub mod service; // floor 3: use cases, which every edge and the command line share
 pub mod gate; // floor 4: the one line from target to permit
+pub mod federation; // floor 4: sign-in through identity providers
 pub mod edge; // floor 5: where HTTP meets us
 pub mod server; // floor 6: listeners, workers, limits, drain
 pub mod app; // floor 7: the composition root

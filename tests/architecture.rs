@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["policy", "store", "egress"],
     &["config"],
     &["service", "oidc"],
-    &["gate"],
+    &["gate", "federation"],
     &["edge"],
     &["server"],
     &["app"],

@@ -399,14 +399,12 @@ fn claims_of_no_provider_or_no_form_end_with_2() {
 }
 
 #[test]
-fn no_gateway_starts_with_a_provider_that_nobody_can_sign_in_with() {
+fn check_tells_what_to_register_at_a_provider_and_calls_nobody() {
     let folder = with_provider();
-    for line in ["serve", "check"] {
-        let output = doorward(folder.path(), line, "");
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{line}: {told}");
-        assert!(told.contains("sign-in through providers is not in this version"), "{line}: {told}");
-    }
+    let uri = "http://127.0.0.1:8080/_doorward/callback/sso";
+    let (_, told, _) = run(folder.path(), &["check"]);
+    assert!(told.contains(&format!("provider sso (sso): register the redirect URI {uri} there")), "{told}");
+    assert_eq!(json(folder.path(), "check", "")["providers"][0]["redirect_uri"], uri);
 }
 
 #[test]

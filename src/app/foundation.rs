@@ -22,7 +22,8 @@ use crate::edge::proxy::servers::UpstreamParts;
 use crate::edge::proxy::tls as upstream_tls;
 use crate::edge::read_ahead::BufferQuotas;
 use crate::edge::surfaces;
-use crate::edge::web::{AppLogout, PageGuard, RedirectLoopGuard, Web};
+use crate::edge::web::{AppLogout, PageGuard, RedirectLoopGuard, Web, WebParts};
+use crate::federation::Federation;
 use crate::gate::GateKeys;
 use crate::gate::authenticator::{AuthenticatorParts, CredentialResolver};
 use crate::gate::caller::Visitors;
@@ -144,12 +145,14 @@ impl Foundation {
         self.sessions.send_replace(sessions);
     }
 
-    /// Makes everything of a configuration that depends on it. Nothing of it is in effect yet.
+    /// Makes everything of a configuration that depends on it; what is known of providers is taken from the `former` one.
+    /// Nothing of it is in effect yet.
     pub(super) async fn generation(
         &self,
         number: u64,
         mut config: Config,
         certificates: TlsMaterial,
+        former: Option<&Federation>,
     ) -> Result<(Generation, Sessions), StartError> {
         self.sample.serve(&mut config).await?;
         // It was of use at the first start only.
@@ -175,15 +178,15 @@ impl Foundation {
         let loop_guard =
             RedirectLoopGuard::new(self.key.derive(KeyPurpose::LoopGuard), Arc::clone(&services.clock));
         let guard = PageGuard { visitors, origins: Origins::new(&config) };
-        let web = Web::new(
-            site.clone(),
-            &config.login,
-            &services,
+        let federation = Arc::new(Federation::new(&config, &services, former)?);
+        let parts = WebParts {
+            site: site.clone(),
+            federation: Arc::clone(&federation),
             guard,
-            hosts,
             loop_guard,
-            AppLogout::new(&config),
-        );
+            app_sessions: AppLogout::new(&config),
+        };
+        let web = Web::new(parts, &config.login, &services, hosts);
         let generation = Generation {
             number,
             surfaces: self.surfaces(&services, site, web, &config),
@@ -199,6 +202,7 @@ impl Foundation {
                 outage_grace: config.store.outage_grace,
             },
             keys: self.keys.clone(),
+            federation,
             upstreams,
             checks,
             config,

@@ -35,6 +35,7 @@ use self::reload::{Reloader, SetLevel};
 pub use self::settings::load;
 use crate::config::{Config, ConfigOrigin, UpstreamConfig};
 use crate::egress::tls::TlsError;
+use crate::federation::ProviderError;
 use crate::model::metrics::Registry;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -111,6 +112,9 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// A file that a provider's settings name.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// Certificates by ACME.
     #[error(transparent)]
     Acme(#[from] SetupError),
@@ -193,7 +197,7 @@ impl Running {
         let watching = tokio::spawn(foundation.services.revocations.clone().watch());
         wait_until_fresh(&foundation.services.revocations).await?;
         let upstreams = config.upstreams.iter().map(described).collect();
-        let (generation, sessions) = foundation.generation(1, config, certificates).await?;
+        let (generation, sessions) = foundation.generation(1, config, certificates, None).await?;
         sessions.end_sessions_of_removed_providers().await?;
         let generation = Arc::new(generation);
 
@@ -225,9 +229,10 @@ impl Running {
             let accept = listener::accept(listener, workers.clone(), admission.clone(), stopping.clone());
             acceptors.spawn(accept);
         }
+        let sign_ins = generation.federation.counts().clone();
         let current = Mutex::new(generation);
         let reloader = Arc::new(Reloader { foundation, workers, admission, tls, held, current });
-        let metrics = metrics.map(|bound| bound.serve(&reloader, Arc::clone(&registry), started));
+        let metrics = metrics.map(|bound| bound.serve(&reloader, Arc::clone(&registry), sign_ins, started));
         Ok(Self {
             reloader,
             metrics,

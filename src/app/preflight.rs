@@ -10,6 +10,7 @@ use super::foundation::TlsMaterial;
 use super::reload::with_causes;
 use super::{StartError, master_key};
 use crate::config::{AcmeConfig, Config, ListenAddress};
+use crate::federation;
 use crate::server::acme::SetupError;
 use crate::server::listener;
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub async fn preflight(config: &Config) -> Preflight {
     let mut found = Preflight::default();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     found.problems.extend(TlsMaterial::read(config, None).err());
+    found.problems.extend(federation::check(config).map(StartError::from));
     if let Some(acme) = &config.server.acme {
         found.problems.extend(cache(acme).err());
     }

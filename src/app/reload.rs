@@ -115,7 +115,8 @@ impl Reloader {
         let acceptor = certificates.acceptor.clone();
         let number = current.number + 1;
         let written = Box::new(config.clone());
-        let (generation, sessions) = self.foundation.generation(number, config, certificates).await?;
+        let (generation, sessions) =
+            self.foundation.generation(number, config, certificates, Some(&current.federation)).await?;
         self.foundation
             .services
             .audit

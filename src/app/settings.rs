@@ -1,6 +1,6 @@
 //! Loads settings that may be served: read, checked, and with their own policy tests passed.
 
-use crate::config::{Config, ConfigError, ConfigOrigin, ConfigProblem, SettingLocation};
+use crate::config::{Config, ConfigError, ConfigOrigin, ConfigProblem, ProviderKind, SettingLocation};
 use crate::gate::policy_tests;
 use crate::service::ServiceError;
 use crate::service::bootstrap::check_given_password;
@@ -10,15 +10,15 @@ use crate::service::bootstrap::check_given_password;
 /// # Errors
 ///
 /// [`ConfigError`] with every problem, or, where there is none, with every policy test that fails, or with the first
-/// admin's password if it is none that may be chosen, or that there are providers, with which nobody can sign in yet.
+/// admin's password if it is none that may be chosen.
 pub fn load(origin: &mut ConfigOrigin) -> Result<Config, ConfigError> {
     let config = policy_tests::passed(origin.read()?)?;
-    if !config.providers.is_empty() {
+    if let Some(at) = config.providers.iter().position(|provider| provider.kind == ProviderKind::Github) {
         return Err(ConfigError(vec![ConfigProblem {
-            path: "providers".to_owned(),
+            path: format!("providers[{at}].type"),
             location: SettingLocation::Nowhere,
-            what: "sign-in through providers is not in this version".to_owned(),
-            remedy: "take [[providers]] out; `doorward claims` tries how their claims are read".to_owned(),
+            what: "GitHub's own protocol is not in this version".to_owned(),
+            remedy: "take this provider out; `doorward claims` tries how its claims are read".to_owned(),
         }]));
     }
     match (check_given_password(&config.login), &config.login.admin_password) {

@@ -14,6 +14,7 @@ use crate::config;
 use crate::config::Config;
 use crate::config::ConfigOrigin;
 use crate::config::RouteConfig;
+use crate::federation::redirect_uri;
 use crate::model::target::Prefixes;
 use crate::policy::Conditions;
 use crate::policy::Enforce;
@@ -59,6 +60,11 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
         "public_url": config.public_url.to_string(),
         "listen": config.server.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
         "routes": routes,
+        "providers": config.providers.iter().map(|provider| json!({
+            "name": provider.name,
+            "display_name": provider.display_name,
+            "redirect_uri": redirect_uri(provider, &config.public_url),
+        })).collect::<Vec<_>>(),
         "tests": config.tests.len(),
         "warnings": config.warnings,
     });
@@ -67,6 +73,16 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
         lines.push(String::new());
         lines.extend(route_lines(route, config));
     }
+    if !config.providers.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(config.providers.iter().map(|provider| {
+        let uri = redirect_uri(provider, &config.public_url);
+        format!(
+            "provider {} ({}): register the redirect URI {uri} there",
+            provider.name, provider.display_name
+        )
+    }));
     if !config.warnings.is_empty() {
         lines.push(String::new());
     }

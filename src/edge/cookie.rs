@@ -17,6 +17,8 @@ use crate::service::sign_ins;
 const DEVICE_SECONDS: u64 = 365 * 24 * 60 * 60;
 const HANDOVER_SECONDS: u64 = 60;
 const LOOP_GUARD_SECONDS: u64 = 10;
+/// How long the sign-in page is shown, and leads nowhere by itself, after a sign-out or a sign-in that was refused.
+const CHOICE_SECONDS: u64 = 10 * 60;
 /// The most sign-ins at providers that one browser has under way, in as many tabs. Each has a cookie of up to 1.5 KiB, and
 /// all of them are sent with every request.
 const MOST_SIGN_INS: usize = 5;
@@ -30,6 +32,7 @@ pub struct Cookies {
     device: String,
     handover: String,
     loop_guard: String,
+    choice: String,
     /// Prefix of the cookies that hold the state of a sign-in at a provider.
     sign_in: String,
     attributes: String,
@@ -60,6 +63,7 @@ impl Cookies {
             device: format!("{session}-device"),
             handover: format!("{session}-handover"),
             loop_guard: format!("{session}-bounces"),
+            choice: format!("{session}-choice"),
             sign_in: format!("{session}-sign-in-"),
             session,
             attributes,
@@ -125,6 +129,16 @@ impl Cookies {
     /// How often the browser was here just now, as we wrote it.
     pub fn loop_guard<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         one(headers, &self.loop_guard)
+    }
+
+    /// Has the sign-in page shown to this browser for a while, also where it would go straight to a provider.
+    pub fn set_choice(&self) -> HeaderValue {
+        header(&self.choice, "1", CHOICE_SECONDS, &self.attributes_between)
+    }
+
+    /// Whether [`Cookies::set_choice`] was a moment ago.
+    pub fn has_choice(&self, headers: &HeaderMap) -> bool {
+        cookies_named(headers, &self.choice).next().is_some()
     }
 
     /// Stores the state of a sign-in at a provider in the browser. The name is derived from `state`, so that each tab has its

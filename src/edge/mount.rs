@@ -35,6 +35,8 @@ pub enum Mount {
 pub struct MountPoint {
     /// Below the reserved path: empty, or such as `/login`.
     pub path: &'static str,
+    /// Whether a name follows it, one segment.
+    pub is_named: bool,
     /// What may be sent there.
     pub methods: Methods,
     /// What answers.
@@ -55,6 +57,14 @@ pub enum InternalEndpoint {
 }
 
 impl MountPoint {
+    fn is_at(&self, path: &str) -> bool {
+        match path.strip_prefix(self.path) {
+            Some("") => !self.is_named,
+            Some(name) => self.is_named && !name.contains('/'),
+            None => false,
+        }
+    }
+
     /// The page that is there, if one is, and its methods.
     pub fn page(&self) -> Option<(Page, Methods)> {
         match self.what {
@@ -65,15 +75,20 @@ impl MountPoint {
 }
 
 const fn row(path: &'static str, methods: Methods, what: InternalEndpoint) -> MountPoint {
-    MountPoint { path, methods, what }
+    MountPoint { path, is_named: false, methods, what }
 }
 
 const fn page(path: &'static str, methods: Methods, page: Page) -> MountPoint {
     row(path, methods, InternalEndpoint::Page(page))
 }
 
+/// A page for each provider, by its name; the page knows which there are.
+const fn of_provider(path: &'static str, methods: Methods, page: Page) -> MountPoint {
+    MountPoint { path, is_named: true, methods, what: InternalEndpoint::Page(page) }
+}
+
 /// Everything below the reserved path, but for questions: [`Endpoint`] reads whose they are from the path.
-static OWN: [MountPoint; 22] = {
+static OWN: [MountPoint; 24] = {
     use Methods::{Any, Fetch, Form, Read, Send};
     [
         row("/healthz", Any, InternalEndpoint::Health(Probe::Alive)),
@@ -88,6 +103,7 @@ static OWN: [MountPoint; 22] = {
         page("/account/sessions/end-others", Send, Page::EndOtherSessions),
         page("/account/keys/new", Form, Page::NewKey),
         page("/account/keys/revoke", Send, Page::RevokeKey),
+        of_provider("/callback/", Fetch, Page::CompleteSignIn),
         page("/handover", Fetch, Page::Redeem),
         page("/handover/begin", Fetch, Page::Begin),
         page("/handover/grant", Fetch, Page::Grant),
@@ -95,6 +111,7 @@ static OWN: [MountPoint; 22] = {
         page("/logout", Form, Page::Logout),
         page("/password", Form, Page::Password),
         page("/setup", Form, Page::Setup),
+        of_provider("/sign-in/", Fetch, Page::BeginSignIn),
         page("/static/doorward.css", Read, Page::Style),
         page("/static/logo.svg", Read, Page::Logo(LogoFormat::Svg)),
         page("/static/logo.png", Read, Page::Logo(LogoFormat::Png)),
@@ -103,7 +120,7 @@ static OWN: [MountPoint; 22] = {
 
 /// What of ours is at a path below the reserved one.
 pub fn own(path: &str) -> Option<&'static MountPoint> {
-    OWN.iter().find(|row| row.path == path)
+    OWN.iter().find(|row| row.is_at(path))
 }
 
 impl Mount {
@@ -139,6 +156,8 @@ impl Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::pages::site::RESERVED;
+    use crate::federation;
 
     #[test]
     fn every_address_stands_once_and_none_is_a_questions() {
@@ -147,5 +166,24 @@ mod tests {
             assert!(row.path.is_empty() || row.path.starts_with('/'), "{}", row.path);
             assert_eq!(Endpoint::named(row.path), None, "{}", row.path);
         }
+    }
+
+    #[test]
+    fn a_page_of_a_provider_is_at_one_segment_and_nowhere_else() {
+        for (path, expected) in [
+            ("/sign-in/sso", Some(Page::BeginSignIn)),
+            ("/callback/sso", Some(Page::CompleteSignIn)),
+            ("/sign-in/", None),
+            ("/sign-in", None),
+            ("/sign-in/sso/", None),
+            ("/sign-in/a/b", None),
+            ("/callbacksso", None),
+            ("/login/sso", None),
+        ] {
+            let page = own(path).and_then(MountPoint::page).map(|(page, _)| page);
+            assert_eq!(page, expected, "{path}");
+        }
+        let callback = format!("{RESERVED}/callback/");
+        assert_eq!(callback, federation::CALLBACK, "what is registered at providers is what is answered");
     }
 }

@@ -42,6 +42,15 @@ const PEOPLE: ConcurrencyLimits = ConcurrencyLimits {
     inside: 4096,
     wait: Duration::from_secs(3),
 };
+/// Sign-ins at providers, which mostly wait: for the provider's answer, for some seconds if it is slow. They hold memory and no
+/// place of any other page; how many wait for one provider is bounded where it is called.
+const AT_PROVIDERS: ConcurrencyLimits = ConcurrencyLimits {
+    running_per_key: 16,
+    admitted_per_key: 96,
+    work: 1024,
+    inside: 4096,
+    wait: Duration::from_secs(3),
+};
 
 /// Admits page requests. Clones share the limits.
 #[derive(Clone, Debug)]
@@ -50,9 +59,11 @@ pub struct PageLimiter {
     light: PageQueue,
     sessions: PageQueue,
     people: PageQueue,
+    /// Of unknown devices, and of known ones.
+    at_providers: [PageQueue; 2],
 }
 
-/// One of the four queues, which share nothing.
+/// One of the queues, which share nothing.
 #[derive(Clone, Debug)]
 struct PageQueue {
     limiter: ConcurrencyLimiter<QuotaKey>,
@@ -75,7 +86,7 @@ pub struct PageQueueEntry<'t> {
 impl Default for PageLimiter {
     fn default() -> Self {
         let [unknown, light, sessions, people] = [UNKNOWN, LIGHT, SESSIONS, PEOPLE].map(PageQueue::new);
-        Self { unknown, light, sessions, people }
+        Self { unknown, light, sessions, people, at_providers: [AT_PROVIDERS; 2].map(PageQueue::new) }
     }
 }
 
@@ -88,6 +99,16 @@ impl PageLimiter {
         page: Option<Page>,
     ) -> PageQueueEntry<'_> {
         let by_client = || QuotaKey::of_client(client.address.nearest());
+        if page.is_some_and(Page::waits_for_provider) {
+            let [unknown, known] = &self.at_providers;
+            return match recognition {
+                DeviceRecognition::Unknown => PageQueueEntry { queue: unknown, share: by_client() },
+                DeviceRecognition::Session => PageQueueEntry { queue: known, share: by_client() },
+                DeviceRecognition::Person(id) => {
+                    PageQueueEntry { queue: known, share: QuotaKey::Account(id.0.as_str().into()) }
+                }
+            };
+        }
         match recognition {
             DeviceRecognition::Unknown if page.is_some_and(Page::is_light) => {
                 PageQueueEntry { queue: &self.light, share: by_client() }
@@ -102,10 +123,8 @@ impl PageLimiter {
 
     /// Bytes of the forms that are being read.
     pub fn held(&self) -> usize {
-        [&self.unknown, &self.light, &self.sessions, &self.people]
-            .map(|queue| queue.forms.held())
-            .iter()
-            .sum()
+        let others = [&self.unknown, &self.light, &self.sessions, &self.people];
+        others.into_iter().chain(&self.at_providers).map(|queue| queue.forms.held()).sum()
     }
 }
 
@@ -171,6 +190,25 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::ZERO);
         let login = limiter.entry(&stranger, at(201), Some(Page::Login)).turn().await;
         assert!(login.is_err(), "as everybody else's sign-in");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_slow_provider_takes_no_place_of_any_other_page() {
+        let limiter = PageLimiter::default();
+        for crowd in [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")] {
+            let waiting = (0..200)
+                .flat_map(|number| [number; 8])
+                .map(|number| limiter.entry(&crowd, at(number), Some(Page::CompleteSignIn)).turn());
+            let held = futures_util::future::join_all(waiting).await;
+            assert!(held.iter().any(Result::is_err), "{crowd:?}: they are bounded");
+            let began = tokio::time::Instant::now();
+            for page in [Page::Login, Page::Account, Page::Redeem, Page::Style] {
+                assert!(limiter.entry(&crowd, at(1), Some(page)).turn().await.is_ok(), "{crowd:?} {page:?}");
+            }
+            assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
+        }
+        let stranger = limiter.entry(&DeviceRecognition::Unknown, at(1), Some(Page::CompleteSignIn)).turn();
+        assert!(stranger.await.is_ok(), "nothing stays taken");
     }
 
     #[test]

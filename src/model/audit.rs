@@ -170,10 +170,14 @@ words! {
         Busy = "busy",
         /// The account is stopped.
         Disabled = "disabled",
+        /// The address is of none of the domains that are let in, or not verified.
+        DomainNotAllowed = "domain-not-allowed",
         /// The address belongs to a user with a password or another identity.
         EmailInUse = "email-in-use",
         /// The address belongs to an invited user, and is not verified.
         EmailUnverified = "email-unverified",
+        /// The provider tells none of the groups that are let in.
+        GroupNotAllowed = "group-not-allowed",
         /// The identity belongs to another user.
         IdentityInUse = "identity-in-use",
         /// A configuration that cannot take effect.
@@ -186,6 +190,16 @@ words! {
         Network = "network",
         /// The account has no password.
         NoPassword = "no-password",
+        /// The provider, or the person there, said no.
+        ProviderDenied = "provider-denied",
+        /// The settings here and those at the provider do not agree.
+        ProviderMisconfigured = "provider-misconfigured",
+        /// The provider cannot be reached, or does not answer properly.
+        ProviderUnavailable = "provider-unavailable",
+        /// What came back from the provider is not what was asked for.
+        ResponseRefused = "response-refused",
+        /// The provider tells no role that is known here.
+        RoleMissing = "role-missing",
         /// There is no such user, and sign-up is not allowed.
         SignUpNotAllowed = "sign-up-not-allowed",
         /// Identities of this issuer were made of another claim.

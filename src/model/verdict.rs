@@ -85,6 +85,8 @@ words! {
         NoRoom = "no-room",
         /// No route leads there.
         NoRoute = "no-route",
+        /// A page that a browser asked for in advance, and that begins something.
+        NotInAdvance = "not-in-advance",
         /// There is nothing at this address of ours.
         NotFound = "not-found",
         /// An address of another product that is not served.
@@ -103,6 +105,12 @@ words! {
         PasswordLoginOff = "password-login-off",
         /// A key or token at a page for people.
         PeopleOnly = "people-only",
+        /// The provider, or the person there, said no.
+        ProviderDenied = "provider-denied",
+        /// The settings here and those at the provider do not agree.
+        ProviderMisconfigured = "provider-misconfigured",
+        /// The provider cannot be reached, or does not answer properly.
+        ProviderUnavailable = "provider-unavailable",
         /// The request did not arrive in time.
         RequestTimeout = "request-timeout",
         /// The session has ended.
@@ -113,8 +121,12 @@ words! {
         SeveralCredentials = "several-credentials",
         /// Signing in would lead round in circles.
         SignInLoop = "sign-in-loop",
+        /// The provider knows the person, who is not let in here.
+        SignInRefused = "sign-in-refused",
         /// The caller is anonymous, and the rules require a principal.
         SignInRequired = "sign-in-required",
+        /// What came back belongs to no sign-in that the browser has under way.
+        StaleSignIn = "stale-sign-in",
         /// Too many attempts have failed.
         TooManyAttempts = "too-many-attempts",
         /// Too many bodies of this client are being read to decide.

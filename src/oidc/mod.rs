@@ -75,8 +75,8 @@ pub struct RelyingParty {
     clock: Arc<dyn Clock>,
     egress: EgressClient,
     authentication: ClientAuthentication,
-    metadata: CachedDocument<Metadata>,
-    keys: CachedDocument<KeySet>,
+    metadata: Arc<CachedDocument<Metadata>>,
+    keys: Arc<CachedDocument<KeySet>>,
 }
 
 /// What the caller kept of a sign-in since [`RelyingParty::authorization_url`].
@@ -152,9 +152,21 @@ impl RelyingParty {
             redirect_uri,
             clock,
             egress,
-            metadata: CachedDocument::new(CacheTimes::DISCOVERY),
-            keys: CachedDocument::new(CacheTimes::KEYS),
+            metadata: Arc::new(CachedDocument::new(CacheTimes::DISCOVERY)),
+            keys: Arc::new(CachedDocument::new(CacheTimes::KEYS)),
         })
+    }
+
+    /// The same with the documents that a former client knows, if the same settings decide what they may say. Where
+    /// authorities are of the user's own they are fetched anew: those may have changed.
+    #[must_use]
+    pub fn with_documents_of(self, former: &Self) -> Self {
+        let (ours, theirs) = (&self.config, &former.config);
+        let alike = ours.issuer == theirs.issuer && ours.algorithms == theirs.algorithms;
+        if !alike || ours.ca_file.is_some() || theirs.ca_file.is_some() {
+            return self;
+        }
+        Self { metadata: Arc::clone(&former.metadata), keys: Arc::clone(&former.keys), ..self }
     }
 
     /// The provider's name in the settings.

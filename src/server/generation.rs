@@ -23,6 +23,7 @@ use crate::edge::proxy::open::{ExchangeLimits, SlowBounds, Streams};
 use crate::edge::proxy::servers::{Upstream, UpstreamParts};
 use crate::edge::read_ahead::BufferQuota;
 use crate::edge::surfaces::{self, Surfaces};
+use crate::federation::Federation;
 use crate::gate::authenticator::{Authenticator, AuthenticatorParts, CredentialCache};
 use crate::gate::{Gate, GateKeys};
 use crate::model::metrics::{Registry, WorkerMetrics};
@@ -41,6 +42,8 @@ pub struct Generation {
     pub authenticator: AuthenticatorParts,
     /// For each thread's gate.
     pub keys: GateKeys,
+    /// Providers that people sign in with.
+    pub federation: Arc<Federation>,
     /// The ways to each upstream, in the order of the settings.
     pub upstreams: Arc<[UpstreamParts]>,
     /// What looks after their servers, as long as this generation is in effect.

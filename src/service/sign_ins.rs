@@ -89,8 +89,13 @@ words! {
 #[derive(Debug, thiserror::Error)]
 pub enum SignInStateError {
     /// The state is refused.
-    #[error("the state of the sign-in is refused: {0}")]
-    Invalid(InvalidState),
+    #[error("the state of the sign-in is refused: {why}")]
+    Invalid {
+        /// Why.
+        why: InvalidState,
+        /// The return target as it was given, where the cookie is one of ours.
+        target: Option<String>,
+    },
     /// [`ServiceError::Busy`] or [`ServiceError::Unavailable`].
     #[error(transparent)]
     Failed(#[from] ServiceError),
@@ -164,19 +169,22 @@ impl SignIns {
         cookie: Option<&str>,
     ) -> Result<PendingSignIn, SignInStateError> {
         let begun = cookie.and_then(|cookie| self.open(cookie, state));
-        let begun = begun.ok_or(SignInStateError::Invalid(InvalidState::NoMatchingCookie))?;
+        let Some(begun) = begun else {
+            return Err(SignInStateError::Invalid { why: InvalidState::NoMatchingCookie, target: None });
+        };
+        let refused = |why| SignInStateError::Invalid { why, target: begun.target.clone() };
         if begun.provider != provider {
-            return Err(SignInStateError::Invalid(InvalidState::OtherProvider));
+            return Err(refused(InvalidState::OtherProvider));
         }
         let (now, issued) = (self.clock.now(), Timestamp(begun.issued));
         if !now.is_within(LIFETIME, issued) {
-            return Err(SignInStateError::Invalid(InvalidState::Expired));
+            return Err(refused(InvalidState::Expired));
         }
         // The clock of another gateway may be behind.
         let expires = issued.after(LIFETIME + SKEW);
         let first = self.store.use_sign_in(TokenDigest::of(state), now, expires).await;
         if !first.map_err(ServiceError::from)? {
-            return Err(SignInStateError::Invalid(InvalidState::Replayed));
+            return Err(refused(InvalidState::Replayed));
         }
         let SignInState { nonce, verifier, purpose, target, .. } = begun;
         Ok(PendingSignIn { nonce, verifier: Secret::new(verifier), purpose, target })
@@ -209,7 +217,7 @@ mod tests {
     ) -> Result<PendingSignIn, InvalidState> {
         match world.sign_ins.finish(provider, state, Some(cookie)).await {
             Ok(returned) => Ok(returned),
-            Err(SignInStateError::Invalid(stray)) => Err(stray),
+            Err(SignInStateError::Invalid { why, .. }) => Err(why),
             Err(SignInStateError::Failed(error)) => panic!("{error}"),
         }
     }

@@ -43,6 +43,7 @@ mod self_service;
 mod servers;
 mod shadow;
 mod listeners;
+mod providers;
 mod proxy_protocol;
 mod query;
 mod streaming;

@@ -1,10 +1,11 @@
-//! Signing in with name and password.
+//! The sign-in page: every way to sign in, and signing in with name and password.
 
 use askama::Template;
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 
+use super::provider_links::ProviderLink;
 use super::redirect_loop::{explain_loop, explain_lost_cookie, explain_obstacle};
 use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
 use crate::edge::pages::problem::Problem;
@@ -18,6 +19,8 @@ use crate::service::login::SignedIn;
 struct LoginPage<'a> {
     site: &'a Site,
     enabled: bool,
+    /// Other ways to sign in.
+    providers: Vec<ProviderLink<'a>>,
     /// The host that one goes on to.
     application: String,
     username: &'a str,
@@ -36,9 +39,17 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
     if let Visitor::Caller(principal) = &visitor {
         return pass(web, request, &target, principal.must_change_password);
     }
+    if let Some(provider) = web.federation.automatic()
+        && goes_straight(web, request)
+    {
+        let mut response = web.go(&web.begin_link(provider.name, request, &target));
+        web.take_back(&visitor, &mut response);
+        return Ok(response);
+    }
     let page = LoginPage {
         site: &web.site,
         enabled: web.password_login,
+        providers: web.provider_links(request, &target),
         application: application(web, &target),
         username: "",
         signed_out: form::parameter(request.query.as_deref(), "signed-out").is_some(),
@@ -86,6 +97,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
             let page = LoginPage {
                 site: &web.site,
                 enabled: true,
+                providers: web.provider_links(request, &target),
                 application: application(web, &target),
                 username: username.expose(),
                 signed_out: false,
@@ -97,6 +109,13 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
             Ok(response)
         }
     }
+}
+
+/// Whether the page may be passed over on the way to a provider: nobody has asked for it, and this browser has neither just
+/// signed out nor just come back from there.
+fn goes_straight(web: &Web, request: &WebRequest) -> bool {
+    let asks = |name| form::parameter(request.query.as_deref(), name).is_some();
+    !asks("password") && !asks("signed-out") && !web.site.cookies().has_choice(&request.headers)
 }
 
 /// Hands the new session to the browser and sends it on.

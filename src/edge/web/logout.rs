@@ -47,6 +47,7 @@ pub(super) async fn submit(web: &Web, request: &WebRequest) -> Result<Response<B
     let headers = response.headers_mut();
     let cookies = web.site.cookies();
     headers.append(SET_COOKIE, cookies.clear_session());
+    headers.append(SET_COOKIE, cookies.set_choice());
     if cookies.domain().is_some() {
         headers.append(SET_COOKIE, cookies.clear_session_here());
     }

@@ -13,6 +13,8 @@ mod login;
 mod logout;
 mod page;
 mod password;
+mod provider_links;
+mod providers;
 mod return_target;
 mod setup;
 
@@ -35,6 +37,7 @@ use super::pages::form;
 use super::pages::problem::{Problem, ProblemContext};
 use super::pages::site::{Site, fit_to_method};
 use crate::config::LoginConfig;
+use crate::federation::Federation;
 use crate::gate::caller::Visitors;
 use crate::gate::origins;
 use crate::gate::origins::Origins;
@@ -61,7 +64,7 @@ pub struct WebRequest {
     pub method: Method,
     /// The host it names, lower-case, without port.
     pub host: String,
-    /// Path below the reserved one: empty, or such as `/login`.
+    /// Path below the reserved one: empty, or such as `/login` or `/sign-in/sso`.
     pub path: String,
     /// What is mounted there, if anything is, and the methods it has.
     pub page: Option<(Page, Methods)>,
@@ -75,6 +78,13 @@ pub struct WebRequest {
     pub client: Client,
     /// What the log knows the request by.
     pub request_id: RequestId,
+}
+
+impl WebRequest {
+    /// The last segment of its path: the name of the provider, where the page is one of a provider.
+    fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 /// The use cases that pages call.
@@ -107,6 +117,7 @@ pub struct Web {
     site: Site,
     password_login: bool,
     services: PageServices,
+    federation: Arc<Federation>,
     guard: PageGuard,
     /// The sender of the current request.
     actor: Actor,
@@ -138,23 +149,37 @@ pub struct PageGuard {
     pub origins: Origins,
 }
 
+/// What the pages are made of.
+#[derive(Debug)]
+pub struct WebParts {
+    /// The gateway as a browser meets it.
+    pub site: Site,
+    /// Providers that people sign in with.
+    pub federation: Arc<Federation>,
+    /// What of the gate they ask.
+    pub guard: PageGuard,
+    /// Finds browsers that go round in circles.
+    pub loop_guard: RedirectLoopGuard,
+    /// Applications' own sessions.
+    pub app_sessions: AppLogout,
+}
+
 impl Web {
-    /// The pages of `site`, which may lead on to `hosts` of other proxies.
+    /// The pages, which may lead on to `hosts` of other proxies.
     pub fn new(
-        site: Site,
+        parts: WebParts,
         login: &LoginConfig,
         services: &Services,
-        guard: PageGuard,
         hosts: impl IntoIterator<Item = String>,
-        loop_guard: RedirectLoopGuard,
-        app_sessions: AppLogout,
     ) -> Self {
+        let WebParts { site, federation, guard, loop_guard, app_sessions } = parts;
         let destinations = Destinations::new(site.public_url().clone(), hosts);
         let actor = Actor::gateway();
         Self {
             site,
             password_login: login.password,
             services: PageServices::of(services),
+            federation,
             guard,
             actor,
             destinations,
@@ -229,6 +254,8 @@ impl Web {
             (Page::NewKey, false) => account::show_new_key(self, request).await,
             (Page::NewKey, true) => account::make_key(self, request).await,
             (Page::RevokeKey, _) => account::revoke_key(self, request).await,
+            (Page::BeginSignIn, _) => Box::pin(providers::begin(self, request)).await,
+            (Page::CompleteSignIn, _) => Box::pin(providers::complete(self, request)).await,
             (Page::Begin, _) => Ok(handover::begin(self, request)),
             (Page::Grant, _) => handover::grant(self, request).await,
             (Page::Redeem, _) => handover::redeem(self, request).await,
@@ -290,7 +317,7 @@ impl Web {
     fn address(&self, request: &WebRequest) -> String {
         let path = self.site.link(&request.path);
         // The queries of these hold a secret.
-        let secret = matches!(request.page, Some((Page::Setup | Page::Redeem, _)));
+        let secret = matches!(request.page, Some((Page::Setup | Page::Redeem | Page::CompleteSignIn, _)));
         match request.query.as_deref().filter(|_| !secret) {
             Some(query) => format!("{path}?{query}"),
             None => path,

@@ -25,6 +25,10 @@ pub enum Page {
     Redeem,
     /// Signs in.
     Login,
+    /// Begins a sign-in at a provider.
+    BeginSignIn,
+    /// Completes it, when the browser comes back from there.
+    CompleteSignIn,
     /// Signs out.
     Logout,
     /// Changes the password.
@@ -41,10 +45,22 @@ impl Page {
     /// Whether it shows or changes what is somebody's own. Scripts of applications on the same host send their
     /// users' cookies too, but cannot make a request look like a visit (Fetch Metadata, 2.1).
     pub(super) fn is_personal(self) -> bool {
-        use Page::{Account, EndOtherSessions, EndSession, Logout, NewKey, Password, Rename, RevokeKey};
+        use Page::{
+            Account, BeginSignIn, CompleteSignIn, EndOtherSessions, EndSession, Logout, NewKey, Password,
+            Rename, RevokeKey,
+        };
         matches!(
             self,
-            Account | Rename | EndSession | EndOtherSessions | NewKey | RevokeKey | Logout | Password
+            Account
+                | Rename
+                | EndSession
+                | EndOtherSessions
+                | NewKey
+                | RevokeKey
+                | Logout
+                | Password
+                | BeginSignIn
+                | CompleteSignIn
         )
     }
 
@@ -52,6 +68,11 @@ impl Page {
     /// cookie of ours, at hosts where they hold none yet.
     pub fn is_light(self) -> bool {
         matches!(self, Self::Begin | Self::Redeem | Self::Style | Self::Logo(_))
+    }
+
+    /// Whether it waits for a provider, which may be slow.
+    pub fn waits_for_provider(self) -> bool {
+        matches!(self, Self::BeginSignIn | Self::CompleteSignIn)
     }
 
     /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.

@@ -80,7 +80,7 @@ impl Web {
 fn query_there(request: &WebRequest, page: Page, host: PageHost) -> Result<String, Problem> {
     let asked = request.query.as_deref().unwrap_or_default();
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let has_way_back = matches!(page, Page::Login | Page::Password);
+    let has_way_back = matches!(page, Page::Login | Page::Password | Page::BeginSignIn);
     for (name, value) in form_urlencoded::parse(asked.as_bytes()) {
         if name != MOVED && !(has_way_back && name == "rd") {
             query.append_pair(&name, &value);

@@ -79,15 +79,10 @@ impl PageFixture {
             visitors: Visitors::new(resolver, COOKIE_NAME.to_owned(), touches, clock),
             origins: Origins::of(ORIGIN_OF_OURS, []),
         };
-        let web = Web::new(
-            site,
-            &settings(),
-            &services,
-            guard,
-            ["app.test", "app.gate.example"].map(str::to_owned),
-            loop_guard,
-            AppLogout::default(),
-        );
+        let federation = Arc::new(Federation::of_none(&services));
+        let parts = WebParts { site, federation, guard, loop_guard, app_sessions: AppLogout::default() };
+        let hosts = ["app.test", "app.gate.example"].map(str::to_owned);
+        let web = Web::new(parts, &settings(), &services, hosts);
         Self { web, store: services.store, clock: manual }
     }
 

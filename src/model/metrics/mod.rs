@@ -6,6 +6,7 @@
 //! of words: nothing that a client sends is ever one.
 
 mod block;
+mod sign_ins;
 mod snapshot;
 mod words;
 
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::block::Block;
+pub use self::sign_ins::{ProviderSignIn, SignInCounts};
 pub use self::snapshot::{Histogram, Snapshot};
 pub use self::words::{BUCKETS, Connect, Memory, StatusClass};
 use super::verdict::{Code, Verdict};

@@ -7,7 +7,7 @@ use super::text::MetricsText;
 use crate::edge::page_limiter::PageLimiter;
 use crate::edge::read_ahead::BufferQuotas;
 use crate::model::audit::{Event, Load, Reason};
-use crate::model::metrics::{Registry, Snapshot};
+use crate::model::metrics::{Registry, SignInCounts, Snapshot};
 use crate::model::principal::CredentialKind;
 use crate::model::time::Timestamp;
 use crate::server::admission::Admission;
@@ -15,7 +15,7 @@ use crate::service::revocation::Revocations;
 use crate::store::{Store, store_errors};
 
 /// Results of sign-ins, shown also before they happen.
-const LOGINS: [Option<Reason>; 7] = [
+const LOGINS: [Option<Reason>; 14] = [
     None,
     Some(Reason::Unknown),
     Some(Reason::WrongPassword),
@@ -23,6 +23,13 @@ const LOGINS: [Option<Reason>; 7] = [
     Some(Reason::NoPassword),
     Some(Reason::Throttled),
     Some(Reason::Busy),
+    Some(Reason::ProviderDenied),
+    Some(Reason::ProviderUnavailable),
+    Some(Reason::ProviderMisconfigured),
+    Some(Reason::ResponseRefused),
+    Some(Reason::GroupNotAllowed),
+    Some(Reason::DomainNotAllowed),
+    Some(Reason::RoleMissing),
 ];
 /// Ticks of a second in which `/proc` counts processor time, on every architecture.
 const TICKS: f64 = 100.0;
@@ -45,6 +52,8 @@ pub struct Sources {
     pub lookups: Box<dyn Fn() -> u64 + Send + Sync>,
     /// What the control plane counts.
     pub store: Store,
+    /// Sign-ins through providers.
+    pub sign_ins: SignInCounts,
     /// When the server's certificate ends, if there is one. Asked each time: it may be replaced.
     pub certificate_end: Box<dyn Fn() -> Option<Timestamp> + Send + Sync>,
     /// The servers of all upstreams.
@@ -128,10 +137,15 @@ impl Sources {
         let events = self.store.audit_counts();
         let result = |failure: Option<Reason>| failure.map_or("success", Reason::as_str);
         let mut logins =
-            page.family("doorward_logins_total", "counter", "Sign-ins by password, by what came of them.");
+            page.family("doorward_logins_total", "counter", "Sign-ins of people, by what came of them.");
         for failure in LOGINS {
             let count = events.counts.get(&(Event::Login, failure)).copied().unwrap_or(0);
             logins.sample(&[("result", result(failure))], count);
+        }
+        let help = "Sign-ins through providers, by what came of them.";
+        let mut sign_ins = page.family("doorward_provider_logins_total", "counter", help);
+        for ((provider, outcome), count) in self.sign_ins.all() {
+            sign_ins.sample(&[("provider", &provider), ("result", outcome.as_str())], count);
         }
         let help =
             "Events of the audit trail that this process was asked to note; those of logins have reasons.";

@@ -108,6 +108,15 @@ impl Audit {
         Ok(self.store.by(actor).record(note).await?)
     }
 
+    /// The same of what one source can repeat at will: repeats within a minute are one row and a count.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the row was not written.
+    pub async fn note_repeatable(&self, actor: &Actor, note: Note, source: &str) -> Result<(), ServiceError> {
+        Ok(self.store.by(actor).record_repeatable(note, source).await?)
+    }
+
     /// Rows, newest first.
     ///
     /// # Errors

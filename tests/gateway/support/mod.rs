@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod bound;
+pub mod browser;
 pub mod gateway;
 pub mod http2;
 pub mod hyper;
@@ -8,6 +9,7 @@ pub mod ledger;
 pub mod oracle;
 pub mod patient;
 pub mod process;
+pub mod provider;
 pub mod raw;
 pub mod relay;
 pub mod upstream;

@@ -25,8 +25,8 @@ use crate::policy::claims::{ClaimsRules, SubjectKind};
 const DAY: u64 = 24 * 60 * 60;
 
 section! {
-    /// A provider that people sign in with, by OpenID Connect. `doorward claims` tries how its claims are read; signing in is
-    /// not in this version, so `doorward serve` takes no provider yet.
+    /// A provider that people sign in with, by OpenID Connect. `doorward check` prints the redirect URI to register there, and
+    /// `doorward claims` tries how its claims are read.
     Provider {
         /// Unique name, which stands in URLs and logs.
         name: Required<UrlName>, r#""sso""#;

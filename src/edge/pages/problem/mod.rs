@@ -5,6 +5,7 @@
 mod answer;
 mod causes;
 mod challenge;
+mod sign_in;
 
 use std::borrow::Cow;
 use std::time::Duration;

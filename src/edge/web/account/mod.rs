@@ -157,6 +157,10 @@ pub(super) enum Done {
     Key,
     /// The password was changed.
     Password,
+    /// An identity at a provider was linked.
+    Linked,
+    /// One was removed.
+    Unlinked,
 }
 
 /// Back to the account, which says that it was done.
@@ -165,7 +169,15 @@ pub(super) fn done(web: &Web, what: Done) -> Response<Bytes> {
 }
 
 impl Done {
-    const ALL: [Self; 5] = [Self::Name, Self::Session, Self::OtherSessions, Self::Key, Self::Password];
+    const ALL: [Self; 7] = [
+        Self::Name,
+        Self::Session,
+        Self::OtherSessions,
+        Self::Key,
+        Self::Password,
+        Self::Linked,
+        Self::Unlinked,
+    ];
 
     /// What stands in the address of the page that tells of it.
     fn word(self) -> &'static str {
@@ -175,6 +187,8 @@ impl Done {
             Self::OtherSessions => "sessions",
             Self::Key => "key",
             Self::Password => "password",
+            Self::Linked => "linked",
+            Self::Unlinked => "unlinked",
         }
     }
 
@@ -186,6 +200,10 @@ impl Done {
         match self {
             Self::Name => "Your name was changed.",
             Self::Session => "That browser is signed out.",
+            Self::Linked => "You can sign in with this account from now on.",
+            Self::Unlinked => {
+                "You cannot sign in with that account any more. Browsers that were signed in with it are signed out."
+            }
             Self::OtherSessions => "Every other browser is signed out.",
             Self::Key => "The key was revoked. It does not work any more.",
             Self::Password => "Your password was changed. Every other browser is signed out.",

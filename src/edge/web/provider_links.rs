@@ -1,0 +1,39 @@
+//! Links to where signing in at a provider begins.
+
+use url::form_urlencoded;
+
+use super::{ReturnTarget, Web, WebRequest, form};
+use crate::federation::Button;
+
+/// A way to sign in that the sign-in page offers.
+pub(super) struct ProviderLink<'w> {
+    /// What people call it.
+    pub(super) name: &'w str,
+    pub(super) href: String,
+}
+
+impl Web {
+    /// Every provider, on the way to `target`.
+    pub(super) fn provider_links(
+        &self,
+        request: &WebRequest,
+        target: &ReturnTarget,
+    ) -> Vec<ProviderLink<'_>> {
+        let link = |button: Button<'_>| self.begin_link(button.name, request, target);
+        let links = self.federation.buttons().map(|button| (button.display_name, link(button)));
+        links.map(|(name, href)| ProviderLink { name, href }).collect()
+    }
+
+    /// Where signing in at a provider begins; with whom it is, if the request says so.
+    pub(super) fn begin_link(&self, name: &str, request: &WebRequest, target: &ReturnTarget) -> String {
+        let link = self.site.link_back(&format!("/sign-in/{name}"), target.as_str());
+        match form::parameter(request.query.as_deref(), "login_hint") {
+            Some(hint) => {
+                let hint: String =
+                    form_urlencoded::Serializer::new(String::new()).append_pair("login_hint", &hint).finish();
+                format!("{link}&{hint}")
+            }
+            None => link,
+        }
+    }
+}

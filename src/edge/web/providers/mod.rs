@@ -1,0 +1,129 @@
+//! Signing in through a provider: on the way there, and back.
+
+mod refused;
+mod words;
+
+use bytes::Bytes;
+use http::header::{REFERRER_POLICY, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+use self::refused::{Attempt, refused};
+use super::redirect_loop::explain_obstacle;
+use super::{ReturnTarget, Visitor, Web, WebRequest, account, failed, form, login, user_agent};
+use crate::edge::pages::problem::Problem;
+use crate::federation::{Begin, Callback, Done, Refused, SignInRefusal};
+use crate::oidc::AuthorizationResponse;
+use crate::service::login::Browser;
+use crate::service::sign_ins::Purpose;
+
+/// Headers by which browsers say that they load a page in advance (Fetch, Sec-Purpose; and older ones).
+const PURPOSES: [HeaderName; 3] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-moz"),
+];
+
+/// Sends the browser to the provider, with the state of its sign-in in a cookie.
+pub(super) async fn begin(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let Some(provider) = web.federation.button(request.name()) else {
+        return Err(Problem::not_found());
+    };
+    if is_in_advance(&request.headers) {
+        return Err(Problem::not_in_advance());
+    }
+    let target = web.target(request);
+    if let Some(obstacle) = target.obstacle() {
+        return Err(Problem::sign_in_loop(explain_obstacle(&web.site, obstacle)));
+    }
+    let hint = form::parameter(request.query.as_deref(), "login_hint");
+    let wanted =
+        Begin { purpose: Purpose::SignIn, target: Some(target.as_str()), login_hint: hint.as_deref() };
+    match web.federation.begin(provider.name, wanted).await {
+        Ok(begun) => {
+            let mut response = web.go(&begun.location);
+            let cookies = web.site.cookies();
+            for cleared in cookies.clear_oldest_sign_ins(&request.headers) {
+                response.headers_mut().append(SET_COOKIE, cleared);
+            }
+            response.headers_mut().append(SET_COOKIE, cookies.set_sign_in(&begun.state, &begun.cookie));
+            Ok(unreferred(response))
+        }
+        Err(why) => {
+            let visitor = web.visitor(request).await?;
+            let attempt = Attempt { provider, target: &target, links: false, visitor: &visitor };
+            Ok(refused(web, request, &attempt, &why))
+        }
+    }
+}
+
+/// Takes back what the provider gave the browser, once.
+pub(super) async fn complete(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
+    let Some(provider) = web.federation.button(request.name()) else {
+        return Err(Problem::not_found());
+    };
+    let response = AuthorizationResponse::parse(request.query.as_deref().unwrap_or_default());
+    let response =
+        response.map_err(|_| Problem::bad_request("The address is not what a provider sends back."))?;
+    let cookies = web.site.cookies();
+    // Who it is is not whose change a sign-in is.
+    let visitor = web.guard.visitors.visitor(&request.headers, &request.host).await;
+    let visitor = visitor.map_err(|error| failed(&error))?;
+    let callback = Callback {
+        response: &response,
+        cookie: cookies.sign_in(&request.headers, response.state()),
+        browser: Browser {
+            client: request.client.address.nearest(),
+            user_agent: user_agent(&request.headers),
+            device: cookies.device(&request.headers),
+        },
+        visitor: visitor.caller().map(|principal| &**principal),
+    };
+    let outcome = web.federation.complete(&web.actor, provider.name, callback).await;
+    let mut answer = match outcome {
+        Ok(completed) => {
+            let target =
+                ReturnTarget::parse(completed.target.as_deref().unwrap_or_default(), &web.destinations);
+            match completed.done {
+                Done::SignedIn(signed_in) => {
+                    // Whatever this browser was before, it is not any more.
+                    if let Visitor::Caller(before) = &visitor {
+                        web.end(before).await?;
+                    }
+                    let mut response = login::enter(web, request, &signed_in, &target);
+                    // A browser that does not keep the session would be sent to the provider again and again.
+                    response.headers_mut().append(SET_COOKIE, cookies.set_choice());
+                    response
+                }
+                Done::Linked => account::done(web, account::Done::Linked),
+            }
+        }
+        Err(Refused { why, target, links }) => {
+            let target = ReturnTarget::parse(target.as_deref().unwrap_or_default(), &web.destinations);
+            // Late, or a second time: who is signed in has what they came for.
+            if let (Visitor::Caller(principal), SignInRefusal::State(_)) = (&visitor, &why) {
+                web.onward(&target, principal.must_change_password)
+            } else {
+                let attempt = Attempt { provider, target: &target, links, visitor: &visitor };
+                refused(web, request, &attempt, &why)
+            }
+        }
+    };
+    if callback.cookie.is_some() {
+        answer.headers_mut().append(SET_COOKIE, cookies.clear_sign_in(response.state()));
+    }
+    Ok(unreferred(answer))
+}
+
+fn is_in_advance(headers: &HeaderMap) -> bool {
+    PURPOSES.iter().flat_map(|name| headers.get_all(name)).any(|value| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        value.windows(8).any(|window| window == b"prefetch")
+            || value.windows(7).any(|window| window == b"preview")
+    })
+}
+
+/// The address holds the provider's answer or leads to its pages: it is not shown to any other site.
+fn unreferred(mut response: Response<Bytes>) -> Response<Bytes> {
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
