@@ -96,9 +96,11 @@ impl Glewlwyd {
         self.manage(Method::PUT, "/mod/user/database/reset", &json!({})).await;
         let plugin = json!({ "module": "oidc", "name": "oidc", "display_name": "OpenID Connect", "parameters": self.parameters() });
         self.manage(Method::POST, "/mod/plugin/", &plugin).await;
-        for (name, verified, groups) in
-            [("ann", "yes", ["engineering", "Data Science"]), ("bob", "no", ["ops", "data science"])]
-        {
+        for (name, verified, groups) in [
+            ("ann", "yes", ["engineering", "Data Science"]),
+            ("bob", "no", ["ops", "data science"]),
+            ("kim", "yes", ["ops", "Data Science"]),
+        ] {
             let person = json!({
                 "username": name, "password": format!("{name}-password"), "name": name, "email": format!("{name}@acme.test"),
                 "verified": verified, "groups": groups, "scope": ["openid"], "enabled": true,

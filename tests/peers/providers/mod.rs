@@ -2,10 +2,13 @@
 
 mod dex;
 mod directory;
+mod front;
 mod glewlwyd;
 mod hydra;
+mod in_browser;
 mod keycloak;
 mod protocol;
+mod sign_in;
 mod visitor;
 
 use std::path::{Path, PathBuf};
