@@ -498,3 +498,86 @@ async fn a_trail_of_a_former_secret_is_verified_with_it() {
     );
     assert_eq!(refusal(here, "audit verify --secret-file missing", "").0, 1);
 }
+
+/// The part of a page between a heading and the next of its kind.
+fn chapter<'p>(page: &'p str, heading: &str) -> &'p str {
+    let (_, rest) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    rest.split("\n## ").next().unwrap()
+}
+
+/// What stands in a block of a page.
+fn block<'p>(page: &'p str, language: &str) -> &'p str {
+    page.split_once(&format!("```{language}\n")).unwrap().1.split("```").next().unwrap()
+}
+
+/// Runs the commands of a page as they stand there.
+fn run_commands(folder: &Path, commands: &str) -> Output {
+    let bin = Path::new(env!("CARGO_BIN_EXE_doorward")).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", commands]).current_dir(folder).env_clear().env("PATH", path);
+    shell.stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn the_commands_for_those_who_move_do_what_the_page_says() {
+    let page = include_str!("../docs/migrating.md");
+    for (heading, language, file, provider, role) in [
+        ("From Phoenix's OAuth2", "properties", ".env", "okta", "member from now on"),
+        ("From Pyroscope's", "yaml", "server.yml", "gitlab", "viewer for who is new"),
+    ] {
+        let chapter = chapter(page, heading);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(file), block(chapter, language)).unwrap();
+        let output = run_commands(folder.path(), block(chapter, "sh"));
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{heading}: {said}");
+        let uri = format!("example.com/_doorward/callback/{provider}");
+        assert!(said.contains(&uri) && said.contains(&format!("role: {role}")), "{said}");
+        let settings = std::fs::read_to_string(folder.path().join("doorward.toml")).unwrap();
+        assert!(
+            settings.contains(&uri) && !settings.contains("s3cret") && !said.contains("s3cret"),
+            "{settings}"
+        );
+        let secret = folder.path().join(format!("{provider}-client-secret"));
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "s3cret-of-the-client\n");
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&secret).unwrap().permissions());
+        assert_eq!(mode & 0o7777, 0o600);
+        // Again: the secret stays as it is, whatever is in the file, and that is said.
+        std::fs::write(&secret, "another\n").unwrap();
+        assert!(run_commands(folder.path(), block(chapter, "sh")).status.success());
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "another\n");
+        let settings = std::fs::read_to_string(folder.path().join("doorward.toml")).unwrap();
+        assert!(settings.contains("was there already and stayed as it is"), "{settings}");
+    }
+}
+
+#[test]
+fn an_import_that_is_not_whole_ends_with_1_and_wrong_input_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let broken = "PHOENIX_OAUTH2_SSO_CLIENT_SECRET=s3cret\n";
+    let output = doorward(here, "import phoenix-env --json", broken);
+    assert_eq!(output.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["providers"], serde_json::json!({ "taken_over": 0, "left_out": 1 }));
+    assert!(told["settings"].as_str().unwrap().contains("\n#[[providers]]\n"));
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("1 of 1 providers could not be taken over") && !said.contains("s3cret"), "{said}");
+    for (line, input, message) in [
+        ("import phoenix-env", "s3cret", "line 1 assigns nothing"),
+        ("import phoenix-env", "OTHER=s3cret", "no setting here"),
+        ("import phoenix-env missing.env", "", "cannot be read"),
+        ("import phoenix-env --secrets missing", "PHOENIX_PORT=1", "the folder for secrets"),
+        ("import phoenix-env --from-environment .env", "", "cannot be used with"),
+        ("import phoenix-env --upstream ftp://a", "", "http://127.0.0.1:6006"),
+        ("import pyroscope", "auth:\n\ts3cret: 1", "line 2 begins with a tab"),
+        ("import pyroscope --from-environment", "", "no setting here"),
+    ] {
+        let (code, said) = refusal(here, line, input);
+        assert!(code == 2 && said.contains(message) && !said.contains("s3cret"), "{line}: {code} {said}");
+    }
+    let large = format!("PHOENIX_PORT={}\n", "1".repeat(1024 * 1024));
+    assert!(refusal(here, "import phoenix-env", &large).1.contains("more than 1 MiB"));
+}

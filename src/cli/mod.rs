@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod healthcheck;
+mod import;
 mod key;
 mod output;
 mod refused;
@@ -141,6 +142,13 @@ Nothing is asked of the provider. Claims are one JSON object. A token is only ta
   doorward healthcheck --config /etc/doorward.toml
   doorward healthcheck --url http://127.0.0.1:8080")]
     Healthcheck(healthcheck::Arguments),
+    /// Make settings of those of another product; exit code 1 if a provider could not be taken over whole
+    #[command(
+        subcommand,
+        after_help = "Example:
+  doorward import phoenix-env .env > doorward.toml"
+    )]
+    Import(import::Command),
     /// Print a configuration for the proxy in front, which asks this gateway about every request
     #[command(after_help = "Examples:
   doorward snippet nginx --app http://127.0.0.1:3000 --listen 0.0.0.0:80
@@ -220,6 +228,7 @@ fn dispatch(line: CommandLine, output: Output) -> Result<(), Failure> {
         Command::Session(command) => on_runtime(session::run(command, common, output)),
         Command::Audit(command) => on_runtime(audit::run(command, common, output)),
         Command::Store(command) => on_runtime(store::run(command, common, output)),
+        Command::Import(command) => import::run(&command, output),
         Command::Snippet(arguments) => snippet::run(&arguments, common, output),
         Command::Doctor(arguments) => on_runtime(doctor::run(arguments, common, output)),
         Command::Healthcheck(arguments) => on_runtime(healthcheck::run(arguments, common, output)),
