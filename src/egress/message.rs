@@ -82,19 +82,31 @@ impl EgressResponse {
         self.response.body()
     }
 
+    /// That the status is one of success.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressFault::Status`] if it is not.
+    pub fn check_success(&self) -> Result<(), EgressError> {
+        if self.response.status().is_success() {
+            return Ok(());
+        }
+        let content_type = ContentType::of(self.response.headers());
+        let fault = EgressFault::Status { status: self.status(), content_type };
+        Err(EgressError { server: Some(self.server.clone()), fault })
+    }
+
     /// The body of a successful response, read as JSON whatever its content type says.
     ///
     /// # Errors
     ///
     /// [`EgressFault::Status`] if the status is not one of success, [`EgressFault::Unreadable`] if the body is not such JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, EgressError> {
-        let (status, content_type) = (self.status(), ContentType::of(self.response.headers()));
-        let read = if self.response.status().is_success() {
-            serde_json::from_slice(self.response.body())
-                .map_err(|_| EgressFault::Unreadable { status, content_type })
-        } else {
-            Err(EgressFault::Status { status, content_type })
-        };
-        read.map_err(|fault| EgressError { server: Some(self.server.clone()), fault })
+        self.check_success()?;
+        serde_json::from_slice(self.response.body()).map_err(|_| {
+            let (status, content_type) = (self.status(), ContentType::of(self.response.headers()));
+            let fault = EgressFault::Unreadable { status, content_type };
+            EgressError { server: Some(self.server.clone()), fault }
+        })
     }
 }

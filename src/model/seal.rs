@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::token::{KeyPurpose, MasterKey, random_bytes};
 
-/// The most bytes that are sealed at once.
-const MOST: usize = 64 * 1024;
+/// The most bytes that are sealed at once, as many as a token may have.
+const MOST: usize = 256 * 1024;
 /// Bytes of the tag at the end (NIST SP 800-38D, 5.2.1.2).
 const TAG: usize = 16;
 /// Bytes by which a sealed value is longer.
@@ -35,7 +35,7 @@ impl MasterKey {
 }
 
 impl SealingKey {
-    /// Seals `plain`, at most 64 KiB, with `context` as associated data: what the value is, and which one, so that it cannot be
+    /// Seals `plain`, at most 256 KiB, with `context` as associated data: what the value is, and which one, so that it cannot be
     /// put in the place of another. The result is nonce, ciphertext and tag: [`OVERHEAD`] bytes more. `None` if it is too long.
     pub fn seal(&self, plain: &[u8], context: &str) -> Option<Vec<u8>> {
         let nonce = random_bytes().first_chunk().copied()?;

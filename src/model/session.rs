@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::identity::IdentityKey;
 use super::time::Timestamp;
 use super::user::UserId;
+use super::words::words;
 
 /// One signed-in browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,33 @@ pub struct ProviderSession {
     pub provider: String,
     /// The identity.
     pub key: IdentityKey,
+}
+
+/// By what a provider names a sign-in when it is over (OpenID Connect Back-Channel Logout 1.0, 2.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogoutNames {
+    /// `sub` of the ID token, which is not always what identifies somebody here.
+    pub subject: Option<String>,
+    /// `sid` of the ID token: the session at the provider.
+    pub session: Option<String>,
+}
+
+words! {
+    /// Why sessions end that a provider opened; the `cause` in the audit trail.
+    ProviderSessionEnd {
+        /// A logout token says so.
+        Logout = "provider-logout",
+        /// The provider refuses to go on: signed out there, stopped, or the grant was taken back.
+        Over = "provider-ended",
+        /// By what the provider says now, somebody may not be here any more.
+        NotAllowed = "provider-claims",
+        /// What it says cannot be believed.
+        Unbelieved = "provider-answer",
+        /// It did not answer for too long.
+        Unavailable = "provider-unavailable",
+        /// The tokens were sealed under another secret.
+        Unreadable = "tokens-unreadable",
+    }
 }
 
 impl Session {

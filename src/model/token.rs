@@ -110,6 +110,8 @@ words! {
         Device = "device cookie",
         /// Which decoy is for a name that has no password.
         Decoy = "decoy",
+        /// What identity providers gave along with sign-ins.
+        ProviderTokens = "provider tokens",
         /// Session cookies.
         Session = "session cookie",
         /// Cookies that hold the state of a sign-in at an identity provider.

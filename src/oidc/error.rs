@@ -237,6 +237,21 @@ pub enum TokenRefusal {
     /// `at_hash`.
     #[error("`at_hash` is that of another access token")]
     AccessTokenHash,
+    /// `events` of a logout token.
+    #[error("`events` does not say that it is a logout token")]
+    Events,
+    /// A logout token with `nonce`, which could be an ID token.
+    #[error("it is a logout token with a `nonce`, which none has")]
+    NonceInLogout,
+    /// `iat` of a logout token.
+    #[error("`iat` is longer ago than a logout token is good for, which is five minutes")]
+    TooOld,
+    /// `jti`.
+    #[error("`jti` is missing, empty, longer than 255 characters or no text")]
+    TokenId,
+    /// `sub` and `sid` of a logout token.
+    #[error("neither `sub` nor `sid` says whose sign-in is over")]
+    NamesNobody,
     /// A refresh answered with somebody else's token.
     #[error("it is of somebody else than the one before")]
     OtherPerson,
@@ -261,9 +276,16 @@ impl OidcError {
         }
     }
 
-    /// Whether a refresh failed because the provider has ended the sign-in, so that it will never succeed again.
+    /// Whether a refresh failed because the provider has ended the sign-in, or wants the person to do something first: it
+    /// will never succeed again.
     pub fn is_over(&self) -> bool {
-        matches!(self, Self::Token(TokenEndpointError::Refused { code: ErrorCode::InvalidGrant, .. }))
+        let Self::Token(TokenEndpointError::Refused { code, .. }) = self else { return false };
+        *code == ErrorCode::InvalidGrant || code.kind() == OidcErrorKind::Denied
+    }
+
+    /// Whether what came of a refresh cannot be verified now, and may be later: keys are fetched anew only now and then.
+    pub fn may_pass(&self) -> bool {
+        self.kind() == OidcErrorKind::Unavailable || matches!(self, Self::IdToken(TokenRefusal::UnknownKey))
     }
 }
 

@@ -106,6 +106,11 @@ impl IdToken {
     }
 }
 
+/// `sid`: the session at the provider (OpenID Connect Front-Channel Logout 1.0, 3), shaped as a subject.
+pub(super) fn session(claims: &Map<String, Value>) -> Option<String> {
+    claims.get("sid").filter(|sid| sid.is_string()).and_then(|sid| subject(Some(sid)))
+}
+
 /// Whether a text is this issuer, or that of one of its tenants.
 pub(super) fn is_issuer(text: &str, config: &IssuerConfig) -> bool {
     if config.tenants.is_empty() {
@@ -157,12 +162,12 @@ fn of_tenant(config: &IssuerConfig, tenant: &str) -> String {
     config.issuer.replace(TENANT, tenant)
 }
 
-fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
+pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
     claims.get(name)?.as_str()
 }
 
 /// A `NumericDate` (RFC 7519, 2), which may have a fraction. Text is none.
-fn time(claim: Option<&Value>) -> Option<Timestamp> {
+pub(super) fn time(claim: Option<&Value>) -> Option<Timestamp> {
     let number = claim?;
     #[expect(clippy::cast_possible_truncation, reason = "a float's conversion saturates, and NaN is no JSON")]
     let seconds = number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds as i64))?;

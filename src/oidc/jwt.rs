@@ -13,6 +13,24 @@ use crate::config::SigningAlgorithm;
 /// Bytes of a token.
 const LONGEST: usize = 256 * 1024;
 
+/// What a token says of itself by `typ` (RFC 8725, 3.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    /// Nothing, or that it is a token.
+    Any,
+    /// The same, or that it is a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4). Few providers say that.
+    Logout,
+}
+
+impl TokenKind {
+    fn fits(self, typ: &str) -> bool {
+        let plain = ["JWT", "JOSE", "application/jwt"];
+        let logout = ["logout+jwt", "application/logout+jwt"];
+        let is_one_of = |all: &[&str]| all.iter().any(|own| typ.eq_ignore_ascii_case(own));
+        is_one_of(&plain) || self == Self::Logout && is_one_of(&logout)
+    }
+}
+
 /// A token with a signature that has not been verified yet.
 pub(super) struct SignedToken<'t> {
     text: &'t str,
@@ -21,7 +39,11 @@ pub(super) struct SignedToken<'t> {
 
 impl<'t> SignedToken<'t> {
     /// Reads the header. `algorithms` are the ones that a token may be signed by, whatever its header says.
-    pub(super) fn read(text: &'t str, algorithms: &[SigningAlgorithm]) -> Result<Self, TokenRefusal> {
+    pub(super) fn read(
+        text: &'t str,
+        kind: TokenKind,
+        algorithms: &[SigningAlgorithm],
+    ) -> Result<Self, TokenRefusal> {
         if text.len() > LONGEST {
             return Err(TokenRefusal::TooLong);
         }
@@ -34,9 +56,8 @@ impl<'t> SignedToken<'t> {
         if !algorithms.iter().any(|allowed| algorithm(*allowed) == header.alg) {
             return Err(TokenRefusal::Algorithm);
         }
-        let is_jwt =
-            |typ: &String| ["JWT", "JOSE", "application/jwt"].iter().any(|own| typ.eq_ignore_ascii_case(own));
-        if !header.typ.as_ref().is_none_or(is_jwt) || header.cty.is_some() || header.crit.is_some() {
+        let fits = header.typ.as_deref().is_none_or(|typ| kind.fits(typ));
+        if !fits || header.cty.is_some() || header.crit.is_some() {
             return Err(TokenRefusal::Kind);
         }
         Ok(Self { text, header })

@@ -17,6 +17,10 @@ pub(super) struct Metadata {
     pub(super) token_endpoint: String,
     pub(super) jwks_uri: String,
     pub(super) userinfo_endpoint: Option<String>,
+    /// Where a browser signs out (OpenID Connect RP-Initiated Logout 1.0, 2.1).
+    pub(super) end_session_endpoint: Option<Url>,
+    /// Where tokens are given back (RFC 7009; RFC 8414, 2).
+    pub(super) revocation_endpoint: Option<String>,
     /// Whether every authorization response has `iss` (RFC 9207, 3).
     pub(super) responses_have_issuer: bool,
 }
@@ -28,6 +32,8 @@ struct Document {
     token_endpoint: Option<String>,
     jwks_uri: Option<String>,
     userinfo_endpoint: Option<String>,
+    end_session_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
     authorization_response_iss_parameter_supported: Option<bool>,
 }
 
@@ -52,7 +58,15 @@ impl Metadata {
         let needed = |name, url| called(name, url)?.ok_or(DocumentError::Missing(name));
         let authorization =
             document.authorization_endpoint.ok_or(DocumentError::Missing("authorization_endpoint"))?;
+        let end_session_endpoint = match document.end_session_endpoint {
+            Some(url) => {
+                Some(for_browsers(&url, issuer).ok_or(DocumentError::Browser("end_session_endpoint"))?)
+            }
+            None => None,
+        };
         Ok(Self {
+            end_session_endpoint,
+            revocation_endpoint: called("revocation_endpoint", document.revocation_endpoint)?,
             authorization_endpoint: for_browsers(&authorization, issuer)
                 .ok_or(DocumentError::Browser("authorization_endpoint"))?,
             token_endpoint: needed("token_endpoint", document.token_endpoint)?,

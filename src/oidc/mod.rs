@@ -22,8 +22,11 @@ mod error;
 mod id_token;
 mod jwt;
 mod keys;
+mod logout_token;
 mod metadata;
+mod refresh;
 mod response;
+mod sign_out;
 mod token_endpoint;
 mod userinfo;
 
@@ -47,13 +50,18 @@ pub use self::error::{
     TokenRefusal,
 };
 use self::id_token::{Binding, IdToken};
+use self::jwt::TokenKind;
 use self::keys::KeySet;
+pub use self::logout_token::LogoutToken;
 use self::metadata::Metadata;
+pub use self::refresh::{Refreshed, RefreshedClaims};
 pub use self::response::AuthorizationResponse;
+pub use self::sign_out::{EndSession, EndSessionRequest};
 use self::token_endpoint::{Grant, TokenResponse};
 use crate::config::ProviderConfig;
 use crate::egress::{EgressClient, EgressLimits, EgressRequest, EgressSettings, NameResolution, origin};
 use crate::model::secret::Secret;
+use crate::model::session::LogoutNames;
 use crate::model::time::Clock;
 use crate::policy::claims::ClaimSet;
 
@@ -94,6 +102,9 @@ pub struct Authentication {
     pub issuer: String,
     /// The claim that identifies somebody at this provider, `sub` or the one that the settings name: 1 to 255 characters.
     pub subject: String,
+    /// `sub`, and `sid` where the ID token has one: by these a logout token names the sign-in (OpenID Connect Back-Channel
+    /// Logout 1.0, 2.1).
+    pub names: LogoutNames,
     /// The claims of the ID token, and beside them those of userinfo where it was asked.
     pub claims: ClaimSet,
     /// Userinfo was needed and could not be had. What these claims lack is not known to be missing, so no default may raise
@@ -104,18 +115,6 @@ pub struct Authentication {
     /// The refresh token, where the provider gives one.
     pub refresh_token: Option<Secret>,
     /// For how long what was said holds: the access token's lifetime, or five minutes; at most a day.
-    pub lifetime: Duration,
-}
-
-/// What a refresh brings.
-pub struct Refreshed {
-    /// The claims anew; `None` if the provider said nothing of them, so that the old ones stay.
-    pub claims: Option<ClaimSet>,
-    /// The latest ID token: a new one, or the one that was handed in.
-    pub id_token: Secret,
-    /// The latest refresh token: a new one, or the one that was handed in.
-    pub refresh_token: Secret,
-    /// As in [`Authentication::lifetime`].
     pub lifetime: Duration,
 }
 
@@ -209,48 +208,15 @@ impl RelyingParty {
         let subject = id_token::subject(claims.get(&self.config.subject_claim));
         Ok(Authentication {
             subject: subject.ok_or(OidcError::IdToken(TokenRefusal::Subject))?,
+            names: LogoutNames {
+                session: id_token::session(&verified.claims),
+                subject: Some(verified.subject),
+            },
             issuer: verified.issuer,
             claims,
             lacks_userinfo,
             id_token: id_token.clone(),
             refresh_token: tokens.refresh_token,
-            lifetime: tokens.lifetime,
-        })
-    }
-
-    /// Asks the provider anew (RFC 6749, 6; OpenID Connect Core 1.0, 12). `last_id_token` is the latest one of this sign-in,
-    /// expired or not; a new one must be of the same person.
-    ///
-    /// # Errors
-    ///
-    /// [`OidcError`]. [`OidcError::is_over`] tells whether the provider has ended the sign-in.
-    pub async fn refresh(
-        &self,
-        refresh_token: &Secret,
-        last_id_token: &Secret,
-    ) -> Result<Refreshed, OidcError> {
-        let metadata = self.metadata().await?;
-        let last = IdToken::verified_before(last_id_token).map_err(OidcError::IdToken)?;
-        let tokens = self.tokens(&metadata, &Grant::Refresh { token: refresh_token }).await?;
-        let claims = match &tokens.id_token {
-            Some(id_token) => {
-                let binding = Binding::Refresh { last: &last };
-                let verified = self.id_token(&metadata, id_token, &tokens.access_token, binding).await?;
-                // Where userinfo is down, the new ID token alone must not look like all that there is.
-                match self.claims(&metadata, &verified, &tokens.access_token).await? {
-                    (claims, false) => Some(claims),
-                    (_, true) => None,
-                }
-            }
-            None => match self.userinfo(&metadata, &last, &tokens.access_token).await? {
-                Some(claims) => Some(ClaimSet::new(claims)?),
-                None => None,
-            },
-        };
-        Ok(Refreshed {
-            claims,
-            id_token: tokens.id_token.unwrap_or_else(|| last_id_token.clone()),
-            refresh_token: tokens.refresh_token.unwrap_or_else(|| refresh_token.clone()),
             lifetime: tokens.lifetime,
         })
     }
@@ -304,7 +270,7 @@ impl RelyingParty {
         access_token: &Secret,
         binding: Binding<'_>,
     ) -> Result<IdToken, OidcError> {
-        let (algorithm, claims) = self.signed_claims(metadata, token.expose()).await?;
+        let (algorithm, claims) = self.signed_claims(metadata, token.expose(), TokenKind::Any).await?;
         let checked = IdToken::check(claims, &self.config, self.clock.now(), binding);
         let checked = checked.and_then(|checked| checked.of_access_token(algorithm, access_token));
         checked.map_err(OidcError::IdToken)
@@ -315,8 +281,10 @@ impl RelyingParty {
         &self,
         metadata: &Metadata,
         token: &str,
+        kind: TokenKind,
     ) -> Result<(jsonwebtoken::Algorithm, Map<String, Value>), OidcError> {
-        let token = jwt::SignedToken::read(token, &self.config.algorithms).map_err(OidcError::IdToken)?;
+        let token =
+            jwt::SignedToken::read(token, kind, &self.config.algorithms).map_err(OidcError::IdToken)?;
         let keys = self.keys(metadata).await?;
         let verified = match token.verify(&keys) {
             Err(refusal @ (TokenRefusal::UnknownKey | TokenRefusal::Signature)) => {
@@ -357,12 +325,14 @@ impl RelyingParty {
         let Some(endpoint) = &metadata.userinfo_endpoint else { return Ok(None) };
         let answered = match userinfo::ask(&self.egress, endpoint, access_token).await {
             Ok(userinfo::Answer::Plain(claims)) => Ok(claims),
-            Ok(userinfo::Answer::Signed(token)) => match self.signed_claims(metadata, &token).await {
-                Ok((_, claims)) => {
-                    userinfo::check_signed(&claims, &self.config, &id_token.issuer).map(|()| claims)
+            Ok(userinfo::Answer::Signed(token)) => {
+                match self.signed_claims(metadata, &token, TokenKind::Any).await {
+                    Ok((_, claims)) => {
+                        userinfo::check_signed(&claims, &self.config, &id_token.issuer).map(|()| claims)
+                    }
+                    Err(error) => Err(userinfo::UserinfoError::Unverified(Box::new(error))),
                 }
-                Err(error) => Err(userinfo::UserinfoError::Unverified(Box::new(error))),
-            },
+            }
             Err(error) => Err(error),
         };
         match answered {
@@ -388,11 +358,5 @@ impl fmt::Debug for RelyingParty {
 impl fmt::Debug for Authentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authentication").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Refreshed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refreshed").field("lifetime", &self.lifetime).finish_non_exhaustive()
     }
 }

@@ -96,6 +96,7 @@ pub(super) struct Script {
     pub(super) jwks: Behaviour,
     pub(super) token: Behaviour,
     pub(super) userinfo: Behaviour,
+    pub(super) revocation: Behaviour,
 }
 
 /// A provider, and the gateway as its client.
@@ -121,7 +122,8 @@ impl World {
             discovery: nothing.clone(),
             jwks: keys(&[&signer.jwk]),
             token: nothing.clone(),
-            userinfo: nothing,
+            userinfo: nothing.clone(),
+            revocation: nothing,
         };
         let script = Arc::new(Mutex::new(script));
         let asked = Arc::clone(&script);
@@ -133,6 +135,7 @@ impl World {
                 "/jwks" => script.jwks.clone(),
                 "/token" => script.token.clone(),
                 "/me" => script.userinfo.clone(),
+                "/revoke" => script.revocation.clone(),
                 other => panic!("nobody asks for {other}"),
             }
         })))

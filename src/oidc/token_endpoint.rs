@@ -37,27 +37,65 @@ pub(super) async fn send(
     grant: &Grant<'_>,
     clock: &dyn Clock,
 ) -> Result<TokenResponse, TokenEndpointError> {
-    let url = metadata.token_endpoint.as_str();
-    let proof = authentication.proof(url, clock).await?;
-    let (mut fields, mut secrets) = match grant {
+    let (fields, secrets) = match grant {
         Grant::Code { code, redirect_uri, verifier } => (
             vec![("grant_type", "authorization_code"), ("redirect_uri", *redirect_uri)],
             vec![("code", *code), ("code_verifier", *verifier)],
         ),
         Grant::Refresh { token } => (vec![("grant_type", "refresh_token")], vec![("refresh_token", *token)]),
     };
-    fields.extend(proof.fields.iter().map(|(name, value)| (*name, value.as_str())));
-    secrets.extend(proof.secret.iter().map(|(name, value)| (*name, value)));
-    fields.extend(secrets.iter().map(|(name, value)| (*name, value.expose())));
-    let mut request = EgressRequest::form(url, &fields);
-    if let Some(authorization) = &proof.authorization {
-        request = request.header("authorization", authorization);
-    }
-    let response = egress.send(request).await?;
+    let form = ClientForm { fields, secrets: secrets.clone() };
+    let response = form.post(egress, authentication, &metadata.token_endpoint, clock).await?;
     TokenResponse::read(&response, |text| {
         authentication.is_repeated_in(text)
             || secrets.iter().any(|(_, secret)| text.contains(secret.expose()))
     })
+}
+
+/// Gives a refresh token back (RFC 7009, 2.1).
+pub(super) async fn revoke(
+    egress: &EgressClient,
+    authentication: &ClientAuthentication,
+    url: &str,
+    token: &Secret,
+    clock: &dyn Clock,
+) -> Result<(), TokenEndpointError> {
+    let form =
+        ClientForm { fields: vec![("token_type_hint", "refresh_token")], secrets: vec![("token", token)] };
+    let response = form.post(egress, authentication, url, clock).await?;
+    let answer: Map<String, Value> = serde_json::from_slice(response.body()).unwrap_or_default();
+    let is_secret = |text: &str| authentication.is_repeated_in(text) || text.contains(token.expose());
+    match refusal(&answer, is_secret) {
+        Some(refusal) => Err(refusal),
+        None => Ok(response.check_success()?),
+    }
+}
+
+/// What is posted beside the proof of who the gateway is.
+struct ClientForm<'a> {
+    fields: Vec<(&'static str, &'a str)>,
+    secrets: Vec<(&'static str, &'a Secret)>,
+}
+
+impl ClientForm<'_> {
+    async fn post(
+        self,
+        egress: &EgressClient,
+        authentication: &ClientAuthentication,
+        url: &str,
+        clock: &dyn Clock,
+    ) -> Result<EgressResponse, TokenEndpointError> {
+        let proof = authentication.proof(url, clock).await?;
+        let mut fields = self.fields;
+        fields.extend(proof.fields.iter().map(|(name, value)| (*name, value.as_str())));
+        let secrets = self.secrets.into_iter().chain(proof.secret.iter().map(|(name, value)| (*name, value)));
+        fields.extend(secrets.map(|(name, value)| (name, value.expose())));
+        let mut request = EgressRequest::form(url, &fields);
+        if let Some(authorization) = &proof.authorization {
+            request = request.header("authorization", authorization);
+        }
+        Ok(egress.send(request).await?)
+    }
 }
 
 impl TokenResponse {

@@ -10,6 +10,8 @@ use super::identities::Identities;
 use super::login::{Login, LoginKeys};
 use super::own_keys::OwnKeys;
 use super::password::Passwords;
+use super::provider_sessions::ProviderSessions;
+use super::provider_tokens::TokenVault;
 use super::rate_limiter::RateLimiter;
 use super::refused::RefusedReport;
 use super::revocation::Revocations;
@@ -46,6 +48,8 @@ pub struct Services {
     pub identities: Identities,
     /// Sign-ins that are under way at identity providers.
     pub sign_ins: SignIns,
+    /// Sessions that identity providers opened, while they go on.
+    pub provider_sessions: ProviderSessions,
     /// How often people change what is their own.
     pub self_service: RateLimiter,
 }
@@ -75,11 +79,12 @@ impl Services {
     pub fn new(store: Store, key: &MasterKey, clock: Arc<dyn Clock>, config: ServiceConfig) -> Self {
         let revocations = Revocations::new(store.clone(), Arc::clone(&clock));
         let passwords = Passwords::new();
+        let vault = TokenVault::new(key.sealing(KeyPurpose::ProviderTokens));
         let sessions = Sessions::new(
             config.session,
             config.providers,
             store.clone(),
-            key.derive(KeyPurpose::Session),
+            (key.derive(KeyPurpose::Session), vault.clone()),
             revocations.clone(),
             Arc::clone(&clock),
         );
@@ -103,6 +108,13 @@ impl Services {
                 revocations.clone(),
                 Arc::clone(&clock),
             ),
+            provider_sessions: ProviderSessions::new(
+                store.clone(),
+                sessions.clone(),
+                vault,
+                revocations.clone(),
+                Arc::clone(&clock),
+            ),
             sign_ins: SignIns::new(store.clone(), key.sealing(KeyPurpose::SignIn), Arc::clone(&clock)),
             login,
             self_service: RateLimiter::of_changes(),
@@ -122,6 +134,7 @@ impl Services {
         Self {
             accounts: self.accounts.refusing(config.breach_list.as_ref()),
             identities: self.identities.opening(login.clone(), sessions.clone()),
+            provider_sessions: self.provider_sessions.under(sessions.clone()),
             login,
             sessions,
             ..self.clone()

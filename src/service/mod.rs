@@ -16,6 +16,7 @@ pub mod identities;
 pub mod login;
 pub mod own_keys;
 pub mod password;
+pub mod provider_sessions;
 pub mod refused;
 pub mod revocation;
 pub mod rate_limiter;
@@ -28,6 +29,7 @@ pub mod concurrency_limiter;
 mod attempts;
 mod new_user;
 mod password_rules;
+mod provider_tokens;
 mod decoys;
 mod stored_hash;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::login::Login;
 use super::login::SignIn;
 use super::login::SignedIn;
 use super::password::Passwords;
+use super::provider_sessions::ProviderSessions;
 use super::revocation::Revocations;
 use super::sessions::Sessions;
 use super::sign_ins::SignIns;
@@ -46,6 +47,7 @@ pub(crate) struct ServiceFixture {
     pub(super) login: Login,
     pub(super) identities: Identities,
     pub(super) sign_ins: SignIns,
+    pub(super) provider_sessions: ProviderSessions,
     pub(super) accounts: Accounts,
     pub(super) api_keys: ApiKeys,
     pub(super) audit: Audit,
@@ -91,6 +93,7 @@ impl ServiceFixture {
             login: services.login,
             identities: services.identities,
             sign_ins: services.sign_ins,
+            provider_sessions: services.provider_sessions,
             accounts: services.accounts,
             api_keys: services.api_keys,
             audit: services.audit,

@@ -16,6 +16,7 @@ use super::attempts::LONGEST_WINDOW;
 use super::audit::Audit;
 use super::bootstrap::SETUP_TOKEN_LIFE;
 use super::handovers;
+use super::provider_sessions;
 use super::sessions::Sessions;
 use crate::model::time::Clock;
 use crate::model::time::Timestamp;
@@ -172,6 +173,7 @@ impl Maintenance {
         let longest = LongestLifetimes {
             setup_link: now.after(SETUP_TOKEN_LIFE),
             handover: now.after(handovers::LIFETIME),
+            refresh: now.after(provider_sessions::LONGEST_PAUSE),
         };
         Ok(self.store.rein_in_times(now, longest).await?)
     }
@@ -186,6 +188,7 @@ impl Maintenance {
         self.store.purge_probes(now).await?;
         self.store.purge_attempts(now.before(LONGEST_WINDOW)).await?;
         self.store.purge_used_sign_ins(now).await?;
+        self.store.purge_used_logout_tokens(now).await?;
         self.store.purge_gateways(now.before(GATEWAY_GONE)).await?;
         self.store.purge_refused(now.before(REPORT_KEPT)).await?;
         Ok(())

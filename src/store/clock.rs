@@ -14,6 +14,8 @@ pub struct LongestLifetimes {
     pub setup_link: Timestamp,
     /// Until when a hand-over begun now could be redeemed.
     pub handover: Timestamp,
+    /// When a session that a provider opened now would be refreshed at the latest.
+    pub refresh: Timestamp,
 }
 
 impl Store {
@@ -32,6 +34,7 @@ impl Store {
         const BEGUN: &str = "UPDATE sessions SET expires_at = expires_at - (created_at - $1), created_at = $1
              WHERE id = (SELECT id FROM sessions WHERE created_at > $2 ORDER BY created_at DESC LIMIT 1) RETURNING user_id";
         const SETUP: &str = "UPDATE setup_links SET expires_at = $1 WHERE expires_at > $2";
+        const REFRESHES: &str = "UPDATE provider_tokens SET due_at = $1 WHERE due_at > $2";
         const HANDOVERS: &str = "DELETE FROM handovers WHERE expires_at > $1";
         let latest = now.after(SKEW);
         let mut change = self.pool.change_in_turn().await?;
@@ -42,8 +45,9 @@ impl Store {
             let Some(row) = change.row(BEGUN, &[now.into(), latest.into()]).await? else { break };
             revision::raise(&mut change, &row.text("user_id")?).await?;
         }
-        let LongestLifetimes { setup_link, handover } = longest;
+        let LongestLifetimes { setup_link, handover, refresh } = longest;
         change.execute(SETUP, &[setup_link.into(), setup_link.after(SKEW).into()]).await?;
+        change.execute(REFRESHES, &[now.into(), refresh.after(SKEW).into()]).await?;
         change.execute(HANDOVERS, &[handover.after(SKEW).into()]).await?;
         change.commit().await
     }

@@ -27,6 +27,7 @@ const SQLITE: &[Version] = &[
     (8, "setup_links", include_str!("migrations/sqlite/0008_setup_links.sql")),
     (9, "password_holders", include_str!("migrations/sqlite/0009_password_holders.sql")),
     (10, "identities", include_str!("migrations/sqlite/0010_identities.sql")),
+    (11, "provider_tokens", include_str!("migrations/sqlite/0011_provider_tokens.sql")),
 ];
 const POSTGRES: &[Version] = &[
     (1, "initial", include_str!("migrations/postgres/0001_initial.sql")),
@@ -39,6 +40,7 @@ const POSTGRES: &[Version] = &[
     (8, "setup_links", include_str!("migrations/postgres/0008_setup_links.sql")),
     (9, "password_holders", include_str!("migrations/postgres/0009_password_holders.sql")),
     (10, "identities", include_str!("migrations/postgres/0010_identities.sql")),
+    (11, "provider_tokens", include_str!("migrations/postgres/0011_provider_tokens.sql")),
 ];
 
 /// Applies what is missing, if anything is: otherwise it only reads, within the limits of every question. Several

@@ -13,6 +13,7 @@ mod identities;
 mod migrate;
 mod moving;
 mod pool;
+mod provider_tokens;
 mod refused;
 mod revision;
 mod sessions;
@@ -34,9 +35,13 @@ use self::pool::{ChangeQueue, Database, Pool, is_of_others};
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::clock::LongestLifetimes;
 pub use self::handovers::Handover;
-pub use self::identities::{IdentityMatch, IdentitySignIn, Resolution, SignInOutcome, Unapplied};
+pub use self::identities::{
+    EndedSessions, FailedRefresh, IdentityMatch, IdentitySignIn, RefreshOutcome, Resolution, SignInOutcome,
+    SyncOutcome, Unapplied,
+};
 pub use self::password_holders::PasswordHolder;
 pub use self::pool::Lane;
+pub use self::provider_tokens::{ClaimedRefresh, KeptTokens, NewProviderTokens, SealedTokens};
 pub use self::setup::SetupLink;
 pub use self::throttle::{Attempted, Bucket, CountedAttempt};
 pub use self::users::Changed;

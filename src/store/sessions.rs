@@ -2,6 +2,7 @@
 
 use super::identities::key_of;
 use super::pool::{Change, ChangeQueue, Row, Value};
+use super::provider_tokens::{self, NewProviderTokens};
 use super::revision;
 use super::users::{user_columns, user_of};
 use super::{Store, StoreError};
@@ -73,6 +74,28 @@ impl Store {
         cap: usize,
         event: Event,
     ) -> Result<Option<u64>, StoreError> {
+        self.insert_session(session, digest, cap, event, None).await
+    }
+
+    /// The same for one that an identity opens, with what the provider gave along.
+    pub async fn add_provider_session(
+        &self,
+        session: &Session,
+        digest: TokenDigest,
+        cap: usize,
+        tokens: &NewProviderTokens,
+    ) -> Result<Option<u64>, StoreError> {
+        self.insert_session(session, digest, cap, Event::Login, Some(tokens)).await
+    }
+
+    async fn insert_session(
+        &self,
+        session: &Session,
+        digest: TokenDigest,
+        cap: usize,
+        event: Event,
+        tokens: Option<&NewProviderTokens>,
+    ) -> Result<Option<u64>, StoreError> {
         const INSERT: &str = "INSERT INTO sessions
                  (id, digest, user_id, created_at, last_seen_at, expires_at, client, user_agent, parent_id, host)
              SELECT $1, $2, id, $4, $5, $6, $7, $8, $9, $10 FROM users WHERE id = $3 AND NOT disabled
@@ -106,6 +129,9 @@ impl Store {
             let values = [[(&session.id).into()].as_slice(), &of].concat();
             if change.execute(PROVIDER, &values).await? == 0 {
                 return Ok(None);
+            }
+            if let Some(tokens) = tokens {
+                provider_tokens::insert(&mut change, &session.id, tokens).await?;
             }
         }
         let others = i64::try_from(cap.saturating_sub(1)).unwrap_or(i64::MAX);
@@ -149,14 +175,18 @@ impl Store {
     }
 
     /// Notes when sessions, by id, were last seen, and their parents with them; a later time already noted
-    /// stays.
+    /// stays. From then on those that a provider opened are refreshed when they are due.
     pub async fn touch_sessions(&self, seen: &[(String, Timestamp)]) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE sessions SET last_seen_at = $2 WHERE last_seen_at < $2
              AND (id = $1 OR id = (SELECT parent_id FROM sessions WHERE id = $1))";
+        const IN_USE: &str =
+            "UPDATE provider_tokens SET in_use = TRUE WHERE NOT in_use AND due_at IS NOT NULL
+             AND session_id = (SELECT coalesce(parent_id, id) FROM sessions WHERE id = $1)";
         for batch in seen.chunks(BATCH) {
             let mut change = self.pool.change_in_turn().await?;
             for (id, at) in batch {
                 change.execute(SQL, &[id.into(), (*at).into()]).await?;
+                change.execute(IN_USE, &[id.into()]).await?;
             }
             change.commit().await?;
         }

@@ -14,7 +14,11 @@ on_each_database![
 const HOURS: i64 = 2 * 3600;
 
 fn longest(now: Timestamp) -> LongestLifetimes {
-    LongestLifetimes { setup_link: Timestamp(now.0 + 86_400), handover: Timestamp(now.0 + 60) }
+    LongestLifetimes {
+        setup_link: Timestamp(now.0 + 86_400),
+        handover: Timestamp(now.0 + 60),
+        refresh: Timestamp(now.0 + 3600),
+    }
 }
 
 async fn rein_in(store: &Store) {

@@ -130,6 +130,7 @@ mod moving;
 mod opening;
 mod plans;
 mod pooler;
+mod provider_tokens;
 mod refused;
 mod revision;
 mod sessions;

@@ -73,6 +73,8 @@ fn as_before_setup_links(bytes: &str, link: &str) -> sqlx::AssertSqlSafe<String>
          DROP TABLE identities;
          DROP TABLE provider_sessions;
          DROP TABLE used_sign_ins;
+         DROP TABLE provider_tokens;
+         DROP TABLE used_logout_tokens;
          CREATE TABLE setup_token (only_row BIGINT PRIMARY KEY, digest {bytes} NOT NULL, expires_at BIGINT NOT NULL);
          INSERT INTO setup_token VALUES (1, {link}, {until})"
     ))

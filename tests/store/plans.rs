@@ -22,8 +22,8 @@ const USED: usize = 20_000;
 
 /// Tables that grow with people and their doings. The others have a bound of their own: one row each (`revision`,
 /// `audit_head`), 32 (`doctor_probes`), one for each gateway, 4096 (`lost_rights`), 10 000 (`refused`), 100 000 for ten minutes
-/// (`used_sign_ins`).
-const BIG: [&str; 10] = [
+/// (`used_sign_ins`, `used_logout_tokens`).
+const BIG: [&str; 11] = [
     "users",
     "login_names",
     "user_groups",
@@ -34,6 +34,7 @@ const BIG: [&str; 10] = [
     "handovers",
     "identities",
     "provider_sessions",
+    "provider_tokens",
 ];
 
 /// Statements that may begin to read a big table without knowing where, by how they begin, and why.
@@ -49,6 +50,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "the newest rows, from the end on",
     ),
     ("UPDATE api_keys SET last_used_at = $1 WHERE last_used_at > $2", REIN_IN),
+    ("UPDATE provider_tokens SET due_at = $1 WHERE due_at > $2", REIN_IN),
 ];
 
 /// What statements are about that only one of the two databases understands.
@@ -318,8 +320,13 @@ fn filling(digest: &str) -> Vec<String> {
             &format!("'https://idp.example', 'i' || i, 'sub', 'u' || i, 'sso', {now} - i, {now} - i"),
         ),
         from_n(
-            "provider_sessions (session_id, provider, issuer, subject)",
-            "'s' || i, 'sso', 'https://idp.example', 'i' || i",
+            "provider_sessions (session_id, provider, issuer, subject, sub, sid)",
+            "'s' || i, 'sso' || (i % 50), 'https://idp.example', 'i' || i, 'i' || i,
+             CASE WHEN i % 2 = 0 THEN 'sid' || i END",
+        ),
+        from_n(
+            "provider_tokens (session_id, provider, id_token, refresh_token, in_use, due_at)",
+            &format!("'s' || i, 'sso' || (i % 50), {digest}, {digest}, i % 3 = 0, {now} + i"),
         ),
         from_n("attempts (name, failures, last_at)", &format!("'ip:' || i, 1, {now} - i")),
         from_n(
@@ -368,6 +375,8 @@ async fn with_a_hundred_thousand_of_each_postgres_reads_no_whole_table_and_nothi
             "(bytea, text, bytea, text, text, bigint)"
         } else if sql.starts_with("INSERT INTO provider_sessions") {
             "(text, text, text, text, text)"
+        } else if sql.starts_with("INSERT INTO provider_tokens") {
+            "(text, bytea, bytea, bigint)"
         } else if sql.starts_with("INSERT INTO user_groups") {
             "(text, text)"
         } else {

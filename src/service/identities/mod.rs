@@ -19,6 +19,7 @@ use self::usernames::usernames;
 use super::ServiceError;
 use super::login::{Browser, Login, Reauthentication, SignedIn};
 use super::new_user::{MOST_GROUPS, NewUser, check_display_name, check_role};
+use super::provider_tokens::ProviderTokens;
 use super::revocation::Revocations;
 use super::sessions::Sessions;
 use crate::model::audit::{Actor, Event, Note, Party, Reason};
@@ -96,18 +97,21 @@ impl Identities {
     ///
     /// In such a session a temporary password does not have to be changed.
     ///
+    /// `tokens` are kept for the session, so that it is refreshed and signed out at the provider.
+    ///
     /// # Errors
     ///
     /// [`IdentityError`]. The reason is written to the audit trail and the log.
-    pub async fn sign_in(
+    pub async fn sign_in_with_tokens(
         &self,
         by: &Actor,
         assertion: ProviderAssertion,
+        tokens: Option<&ProviderTokens>,
         sign_up: SignUp,
         browser: Browser<'_>,
     ) -> Result<SignedIn, IdentityError> {
         let mut user = None;
-        let outcome = self.enter(by, assertion.clone(), sign_up, browser, &mut user).await;
+        let outcome = self.enter(by, assertion.clone(), tokens, sign_up, browser, &mut user).await;
         let reason = match &outcome {
             Ok(_) | Err(IdentityError::Failed(ServiceError::Unavailable(_))) => return outcome,
             Err(IdentityError::Refused(refusal)) => refusal.reason(),
@@ -121,10 +125,26 @@ impl Identities {
         outcome
     }
 
+    /// The same without tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identities::sign_in_with_tokens`].
+    pub async fn sign_in(
+        &self,
+        by: &Actor,
+        assertion: ProviderAssertion,
+        sign_up: SignUp,
+        browser: Browser<'_>,
+    ) -> Result<SignedIn, IdentityError> {
+        self.sign_in_with_tokens(by, assertion, None, sign_up, browser).await
+    }
+
     async fn enter(
         &self,
         by: &Actor,
         assertion: ProviderAssertion,
+        tokens: Option<&ProviderTokens>,
         sign_up: SignUp,
         browser: Browser<'_>,
         target: &mut Option<Party>,
@@ -149,7 +169,7 @@ impl Identities {
         }
         report(&assertion.provider, &user, outcome, &unapplied);
         let identity = ProviderSession { provider: assertion.provider, key: assertion.key };
-        Ok(self.login.enter_by_identity(by, user, identity, browser).await?)
+        Ok(self.login.enter_by_identity(by, user, (identity, tokens), browser).await?)
     }
 
     /// Writes a refused sign-in to the audit trail, or counts it there.
@@ -237,7 +257,7 @@ impl Identities {
 }
 
 /// The assertion as it can be stored: groups sorted and distinct, and the address only if it has the shape of one.
-fn usable(assertion: ProviderAssertion) -> Result<ProviderAssertion, IdentityError> {
+pub(super) fn usable(assertion: ProviderAssertion) -> Result<ProviderAssertion, IdentityError> {
     let provider = &assertion.provider;
     check_role(assertion.role.of_new_user())?;
     let groups = match assertion.groups {

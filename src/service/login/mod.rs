@@ -10,6 +10,7 @@ use super::attempts::AttemptOrigin;
 use super::attempts::Attempts;
 use super::decoys::Decoys;
 use super::password::Passwords;
+use super::provider_tokens::ProviderTokens;
 use super::sessions::Sessions;
 use crate::model::audit::Actor;
 use crate::model::audit::Event;
@@ -219,7 +220,7 @@ impl Login {
         &self,
         by: &Actor,
         user: User,
-        identity: ProviderSession,
+        identity: (ProviderSession, Option<&ProviderTokens>),
         browser: Browser<'_>,
     ) -> Result<SignedIn, ServiceError> {
         let Browser { client, user_agent, device } = browser;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::ServiceError;
 use super::admin::AdminProof;
+use super::provider_tokens::{ProviderTokens, TokenVault};
 use super::rate_limiter::RateLimiter;
 use super::revocation::Revocations;
 use crate::config::SessionConfig;
@@ -43,6 +44,7 @@ pub struct Sessions {
     config: SessionConfig,
     store: Store,
     key: SigningKey,
+    vault: TokenVault,
     revocations: Revocations,
     clock: Arc<dyn Clock>,
     /// The names of the providers in the settings.
@@ -55,8 +57,8 @@ pub struct Sessions {
 enum SessionOrigin<'a> {
     /// With a credential that the user has just shown, for this event.
     Credential(Event),
-    /// By an identity.
-    Provider(ProviderSession),
+    /// By an identity, with what the provider gave along.
+    Provider(ProviderSession, Option<&'a ProviderTokens>),
     /// From another session, for this host.
     Parent(&'a Session, &'a str),
 }
@@ -67,7 +69,7 @@ impl Sessions {
         config: SessionConfig,
         providers: Vec<String>,
         store: Store,
-        key: SigningKey,
+        (key, vault): (SigningKey, TokenVault),
         revocations: Revocations,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -75,6 +77,7 @@ impl Sessions {
             config,
             store,
             key,
+            vault,
             revocations,
             clock,
             providers: providers.into(),
@@ -125,12 +128,15 @@ impl Sessions {
         &self,
         by: &Actor,
         user: &User,
-        identity: Option<ProviderSession>,
+        identity: Option<(ProviderSession, Option<&ProviderTokens>)>,
         client: IpAddr,
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
         self.pace.admit(&user.id)?;
-        let origin = identity.map_or(SessionOrigin::Credential(Event::Login), SessionOrigin::Provider);
+        let origin = match identity {
+            None => SessionOrigin::Credential(Event::Login),
+            Some((identity, tokens)) => SessionOrigin::Provider(identity, tokens),
+        };
         self.add(by, user, origin, client, user_agent).await
     }
 
@@ -171,11 +177,11 @@ impl Sessions {
         user_agent: &str,
     ) -> Result<(Secret, Session), ServiceError> {
         let now = self.clock.now();
-        let (parent, provider, event) = match origin {
-            SessionOrigin::Credential(event) => (None, None, event),
-            SessionOrigin::Provider(identity) => (None, Some(identity), Event::Login),
+        let (parent, provider, tokens, event) = match origin {
+            SessionOrigin::Credential(event) => (None, None, None, event),
+            SessionOrigin::Provider(identity, tokens) => (None, Some(identity), tokens, Event::Login),
             SessionOrigin::Parent(parent, host) => {
-                (Some((parent, host)), parent.provider.clone(), Event::SessionOpen)
+                (Some((parent, host)), parent.provider.clone(), None, Event::SessionOpen)
             }
         };
         let token = random_text();
@@ -194,7 +200,14 @@ impl Sessions {
         };
         let digest = TokenDigest::of(token.expose());
         let cap = if parent.is_some() { MOST_PER_PARENT } else { MOST_PER_USER };
-        let ended = self.store.by(by).add_session(&session, digest, cap, event).await?;
+        let store = self.store.by(by);
+        let ended = match tokens {
+            None => store.add_session(&session, digest, cap, event).await?,
+            Some(tokens) => {
+                let tokens = self.vault.new_tokens(&session.id, tokens, now);
+                store.add_provider_session(&session, digest, cap, &tokens).await?
+            }
+        };
         self.look_again_if(ended.ok_or(ServiceError::Refused)? > 0, &user.id);
         Ok((Secret::new(self.key.sign(token.expose())), session))
     }

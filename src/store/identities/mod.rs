@@ -1,5 +1,6 @@
 //! Identities of users at identity providers, and the sessions that were opened by them.
 
+mod provider_sessions;
 mod sign_in;
 
 use super::pool::{Change, Row};
@@ -11,7 +12,8 @@ use crate::model::identity::{IdentityKey, IdentityRefusal, LinkedIdentity, Provi
 use crate::model::time::Timestamp;
 use crate::model::user::{User, UserId};
 
-pub use self::sign_in::{IdentityMatch, IdentitySignIn, Resolution, SignInOutcome, Unapplied};
+pub use self::provider_sessions::{EndedSessions, FailedRefresh, RefreshOutcome};
+pub use self::sign_in::{IdentityMatch, IdentitySignIn, Resolution, SignInOutcome, SyncOutcome, Unapplied};
 
 const CORRUPT: StoreError = StoreError::Corrupt { table: "identities" };
 

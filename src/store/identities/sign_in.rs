@@ -71,9 +71,18 @@ pub struct IdentitySignIn {
     pub changed: bool,
 }
 
+/// What came of applying an assertion to a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncOutcome {
+    /// What was not applied.
+    pub unapplied: Vec<Unapplied>,
+    /// Whether role, groups or address changed, so that cached copies must be looked up again.
+    pub changed: bool,
+}
+
 /// What was applied so far, and the audit rows still to write: the end of the trail is locked last.
 #[derive(Default)]
-struct SyncChanges {
+pub(super) struct SyncChanges {
     notes: Vec<Note>,
     unapplied: Vec<Unapplied>,
     changed: bool,
@@ -109,11 +118,7 @@ impl Store {
         let mut done = SyncChanges::default();
         let (id, outcome) = match resolution {
             Resolution::Enter(user) => {
-                sync(&mut change, &user, assertion, &mut done).await?;
-                let follows = previous_email.as_deref().map(name_key) == user.email.as_deref().map(name_key);
-                if !follows || follow(&mut change, &user, assertion, &mut done).await? {
-                    note_email(&mut change, assertion).await?;
-                }
+                apply(&mut change, &user, previous_email.as_deref(), assertion, &mut done).await?;
                 note_use(&mut change, assertion, now).await?;
                 (user.id, SignInOutcome::Existing)
             }
@@ -133,19 +138,51 @@ impl Store {
                 (user.id, SignInOutcome::Created)
             }
         };
-        if done.changed {
-            revision::raise(&mut change, &id.0).await?;
-        }
         let user = user_by_id(&mut change, &id).await?;
+        let SyncOutcome { unapplied, changed } = self.finish(change, &id, done).await?;
+        Ok(Ok(IdentitySignIn { user, outcome, unapplied, changed }))
+    }
+
+    /// Commits what was applied to a user, with its audit rows.
+    pub(super) async fn finish(
+        &self,
+        mut change: Change,
+        user: &UserId,
+        done: SyncChanges,
+    ) -> Result<SyncOutcome, StoreError> {
+        if done.changed {
+            revision::raise(&mut change, &user.0).await?;
+        }
         for note in done.notes {
             self.note(&mut change, note).await?;
         }
         change.commit().await?;
-        Ok(Ok(IdentitySignIn { user, outcome, unapplied: done.unapplied, changed: done.changed }))
+        Ok(SyncOutcome { unapplied: done.unapplied, changed: done.changed })
     }
 }
 
+/// Applies role, groups and address to the owner of the identity, whose address the provider named `previous_email` before.
+pub(super) async fn apply(
+    change: &mut Change,
+    owner: &User,
+    previous_email: Option<&str>,
+    assertion: &ProviderAssertion,
+    done: &mut SyncChanges,
+) -> Result<(), StoreError> {
+    sync(change, owner, assertion, done).await?;
+    let follows = previous_email.map(name_key) == owner.email.as_deref().map(name_key);
+    if !follows || follow(change, owner, assertion, done).await? {
+        note_email(change, assertion).await?;
+    }
+    Ok(())
+}
+
 impl SyncChanges {
+    /// Leaves out the rows of what was not applied.
+    pub(super) fn drop_failures(&mut self) {
+        self.notes.retain(|note| note.failure.is_none());
+    }
+
     /// Adds an audit row about the user, who is also its actor.
     fn note(&mut self, note: Note, user: &User) {
         let mut note = note.on(Party::from(user));
@@ -161,7 +198,7 @@ impl SyncChanges {
 }
 
 /// Whose identity it is, and the verified address that the provider named before.
-async fn find(
+pub(super) async fn find(
     change: &mut Change,
     assertion: &ProviderAssertion,
 ) -> Result<(IdentityMatch, Option<String>), StoreError> {

@@ -293,4 +293,5 @@ value_from! {
     Option<Timestamp>: time => Self::Number(time.map(|time| time.0));
     bool: flag => Self::Flag(flag);
     &'v TokenDigest: digest => Self::Bytes(&digest.0);
+    &'v Vec<u8>: bytes => Self::Bytes(bytes);
 }

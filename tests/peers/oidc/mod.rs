@@ -12,8 +12,8 @@ use doorward::model::secret::Secret;
 use doorward::model::time::SystemClock;
 use doorward::model::token::TokenDigest;
 use doorward::oidc::{
-    AuthenticationRequest, AuthorizationResponse, ErrorCode, ExpectedResponse, OidcError, RelyingParty,
-    TokenEndpointError, TokenRefusal,
+    AuthenticationRequest, AuthorizationResponse, ErrorCode, ExpectedResponse, OidcError, RefreshedClaims,
+    RelyingParty, TokenEndpointError, TokenRefusal,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -166,13 +166,16 @@ async fn people_sign_in_by_every_method_and_their_sessions_are_refreshed() {
             assert_eq!(begun.claims.get(name), Some(&value), "{client}");
         }
         let first = begun.refresh_token.unwrap();
-        let second = party.refresh(&first, &begun.id_token).await.unwrap();
-        assert_eq!(second.claims.unwrap().get("groups"), Some(&json!(["ops", "Platform Team"])), "{client}");
+        let second = party.refresh(&first, &begun.id_token, &begun.subject).await.unwrap();
+        let RefreshedClaims::Told(claims) = second.claims.unwrap() else {
+            panic!("{client}: it says nothing")
+        };
+        assert_eq!(claims.get("groups"), Some(&json!(["ops", "Platform Team"])), "{client}");
         assert_ne!(second.refresh_token.expose(), first.expose(), "{client}: it is a new one each time");
-        let third = party.refresh(&second.refresh_token, &second.id_token).await.unwrap();
-        let reused = party.refresh(&first, &third.id_token).await.unwrap_err();
+        let third = party.refresh(&second.refresh_token, &second.id_token, "ann").await.unwrap();
+        let reused = party.refresh(&first, &third.id_token, "ann").await.unwrap_err();
         assert!(reused.is_over(), "{client}: {reused}");
-        let ended = party.refresh(&third.refresh_token, &third.id_token).await.unwrap_err();
+        let ended = party.refresh(&third.refresh_token, &third.id_token, "ann").await.unwrap_err();
         assert!(ended.is_over(), "{client}: a token that is used again ends them all: {ended}");
     }
 }

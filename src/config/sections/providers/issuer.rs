@@ -140,7 +140,7 @@ fn check_issuer(written: &Provider, issuer: &ProviderUrl, reader: &mut SettingsR
 }
 
 /// Plain http reaches this machine and the hosts that are listed, and nothing else.
-fn check_reach(written: &Provider, name: &str, url: &Url, reader: &mut SettingsReader) {
+pub(super) fn check_reach(written: &Provider, name: &str, url: &Url, reader: &mut SettingsReader) {
     let host = match url.host() {
         Some(Host::Ipv6(address)) => address.to_string(),
         Some(other) => other.to_string(),

@@ -8,12 +8,14 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 pub use self::credentials::ClientCredentials;
 pub use self::issuer::IssuerConfig;
 pub use self::kind::ProviderKind;
 use self::kind::ProviderPreset;
 use self::values::{AuthorizeParameters, FileName, PlainWord, ProviderUrl, TokenAuth, UrlName, VisibleText};
-pub use self::values::{Prompt, SigningAlgorithm};
+pub use self::values::{LogoutScope, Prompt, SigningAlgorithm};
 use crate::config::reading::{
     CertificateFile, HostName, KeyFile, Required, Section, SettingsReader, Span, section,
 };
@@ -81,6 +83,18 @@ section! {
         tenants: Vec<PlainWord> = "[]", r#"["11111111-2222-3333-4444-555555555555"]"#;
         /// Whether the sign-in page goes straight to this provider. One of them at most.
         auto_login: bool = "false", "true";
+        /// Whether people who sign out here are signed out at the provider too, where it has an address for that. Register
+        /// `<public_url>/_doorward/signed-out` there as where they come back to.
+        logout: LogoutScope = r#""provider""#, r#""local""#;
+        /// Where people sign out at the provider, if its discovery does not say it.
+        logout_url: Option<ProviderUrl>, r#""https://example.eu.auth0.com/oidc/logout""#;
+        /// Whether sessions are refreshed: in the background, each that is in use learns from the provider, before what was
+        /// said last expires, whether its user may still be here and with which groups and role. It needs a refresh token, for
+        /// which most providers want the scope `offline_access`.
+        refresh: bool = "true", "false";
+        /// How long sessions go on after the first refresh that failed because the provider was down or answered nonsense. Then
+        /// they end. `0s` ends them at once.
+        outage_grace: Span<0, DAY> = r#""1h""#, r#""10m""#;
         /// What its claims come to.
         claims: ClaimMapping = "{}", r#"{ groups = "groups" }"#;
     }
@@ -123,8 +137,21 @@ pub struct ProviderConfig {
     pub subject_claim: String,
     /// Whether the sign-in page goes straight there; true of one provider at most.
     pub auto_login: bool,
+    /// How far signing out goes.
+    pub logout: LogoutScope,
+    /// Where people sign out, in the place of what discovery says.
+    pub logout_url: Option<Url>,
+    /// How sessions are refreshed; `None`: they are not.
+    pub refresh: Option<RefreshConfig>,
     /// What its claims come to.
     pub claims: ClaimsRules,
+}
+
+/// How sessions of a provider are refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshConfig {
+    /// How long sessions go on while refreshes fail.
+    pub outage_grace: Duration,
 }
 
 impl CheckSection for Vec<Provider> {
@@ -159,6 +186,9 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
         reader.problem(&written.at("algorithms"), "is empty, so no ID token could be accepted", remedy);
     }
     check_github(&written, reader);
+    if let Some(address) = &written.logout_url {
+        issuer::check_reach(&written, "logout_url", &address.url, reader);
+    }
     let usual = preset.claims;
     let claims = claims_rules(written.claims, SubjectKind::People, usual, reader);
     let claims = ClaimsRules {
@@ -189,6 +219,9 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
         allow_sign_up: written.allow_sign_up,
         subject_claim: written.subject_claim.map_or_else(|| preset.subject_claim.to_owned(), |claim| claim.0),
         auto_login: written.auto_login,
+        logout: written.logout,
+        logout_url: written.logout_url.map(|address| address.url),
+        refresh: written.refresh.then_some(RefreshConfig { outage_grace: written.outage_grace.0 }),
         claims,
         name,
     })
@@ -199,7 +232,9 @@ fn check_github(written: &Provider, reader: &mut SettingsReader) {
     if written.kind != ProviderKind::Github {
         return;
     }
-    for name in ["discovery_url", "algorithms", "subject_claim", "max_age", "acr_values"] {
+    for name in
+        ["discovery_url", "algorithms", "subject_claim", "max_age", "acr_values", "logout", "logout_url"]
+    {
         if reader.is_set(&written.at(name)) {
             let what = "has no effect: GitHub does not speak OpenID Connect";
             reader.problem(&written.at(name), what, "leave it out");

@@ -57,7 +57,20 @@ pub enum Prompt {
     Create,
 }
 
+/// How far signing out goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// To the provider, where it has an address for that.
+    Provider,
+    /// No further than the session here.
+    Local,
+}
+
 choice! {
+    LogoutScope {
+        "provider" => Self::Provider,
+        "local" => Self::Local,
+    }
     TokenAuth {
         "client_secret_basic" => Self::ClientSecretBasic,
         "client_secret_post" => Self::ClientSecretPost,
