@@ -1,6 +1,6 @@
 //! Loads settings that may be served: read, checked, and with their own policy tests passed.
 
-use crate::config::{Config, ConfigError, ConfigOrigin, ConfigProblem, ProviderKind, SettingLocation};
+use crate::config::{Config, ConfigError, ConfigOrigin, ConfigProblem};
 use crate::gate::policy_tests;
 use crate::service::ServiceError;
 use crate::service::bootstrap::check_given_password;
@@ -13,14 +13,6 @@ use crate::service::bootstrap::check_given_password;
 /// admin's password if it is none that may be chosen.
 pub fn load(origin: &mut ConfigOrigin) -> Result<Config, ConfigError> {
     let config = policy_tests::passed(origin.read()?)?;
-    if let Some(at) = config.providers.iter().position(|provider| provider.kind == ProviderKind::Github) {
-        return Err(ConfigError(vec![ConfigProblem {
-            path: format!("providers[{at}].type"),
-            location: SettingLocation::Nowhere,
-            what: "GitHub's own protocol is not in this version".to_owned(),
-            remedy: "take this provider out; `doorward claims` tries how its claims are read".to_owned(),
-        }]));
-    }
     match (check_given_password(&config.login), &config.login.admin_password) {
         (Err(ServiceError::Invalid { reason, .. }), Some(given)) => {
             let (what, _) = reason.split_once(": ").unwrap_or((reason.as_str(), ""));

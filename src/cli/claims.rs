@@ -109,14 +109,14 @@ impl Told<'_> {
     }
 
     /// What identifies somebody.
-    fn subject(&self) -> Option<&str> {
-        self.given.claims.get(&self.provider.subject_claim)?.as_str().filter(|subject| !subject.is_empty())
+    fn subject(&self) -> Option<String> {
+        self.given.claims.subject(&self.provider.subject_claim)
     }
 
     fn refusal(&self) -> Option<String> {
         if self.subject().is_none() {
             return Some(format!(
-                "the claim `{}`, which identifies somebody, is no text",
+                "the claim `{}`, which identifies somebody, is neither text of 1 to 255 characters nor a whole number",
                 self.provider.subject_claim
             ));
         }
@@ -161,7 +161,7 @@ impl Told<'_> {
         }
         let claim = &self.provider.subject_claim;
         let subject =
-            self.subject().map_or_else(|| "is no text".to_owned(), |subject| shown(&json!(subject)));
+            self.subject().map_or_else(|| "identifies nobody".to_owned(), |subject| shown(&json!(subject)));
         lines.push(format!("identity: {claim} {subject}, with the issuer"));
         lines.extend(self.group_lines());
         lines.extend(self.role_lines());

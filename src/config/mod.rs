@@ -81,8 +81,8 @@ pub use self::sections::policy_tests::{Expect, PolicyTest};
 pub use self::sections::presets::{Assumption, Preset, Reliance};
 use self::sections::providers::Provider;
 pub use self::sections::providers::{
-    ClientCredentials, IssuerConfig, LogoutScope, Prompt, ProviderConfig, ProviderKind, RefreshConfig,
-    SigningAlgorithm,
+    ClientCredentials, DirectoryConfig, GoogleDirectoryConfig, GraphConfig, GraphGroups, IssuerConfig,
+    LogoutScope, Prompt, ProviderConfig, ProviderKind, RefreshConfig, SigningAlgorithm,
 };
 pub use self::sections::public_url::PublicUrl;
 pub use self::sections::routes::{

@@ -81,9 +81,9 @@ impl TestServer {
         Self::speaking(Speech::Tls, own_names(), |_| act).await
     }
 
-    /// The same with a certificate for other names; it answers with `{}`.
-    pub(crate) async fn certified_for(names: Vec<String>) -> Self {
-        Self::speaking(Speech::Tls, names, |_| Behaviour::json("{}")).await
+    /// The same with a certificate for other names.
+    pub(crate) async fn certified_for(names: Vec<String>, act: Behaviour) -> Self {
+        Self::speaking(Speech::Tls, names, |_| act).await
     }
 
     /// The same with a behaviour that depends on its address.

@@ -270,7 +270,7 @@ async fn only_a_trusted_certificate_for_the_very_name_will_do() {
 #[tokio::test]
 async fn the_names_of_a_foreign_certificate_do_not_fill_the_log() {
     let names = (0..500).map(|number| format!("{number}.{}.example", "n".repeat(60)));
-    let server = TestServer::certified_for(names.collect()).await;
+    let server = TestServer::certified_for(names.collect(), Behaviour::json("{}")).await;
     let fault = fault_of(&server.client(), &server.url("/")).await;
     assert!(matches!(fault, EgressFault::Tls(_)), "{fault:?}");
     let told = format!("{} {fault:?}", fault.source().unwrap());

@@ -7,11 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::refusal::SignInRefusal;
-use crate::config::{ProviderConfig, PublicUrl};
+use crate::config::{ProviderConfig, ProviderKind, PublicUrl};
 use crate::model::time::Clock;
 use crate::oidc::{
-    Authentication, AuthenticationRequest, AuthorizationResponse, ExpectedResponse, OidcError, RelyingParty,
-    SetupError,
+    Authentication, AuthenticationRequest, AuthorizationResponse, ExpectedResponse, Github, OidcError,
+    RelyingParty, SetupError,
 };
 use crate::service::ServiceError;
 
@@ -34,11 +34,13 @@ pub struct ProviderError {
     pub cause: SetupError,
 }
 
-/// How a provider is spoken with. A product that does not speak OpenID Connect is another variant, which gives the same: an
-/// address to go to, and of what comes back an [`Authentication`], whose claims are then read by the same rules.
+/// How a provider is spoken with. Each gives the same: an address to go to, and of what comes back an [`Authentication`], whose
+/// claims are then read by the same rules.
 pub enum Protocol {
     /// OpenID Connect, authorization code flow.
-    OpenIdConnect(RelyingParty),
+    OpenIdConnect(Box<RelyingParty>),
+    /// OAuth 2.0 and the interface of GitHub.
+    Github(Box<Github>),
 }
 
 /// A provider as people sign in with it.
@@ -56,17 +58,10 @@ impl Provider {
         clock: &Arc<dyn Clock>,
         former: Option<&Arc<Self>>,
     ) -> Result<Self, ProviderError> {
-        let party = RelyingParty::new(config.clone(), redirect_uri(config, public_url), Arc::clone(clock))
+        let redirect_uri = redirect_uri(config, public_url);
+        let protocol = Protocol::new(config, redirect_uri, clock, former.map(|former| &former.protocol))
             .map_err(|cause| ProviderError { name: config.name.clone(), cause })?;
-        let party = match former.map(|former| &former.protocol) {
-            Some(Protocol::OpenIdConnect(before)) => party.with_documents_of(before),
-            None => party,
-        };
-        Ok(Self {
-            config: config.clone(),
-            protocol: Protocol::OpenIdConnect(party),
-            places: Arc::new(Semaphore::new(MOST_WAITING)),
-        })
+        Ok(Self { config: config.clone(), protocol, places: Arc::new(Semaphore::new(MOST_WAITING)) })
     }
 
     /// A place among those who wait for this provider. One that is slow thus holds up nobody else's.
@@ -80,6 +75,23 @@ impl Provider {
 }
 
 impl Protocol {
+    fn new(
+        config: &ProviderConfig,
+        redirect_uri: String,
+        clock: &Arc<dyn Clock>,
+        former: Option<&Self>,
+    ) -> Result<Self, SetupError> {
+        let clock = Arc::clone(clock);
+        if config.kind == ProviderKind::Github {
+            return Ok(Self::Github(Box::new(Github::new(config.clone(), redirect_uri, clock)?)));
+        }
+        let party = RelyingParty::new(config.clone(), redirect_uri, clock)?;
+        Ok(Self::OpenIdConnect(Box::new(match former {
+            Some(Self::OpenIdConnect(before)) => party.with_documents_of(before),
+            Some(Self::Github(_)) | None => party,
+        })))
+    }
+
     /// Where a browser is sent to sign in.
     pub(super) async fn authorization_url(
         &self,
@@ -87,6 +99,7 @@ impl Protocol {
     ) -> Result<String, OidcError> {
         match self {
             Self::OpenIdConnect(party) => party.authorization_url(request).await,
+            Self::Github(github) => Ok(github.authorization_url(request)),
         }
     }
 
@@ -98,6 +111,7 @@ impl Protocol {
     ) -> Result<Authentication, OidcError> {
         match self {
             Self::OpenIdConnect(party) => party.complete(response, expected).await,
+            Self::Github(github) => github.complete(response, expected.verifier).await,
         }
     }
 }

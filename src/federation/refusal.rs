@@ -1,10 +1,10 @@
 //! Why nobody is let in: one of a closed set, with the reason for the audit trail. None holds a token or a secret.
 
-use crate::config::ProviderConfig;
+use crate::config::{ProviderConfig, ProviderKind};
 use crate::model::audit::Reason;
 use crate::model::identity::{IdentityKey, IdentityRefusal};
 use crate::model::metrics::ProviderSignIn;
-use crate::oidc::{OidcError, OidcErrorKind};
+use crate::oidc::{self, OidcError, OidcErrorKind};
 use crate::policy::claims::ClaimsRefusal;
 use crate::service::ServiceError;
 use crate::service::identities::IdentityError;
@@ -45,6 +45,8 @@ pub enum SignInRefusal {
         key: IdentityKey,
         /// The expression that looked for what is missing.
         claim: String,
+        /// Where people let their organisations show themselves to this application, at GitHub.
+        access_page: Option<String>,
     },
     /// Account resolution.
     #[error("{0}")]
@@ -68,7 +70,15 @@ impl SignInRefusal {
                 rules.role.as_ref()
             }
         };
-        Self::Claims { why, key, claim: path.map(|path| path.as_str().to_owned()).unwrap_or_default() }
+        let is_hidden = matches!(why, ClaimsRefusal::NoAllowedGroup | ClaimsRefusal::GroupsAbsent);
+        let access_page = (provider.kind == ProviderKind::Github && is_hidden)
+            .then(|| oidc::github_access_page(&provider.issuer, &provider.client_id));
+        Self::Claims {
+            why,
+            key,
+            access_page,
+            claim: path.map(|path| path.as_str().to_owned()).unwrap_or_default(),
+        }
     }
 
     /// The expression of the settings that decided, where one did.

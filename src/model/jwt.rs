@@ -134,9 +134,11 @@ impl JwtKey {
         jsonwebtoken::encode(&self.header, claims, &self.key).ok()
     }
 
-    /// The same without a key ID, for servers that were given this key alone and have a name of their own for it.
-    pub fn sign_unnamed(&self, claims: &Map<String, Value>) -> Option<String> {
-        jsonwebtoken::encode(&Header::new(self.header.alg), claims, &self.key).ok()
+    /// The same with the key ID that a server has for this key, or without any.
+    pub fn sign_as(&self, key_id: Option<&str>, claims: &Map<String, Value>) -> Option<String> {
+        let mut header = Header::new(self.header.alg);
+        header.kid = key_id.map(str::to_owned);
+        jsonwebtoken::encode(&header, claims, &self.key).ok()
     }
 
     /// The public half as a JWK, where there is one.

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::config::{Prompt, ProviderConfig};
+use crate::config::{Prompt, ProviderConfig, ProviderKind};
 
 /// Characters of a `login_hint`, which is a name or an e-mail address.
 const LONGEST_HINT: usize = 320;
@@ -12,11 +12,11 @@ const LONGEST_HINT: usize = 320;
 pub struct AuthenticationRequest<'a> {
     /// The `state` (RFC 6749, 4.1.1).
     pub state: &'a str,
-    /// The `nonce`.
+    /// The `nonce`, which GitHub has no use for.
     pub nonce: &'a str,
     /// The `code_challenge` of the method `S256` (RFC 7636, 4.2).
     pub challenge: &'a str,
-    /// Who wants to sign in, as a link said it. Left out unless the settings pass it on and it is short text.
+    /// Who wants to sign in, as a link said it; GitHub calls it `login`. Left out unless the settings pass it on and it is short text.
     pub login_hint: Option<&'a str>,
 }
 
@@ -27,6 +27,7 @@ pub(super) fn url(
     endpoint: &Url,
     request: &AuthenticationRequest<'_>,
 ) -> String {
+    let is_github = config.kind == ProviderKind::Github;
     let mut url = endpoint.clone();
     let mut query = url.query_pairs_mut();
     query
@@ -35,9 +36,11 @@ pub(super) fn url(
         .append_pair("redirect_uri", redirect_uri)
         .append_pair("scope", &config.scopes.join(" "))
         .append_pair("state", request.state)
-        .append_pair("nonce", request.nonce)
         .append_pair("code_challenge", request.challenge)
         .append_pair("code_challenge_method", "S256");
+    if !is_github {
+        query.append_pair("nonce", request.nonce);
+    }
     if !config.prompt.is_empty() {
         let words: Vec<&str> = config.prompt.iter().copied().map(word).collect();
         query.append_pair("prompt", &words.join(" "));
@@ -49,7 +52,17 @@ pub(super) fn url(
         query.append_pair("acr_values", &config.acr_values.join(" "));
     }
     if let Some(hint) = request.login_hint.filter(|hint| config.login_hint && is_hint(hint)) {
-        query.append_pair("login_hint", hint);
+        query.append_pair(if is_github { "login" } else { "login_hint" }, hint);
+    }
+    // A hint alone: what the ID token says is checked.
+    match config.hosted_domains.as_slice() {
+        [] => {}
+        [domain] => {
+            query.append_pair("hd", domain);
+        }
+        _ => {
+            query.append_pair("hd", "*");
+        }
     }
     for (name, value) in &config.authorize_parameters {
         query.append_pair(name, value);

@@ -118,7 +118,7 @@ impl ClientAuthentication {
             "iat": now.0,
             "exp": now.after(ASSERTION_LIFETIME).0,
         });
-        let signed = claims.as_object().and_then(|claims| key.sign_unnamed(claims));
+        let signed = claims.as_object().and_then(|claims| key.sign_as(None, claims));
         signed.map(Secret::new).ok_or(TokenEndpointError::Signing)
     }
 }

@@ -13,9 +13,8 @@ use super::jwt;
 use crate::config::{IssuerConfig, ProviderConfig};
 use crate::model::secret::Secret;
 use crate::model::time::{SKEW, Timestamp};
+pub(super) use crate::policy::claims::subject;
 
-/// Characters of a subject (OpenID Connect Core 1.0, 2).
-const LONGEST_SUBJECT: usize = 255;
 /// What stands in the place of a tenant in an issuer of Microsoft Entra ID.
 const TENANT: &str = "{tenantid}";
 
@@ -56,6 +55,9 @@ impl IdToken {
         let is_ahead = |name| time(claims.get(name)).is_none_or(|time| time.is_ahead_of(now));
         if is_ahead("iat") || claims.contains_key("nbf") && is_ahead("nbf") {
             return Err(TokenRefusal::NotYet);
+        }
+        if !is_of_hosted_domain(&claims, &config.hosted_domains) {
+            return Err(TokenRefusal::HostedDomain);
         }
         match binding {
             Binding::SignIn { nonce, max_age } => {
@@ -131,16 +133,11 @@ pub(super) fn is_audience(claims: &Map<String, Value>, client_id: &str) -> bool 
     is_named && claims.get("azp").map_or(!are_several, is_client)
 }
 
-/// A claim that identifies somebody: 1 to 255 visible characters, or a whole number.
-pub(super) fn subject(claim: Option<&Value>) -> Option<String> {
-    let subject = match claim? {
-        Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
-        _ => return None,
-    };
-    let fits =
-        (1..=LONGEST_SUBJECT).contains(&subject.chars().count()) && !subject.chars().any(char::is_control);
-    fits.then_some(subject)
+/// Whether `hd` is one of the domains, if there are any. Of an account that belongs to no organisation it is missing, whatever its
+/// e-mail address is (developers.google.com/identity/openid-connect, "Authenticating the user").
+fn is_of_hosted_domain(claims: &Map<String, Value>, domains: &[String]) -> bool {
+    let hosted = text(claims, "hd").map(str::to_ascii_lowercase);
+    domains.is_empty() || hosted.is_some_and(|hosted| domains.contains(&hosted))
 }
 
 /// `iss`, if it is the configured one. With several tenants it must be that of the tenant in `tid`, which must be a configured

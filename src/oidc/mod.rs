@@ -1,6 +1,7 @@
 //! Floor 3, beside the services: OpenID Connect as a relying party (OpenID Connect Core 1.0, authorization code flow).
 //!
-//! A [`RelyingParty`] speaks with one provider. It makes the address that a browser is sent to, and of what the browser brings
+//! A [`RelyingParty`] speaks with one provider, a [`Github`] with GitHub, which has OAuth 2.0 and an interface of its own. It
+//! makes the address that a browser is sent to, and of what the browser brings
 //! back it makes an [`Authentication`]: who signed in, and what the provider says of them. It knows no cookies, pages, accounts
 //! or store, and remembers nothing of a sign-in: state, nonce and code verifier are the caller's.
 //!
@@ -18,12 +19,15 @@
 mod authorization;
 mod cached_document;
 mod client_authentication;
+mod directory;
 mod error;
+mod github;
 mod id_token;
 mod jwt;
 mod keys;
 mod logout_token;
 mod metadata;
+mod product_api;
 mod refresh;
 mod response;
 mod sign_out;
@@ -45,10 +49,12 @@ use tokio::time::timeout;
 pub use self::authorization::AuthenticationRequest;
 use self::cached_document::{CacheTimes, CachedDocument};
 use self::client_authentication::ClientAuthentication;
+use self::directory::{Directory, Subject};
 pub use self::error::{
-    DocumentError, ErrorCode, OidcError, OidcErrorKind, ResponseRefusal, SetupError, TokenEndpointError,
-    TokenRefusal,
+    DocumentError, ErrorCode, Lookup, LookupError, OidcError, OidcErrorKind, ResponseRefusal, SetupError,
+    TokenEndpointError, TokenRefusal,
 };
+pub use self::github::{Github, access_page as github_access_page};
 use self::id_token::{Binding, IdToken};
 use self::jwt::TokenKind;
 use self::keys::KeySet;
@@ -58,7 +64,8 @@ pub use self::refresh::{Refreshed, RefreshedClaims};
 pub use self::response::AuthorizationResponse;
 pub use self::sign_out::{EndSession, EndSessionRequest};
 use self::token_endpoint::{Grant, TokenResponse};
-use crate::config::ProviderConfig;
+use crate::config::{DirectoryConfig, ProviderConfig};
+use crate::egress::tls::TlsError;
 use crate::egress::{EgressClient, EgressLimits, EgressRequest, EgressSettings, NameResolution, origin};
 use crate::model::secret::Secret;
 use crate::model::session::LogoutNames;
@@ -83,6 +90,7 @@ pub struct RelyingParty {
     clock: Arc<dyn Clock>,
     egress: EgressClient,
     authentication: ClientAuthentication,
+    directory: Option<Directory>,
     metadata: Arc<CachedDocument<Metadata>>,
     keys: Arc<CachedDocument<KeySet>>,
 }
@@ -105,16 +113,17 @@ pub struct Authentication {
     /// `sub`, and `sid` where the ID token has one: by these a logout token names the sign-in (OpenID Connect Back-Channel
     /// Logout 1.0, 2.1).
     pub names: LogoutNames,
-    /// The claims of the ID token, and beside them those of userinfo where it was asked.
+    /// The claims of the ID token, and beside them those of userinfo and groups of a directory where these were asked. Of GitHub
+    /// what its interface says.
     pub claims: ClaimSet,
     /// Userinfo was needed and could not be had. What these claims lack is not known to be missing, so no default may raise
     /// anybody's rights because of it.
     pub lacks_userinfo: bool,
-    /// The ID token as it came, for sign-out at the provider.
-    pub id_token: Secret,
-    /// The refresh token, where the provider gives one.
+    /// The ID token as it came, for sign-out at the provider. GitHub has none.
+    pub id_token: Option<Secret>,
+    /// What a refresh needs: the refresh token, where the provider gives one.
     pub refresh_token: Option<Secret>,
-    /// For how long what was said holds: the access token's lifetime, or five minutes; at most a day.
+    /// For how long what was said holds: the access token's lifetime, or five minutes; at most a day. Of GitHub an hour.
     pub lifetime: Duration,
 }
 
@@ -129,24 +138,10 @@ impl RelyingParty {
         redirect_uri: String,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
-        let issuer = &config.issuer;
-        let egress = EgressClient::new(EgressSettings {
-            named: [&issuer.issuer, &issuer.discovery_url]
-                .into_iter()
-                .filter_map(|url| origin(url).ok())
-                .collect(),
-            named_hosts: issuer.allowed_hosts.clone(),
-            ca: config.ca_file.clone(),
-            limits: EgressLimits {
-                connect: CONNECT_TIME,
-                total: CALL_TIME,
-                response_bytes: LARGEST_ANSWER,
-                concurrent: CONCURRENT,
-            },
-            names: NameResolution::System,
-        })?;
+        let egress = egress(&config)?;
         Ok(Self {
             authentication: ClientAuthentication::new(&config.client_id, &config.credentials)?,
+            directory: Directory::new(&config, &egress),
             config,
             redirect_uri,
             clock,
@@ -195,7 +190,9 @@ impl RelyingParty {
         expected: ExpectedResponse<'_>,
     ) -> Result<Authentication, OidcError> {
         let metadata = self.metadata().await?;
-        let (code, response_issuer) = response.code(&self.config, &metadata)?;
+        let is_issuer = |issuer: &str| id_token::is_issuer(issuer, &self.config.issuer);
+        let (code, response_issuer) =
+            response.code(self.name(), is_issuer, metadata.responses_have_issuer)?;
         let grant = Grant::Code { code, redirect_uri: &self.redirect_uri, verifier: expected.verifier };
         let tokens = self.tokens(&metadata, &grant).await?;
         let id_token = tokens.id_token.as_ref().ok_or(OidcError::Token(TokenEndpointError::NoIdToken))?;
@@ -215,7 +212,7 @@ impl RelyingParty {
             issuer: verified.issuer,
             claims,
             lacks_userinfo,
-            id_token: id_token.clone(),
+            id_token: Some(id_token.clone()),
             refresh_token: tokens.refresh_token,
             lifetime: tokens.lifetime,
         })
@@ -246,12 +243,15 @@ impl RelyingParty {
     /// Keys first: a code or a refresh token is spent by one use, whatever fails afterwards.
     async fn tokens(&self, metadata: &Metadata, grant: &Grant<'_>) -> Result<TokenResponse, OidcError> {
         self.keys(metadata).await?;
-        let sent = token_endpoint::send(&self.egress, &self.authentication, metadata, grant, &*self.clock);
+        let sent = token_endpoint::send(
+            &self.egress,
+            &self.authentication,
+            &metadata.token_endpoint,
+            grant,
+            &*self.clock,
+        );
         sent.await.map_err(|error| {
-            if let TokenEndpointError::Refused { code, said } = &error {
-                let provider = self.name();
-                tracing::warn!(provider, error = %code, said, "the provider refused a token request");
-            }
+            error.log(self.name());
             if error.is_invalid_client() && self.authentication.is_changed_by_encoding() {
                 tracing::warn!(
                     provider = self.name(),
@@ -298,7 +298,8 @@ impl RelyingParty {
         Ok((token.algorithm(), verified.map_err(OidcError::IdToken)?))
     }
 
-    /// Claims of the ID token with those of userinfo, and whether that was needed and could not be had.
+    /// Claims of the ID token with groups of the directory and those of userinfo, and whether that was needed and could not be
+    /// had. The directory comes first: userinfo need not be asked for what it brings.
     async fn claims(
         &self,
         metadata: &Metadata,
@@ -306,12 +307,27 @@ impl RelyingParty {
         access_token: &Secret,
     ) -> Result<(ClaimSet, bool), OidcError> {
         let own = ClaimSet::new(id_token.claims.clone())?;
+        let own = self.with_directory(own, &id_token.subject, access_token).await?;
         if !userinfo::is_needed(&self.config, &own) || metadata.userinfo_endpoint.is_none() {
             return Ok((own, false));
         }
         match self.userinfo(metadata, id_token, access_token).await? {
-            Some(further) => Ok((ClaimSet::new(userinfo::merged(&id_token.claims, further))?, false)),
+            Some(further) => Ok((ClaimSet::new(userinfo::merged(own.all(), further))?, false)),
             None => Ok((own, true)),
+        }
+    }
+
+    async fn with_directory(
+        &self,
+        claims: ClaimSet,
+        subject: &str,
+        access_token: &Secret,
+    ) -> Result<ClaimSet, OidcError> {
+        match &self.directory {
+            Some(directory) => {
+                directory.complete(Subject { id: subject, claims: &claims, access_token }, &*self.clock).await
+            }
+            None => Ok(claims),
         }
     }
 
@@ -347,6 +363,28 @@ impl RelyingParty {
             }
         }
     }
+}
+
+/// The way out to one provider: to its own addresses, and to others only by https on the internet.
+fn egress(config: &ProviderConfig) -> Result<EgressClient, TlsError> {
+    let issuer = &config.issuer;
+    let graph = match &config.directory {
+        Some(DirectoryConfig::Graph(graph)) => Some(&graph.url),
+        _ => None,
+    };
+    let named = [&issuer.issuer, &issuer.discovery_url].into_iter().chain(graph);
+    EgressClient::new(EgressSettings {
+        named: named.filter_map(|url| origin(url).ok()).collect(),
+        named_hosts: issuer.allowed_hosts.clone(),
+        ca: config.ca_file.clone(),
+        limits: EgressLimits {
+            connect: CONNECT_TIME,
+            total: CALL_TIME,
+            response_bytes: LARGEST_ANSWER,
+            concurrent: CONCURRENT,
+        },
+        names: NameResolution::System,
+    })
 }
 
 impl fmt::Debug for RelyingParty {

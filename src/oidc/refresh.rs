@@ -16,8 +16,8 @@ pub struct Refreshed {
     /// What the provider says now, or why that is not believed. The tokens are to be kept in either case: the refresh token
     /// that was handed in may be spent.
     pub claims: Result<RefreshedClaims, OidcError>,
-    /// The latest ID token: a new one that was verified, or the one that was handed in.
-    pub id_token: Secret,
+    /// The latest ID token: a new one that was verified, or the one that was handed in. GitHub has none.
+    pub id_token: Option<Secret>,
     /// The latest refresh token: a new one, or the one that was handed in.
     pub refresh_token: Secret,
     /// For how long what was said holds, as in [`Authentication::lifetime`](super::Authentication::lifetime).
@@ -56,7 +56,7 @@ impl RelyingParty {
         let id_token = tokens.id_token.filter(|_| claims.is_ok());
         Ok(Refreshed {
             claims,
-            id_token: id_token.unwrap_or_else(|| last_id_token.clone()),
+            id_token: Some(id_token.unwrap_or_else(|| last_id_token.clone())),
             refresh_token: tokens.refresh_token.unwrap_or_else(|| refresh_token.clone()),
             lifetime: tokens.lifetime,
         })
@@ -82,7 +82,9 @@ impl RelyingParty {
             }
             None if metadata.userinfo_endpoint.is_none() => return Ok(RefreshedClaims::NotTold),
             None => match self.userinfo(metadata, last, access_token).await? {
-                Some(claims) => ClaimSet::new(claims)?,
+                Some(claims) => {
+                    self.with_directory(ClaimSet::new(claims)?, &last.subject, access_token).await?
+                }
                 None => return Ok(RefreshedClaims::Unavailable),
             },
         };

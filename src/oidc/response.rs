@@ -6,9 +6,6 @@ use std::fmt;
 use url::form_urlencoded;
 
 use super::error::{ErrorCode, OidcError, ResponseRefusal, loggable};
-use super::id_token;
-use super::metadata::Metadata;
-use crate::config::ProviderConfig;
 use crate::model::secret::Secret;
 
 /// Bytes of a response. Codes of Microsoft Entra ID have about 2 KiB.
@@ -58,25 +55,27 @@ impl AuthorizationResponse {
     }
 
     /// The authorization code, and the issuer that the response names, once everything that can be checked before the code is
-    /// spent is right. The issuer comes first: errors, too, may be from another provider (RFC 9207, 2.4).
+    /// spent is right. The issuer comes first: errors, too, may be from another provider (RFC 9207, 2.4). `has_issuer` says that
+    /// this provider's responses always name it.
     pub(super) fn code(
         &self,
-        config: &ProviderConfig,
-        metadata: &Metadata,
+        provider: &str,
+        is_issuer: impl Fn(&str) -> bool,
+        has_issuer: bool,
     ) -> Result<(&Secret, Option<&str>), OidcError> {
         let issuer = self.issuer.as_deref();
         match issuer {
-            Some(issuer) if !id_token::is_issuer(issuer, &config.issuer) => {
+            Some(issuer) if !is_issuer(issuer) => {
                 return Err(OidcError::Response(ResponseRefusal::OtherIssuer));
             }
-            None if metadata.responses_have_issuer => {
+            None if has_issuer => {
                 return Err(OidcError::Response(ResponseRefusal::NoIssuer));
             }
             _ => {}
         }
         if let Some(error) = &self.error {
             let description = loggable(self.error_description.as_deref().unwrap_or_default());
-            let (provider, text) = (config.name.as_str(), loggable(error));
+            let text = loggable(error);
             tracing::info!(provider, error = text, description, "the provider ended a sign-in");
             return Err(OidcError::Denied(ErrorCode::read(error)));
         }

@@ -25,7 +25,7 @@ pub(super) const VERIFIER: &str = "the-verifier-of-forty-three-characters-0123";
 pub(super) const REDIRECT: &str = "https://gateway.example/sub/_doorward/callback/sso";
 
 /// Keys take a while to make.
-static RSA: LazyLock<String> = LazyLock::new(|| {
+pub(super) static RSA: LazyLock<String> = LazyLock::new(|| {
     let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
     key.serialize_pem()
 });
@@ -97,6 +97,8 @@ pub(super) struct Script {
     pub(super) token: Behaviour,
     pub(super) userinfo: Behaviour,
     pub(super) revocation: Behaviour,
+    /// Whatever is below `/v1.0/` or `/api/`.
+    pub(super) api: Behaviour,
 }
 
 /// A provider, and the gateway as its client.
@@ -114,7 +116,7 @@ impl World {
         Self::with("").await
     }
 
-    /// With further settings of the provider.
+    /// With further settings of the provider, in which `ISSUER` is its address.
     pub(super) async fn with(settings: &str) -> Self {
         let signer = Signer::rsa("k1");
         let nothing = Behaviour::answer(404, "text/plain", "nothing here");
@@ -123,7 +125,8 @@ impl World {
             jwks: keys(&[&signer.jwk]),
             token: nothing.clone(),
             userinfo: nothing.clone(),
-            revocation: nothing,
+            revocation: nothing.clone(),
+            api: nothing,
         };
         let script = Arc::new(Mutex::new(script));
         let asked = Arc::clone(&script);
@@ -136,6 +139,7 @@ impl World {
                 "/token" => script.token.clone(),
                 "/me" => script.userinfo.clone(),
                 "/revoke" => script.revocation.clone(),
+                api if api.starts_with("/v1.0/") || api.starts_with("/api/") => script.api.clone(),
                 other => panic!("nobody asks for {other}"),
             }
         })))
@@ -266,7 +270,8 @@ pub(super) fn keys(keys: &[&Value]) -> Behaviour {
 }
 
 /// Settings as they are written in a file. Those of a test replace the usual ones.
-fn config(folder: &tempfile::TempDir, issuer: &str, settings: &str) -> ProviderConfig {
+pub(super) fn config(folder: &tempfile::TempDir, issuer: &str, settings: &str) -> ProviderConfig {
+    let settings = settings.replace("ISSUER", issuer);
     let mut text = "[[providers]]\n".to_owned();
     for (name, value) in
         [("name", "sso"), ("issuer", issuer), ("client_id", CLIENT), ("client_secret", SECRET)]

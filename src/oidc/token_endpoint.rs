@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::client_authentication::ClientAuthentication;
 use super::error::{ErrorCode, TokenEndpointError, loggable};
-use super::metadata::Metadata;
 use crate::egress::{EgressClient, EgressRequest, EgressResponse};
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -28,12 +27,14 @@ pub(super) struct TokenResponse {
     pub(super) id_token: Option<Secret>,
     pub(super) refresh_token: Option<Secret>,
     pub(super) lifetime: Duration,
+    /// What was allowed (RFC 6749, 3.3), where it is said.
+    pub(super) scope: Option<String>,
 }
 
 pub(super) async fn send(
     egress: &EgressClient,
     authentication: &ClientAuthentication,
-    metadata: &Metadata,
+    url: &str,
     grant: &Grant<'_>,
     clock: &dyn Clock,
 ) -> Result<TokenResponse, TokenEndpointError> {
@@ -45,11 +46,23 @@ pub(super) async fn send(
         Grant::Refresh { token } => (vec![("grant_type", "refresh_token")], vec![("refresh_token", *token)]),
     };
     let form = ClientForm { fields, secrets: secrets.clone() };
-    let response = form.post(egress, authentication, &metadata.token_endpoint, clock).await?;
+    let response = form.post(egress, authentication, url, clock).await?;
     TokenResponse::read(&response, |text| {
         authentication.is_repeated_in(text)
             || secrets.iter().any(|(_, secret)| text.contains(secret.expose()))
     })
+}
+
+/// Gives a signed statement for a token (RFC 7523, 2.1).
+pub(super) async fn exchange_assertion(
+    egress: &EgressClient,
+    url: &str,
+    assertion: &Secret,
+) -> Result<TokenResponse, TokenEndpointError> {
+    const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    let fields = [("grant_type", GRANT), ("assertion", assertion.expose())];
+    let response = egress.send(EgressRequest::form(url, &fields)).await?;
+    TokenResponse::read(&response, |text| text.contains(assertion.expose()))
 }
 
 /// Gives a refresh token back (RFC 7009, 2.1).
@@ -111,6 +124,7 @@ impl TokenResponse {
             None => true,
             Some(kind) => kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")),
         };
+        let scope = answer.get("scope").and_then(Value::as_str).map(str::to_owned);
         let mut token = |name| match answer.remove(name) {
             Some(Value::String(text)) if !text.is_empty() => Some(Secret::new(text)),
             _ => None,
@@ -120,6 +134,7 @@ impl TokenResponse {
             id_token: token("id_token"),
             refresh_token: token("refresh_token"),
             lifetime,
+            scope,
         })
     }
 }

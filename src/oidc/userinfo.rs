@@ -31,14 +31,15 @@ pub(super) enum UserinfoError {
 }
 
 /// Whether the ID token lacks what the settings look for: an address and whether it is verified, groups, a role, the claim
-/// that identifies. GitLab has inherited groups nowhere else.
+/// that identifies. A directory has said all about groups. GitLab has inherited groups nowhere else.
 pub(super) fn is_needed(config: &ProviderConfig, claims: &ClaimSet) -> bool {
     let found = config.claims.evaluate(claims);
     let lacks_email = match &found.email.email {
         EmailClaim::None | EmailClaim::Unverified { why: Unverified::Absent, .. } => true,
         EmailClaim::Unverified { .. } | EmailClaim::Verified { .. } => false,
     };
-    let lacks_groups = config.claims.groups.is_some() && found.groups.groups.is_empty();
+    let lacks_groups =
+        config.directory.is_none() && config.claims.groups.is_some() && found.groups.groups.is_empty();
     let lacks_role = config.claims.role.is_some() && found.role.word.is_none();
     let lacks_subject = claims.get(&config.subject_claim).is_none();
     config.kind == ProviderKind::Gitlab || lacks_email || lacks_groups || lacks_role || lacks_subject

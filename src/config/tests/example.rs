@@ -1,5 +1,6 @@
 //! The shipped example and the reference page say what the settings are.
 
+use super::provider_groups::service_account;
 use super::*;
 use crate::config::documents::reference;
 use crate::config::reading::{Section, Setting, SettingType, toml_values};
@@ -41,6 +42,7 @@ fn the_example_works_with_every_setting_uncommented() {
     config_dir.write("app-token", "Lw8Rf4Hd6Jy1Mg5PcZr8\n", 0o600);
     config_dir.write("api-key", "Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5PcZr8+\n", 0o600);
     config_dir.write("client-secret", "s3cret of the client\n", 0o600);
+    config_dir.write("service-account.json", &service_account(&serde_json::json!({})), 0o600);
     config_dir.write("break-glass", "Zr8Kd0Vb3Xn9Ks2Lw8Rf4Hd6Jy1Mg5Pc+\n", 0o600);
     config_dir.write(
         "ingestion-keys.json",
@@ -50,7 +52,7 @@ fn the_example_works_with_every_setting_uncommented() {
     let config = config_dir.load().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((config.upstreams.len(), config.routes.len()), (3, 4));
     assert!(config.routes[2].policy.rules.len() > 5, "the preset's");
-    assert_eq!(config.providers.len(), 3);
+    assert_eq!(config.providers.len(), 6);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

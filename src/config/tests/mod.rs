@@ -8,6 +8,7 @@ mod layers;
 mod mistakes;
 mod pages;
 mod presets;
+mod provider_groups;
 mod provider_pages;
 mod providers;
 mod routes;

@@ -62,7 +62,8 @@ fn each_type_needs_only_what_is_the_users() {
         ("google", "", "https://accounts.google.com", None, "sub"),
         ("gitlab", "", "https://gitlab.com", Some("groups"), "sub"),
         ("gitlab", "issuer = \"https://git.example.com\"", "https://git.example.com", Some("groups"), "sub"),
-        ("github", "", "https://github.com", Some("groups"), "sub"),
+        ("github", "", "https://github.com", Some("groups"), "id"),
+        ("github", "issuer = \"https://git.example.com/\"", "https://git.example.com", Some("groups"), "id"),
         ("okta", "issuer = \"https://acme.okta.com\"", "https://acme.okta.com", Some("groups"), "sub"),
         ("auth0", "issuer = \"https://acme.auth0.com\"", "https://acme.auth0.com/", None, "sub"),
         ("auth0", "issuer = \"https://acme.auth0.com/\"", "https://acme.auth0.com/", None, "sub"),
@@ -231,6 +232,18 @@ fn what_would_weaken_the_protocol_cannot_be_written() {
     assert_lacks(&with_issuer("prompt = \"none\""), "prompt", "is not one of the words");
     assert_lacks(&with_issuer("scopes = \"a b\""), "scopes", "is no word");
     let github = "type = \"github\"\nclient_secret = \"s3cret-of-the-client\"\n";
+    for bad in ["client_secret_basic", "none", "private_key_jwt", "client_assertion"] {
+        assert_lacks(
+            &provider(&format!("{github}token_auth = \"{bad}\"")),
+            "token_auth",
+            "no method that GitHub knows",
+        );
+    }
+    for usual in ["", "token_auth = \"client_secret_post\""] {
+        let credentials = the_only(&provider(&format!("{github}{usual}"))).credentials;
+        assert!(matches!(credentials, ClientCredentials::Post(_)), "{usual}");
+    }
+    assert_lacks(&provider(&format!("{github}prompt = \"login\"")), "prompt", "is nothing that GitHub asks");
     for more in ["subject_claim = \"id\"", "max_age = \"1h\"", "acr_values = \"a\"", "algorithms = \"RS256\""]
     {
         let setting = more.split(" =").next().unwrap();
@@ -302,6 +315,6 @@ fn the_settings_in_the_documentation_work() {
         }
     }
     let config = folder.load().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.providers.len(), 7);
+    assert_eq!(config.providers.len(), 8);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }

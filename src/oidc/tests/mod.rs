@@ -1,6 +1,7 @@
 //! The protocol against a provider on loopback that shows every fault, each beside what is right.
 
 mod documents;
+mod groups;
 mod logout;
 mod refresh;
 mod sign_in;

@@ -86,7 +86,7 @@ async fn a_good_response_tells_who_signed_in() {
     assert_eq!(signed_in.claims.get("email").unwrap(), "ann@example.test");
     assert_eq!(signed_in.lifetime, Duration::from_hours(1));
     assert_eq!(signed_in.refresh_token.unwrap().expose(), "the-refresh-token");
-    assert!(signed_in.id_token.expose().starts_with("ey") && !signed_in.lacks_userinfo);
+    assert!(signed_in.id_token.unwrap().expose().starts_with("ey") && !signed_in.lacks_userinfo);
     assert_eq!(world.asked("/me"), 0, "the ID token has all that the settings look for");
     assert_eq!(world.asked("/jwks"), 1);
     world.sign_in().await.unwrap();
@@ -119,7 +119,8 @@ async fn with_several_tenants_response_and_token_are_of_the_same_listed_one() {
     let (one, two, other) = ("11111111-0000", "22222222-0000", "33333333-0000");
     let discovery = world.server.url("/.well-known/openid-configuration");
     let settings = format!(
-        "type = \"entra\"\nissuer = {:?}\ndiscovery_url = {discovery:?}\ntenants = [{one:?}, {two:?}]",
+        "type = \"entra\"\ngroup_overage = \"ignore\"\nissuer = {:?}\ndiscovery_url = {discovery:?}\n\
+         tenants = [{one:?}, {two:?}]",
         at("common")
     );
     world.announce(&serde_json::json!({ "issuer": at("{tenantid}") }));

@@ -10,6 +10,9 @@ pub(super) const MOST_BYTES: usize = 128 * 1024;
 /// Values in claims, those inside lists and objects included.
 pub(super) const MOST_VALUES: usize = 10_000;
 
+/// Characters of a subject (OpenID Connect Core 1.0, 2).
+const LONGEST_SUBJECT: usize = 255;
+
 /// What an issuer says of somebody: the claims of an ID token, with those of userinfo where it was asked (OpenID Connect
 /// Core 1.0, 5.1), or of an access token.
 #[derive(Clone, Debug)]
@@ -64,8 +67,24 @@ impl ClaimSet {
         self.object.get(name)
     }
 
+    /// The same claims with another value of one of them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ClaimSet::new`].
+    pub fn with(&self, name: &str, value: Value) -> Result<Self, BadClaimSet> {
+        let mut object = self.object.clone();
+        object.insert(name.to_owned(), value);
+        Self::new(object)
+    }
+
+    /// What a claim identifies somebody by: 1 to 255 visible characters, or a whole number as text (OpenID Connect Core 1.0, 2).
+    pub fn subject(&self, claim: &str) -> Option<String> {
+        subject(self.object.get(claim))
+    }
+
     /// Every claim with its name.
-    pub(super) fn all(&self) -> &Map<String, Value> {
+    pub fn all(&self) -> &Map<String, Value> {
         &self.object
     }
 
@@ -79,6 +98,18 @@ impl ClaimSet {
         let elsewhere = self.get("_claim_names").and_then(|names| names.get("groups")).is_some();
         elsewhere || self.get("hasgroups") == Some(&Value::Bool(true))
     }
+}
+
+/// A claim that identifies somebody, as [`ClaimSet::subject`] reads it.
+pub fn subject(claim: Option<&Value>) -> Option<String> {
+    let subject = match claim? {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
+        _ => return None,
+    };
+    let fits =
+        (1..=LONGEST_SUBJECT).contains(&subject.chars().count()) && !subject.chars().any(char::is_control);
+    fits.then_some(subject)
 }
 
 /// How many values a value is made of, itself included.

@@ -14,7 +14,7 @@ mod role;
 
 use std::collections::BTreeMap;
 
-pub use self::document::{BadClaimSet, ClaimSet};
+pub use self::document::{BadClaimSet, ClaimSet, subject};
 pub use self::email::{EmailClaim, EmailFound, EmailRefusal, Unverified, VerifiedBy};
 pub use self::groups::{GroupsFound, GroupsText, IgnoredGroup};
 pub use self::outcome::{ClaimsEvaluation, ClaimsRefusal, ClaimsWarning, NameFound, Rights};

@@ -1,6 +1,7 @@
 //! Signing in through providers, as browsers do it.
 
 mod pages;
+mod products;
 mod sign_in;
 
 use serde_json::Value;

@@ -3,6 +3,7 @@
 pub mod bound;
 pub mod browser;
 pub mod gateway;
+pub mod github;
 pub mod http2;
 pub mod hyper;
 pub mod ledger;

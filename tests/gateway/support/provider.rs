@@ -55,6 +55,8 @@ struct State {
     /// Userinfo by access token.
     people: HashMap<String, Value>,
     fault: Fault,
+    /// Further answers, by path.
+    served: HashMap<&'static str, Value>,
     asked: Vec<String>,
     handed_out: Vec<String>,
 }
@@ -102,6 +104,11 @@ impl Provider {
     /// From now on.
     pub fn set(&self, fault: Fault) {
         self.shared.state.lock().unwrap().fault = fault;
+    }
+
+    /// From now on this is answered at a path, as a whole list.
+    pub fn serve(&self, path: &'static str, answer: &Value) {
+        self.shared.state.lock().unwrap().served.insert(path, answer.clone());
     }
 
     /// How often a path was asked for.
@@ -218,7 +225,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         return std::future::pending().await;
     };
     let head = format!(
-        "HTTP/1.1 {status} As Said\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status} As Said\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\nx-next-page: \r\nconnection: close\r\n\r\n",
         body.len()
     );
     let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
@@ -240,7 +247,10 @@ impl Shared {
                     None => (401, json!({ "error": "invalid_token" })),
                 }
             }
-            _ => (404, json!({ "error": "not_found" })),
+            other => match state.served.get(other) {
+                Some(answer) => (200, answer.clone()),
+                None => (404, json!({ "error": "not_found" })),
+            },
         }
     }
 

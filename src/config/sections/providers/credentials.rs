@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Provider;
+use super::kind::{ProviderKind, ProviderPreset};
 use super::values::TokenAuth;
 use crate::config::reading::{Section as _, SettingsReader};
 use crate::model::secret::Secret;
@@ -23,7 +24,18 @@ pub enum ClientCredentials {
 }
 
 /// `None` where a problem was noted.
-pub(super) fn credentials(written: &Provider, reader: &mut SettingsReader) -> Option<ClientCredentials> {
+pub(super) fn credentials(
+    written: &Provider,
+    preset: &ProviderPreset,
+    reader: &mut SettingsReader,
+) -> Option<ClientCredentials> {
+    let method_at = written.at("token_auth");
+    let chosen = if reader.is_set(&method_at) { written.token_auth } else { preset.token_auth };
+    if written.kind == ProviderKind::Github && chosen != TokenAuth::ClientSecretPost {
+        let remedy = "leave it out, or write `token_auth = \"client_secret_post\"`";
+        reader.problem(&method_at, "is no method that GitHub knows", remedy);
+        return None;
+    }
     let secret_at = reader.set_as(&written.at("client_secret"));
     let given = [
         ("client_secret", secret_at, written.client_secret.is_some()),
@@ -34,7 +46,7 @@ pub(super) fn credentials(written: &Provider, reader: &mut SettingsReader) -> Op
             written.client_assertion_file.is_some(),
         ),
     ];
-    let (method, needed, remedy) = match written.token_auth {
+    let (method, needed, remedy) = match chosen {
         TokenAuth::ClientSecretBasic => ("client_secret_basic", Some("client_secret"), SECRET),
         TokenAuth::ClientSecretPost => ("client_secret_post", Some("client_secret"), SECRET),
         TokenAuth::None => ("none", None, ""),
@@ -50,7 +62,7 @@ pub(super) fn credentials(written: &Provider, reader: &mut SettingsReader) -> Op
         }
     }
     let secret = || written.client_secret.clone();
-    match written.token_auth {
+    match chosen {
         TokenAuth::ClientSecretBasic => secret().map(ClientCredentials::Basic),
         TokenAuth::ClientSecretPost => secret().map(ClientCredentials::Post),
         TokenAuth::None => Some(ClientCredentials::None),

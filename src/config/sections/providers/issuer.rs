@@ -45,7 +45,7 @@ pub(super) fn issuer(
     }
     let issuer = match (&written.issuer, preset.issuer) {
         (Some(issuer), _) if is_entra => return entra(written, issuer, tenants, reader),
-        (Some(issuer), _) => with_slash(written.kind, &issuer.text),
+        (Some(issuer), _) => as_named(written.kind, &issuer.text),
         (None, _) if is_entra && !tenants.is_empty() => {
             return Some(of_tenants(written, ENTRA, tenants, reader));
         }
@@ -65,12 +65,12 @@ pub(super) fn issuer(
     Some(config(written, issuer, tenants, reader))
 }
 
-/// Auth0's issuers all end with a slash, which its pages leave out.
-fn with_slash(kind: ProviderKind, issuer: &str) -> String {
-    if kind == ProviderKind::Auth0 && !issuer.ends_with('/') {
-        format!("{issuer}/")
-    } else {
-        issuer.to_owned()
+/// Auth0's issuers all end with a slash, which its pages leave out. GitHub names no issuer: it is the address of its site.
+fn as_named(kind: ProviderKind, issuer: &str) -> String {
+    match kind {
+        ProviderKind::Auth0 if !issuer.ends_with('/') => format!("{issuer}/"),
+        ProviderKind::Github => issuer.trim_end_matches('/').to_owned(),
+        _ => issuer.to_owned(),
     }
 }
 

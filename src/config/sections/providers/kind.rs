@@ -1,5 +1,6 @@
 //! What is known of the products that people sign in with, so that the settings name only what is truly the user's.
 
+use super::values::TokenAuth;
 use crate::config::reading::choice;
 use crate::config::sections::claims::UsualClaims;
 
@@ -52,6 +53,8 @@ pub(super) struct ProviderPreset {
     /// The claim that identifies somebody.
     pub(super) subject_claim: &'static str,
     pub(super) claims: UsualClaims,
+    /// Where the settings name no method.
+    pub(super) token_auth: TokenAuth,
 }
 
 /// What OpenID Connect Core 1.0 knows (5.1, 5.4).
@@ -62,6 +65,7 @@ const STANDARD: ProviderPreset = ProviderPreset {
     scopes: &["openid", "email", "profile"],
     subject_claim: "sub",
     claims: UsualClaims { groups: None, email: "email", name: "name" },
+    token_auth: TokenAuth::ClientSecretBasic,
 };
 
 const GROUPS: UsualClaims = UsualClaims { groups: Some("groups"), ..STANDARD.claims };
@@ -119,12 +123,15 @@ impl ProviderKind {
                 claims: GROUPS,
                 ..STANDARD
             },
-            // Organisations and their teams need `read:org`, private addresses `user:email`.
+            // Organisations and their teams need `read:org`, private addresses `user:email`. A login may be renamed and taken by
+            // somebody else, the number may not.
             Self::Github => ProviderPreset {
                 display_name: "GitHub",
                 issuer: Some("https://github.com"),
                 issuer_example: "https://github.example.com",
                 scopes: &["read:user", "user:email", "read:org"],
+                subject_claim: "id",
+                token_auth: TokenAuth::ClientSecretPost,
                 claims: UsualClaims { name: "name || login", ..GROUPS },
                 ..STANDARD
             },

@@ -1,6 +1,7 @@
 //! `[[providers]]`: who else says who somebody is.
 
 mod credentials;
+mod directory;
 mod issuer;
 mod kind;
 mod values;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::credentials::ClientCredentials;
+use self::directory::GroupOverage;
+pub use self::directory::{DirectoryConfig, GoogleDirectoryConfig, GraphConfig, GraphGroups};
 pub use self::issuer::IssuerConfig;
 pub use self::kind::ProviderKind;
 use self::kind::ProviderPreset;
@@ -50,13 +53,14 @@ section! {
         client_id: Required<VisibleText>, r#""doorward""#;
         /// The secret that it gave the gateway.
         client_secret: Option<Secret>, r#""<what the provider shows>""#;
-        /// How the gateway says who it is at the token endpoint.
+        /// How the gateway says who it is at the token endpoint; `github` knows `client_secret_post` alone, which is its default.
         token_auth: TokenAuth = r#""client_secret_basic""#, r#""private_key_jwt""#;
         /// PEM file of the key for `private_key_jwt`.
         private_key_file: Option<KeyFile>, r#""client.key""#;
         /// File with the statement for `client_assertion`, read each time it is needed.
         client_assertion_file: Option<FileName>, r#""/var/run/secrets/tokens/sso""#;
-        /// Further scopes beside those that the type asks for: `openid`, `email`, `profile`, and `groups` of Okta.
+        /// Further scopes beside those that the type asks for: `openid`, `email`, `profile`, and `groups` of Okta; `read:user`,
+        /// `user:email` and `read:org` of GitHub; and what reading groups needs of Microsoft Graph and of GitLab's API.
         scopes: Vec<PlainWord> = "[]", r#"["groups"]"#;
         /// How ID tokens may be signed, whatever the provider announces.
         algorithms: Vec<SigningAlgorithm> = r#"["RS256"]"#, r#"["RS256", "ES256"]"#;
@@ -77,10 +81,31 @@ section! {
         trust_email: bool = "false", "true";
         /// Domains of e-mail addresses that are let in. The address must be verified. By default every domain is.
         allowed_domains: Vec<HostName> = "[]", r#"["example.com"]"#;
-        /// The claim that identifies somebody, together with the issuer. By default `sub`, for `entra` `oid`.
+        /// The claim that identifies somebody, together with the issuer. By default `sub`, for `entra` `oid`. For `github` it is always
+        /// `id`.
         subject_claim: Option<PlainWord>, r#""oid""#;
         /// Tenants of Microsoft Entra ID that are let in. With one, the issuer follows from it.
         tenants: Vec<PlainWord> = "[]", r#"["11111111-2222-3333-4444-555555555555"]"#;
+        /// Where the groups of somebody are read whom Microsoft Entra ID sends without them because they are too many: from Microsoft
+        /// Graph with groups that are members of groups (`transitive`), without those (`direct`), only groups that are assigned to the
+        /// application (`application`), or nowhere (`ignore`).
+        group_overage: GroupOverage = r#""transitive""#, r#""direct""#;
+        /// Object ID of the enterprise application in Microsoft Entra ID, for `group_overage = "application"`.
+        application_object_id: Option<PlainWord>, r#""22222222-3333-4444-5555-666666666666""#;
+        /// Where Microsoft Graph is. By default it follows from the issuer's cloud.
+        graph_url: Option<ProviderUrl>, r#""https://dod-graph.microsoft.us""#;
+        /// Domains of Google Workspace or Cloud Identity that are let in, by the claim `hd`. By default everybody with an account at
+        /// Google is.
+        hosted_domains: Vec<HostName> = "[]", r#"["example.com"]"#;
+        /// Key of a service account, as Google hands it out (JSON), with which groups of Google Workspace are read from its directory.
+        service_account: Option<Secret>, r#""<the key as JSON>""#;
+        /// E-mail address of the administrator in whose name the service account reads groups (domain-wide delegation). Without it
+        /// the service account needs the role Groups Reader itself.
+        directory_admin: Option<PlainWord>, r#""admin@example.com""#;
+        /// Whether groups of Google Workspace count that have one of somebody's groups as a member.
+        nested_groups: bool = "false", "true";
+        /// Whether groups of GitLab are read from its API as well, which knows those that were invited into others.
+        groups_api: bool = "false", "true";
         /// Whether the sign-in page goes straight to this provider. One of them at most.
         auto_login: bool = "false", "true";
         /// Whether people who sign out here are signed out at the provider too, where it has an address for that. Register
@@ -143,6 +168,10 @@ pub struct ProviderConfig {
     pub logout_url: Option<Url>,
     /// How sessions are refreshed; `None`: they are not.
     pub refresh: Option<RefreshConfig>,
+    /// Domains of which the claim `hd` must be one, in lower case; empty: none is asked for.
+    pub hosted_domains: Vec<String>,
+    /// Where groups are read that no token holds.
+    pub directory: Option<DirectoryConfig>,
     /// What its claims come to.
     pub claims: ClaimsRules,
 }
@@ -180,7 +209,8 @@ impl CheckSection for Vec<Provider> {
 fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderConfig> {
     let preset = written.kind.preset();
     let issuer = issuer::issuer(&written, &preset, reader);
-    let credentials = credentials::credentials(&written, reader);
+    let directory = directory::directory(&written, issuer.as_ref(), reader);
+    let credentials = credentials::credentials(&written, &preset, reader);
     if written.algorithms.is_empty() && !reader.is_broken(&written.at("algorithms")) {
         let remedy = "write for example [\"RS256\"]";
         reader.problem(&written.at("algorithms"), "is empty, so no ID token could be accepted", remedy);
@@ -189,7 +219,7 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
     if let Some(address) = &written.logout_url {
         issuer::check_reach(&written, "logout_url", &address.url, reader);
     }
-    let usual = preset.claims;
+    let usual = directory::usual_claims(directory.as_ref(), preset.claims);
     let claims = claims_rules(written.claims, SubjectKind::People, usual, reader);
     let claims = ClaimsRules {
         trust_email: written.trust_email,
@@ -209,7 +239,7 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
         ca_file: written.ca_file.map(|file| file.0),
         client_id: written.client_id.0?.0,
         credentials: credentials?,
-        scopes: scopes(&preset, written.scopes),
+        scopes: scopes(&preset, directory.as_ref(), written.scopes),
         algorithms: written.algorithms,
         prompt: written.prompt,
         login_hint: written.login_hint,
@@ -222,12 +252,14 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
         logout: written.logout,
         logout_url: written.logout_url.map(|address| address.url),
         refresh: written.refresh.then_some(RefreshConfig { outage_grace: written.outage_grace.0 }),
+        hosted_domains: written.hosted_domains.into_iter().map(|domain| domain.0).collect(),
+        directory,
         claims,
         name,
     })
 }
 
-/// GitHub has neither discovery nor ID tokens.
+/// GitHub has neither discovery nor ID tokens, and asks people to choose an account and nothing else.
 fn check_github(written: &Provider, reader: &mut SettingsReader) {
     if written.kind != ProviderKind::Github {
         return;
@@ -240,10 +272,21 @@ fn check_github(written: &Provider, reader: &mut SettingsReader) {
             reader.problem(&written.at(name), what, "leave it out");
         }
     }
+    if written.prompt.iter().any(|prompt| *prompt != Prompt::SelectAccount) {
+        let remedy = "write `prompt = \"select_account\"`, or leave it out";
+        reader.problem(&written.at("prompt"), "is nothing that GitHub asks people", remedy);
+    }
 }
 
-fn scopes(preset: &ProviderPreset, further: Vec<PlainWord>) -> Vec<String> {
-    let mut scopes: Vec<String> = preset.scopes.iter().map(|scope| (*scope).to_owned()).collect();
+/// What the type asks for, what reading groups needs, and further ones.
+fn scopes(
+    preset: &ProviderPreset,
+    directory: Option<&DirectoryConfig>,
+    further: Vec<PlainWord>,
+) -> Vec<String> {
+    let needed = directory.into_iter().flat_map(DirectoryConfig::scopes);
+    let mut scopes: Vec<String> =
+        preset.scopes.iter().chain(needed).map(|scope| (*scope).to_owned()).collect();
     for PlainWord(scope) in further {
         if !scopes.contains(&scope) {
             scopes.push(scope);

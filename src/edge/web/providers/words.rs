@@ -5,7 +5,7 @@ use crate::edge::pages::site::Site;
 use crate::edge::web::failed;
 use crate::federation::SignInRefusal;
 use crate::model::identity::IdentityRefusal;
-use crate::oidc::{ErrorCode, OidcError, OidcErrorKind};
+use crate::oidc::{ErrorCode, LookupError, OidcError, OidcErrorKind, TokenRefusal};
 use crate::policy::claims::ClaimsRefusal;
 use crate::service::ServiceError;
 use crate::service::sign_ins::InvalidState;
@@ -17,7 +17,7 @@ pub(super) fn problem_of(why: &SignInRefusal, provider: &str, site: &Site) -> Pr
         SignInRefusal::State(state) => Problem::stale_sign_in(of_state(*state, provider, site)),
         SignInRefusal::Provider(error) => of_provider(error, provider),
         SignInRefusal::NoUserinfo(_) => unavailable(provider),
-        SignInRefusal::Claims { why, .. } => of_claims(*why, provider),
+        SignInRefusal::Claims { why, access_page, .. } => of_claims(*why, provider, access_page.as_deref()),
         SignInRefusal::Account(refusal) => of_account(refusal.told(), provider),
         // The user was disabled meanwhile, which looks like an unknown one, or the session has ended.
         SignInRefusal::Failed(ServiceError::Refused) => {
@@ -51,7 +51,19 @@ fn of_state(state: InvalidState, provider: &str, site: &Site) -> String {
 
 fn of_provider(error: &OidcError, provider: &str) -> Problem {
     match (error.kind(), error) {
+        (OidcErrorKind::Unavailable, OidcError::Lookup { error: LookupError::RateLimited, .. }) => {
+            Problem::provider_unavailable(format!(
+                "{provider} has been asked too often and wants a pause, which may take some minutes. Until then it does not tell \
+                 who you are."
+            ))
+        }
         (OidcErrorKind::Unavailable, _) => unavailable(provider),
+        (OidcErrorKind::Denied, OidcError::IdToken(TokenRefusal::HostedDomain)) => {
+            Problem::provider_denied(format!(
+                "Your account at {provider} does not belong to an organisation that is let in here. Sign in again, with another \
+                 account if you have one."
+            ))
+        }
         (OidcErrorKind::Denied, OidcError::Denied(ErrorCode::AccessDenied)) => {
             Problem::provider_denied(format!(
                 "{provider} did not let you in, or you went back there. Sign in again, with another account if you have one."
@@ -78,9 +90,11 @@ fn unavailable(provider: &str) -> Problem {
     ))
 }
 
-fn of_claims(why: ClaimsRefusal, provider: &str) -> Problem {
+/// `access_page` is where people see which of their organisations hide: nothing tells one that hides from one that they are not
+/// in.
+fn of_claims(why: ClaimsRefusal, provider: &str, access_page: Option<&str>) -> Problem {
     const ASK: &str = "Ask the operator for access, with the reference below, or use another account.";
-    Problem::sign_in_refused(match why {
+    let told = match why {
         ClaimsRefusal::NoAllowedGroup => {
             format!("Your account at {provider} is in none of the groups that are let in here. {ASK}")
         }
@@ -105,6 +119,13 @@ fn of_claims(why: ClaimsRefusal, provider: &str) -> Problem {
         ClaimsRefusal::RoleAbsent | ClaimsRefusal::RoleUnknown | ClaimsRefusal::RoleFailed => {
             format!("{provider} does not tell a role of yours that means anything here. {ASK}")
         }
+    };
+    Problem::sign_in_refused(match access_page {
+        None => told,
+        Some(page) => format!(
+            "{told} If you are in one: an organisation does not show itself before its owner has approved this application, or \
+             before you have signed in to it where it wants that. You see which at {page}."
+        ),
     })
 }
 

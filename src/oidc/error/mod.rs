@@ -1,9 +1,16 @@
 //! Why there is no sign-in. Every reason is one of a closed set. None holds a token or a secret, and none shows a provider's own
 //! words: those are for the log.
 
+mod kind;
+mod lookup;
+mod token_endpoint;
+
+pub(super) use self::kind::loggable;
+pub use self::kind::{ErrorCode, OidcErrorKind};
+pub use self::lookup::{Lookup, LookupError};
+pub use self::token_endpoint::TokenEndpointError;
 use crate::egress::tls::TlsError;
 use crate::egress::{EgressError, EgressRefusal};
-use crate::model::words::words;
 use crate::policy::claims::BadClaimSet;
 
 /// Why a provider cannot be used with these settings at all.
@@ -12,6 +19,9 @@ pub enum SetupError {
     /// The authorities to trust.
     #[error("the certificate authorities for the provider cannot be used")]
     Authorities(#[from] TlsError),
+    /// The issuer, of which addresses are made.
+    #[error("the issuer of the provider is no URL")]
+    Issuer,
     /// The file of the private key.
     #[error("the private key for the provider cannot be read")]
     PrivateKeyFile(#[source] std::io::Error),
@@ -46,57 +56,21 @@ pub enum OidcError {
     /// Userinfo speaks of somebody else, so that its answer may have been exchanged (OpenID Connect Core 1.0, 5.3.2).
     #[error("userinfo speaks of another subject than the ID token")]
     UserinfoSubject,
+    /// What is looked up beside the tokens.
+    #[error("{what} cannot be read: {error}{}", error.remedy(*what))]
+    Lookup {
+        /// What.
+        what: Lookup,
+        /// Why.
+        #[source]
+        error: LookupError,
+    },
+    /// The access that somebody gave the gateway was withdrawn, or their account there is no more.
+    #[error("the provider does not take the access token any more")]
+    Withdrawn,
     /// Claims that are too large to be looked at.
     #[error("the claims cannot be used: {0}")]
     Claims(#[from] BadClaimSet),
-}
-
-words! {
-    /// What can be done about an [`OidcError`].
-    OidcErrorKind {
-        /// The provider cannot be reached, or does not answer properly: later it may.
-        Unavailable = "unavailable",
-        /// The provider or the person there said no: another account may be let in.
-        Denied = "denied",
-        /// The settings here and those at the provider do not agree: an admin has to mend it.
-        Misconfigured = "misconfigured",
-        /// What came back is not what was asked for: a new sign-in may work, and an attack never does.
-        Refused = "refused",
-    }
-
-    /// An error of OAuth 2.0 or OpenID Connect (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core 1.0, 3.1.2.6).
-    ErrorCode {
-        /// A parameter is missing, doubled or wrong.
-        InvalidRequest = "invalid_request",
-        /// The client may not do this.
-        UnauthorizedClient = "unauthorized_client",
-        /// The person or the provider said no.
-        AccessDenied = "access_denied",
-        /// The provider does not give codes.
-        UnsupportedResponseType = "unsupported_response_type",
-        /// A scope is unknown, or not for this client.
-        InvalidScope = "invalid_scope",
-        /// The provider failed.
-        ServerError = "server_error",
-        /// The provider is busy.
-        TemporarilyUnavailable = "temporarily_unavailable",
-        /// The person would have to do something.
-        InteractionRequired = "interaction_required",
-        /// The person would have to sign in.
-        LoginRequired = "login_required",
-        /// The person would have to choose an account.
-        AccountSelectionRequired = "account_selection_required",
-        /// The person would have to agree.
-        ConsentRequired = "consent_required",
-        /// The client is unknown, or did not prove who it is.
-        InvalidClient = "invalid_client",
-        /// The code or refresh token is spent, expired, revoked or another client's.
-        InvalidGrant = "invalid_grant",
-        /// The provider does not know refresh tokens.
-        UnsupportedGrantType = "unsupported_grant_type",
-        /// Any other.
-        Other = "other",
-    }
 }
 
 /// Why a document of the provider cannot be used.
@@ -156,34 +130,6 @@ pub enum ResponseRefusal {
     OtherIssuer,
 }
 
-/// Why there are no tokens.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenEndpointError {
-    /// The endpoint cannot be reached, or does not answer as one.
-    #[error(transparent)]
-    Call(#[from] EgressError),
-    /// It says no (RFC 6749, 5.2).
-    #[error("the provider answered {code}")]
-    Refused {
-        /// The error.
-        code: ErrorCode,
-        /// What it said beside that, for the log: at most 200 visible characters, and nothing that it was sent.
-        said: String,
-    },
-    /// Its answer is JSON of another shape.
-    #[error("its answer has no `access_token`, or one of another type than `Bearer`")]
-    Shape,
-    /// It does not speak OpenID Connect, or the scope `openid` is missing.
-    #[error("its answer has no ID token")]
-    NoIdToken,
-    /// The file of the client assertion.
-    #[error("the file of the client assertion cannot be read")]
-    AssertionFile(#[source] std::io::Error),
-    /// The client assertion cannot be signed.
-    #[error("the client assertion cannot be signed")]
-    Signing,
-}
-
 /// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
@@ -228,6 +174,9 @@ pub enum TokenRefusal {
     /// `iat` or `nbf`.
     #[error("`iat` or `nbf` is in the future, missing or no number")]
     NotYet,
+    /// `hd`.
+    #[error("`hd` is none of `hosted_domains`, or missing: an account of another organisation, or of none")]
+    HostedDomain,
     /// `nonce`.
     #[error("`nonce` is another, or missing")]
     Nonce,
@@ -266,21 +215,29 @@ impl OidcError {
             Self::Token(TokenEndpointError::Call(_) | TokenEndpointError::Shape) => {
                 OidcErrorKind::Unavailable
             }
+            Self::Lookup { error, .. } => error.kind(),
+            Self::IdToken(TokenRefusal::HostedDomain) => OidcErrorKind::Denied,
             Self::Token(_)
             | Self::IdToken(TokenRefusal::Algorithm | TokenRefusal::Encrypted | TokenRefusal::Tenant) => {
                 OidcErrorKind::Misconfigured
             }
-            Self::Response(_) | Self::IdToken(_) | Self::UserinfoSubject | Self::Claims(_) => {
-                OidcErrorKind::Refused
-            }
+            Self::Response(_)
+            | Self::IdToken(_)
+            | Self::UserinfoSubject
+            | Self::Withdrawn
+            | Self::Claims(_) => OidcErrorKind::Refused,
         }
     }
 
     /// Whether a refresh failed because the provider has ended the sign-in, or wants the person to do something first: it
     /// will never succeed again.
     pub fn is_over(&self) -> bool {
-        let Self::Token(TokenEndpointError::Refused { code, .. }) = self else { return false };
-        *code == ErrorCode::InvalidGrant || code.kind() == OidcErrorKind::Denied
+        let code = match self {
+            Self::Withdrawn => return true,
+            Self::Token(TokenEndpointError::Refused { code, .. }) => *code,
+            _ => return false,
+        };
+        code == ErrorCode::InvalidGrant || code.kind() == OidcErrorKind::Denied
     }
 
     /// Whether what came of a refresh cannot be verified now, and may be later: keys are fetched anew only now and then.
@@ -302,38 +259,9 @@ impl DocumentError {
     }
 }
 
-impl TokenEndpointError {
-    pub(super) fn is_invalid_client(&self) -> bool {
-        matches!(self, Self::Refused { code: ErrorCode::InvalidClient, .. })
+impl LookupError {
+    /// The same of something that is looked up.
+    pub(super) fn of(self, what: Lookup) -> OidcError {
+        OidcError::Lookup { what, error: self }
     }
-}
-
-impl ErrorCode {
-    /// [`ErrorCode::Other`] for what is unknown.
-    pub(super) fn read(text: &str) -> Self {
-        Self::named(text).unwrap_or(Self::Other)
-    }
-
-    fn kind(self) -> OidcErrorKind {
-        match self {
-            Self::ServerError | Self::TemporarilyUnavailable => OidcErrorKind::Unavailable,
-            Self::AccessDenied
-            | Self::InteractionRequired
-            | Self::LoginRequired
-            | Self::AccountSelectionRequired
-            | Self::ConsentRequired => OidcErrorKind::Denied,
-            Self::InvalidRequest
-            | Self::UnauthorizedClient
-            | Self::UnsupportedResponseType
-            | Self::InvalidScope
-            | Self::InvalidClient
-            | Self::UnsupportedGrantType => OidcErrorKind::Misconfigured,
-            Self::InvalidGrant | Self::Other => OidcErrorKind::Refused,
-        }
-    }
-}
-
-/// Text of a provider's for the log: at most 200 characters, none of which steers a terminal.
-pub(super) fn loggable(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

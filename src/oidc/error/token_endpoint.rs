@@ -1,0 +1,45 @@
+//! Why the token endpoint gives no tokens.
+
+use super::kind::ErrorCode;
+use crate::egress::EgressError;
+
+/// Why there are no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenEndpointError {
+    /// The endpoint cannot be reached, or does not answer as one.
+    #[error(transparent)]
+    Call(#[from] EgressError),
+    /// It says no (RFC 6749, 5.2).
+    #[error("the provider answered {code}")]
+    Refused {
+        /// The error.
+        code: ErrorCode,
+        /// What it said beside that, for the log: at most 200 visible characters, and nothing that it was sent.
+        said: String,
+    },
+    /// Its answer is JSON of another shape.
+    #[error("its answer has no `access_token`, or one of another type than `Bearer`")]
+    Shape,
+    /// It does not speak OpenID Connect, or the scope `openid` is missing.
+    #[error("its answer has no ID token")]
+    NoIdToken,
+    /// The file of the client assertion.
+    #[error("the file of the client assertion cannot be read")]
+    AssertionFile(#[source] std::io::Error),
+    /// The client assertion cannot be signed.
+    #[error("the client assertion cannot be signed")]
+    Signing,
+}
+
+impl TokenEndpointError {
+    /// Logs what a provider said beside its error, which no page shows.
+    pub(in crate::oidc) fn log(&self, provider: &str) {
+        if let Self::Refused { code, said } = self {
+            tracing::warn!(provider, error = %code, said, "the provider refused a token request");
+        }
+    }
+
+    pub(in crate::oidc) fn is_invalid_client(&self) -> bool {
+        matches!(self, Self::Refused { code: ErrorCode::InvalidClient, .. })
+    }
+}
