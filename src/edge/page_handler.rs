@@ -54,7 +54,7 @@ impl PageHandler {
         let (client, request_id) = (seen.client, seen.request_id);
         let web = Arc::clone(&self.web);
         let recognition = web.recognition(&headers, &self.control).await;
-        let entry = self.limiter.entry(&recognition, client, page.map(|(page, _)| page));
+        let entry = self.limiter.entry(&recognition, client, page.map(|(page, _)| page), &method);
         let (room, share) = entry.forms();
         let read = read_ahead::read(incoming, vec![share], room, FORMS, self.pace).await;
         let body = read.map_err(|unread| match unread.refusal {
@@ -64,11 +64,7 @@ impl PageHandler {
         let turn = entry.turn().await.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
         let (host, query) = (arrival.target.host().to_owned(), arrival.target.query().map(str::to_owned));
         let request = WebRequest { method, host, path, page, query, headers, body, client, request_id };
-        let answering = async move {
-            let response = web.respond(request).await;
-            drop(turn);
-            response
-        };
+        let answering = turn.during(async move { web.respond(request).await });
         Ok(on_control(&self.control, "a page", answering).await?.map(ResponseBody::of))
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use http::Method;
+
 use super::read_ahead::{BufferQuota, QuotaKey};
 use super::web::{DeviceRecognition, Page};
 use crate::model::principal::Client;
@@ -18,7 +20,7 @@ const UNKNOWN: ConcurrencyLimits = ConcurrencyLimits {
     inside: 128,
     wait: Duration::from_secs(3),
 };
-/// Pages that unknown devices and people who come to another of our hosts need alike, and that are cheap.
+/// What unknown devices and people who come to another of our hosts need alike, and what is only shown: it is cheap.
 const LIGHT: ConcurrencyLimits = ConcurrencyLimits {
     running_per_key: 4,
     admitted_per_key: 96,
@@ -91,12 +93,13 @@ impl Default for PageLimiter {
 }
 
 impl PageLimiter {
-    /// The queue for a device, at this client (IPv6: one /64), and a page.
+    /// The queue for a device, at this client (IPv6: one /64), and a page by a method.
     pub fn entry(
         &self,
         recognition: &DeviceRecognition,
         client: Client,
         page: Option<Page>,
+        method: &Method,
     ) -> PageQueueEntry<'_> {
         let by_client = || QuotaKey::of_client(client.address.nearest());
         if page.is_some_and(Page::waits_for_provider) {
@@ -109,8 +112,10 @@ impl PageLimiter {
                 }
             };
         }
+        // Without a session there is hardly anything to show but the form to sign in, and only forms have anything hashed.
+        let is_light = page.is_none_or(Page::is_light) || method != Method::POST;
         match recognition {
-            DeviceRecognition::Unknown if page.is_some_and(Page::is_light) => {
+            DeviceRecognition::Unknown if is_light => {
                 PageQueueEntry { queue: &self.light, share: by_client() }
             }
             DeviceRecognition::Unknown => PageQueueEntry { queue: &self.unknown, share: by_client() },
@@ -164,12 +169,12 @@ mod tests {
         for crowd in [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")] {
             let places = (0..200)
                 .flat_map(|number| [number; 30])
-                .map(|number| limiter.entry(&crowd, at(number), Some(Page::Login)).turn());
+                .map(|number| limiter.entry(&crowd, at(number), Some(Page::Login), &Method::POST).turn());
             let held = futures_util::future::join_all(places).await;
             assert!(held.iter().any(Result::is_ok) && held.iter().any(Result::is_err), "{crowd:?}");
             let began = tokio::time::Instant::now();
             assert!(
-                limiter.entry(&person("root"), at(1), Some(Page::Login)).turn().await.is_ok(),
+                limiter.entry(&person("root"), at(1), Some(Page::Login), &Method::POST).turn().await.is_ok(),
                 "{crowd:?}"
             );
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
@@ -177,18 +182,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn strangers_who_sign_in_keep_nobody_from_going_on_to_another_host() {
+    async fn strangers_who_sign_in_keep_nobody_from_the_form_and_from_going_on_to_another_host() {
         let limiter = PageLimiter::default();
         let stranger = DeviceRecognition::Unknown;
-        let crowd = (0..200).map(|number| limiter.entry(&stranger, at(number), Some(Page::Login)).turn());
+        let crowd = (0..200)
+            .map(|number| limiter.entry(&stranger, at(number), Some(Page::Login), &Method::POST).turn());
         let held = futures_util::future::join_all(crowd).await;
         assert!(held.iter().any(Result::is_err), "their places are taken");
         let began = tokio::time::Instant::now();
-        for page in [Page::Begin, Page::Redeem, Page::Style] {
-            assert!(limiter.entry(&stranger, at(201), Some(page)).turn().await.is_ok(), "{page:?}");
+        let get = [Page::Login, Page::Password, Page::Setup].map(|page| (page, Method::GET));
+        let post = [Page::Begin, Page::Redeem, Page::Style].map(|page| (page, Method::POST));
+        for (page, method) in get.into_iter().chain(post) {
+            let entry = limiter.entry(&stranger, at(201), Some(page), &method);
+            assert!(entry.turn().await.is_ok(), "{method} {page:?}");
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let login = limiter.entry(&stranger, at(201), Some(Page::Login)).turn().await;
+        let login = limiter.entry(&stranger, at(201), Some(Page::Login), &Method::POST).turn().await;
         assert!(login.is_err(), "as everybody else's sign-in");
     }
 
@@ -196,18 +205,23 @@ mod tests {
     async fn who_waits_for_a_slow_provider_takes_no_place_of_any_other_page() {
         let limiter = PageLimiter::default();
         for crowd in [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")] {
-            let waiting = (0..200)
-                .flat_map(|number| [number; 8])
-                .map(|number| limiter.entry(&crowd, at(number), Some(Page::CompleteSignIn)).turn());
+            let waiting = (0..200).flat_map(|number| [number; 8]).map(|number| {
+                limiter.entry(&crowd, at(number), Some(Page::CompleteSignIn), &Method::GET).turn()
+            });
             let held = futures_util::future::join_all(waiting).await;
             assert!(held.iter().any(Result::is_err), "{crowd:?}: they are bounded");
             let began = tokio::time::Instant::now();
             for page in [Page::Login, Page::Account, Page::Redeem, Page::Style] {
-                assert!(limiter.entry(&crowd, at(1), Some(page)).turn().await.is_ok(), "{crowd:?} {page:?}");
+                assert!(
+                    limiter.entry(&crowd, at(1), Some(page), &Method::POST).turn().await.is_ok(),
+                    "{crowd:?} {page:?}"
+                );
             }
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
         }
-        let stranger = limiter.entry(&DeviceRecognition::Unknown, at(1), Some(Page::CompleteSignIn)).turn();
+        let stranger = limiter
+            .entry(&DeviceRecognition::Unknown, at(1), Some(Page::CompleteSignIn), &Method::GET)
+            .turn();
         assert!(stranger.await.is_ok(), "nothing stays taken");
     }
 
@@ -215,7 +229,8 @@ mod tests {
     fn forms_of_others_take_no_room_of_those_who_are_known() {
         let limiter = PageLimiter::default();
         let kinds = [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")];
-        let rooms = kinds.each_ref().map(|kind| limiter.entry(kind, at(1), Some(Page::Login)).forms());
+        let rooms =
+            kinds.each_ref().map(|kind| limiter.entry(kind, at(1), Some(Page::Login), &Method::POST).forms());
         assert_eq!(rooms[0].1, rooms[1].1);
         assert_eq!(rooms[2].1, QuotaKey::Account("vera".into()), "wherever she is");
         for (number, (room, _)) in rooms.iter().enumerate() {

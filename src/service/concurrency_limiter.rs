@@ -1,5 +1,7 @@
 //! A concurrency limiter with a fair share for each key, for running work and for waiting.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::ServiceError;
+
+tokio::task_local! {
+    /// What leave this task has to run.
+    static LEAVE: Cell<Option<Box<dyn Any + Send>>>;
+}
 
 /// How many may run, and how many may be admitted: running or waiting.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +119,19 @@ impl<K: Eq + Hash> Drop for QueueSlot<K> {
     }
 }
 
+impl<K: Eq + Hash + Send + 'static> LimiterGuard<K> {
+    /// Runs `work` with this leave, which ends with it, or before where it only waits: [`wait_without_work`].
+    pub async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        LEAVE.scope(Cell::new(Some(Box::new(self))), work).await
+    }
+}
+
+/// Lets time pass. The next one runs meanwhile: the task gives its leave back, if it has one, and goes on without it.
+pub async fn wait_without_work(time: Duration) {
+    drop(LEAVE.try_with(Cell::take));
+    tokio::time::sleep(time).await;
+}
+
 fn locked<K>(lines: &Mutex<LimiterState<K>>) -> MutexGuard<'_, LimiterState<K>> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -179,6 +199,24 @@ mod tests {
         assert_eq!(at_once, 20 - BOUNDS.inside, "who finds no room waits for none");
         drop(crowd);
         assert!(turns.take(99).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_only_waits_lets_the_next_one_run() {
+        let turns = ConcurrencyLimiter::new(ConcurrencyLimits { work: 1, inside: 1, ..BOUNDS });
+        let first = turns.take("a").await.unwrap();
+        let (next, began) = (turns.clone(), tokio::time::Instant::now());
+        let waiting = first.during(async {
+            assert!(next.take("b").await.is_err(), "it runs");
+            let waiting = wait_without_work(Duration::from_mins(1));
+            let meanwhile = async { next.take("b").await.is_ok() };
+            tokio::join!(waiting, meanwhile).1
+        });
+        assert!(waiting.await, "it only waits");
+        assert_eq!(began.elapsed(), Duration::from_mins(1), "as long as ever");
+        turns.take("c").await.unwrap().during(async {}).await;
+        assert!(turns.take("d").await.is_ok(), "it has ended");
+        wait_without_work(Duration::from_secs(1)).await;
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use self::lanes::Work;
 use super::concurrency_limiter::ConcurrencyLimiter;
 use super::concurrency_limiter::ConcurrencyLimits;
 use super::concurrency_limiter::LimiterGuard;
+use super::concurrency_limiter::wait_without_work;
 use super::stored_hash::StoredHash;
 use super::stored_hash::hasher;
 use super::{Field, ServiceError};
@@ -27,9 +28,14 @@ use crate::model::opaque_string;
 use crate::model::secret::Secret;
 
 /// What unknown clients can use for one name, one after the other: a rush at it holds little of the store and the cores, and its
-/// answers do not tell whether each takes work or only waits.
-const OF_NAMES: ConcurrencyLimits =
-    ConcurrencyLimits { running_per_key: 1, admitted_per_key: 16, work: 64, inside: 512, wait: QUEUE_WAIT };
+/// answers do not tell whether each takes work or only waits. Strangers at different names wait for no other's wait.
+const OF_NAMES: ConcurrencyLimits = ConcurrencyLimits {
+    running_per_key: 1,
+    admitted_per_key: 16,
+    work: 1024,
+    inside: 1024,
+    wait: QUEUE_WAIT,
+};
 /// Computations that may wait for a free core, of unknown clients and of known users.
 const QUEUE: usize = 64;
 /// Longer input is never a password: it is not hashed, only answered in the usual time.
@@ -207,7 +213,7 @@ impl Passwords {
         let usual = self.slowest.lock().unwrap_or_else(PoisonError::into_inner).get();
         let more = usual.saturating_sub(waited) * u32::try_from(times).unwrap_or(1);
         if !more.is_zero() {
-            tokio::time::sleep(more).await;
+            wait_without_work(more).await;
         }
     }
 

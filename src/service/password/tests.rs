@@ -244,3 +244,25 @@ async fn who_is_known_goes_ahead_of_strangers() {
     let (rush, owner) = tokio::join!(rush, full.verify_nobody(PasswordPriority::Known, secret("x"), None));
     assert!(rush.iter().any(Result::is_err) && owner.is_ok(), "their seats are not the owner's");
 }
+
+/// Or else a crowd of refusals that wait keeps everybody else from our pages.
+#[tokio::test]
+async fn an_answer_that_only_waits_to_take_as_long_as_others_lets_the_next_one_run() {
+    let passwords = Passwords::new();
+    passwords.slowest.lock().unwrap().note(Duration::from_secs(1));
+    let one_at_a_time = ConcurrencyLimits { work: 1, wait: Duration::from_mins(1), ..OF_NAMES };
+    let limiter = ConcurrencyLimiter::new(one_at_a_time);
+    let order = std::cell::RefCell::new(Vec::new());
+    let leave = limiter.take("first").await.unwrap();
+    let first = async {
+        let refused = leave.during(passwords.verify_nobody(PasswordPriority::Unknown, secret("x"), None));
+        assert_eq!(refused.await.unwrap(), Verification::Wrong);
+        order.borrow_mut().push("first");
+    };
+    let next = async {
+        drop(limiter.take("next").await.unwrap());
+        order.borrow_mut().push("next");
+    };
+    tokio::join!(first, next);
+    assert_eq!(order.into_inner(), ["next", "first"]);
+}
