@@ -143,9 +143,9 @@ impl From<MigrateError> for StoreError {
                 Self::Corrupt { table: "_sqlx_migrations" }
             }
             MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
-                Self::Unavailable(cause)
+                Self::Unavailable(cause.into())
             }
-            other => Self::Unavailable(sqlx::Error::Migrate(Box::new(other))),
+            other => Self::Unavailable(sqlx::Error::Migrate(Box::new(other)).into()),
         }
     }
 }

@@ -7,6 +7,7 @@ mod api_keys;
 mod audit;
 mod backup;
 mod clock;
+mod database_failure;
 mod doctor;
 mod handovers;
 mod identities;
@@ -34,6 +35,7 @@ use self::pool::{ChangeQueue, Database, Pool, is_of_others};
 
 pub use self::audit::{AuditCounts, AuditFilter, AuditHead, audit_key_id};
 pub use self::clock::LongestLifetimes;
+pub use self::database_failure::DatabaseFailure;
 pub use self::handovers::Handover;
 pub use self::identities::{
     EndedSessions, FailedRefresh, IdentityMatch, IdentitySignIn, RefreshOutcome, Resolution, SignInOutcome,
@@ -64,11 +66,11 @@ pub enum StoreError {
         address: String,
         /// Why.
         #[source]
-        cause: sqlx::Error,
+        cause: DatabaseFailure,
     },
     /// The database did not answer as it should.
     #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] DatabaseFailure),
     /// Too many changes are queued already; nothing was done.
     #[error("the database is busy")]
     Busy,
@@ -132,7 +134,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// That `PostgreSQL` could not be connected to.
-    fn no_connection(address: String, cause: sqlx::Error) -> Self {
+    fn no_connection(address: String, cause: DatabaseFailure) -> Self {
         ERRORS.fetch_add(1, Ordering::Relaxed);
         Self::NoConnection { address, cause }
     }
@@ -140,7 +142,7 @@ impl StoreError {
     /// Whether it says nothing of the address: the server cannot be reached, is starting, or is full.
     pub fn may_pass(&self) -> bool {
         let (Self::Unavailable(cause) | Self::NoConnection { cause, .. }) = self else { return false };
-        match cause {
+        match cause.cause() {
             sqlx::Error::Io(cause) => cause.kind() != io::ErrorKind::ReadOnlyFilesystem,
             sqlx::Error::PoolTimedOut => true,
             // PostgreSQL, appendix A: insufficient resources, operator intervention.
@@ -163,7 +165,7 @@ pub fn store_errors() -> u64 {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         ERRORS.fetch_add(1, Ordering::Relaxed);
-        if is_of_others(&error) { Self::Pooled } else { Self::Unavailable(error) }
+        if is_of_others(&error) { Self::Pooled } else { Self::Unavailable(error.into()) }
     }
 }
 

@@ -102,8 +102,8 @@ impl Pool {
         let database = match DatabaseAddress::of(url)? {
             DatabaseAddress::Memory => Database::Sqlite(File::in_memory().await?),
             DatabaseAddress::File(path) => Database::Sqlite(File::open(path, connections).await?),
-            DatabaseAddress::Postgres(options) => {
-                Database::Postgres(PoolLanes::open(*options, connections), ChangeQueues::default())
+            DatabaseAddress::Postgres(options, password) => {
+                Database::Postgres(PoolLanes::open(*options, password, connections), ChangeQueues::default())
             }
         };
         Ok(Self { database, lane: Lane::Rest })
@@ -114,7 +114,9 @@ impl Pool {
         match DatabaseAddress::of(url)? {
             DatabaseAddress::Memory => Ok(()),
             DatabaseAddress::File(path) => sqlite::look(path),
-            DatabaseAddress::Postgres(options) => PoolLanes::open(*options, 1).look().await,
+            DatabaseAddress::Postgres(options, password) => {
+                PoolLanes::open(*options, password, 1).look().await
+            }
         }
     }
 

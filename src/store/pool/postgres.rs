@@ -18,7 +18,8 @@ use super::address::host_and_port;
 use super::change_queue::ChangeQueue;
 use super::discard_warnings::DiscardWarnings;
 use super::server_errors::{is_of_others, is_read_only, is_starting, survives};
-use crate::store::StoreError;
+use crate::model::secret::Secret;
+use crate::store::{DatabaseFailure, StoreError};
 
 /// How long a connection is kept, however well it does.
 const LIFE: Duration = Duration::from_mins(30);
@@ -75,6 +76,8 @@ pub(in crate::store) struct PoolLanes {
 /// The connections of one lane.
 struct Connections {
     options: PgConnectOptions,
+    /// It is in nothing that is said of an error.
+    password: Secret,
     limits: Limits,
     size: u32,
     places: Arc<Semaphore>,
@@ -98,12 +101,13 @@ impl Live {
 
 impl PoolLanes {
     /// At most `most` connections, though at least one for each lane. Connects to nothing yet.
-    pub(super) fn open(options: PgConnectOptions, most: u32) -> Self {
+    pub(super) fn open(options: PgConnectOptions, password: Secret, most: u32) -> Self {
         let options = options.application_name("doorward").extra_float_digits(None);
         let told = Arc::default();
         let lane = |lane, size: u32| {
             Arc::new(Connections {
                 options: options.clone(),
+                password: password.clone(),
                 limits: Limits::of(lane),
                 size,
                 places: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))),
@@ -223,7 +227,10 @@ impl Connections {
             }
         });
         let outcome = connected.await.unwrap_or_else(|_| Err(starting.unwrap_or_else(silence)));
-        outcome.map_err(|cause| StoreError::no_connection(host_and_port(&self.options), cause))
+        outcome.map_err(|cause| {
+            let cause = DatabaseFailure::from(cause).without(self.password.expose());
+            StoreError::no_connection(host_and_port(&self.options), cause)
+        })
     }
 
     fn give_back(&self, live: Live) {
