@@ -80,8 +80,8 @@ impl Attempts {
 
     /// Whether the password is that of an enabled user; the hash that is stored for it from now on.
     ///
-    /// For every name, known or not, the path and its cost are the same: one count, one computation, one
-    /// row of the trail if it is refused. A refusal of which none can be written is no answer at all.
+    /// For every name, known or not, the path and its cost are the same: one count, one computation, and if it is refused
+    /// one note for the trail. While notes of before cannot be written there is no answer but that.
     pub(super) async fn check(
         &self,
         by: &Actor,
@@ -95,12 +95,12 @@ impl Attempts {
             Err(ServiceError::Busy { .. }) => Reason::Busy,
             Err(_) => attempt.reason(),
         };
-        self.note_failure(by, attempt, reason).await?;
+        self.note_failure(by, attempt, reason)?;
         outcome
     }
 
-    /// Puts into the trail that an attempt came to nothing, or counts it there.
-    pub(super) async fn note_failure(
+    /// Notes for the trail that an attempt came to nothing. Nothing is written before the answer.
+    pub(super) fn note_failure(
         &self,
         by: &Actor,
         attempt: &Attempt<'_>,
@@ -109,10 +109,9 @@ impl Attempts {
         let mut note = Note::failed(attempt.event, reason);
         note.target = attempt.found.map(|(user, _)| Party::from(user));
         note.client = Some(attempt.client.to_canonical().to_string());
-        // An unknown name may be a password in the wrong field: nothing of it is kept.
-        let account = attempt.found.map_or("nobody", |(user, _)| user.id.0.as_str());
-        let source = format!("{account}@{} {reason}", throttle_bucket(attempt.client));
-        Ok(self.store.by(by).record_repeatable(note, &source).await?)
+        let network = throttle_bucket(attempt.client).to_string();
+        // An unknown name may be a password in the wrong field: nothing of it is kept but a digest, for a minute.
+        Ok(self.store.by(by).note_failed_attempt(note, &typed(attempt.name), &network)?)
     }
 
     async fn try_one(
@@ -242,4 +241,35 @@ fn bucket(name: String, free: u32, max_delay: Duration, window: Duration) -> Buc
 fn half_of(digest: &TokenDigest) -> String {
     let half = digest.0.first_chunk().copied().unwrap_or_default();
     format!("{:032x}", u128::from_be_bytes(half))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::ServiceFixture;
+
+    /// What is written, and when, would tell by its time who there is.
+    #[tokio::test]
+    async fn a_refused_sign_in_writes_no_row_before_its_answer_and_as_many_later_whoever_is_meant() {
+        let world = ServiceFixture::new().await;
+        world.user_with_password("alice").await;
+        let off = world.user_with_password("off").await;
+        world.accounts.disable(&world.by, &off.id).await.unwrap();
+        world.user("passwordless").await;
+        let rows = async || world.store.audit_head().await.unwrap().seq;
+        for (at, name) in ["alice", "alice@example.org", "off", "passwordless", "nobody"].iter().enumerate() {
+            let (before, client) = (rows().await, format!("192.0.2.{at}"));
+            let mut throttled = 0;
+            for _ in 0..8 {
+                let refused = world.sign_in(name, "wrong", &client, None).await.unwrap_err();
+                throttled += usize::from(matches!(refused, ServiceError::Throttled { .. }));
+                assert_eq!(rows().await, before, "{name}: {refused}");
+            }
+            assert!((1..8).contains(&throttled), "{name}: {throttled}");
+            world.store.flush_failed_attempts(false).await.unwrap();
+            assert_eq!(rows().await, before + 2, "{name}: one for each answer");
+            world.store.flush_failed_attempts(true).await.unwrap();
+            assert_eq!(rows().await, before + 4, "{name}: and one for what was counted");
+        }
+    }
 }

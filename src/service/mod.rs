@@ -31,6 +31,7 @@ mod new_user;
 mod password_rules;
 mod provider_tokens;
 mod decoys;
+mod foreign_hashes;
 mod stored_hash;
 #[cfg(test)]
 pub(crate) mod testing;

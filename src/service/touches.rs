@@ -32,6 +32,8 @@ const BATCH: usize = 4096;
 const KEYS_KEPT: Duration = Duration::from_hours(90 * 24);
 /// How often they are written.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
+/// How often passwords that were tried in vain are written down, whatever there is to write.
+const FAILURES_EVERY: Duration = Duration::from_secs(1);
 /// How often what has ended is deleted.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
 /// The clock has to go steadily for so long before anything is deleted for its age.
@@ -104,6 +106,8 @@ impl Maintenance {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut writing = tokio::time::interval(WRITE_EVERY);
         let mut tidying = tokio::time::interval(TIDY_EVERY);
+        let mut failures = tokio::time::interval(FAILURES_EVERY);
+        failures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pace = ClockCheck::from(self.clock.now());
@@ -115,6 +119,9 @@ impl Maintenance {
                     if self.collect(used) {
                         report("last uses were not written", self.write().await);
                     }
+                }
+                _ = failures.tick() => {
+                    report("failed sign-ins are not in the audit trail yet", self.audit.failed_attempts().await);
                 }
                 _ = writing.tick() => {
                     report("last uses were not written", self.write().await);

@@ -41,7 +41,7 @@ pub use self::identities::{
     EndedSessions, FailedRefresh, IdentityMatch, IdentitySignIn, RefreshOutcome, Resolution, SignInOutcome,
     SyncOutcome, Unapplied,
 };
-pub use self::password_holders::PasswordHolder;
+pub use self::password_holders::{HashPlace, PasswordHolder};
 pub use self::pool::Lane;
 pub use self::provider_tokens::{ClaimedRefresh, KeptTokens, NewProviderTokens, SealedTokens};
 pub use self::setup::SetupLink;
@@ -95,6 +95,9 @@ pub enum StoreError {
     /// A change that must leave a row in the audit trail, of a store that was given no key for it.
     #[error("the store was given no key for the audit trail")]
     Unaudited,
+    /// Rows of the audit trail could not be written for a while, and wait.
+    #[error("the audit trail cannot be written: what failed before still waits for its rows")]
+    TrailBehind,
     /// A pooler stands in between.
     #[error(
         "a pooler lends connections for one transaction or statement at a time (PgBouncer: pool_mode), but prepared \

@@ -17,6 +17,10 @@ pub struct PasswordHolder {
     pub password: Secret,
 }
 
+/// Where [`Store::password_hashes`] goes on.
+#[derive(Clone, Debug)]
+pub struct HashPlace(String, String);
+
 impl Store {
     /// How many [`Store::password_holders`] there are at most.
     pub const PASSWORD_HOLDERS: usize = 16;
@@ -45,5 +49,22 @@ impl Store {
             })
         });
         holders.collect()
+    }
+
+    /// The next hashes of enabled users in that order, after the one given, each with what comes after it; at most 1000, none
+    /// is the end.
+    pub async fn password_hashes(
+        &self,
+        after: Option<&HashPlace>,
+    ) -> Result<Vec<(HashPlace, Secret)>, StoreError> {
+        const SQL: &str = "SELECT substr(id, 29) AS place, id, password FROM users
+             WHERE substr(id, 29) >= $1 AND (substr(id, 29) > $1 OR id > $2) AND password IS NOT NULL AND NOT disabled
+             ORDER BY substr(id, 29), id LIMIT 1000";
+        let (place, id) = after.map_or(("", ""), |HashPlace(place, id)| (place.as_str(), id.as_str()));
+        let rows = self.pool.rows(SQL, &[place.into(), id.into()]).await?;
+        let hashes = rows.iter().map(|row| {
+            Ok((HashPlace(row.text("place")?, row.text("id")?), Secret::new(row.text("password")?)))
+        });
+        hashes.collect()
     }
 }

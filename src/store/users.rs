@@ -104,18 +104,32 @@ impl Store {
         &self,
         name_or_email: &str,
     ) -> Result<Option<(User, Option<String>)>, StoreError> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            user_columns!(),
-            ", u.password AS password FROM login_names n JOIN users u ON u.id = n.user_id
-             WHERE n.name_key = $1"
-        );
+        match self.user_id_by_login(name_or_email).await? {
+            Some(id) => self.find_user_with_hash(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whose username or address this is. One row is read whether or not there is somebody.
+    pub async fn user_id_by_login(&self, name_or_email: &str) -> Result<Option<UserId>, StoreError> {
+        const SQL: &str = "SELECT (SELECT user_id FROM login_names WHERE name_key = $1) AS user_id";
         let key = name_key(name_or_email);
         // PostgreSQL refuses text with a zero character; no one can be called so.
         if key.contains('\0') {
             return Ok(None);
         }
         let row = self.pool.row(SQL, &[(&key).into()]).await?;
+        Ok(row.map(|row| row.optional_text("user_id")).transpose()?.flatten().map(UserId))
+    }
+
+    /// A user and the password hash, if there is one.
+    pub async fn find_user_with_hash(
+        &self,
+        id: &UserId,
+    ) -> Result<Option<(User, Option<String>)>, StoreError> {
+        const SQL: &str =
+            concat!("SELECT ", user_columns!(), ", u.password AS password FROM users u WHERE u.id = $1");
+        let row = self.pool.row(SQL, &[(&id.0).into()]).await?;
         row.map(|row| Ok((user_of(&row)?, row.optional_text("password")?))).transpose()
     }
 

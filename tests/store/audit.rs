@@ -33,7 +33,7 @@ fn said(row: &AuditRow) -> String {
     format!("{} {} {target} {}", name(&row.actor), row.event, row.success)
 }
 
-async fn assert_whole(store: &Store, first: i64, last: i64) {
+pub(super) async fn assert_whole(store: &Store, first: i64, last: i64) {
     let verified = audit(store).verify(&by(), &[], None).await.unwrap().unwrap();
     assert_eq!((verified.first, verified.last), (first, last));
 }

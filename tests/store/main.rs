@@ -124,6 +124,7 @@ mod api_keys;
 mod audit;
 mod clock;
 mod doctor;
+mod failed_attempts;
 mod handovers;
 mod identities;
 mod moving;

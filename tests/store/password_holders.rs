@@ -2,7 +2,11 @@
 
 use super::*;
 
-on_each_database![those_from_a_place_on_and_around_are_found, only_who_can_sign_in_with_a_password_is_one,];
+on_each_database![
+    those_from_a_place_on_and_around_are_found,
+    only_who_can_sign_in_with_a_password_is_one,
+    every_hash_of_who_can_sign_in_comes_once_a_thousand_at_a_time,
+];
 
 /// With the hash `$<name>`.
 async fn with_password(store: &Store, name: &str) -> User {
@@ -59,4 +63,26 @@ async fn only_who_can_sign_in_with_a_password_is_one(store: &Store) {
         found.iter().any(|one| one.id == alice.id && one.password.expose() == "$another"),
         "as it is now"
     );
+}
+
+async fn every_hash_of_who_can_sign_in_comes_once_a_thousand_at_a_time(store: &Store) {
+    added(store, "passwordless", Role::Member).await;
+    let disabled = with_password(store, "disabled").await;
+    store.set_disabled(&disabled.id, true).await.unwrap();
+    let mut names = std::collections::BTreeSet::new();
+    for number in 0..1100 {
+        let name = format!("user{number}");
+        with_password(store, &name).await;
+        names.insert(format!("${name}"));
+    }
+    let (mut after, mut pages, mut found) = (None, Vec::new(), Vec::new());
+    loop {
+        let page = store.password_hashes(after.as_ref()).await.unwrap();
+        pages.push(page.len());
+        found.extend(page.iter().map(|(_, hash)| hash.expose().to_owned()));
+        let Some((last, _)) = page.into_iter().last() else { break };
+        after = Some(last);
+    }
+    assert_eq!(pages, [1000, 100, 0]);
+    assert_eq!(found.into_iter().collect::<std::collections::BTreeSet<_>>(), names);
 }

@@ -166,10 +166,17 @@ impl Audit {
         Ok(())
     }
 
-    /// Writes down everything that was only counted so far, before the end.
+    /// Writes down the passwords that were tried in vain since the last time.
+    pub(super) async fn failed_attempts(&self) -> Result<(), ServiceError> {
+        Ok(self.store.flush_failed_attempts(false).await?)
+    }
+
+    /// Writes down everything that was only noted or counted so far, before the end.
     pub(super) async fn finish(&self) {
-        if let Err(error) = self.store.flush_repeats(true).await {
-            tracing::warn!(error = &error as &dyn Error, "what was counted for the audit trail is lost");
+        for outcome in [self.store.flush_failed_attempts(true).await, self.store.flush_repeats(true).await] {
+            if let Err(error) = outcome {
+                tracing::warn!(error = &error as &dyn Error, "what was noted for the audit trail is lost");
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::attempts::Attempt;
 use super::attempts::AttemptOrigin;
 use super::attempts::Attempts;
 use super::decoys::Decoys;
+use super::foreign_hashes::ForeignHashes;
 use super::password::Passwords;
 use super::provider_tokens::ProviderTokens;
 use super::sessions::Sessions;
@@ -24,6 +25,7 @@ use crate::model::token::SigningKey;
 use crate::model::token::random_text;
 use crate::model::user::User;
 use crate::model::user::UserId;
+use crate::store::PasswordHolder;
 use crate::store::Store;
 use crate::store::StoreError;
 
@@ -106,6 +108,7 @@ pub struct Login {
     store: Store,
     attempts: Attempts,
     decoys: Decoys,
+    foreign: ForeignHashes,
     sessions: Sessions,
     device_key: SigningKey,
     /// Owners of devices that were shown lately, and whether they may sign in.
@@ -122,6 +125,7 @@ impl Login {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            foreign: ForeignHashes::new(store.clone(), passwords.clone()),
             attempts: Attempts::new(store.clone(), passwords, clock),
             decoys: Decoys::new(store.clone(), keys.decoy),
             store,
@@ -144,17 +148,16 @@ impl Login {
     /// [`ServiceError::Refused`] whatever was wrong; [`ServiceError::Throttled`] and [`ServiceError::Busy`]
     /// before anything was checked; [`ServiceError::Unavailable`] if the store does not answer.
     pub async fn sign_in(&self, by: &Actor, form: SignIn<'_>) -> Result<SignedIn, ServiceError> {
+        self.foreign.know().await?;
         let name = if form.name.len() <= LONGEST_NAME { form.name } else { "" };
-        let found = self.store.find_user_by_login(name).await?;
-        // Looked up for every name, so that the store queries are the same.
-        let decoy = self.decoys.hash_for(name).await?;
+        let (found, decoy) = self.look_up(name).await?;
         let enabled = found.as_ref().filter(|(user, _)| !user.disabled);
         let device = enabled.and_then(|(user, _)| self.known_device(form.device?, &user.id));
         let origin = device.map_or(AttemptOrigin::Unknown, AttemptOrigin::Device);
         let attempt = Attempt {
             name,
             found: found.as_ref(),
-            decoy: decoy.as_deref(),
+            decoy: decoy.as_ref().map(|holder| holder.password.expose()),
             client: form.client,
             origin,
             event: Event::Login,
@@ -162,7 +165,7 @@ impl Login {
         if let (AttemptOrigin::Device(_), Some((user, _))) = (origin, &found) {
             // Known devices go ahead of unknown ones, so one that signs in all the time is not even checked. What an
             // unknown device is told must not depend on it.
-            self.not_too_often(by, &attempt, self.sessions.may_sign_in(&user.id)).await?;
+            self.not_too_often(by, &attempt, self.sessions.may_sign_in(&user.id))?;
         }
         let hash = self.attempts.check(by, &attempt, form.password).await?;
         let device = match (form.device, device) {
@@ -171,7 +174,7 @@ impl Login {
         };
         let (user, _) = found.as_ref().ok_or(ServiceError::Refused)?;
         let opened = self.sessions.sign_in(by, user, None, form.client, form.user_agent).await;
-        let (cookie, session) = self.not_too_often(by, &attempt, opened).await?;
+        let (cookie, session) = self.not_too_often(by, &attempt, opened)?;
         let device = device.unwrap_or_else(|| self.new_device(&user.id));
         // A password changed while we were checking has ended all sessions but this one.
         if self.store.password_of(&user.id).await?.as_deref() != Some(hash.as_str()) {
@@ -181,15 +184,30 @@ impl Login {
         Ok(SignedIn { cookie, device, user: user.clone(), session })
     }
 
+    /// Who is meant by a name, with the stored hash, and its decoy. For a name that is nobody's the decoy's user is looked up,
+    /// so that what is read from the store is the same for every name.
+    async fn look_up(
+        &self,
+        name: &str,
+    ) -> Result<(Option<(User, Option<String>)>, Option<PasswordHolder>), StoreError> {
+        let known = self.store.user_id_by_login(name).await?;
+        let decoy = self.decoys.holder_for(name).await?;
+        let found = match known.as_ref().or(decoy.as_ref().map(|holder| &holder.id)) {
+            Some(id) => self.store.find_user_with_hash(id).await?,
+            None => None,
+        };
+        Ok((found.filter(|(user, _)| known.as_ref() == Some(&user.id)), decoy))
+    }
+
     /// Has it written down that somebody signs in too often.
-    async fn not_too_often<T>(
+    fn not_too_often<T>(
         &self,
         by: &Actor,
         attempt: &Attempt<'_>,
         outcome: Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
         if let Err(ServiceError::Throttled { .. }) = outcome {
-            self.attempts.note_failure(by, attempt, Reason::Throttled).await?;
+            self.attempts.note_failure(by, attempt, Reason::Throttled)?;
         }
         outcome
     }

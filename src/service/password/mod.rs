@@ -207,6 +207,23 @@ impl Passwords {
         Ok(Verification::Wrong)
     }
 
+    /// Takes the time of verifying against a hash of another system, which nothing fits, and remembers it.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Busy`] if the queue is full.
+    pub(super) async fn time(&self, stored: StoredHash) -> Result<(), ServiceError> {
+        let took = self
+            .run(Work::Foreign, PasswordPriority::Known, move || {
+                let begun = Instant::now();
+                let _nothing_fits = stored.verifies(b"nobody's own password");
+                begun.elapsed()
+            })
+            .await?;
+        self.slowest.lock().unwrap_or_else(PoisonError::into_inner).note(took);
+        Ok(())
+    }
+
     /// Waits, without work, for what verifying a hash of another system takes beyond ours: no client can tell by the time
     /// whose hash is one.
     async fn wait_like_foreign(&self, times: usize, waited: Duration) {

@@ -19,7 +19,7 @@ use super::salt_and_hash;
 /// What a hash of ours costs, as OWASP's password storage advice has it.
 pub(in crate::service) const OURS: Cost = Cost { memory: 19_456, passes: 2, lanes: 1 };
 /// KiB times passes: about twenty times ours.
-const MOST_WORK: u64 = 800_000;
+pub(super) const MOST_WORK: u64 = 800_000;
 /// KiB.
 const MOST_MEMORY: u32 = 256 * 1024;
 /// Bytes of a salt, the least that RFC 9106 permits.
@@ -114,7 +114,6 @@ impl Argon2Hash {
     }
 
     /// What its computation takes.
-    #[cfg(test)]
     pub(super) fn shape(&self) -> impl std::fmt::Debug + use<> {
         (self.algorithm, self.version, self.cost, self.salt.len(), self.hash.len())
     }
@@ -128,6 +127,11 @@ impl Argon2Hash {
     /// Whether it was made as ours are today.
     pub(super) fn is_current(&self) -> bool {
         self.algorithm == Algorithm::Argon2id && self.version == Version::V0x13 && self.costs_as_ours()
+    }
+
+    /// KiB times passes.
+    pub(super) fn work(&self) -> u64 {
+        u64::from(self.cost.memory) * u64::from(self.cost.passes)
     }
 
     /// Whether verifying it takes as long as verifying ours.

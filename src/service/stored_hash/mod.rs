@@ -205,6 +205,40 @@ impl StoredHash {
         self
     }
 
+    /// What verifying it takes, by its parameters: about as much as others of this number, of whichever kind.
+    pub(super) fn work(&self) -> u64 {
+        // Each bound is about the same work.
+        let of_bound = |work: u64, bound: u64| work.saturating_mul(1 << 20) / bound;
+        match self {
+            Self::Argon2(hash) => of_bound(hash.work(), argon2_hash::MOST_WORK),
+            Self::Bcrypt { cost, .. } => of_bound(1 << cost, 1 << MOST_BCRYPT_COST),
+            Self::Pbkdf2 { prf, rounds, hash, .. } => {
+                let (block, weight) = block_and_weight(*prf);
+                of_bound(pbkdf2_work(*rounds, hash, block, weight), MOST_PBKDF2_ROUNDS)
+            }
+            Self::Scrypt { params, .. } => {
+                let work = (u64::from(params.r()) * u64::from(params.p())) << params.log_n();
+                of_bound(work, MOST_SCRYPT_WORK)
+            }
+        }
+    }
+
+    /// Its form and parameters, the same for all whose verification is the same work.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Argon2(hash) => format!("argon2 {:?}", hash.shape()),
+            Self::Bcrypt { cost, digested, .. } => format!("bcrypt {cost:02} {digested}"),
+            Self::Pbkdf2 { prf, rounds, salt, hash } => {
+                let (block, _) = block_and_weight(*prf);
+                format!("PBKDF2 {block} {rounds} {} {}", salt.len(), hash.len())
+            }
+            Self::Scrypt { params, salt, hash } => {
+                let (log_n, r, p) = (params.log_n(), params.r(), params.p());
+                format!("scrypt {log_n} {r} {p} {} {}", salt.len(), hash.len())
+            }
+        }
+    }
+
     /// Whether verifying looks at less than the whole password, so that one that fits may not be the one that is known.
     pub(super) fn cuts(&self, password: &[u8]) -> bool {
         matches!(self, Self::Bcrypt { digested: false, .. }) && password.len() > BCRYPT_TAKES
@@ -292,19 +326,35 @@ impl Pbkdf2Text<'_> {
         hash: Option<Vec<u8>>,
     ) -> Result<StoredHash, HashFault> {
         const FORM: &str = "PBKDF2";
-        let (prf, block, weight) = match self.prf {
-            "sha1" => (pbkdf2::PBKDF2_HMAC_SHA1, 20, 1),
-            "sha256" => (pbkdf2::PBKDF2_HMAC_SHA256, 32, 1),
-            "sha512" => (pbkdf2::PBKDF2_HMAC_SHA512, 64, 2),
+        let prf = match self.prf {
+            "sha1" => pbkdf2::PBKDF2_HMAC_SHA1,
+            "sha256" => pbkdf2::PBKDF2_HMAC_SHA256,
+            "sha512" => pbkdf2::PBKDF2_HMAC_SHA512,
             _ => return Err(HashFault::Unknown),
         };
+        let (block, weight) = block_and_weight(prf);
         let rounds = rounds.and_then(NonZeroU32::new).ok_or(HashFault::Malformed(FORM))?;
         let (salt, hash) = salt_and_hash(salt, hash).ok_or(HashFault::Malformed(FORM))?;
-        if u64::from(rounds.get()) * hash.len().div_ceil(block) as u64 * weight > MOST_PBKDF2_ROUNDS {
+        if pbkdf2_work(rounds, &hash, block, weight) > MOST_PBKDF2_ROUNDS {
             return Err(HashFault::TooCostly(FORM));
         }
         Ok(StoredHash::Pbkdf2 { prf, rounds, salt, hash })
     }
+}
+
+/// Bytes that PBKDF2 makes at a time, and what a round for them takes.
+fn block_and_weight(prf: pbkdf2::Algorithm) -> (usize, u64) {
+    if prf == pbkdf2::PBKDF2_HMAC_SHA512 {
+        (64, 2)
+    } else if prf == pbkdf2::PBKDF2_HMAC_SHA256 {
+        (32, 1)
+    } else {
+        (20, 1)
+    }
+}
+
+fn pbkdf2_work(rounds: NonZeroU32, hash: &[u8], block: usize, weight: u64) -> u64 {
+    u64::from(rounds.get()) * hash.len().div_ceil(block) as u64 * weight
 }
 
 /// `numbers` are log N, r and p.

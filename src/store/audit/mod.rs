@@ -6,6 +6,7 @@
 
 mod counts;
 mod end;
+mod failed_attempts;
 mod repeats;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use self::counts::AuditCounts;
 pub use self::end::AuditHead;
 use self::end::{TrailEndState, cut, head_of, left, renewed};
+use self::failed_attempts::FailedAttempts;
 use self::repeats::{RepeatOutcome, Repeats};
 use super::pool::{Change, Row, Value};
 use super::{Store, StoreError};
@@ -29,6 +31,7 @@ pub(super) struct Ledger {
     key: SigningKey,
     clock: Arc<dyn Clock>,
     repeats: Mutex<Repeats>,
+    failed: Mutex<FailedAttempts>,
     counts: Mutex<AuditCounts>,
     /// Where the trail ended when this process looked last.
     seen: Mutex<Option<AuditHead>>,
@@ -95,8 +98,8 @@ impl Store {
     /// The same store, whose changes leave rows in the trail under `key`. Without it a change that should
     /// leave one is refused. In a database in which nothing was done yet, the end of the empty trail is signed.
     pub async fn audited(&self, key: SigningKey, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let (repeats, counts, seen) = Default::default();
-        let ledger = Ledger { key, clock, repeats, counts, seen };
+        let (repeats, failed, counts, seen) = Default::default();
+        let ledger = Ledger { key, clock, repeats, failed, counts, seen };
         let store = Self { ledger: Some(Arc::new(ledger)), ..self.clone() };
         store.begin_trail().await?;
         Ok(store)
@@ -120,20 +123,29 @@ impl Store {
     /// Adds a row as part of `change`: to be called last, since others wait for the trail's end. Where the end is not as
     /// it was left, or was left under another secret, a row before it says so.
     pub(super) async fn note(&self, change: &mut Change, note: Note) -> Result<(), StoreError> {
+        self.ledger()?.count(&note);
+        self.note_all(change, vec![(self.actor.clone(), note)]).await
+    }
+
+    /// Adds rows of several actors, which are counted already.
+    async fn note_all(&self, change: &mut Change, notes: Vec<(Actor, Note)>) -> Result<(), StoreError> {
         const LOCK: &str = "UPDATE audit_head SET seq = seq RETURNING seq, link, mark";
         const END: &str = "UPDATE audit_head SET seq = $1, link = $2, mark = $3";
         let ledger = self.ledger()?;
-        ledger.count(&note);
         let mut end = head_of(&change.row(LOCK, &[]).await?.ok_or(CORRUPT)?)?;
         let first = match left(change, &end, &ledger.key).await? {
             TrailEndState::AsItIs => None,
-            TrailEndState::Otherwise => Some(cut()).filter(|cut| cut.event != note.event),
+            TrailEndState::Otherwise => {
+                Some(cut()).filter(|cut| notes.first().is_none_or(|(_, note)| cut.event != note.event))
+            }
             TrailEndState::Under(key_id) => Some(renewed(&key_id, &end, &ledger.key)),
         };
         if let Some(first) = first {
             end = self.unasked().append(change, ledger, first, &end).await?;
         }
-        let end = self.append(change, ledger, note, &end).await?;
+        for (actor, note) in notes {
+            end = self.by(&actor).append(change, ledger, note, &end).await?;
+        }
         let mark = mark_of_end(end.seq, &end.link, &ledger.key);
         change.execute(END, &[end.seq.into(), Value::Bytes(&end.link), Value::Bytes(&mark)]).await?;
         Ok(())
@@ -178,7 +190,7 @@ impl Store {
         let actor = &self.actor;
         let mut row = AuditRow {
             seq,
-            at: ledger.clock.now(),
+            at: note.at.unwrap_or_else(|| ledger.clock.now()),
             event: note.event.as_str().to_owned(),
             success: note.failure.is_none(),
             actor: note.actor.unwrap_or_else(|| actor.who().clone()),
@@ -208,6 +220,13 @@ impl Store {
     pub async fn record(&self, note: Note) -> Result<(), StoreError> {
         let mut change = self.pool.change_in_turn().await?;
         self.note(&mut change, note).await?;
+        change.commit().await
+    }
+
+    /// Adds rows of several actors, which are counted already and tell of no change in the database. All or nothing.
+    async fn record_all(&self, notes: Vec<(Actor, Note)>) -> Result<(), StoreError> {
+        let mut change = self.pool.change_in_turn().await?;
+        self.note_all(&mut change, notes).await?;
         change.commit().await
     }
 
