@@ -190,10 +190,12 @@ impl Authenticator {
         if fresh && negative_cache.contains(&digest, self.epoch(), now) {
             return Ok(None);
         }
-        if kind.is_throttled() {
-            negative_cache
-                .admit(client, now)
-                .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
+        if kind.is_throttled()
+            && let Err(retry_after) = negative_cache.admit(client, now)
+            // What another thread has found is no guess, whoever else comes from that address.
+            && !(fresh && self.shared.resolver.has_found(kind, &digest))
+        {
+            return Err(Refusal::TooManyAttempts { retry_after });
         }
         self.metrics.remembered(miss);
         let mut looks = 0;

@@ -123,6 +123,11 @@ impl CredentialResolver {
         self.look_ups.is_plausible(kind, credential)
     }
 
+    /// Whether a thread found somebody by this credential within the last minute. That may not be so any more.
+    pub(super) fn has_found(&self, kind: LookedUp, digest: &CredentialDigest) -> bool {
+        self.found.of(kind).contains_key(digest)
+    }
+
     /// Whose it is, from the shared cache if still valid, or else from the store; of several at once one
     /// asks it.
     pub(super) async fn find(

@@ -213,3 +213,32 @@ async fn what_others_lose_has_no_unknown_key_looked_up_again_and_what_its_owner_
     world.accounts.enable(&world.by, &vera.id).await.unwrap();
     assert!(authenticator.identify(LookedUp::ApiKey, &key, CLIENT).await.unwrap().is_some(), "at once");
 }
+
+/// All clients behind a proxy that names nobody have one address.
+#[tokio::test]
+async fn guesses_at_keys_keep_nobody_out_whom_another_thread_knows() {
+    let world = GateFixture::new().await;
+    let key = world.key("laptop", Role::Viewer, None).await;
+    let unused = world.key("unused", Role::Viewer, None).await;
+    let guess = world.key("gone", Role::Viewer, None).await;
+    let id = crate::model::token::KeyText::id_of(&guess).unwrap().to_owned();
+    assert!(world.keys.revoke(&world.by, &id).await.unwrap());
+    let resolver = Arc::new(world.resolver());
+    let thread = || {
+        let parts = AuthenticatorParts { resolver: Arc::clone(&resolver), ..world.parts() };
+        Authenticator::new(parts, 1, Rc::default(), GateFixture::metrics())
+    };
+    let (first, guessed) = (thread(), thread());
+    assert!(first.identify(LookedUp::ApiKey, &key, CLIENT).await.unwrap().is_some());
+    let now = world.clock.now();
+    for _ in 0..60 {
+        guessed.credential_cache.negative_cache.count(CLIENT, now);
+    }
+    let asked = resolver.lookups();
+    assert!(guessed.identify(LookedUp::ApiKey, &key, CLIENT).await.unwrap().is_some());
+    for other in [&guess, &unused] {
+        let refused = guessed.identify(LookedUp::ApiKey, other, CLIENT).await;
+        assert!(matches!(refused, Err(Refusal::TooManyAttempts { .. })), "{refused:?}");
+    }
+    assert_eq!(resolver.lookups(), asked, "and the store is not asked");
+}
