@@ -294,13 +294,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_mends_a_key_waits_for_who_does_and_leaves_theirs() {
+        use std::os::unix::fs::MetadataExt as _;
+        let fixture = KeyFolder::new().await;
+        fixture.write("");
+        let (file, empty) = (fixture.file(), File::open(fixture.file()).unwrap());
+        empty.lock().unwrap();
+        let mending = std::thread::spawn(move || mend(&file).unwrap());
+        // The kernel lists who waits for a lock, by the file's number (proc_locks(5)).
+        let inode = format!(":{} ", empty.metadata().unwrap().ino());
+        let waits = || {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            locks.lines().any(|line| line.contains("->") && line.contains(&inode))
+        };
+        while !waits() {
+            assert!(!mending.is_finished(), "it did not wait");
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(fixture.file()).unwrap();
+        make(&fixture.file()).unwrap();
+        let theirs = link_of(&read(&fixture.file()).unwrap());
+        drop(empty);
+        mending.join().unwrap();
+        assert_eq!(link_of(&read(&fixture.file()).unwrap()), theirs);
+    }
+
+    #[tokio::test]
     async fn a_key_that_others_can_read_is_refused_like_any_secret_file() {
         let fixture = KeyFolder::new().await;
         fixture.key().await.unwrap();
         for (mode, good) in [(0o644, false), (0o660, false), (0o640, true), (0o400, true)] {
             fixture.permit(mode);
-            assert_eq!(fixture.key().await.is_ok(), good, "{mode:o}");
+            let loaded = load(&fixture.config, &fixture.store).await;
+            assert_eq!(loaded.is_ok(), good, "{mode:o}");
             assert_eq!(look(&fixture.config).is_ok(), good, "{mode:o}");
+            assert_eq!(found(&fixture.config).is_ok(), good, "{mode:o}");
+            assert_eq!(read(&fixture.file()).is_ok(), good, "{mode:o}");
         }
         fixture.permit(0o644);
         let told = fixture.key().await.unwrap_err();
@@ -320,10 +349,13 @@ mod tests {
             (&b"x".repeat(70_000), "longer than a key"),
         ] {
             fixture.write(content);
-            let told = fixture.key().await.unwrap_err();
+            let loaded = load(&fixture.config, &fixture.store).await;
+            let told = with_cause(&loaded.unwrap_err());
             assert!(told.contains(what) && told.contains("restore it from a backup; or delete it"), "{told}");
             assert_eq!(std::fs::read(fixture.file()).unwrap(), content, "it is left as it is");
             assert!(look(&fixture.config).is_err());
+            assert!(found(&fixture.config).is_err(), "commands: {what}");
+            assert!(read(&fixture.file()).is_err(), "of a former secret: {what}");
         }
     }
 
