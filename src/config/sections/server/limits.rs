@@ -17,7 +17,9 @@ section! {
         uri_bytes: Number<256, 65536> = "8192", "16384";
         /// Open connections in total.
         connections: Number<1, 1_000_000> = "10000", "50000";
-        /// Open connections of one client; for IPv6, of one /64. Not applied to `server.trusted_proxies`.
+        /// Open connections of one client, at most `connections`: of the address that connects or, by PROXY protocol, is named;
+        /// for IPv6, of one /64; all peers on socket files are one. `server.trusted_proxies` carry the connections of many, so
+        /// neither they nor the clients that they name in headers are bounded by it. Beyond it: closed at once.
         connections_per_client: Number<1, 1_000_000> = "256", "1000";
         /// Open requests in total that were passed on to upstreams, streams and tunnels included. Beyond it: 503. At
         /// most half of them may be of callers without a credential. Each of the `server.workers` has an equal part, and no
