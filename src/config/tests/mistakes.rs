@@ -136,6 +136,8 @@ fn each_mistake_about_people_and_storage_is_named_with_line_and_remedy() {
         check(&postgres(bad), "store.url", 3, "postgres://USER");
     }
     check(&postgres("h/d?sslrootcert=ca.crt"), "store.url", 3, "absolute path");
+    let told = only_problem(&postgres("u@/d?host=/run/postgresql")).what;
+    assert!(told.contains("with a socket write postgres:///DATABASE?host="), "{told}");
     check("[store]\nconnections = 0", "store.connections", 2, "from 1");
     check("[store]\noutage_grace = \"2h\"", "store.outage_grace", 2, "at most \"1h\"");
     check(

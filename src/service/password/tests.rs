@@ -266,3 +266,21 @@ async fn an_answer_that_only_waits_to_take_as_long_as_others_lets_the_next_one_r
     tokio::join!(first, next);
     assert_eq!(order.into_inner(), ["next", "first"]);
 }
+
+/// Else who knows somebody's password finds out at which unknown names that one is the decoy.
+#[tokio::test(start_paused = true)]
+async fn a_password_that_fits_the_decoy_of_a_name_is_refused_like_any_other() {
+    let passwords = Passwords::new();
+    passwords.slowest.lock().unwrap().note(Duration::from_secs(2));
+    let ours = passwords.hash(secret("correct horse battery")).await.unwrap();
+    let theirs = "$2y$05$d1AWeMEXPiqYtvNw3bvKVu6wF2Bn3nE2tqMrc8rO3rEItPA.OOK6S";
+    for like in [theirs, &ours] {
+        let fits = passwords.verify(PasswordPriority::Unknown, secret("correct horse battery"), like).await;
+        assert_ne!(fits.unwrap(), Verification::Wrong, "or else it shows nothing: {like}");
+        let begun = tokio::time::Instant::now();
+        let refused =
+            passwords.verify_nobody(PasswordPriority::Unknown, secret("correct horse battery"), Some(like));
+        assert_eq!(refused.await.unwrap(), Verification::Wrong, "{like}");
+        assert!(begun.elapsed() > Duration::from_secs(1), "{like}: it waits like any other");
+    }
+}
