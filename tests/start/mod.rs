@@ -130,12 +130,19 @@ fn check_finds_what_would_stop_a_start_with_the_same_code_and_makes_nothing() {
         ("SERVER__OPS_LISTEN", "192.0.2.1:1", 1, "cannot listen on 192.0.2.1:1"),
         ("METRICS", "{ listen = \"192.0.2.1:1\", allow_remote = true }", 1, "cannot listen on 192.0.2.1:1"),
         ("SERVER__TLS", "{ certificate = \"a.crt\", key = \"b.key\" }", 1, "server.tls cannot be used"),
+        (
+            "SERVER__ACME",
+            "{ agree_to_terms = true, cache = \"folder\", domains = [\"a.example.com\"], directory = \"https://127.0.0.1:1/\" }",
+            1,
+            "lets others in: chmod 0700 it",
+        ),
         ("ADMIN_PASSWORD", "password1234", 2, "DOORWARD_ADMIN_PASSWORD  login.admin_password: "),
         ("ADMIN_PASSWORD_FILE", "weak", 2, "DOORWARD_ADMIN_PASSWORD_FILE  login.admin_password_file: "),
     ] {
         let place = Place::with_upstream("builtin:sample", "");
         fs::write(place.path("notes.txt"), "a text that is not a database\n").unwrap();
         fs::create_dir(place.path("folder")).unwrap();
+        fs::set_permissions(place.path("folder"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(place.path("weak"), "password1234").unwrap();
         fs::set_permissions(place.path("weak"), fs::Permissions::from_mode(0o600)).unwrap();
         for name in ["a", "b"] {

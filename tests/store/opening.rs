@@ -369,4 +369,38 @@ mod postgres_only {
             }
         }
     }
+
+    /// Lets the first client in and takes changes; the next ones are let in and get no answer.
+    async fn silent_after_the_first_look() -> std::net::SocketAddr {
+        const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+        // One row with the text `off`.
+        const OFF: &[u8] = b"T\0\0\0\x1a\0\x01n\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0\
+            D\0\0\0\x0d\0\x01\0\0\0\x03offC\0\0\0\x09SHOW\0Z\0\0\0\x05I";
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut answers = &[WELCOME, OFF][..];
+            while let Ok((mut client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut answers = answers.iter();
+                    while client.read(&mut [0; 1024]).await.is_ok_and(|bytes| bytes > 0) {
+                        if let Some(answer) = answers.next() {
+                            let _ = client.write_all(answer).await;
+                        }
+                    }
+                });
+                answers = &[WELCOME];
+            }
+        });
+        address
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_falls_silent_does_not_keep_whoever_looks_at_it() {
+        let url = format!("postgres://gate@{}/none?sslmode=disable", silent_after_the_first_look().await);
+        let began = tokio::time::Instant::now();
+        let error = Store::look(&url).await.unwrap_err();
+        assert!(error.may_pass(), "{error:?}");
+        assert_eq!(began.elapsed().as_secs(), 7, "or else it shows nothing: {error:?}");
+    }
 }
