@@ -67,6 +67,12 @@ pub fn name_key(name: &str) -> String {
     name.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect()
 }
 
+/// Whether two e-mail addresses are the same mailbox: equal but for the case of ASCII letters. Stricter than [`name_key`],
+/// which takes lookalikes for one, and so shows that two differ but never whose an address is.
+pub fn is_same_mailbox(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
 /// Why a name cannot be a username or group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -143,6 +149,16 @@ mod tests {
             assert_eq!(name_key(a), name_key(b), "{a} {b}");
         }
         assert_ne!(name_key("alice"), name_key("alicia"));
+    }
+
+    #[test]
+    fn an_address_that_only_looks_the_same_is_another_mailbox() {
+        assert!(is_same_mailbox("Mike@Example.test", "mike@example.TEST"));
+        for other in
+            ["mi\u{212a}e@example.test", "ｍike@example.test", "mike@example.test ", "mike@ex\u{e4}mple.test"]
+        {
+            assert!(!is_same_mailbox("mike@example.test", other), "{other}");
+        }
     }
 
     #[test]

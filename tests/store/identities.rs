@@ -291,6 +291,15 @@ async fn an_address_follows_the_provider_while_it_is_the_providers_and_free(stor
         assert_eq!(entered.user.email.as_deref(), Some("local@example.org"), "{email}");
         assert_eq!(store.identities_of(&local.id).await.unwrap()[0].email.as_deref(), Some(email));
     }
+    // Nor is it the provider's because it looks like what the provider named: KELVIN SIGN.
+    let mut mike = user("mike", Role::Member);
+    mike.email = Some("mi\u{212a}e@example.org".to_owned());
+    store.create_user(&mike, Some("$hash")).await.unwrap();
+    signed_in(store, &mike, "t").await;
+    let linked = store.link_identity("t", &mike.id, &verified("3", "mike@example.org"), 3, NOW).await;
+    assert_eq!(linked.unwrap(), Ok(Changed::Done));
+    let entered = enter(store, &verified("3", "mike@other.example"), &[]).await;
+    assert_eq!(entered.user.email, mike.email);
 }
 
 async fn an_issuer_knows_people_by_one_claim_only(store: &Store) {

@@ -1,7 +1,7 @@
 //! Account resolution: which user an identity belongs to. The whole table.
 
 use crate::model::identity::{AssertedEmail, IdentityRefusal};
-use crate::model::user::{User, name_key};
+use crate::model::user::{User, is_same_mailbox};
 use crate::store::{IdentityMatch, Resolution};
 
 /// Whether signing in creates users. Invited users can sign in either way.
@@ -23,6 +23,7 @@ pub enum SignUp {
 /// | | | disabled | `disabled` |
 /// | | of an invited user, not verified | any | `email-unverified` |
 /// | | of a user with a password or an identity | any | `email-in-use` |
+/// | | that only looks like a user's, or is a username | any | `email-in-use` |
 /// | | of no user, or none, sign-up allowed | | created |
 /// | | of no user, or none, invited users only | | `sign-up-not-allowed` |
 ///
@@ -49,7 +50,7 @@ pub(super) fn resolve(
     }
 }
 
-/// Whether it is the user's e-mail address, and not a username that looks like one.
+/// Whether it is the user's e-mail address, and not a username, nor an address that only looks like it.
 fn has_address(user: &User, email: &AssertedEmail) -> bool {
-    email.any().map(name_key) == user.email.as_deref().map(name_key)
+    email.any().zip(user.email.as_deref()).is_some_and(|(asserted, own)| is_same_mailbox(asserted, own))
 }

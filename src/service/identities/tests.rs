@@ -59,7 +59,9 @@ async fn rows(world: &ServiceFixture, event: Event) -> Vec<AuditRow> {
 async fn everybody() -> ServiceFixture {
     let world = ServiceFixture::new().await;
     world.user_with_password("local").await;
-    for (name, email) in [("invited", "invited@example.org"), ("stopped", "stopped@example.org")] {
+    for (name, email) in
+        [("invited", "invited@example.org"), ("mike", "mike@example.org"), ("stopped", "stopped@example.org")]
+    {
         let new = NewUser { email: Some(email.to_owned()), ..someone(name, Role::Member) };
         world.accounts.create(&world.by, new).await.unwrap();
     }
@@ -87,7 +89,7 @@ async fn an_identity_lets_in_whom_the_table_says() {
     let none = || AssertedEmail::None;
     // Issuer, subject, address; whom it lets in where users are added, and where they are not.
     let in_ = |name: &'static str| Ok(name);
-    let table: [(&str, &str, AssertedEmail, Entered, Entered); 20] = [
+    let table: [(&str, &str, AssertedEmail, Entered, Entered); 24] = [
         // A known identity, whatever its address is.
         (here, "known", none(), in_("known"), in_("known")),
         (here, "known", verified("known@example.org"), in_("known"), in_("known")),
@@ -108,6 +110,11 @@ async fn an_identity_lets_in_whom_the_table_says() {
         (there, "barred", verified("barred@example.org"), Err(EmailInUse), Err(EmailInUse)),
         // A username that looks like it is no address.
         (here, "new", verified("named@example.org"), Err(EmailInUse), Err(EmailInUse)),
+        // Nor is an address that only looks like the invited one: KELVIN SIGN, a wide letter.
+        (here, "new", verified("in\u{ff56}ited@example.org"), Err(EmailInUse), Err(EmailInUse)),
+        (here, "new", verified("invited@ex\u{ff41}mple.org"), Err(EmailInUse), Err(EmailInUse)),
+        (here, "new", verified("mi\u{212a}e@example.org"), Err(EmailInUse), Err(EmailInUse)),
+        (here, "new", verified("MIKE@example.org"), in_("mike"), in_("mike")),
         // Nobody's, or none.
         (here, "new", verified("new@example.org"), in_("new"), Err(SignUpNotAllowed)),
         (here, "new", unverified("new@example.org"), in_("new"), Err(SignUpNotAllowed)),

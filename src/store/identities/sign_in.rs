@@ -9,14 +9,15 @@ use crate::model::audit::{Event, Note, Party, Reason};
 use crate::model::identity::{IdentityRefusal, ProviderAssertion, RoleDecision};
 use crate::model::role::Role;
 use crate::model::time::Timestamp;
-use crate::model::user::{User, UserId, name_key};
+use crate::model::user::{User, UserId, is_same_mailbox, name_key};
 
 /// The user whom an identity leads to, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityMatch {
     /// The identity belongs to this user.
     Owner(User),
-    /// The identity is new. This user's e-mail address or username equals the address in the assertion, verified or not.
+    /// The identity is new. This user's e-mail address or username equals the address in the assertion, verified or not,
+    /// or looks like it ([`name_key`]).
     SameEmail(User),
     /// The identity is new, and no user has the address.
     Unknown,
@@ -170,7 +171,10 @@ pub(super) async fn apply(
     done: &mut SyncChanges,
 ) -> Result<(), StoreError> {
     sync(change, owner, assertion, done).await?;
-    let follows = previous_email.map(name_key) == owner.email.as_deref().map(name_key);
+    let follows = match (previous_email, owner.email.as_deref()) {
+        (Some(previous), Some(own)) => is_same_mailbox(previous, own),
+        (previous, own) => previous == own,
+    };
     if !follows || follow(change, owner, assertion, done).await? {
         note_email(change, assertion).await?;
     }
