@@ -74,15 +74,39 @@ pub(super) fn check_signed(
     if is_ours { Ok(()) } else { Err(UserinfoError::OtherParty) }
 }
 
-/// Claims of userinfo with those of the ID token, which win unless they are empty.
+/// Claims, and the claims that say whether those are verified (OpenID Connect Core 1.0, 5.1).
+const VERIFICATIONS: [(&str, &str); 2] =
+    [("email", "email_verified"), ("phone_number", "phone_number_verified")];
+
+/// Claims of userinfo with those of the ID token, which win unless they are empty. What vouches for an address is taken only
+/// from a document that names this address.
 pub(super) fn merged(id_token: &Map<String, Value>, userinfo: Map<String, Value>) -> Map<String, Value> {
+    let verifications = VERIFICATIONS.map(|(what, by)| (by, verification(what, by, [id_token, &userinfo])));
     let mut merged = userinfo;
     for (name, value) in id_token {
         if !is_empty(value) || !merged.contains_key(name) {
             merged.insert(name.clone(), value.clone());
         }
     }
+    for (name, said) in verifications {
+        match said {
+            Some(said) => merged.insert(name.to_owned(), said),
+            None => merged.remove(name),
+        };
+    }
     merged
+}
+
+/// What is said in the claim `by` of the value of `what` that counts. A `false` counts wherever it stands.
+fn verification(what: &str, by: &str, documents: [&Map<String, Value>; 2]) -> Option<Value> {
+    let said = |document: &'_ Map<String, Value>, name: &str| {
+        document.get(name).filter(|value| !is_empty(value)).cloned()
+    };
+    let counts = documents.into_iter().find_map(|document| said(document, what));
+    documents.into_iter().find_map(|document| {
+        let verified = said(document, by)?;
+        (verified == Value::Bool(false) || said(document, what) == counts).then_some(verified)
+    })
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -78,6 +78,32 @@ async fn the_id_token_wins_unless_it_is_empty_there_and_no_address_in_claims_is_
 }
 
 #[tokio::test]
+async fn an_address_is_verified_only_by_a_document_that_names_it() {
+    let (mike, other) = ("mike@example.test", "m1@evil.test");
+    let none = json!(null);
+    // Address and `email_verified` of the ID token, then of userinfo; what counts.
+    for (id_token, userinfo, expected) in [
+        ((json!(mike), none.clone()), (json!(mike), json!(true)), (json!(mike), json!(true))),
+        ((json!(mike), none.clone()), (json!(other), json!(true)), (json!(mike), none.clone())),
+        ((json!(mike), none.clone()), (json!("Mike@example.test"), json!(true)), (json!(mike), none.clone())),
+        ((json!(mike), none.clone()), (none.clone(), json!(true)), (json!(mike), none.clone())),
+        ((json!(mike), none.clone()), (json!(other), json!(false)), (json!(mike), json!(false))),
+        ((none.clone(), json!(true)), (json!(mike), none.clone()), (json!(mike), none.clone())),
+        ((json!(""), json!(true)), (json!(mike), json!("")), (json!(mike), none.clone())),
+        ((none.clone(), json!(true)), (json!(mike), json!(true)), (json!(mike), json!(true))),
+        ((none.clone(), json!(false)), (json!(mike), json!(true)), (json!(mike), json!(false))),
+        ((none.clone(), none.clone()), (json!(mike), json!(true)), (json!(mike), json!(true))),
+    ] {
+        let world = World::with("[providers.claims]\ngroups = \"groups\"").await;
+        world.answer_with(&json!({ "email": id_token.0, "email_verified": id_token.1 }));
+        world.userinfo(&json!({ "sub": "user-1", "email": userinfo.0, "email_verified": userinfo.1 }));
+        let claims = world.sign_in().await.unwrap().claims;
+        let found = ["email", "email_verified"].map(|name| claims.get(name).cloned().unwrap_or(Value::Null));
+        assert_eq!(found, [expected.0, expected.1], "{id_token:?} {userinfo:?}");
+    }
+}
+
+#[tokio::test]
 async fn userinfo_of_somebody_else_ends_the_sign_in() {
     let world = World::new().await;
     world.answer_with(&json!({ "email": null }));
