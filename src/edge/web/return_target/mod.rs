@@ -1,5 +1,6 @@
 //! Where to go after signing in: a place on our own origin or at a host of ours, or home.
 
+use percent_encoding::percent_decode_str;
 use url::{Host, Position, Url};
 
 use crate::config::PublicUrl;
@@ -190,11 +191,15 @@ fn hides_slash(rest: &str) -> bool {
     code.get(..2).is_some_and(|code| code.eq_ignore_ascii_case("2f") || code.eq_ignore_ascii_case("5c"))
 }
 
-/// Our pages that are no useful place to return to.
+/// Our pages that are no useful place to return to: signing in is over, and does not begin once more. Read as requests are,
+/// with needless escapes decoded.
 fn leads_in_circles(path: &str, public_url: &PublicUrl) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
     let own = path.strip_prefix(public_url.base_path()).and_then(|path| path.strip_prefix(RESERVED));
     own.and_then(|page| page.strip_prefix('/')).is_some_and(|page| {
-        ["login", "logout", "setup", "handover"].iter().any(|name| page.starts_with(name))
+        ["login", "logout", "setup", "handover", "sign-in", "callback"]
+            .iter()
+            .any(|name| page.starts_with(name))
     })
 }
 
