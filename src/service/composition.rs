@@ -6,7 +6,7 @@ use super::accounts::Accounts;
 use super::api_keys::ApiKeys;
 use super::audit::Audit;
 use super::handovers::Handovers;
-use super::identities::Identities;
+use super::identities::{Identities, ReservedNames};
 use super::login::{Login, LoginKeys};
 use super::own_keys::OwnKeys;
 use super::password::Passwords;
@@ -60,6 +60,8 @@ pub struct ServiceConfig {
     pub session: SessionConfig,
     /// Names of the identity providers: sessions that others opened end.
     pub providers: Vec<String>,
+    /// Usernames that providers cannot give anybody.
+    pub reserved_names: ReservedNames,
     /// Passwords that nobody may choose.
     pub breach_list: Option<BreachList>,
 }
@@ -69,6 +71,7 @@ impl From<&Config> for ServiceConfig {
         Self {
             session: config.session.clone(),
             providers: config.providers.iter().map(|provider| provider.name.clone()).collect(),
+            reserved_names: ReservedNames::of(config),
             breach_list: config.login.breach_list.clone(),
         }
     }
@@ -107,7 +110,8 @@ impl Services {
                 sessions.clone(),
                 revocations.clone(),
                 Arc::clone(&clock),
-            ),
+            )
+            .reserving(config.reserved_names),
             provider_sessions: ProviderSessions::new(
                 store.clone(),
                 sessions.clone(),
@@ -133,7 +137,10 @@ impl Services {
         let login = self.login.opening(sessions.clone());
         Self {
             accounts: self.accounts.refusing(config.breach_list.as_ref()),
-            identities: self.identities.opening(login.clone(), sessions.clone()),
+            identities: self
+                .identities
+                .opening(login.clone(), sessions.clone())
+                .reserving(config.reserved_names),
             provider_sessions: self.provider_sessions.under(sessions.clone()),
             login,
             sessions,

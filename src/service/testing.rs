@@ -11,7 +11,7 @@ use super::api_keys::ApiKeys;
 use super::audit::Audit;
 use super::composition::{ServiceConfig, Services};
 use super::handovers::Handovers;
-use super::identities::Identities;
+use super::identities::{Identities, ReservedNames};
 use super::login::Login;
 use super::login::SignIn;
 use super::login::SignedIn;
@@ -63,7 +63,8 @@ pub(crate) async fn in_memory(
     let master = MasterKey::new(Secret::new("m".repeat(32)));
     let store = Store::open("sqlite::memory:", 1).await.unwrap();
     let store = store.audited(master.derive(KeyPurpose::Audit), clock.clone()).await.unwrap();
-    let config = ServiceConfig { session, providers, breach_list: None };
+    let config =
+        ServiceConfig { session, providers, reserved_names: ReservedNames::default(), breach_list: None };
     (Services::new(store, &master, clock, config), manual, master)
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use doorward::config::{SameSite, SessionConfig};
 use doorward::service::composition::{ServiceConfig, Services};
+use doorward::service::identities::ReservedNames;
 use doorward::service::touches;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use tokio::sync::watch;
@@ -406,7 +407,12 @@ async fn nothing_is_left_out(store: &Store) {
         cookie_same_site: SameSite::Lax,
         cookie_domain: None,
     };
-    let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
+    let config = ServiceConfig {
+        session,
+        providers: Vec::new(),
+        reserved_names: ReservedNames::default(),
+        breach_list: None,
+    };
     let services = Services::new(store.clone(), &master_key(), Arc::clone(&clock), config);
     let Services { accounts, api_keys: keys, sessions, audit, .. } = services;
     let distinct = |ids: Vec<String>| ids.into_iter().collect::<HashSet<_>>().len();

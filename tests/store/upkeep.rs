@@ -2,6 +2,7 @@
 
 use doorward::config::{SameSite, SessionConfig};
 use doorward::service::composition::{ServiceConfig, Services};
+use doorward::service::identities::ReservedNames;
 use doorward::service::touches;
 use tokio::sync::watch;
 
@@ -14,7 +15,12 @@ async fn work_until(store: &Store, other: &Store, event: &str) {
     let day = Duration::from_hours(24);
     let session =
         SessionConfig { idle: day, absolute: day, cookie_same_site: SameSite::Lax, cookie_domain: None };
-    let config = ServiceConfig { session, providers: Vec::new(), breach_list: None };
+    let config = ServiceConfig {
+        session,
+        providers: Vec::new(),
+        reserved_names: ReservedNames::default(),
+        breach_list: None,
+    };
     let services = Services::new(store.clone(), &master_key(), Arc::clone(&clock), config);
     let Services { sessions, api_keys: keys, audit, .. } = services;
     let audit = (audit, Duration::ZERO);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::resolution::SignUp;
 use self::resolution::resolve;
+pub use self::usernames::ReservedNames;
 use self::usernames::usernames;
 use super::ServiceError;
 use super::login::{Browser, Login, Reauthentication, SignedIn};
@@ -43,6 +44,7 @@ pub struct Identities {
     login: Login,
     sessions: Sessions,
     revocations: Revocations,
+    reserved: ReservedNames,
     clock: Arc<dyn Clock>,
 }
 
@@ -81,7 +83,13 @@ impl Identities {
         revocations: Revocations,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, login, sessions, revocations, clock }
+        Self { store, login, sessions, revocations, reserved: ReservedNames::default(), clock }
+    }
+
+    /// The same, giving these names to no new user.
+    #[must_use]
+    pub(super) fn reserving(self, reserved: ReservedNames) -> Self {
+        Self { reserved, ..self }
     }
 
     /// The same, opening sessions of another configuration.
@@ -155,7 +163,7 @@ impl Identities {
             *target = Some(Party::from(&owner));
             self.sessions.may_sign_in(&owner.id)?;
         }
-        let candidate = new_user(&assertion, self.clock.now())?;
+        let candidate = new_user(&assertion, &self.reserved, self.clock.now())?;
         let decide = |found: IdentityMatch| {
             if let IdentityMatch::Owner(user) | IdentityMatch::SameEmail(user) = &found {
                 *target = Some(Party::from(user));
@@ -291,8 +299,12 @@ pub(super) fn usable(assertion: ProviderAssertion) -> Result<ProviderAssertion, 
 }
 
 /// The user that an assertion would create, and usernames for it, best first.
-fn new_user(assertion: &ProviderAssertion, now: Timestamp) -> Result<(User, Vec<String>), ServiceError> {
-    let names = usernames(assertion);
+fn new_user(
+    assertion: &ProviderAssertion,
+    reserved: &ReservedNames,
+    now: Timestamp,
+) -> Result<(User, Vec<String>), ServiceError> {
+    let names = usernames(assertion, reserved);
     let display_name = assertion.display_name.as_deref().map(str::trim).map(str::to_owned);
     let new = NewUser {
         username: names.first().cloned().unwrap_or_default(),

@@ -19,6 +19,7 @@ use doorward::service::accounts::NewUser;
 use doorward::service::admin::AdminProof;
 use doorward::service::api_keys::NewKey;
 use doorward::service::composition::{ServiceConfig, Services};
+use doorward::service::identities::ReservedNames;
 use doorward::store::Store;
 use tempfile::TempDir;
 
@@ -226,7 +227,17 @@ impl Process {
             cookie_same_site: SameSite::Lax,
             cookie_domain: None,
         };
-        Services::new(store, &key, clock, ServiceConfig { session, providers: Vec::new(), breach_list: None })
+        Services::new(
+            store,
+            &key,
+            clock,
+            ServiceConfig {
+                session,
+                providers: Vec::new(),
+                reserved_names: ReservedNames::default(),
+                breach_list: None,
+            },
+        )
     }
 
     /// Adds a user with [`PASSWORD`], as the command line does: beside the running gateway.
