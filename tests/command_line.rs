@@ -51,6 +51,30 @@ fn refusal(folder: &Path, line: &str, input: &str) -> (i32, String) {
 }
 
 #[test]
+fn who_is_invited_has_an_address_and_no_password() {
+    let folder = with_database();
+    let here = folder.path();
+    let dora = json(here, "user add dora --role member --email dora@example.org --invite", "");
+    assert_eq!((&dora["role"], dora.get("password")), (&"member".into(), None), "no password is made");
+    let shown = json(here, "user show dora", "");
+    assert_eq!(
+        (&shown["email"], &shown["must_change_password"]),
+        (&"dora@example.org".into(), &false.into())
+    );
+    let listed = doorward(here, "user list", "").stdout;
+    assert!(String::from_utf8_lossy(&listed).contains("no password"), "{listed:?}");
+    for line in [
+        "user add eve --invite",
+        "user add eve --email eve@example.org --invite --password-stdin",
+        "user add eve --email eve@example.org --invite --hash-stdin",
+        "user add eve --email eve@example.org --invite --temporary",
+    ] {
+        assert_eq!(doorward(here, line, "nine bees in a bonnet\n").status.code(), Some(2), "{line}");
+    }
+    assert_eq!(json(here, "user list", "")["users"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_user_is_added_changed_listed_and_deleted() {
     let folder = with_database();
     let here = folder.path();

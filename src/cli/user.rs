@@ -27,9 +27,10 @@ const LONGEST_LINE: u64 = 4096;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Add a user; without --password-stdin a temporary password is made and printed
+    /// Add a user; unless a password is given or --invite, a temporary password is made and printed
     #[command(after_help = "Examples:
   doorward user add alice --role admin --email alice@example.org
+  doorward user add dora --email dora@example.org --invite   (signs in through a provider that has verified the address)
   doorward user add bob --role viewer --group ops --password-stdin < password.txt
   doorward user add carol --email carol@example.org --hash-stdin < hash.txt   (of bcrypt, PBKDF2, scrypt or argon2)")]
     Add(Add),
@@ -134,6 +135,9 @@ pub(super) struct Add {
     /// Read the hash that another system has made of the password from standard input, one line
     #[arg(long, conflicts_with = "password_stdin")]
     hash_stdin: bool,
+    /// Make no password: whoever signs in through a provider that has verified the e-mail address is the user
+    #[arg(long, requires = "email", conflicts_with_all = ["password_stdin", "hash_stdin", "temporary"])]
+    invite: bool,
     /// The password must be changed at the first sign-in, as one that was made always must
     #[arg(long)]
     temporary: bool,
@@ -217,9 +221,10 @@ async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failu
         groups: add.groups,
         password: given,
     };
+    let invited = add.invite.then(|| new.email.clone().unwrap_or_default());
     let (user, made) = if let Some(hash) = hash {
         (services.accounts.create_with_hash(&services.by, new, &hash, add.temporary).await?, None)
-    } else if new.password.is_some() {
+    } else if add.invite || new.password.is_some() {
         (services.accounts.create(&services.by, new).await?, None)
     } else {
         let (user, password) = services.accounts.create_with_temporary_password(&services.by, new).await?;
@@ -228,6 +233,9 @@ async fn add_user(add: Add, common: &Common, output: Output) -> Result<(), Failu
     let mut value = identity(&user);
     insert(&mut value, "role", json!(user.role.as_str()));
     let mut text = format!("{} is added with the role {}", user.username, user.role);
+    if let Some(email) = invited {
+        text = format!("{text}, and signs in through a provider that has verified {email}");
+    }
     if let Some(password) = made {
         insert(&mut value, "password", json!(password.expose()));
         text = format!("{text}\nTemporary password: {}", password.expose());
