@@ -47,10 +47,29 @@ pub(super) async fn send(
     };
     let form = ClientForm { fields, secrets: secrets.clone() };
     let response = form.post(egress, authentication, url, clock).await?;
-    TokenResponse::read(&response, |text| {
+    let read = TokenResponse::read(&response, |text| {
         authentication.is_repeated_in(text)
             || secrets.iter().any(|(_, secret)| text.contains(secret.expose()))
-    })
+    });
+    match grant {
+        Grant::Code { .. } => read,
+        Grant::Refresh { .. } => read.map_err(|error| of_refresh(error, &response)),
+    }
+}
+
+/// Nothing but the token can be wrong with the request of a refresh. Dex calls a spent one `invalid_request`, and Glewlwyd
+/// answers with a status and not a word.
+fn of_refresh(error: TokenEndpointError, response: &EgressResponse) -> TokenEndpointError {
+    let code = ErrorCode::InvalidGrant;
+    match error {
+        TokenEndpointError::Refused { code: ErrorCode::InvalidRequest, said } => {
+            TokenEndpointError::Refused { code, said }
+        }
+        TokenEndpointError::Call(_) if response.status() == 400 && response.body().is_empty() => {
+            TokenEndpointError::Refused { code, said: "(nothing)".to_owned() }
+        }
+        error => error,
+    }
 }
 
 /// Gives a signed statement for a token (RFC 7523, 2.1).
@@ -78,7 +97,7 @@ pub(super) async fn revoke(
     let response = form.post(egress, authentication, url, clock).await?;
     let answer: Map<String, Value> = serde_json::from_slice(response.body()).unwrap_or_default();
     let is_secret = |text: &str| authentication.is_repeated_in(text) || text.contains(token.expose());
-    match refusal(&answer, is_secret) {
+    match refusal(response.status(), &answer, is_secret) {
         Some(refusal) => Err(refusal),
         None => Ok(response.check_success()?),
     }
@@ -115,7 +134,9 @@ impl TokenResponse {
     /// Some servers say no with a status of success, or bend the shape of lifetimes and types.
     fn read(response: &EgressResponse, is_secret: impl Fn(&str) -> bool) -> Result<Self, TokenEndpointError> {
         let answer: Option<Map<String, Value>> = serde_json::from_slice(response.body()).ok();
-        if let Some(refusal) = answer.as_ref().and_then(|answer| refusal(answer, is_secret)) {
+        if let Some(refusal) =
+            answer.as_ref().and_then(|answer| refusal(response.status(), answer, is_secret))
+        {
             return Err(refusal);
         }
         let mut answer: Map<String, Value> = response.json()?;
@@ -139,15 +160,25 @@ impl TokenResponse {
     }
 }
 
-/// `None` if the answer is no error.
-fn refusal(answer: &Map<String, Value>, is_secret: impl Fn(&str) -> bool) -> Option<TokenEndpointError> {
+/// `None` if the answer is no error. Dex says `invalid_request` where its own directory fails it, so a status of the server's
+/// is believed before any word but that the token is spent.
+fn refusal(
+    status: u16,
+    answer: &Map<String, Value>,
+    is_secret: impl Fn(&str) -> bool,
+) -> Option<TokenEndpointError> {
     let code = answer.get("error")?.as_str()?;
     let said = match answer.get("error_description").and_then(Value::as_str) {
         Some(description) => format!("{code}: {description}"),
         None => code.to_owned(),
     };
     let said = if is_secret(&said) { "(it repeats what it was sent)".to_owned() } else { loggable(&said) };
-    Some(TokenEndpointError::Refused { code: ErrorCode::read(code), said })
+    let code = match ErrorCode::read(code) {
+        code @ (ErrorCode::InvalidGrant | ErrorCode::TemporarilyUnavailable) => code,
+        _ if status >= 500 => ErrorCode::ServerError,
+        code => code,
+    };
+    Some(TokenEndpointError::Refused { code, said })
 }
 
 /// Seconds, also as text.

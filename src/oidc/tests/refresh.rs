@@ -119,7 +119,11 @@ async fn what_ends_a_sign_in_is_told_from_what_may_pass() {
         (400, "{\"error\":\"interaction_required\"}", true),
         (400, "{\"error\":\"access_denied\"}", true),
         (401, "{\"error\":\"invalid_client\"}", false),
-        (400, "{\"error\":\"invalid_request\"}", false),
+        (400, "{\"error\":\"invalid_request\"}", true),
+        (400, "", true),
+        (400, "<html>", false),
+        (500, "{\"error\":\"invalid_request\"}", false),
+        (500, "{\"error\":\"invalid_grant\"}", true),
         (503, "{\"error\":\"temporarily_unavailable\"}", false),
         (500, "", false),
         (200, "<html>", false),
@@ -128,6 +132,7 @@ async fn what_ends_a_sign_in_is_told_from_what_may_pass() {
         world.set(|script| script.token = Behaviour::answer(status, "application/json", answer));
         let refused = refresh(&world, &token, &begun).await.unwrap_err();
         assert_eq!(refused.is_over(), is_over, "{status} {answer}: {refused}");
+        assert_eq!(refused.may_pass(), status != 401 && !is_over, "{status} {answer}: {refused}");
     }
     // Keys that are rotated are fetched anew, though not at once each time.
     let rotated = Signer::ec("k2");

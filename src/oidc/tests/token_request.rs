@@ -179,6 +179,7 @@ async fn what_the_token_endpoint_refuses_is_one_of_few_reasons() {
         (401, "invalid_client", ErrorCode::InvalidClient, OidcErrorKind::Misconfigured),
         (200, "bad_verification_code", ErrorCode::InvalidGrant, OidcErrorKind::Refused),
         (200, "something_new", ErrorCode::Other, OidcErrorKind::Refused),
+        (500, "invalid_request", ErrorCode::ServerError, OidcErrorKind::Unavailable),
         (503, "temporarily_unavailable", ErrorCode::TemporarilyUnavailable, OidcErrorKind::Unavailable),
     ] {
         let body = json!({ "error": error, "error_description": "no\u{1b}[2J", "access_token": "t" });
