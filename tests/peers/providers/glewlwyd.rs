@@ -68,6 +68,21 @@ impl Glewlwyd {
         self.manage(Method::PUT, &format!("/user/{person}"), &json!({ "groups": groups })).await;
     }
 
+    /// Has it send logout tokens to this address, and browsers to that one.
+    pub(crate) async fn tell_of_logouts(&self, to: &str, signed_out: &str) {
+        let path = format!("/client/{CLIENT}");
+        let mut client = self.manage(Method::GET, &path, &json!({})).await.json();
+        client["backchannel_logout_uri"] = json!(to);
+        client["post_logout_redirect_uri"] = json!(signed_out);
+        self.manage(Method::PUT, &path, &client).await;
+    }
+
+    /// Ends a session there, as the script of its page does that people come to for it.
+    pub(crate) async fn end_session(&self, visitor: &Visitor, session: &str) {
+        let cookies = visitor.cookies_for(&url::Url::parse(&self.issuer).unwrap());
+        self.ask(Method::DELETE, &format!("/oidc/session/{session}/"), &cookies, &json!({})).await;
+    }
+
     async fn session(&self, name: &str, password: &str) -> String {
         let body = json!({ "username": name, "password": password });
         let answer = self.ask(Method::POST, "/auth/", "", &body).await;

@@ -38,6 +38,8 @@ impl Hydra {
         consent.arg(people().to_string());
         let consent = Process::start("consent", folder.path(), &consent);
         let server = server.ready(&format!("{}/health/ready", url(admin)), PATIENCE).await;
+        // It makes its keys when it is first asked for them, which takes longer than the gateway waits.
+        let server = server.ready(&format!("{}/.well-known/jwks.json", url(public)), PATIENCE).await;
         let consent = consent.ready(&format!("{}/ready", url(pages)), PATIENCE).await;
         let hydra = Self { admin: url(admin), _processes: [server, consent], _folder: folder };
         hydra.register(redirect_uris).await;
@@ -55,6 +57,18 @@ impl Hydra {
         let headers = [("content-type", "application/json")];
         let made = client::send(Method::POST, &url, &headers, body.to_string()).await.unwrap();
         assert_eq!(made.status, 201, "{made:?}");
+    }
+
+    /// Has it send logout tokens to this address, and browsers to that one.
+    pub(crate) async fn tell_of_logouts(&self, to: &str, signed_out: &str) {
+        let body = json!([
+            { "op": "add", "path": "/backchannel_logout_uri", "value": to },
+            { "op": "add", "path": "/post_logout_redirect_uris", "value": [signed_out] },
+        ]);
+        let url = format!("{}/admin/clients/{CLIENT}", self.admin);
+        let headers = [("content-type", "application/json")];
+        let changed = client::send(Method::PATCH, &url, &headers, body.to_string()).await.unwrap();
+        assert_eq!(changed.status, 200, "{changed:?}");
     }
 }
 

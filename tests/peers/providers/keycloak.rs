@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use url::form_urlencoded::Serializer;
 
-use super::made_with;
 use super::visitor::{Page, Visitor};
+use super::{CLIENT, made_with};
 use crate::support::client::{self, Answer};
 use crate::support::process::Process;
 use crate::support::{free_port, repository};
@@ -117,6 +117,15 @@ impl Realm {
     pub(crate) async fn remove_first_key(&self) {
         let key = self.id_of("/components?name=rsa-generated").await;
         self.administer(Method::DELETE, &format!("/components/{key}"), &json!({})).await;
+    }
+
+    /// Has it send logout tokens to this address.
+    pub(crate) async fn tell_of_logouts(&self, url: &str) {
+        let client = self.id_of(&format!("/clients?clientId={CLIENT}")).await;
+        let path = format!("/clients/{client}");
+        let mut settings = self.administer(Method::GET, &path, &json!({})).await.json();
+        settings["attributes"]["backchannel.logout.url"] = json!(url);
+        self.administer(Method::PUT, &path, &settings).await;
     }
 
     /// The id of the one thing that an address lists.

@@ -7,6 +7,7 @@ mod glewlwyd;
 mod hydra;
 mod in_browser;
 mod keycloak;
+mod logout;
 mod protocol;
 mod sign_in;
 mod visitor;

@@ -24,13 +24,15 @@ use super::visitor::{Page, Visitor};
 use super::{CLIENT, SECRET};
 use crate::support::free_port;
 
-const REDIRECT: &str = "https://gateway.example/sub/callback/sso";
+pub(super) const REDIRECT: &str = "https://gateway.example/sub/callback/sso";
+/// Where browsers come back to that signed out there.
+pub(super) const SIGNED_OUT: &str = "https://gateway.example/sub/signed-out";
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
 const NONCE: &str = "a-nonce-of-some-length";
 const STATE: &str = "a-state-of-some-length";
 
 /// The gateway as a client; `settings` are further ones of the provider.
-fn party(issuer: &str, secret: &str, settings: &str) -> RelyingParty {
+pub(super) fn party(issuer: &str, secret: &str, settings: &str) -> RelyingParty {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("doorward.toml");
     let text = format!(
@@ -47,24 +49,33 @@ fn party(issuer: &str, secret: &str, settings: &str) -> RelyingParty {
 }
 
 /// The first page that somebody sees at the provider, or the response where there is none.
-async fn begin(party: &RelyingParty, visitor: &mut Visitor, person: &str) -> Page {
+pub(super) async fn begin(party: &RelyingParty, visitor: &mut Visitor, person: &str) -> Page {
     let challenge = TokenDigest::of(VERIFIER).to_text();
     let request =
         AuthenticationRequest { state: STATE, nonce: NONCE, challenge: &challenge, login_hint: Some(person) };
     visitor.open(&party.authorization_url(&request).await.unwrap()).await
 }
 
-async fn complete(party: &RelyingParty, page: &Page) -> Result<Authentication, OidcError> {
+pub(super) async fn complete(party: &RelyingParty, page: &Page) -> Result<Authentication, OidcError> {
     let response = AuthorizationResponse::parse(page.query()).unwrap();
     assert_eq!(response.state(), STATE);
     let verifier = Secret::new(VERIFIER);
     party.complete(&response, ExpectedResponse { nonce: NONCE, verifier: &verifier }).await
 }
 
-async fn refresh(party: &RelyingParty, token: &Secret, last: &Secret) -> Result<Refreshed, OidcError> {
-    let payload = URL_SAFE_NO_PAD.decode(last.expose().split('.').nth(1).unwrap()).unwrap();
+/// A claim of a token that is text.
+pub(super) fn claim(token: &Secret, name: &str) -> String {
+    let payload = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&payload).unwrap();
-    party.refresh(token, last, claims["sub"].as_str().unwrap()).await
+    claims[name].as_str().unwrap().to_owned()
+}
+
+pub(super) async fn refresh(
+    party: &RelyingParty,
+    token: &Secret,
+    last: &Secret,
+) -> Result<Refreshed, OidcError> {
+    party.refresh(token, last, &claim(last, "sub")).await
 }
 
 #[track_caller]
