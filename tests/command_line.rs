@@ -405,6 +405,29 @@ fn claims_tells_what_claims_or_a_token_come_to_and_why() {
 }
 
 #[test]
+fn claims_reads_what_is_made_of_the_answers_of_github() {
+    let folder = with_provider();
+    let here = folder.path();
+    let file = here.join("doorward.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    let github = "[[providers]]\nname = \"github\"\ntype = \"github\"\nclient_id = \"Iv1.0\"\nclient_secret = \"s3cret-of-the-client\"\n\
+                  [providers.claims]\nallowed_groups = [\"acme/platform\"]\n";
+    std::fs::write(&file, format!("{settings}\n{github}")).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let page = include_str!("../docs/providers/github.md");
+    let document = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let told = json(here, "claims --provider github", document);
+    assert_eq!((&told["allowed"], &told["subject"]), (&true.into(), &"583231".into()));
+    assert_eq!((&told["email"]["verified"], &told["name"]["name"]), (&true.into(), &"The Octocat".into()));
+    for stranger in
+        [document.replace("acme/platform", "acme/platform-evil"), document.replace("583231", "\"\"")]
+    {
+        let output = doorward(here, "claims --provider github", &stranger);
+        assert_eq!(output.status.code(), Some(1), "{stranger}");
+    }
+}
+
+#[test]
 fn claims_of_no_provider_or_no_form_end_with_2() {
     let folder = with_provider();
     let here = folder.path();

@@ -13,7 +13,8 @@ use crate::egress::{EgressLimits, EgressSettings, NameResolution};
 use crate::model::jwt::{JwtAlgorithm, JwtKey};
 use crate::model::time::ManualClock;
 use crate::oidc::error::{ErrorCode, TokenEndpointError};
-use crate::oidc::testing::{NOW, RSA};
+use crate::oidc::testing::{NOW, RSA, config};
+use crate::policy::claims::ClaimsRefusal;
 
 const PERSON: &str = "112233445566778899000";
 
@@ -237,6 +238,39 @@ async fn odd_names_of_people_stay_one_value() {
     let google = Google::new(None, false).await;
     google.member("a%26b%2F%2E%2E%3F", &["ops"]);
     assert_eq!(google.directory.groups("a&b/..?", &google.clock).await.unwrap(), ["ops@example.com"]);
+}
+
+#[tokio::test]
+async fn groups_of_google_are_a_claim_and_decide_who_gets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        "type = \"google\"\n[providers.claims]\ngroups = \"groups\"\nallowed_groups = [\"ops@example.com\"]";
+    let rules = config(&folder, "https://accounts.google.com", settings).claims;
+    let google = Google::new(None, false).await;
+    let claims = ClaimSet::parse(br#"{"sub":"112233445566778899000","email":"ann@example.com"}"#).unwrap();
+    let token = Secret::new("of-the-person");
+    let subject = Subject { id: PERSON, claims: &claims, access_token: &token };
+    google.member(PERSON, &["data", "ops"]);
+    let directory = Directory::Google(Box::new(google.directory));
+    let completed = directory.complete(subject, &google.clock).await.unwrap();
+    assert_eq!(completed.get("email").unwrap(), "ann@example.com");
+    assert_eq!(rules.evaluate(&completed).result.unwrap().groups, ["data@example.com", "ops@example.com"]);
+    for groups in [&["data", "ops2"][..], &[]] {
+        let answers = &google.answers;
+        let listed: Vec<Value> =
+            groups.iter().map(|name| json!({ "id": name, "email": format!("{name}@example.com") })).collect();
+        let answer = Behaviour::json(&json!({ "groups": listed }).to_string());
+        answers.lock().unwrap().insert(at(PERSON, ""), answer);
+        let completed = directory.complete(subject, &google.clock).await.unwrap();
+        assert_eq!(rules.evaluate(&completed).result, Err(ClaimsRefusal::NoAllowedGroup), "{groups:?}");
+    }
+    google.answers.lock().unwrap().insert(at(PERSON, ""), Behaviour::answer(503, "text/plain", ""));
+    let failed = directory.complete(subject, &google.clock).await.unwrap_err();
+    assert!(matches!(failed, OidcError::Lookup { what: Lookup::GoogleGroups, .. }), "{failed}");
+    assert!(
+        google.server.requests().iter().all(|request| !request.contains("of-the-person")),
+        "it is nobody else's business"
+    );
 }
 
 /// Microsoft Graph, and how its groups are read.

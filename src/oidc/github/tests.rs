@@ -381,6 +381,27 @@ async fn whatever_github_answers_instead_is_a_refusal_with_a_reason() {
 }
 
 #[tokio::test]
+async fn what_github_never_answers_is_given_up() {
+    let world = World::new().await;
+    let beginning = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n[".to_vec();
+    world.set("/api/v3/user/teams", Behaviour::Hold(beginning));
+    let slow = world.sign_in();
+    tokio::pin!(slow);
+    // The other answers must be there before the clock is stopped: a stopped clock runs ahead while nothing happens.
+    let paths = ["/api/v3/user", "/api/v3/user/emails", "/api/v3/user/orgs", "/api/v3/user/teams"];
+    while paths.iter().any(|path| world.requests(path).is_empty()) {
+        tokio::select! {
+            early = &mut slow => panic!("{early:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    tokio::time::pause();
+    let refused = slow.await.unwrap_err();
+    assert_eq!(refused.kind(), OidcErrorKind::Unavailable, "{refused}");
+    assert!(matches!(refused, OidcError::Lookup { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn organisations_that_hide_behind_their_single_sign_on_are_told_and_do_not_count() {
     let world = World::new().await;
     let header = "x-github-sso: partial-results; organizations=21955855,20582480\r\n";
