@@ -166,16 +166,18 @@ async fn people_sign_in_by_every_method_and_their_sessions_are_refreshed() {
             assert_eq!(begun.claims.get(name), Some(&value), "{client}");
         }
         let first = begun.refresh_token.unwrap();
-        let second = party.refresh(&first, &begun.id_token, &begun.subject).await.unwrap();
+        let second = party.refresh(&first, begun.id_token.as_ref().unwrap(), &begun.subject).await.unwrap();
         let RefreshedClaims::Told(claims) = second.claims.unwrap() else {
             panic!("{client}: it says nothing")
         };
         assert_eq!(claims.get("groups"), Some(&json!(["ops", "Platform Team"])), "{client}");
         assert_ne!(second.refresh_token.expose(), first.expose(), "{client}: it is a new one each time");
-        let third = party.refresh(&second.refresh_token, &second.id_token, "ann").await.unwrap();
-        let reused = party.refresh(&first, &third.id_token, "ann").await.unwrap_err();
+        let third =
+            party.refresh(&second.refresh_token, second.id_token.as_ref().unwrap(), "ann").await.unwrap();
+        let reused = party.refresh(&first, third.id_token.as_ref().unwrap(), "ann").await.unwrap_err();
         assert!(reused.is_over(), "{client}: {reused}");
-        let ended = party.refresh(&third.refresh_token, &third.id_token, "ann").await.unwrap_err();
+        let ended =
+            party.refresh(&third.refresh_token, third.id_token.as_ref().unwrap(), "ann").await.unwrap_err();
         assert!(ended.is_over(), "{client}: a token that is used again ends them all: {ended}");
     }
 }

@@ -88,18 +88,19 @@ async fn keycloak_tells_of_a_session_that_ends_by_a_key_that_it_publishes() {
         let page = begin(&party, &mut visitor, person).await;
         let page = keycloak::sign_in(&mut visitor, &page, person).await;
         let begun = complete(&party, &page).await.unwrap();
-        sign_out(&party, &mut visitor, &begun.id_token).await;
+        sign_out(&party, &mut visitor, begun.id_token.as_ref().unwrap()).await;
         (begun, receiver.token().await)
     };
     let (begun, token) = leave("ann").await;
     let told = party.logout_token(&token).await.unwrap();
     assert_eq!(told.issuer, realm.issuer);
     assert_eq!(told.names.subject.as_deref(), Some(begun.subject.as_str()));
-    assert_eq!(told.names.session, Some(claim(&begun.id_token, "sid")));
-    let over = refresh(&party, &begun.refresh_token.unwrap(), &begun.id_token).await.unwrap_err();
+    assert_eq!(told.names.session, Some(claim(begun.id_token.as_ref().unwrap(), "sid")));
+    let over =
+        refresh(&party, &begun.refresh_token.unwrap(), begun.id_token.as_ref().unwrap()).await.unwrap_err();
     assert!(over.is_over(), "{over}");
     // Neither is one the other.
-    party.logout_token(begun.id_token.expose()).await.unwrap_err();
+    party.logout_token(begun.id_token.as_ref().unwrap().expose()).await.unwrap_err();
 
     realm.add_key().await;
     let (_, newer) = leave("bob").await;
@@ -121,16 +122,19 @@ async fn hydra_tells_which_session_ends_but_not_whose() {
     let party = party(&Hydra::issuer(port), SECRET, "scopes = [\"groups\", \"offline_access\"]");
     let mut visitor = Visitor::up_to("https://gateway.example/");
     let begun = complete(&party, &begin(&party, &mut visitor, "ann").await).await.unwrap();
-    sign_out(&party, &mut visitor, &begun.id_token).await;
+    sign_out(&party, &mut visitor, begun.id_token.as_ref().unwrap()).await;
     let told = party.logout_token(&receiver.token().await).await.unwrap();
-    assert_eq!((told.names.subject, told.names.session), (None, Some(claim(&begun.id_token, "sid"))));
+    assert_eq!(
+        (told.names.subject, told.names.session),
+        (None, Some(claim(begun.id_token.as_ref().unwrap(), "sid")))
+    );
     // Its tokens go on, unless they are given back.
     let first = begun.refresh_token.unwrap();
-    let second = refresh(&party, &first, &begun.id_token).await.unwrap();
+    let second = refresh(&party, &first, begun.id_token.as_ref().unwrap()).await.unwrap();
     party.revoke(&second.refresh_token).await.unwrap();
-    let over = refresh(&party, &second.refresh_token, &second.id_token).await.unwrap_err();
+    let over = refresh(&party, &second.refresh_token, second.id_token.as_ref().unwrap()).await.unwrap_err();
     assert!(over.is_over(), "{over}");
-    party.logout_token(begun.id_token.expose()).await.unwrap_err();
+    party.logout_token(begun.id_token.as_ref().unwrap().expose()).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -143,9 +147,9 @@ async fn glewlwyd_tells_whose_session_ends_but_not_which() {
     let page = begin(&party, &mut visitor, "ann").await;
     let page = server.sign_in(&mut visitor, &page, "ann").await;
     let begun = complete(&party, &page).await.unwrap();
-    let session = claim(&begun.id_token, "sid");
+    let session = claim(begun.id_token.as_ref().unwrap(), "sid");
     server.end_session(&visitor, &session).await;
     let told = party.logout_token(&receiver.token().await).await.unwrap();
     assert_eq!((told.names.subject, told.names.session), (Some(begun.subject), None));
-    party.logout_token(begun.id_token.expose()).await.unwrap_err();
+    party.logout_token(begun.id_token.as_ref().unwrap().expose()).await.unwrap_err();
 }
