@@ -113,6 +113,7 @@ pub(super) struct UserArgument {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Add {
     /// Username
     #[arg(value_name = "NAME")]

@@ -43,8 +43,8 @@ pub(super) fn service_account(change: &serde_json::Value) -> String {
 }
 
 /// The settings beside a file of this content and mode.
-fn with_account(content: &str, mode: u32, more: &str) -> ConfigDir {
-    let settings = provider("google", &format!("service_account_file = \"account.json\"\n{more}"));
+fn with_account(content: &str, mode: u32, further: &str) -> ConfigDir {
+    let settings = provider("google", &format!("service_account_file = \"account.json\"\n{further}"));
     let folder = ConfigDir::new(&with_least(&settings));
     folder.write("account.json", content, mode);
     folder
@@ -214,8 +214,8 @@ fn expressions_of_the_documentation_do_what_it_says() {
     let rights = |settings: &str, claims: &str| {
         let folder = ConfigDir::new(&with_least(settings));
         folder.write("gitlab-secret", "s3cret-of-the-client", 0o600);
-        let rules = folder.load().unwrap().providers.remove(0).claims;
-        rules.evaluate(&ClaimSet::parse(claims.as_bytes()).unwrap()).result
+        let claims_rules = folder.load().unwrap().providers.remove(0).claims;
+        claims_rules.evaluate(&ClaimSet::parse(claims.as_bytes()).unwrap()).result
     };
     assert!(rights(&first, r#"{"groups":["example/data"]}"#).is_ok());
     assert!(rights(&first, r#"{"groups":["example","example/data2"]}"#).is_err());

@@ -49,7 +49,7 @@ impl Directory {
     pub(super) fn new(config: &ProviderConfig, egress: &EgressClient) -> Option<Self> {
         Some(match config.directory.as_ref()? {
             DirectoryConfig::Google(google) => {
-                Self::Google(Box::new(GoogleDirectory::new(google.clone(), egress.clone())))
+                Self::Google(Box::new(GoogleDirectory::new((**google).clone(), egress.clone())))
             }
             DirectoryConfig::Graph(graph) => Self::Graph(Graph::new(graph.clone(), egress.clone())),
             DirectoryConfig::Gitlab => Self::Gitlab(GitlabGroups::new(&config.issuer.issuer, egress.clone())),

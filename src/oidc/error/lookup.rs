@@ -71,10 +71,12 @@ pub enum LookupError {
 impl LookupError {
     pub(super) fn kind(&self) -> OidcErrorKind {
         match self {
-            Self::Call(_) | Self::Slow | Self::RateLimited | Self::Shape(_) | Self::Elsewhere => {
-                OidcErrorKind::Unavailable
-            }
-            Self::Token(TokenEndpointError::Call(_) | TokenEndpointError::Shape) => {
+            Self::Call(_)
+            | Self::Slow
+            | Self::RateLimited
+            | Self::Shape(_)
+            | Self::Elsewhere
+            | Self::Token(TokenEndpointError::Call(_) | TokenEndpointError::Shape) => {
                 OidcErrorKind::Unavailable
             }
             Self::Token(_)

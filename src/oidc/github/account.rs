@@ -37,7 +37,7 @@ struct User {
 
 /// One of `GET /user/emails`.
 #[derive(Deserialize)]
-struct Email {
+struct Address {
     email: String,
     primary: bool,
     verified: bool,
@@ -76,7 +76,7 @@ pub(super) async fn look_up(api: &ProductApi, access_token: &Secret) -> Result<A
             .and_then(|response| body(&response, "an account with `id` and `login`"))
             .map_err(|e| e.of(Lookup::GithubUser))
     };
-    let emails = list::<Email>(
+    let emails = list::<Address>(
         api,
         "/user/emails",
         access_token,
@@ -108,7 +108,7 @@ pub(super) async fn look_up(api: &ProductApi, access_token: &Secret) -> Result<A
 }
 
 /// An application may do without addresses: then nobody's is known.
-fn without_emails(error: LookupError) -> Result<Listed<Email>, LookupError> {
+fn without_emails(error: LookupError) -> Result<Listed<Address>, LookupError> {
     match error {
         LookupError::Forbidden | LookupError::NotFound => Ok((Vec::new(), Vec::new())),
         other => Err(other),

@@ -168,7 +168,7 @@ impl Github {
     }
 
     async fn look_up(&self, access_token: &Secret) -> Result<Account, OidcError> {
-        let account = account::look_up(&self.api, access_token).await?;
+        let account = Box::pin(account::look_up(&self.api, access_token)).await?;
         account.explain(&self.config);
         Ok(account)
     }

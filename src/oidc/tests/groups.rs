@@ -113,7 +113,7 @@ async fn groups_of_gitlab_are_those_of_its_api_where_the_settings_say_so() {
         "of userinfo"
     );
     world.set(|script| {
-        script.api = Behaviour::answer(403, "application/json", "{\"error\":\"insufficient_scope\"}")
+        script.api = Behaviour::answer(403, "application/json", "{\"error\":\"insufficient_scope\"}");
     });
     let refused = world.sign_in().await.unwrap_err();
     assert!(

@@ -161,13 +161,12 @@ impl FailedAttempts {
     /// Notes one attempt; whether it can still be expected that it will be written down.
     fn note(&mut self, attempt: FailedAttempt, name: &str, network: &str, now: Timestamp) -> bool {
         let place = self.place_of(&attempt.note, name, network);
-        match self.places.get_mut(&place) {
-            Some(counted) => counted.add(&place, &attempt.note, now),
-            None => {
-                self.opened += 1;
-                let counted = Counted::new(&place, self.opened, attempt, now);
-                self.places.insert(place, counted);
-            }
+        if let Some(counted) = self.places.get_mut(&place) {
+            counted.add(&place, &attempt.note, now);
+        } else {
+            self.opened += 1;
+            let counted = Counted::new(&place, self.opened, attempt, now);
+            self.places.insert(place, counted);
         }
         self.failed_flushes < MOST_FAILED_FLUSHES
     }

@@ -103,7 +103,7 @@ impl Pool {
             DatabaseAddress::Memory => Database::Sqlite(File::in_memory().await?),
             DatabaseAddress::File(path) => Database::Sqlite(File::open(path, connections).await?),
             DatabaseAddress::Postgres(options, password) => {
-                Database::Postgres(PoolLanes::open(*options, password, connections), ChangeQueues::default())
+                Database::Postgres(PoolLanes::open(*options, &password, connections), ChangeQueues::default())
             }
         };
         Ok(Self { database, lane: Lane::Rest })
@@ -115,7 +115,7 @@ impl Pool {
             DatabaseAddress::Memory => Ok(()),
             DatabaseAddress::File(path) => sqlite::look(path),
             DatabaseAddress::Postgres(options, password) => {
-                PoolLanes::open(*options, password, 1).look().await
+                PoolLanes::open(*options, &password, 1).look().await
             }
         }
     }

@@ -101,7 +101,7 @@ impl Live {
 
 impl PoolLanes {
     /// At most `most` connections, though at least one for each lane. Connects to nothing yet.
-    pub(super) fn open(options: PgConnectOptions, password: Secret, most: u32) -> Self {
+    pub(super) fn open(options: PgConnectOptions, password: &Secret, most: u32) -> Self {
         let options = options.application_name("doorward").extra_float_digits(None);
         let told = Arc::default();
         let lane = |lane, size: u32| {

@@ -47,7 +47,7 @@ choice! {
 #[derive(Clone, Debug)]
 pub enum DirectoryConfig {
     /// The directory of Google Workspace, at each sign-in.
-    Google(GoogleDirectoryConfig),
+    Google(Box<GoogleDirectoryConfig>),
     /// Microsoft Graph, where a token says that it lacks groups.
     Graph(GraphConfig),
     /// GitLab's API, at each sign-in.
@@ -145,7 +145,9 @@ pub(super) fn directory(
         }
     }
     match written.kind {
-        ProviderKind::Google => google(written, reader).map(DirectoryConfig::Google),
+        ProviderKind::Google => {
+            google(written, reader).map(|google| DirectoryConfig::Google(Box::new(google)))
+        }
         ProviderKind::Entra => graph(written, issuer?, reader).map(DirectoryConfig::Graph),
         ProviderKind::Gitlab => written.groups_api.then_some(DirectoryConfig::Gitlab),
         _ => None,
@@ -224,25 +226,21 @@ fn graph(written: &Provider, issuer: &IssuerConfig, reader: &mut SettingsReader)
             return None;
         }
     };
-    let url = match &written.graph_url {
-        Some(url) => {
-            issuer::check_reach(written, "graph_url", &url.url, reader);
-            if url.url.path() != "/" || url.url.query().is_some() {
-                let remedy = "write its origin alone, such as \"https://graph.microsoft.com\"";
-                reader.problem(&written.at("graph_url"), "has a path or a query", remedy);
-            }
-            url.url.origin().ascii_serialization()
+    let url = if let Some(url) = &written.graph_url {
+        issuer::check_reach(written, "graph_url", &url.url, reader);
+        if url.url.path() != "/" || url.url.query().is_some() {
+            let remedy = "write its origin alone, such as \"https://graph.microsoft.com\"";
+            reader.problem(&written.at("graph_url"), "has a path or a query", remedy);
         }
-        None => match graph_of(&issuer.issuer) {
-            Some(graph) => graph.to_owned(),
-            None => {
-                let what =
-                    "is at no host of Microsoft Entra ID, so it is not known where its Microsoft Graph is";
-                let remedy = "add `graph_url`, or `group_overage = \"ignore\"`";
-                reader.problem(&written.at("issuer"), what, remedy);
-                return None;
-            }
-        },
+        url.url.origin().ascii_serialization()
+    } else {
+        let Some(graph) = graph_of(&issuer.issuer) else {
+            let what = "is at no host of Microsoft Entra ID, so it is not known where its Microsoft Graph is";
+            let remedy = "add `graph_url`, or `group_overage = \"ignore\"`";
+            reader.problem(&written.at("issuer"), what, remedy);
+            return None;
+        };
+        graph.to_owned()
     };
     Some(GraphConfig { url, groups })
 }

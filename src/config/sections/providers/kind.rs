@@ -133,7 +133,6 @@ impl ProviderKind {
                 subject_claim: "id",
                 token_auth: TokenAuth::ClientSecretPost,
                 claims: UsualClaims { name: "name || login", ..GROUPS },
-                ..STANDARD
             },
         }
     }
