@@ -3,13 +3,14 @@
 //! A request looks its path up here once, and whatever it finds answers it. Nothing else matches on paths, but for the paths
 //! of other products ([`compat`](super::forward_auth::compat)), which are looked up from here as well.
 
-use super::forward_auth::compat::CompatEndpoint;
+use super::forward_auth::compat::{Action, CompatEndpoint};
 use super::forward_auth::{Endpoint, ForwardAuth, ext_authz};
 use super::health::Probe;
 use super::methods::Methods;
 use super::pages::site::Site;
 use super::web::Page;
 use crate::config::{Flavour, LogoFormat};
+use crate::federation::Federation;
 
 /// What is at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub enum Mount {
     SwitchedOff(Flavour),
     /// Envoy's question by gRPC.
     GrpcQuestion,
+    /// Where browsers come back to from a provider, by its settings, at the public host. What is there at other hosts is beside
+    /// it.
+    Callback(Box<Mount>),
     /// What another product has there.
     Product(CompatEndpoint),
     /// An application, or nothing.
@@ -88,7 +92,7 @@ const fn of_provider(path: &'static str, methods: Methods, page: Page) -> MountP
 }
 
 /// Everything below the reserved path, but for questions: [`Endpoint`] reads whose they are from the path.
-static OWN: [MountPoint; 24] = {
+static OWN: [MountPoint; 26] = {
     use Methods::{Any, Fetch, Form, Read, Send};
     [
         row("/healthz", Any, InternalEndpoint::Health(Probe::Alive)),
@@ -99,6 +103,8 @@ static OWN: [MountPoint; 24] = {
         page("/", Read, Page::Account),
         page("/account", Read, Page::Account),
         page("/account/name", Send, Page::Rename),
+        page("/account/identities/link", Send, Page::LinkIdentity),
+        page("/account/identities/unlink", Send, Page::UnlinkIdentity),
         page("/account/sessions/end", Send, Page::EndSession),
         page("/account/sessions/end-others", Send, Page::EndOtherSessions),
         page("/account/keys/new", Form, Page::NewKey),
@@ -124,8 +130,8 @@ pub fn own(path: &str) -> Option<&'static MountPoint> {
 }
 
 impl Mount {
-    /// What is at a path, with the questions that are answered.
-    pub fn at(path: &str, site: &Site, questions: &ForwardAuth) -> Self {
+    /// What is at a path, with the providers and the questions that are answered.
+    pub fn at(path: &str, site: &Site, federation: &Federation, questions: &ForwardAuth) -> Self {
         if let Some(below) = site.below_reserved(path) {
             return match Endpoint::named(below) {
                 Some(endpoint) if questions.answers(endpoint.flavour) => Self::Question(endpoint),
@@ -136,7 +142,11 @@ impl Mount {
         if path == ext_authz::PATH && questions.answers(Flavour::Envoy) {
             return Self::GrpcQuestion;
         }
-        questions.endpoint(path).map_or(Self::Application, Self::Product)
+        let other = questions.endpoint(path).map_or(Self::Application, Self::Product);
+        let is_callback = site.below_public(path).is_some_and(|path| federation.has_callback(path));
+        // A path at which another proxy asks stays what it is: no answer of ours there must be an allow.
+        let asks = matches!(&other, Self::Product(CompatEndpoint { action: Action::Check(..), .. }));
+        if is_callback && !asks { Self::Callback(Box::new(other)) } else { other }
     }
 
     /// Whether an address there may hold a whole address of an application, escaped.

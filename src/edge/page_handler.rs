@@ -54,7 +54,8 @@ impl PageHandler {
         let (client, request_id) = (seen.client, seen.request_id);
         let web = Arc::clone(&self.web);
         let recognition = web.recognition(&headers, &self.control).await;
-        let entry = self.limiter.entry(&recognition, client, page.map(|(page, _)| page), &method);
+        let asked = page.map(|(page, _)| page);
+        let entry = self.limiter.entry(&recognition, client, asked, &method, web.provider_at(asked, &path));
         let (room, share) = entry.forms();
         let read = read_ahead::read(incoming, vec![share], room, FORMS, self.pace).await;
         let body = read.map_err(|unread| match unread.refusal {

@@ -68,7 +68,7 @@ pub struct PageLimiter {
 /// One of the queues, which share nothing.
 #[derive(Clone, Debug)]
 struct PageQueue {
-    limiter: ConcurrencyLimiter<QuotaKey>,
+    limiter: ConcurrencyLimiter<PageShare>,
     forms: BufferQuota,
 }
 
@@ -78,11 +78,18 @@ impl PageQueue {
     }
 }
 
+/// Whose share of a queue: a client's or person's, and of those who wait for a provider one for each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PageShare {
+    whose: QuotaKey,
+    provider: Option<Box<str>>,
+}
+
 /// The queue and share of one page request.
 #[derive(Debug)]
 pub struct PageQueueEntry<'t> {
     queue: &'t PageQueue,
-    share: QuotaKey,
+    share: PageShare,
 }
 
 impl Default for PageLimiter {
@@ -93,37 +100,31 @@ impl Default for PageLimiter {
 }
 
 impl PageLimiter {
-    /// The queue for a device, at this client (IPv6: one /64), and a page by a method.
+    /// The queue for a device, at this client (IPv6: one /64), and a page by a method; `provider` is the one that the page is of,
+    /// by the name in the settings.
     pub fn entry(
         &self,
         recognition: &DeviceRecognition,
         client: Client,
         page: Option<Page>,
         method: &Method,
+        provider: Option<&str>,
     ) -> PageQueueEntry<'_> {
         let by_client = || QuotaKey::of_client(client.address.nearest());
-        if page.is_some_and(Page::waits_for_provider) {
-            let [unknown, known] = &self.at_providers;
-            return match recognition {
-                DeviceRecognition::Unknown => PageQueueEntry { queue: unknown, share: by_client() },
-                DeviceRecognition::Session => PageQueueEntry { queue: known, share: by_client() },
-                DeviceRecognition::Person(id) => {
-                    PageQueueEntry { queue: known, share: QuotaKey::Account(id.0.as_str().into()) }
-                }
-            };
-        }
         // Without a session there is hardly anything to show but the form to sign in, and only forms have anything hashed.
         let is_light = page.is_none_or(Page::is_light) || method != Method::POST;
-        match recognition {
-            DeviceRecognition::Unknown if is_light => {
-                PageQueueEntry { queue: &self.light, share: by_client() }
-            }
-            DeviceRecognition::Unknown => PageQueueEntry { queue: &self.unknown, share: by_client() },
-            DeviceRecognition::Session => PageQueueEntry { queue: &self.sessions, share: by_client() },
-            DeviceRecognition::Person(id) => {
-                PageQueueEntry { queue: &self.people, share: QuotaKey::Account(id.0.as_str().into()) }
-            }
+        let (queue, known, whose) = match recognition {
+            DeviceRecognition::Unknown if is_light => (&self.light, false, by_client()),
+            DeviceRecognition::Unknown => (&self.unknown, false, by_client()),
+            DeviceRecognition::Session => (&self.sessions, true, by_client()),
+            DeviceRecognition::Person(id) => (&self.people, true, QuotaKey::Account(id.0.as_str().into())),
+        };
+        if page.is_some_and(Page::waits_for_provider) {
+            let [unknown_at_providers, known_at_providers] = &self.at_providers;
+            let queue = if known { known_at_providers } else { unknown_at_providers };
+            return PageQueueEntry { queue, share: PageShare { whose, provider: provider.map(Into::into) } };
         }
+        PageQueueEntry { queue, share: PageShare { whose, provider: None } }
     }
 
     /// Bytes of the forms that are being read.
@@ -136,7 +137,7 @@ impl PageLimiter {
 impl<'t> PageQueueEntry<'t> {
     /// Where a form counts while it is read, and for whom.
     pub fn forms(&self) -> (&'t BufferQuota, QuotaKey) {
-        (&self.queue.forms, self.share.clone())
+        (&self.queue.forms, self.share.whose.clone())
     }
 
     /// Waits until the page may run.
@@ -144,7 +145,7 @@ impl<'t> PageQueueEntry<'t> {
     /// # Errors
     ///
     /// [`ServiceError::Busy`] if it would take too long.
-    pub async fn turn(self) -> Result<LimiterGuard<QuotaKey>, ServiceError> {
+    pub async fn turn(self) -> Result<LimiterGuard<PageShare>, ServiceError> {
         self.queue.limiter.take(self.share).await
     }
 }
@@ -169,12 +170,12 @@ mod tests {
         for crowd in [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")] {
             let places = (0..200)
                 .flat_map(|number| [number; 30])
-                .map(|number| limiter.entry(&crowd, at(number), Some(Page::Login), &Method::POST).turn());
+                .map(|number| limiter.entry(&crowd, at(number), Some(Page::Login), &Method::POST, None).turn());
             let held = futures_util::future::join_all(places).await;
             assert!(held.iter().any(Result::is_ok) && held.iter().any(Result::is_err), "{crowd:?}");
             let began = tokio::time::Instant::now();
             assert!(
-                limiter.entry(&person("root"), at(1), Some(Page::Login), &Method::POST).turn().await.is_ok(),
+                limiter.entry(&person("root"), at(1), Some(Page::Login), &Method::POST, None).turn().await.is_ok(),
                 "{crowd:?}"
             );
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
@@ -186,18 +187,18 @@ mod tests {
         let limiter = PageLimiter::default();
         let stranger = DeviceRecognition::Unknown;
         let crowd = (0..200)
-            .map(|number| limiter.entry(&stranger, at(number), Some(Page::Login), &Method::POST).turn());
+            .map(|number| limiter.entry(&stranger, at(number), Some(Page::Login), &Method::POST, None).turn());
         let held = futures_util::future::join_all(crowd).await;
         assert!(held.iter().any(Result::is_err), "their places are taken");
         let began = tokio::time::Instant::now();
         let get = [Page::Login, Page::Password, Page::Setup].map(|page| (page, Method::GET));
         let post = [Page::Begin, Page::Redeem, Page::Style].map(|page| (page, Method::POST));
         for (page, method) in get.into_iter().chain(post) {
-            let entry = limiter.entry(&stranger, at(201), Some(page), &method);
+            let entry = limiter.entry(&stranger, at(201), Some(page), &method, None);
             assert!(entry.turn().await.is_ok(), "{method} {page:?}");
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let login = limiter.entry(&stranger, at(201), Some(Page::Login), &Method::POST).turn().await;
+        let login = limiter.entry(&stranger, at(201), Some(Page::Login), &Method::POST, None).turn().await;
         assert!(login.is_err(), "as everybody else's sign-in");
     }
 
@@ -206,23 +207,30 @@ mod tests {
         let limiter = PageLimiter::default();
         for crowd in [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")] {
             let waiting = (0..200).flat_map(|number| [number; 8]).map(|number| {
-                limiter.entry(&crowd, at(number), Some(Page::CompleteSignIn), &Method::GET).turn()
+                limiter.entry(&crowd, at(number), Some(Page::CompleteSignIn), &Method::GET, None).turn()
             });
             let held = futures_util::future::join_all(waiting).await;
             assert!(held.iter().any(Result::is_err), "{crowd:?}: they are bounded");
             let began = tokio::time::Instant::now();
             for page in [Page::Login, Page::Account, Page::Redeem, Page::Style] {
                 assert!(
-                    limiter.entry(&crowd, at(1), Some(page), &Method::POST).turn().await.is_ok(),
+                    limiter.entry(&crowd, at(1), Some(page), &Method::POST, None).turn().await.is_ok(),
                     "{crowd:?} {page:?}"
                 );
             }
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
         }
-        let stranger = limiter
-            .entry(&DeviceRecognition::Unknown, at(1), Some(Page::CompleteSignIn), &Method::GET)
-            .turn();
-        assert!(stranger.await.is_ok(), "nothing stays taken");
+        let held: Vec<_> = (0..16)
+            .map(|_| limiter.entry(&DeviceRecognition::Unknown, at(1), Some(Page::BeginSignIn), &Method::GET, Some("slow")))
+            .map(PageQueueEntry::turn)
+            .collect();
+        let held = futures_util::future::join_all(held).await;
+        assert!(held.iter().all(Result::is_ok));
+        for (provider, expected) in [("slow", false), ("quick", true)] {
+            let entry =
+                limiter.entry(&DeviceRecognition::Unknown, at(1), Some(Page::BeginSignIn), &Method::GET, Some(provider));
+            assert_eq!(entry.turn().await.is_ok(), expected, "{provider}: each has a share of its own");
+        }
     }
 
     #[test]
@@ -230,7 +238,7 @@ mod tests {
         let limiter = PageLimiter::default();
         let kinds = [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")];
         let rooms =
-            kinds.each_ref().map(|kind| limiter.entry(kind, at(1), Some(Page::Login), &Method::POST).forms());
+            kinds.each_ref().map(|kind| limiter.entry(kind, at(1), Some(Page::Login), &Method::POST, None).forms());
         assert_eq!(rooms[0].1, rooms[1].1);
         assert_eq!(rooms[2].1, QuotaKey::Account("vera".into()), "wherever she is");
         for (number, (room, _)) in rooms.iter().enumerate() {

@@ -70,7 +70,8 @@ impl Surfaces {
 
     /// What is mounted at a path.
     pub fn at(&self, path: &str) -> Mount {
-        Mount::at(path, &self.parts.site, &self.questions)
+        let pages = &self.parts.page_handler.web;
+        Mount::at(path, &self.parts.site, pages.federation(), &self.questions)
     }
 
     /// Answers a probe.
@@ -151,6 +152,14 @@ impl Surfaces {
             },
             Mount::Question(endpoint) => self.questions.question(endpoint, &arrival, seen, trail).await,
             Mount::GrpcQuestion => self.questions.question_by_grpc(arrival, seen, trail).await,
+            Mount::Callback(other) if !self.parts.page_handler.web.is_at(arrival.target.host()) => {
+                Box::pin(self.hand_over(*other, arrival, seen, trail)).await
+            }
+            Mount::Callback(_) => {
+                let path = self.parts.site.below_public(arrival.target.path()).unwrap_or_default().to_owned();
+                let page = Some((Page::CompleteAtPath, Methods::Fetch));
+                Box::pin(self.parts.page_handler.answer(arrival, path, page, seen)).await.map(Answer::own)
+            }
             Mount::Product(CompatEndpoint { action: Action::Ready, .. }) => {
                 Ok(Answer::own(self.probe(Probe::Ready)))
             }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use self::provider::Provider;
 pub use self::provider::{CALLBACK, Protocol, ProviderError, redirect_uri};
 pub use self::refusal::{Refused, SignInRefusal};
-use crate::config::Config;
+use crate::config::{Config, ProviderConfig};
 use crate::model::audit::{Actor, Event, Note, Party};
 use crate::model::metrics::{ProviderSignIn, SignInCounts};
 use crate::model::network::throttle_bucket;
@@ -113,7 +113,8 @@ impl Federation {
         let clock = &services.clock;
         let made = config.providers.iter().map(|provider| {
             let before = former.and_then(|former| former.find(&provider.name));
-            Provider::new(provider, &config.public_url, clock, before).map(Arc::new)
+            let shares = shares_callback(config, provider);
+            Provider::new(provider, &config.public_url, clock, before, shares).map(Arc::new)
         });
         let providers = made.collect::<Result<_, _>>()?;
         let counts = former.map(|former| former.counts.clone()).unwrap_or_default();
@@ -161,6 +162,33 @@ impl Federation {
     pub fn automatic(&self) -> Option<Button<'_>> {
         let automatic = self.providers.iter().find(|provider| provider.config.auto_login)?;
         self.button(&automatic.config.name)
+    }
+
+    /// The provider whose answers come to the usual address with its name.
+    pub fn at_callback(&self, name: &str) -> Option<Button<'_>> {
+        let provider = self.find(name).filter(|provider| provider.config.callback_path.is_none())?;
+        self.button(&provider.config.name)
+    }
+
+    /// Whether a path, counted from the public URL, is one where a provider's answers come to by its settings.
+    pub fn has_callback(&self, path: &str) -> bool {
+        self.of_callback(path).next().is_some()
+    }
+
+    /// The provider whose answer comes to such a path; where several share it, the one at which the browser began. `None`
+    /// if there is none, or the browser began nowhere.
+    pub fn at_callback_path(&self, path: &str, state: &str, cookie: Option<&str>) -> Option<Button<'_>> {
+        let mut all = self.of_callback(path);
+        let name = match (all.next(), all.next()) {
+            (Some(only), None) => only.config.name.clone(),
+            _ => self.sign_ins.provider_of(state, cookie?)?,
+        };
+        let provider = self.of_callback(path).find(|provider| provider.config.name == name)?;
+        self.button(&provider.config.name)
+    }
+
+    fn of_callback<'f>(&'f self, path: &'f str) -> impl Iterator<Item = &'f Arc<Provider>> {
+        self.providers.iter().filter(move |provider| provider.config.callback_path.as_deref() == Some(path))
     }
 
     fn find(&self, name: &str) -> Option<&Arc<Provider>> {
@@ -316,11 +344,18 @@ impl Federation {
     }
 }
 
+/// Whether another provider has the same redirect URI.
+fn shares_callback(config: &Config, provider: &ProviderConfig) -> bool {
+    let path = provider.callback_path.as_ref();
+    let others = config.providers.iter().filter(|other| other.name != provider.name);
+    path.is_some() && others.into_iter().any(|other| other.callback_path.as_ref() == path)
+}
+
 /// What would keep the providers of a configuration from being used on this machine, such as a file that they name. Calls
 /// nobody.
 pub fn check(config: &Config) -> impl Iterator<Item = ProviderError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let made = move |provider| Provider::new(provider, &config.public_url, &clock, None);
+    let made = move |provider| Provider::new(provider, &config.public_url, &clock, None, false);
     config.providers.iter().filter_map(move |provider| made(provider).err())
 }
 

@@ -51,15 +51,18 @@ pub(super) struct Provider {
 }
 
 impl Provider {
-    /// `former` is the one with the same name in the configuration before.
+    /// `former` is the one with the same name in the configuration before; `shares_callback` is whether another one has the same
+    /// redirect URI.
     pub(super) fn new(
         config: &ProviderConfig,
         public_url: &PublicUrl,
         clock: &Arc<dyn Clock>,
         former: Option<&Arc<Self>>,
+        shares_callback: bool,
     ) -> Result<Self, ProviderError> {
         let redirect_uri = redirect_uri(config, public_url);
-        let protocol = Protocol::new(config, redirect_uri, clock, former.map(|former| &former.protocol))
+        let former = former.map(|former| &former.protocol);
+        let protocol = Protocol::new(config, redirect_uri, clock, former, shares_callback)
             .map_err(|cause| ProviderError { name: config.name.clone(), cause })?;
         Ok(Self { config: config.clone(), protocol, places: Arc::new(Semaphore::new(MOST_WAITING)) })
     }
@@ -80,12 +83,14 @@ impl Protocol {
         redirect_uri: String,
         clock: &Arc<dyn Clock>,
         former: Option<&Self>,
+        shares_callback: bool,
     ) -> Result<Self, SetupError> {
         let clock = Arc::clone(clock);
         if config.kind == ProviderKind::Github {
             return Ok(Self::Github(Box::new(Github::new(config.clone(), redirect_uri, clock)?)));
         }
         let party = RelyingParty::new(config.clone(), redirect_uri, clock)?;
+        let party = if shares_callback { party.sharing_its_redirect_uri() } else { party };
         Ok(Self::OpenIdConnect(Box::new(match former {
             Some(Self::OpenIdConnect(before)) => party.with_documents_of(before),
             Some(Self::Github(_)) | None => party,
@@ -118,5 +123,8 @@ impl Protocol {
 
 /// The redirect URI of a provider, exactly as it has to be registered there.
 pub fn redirect_uri(provider: &ProviderConfig, public_url: &PublicUrl) -> String {
-    public_url.url(&format!("{CALLBACK}{}", provider.name))
+    match &provider.callback_path {
+        Some(path) => public_url.url(path),
+        None => public_url.url(&format!("{CALLBACK}{}", provider.name)),
+    }
 }

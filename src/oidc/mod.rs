@@ -87,6 +87,8 @@ const CONCURRENT: usize = 32;
 pub struct RelyingParty {
     config: ProviderConfig,
     redirect_uri: String,
+    /// Whether a response has to name its issuer, also where the provider does not announce that its own do.
+    wants_issuer: bool,
     clock: Arc<dyn Clock>,
     egress: EgressClient,
     authentication: ClientAuthentication,
@@ -144,6 +146,7 @@ impl RelyingParty {
             directory: Directory::new(&config, &egress),
             config,
             redirect_uri,
+            wants_issuer: false,
             clock,
             egress,
             metadata: Arc::new(CachedDocument::new(CacheTimes::DISCOVERY)),
@@ -161,6 +164,13 @@ impl RelyingParty {
             return self;
         }
         Self { metadata: Arc::clone(&former.metadata), keys: Arc::clone(&former.keys), ..self }
+    }
+
+    /// The same for a redirect URI that another provider has too: only a response that names its issuer is believed, since the
+    /// address does not tell whose it is (RFC 9700, 4.4.2).
+    #[must_use]
+    pub fn sharing_its_redirect_uri(self) -> Self {
+        Self { wants_issuer: true, ..self }
     }
 
     /// The provider's name in the settings.
@@ -191,8 +201,8 @@ impl RelyingParty {
     ) -> Result<Authentication, OidcError> {
         let metadata = self.metadata().await?;
         let is_issuer = |issuer: &str| id_token::is_issuer(issuer, &self.config.issuer);
-        let (code, response_issuer) =
-            response.code(self.name(), is_issuer, metadata.responses_have_issuer)?;
+        let has_issuer = metadata.responses_have_issuer || self.wants_issuer;
+        let (code, response_issuer) = response.code(self.name(), is_issuer, has_issuer)?;
         let grant = Grant::Code { code, redirect_uri: &self.redirect_uri, verifier: expected.verifier };
         let tokens = self.tokens(&metadata, &grant).await?;
         let id_token = tokens.id_token.as_ref().ok_or(OidcError::Token(TokenEndpointError::NoIdToken))?;

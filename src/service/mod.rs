@@ -74,6 +74,8 @@ words! {
         Scope = "scope",
         /// A path of a key's scope.
         Path = "path",
+        /// An account at a provider.
+        Identity = "account",
         /// How many keys somebody has.
         NumberOfKeys = "number of keys",
         /// Who an explanation is about.

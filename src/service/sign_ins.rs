@@ -190,6 +190,11 @@ impl SignIns {
         Ok(PendingSignIn { nonce, verifier: Secret::new(verifier), purpose, target })
     }
 
+    /// The name of the provider at which the sign-in with this `state` was begun, if the cookie is one of ours. Uses nothing up.
+    pub fn provider_of(&self, state: &str, cookie: &str) -> Option<String> {
+        self.open(cookie, state).map(|begun| begun.provider)
+    }
+
     fn open(&self, cookie: &str, state: &str) -> Option<SignInState> {
         if cookie.len() > LONGEST_COOKIE || state.len() > LONGEST_STATE {
             return None;

@@ -38,8 +38,8 @@ pub use self::clock::LongestLifetimes;
 pub use self::database_failure::DatabaseFailure;
 pub use self::handovers::Handover;
 pub use self::identities::{
-    EndedSessions, FailedRefresh, IdentityMatch, IdentitySignIn, RefreshOutcome, Resolution, SignInOutcome,
-    SyncOutcome, Unapplied,
+    EndedSessions, FailedRefresh, IdentityMatch, IdentitySignIn, MustLeave, RefreshOutcome, Resolution,
+    SignInOutcome, SyncOutcome, Unapplied, Unlinked,
 };
 pub use self::password_holders::{HashPlace, PasswordHolder};
 pub use self::pool::Lane;

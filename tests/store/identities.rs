@@ -5,7 +5,9 @@ use doorward::model::identity::{
     AssertedEmail, IdentityKey, IdentityRefusal, ProviderAssertion, RoleDecision,
 };
 use doorward::model::session::ProviderSession;
-use doorward::store::{AuditFilter, IdentityMatch, IdentitySignIn, Resolution, SignInOutcome, Unapplied};
+use doorward::store::{
+    AuditFilter, IdentityMatch, IdentitySignIn, MustLeave, Resolution, SignInOutcome, Unapplied, Unlinked,
+};
 
 use super::*;
 
@@ -23,6 +25,7 @@ on_each_database![
     a_session_is_opened_only_while_the_identity_is_the_users,
     an_identity_is_linked_to_whoever_holds_the_session_and_to_one_user,
     an_unlinked_identity_takes_its_sessions_along,
+    the_last_way_in_stays_where_one_must,
     the_only_way_in_of_the_only_admin_stays,
     an_admin_with_an_identity_can_sign_in,
     a_deleted_user_takes_identities_along,
@@ -350,7 +353,7 @@ async fn a_session_is_opened_only_while_the_identity_is_the_users(store: &Store)
     assert!(!opened_by(store, &zoe, "s", "3", "sso").await, "it is nobody's");
     assert!(!is_signed_in(store, "s").await, "nothing was done");
     assert!(opened_by(store, &bob, "b", "2", "sso").await);
-    store.unlink_identity(&zoe.id, &key("1")).await.unwrap();
+    store.unlink_identity(&zoe.id, &key("1"), MustLeave::Nothing).await.unwrap();
     assert!(!opened_by(store, &zoe, "s", "1", "sso").await, "it is zoe's no more");
 }
 
@@ -393,10 +396,17 @@ async fn an_unlinked_identity_takes_its_sessions_along(store: &Store) {
     let bob = enter(store, &asserted("2"), &["bob"]).await.user;
     assert!(opened_by(store, &bob, "bobs", "2", "sso").await);
 
-    assert_eq!(store.unlink_identity(&zoe.id, &key("2")).await.unwrap(), Changed::NotFound, "it is bob's");
-    assert_eq!(store.unlink_identity(&UserId::fresh(), &key("1")).await.unwrap(), Changed::NotFound);
+    assert_eq!(
+        store.unlink_identity(&zoe.id, &key("2"), MustLeave::Nothing).await.unwrap(),
+        Unlinked::NotFound,
+        "it is bob's"
+    );
+    assert_eq!(
+        store.unlink_identity(&UserId::fresh(), &key("1"), MustLeave::Nothing).await.unwrap(),
+        Unlinked::NotFound
+    );
     let before = store.revision().await.unwrap();
-    assert_eq!(store.unlink_identity(&zoe.id, &key("1")).await.unwrap(), Changed::Done);
+    assert_eq!(store.unlink_identity(&zoe.id, &key("1"), MustLeave::Nothing).await.unwrap(), Unlinked::Done);
     assert!(store.revision().await.unwrap() > before);
     for (id, stays) in [("by-identity", false), ("child", false), ("by-password", true), ("bobs", true)] {
         assert_eq!(is_signed_in(store, id).await, stays, "{id}");
@@ -404,23 +414,61 @@ async fn an_unlinked_identity_takes_its_sessions_along(store: &Store) {
     assert!(store.identities_of(&zoe.id).await.unwrap().is_empty());
     assert!(!store.find_user(&zoe.id).await.unwrap().unwrap().can_sign_in());
     assert!(rows(store, Event::IdentityUnlink).await[0].detail.contains("\"sessions\":2"));
-    assert_eq!(store.unlink_identity(&zoe.id, &key("1")).await.unwrap(), Changed::NotFound);
+    assert_eq!(
+        store.unlink_identity(&zoe.id, &key("1"), MustLeave::Nothing).await.unwrap(),
+        Unlinked::NotFound
+    );
+}
+
+async fn the_last_way_in_stays_where_one_must(store: &Store) {
+    let providers = ["sso".to_owned()];
+    let others = ["another".to_owned()];
+    let way_in = |password| MustLeave::WayIn { providers: &providers, password };
+    let elsewhere = MustLeave::WayIn { providers: &others, password: true };
+    enter(store, &ProviderAssertion { role: RoleDecision::Set(Role::Admin), ..asserted("root") }, &["root"])
+        .await;
+    let zoe = enter(store, &asserted("1"), &["zoe"]).await.user;
+    assert_eq!(store.unlink_identity(&zoe.id, &key("1"), way_in(true)).await.unwrap(), Unlinked::LastWayIn);
+    assert!(store.owner_of_identity(&key("1")).await.unwrap().is_some(), "nothing was done");
+    signed_in(store, &zoe, "z").await;
+    let linked = store.link_identity("z", &zoe.id, &asserted("2"), 3, NOW).await.unwrap();
+    assert_eq!(linked, Ok(Changed::Done));
+    assert_eq!(store.unlink_identity(&zoe.id, &key("1"), elsewhere).await.unwrap(), Unlinked::LastWayIn);
+    assert_eq!(store.unlink_identity(&zoe.id, &key("1"), way_in(false)).await.unwrap(), Unlinked::Done);
+    assert_eq!(store.unlink_identity(&zoe.id, &key("2"), way_in(true)).await.unwrap(), Unlinked::LastWayIn);
+    store.set_password(&zoe.id, "$argon2id$x", false, NOW).await.unwrap();
+    assert_eq!(store.unlink_identity(&zoe.id, &key("2"), way_in(false)).await.unwrap(), Unlinked::LastWayIn);
+    assert_eq!(store.unlink_identity(&zoe.id, &key("2"), way_in(true)).await.unwrap(), Unlinked::Done);
 }
 
 async fn the_only_way_in_of_the_only_admin_stays(store: &Store) {
     let admin =
         |subject: &str| ProviderAssertion { role: RoleDecision::Set(Role::Admin), ..asserted(subject) };
     let zoe = enter(store, &admin("1"), &["zoe"]).await.user;
-    assert_eq!(store.unlink_identity(&zoe.id, &key("1")).await.unwrap(), Changed::LastAdmin);
+    assert_eq!(
+        store.unlink_identity(&zoe.id, &key("1"), MustLeave::Nothing).await.unwrap(),
+        Unlinked::LastAdmin
+    );
     assert!(store.owner_of_identity(&key("1")).await.unwrap().is_some(), "nothing was done");
     assert!(!rows(store, Event::IdentityUnlink).await[0].success);
     signed_in(store, &zoe, "z").await;
     let linked = store.link_identity("z", &zoe.id, &admin("2"), 3, NOW).await.unwrap();
     assert_eq!(linked, Ok(Changed::Done));
-    assert_eq!(store.unlink_identity(&zoe.id, &key("1")).await.unwrap(), Changed::Done, "there is another");
-    assert_eq!(store.unlink_identity(&zoe.id, &key("2")).await.unwrap(), Changed::LastAdmin);
+    assert_eq!(
+        store.unlink_identity(&zoe.id, &key("1"), MustLeave::Nothing).await.unwrap(),
+        Unlinked::Done,
+        "there is another"
+    );
+    assert_eq!(
+        store.unlink_identity(&zoe.id, &key("2"), MustLeave::Nothing).await.unwrap(),
+        Unlinked::LastAdmin
+    );
     enter(store, &admin("3"), &["bob"]).await;
-    assert_eq!(store.unlink_identity(&zoe.id, &key("2")).await.unwrap(), Changed::Done, "bob can");
+    assert_eq!(
+        store.unlink_identity(&zoe.id, &key("2"), MustLeave::Nothing).await.unwrap(),
+        Unlinked::Done,
+        "bob can"
+    );
 }
 
 async fn an_admin_with_an_identity_can_sign_in(store: &Store) {

@@ -107,6 +107,11 @@ impl Site {
         (below.is_empty() || below.starts_with('/')).then_some(below)
     }
 
+    /// What lies below the public URL, if a path does: `""`, or a path that begins with `/`.
+    pub fn below_public<'p>(&self, path: &'p str) -> Option<&'p str> {
+        path.strip_prefix(self.public_url.base_path())
+    }
+
     /// Where someone goes who wants nothing in particular.
     pub fn home(&self) -> String {
         format!("{}/", self.public_url.base_path())

@@ -17,6 +17,7 @@ mod provider_links;
 mod providers;
 mod return_target;
 mod setup;
+mod sign_in_words;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use crate::service::ServiceError;
 use crate::service::accounts::Accounts;
 use crate::service::composition::Services;
 use crate::service::handovers::Handovers;
+use crate::service::identities::Identities;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
 use crate::service::rate_limiter::RateLimiter;
@@ -64,7 +66,7 @@ pub struct WebRequest {
     pub method: Method,
     /// The host it names, lower-case, without port.
     pub host: String,
-    /// Path below the reserved one: empty, or such as `/login` or `/sign-in/sso`.
+    /// Path below the reserved one: empty, or such as `/login` or `/sign-in/sso`; of [`Page::CompleteAtPath`] below the public URL.
     pub path: String,
     /// What is mounted there, if anything is, and the methods it has.
     pub page: Option<(Page, Methods)>,
@@ -95,6 +97,7 @@ struct PageServices {
     handovers: Handovers,
     accounts: Accounts,
     own_keys: OwnKeys,
+    identities: Identities,
     self_service: RateLimiter,
 }
 
@@ -106,6 +109,7 @@ impl PageServices {
             handovers: services.handovers(),
             accounts: services.accounts.clone(),
             own_keys: services.own_keys(),
+            identities: services.identities.clone(),
             self_service: services.self_service.clone(),
         }
     }
@@ -188,6 +192,11 @@ impl Web {
         }
     }
 
+    /// The providers that people sign in with.
+    pub fn federation(&self) -> &Federation {
+        &self.federation
+    }
+
     /// What a browser shows by cookies that we signed. A session may have ended; a device whose owner may not sign in any
     /// more, which is asked for on `control` now and then, counts as none.
     pub async fn recognition(&self, headers: &HeaderMap, control: &Handle) -> DeviceRecognition {
@@ -249,13 +258,17 @@ impl Web {
         match (page, sends) {
             (Page::Account, _) => account::show(self, request).await,
             (Page::Rename, _) => account::rename(self, request).await,
+            (Page::LinkIdentity, _) => Box::pin(account::link_identity(self, request)).await,
+            (Page::UnlinkIdentity, _) => account::unlink_identity(self, request).await,
             (Page::EndSession, _) => account::end_session(self, request).await,
             (Page::EndOtherSessions, _) => account::end_other_sessions(self, request).await,
             (Page::NewKey, false) => account::show_new_key(self, request).await,
             (Page::NewKey, true) => account::make_key(self, request).await,
             (Page::RevokeKey, _) => account::revoke_key(self, request).await,
             (Page::BeginSignIn, _) => Box::pin(providers::begin(self, request)).await,
-            (Page::CompleteSignIn, _) => Box::pin(providers::complete(self, request)).await,
+            (Page::CompleteSignIn | Page::CompleteAtPath, _) => {
+                Box::pin(providers::complete(self, request)).await
+            }
             (Page::Begin, _) => Ok(handover::begin(self, request)),
             (Page::Grant, _) => handover::grant(self, request).await,
             (Page::Redeem, _) => handover::redeem(self, request).await,
@@ -317,7 +330,10 @@ impl Web {
     fn address(&self, request: &WebRequest) -> String {
         let path = self.site.link(&request.path);
         // The queries of these hold a secret.
-        let secret = matches!(request.page, Some((Page::Setup | Page::Redeem | Page::CompleteSignIn, _)));
+        let secret = matches!(
+            request.page,
+            Some((Page::Setup | Page::Redeem | Page::CompleteSignIn | Page::CompleteAtPath, _))
+        );
         match request.query.as_deref().filter(|_| !secret) {
             Some(query) => format!("{path}?{query}"),
             None => path,

@@ -9,6 +9,10 @@ pub enum Page {
     Account,
     /// Changes the name that is shown.
     Rename,
+    /// Goes to a provider to link an identity there.
+    LinkIdentity,
+    /// Removes one.
+    UnlinkIdentity,
     /// Ends one session.
     EndSession,
     /// Ends all sessions but one's own.
@@ -29,6 +33,8 @@ pub enum Page {
     BeginSignIn,
     /// Completes it, when the browser comes back from there.
     CompleteSignIn,
+    /// The same at a path of the settings.
+    CompleteAtPath,
     /// Signs out.
     Logout,
     /// Changes the password.
@@ -46,13 +52,15 @@ impl Page {
     /// users' cookies too, but cannot make a request look like a visit (Fetch Metadata, 2.1).
     pub(super) fn is_personal(self) -> bool {
         use Page::{
-            Account, BeginSignIn, CompleteSignIn, EndOtherSessions, EndSession, Logout, NewKey, Password,
-            Rename, RevokeKey,
+            Account, BeginSignIn, CompleteAtPath, CompleteSignIn, EndOtherSessions, EndSession, LinkIdentity,
+            Logout, NewKey, Password, Rename, RevokeKey, UnlinkIdentity,
         };
         matches!(
             self,
             Account
                 | Rename
+                | LinkIdentity
+                | UnlinkIdentity
                 | EndSession
                 | EndOtherSessions
                 | NewKey
@@ -61,6 +69,7 @@ impl Page {
                 | Password
                 | BeginSignIn
                 | CompleteSignIn
+                | CompleteAtPath
         )
     }
 
@@ -72,7 +81,7 @@ impl Page {
 
     /// Whether it waits for a provider, which may be slow.
     pub fn waits_for_provider(self) -> bool {
-        matches!(self, Self::BeginSignIn | Self::CompleteSignIn)
+        matches!(self, Self::BeginSignIn | Self::CompleteSignIn | Self::CompleteAtPath | Self::LinkIdentity)
     }
 
     /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.

@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-use super::{ReturnTarget, Web, WebRequest, form};
+use super::{Page, ReturnTarget, Web, WebRequest, form};
 use crate::federation::Button;
 
 /// A way to sign in that the sign-in page offers.
@@ -22,6 +22,17 @@ impl Web {
         let link = |button: Button<'_>| self.begin_link(button.name, request, target);
         let links = self.federation.buttons().map(|button| (button.display_name, link(button)));
         links.map(|(name, href)| ProviderLink { name, href }).collect()
+    }
+
+    /// The provider that a page is of, by its name in the settings.
+    pub fn provider_at(&self, page: Option<Page>, path: &str) -> Option<&str> {
+        match page? {
+            Page::BeginSignIn | Page::CompleteSignIn => {
+                let name = path.rsplit('/').next()?;
+                self.federation.button(name).map(|button| button.name)
+            }
+            _ => None,
+        }
     }
 
     /// Where signing in at a provider begins; with whom it is, if the request says so.

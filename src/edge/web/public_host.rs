@@ -39,7 +39,7 @@ impl Web {
         page: Page,
         sends: bool,
     ) -> Result<Option<Response<Bytes>>, Problem> {
-        let host = self.host_of(request);
+        let host = self.host_of(&request.host);
         if page.is_anywhere() || host == PageHost::Public {
             return Ok(None);
         }
@@ -61,14 +61,19 @@ impl Web {
         Ok(Some(self.go(&public.url(&format!("{RESERVED}{there}{query}")))))
     }
 
+    /// Whether our pages are at this host.
+    pub fn is_at(&self, host: &str) -> bool {
+        self.host_of(host) == PageHost::Public
+    }
+
     /// An application's host is not ours, even where all of them are this machine.
-    fn host_of(&self, request: &WebRequest) -> PageHost {
+    fn host_of(&self, host: &str) -> PageHost {
         let public = self.site.public_url();
-        if request.host == public.host() {
+        if host == public.host() {
             PageHost::Public
-        } else if self.destinations.know(&request.host) {
+        } else if self.destinations.know(host) {
             PageHost::Application
-        } else if public.is_loopback() && is_this_machine(&request.host) {
+        } else if public.is_loopback() && is_this_machine(host) {
             PageHost::Public
         } else {
             PageHost::Unknown

@@ -28,8 +28,8 @@ use crate::model::time::Clock;
 use crate::model::token::random_password;
 use crate::model::user::User;
 use crate::model::user::UserId;
-use crate::store::Changed;
 use crate::store::Store;
+use crate::store::{Changed, MustLeave, Unlinked};
 
 /// Manages people.
 #[derive(Clone, Debug)]
@@ -343,9 +343,10 @@ impl Accounts {
     ///
     /// [`ServiceError::NotFound`] if the user has no such identity, [`ServiceError::LastAdmin`].
     pub async fn unlink(&self, by: &AdminProof, id: &UserId, key: &IdentityKey) -> Result<(), ServiceError> {
-        match self.store.by(by.actor()).unlink_identity(id, key).await? {
-            Changed::NotFound => Err(ServiceError::NotFound { what: "identity" }),
-            changed => self.changed(id, changed),
+        match self.store.by(by.actor()).unlink_identity(id, key, MustLeave::Nothing).await? {
+            Unlinked::NotFound => Err(ServiceError::NotFound { what: "identity" }),
+            Unlinked::LastAdmin | Unlinked::LastWayIn => Err(ServiceError::LastAdmin),
+            Unlinked::Done => self.changed(id, Changed::Done),
         }
     }
 

@@ -17,20 +17,24 @@ pub use self::resolution::SignUp;
 use self::resolution::resolve;
 pub use self::usernames::ReservedNames;
 use self::usernames::usernames;
-use super::ServiceError;
 use super::login::{Browser, Login, Reauthentication, SignedIn};
 use super::new_user::{MOST_GROUPS, NewUser, check_display_name, check_role};
 use super::provider_tokens::ProviderTokens;
 use super::revocation::Revocations;
 use super::sessions::Sessions;
+use super::{Field, ServiceError};
 use crate::model::audit::{Actor, Event, Note, Party, Reason};
-use crate::model::identity::{AssertedEmail, IdentityRefusal, ProviderAssertion};
+use crate::model::identity::{
+    AssertedEmail, IdentityKey, IdentityRefusal, LinkedIdentity, ProviderAssertion,
+};
 use crate::model::network::throttle_bucket;
 use crate::model::secret::Secret;
 use crate::model::session::ProviderSession;
 use crate::model::time::{Clock, Timestamp};
-use crate::model::user::{User, check_email, check_group};
-use crate::store::{Changed, IdentityMatch, IdentitySignIn, SignInOutcome, Store, StoreError, Unapplied};
+use crate::model::user::{User, UserId, check_email, check_group};
+use crate::store::{
+    Changed, IdentityMatch, IdentitySignIn, MustLeave, SignInOutcome, Store, StoreError, Unapplied, Unlinked,
+};
 
 /// The most identities of one user.
 const MOST_PER_USER: usize = 16;
@@ -228,6 +232,42 @@ impl Identities {
         let fresh =
             found.is_some_and(|(it, _)| it.parent_id.is_none() && now.is_within(FRESH, it.created_at));
         Ok(fresh.then(|| ReauthenticationProof { session: session.to_owned() }))
+    }
+
+    /// The identities of a user, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Unavailable`] if the store does not answer.
+    pub async fn own(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, ServiceError> {
+        Ok(self.store.identities_of(user).await?)
+    }
+
+    /// Removes an identity from the user whose it is, and ends the sessions that were opened by it. `password` is whether one
+    /// may sign in with a password.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotFound`] if it is not theirs; [`ServiceError::Invalid`] if they could not sign in any more;
+    /// [`ServiceError::LastAdmin`].
+    pub async fn unlink_own(
+        &self,
+        by: &Actor,
+        user: &UserId,
+        key: &IdentityKey,
+        password: bool,
+    ) -> Result<(), ServiceError> {
+        let must_leave = MustLeave::WayIn { providers: self.sessions.providers(), password };
+        match self.store.by(by).unlink_identity(user, key, must_leave).await? {
+            Unlinked::Done => self.revocations.look_again_at(&user.0),
+            Unlinked::NotFound => return Err(ServiceError::NotFound { what: "identity" }),
+            Unlinked::LastAdmin => return Err(ServiceError::LastAdmin),
+            Unlinked::LastWayIn => {
+                let only = "is the only one you can sign in with: link another first, or have an administrator give you a password";
+                return Err(ServiceError::invalid(Field::Identity, only));
+            }
+        }
+        Ok(())
     }
 
     /// Links an identity to the user who holds `session`, the id of the session with which the browser comes back from the

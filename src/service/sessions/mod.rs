@@ -97,6 +97,11 @@ impl Sessions {
         Self { store: self.store.clone().on(Lane::Requests), ..self.clone() }
     }
 
+    /// The names of the providers in the settings.
+    pub(super) fn providers(&self) -> &[String] {
+        &self.providers
+    }
+
     /// The lookup digest of a cookie value, if we signed it. Makes no store call.
     pub fn digest_of_cookie(&self, cookie: &str) -> Option<TokenDigest> {
         let token = (cookie.len() <= LONGEST_COOKIE).then(|| self.key.verify(cookie)).flatten()?;

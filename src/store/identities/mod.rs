@@ -15,6 +15,33 @@ use crate::model::user::{User, UserId};
 pub use self::provider_sessions::{EndedSessions, FailedRefresh, RefreshOutcome};
 pub use self::sign_in::{IdentityMatch, IdentitySignIn, Resolution, SignInOutcome, SyncOutcome, Unapplied};
 
+/// What has to be left to a user who loses an identity.
+#[derive(Clone, Copy, Debug)]
+pub enum MustLeave<'a> {
+    /// Nothing: who is left without a way in counts as invited.
+    Nothing,
+    /// A way in: an identity at one of these providers, or a password where passwords are taken.
+    WayIn {
+        /// The names of the providers in the settings.
+        providers: &'a [String],
+        /// Whether passwords are taken.
+        password: bool,
+    },
+}
+
+/// What became of removing an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It is removed.
+    Done,
+    /// The user has no such identity.
+    NotFound,
+    /// Refused: the last admin could not sign in any more.
+    LastAdmin,
+    /// Refused: the user could not sign in any more.
+    LastWayIn,
+}
+
 const CORRUPT: StoreError = StoreError::Corrupt { table: "identities" };
 
 /// Users whose sessions are ended in one transaction.
@@ -92,9 +119,13 @@ impl Store {
         Ok(Ok(Changed::Done))
     }
 
-    /// Removes an identity from a user and ends the sessions that were opened by it. [`Changed::LastAdmin`], and nothing
-    /// done, if the last admin could not sign in any more.
-    pub async fn unlink_identity(&self, user: &UserId, key: &IdentityKey) -> Result<Changed, StoreError> {
+    /// Removes an identity from a user and ends the sessions that were opened by it, unless that takes what must be left.
+    pub async fn unlink_identity(
+        &self,
+        user: &UserId,
+        key: &IdentityKey,
+        must_leave: MustLeave<'_>,
+    ) -> Result<Unlinked, StoreError> {
         const DELETE: &str = "DELETE FROM identities WHERE issuer = $1 AND subject = $2 AND user_id = $3";
         // Children go first: what a cascade takes is not counted by both databases.
         const CHILDREN: &str = "DELETE FROM sessions WHERE parent_id IN
@@ -103,15 +134,18 @@ impl Store {
              (SELECT session_id FROM provider_sessions WHERE issuer = $1 AND subject = $2)";
         let of = [key.issuer().into(), key.subject().into()];
         let mut change = self.pool.change_in_turn().await?;
-        let Some(before) = user_state(&mut change, user).await? else { return Ok(Changed::NotFound) };
+        let Some(before) = user_state(&mut change, user).await? else { return Ok(Unlinked::NotFound) };
         let values = [of[0], of[1], (&user.0).into()];
         if change.execute(DELETE, &values).await? == 0 {
-            return Ok(Changed::NotFound);
+            return Ok(Unlinked::NotFound);
         }
         let after = user_state(&mut change, user).await?.ok_or(CORRUPT)?;
         if before.is_last_admin() && !after.can_sign_in() {
             drop(change);
             return self.refuse_unlinking(before).await;
+        }
+        if !is_left(&mut change, user, must_leave).await? {
+            return Ok(Unlinked::LastWayIn);
         }
         let mut ended = 0;
         for sql in [CHILDREN, SESSIONS] {
@@ -122,12 +156,12 @@ impl Store {
         let note = note.with("subject", key.subject()).with("sessions", ended);
         self.note(&mut change, note).await?;
         change.commit().await?;
-        Ok(Changed::Done)
+        Ok(Unlinked::Done)
     }
 
-    async fn refuse_unlinking(&self, of: UserState) -> Result<Changed, StoreError> {
+    async fn refuse_unlinking(&self, of: UserState) -> Result<Unlinked, StoreError> {
         self.record(Note::failed(Event::IdentityUnlink, Reason::LastAdmin).on(of.party)).await?;
-        Ok(Changed::LastAdmin)
+        Ok(Unlinked::LastAdmin)
     }
 
     /// The next provider after `after`, in the order of names, by which a session was opened.
@@ -170,6 +204,26 @@ impl Store {
         change.commit().await?;
         Ok(users)
     }
+}
+
+/// Whether a user has what must be left.
+async fn is_left(change: &mut Change, user: &UserId, must_leave: MustLeave<'_>) -> Result<bool, StoreError> {
+    const PASSWORD: &str = "SELECT password IS NOT NULL AS has_password FROM users WHERE id = $1";
+    const NEXT: &str =
+        "SELECT provider FROM identities WHERE user_id = $1 AND provider > $2 ORDER BY provider LIMIT 1";
+    let MustLeave::WayIn { providers, password } = must_leave else { return Ok(true) };
+    let row = change.row(PASSWORD, &[(&user.0).into()]).await?.ok_or(CORRUPT)?;
+    if password && row.flag("has_password")? {
+        return Ok(true);
+    }
+    let mut last = String::new();
+    while let Some(row) = change.row(NEXT, &[(&user.0).into(), (&last).into()]).await? {
+        last = row.text("provider")?;
+        if providers.contains(&last) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether identities of this issuer were made of another claim. The claim is fixed from the first sign-in on: with another

@@ -1,5 +1,8 @@
 //! Signing in through providers, as browsers do it.
 
+mod account;
+mod callback_paths;
+mod crowds;
 mod pages;
 mod products;
 mod sign_in;

@@ -17,7 +17,9 @@ pub use self::directory::{DirectoryConfig, GoogleDirectoryConfig, GraphConfig, G
 pub use self::issuer::IssuerConfig;
 pub use self::kind::ProviderKind;
 use self::kind::ProviderPreset;
-use self::values::{AuthorizeParameters, FileName, PlainWord, ProviderUrl, TokenAuth, UrlName, VisibleText};
+use self::values::{
+    AuthorizeParameters, CallbackPath, FileName, PlainWord, ProviderUrl, TokenAuth, UrlName, VisibleText,
+};
 pub use self::values::{LogoutScope, Prompt, SigningAlgorithm};
 use crate::config::reading::{
     CertificateFile, HostName, KeyFile, Required, Section, SettingsReader, Span, section,
@@ -106,6 +108,10 @@ section! {
         nested_groups: bool = "false", "true";
         /// Whether groups of GitLab are read from its API as well, which knows those that were invited into others.
         groups_api: bool = "false", "true";
+        /// Where browsers come back to, counted from the public URL, instead of `/_doorward/callback/NAME`: a path that is registered
+        /// at the provider already, such as oauth2-proxy's or Phoenix's. At the public host no application gets requests for it any
+        /// more. Providers may share one if each names itself in its responses (RFC 9207).
+        callback_path: Option<CallbackPath>, r#""/oauth2/callback""#;
         /// Whether the sign-in page goes straight to this provider. One of them at most.
         auto_login: bool = "false", "true";
         /// Whether people who sign out here are signed out at the provider too, where it has an address for that. Register
@@ -160,6 +166,8 @@ pub struct ProviderConfig {
     pub allow_sign_up: bool,
     /// The claim that identifies somebody.
     pub subject_claim: String,
+    /// Where browsers come back to, counted from the public URL, if not where they usually do.
+    pub callback_path: Option<String>,
     /// Whether the sign-in page goes straight there; true of one provider at most.
     pub auto_login: bool,
     /// How far signing out goes.
@@ -190,6 +198,7 @@ impl CheckSection for Vec<Provider> {
         let mut providers: Vec<ProviderConfig> = Vec::new();
         for written in self {
             let (name_at, auto_at) = (written.at("name"), written.at("auto_login"));
+            let callback_at = written.at("callback_path");
             let Some(provider) = provider(written, reader) else { continue };
             if providers.iter().any(|other| other.name == provider.name) {
                 let what = format!("`{}` is the name of an earlier one", provider.name);
@@ -198,6 +207,13 @@ impl CheckSection for Vec<Provider> {
             if provider.auto_login && providers.iter().any(|other| other.auto_login) {
                 let remedy = "leave it true for one of them";
                 reader.problem(&auto_at, "is true of an earlier one, too", remedy);
+            }
+            let path = provider.callback_path.as_ref();
+            let is_shared = |other: &ProviderConfig| path.is_some() && other.callback_path.as_ref() == path;
+            let is_github = |provider: &ProviderConfig| provider.kind == ProviderKind::Github;
+            if providers.iter().any(|other| is_shared(other) && (is_github(other) || is_github(&provider))) {
+                let what = "is that of another one, and GitHub's responses do not say that they are GitHub's";
+                reader.problem(&callback_at, what, "give each a path of its own, or leave it out");
             }
             providers.push(provider);
         }
@@ -248,6 +264,7 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
         authorize_parameters: written.authorize_parameters.0,
         allow_sign_up: written.allow_sign_up,
         subject_claim: written.subject_claim.map_or_else(|| preset.subject_claim.to_owned(), |claim| claim.0),
+        callback_path: written.callback_path.map(|path| path.0),
         auto_login: written.auto_login,
         logout: written.logout,
         logout_url: written.logout_url.map(|address| address.url),

@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::config::reading::{InvalidValue, Read, SettingType, SettingsReader, choice, join, text};
 use crate::config::sections::public_url::called_origin;
+use crate::model::target;
 
 /// How the gateway says who it is at the token endpoint (OpenID Connect Core 1.0, 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,10 @@ pub(in crate::config) struct PlainWord(pub(super) String);
 #[derive(Clone, Debug)]
 pub(in crate::config) struct VisibleText(pub(super) String);
 
+/// A path at the public URL where browsers come back to.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct CallbackPath(pub(super) String);
+
 /// The name of a file.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct FileName(pub(super) String);
@@ -149,6 +154,18 @@ text! {
             return Ok(Self(text.to_owned()));
         }
         Err(InvalidValue::new("is too long or not visible", "write 1 to 512 visible characters"))
+    };
+    CallbackPath, "a path such as \"/oauth2/callback\"", |text| {
+        const REMEDY: &str = "write one such as \"/oauth2/callback\"";
+        let is_own = text == "/_doorward" || text.starts_with("/_doorward/");
+        let is_plain = text.len() <= 200 && target::canonical_path(text).ok().as_deref() == Some(text);
+        if text.len() < 2 || !text.starts_with('/') || !is_plain || text.contains("//") {
+            return Err(InvalidValue::new("is no plain path", REMEDY));
+        }
+        if is_own {
+            return Err(InvalidValue::new("is the gateway's own", "leave it out: the gateway has a path for each provider there"));
+        }
+        Ok(Self(text.to_owned()))
     };
     FileName, "the name of a file", |text| {
         if text.is_empty() || text.contains('\0') {

@@ -72,7 +72,8 @@ pub enum UserInfoFormat {
     AutheliaUser,
 }
 
-const CALLBACK: &str = "No identity provider answers here: people sign in at the gateway's own page.";
+const CALLBACK: &str = "No identity provider answers here: people sign in at the gateway's own page. If one has this address \
+                        registered, its operator has to name the path in callback_path of the provider.";
 const STATIC: &str = "The pages of the product this address belongs to are not served here.";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

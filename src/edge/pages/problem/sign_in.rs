@@ -11,7 +11,9 @@ use crate::model::verdict::Code;
 impl Problem {
     /// What came back belongs to no sign-in that this browser has under way.
     pub fn stale_sign_in(detail: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Code::StaleSignIn, "This sign-in cannot go on", "").because(detail)
+        Self::new(StatusCode::BAD_REQUEST, Code::StaleSignIn, "This sign-in cannot go on", "")
+            .because(detail)
+            .with(Remedy::OpenSignIn)
     }
 
     /// The provider, or the person there, said no.

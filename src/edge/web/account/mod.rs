@@ -3,6 +3,7 @@
 //! Only a browser's session counts here. What makes something that outlives the session (a key, a password) asks
 //! for the password again; what takes something away does not.
 
+mod identities;
 mod keys;
 mod sessions;
 
@@ -11,6 +12,8 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Response, StatusCode};
 
+use self::identities::IdentitiesSection;
+pub(super) use self::identities::{link as link_identity, unlink as unlink_identity};
 use self::keys::KeyRow;
 pub(super) use self::keys::{make as make_key, revoke as revoke_key, show as show_new_key};
 use self::sessions::SessionRow;
@@ -35,10 +38,18 @@ struct AccountPage<'a> {
     /// What the name field holds.
     shown_name: &'a str,
     ends: DisplayTime,
+    identities: IdentitiesSection<'a>,
     sessions: Vec<SessionRow>,
     keys: Vec<KeyRow>,
     done: Option<&'static str>,
     alert: Option<Alert>,
+}
+
+impl AccountPage<'_> {
+    /// Whether what is wrong is in this field.
+    fn is_wrong(&self, field: &str) -> bool {
+        self.alert.as_ref().is_some_and(|alert| alert.field == field)
+    }
 }
 
 /// Somebody who is signed in in a browser.
@@ -121,8 +132,8 @@ pub(super) async fn show(web: &Web, request: &WebRequest) -> Result<Response<Byt
     };
     let done = form::parameter(request.query.as_deref(), "done");
     let name = person.user.display_name.as_deref().unwrap_or_default();
-    page(web, &person, StatusCode::OK, name, done.and_then(|done| Done::named(&done)).map(Done::told), None)
-        .await
+    let done = done.and_then(|done| Done::named(&done)).map(Done::told);
+    page(web, request, &person, StatusCode::OK, (name, done, None)).await
 }
 
 /// Changes the name that pages and applications show.
@@ -137,7 +148,8 @@ pub(super) async fn rename(web: &Web, request: &WebRequest) -> Result<Response<B
         Err(error) => {
             let problem = failed(&error);
             let alert = Alert { field: "name", text: problem.advice() };
-            let mut response = page(web, &person, problem.status, name.expose(), None, Some(alert)).await?;
+            let mut response =
+                page(web, request, &person, problem.status, (name.expose(), None, Some(alert))).await?;
             problem.add_fields(&mut response);
             Ok(response)
         }
@@ -211,19 +223,20 @@ impl Done {
     }
 }
 
+/// The page, with what the name field holds, what was done, and what did not work.
 async fn page(
     web: &Web,
+    request: &WebRequest,
     person: &Person,
     status: StatusCode,
-    shown_name: &str,
-    done: Option<&'static str>,
-    alert: Option<Alert>,
+    (shown_name, done, alert): (&str, Option<&'static str>, Option<Alert>),
 ) -> Result<Response<Bytes>, Problem> {
     let page = AccountPage {
         site: &web.site,
         user: &person.user,
         shown_name,
         ends: DisplayTime::of(person.ends),
+        identities: identities::section(web, request, person).await?,
         sessions: sessions::rows(web, person).await?,
         keys: keys::rows(web, person).await?,
         done,

@@ -1,7 +1,6 @@
 //! Signing in through a provider: on the way there, and back.
 
 mod refused;
-mod words;
 
 use bytes::Bytes;
 use http::header::{REFERRER_POLICY, SET_COOKIE};
@@ -9,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use self::refused::{Attempt, refused};
 use super::redirect_loop::explain_obstacle;
-use super::{ReturnTarget, Visitor, Web, WebRequest, account, failed, form, login, user_agent};
+use super::sign_in_words::no_sign_in;
+use super::{Page, ReturnTarget, Visitor, Web, WebRequest, account, failed, form, login, user_agent};
 use crate::edge::pages::problem::Problem;
 use crate::federation::{Begin, Callback, Done, Refused, SignInRefusal};
 use crate::oidc::AuthorizationResponse;
@@ -58,19 +58,24 @@ pub(super) async fn begin(web: &Web, request: &WebRequest) -> Result<Response<By
 
 /// Takes back what the provider gave the browser, once.
 pub(super) async fn complete(web: &Web, request: &WebRequest) -> Result<Response<Bytes>, Problem> {
-    let Some(provider) = web.federation.button(request.name()) else {
-        return Err(Problem::not_found());
-    };
     let response = AuthorizationResponse::parse(request.query.as_deref().unwrap_or_default());
     let response =
         response.map_err(|_| Problem::bad_request("The address is not what a provider sends back."))?;
     let cookies = web.site.cookies();
+    let cookie = cookies.sign_in(&request.headers, response.state());
+    let provider = match request.page {
+        Some((Page::CompleteAtPath, _)) => {
+            let provider = web.federation.at_callback_path(&request.path, response.state(), cookie);
+            provider.ok_or_else(|| Problem::stale_sign_in(no_sign_in(&web.site)))?
+        }
+        _ => web.federation.at_callback(request.name()).ok_or_else(Problem::not_found)?,
+    };
     // Who it is is not whose change a sign-in is.
     let visitor = web.guard.visitors.visitor(&request.headers, &request.host).await;
     let visitor = visitor.map_err(|error| failed(&error))?;
     let callback = Callback {
         response: &response,
-        cookie: cookies.sign_in(&request.headers, response.state()),
+        cookie,
         browser: Browser {
             client: request.client.address.nearest(),
             user_agent: user_agent(&request.headers),
@@ -108,7 +113,7 @@ pub(super) async fn complete(web: &Web, request: &WebRequest) -> Result<Response
             }
         }
     };
-    if callback.cookie.is_some() {
+    if cookie.is_some() {
         answer.headers_mut().append(SET_COOKIE, cookies.clear_sign_in(response.state()));
     }
     Ok(unreferred(answer))

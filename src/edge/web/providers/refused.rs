@@ -5,9 +5,9 @@ use bytes::Bytes;
 use http::Response;
 use http::header::SET_COOKIE;
 
-use super::words::problem_of;
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;
+use crate::edge::web::sign_in_words::problem_of;
 use crate::edge::web::{ReturnTarget, Visitor, Web, WebRequest, account};
 use crate::federation::{Button, SignInRefusal};
 

@@ -29,11 +29,7 @@ pub(super) fn problem_of(why: &SignInRefusal, provider: &str, site: &Site) -> Pr
 
 fn of_state(state: InvalidState, provider: &str, site: &Site) -> String {
     match state {
-        InvalidState::NoMatchingCookie => format!(
-            "This browser has no such sign-in under way: it was begun in another one, is over, or the cookie of {} was not \
-             kept. Nobody was signed in. Begin again; if that does not help, let this browser keep cookies.",
-            site.host()
-        ),
+        InvalidState::NoMatchingCookie => no_sign_in(site),
         InvalidState::OtherProvider => {
             format!(
                 "What came back does not belong to a sign-in at {provider}. Nobody was signed in. Begin again."
@@ -47,6 +43,15 @@ fn of_state(state: InvalidState, provider: &str, site: &Site) -> String {
                 .to_owned()
         }
     }
+}
+
+/// What came back belongs to nothing that this browser has begun.
+pub(super) fn no_sign_in(site: &Site) -> String {
+    format!(
+        "This browser has no such sign-in under way: it was begun in another one, is over, or the cookie of {} was not kept. \
+         Nobody was signed in. Begin again; if that does not help, let this browser keep cookies.",
+        site.host()
+    )
 }
 
 fn of_provider(error: &OidcError, provider: &str) -> Problem {
