@@ -168,14 +168,18 @@ mod tests {
     async fn cookies_at_however_many_addresses_take_no_turn_of_other_people() {
         let limiter = PageLimiter::default();
         for crowd in [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")] {
-            let places = (0..200)
-                .flat_map(|number| [number; 30])
-                .map(|number| limiter.entry(&crowd, at(number), Some(Page::Login), &Method::POST, None).turn());
+            let places = (0..200).flat_map(|number| [number; 30]).map(|number| {
+                limiter.entry(&crowd, at(number), Some(Page::Login), &Method::POST, None).turn()
+            });
             let held = futures_util::future::join_all(places).await;
             assert!(held.iter().any(Result::is_ok) && held.iter().any(Result::is_err), "{crowd:?}");
             let began = tokio::time::Instant::now();
             assert!(
-                limiter.entry(&person("root"), at(1), Some(Page::Login), &Method::POST, None).turn().await.is_ok(),
+                limiter
+                    .entry(&person("root"), at(1), Some(Page::Login), &Method::POST, None)
+                    .turn()
+                    .await
+                    .is_ok(),
                 "{crowd:?}"
             );
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
@@ -186,8 +190,9 @@ mod tests {
     async fn strangers_who_sign_in_keep_nobody_from_the_form_and_from_going_on_to_another_host() {
         let limiter = PageLimiter::default();
         let stranger = DeviceRecognition::Unknown;
-        let crowd = (0..200)
-            .map(|number| limiter.entry(&stranger, at(number), Some(Page::Login), &Method::POST, None).turn());
+        let crowd = (0..200).map(|number| {
+            limiter.entry(&stranger, at(number), Some(Page::Login), &Method::POST, None).turn()
+        });
         let held = futures_util::future::join_all(crowd).await;
         assert!(held.iter().any(Result::is_err), "their places are taken");
         let began = tokio::time::Instant::now();
@@ -221,14 +226,27 @@ mod tests {
             assert_eq!(began.elapsed(), Duration::ZERO, "{crowd:?}");
         }
         let held: Vec<_> = (0..16)
-            .map(|_| limiter.entry(&DeviceRecognition::Unknown, at(1), Some(Page::BeginSignIn), &Method::GET, Some("slow")))
+            .map(|_| {
+                limiter.entry(
+                    &DeviceRecognition::Unknown,
+                    at(1),
+                    Some(Page::BeginSignIn),
+                    &Method::GET,
+                    Some("slow"),
+                )
+            })
             .map(PageQueueEntry::turn)
             .collect();
         let held = futures_util::future::join_all(held).await;
         assert!(held.iter().all(Result::is_ok));
         for (provider, expected) in [("slow", false), ("quick", true)] {
-            let entry =
-                limiter.entry(&DeviceRecognition::Unknown, at(1), Some(Page::BeginSignIn), &Method::GET, Some(provider));
+            let entry = limiter.entry(
+                &DeviceRecognition::Unknown,
+                at(1),
+                Some(Page::BeginSignIn),
+                &Method::GET,
+                Some(provider),
+            );
             assert_eq!(entry.turn().await.is_ok(), expected, "{provider}: each has a share of its own");
         }
     }
@@ -237,8 +255,9 @@ mod tests {
     fn forms_of_others_take_no_room_of_those_who_are_known() {
         let limiter = PageLimiter::default();
         let kinds = [DeviceRecognition::Unknown, DeviceRecognition::Session, person("vera")];
-        let rooms =
-            kinds.each_ref().map(|kind| limiter.entry(kind, at(1), Some(Page::Login), &Method::POST, None).forms());
+        let rooms = kinds
+            .each_ref()
+            .map(|kind| limiter.entry(kind, at(1), Some(Page::Login), &Method::POST, None).forms());
         assert_eq!(rooms[0].1, rooms[1].1);
         assert_eq!(rooms[2].1, QuotaKey::Account("vera".into()), "wherever she is");
         for (number, (room, _)) in rooms.iter().enumerate() {

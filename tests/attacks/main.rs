@@ -32,6 +32,7 @@ mod keys;
 mod ledger;
 mod login;
 mod paths;
+mod providers;
 mod readings;
 mod redirects;
 mod resilience;

@@ -14,6 +14,7 @@ async fn signing_out_ends_the_session_and_takes_the_cookie_back() {
     assert_eq!(answer.status, 303);
     assert_eq!(answer.header("location"), "/_doorward/login?rd=%2Fdash&signed-out=1");
     assert_eq!(answer.header("clear-site-data"), r#""cache", "storage""#);
-    assert_eq!(answer.cookies(), [DELETION]);
+    let stays = "__Host-doorward-choice=1; Max-Age=600; Path=/; HttpOnly; Secure; SameSite=Lax";
+    assert_eq!(answer.cookies(), [DELETION, stays], "and nothing signs in again by itself");
     assert!(!world.is_signed_in(&cookie).await);
 }
