@@ -12,6 +12,7 @@ use super::sections::policy_tests::{PolicyTest, policy_tests};
 use super::sections::public_url::PublicUrl;
 use super::sections::routes::{self, RouteConfig};
 use super::sections::server::{self, ServerConfig};
+use super::sections::session::SameSite;
 use super::sections::tokens::{TokenConfig, tokens};
 use super::sections::upstream::{self, UpstreamConfig};
 use crate::model::secret::Secret;
@@ -68,6 +69,13 @@ impl Assembled {
             }
         }
         routes::warn_of_hosts(&routes, &general.public_url, reader);
+        if !root.providers.is_empty() && root.session.cookie_same_site == SameSite::Strict {
+            reader.warn(
+                &root.session.at("cookie_same_site"),
+                "keeps browsers that come back from a provider at another site from sending the session, so that they are \
+                 asked to sign in again: write \"lax\", unless every provider is at the site of `public_url`",
+            );
+        }
         Self {
             public_url: general.public_url.clone(),
             secret: general.secret.clone(),

@@ -28,13 +28,14 @@ use crate::service::ServiceError;
 use crate::service::audit::Audit;
 use crate::service::composition::Services;
 use crate::service::identities::{Identities, SignUp};
-use crate::service::login::{Browser, SignedIn};
-use crate::service::sign_ins::{PendingSignIn, Purpose, SignIns};
+use crate::service::login::{Browser, Login, SignedIn};
+use crate::service::sign_ins::{PendingSignIn, Purpose, ReturnedSignIn, SignInSource, SignIns};
 
 /// The providers of a configuration, and what signing in through them needs.
 pub struct Federation {
     providers: Vec<Arc<Provider>>,
     sign_ins: SignIns,
+    login: Login,
     identities: Identities,
     audit: Audit,
     counts: SignInCounts,
@@ -122,6 +123,7 @@ impl Federation {
         Ok(Self {
             providers,
             sign_ins: services.sign_ins.clone(),
+            login: services.login.clone(),
             identities: services.identities.clone(),
             audit: services.audit.clone(),
             counts,
@@ -134,6 +136,7 @@ impl Federation {
         Self {
             providers: Vec::new(),
             sign_ins: services.sign_ins.clone(),
+            login: services.login.clone(),
             identities: services.identities.clone(),
             audit: services.audit.clone(),
             counts: SignInCounts::default(),
@@ -199,8 +202,7 @@ impl Federation {
     ///
     /// # Errors
     ///
-    /// [`SignInRefusal::NoSuchProvider`]; [`SignInRefusal::Provider`] if the provider cannot be used now;
-    /// [`SignInRefusal::Failed`] if too many wait for it.
+    /// [`SignInRefusal::NoSuchProvider`]; [`SignInRefusal::Provider`] if the provider cannot be used now.
     pub async fn begin(&self, name: &str, wanted: Begin<'_>) -> Result<Begun, SignInRefusal> {
         let provider = self.find(name).ok_or(SignInRefusal::NoSuchProvider)?;
         let outcome = self.send(provider, wanted).await;
@@ -211,8 +213,7 @@ impl Federation {
 
     async fn send(&self, provider: &Provider, wanted: Begin<'_>) -> Result<Begun, SignInRefusal> {
         let name = provider.config.name.as_str();
-        let place = provider.place().await?;
-        let begun = self.sign_ins.start(name, wanted.purpose, wanted.target);
+        let begun = self.sign_ins.start(provider.client(), wanted.purpose, wanted.target);
         let request = AuthenticationRequest {
             state: &begun.state,
             nonce: &begun.nonce,
@@ -220,7 +221,6 @@ impl Federation {
             login_hint: wanted.login_hint,
         };
         let location = provider.protocol.authorization_url(&request).await;
-        drop(place);
         let location = location.inspect_err(|error| {
             tracing::warn!(provider = name, error = %error, "no sign-in can begin at a provider");
         })?;
@@ -259,11 +259,21 @@ impl Federation {
         callback: Callback<'_>,
     ) -> Result<Completed, Refused> {
         let name = provider.config.name.as_str();
-        let state = callback.response.state();
-        let pending = match self.sign_ins.finish(name, state, callback.cookie).await {
+        let source = SignInSource::of(callback.browser, &self.login);
+        let returned = ReturnedSignIn {
+            provider: provider.client(),
+            state: callback.response.state(),
+            cookie: callback.cookie,
+            has_code: callback.response.has_code(),
+            source: &source,
+        };
+        let pending = match self.sign_ins.finish(returned).await {
             Ok(pending) => pending,
             Err(error) => {
                 let refused = Refused::from(error);
+                if let SignInRefusal::Failed(ServiceError::Throttled { .. }) = &refused.why {
+                    return Err(refused);
+                }
                 tracing::info!(
                     provider = name,
                     request.id = by.request_id(),
@@ -273,11 +283,12 @@ impl Federation {
                 return Err(refused);
             }
         };
-        let outcome = self.enter(by, provider, callback, &pending).await;
+        let outcome = self.enter(by, provider, callback, &pending, &source).await;
         let PendingSignIn { target, purpose, .. } = pending;
         match outcome {
             Ok(done) => Ok(Completed { target, done }),
             Err(why) => {
+                self.sign_ins.failed(&source);
                 let why = match self.note(by, name, callback.browser, &why).await {
                     Ok(()) => why,
                     // What cannot be written down is not told either: the store is down.
@@ -294,8 +305,9 @@ impl Federation {
         provider: &Provider,
         callback: Callback<'_>,
         pending: &PendingSignIn,
+        source: &SignInSource,
     ) -> Result<Done, SignInRefusal> {
-        let place = provider.place().await?;
+        let place = provider.place(source).await?;
         let expected = ExpectedResponse { nonce: &pending.nonce, verifier: &pending.verifier };
         let authentication = provider.protocol.complete(callback.response, expected).await?;
         drop(place);

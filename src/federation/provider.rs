@@ -14,12 +14,14 @@ use crate::oidc::{
     RelyingParty, SetupError,
 };
 use crate::service::ServiceError;
+use crate::service::sign_ins::{ProviderClient, SignInSource};
 
 /// Where browsers come back to from a provider, below the public URL, followed by the provider's name.
 pub const CALLBACK: &str = "/_doorward/callback/";
 
-/// Sign-ins that wait for one provider at a time. They cost memory only; the provider is called less often at once than that.
-const MOST_WAITING: usize = 64;
+/// Sign-ins that wait for one provider at a time, of unknown browsers and of known devices. Neither can take a place of the
+/// other, here or among the calls that are made at once.
+const MOST_WAITING: [usize; 2] = [32, 16];
 /// How long one waits for a place among them.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -47,7 +49,7 @@ pub enum Protocol {
 pub(super) struct Provider {
     pub(super) config: ProviderConfig,
     pub(super) protocol: Protocol,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Provider {
@@ -64,12 +66,41 @@ impl Provider {
         let former = former.map(|former| &former.protocol);
         let protocol = Protocol::new(config, redirect_uri, clock, former, shares_callback)
             .map_err(|cause| ProviderError { name: config.name.clone(), cause })?;
-        Ok(Self { config: config.clone(), protocol, places: Arc::new(Semaphore::new(MOST_WAITING)) })
+        Ok(Self { config: config.clone(), protocol, places: Places::default() })
+    }
+
+    /// What a sign-in that comes back must have begun with.
+    pub(super) fn client(&self) -> ProviderClient<'_> {
+        ProviderClient {
+            name: &self.config.name,
+            issuer: &self.config.issuer.issuer,
+            client_id: &self.config.client_id,
+        }
     }
 
     /// A place among those who wait for this provider. One that is slow thus holds up nobody else's.
-    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, SignInRefusal> {
-        let place = timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
+    pub(super) async fn place(&self, source: &SignInSource) -> Result<OwnedSemaphorePermit, SignInRefusal> {
+        self.places.take(source).await
+    }
+}
+
+/// Places of unknown browsers, and of known devices.
+struct Places([Arc<Semaphore>; 2]);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(MOST_WAITING.map(|most| Arc::new(Semaphore::new(most))))
+    }
+}
+
+impl Places {
+    async fn take(&self, source: &SignInSource) -> Result<OwnedSemaphorePermit, SignInRefusal> {
+        let [unknown, known] = &self.0;
+        let places = match source {
+            SignInSource::Client(_) => unknown,
+            SignInSource::Person(_) => known,
+        };
+        let place = timeout(PATIENCE, Arc::clone(places).acquire_owned()).await;
         place
             .ok()
             .and_then(Result::ok)
@@ -126,5 +157,28 @@ pub fn redirect_uri(provider: &ProviderConfig, public_url: &PublicUrl) -> String
     match &provider.callback_path {
         Some(path) => public_url.url(path),
         None => public_url.url(&format!("{CALLBACK}{}", provider.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::user::UserId;
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_who_wait_take_no_place_of_known_devices() {
+        let places = Places::default();
+        let stranger = |number: u8| SignInSource::Client([192, 0, 2, number].into());
+        let mut held = Vec::new();
+        for number in 0..32 {
+            held.push(places.take(&stranger(number)).await.unwrap());
+        }
+        assert!(places.take(&stranger(200)).await.is_err(), "they are bounded");
+        for _ in 0..16 {
+            held.push(places.take(&SignInSource::Person(UserId::fresh())).await.unwrap());
+        }
+        assert!(places.take(&SignInSource::Person(UserId::fresh())).await.is_err(), "and so are these");
+        held.clear();
+        assert!(places.take(&stranger(200)).await.is_ok());
     }
 }

@@ -80,8 +80,8 @@ const CALL_TIME: Duration = Duration::from_secs(10);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Bytes of any answer.
 const LARGEST_ANSWER: usize = 1024 * 1024;
-/// Calls to one provider at once.
-const CONCURRENT: usize = 32;
+/// Calls to one provider at once: enough for all sign-ins that may wait for it.
+const CONCURRENT: usize = 48;
 
 /// The gateway as a client of one provider.
 pub struct RelyingParty {

@@ -54,6 +54,11 @@ impl AuthorizationResponse {
         self.state.as_deref().unwrap_or_default()
     }
 
+    /// Whether there is a code that may be exchanged.
+    pub fn has_code(&self) -> bool {
+        self.error.is_none() && self.code.as_ref().is_some_and(|code| !code.expose().is_empty())
+    }
+
     /// The authorization code, and the issuer that the response names, once everything that can be checked before the code is
     /// spent is right. The issuer comes first: errors, too, may be from another provider (RFC 9207, 2.4). `has_issuer` says that
     /// this provider's responses always name it.

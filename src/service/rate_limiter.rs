@@ -1,5 +1,6 @@
-//! A rate limiter for each person, for actions that leave rows in the store.
+//! A rate limiter for each person or client, for actions that leave rows in the store or cost others something.
 
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ const MOST: usize = 10_000;
 
 /// Counts what people do. Clones count together.
 #[derive(Clone, Debug)]
-pub struct RateLimiter {
+pub struct RateLimiter<K = UserId> {
     /// So often at once.
     at_once: u32,
     /// One more each so long.
     one_each: Duration,
     /// When all that was counted of a person will be forgotten.
-    clear: Arc<Mutex<LruCache<UserId, Instant>>>,
+    clear: Arc<Mutex<LruCache<K, Instant>>>,
 }
 
 impl RateLimiter {
@@ -33,6 +34,13 @@ impl RateLimiter {
     pub fn of_sessions() -> Self {
         Self::new(60, Duration::from_secs(5))
     }
+}
+
+impl<K: Hash + Eq + Clone> RateLimiter<K> {
+    /// Of sign-ins that come back from a provider and lead to nothing: each may cost the store a row and the provider a call.
+    pub fn of_failed_sign_ins() -> Self {
+        Self::new(30, Duration::from_secs(2))
+    }
 
     fn new(at_once: u32, one_each: Duration) -> Self {
         Self { at_once, one_each, clear: Arc::new(Mutex::new(LruCache::new(MOST))) }
@@ -43,7 +51,7 @@ impl RateLimiter {
     /// # Errors
     ///
     /// [`ServiceError::Throttled`] if it is too many; then it is not counted.
-    pub fn admit(&self, who: &UserId) -> Result<(), ServiceError> {
+    pub fn admit(&self, who: &K) -> Result<(), ServiceError> {
         let mut people = self.clear.lock().unwrap_or_else(PoisonError::into_inner);
         let clear = self.after_one_more(people.get(who).copied())?;
         people.insert(who.clone(), clear);
@@ -55,7 +63,7 @@ impl RateLimiter {
     /// # Errors
     ///
     /// As [`RateLimiter::admit`].
-    pub fn check(&self, who: &UserId) -> Result<(), ServiceError> {
+    pub fn check(&self, who: &K) -> Result<(), ServiceError> {
         let people = self.clear.lock().unwrap_or_else(PoisonError::into_inner);
         self.after_one_more(people.peek(who).copied()).map(drop)
     }

@@ -5,18 +5,17 @@ use super::{Store, StoreError};
 use crate::model::time::Timestamp;
 use crate::model::token::TokenDigest;
 
-/// The most marks at a time; each is kept for some minutes.
+/// The most marks at a time; each is kept for some minutes. Beyond it the oldest are forgotten: what they mark is sealed and
+/// grows old by itself, and its code has been spent at the provider.
 const MOST: i64 = 100_000;
+const OLDEST: &str = "DELETE FROM used_sign_ins WHERE digest IN (SELECT digest FROM used_sign_ins
+     ORDER BY expires_at LIMIT 100)";
 const EXPIRED: &str = "DELETE FROM used_sign_ins WHERE digest IN (SELECT digest FROM used_sign_ins
      WHERE expires_at <= $1 ORDER BY expires_at LIMIT 100)";
 
 impl Store {
     /// Marks a `state`, by its digest, as used until `expires_at`, after which it is refused for its age; `false` if it is
-    /// marked already. Of several concurrent calls one returns `true`. Deletes some expired marks.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Busy`] if too many were used lately.
+    /// marked already. Of several concurrent calls one returns `true`. Deletes some expired marks, and of too many the oldest.
     pub async fn use_sign_in(
         &self,
         digest: TokenDigest,
@@ -30,7 +29,7 @@ impl Store {
         change.execute(EXPIRED, &[now.into()]).await?;
         let total = change.row(ALL, &[]).await?.map_or(Ok(0), |row| row.number("total"))?;
         if total >= MOST {
-            return Err(StoreError::Busy);
+            change.execute(OLDEST, &[]).await?;
         }
         let marked = change.execute(MARK, &[(&digest).into(), expires_at.into()]).await?;
         change.commit().await?;

@@ -139,6 +139,7 @@ mod setup;
 mod password_holders;
 mod throttle;
 mod upkeep;
+mod used_sign_ins;
 mod users;
 
 const NOW: Timestamp = Timestamp(1_900_000_000);

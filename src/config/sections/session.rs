@@ -18,7 +18,7 @@ section! {
         /// A session ends this long after sign-in, whatever happens. Never shorter than `idle`.
         absolute: Span<{2 * MINUTE}, {365 * DAY}> = r#""7d""#, r#""12h""#;
         /// When browsers send the cookie with requests that come from other sites: on top-level navigation
-        /// only, or never.
+        /// only, or never. `strict` does not go with providers at other sites.
         cookie_same_site: SameSite = r#""lax""#, r#""strict""#;
         /// Domain of the cookie, to share a sign-in among its hosts: the public URL's host or a parent of it,
         /// never a public suffix such as `co.uk` or `github.io`.

@@ -297,6 +297,11 @@ fn what_is_unwise_is_a_warning() {
         ("[login]\ndefault_role = \"admin\"", "makes everyone an admin"),
         ("public_url = \"http://a.example\"\ninsecure = true", "is plain http"),
         (
+            "[session]\ncookie_same_site = \"strict\"\n[[providers]]\nname = \"sso\"\nissuer = \"https://sso.example\"\n\
+             client_id = \"d\"\ntoken_auth = \"none\"",
+            "session.cookie_same_site: keeps browsers that come back from a provider",
+        ),
+        (
             "[[upstreams]]\nname = \"a\"\nurl = \"builtin:sample\"\n[[routes]]\nupstream = \"a\"\n\
              rules = [{ allow = \"viewer\" }, { methods = \"write\", allow = \"member\" }]",
             "never reached, because `rule-1` decides",

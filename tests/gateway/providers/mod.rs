@@ -3,6 +3,7 @@
 mod account;
 mod callback_paths;
 mod crowds;
+mod floods;
 mod pages;
 mod products;
 mod sign_in;
