@@ -569,9 +569,9 @@ fn run_commands(folder: &Path, commands: &str) -> Output {
 #[test]
 fn the_commands_for_those_who_move_do_what_the_page_says() {
     let page = include_str!("../docs/migrating.md");
-    for (heading, language, file, provider, role) in [
-        ("From Phoenix's OAuth2", "properties", ".env", "okta", "member from now on"),
-        ("From Pyroscope's", "yaml", "server.yml", "gitlab", "viewer for who is new"),
+    for (heading, language, file, callback, role) in [
+        ("From Phoenix's OAuth2", "properties", ".env", "oauth2/okta/tokens", "member from now on"),
+        ("From Pyroscope's", "yaml", "server.yml", "auth/gitlab/callback", "viewer for who is new"),
     ] {
         let chapter = chapter(page, heading);
         let folder = tempfile::tempdir().unwrap();
@@ -579,7 +579,8 @@ fn the_commands_for_those_who_move_do_what_the_page_says() {
         let output = run_commands(folder.path(), block(chapter, "sh"));
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{heading}: {said}");
-        let uri = format!("example.com/_doorward/callback/{provider}");
+        let uri = format!("example.com/{callback}");
+        let provider = callback.split('/').nth(1).unwrap();
         assert!(said.contains(&uri) && said.contains(&format!("role: {role}")), "{said}");
         let settings = std::fs::read_to_string(folder.path().join("doorward.toml")).unwrap();
         assert!(

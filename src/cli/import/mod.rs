@@ -4,6 +4,7 @@ mod draft;
 mod phoenix;
 mod phoenix_providers;
 mod pyroscope;
+mod pyroscope_keys;
 mod reading;
 mod variables;
 mod yaml;

@@ -73,9 +73,11 @@ pub(super) fn import(mut variables: Variables, upstream: Option<&Url>) -> Draft 
     admin_secret(variables, &mut draft);
 
     let at = public_url.as_deref().unwrap_or("PUBLIC_URL").trim_end_matches('/').to_owned();
+    // The URL should end with the root path; where it does not, Phoenix's own paths have it all the same.
+    let root = root_path.as_deref().filter(|root| !at.ends_with(root)).unwrap_or_default();
     let mut has_auto_login = false;
     for name in phoenix_providers::names(variables) {
-        let provider = Provider { name, no_passwords, invites, public_url: &at };
+        let provider = Provider { name, no_passwords, invites, public_url: &at, root };
         let block = phoenix_providers::provider(provider, variables, &mut has_auto_login, &mut draft);
         draft.add(block);
     }

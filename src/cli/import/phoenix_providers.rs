@@ -48,6 +48,8 @@ pub(super) struct Provider<'p> {
     pub(super) invites: bool,
     /// How browsers come here, without a slash at the end.
     pub(super) public_url: &'p str,
+    /// What stands between that and the paths of Phoenix.
+    pub(super) root: &'p str,
 }
 
 /// The providers that variables are about.
@@ -122,15 +124,19 @@ pub(super) fn provider(
     has_auto_login: &mut bool,
     draft: &mut Draft,
 ) -> Block {
-    let Provider { name: written, no_passwords, invites, public_url } = provider;
+    let Provider { name: written, no_passwords, invites, public_url, root } = provider;
     let name = written.to_lowercase();
     let mut own = Own { prefix: format!("{PREFIX}{written}_"), variables, block: Block::new("[providers]") };
     if written != written.to_uppercase() {
         own.problem("*", "Phoenix reads these variables in capital letters only");
     }
-    own.block
-        .comment(format!("Redirect URI to register at the provider: {public_url}/_doorward/callback/{name}"));
+    let callback = format!("{root}/oauth2/{name}/tokens");
+    own.block.comment(format!("Phoenix's redirect URI goes on working: {public_url}{callback}"));
+    own.block.comment(format!(
+        "Without `callback_path`, register {public_url}/_doorward/callback/{name} instead."
+    ));
     own.block.set_text("name", &name, &format!("{PREFIX}{written}_*"));
+    own.block.set_text("callback_path", callback, &format!("{PREFIX}{written}_*"));
     let display_name = own.text("DISPLAY_NAME").unwrap_or_else(|| display_name(&name));
     own.set("display_name", SettingValue::Text(display_name), "DISPLAY_NAME");
 

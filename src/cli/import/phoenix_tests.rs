@@ -87,6 +87,24 @@ fn the_least_provider_is_taken_over_as_it_is() {
 }
 
 #[test]
+fn the_redirect_uri_that_is_registered_goes_on_working() {
+    for (addresses, wanted) in [
+        ("", "/oauth2/sso/tokens"),
+        ("PHOENIX_ROOT_URL=https://example.com\n", "/oauth2/sso/tokens"),
+        (
+            "PHOENIX_ROOT_URL=https://example.com/phoenix\nPHOENIX_HOST_ROOT_PATH=/phoenix\n",
+            "/oauth2/sso/tokens",
+        ),
+        (
+            "PHOENIX_ROOT_URL=https://example.com\nPHOENIX_HOST_ROOT_PATH=/phoenix\n",
+            "/phoenix/oauth2/sso/tokens",
+        ),
+    ] {
+        assert_eq!(provider(addresses).callback_path.as_deref(), Some(wanted), "{addresses}");
+    }
+}
+
+#[test]
 fn client_id_is_the_client() {
     assert_eq!(provider("").client_id, "phoenix");
     left_out(&LEAST.replace("CLIENT_ID=phoenix", "CLIENT_ID="), "CLIENT_ID: is missing");

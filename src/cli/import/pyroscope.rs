@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use url::Url;
 
 use super::draft::{Block, Draft, RemarkKind, SettingValue};
+use super::pyroscope_keys::KEYS;
 use super::reading::{brief, flag, text};
 use super::variables::Variables;
 use crate::model::user::{check_email, check_name};
@@ -12,56 +13,6 @@ use crate::model::user::{check_email, check_name};
 const PREFIX: &str = "PYROSCOPE_";
 /// Tables of its configuration that are looked at.
 const TOPS: [&str; 6] = ["auth", "base-url", "api-bind-addr", "cors", "tls-certificate-file", "tls-key-file"];
-
-/// Its settings that are about access.
-pub(super) const KEYS: [&str; 46] = [
-    "auth.signup-default-role",
-    "auth.cookie-same-site",
-    "auth.cookie-secure",
-    "auth.jwt-secret",
-    "auth.login-maximum-lifetime-days",
-    "auth.api-key-bcrypt-cost",
-    "auth.ingestion.enabled",
-    "auth.ingestion.cache-ttl",
-    "auth.ingestion.cache-size",
-    "auth.internal.enabled",
-    "auth.internal.signup-enabled",
-    "auth.internal.admin.create",
-    "auth.internal.admin.name",
-    "auth.internal.admin.email",
-    "auth.internal.admin.password",
-    "auth.google.enabled",
-    "auth.google.client-id",
-    "auth.google.client-secret",
-    "auth.google.redirect-url",
-    "auth.google.auth-url",
-    "auth.google.token-url",
-    "auth.google.allowed-domains",
-    "auth.github.enabled",
-    "auth.github.client-id",
-    "auth.github.client-secret",
-    "auth.github.redirect-url",
-    "auth.github.auth-url",
-    "auth.github.token-url",
-    "auth.github.allowed-organizations",
-    "auth.gitlab.enabled",
-    "auth.gitlab.client-id",
-    "auth.gitlab.client-secret",
-    "auth.gitlab.redirect-url",
-    "auth.gitlab.auth-url",
-    "auth.gitlab.token-url",
-    "auth.gitlab.api-url",
-    "auth.gitlab.allowed-groups",
-    "base-url",
-    "api-bind-addr",
-    "cors.allowed-origins",
-    "cors.allowed-headers",
-    "cors.allowed-methods",
-    "cors.allow-credentials",
-    "cors.max-age",
-    "tls-certificate-file",
-    "tls-key-file",
-];
 
 /// Why settings have no counterpart, by how they begin.
 const LEFT_OUT: [(&str, &str); 8] = [
@@ -296,8 +247,10 @@ fn provider(
     if id.is_none() && secret.is_none() && allowed.is_none() && block.is_whole() {
         return block;
     }
+    let callback = format!("/auth/{}/callback", product.name);
+    block.comment(format!("Pyroscope's redirect URI goes on working: {public_url}{callback}"));
     block.comment(format!(
-        "Redirect URI to register at the provider: {public_url}/_doorward/callback/{}",
+        "Without `callback_path`, register {public_url}/_doorward/callback/{} instead.",
         product.name
     ));
     if product.name == "gitlab" {
@@ -305,6 +258,7 @@ fn provider(
     }
     block.set_text("name", product.name, &named("enabled"));
     block.set_text("type", product.name, &named("enabled"));
+    block.set_text("callback_path", callback, &named("redirect-url"));
     server(product, &urls, &mut block);
     match id {
         Some(id) => block.set_text("client_id", id, &named("client-id")),

@@ -2,7 +2,8 @@
 
 use super::draft::{Draft, RemarkKind};
 use super::phoenix_tests::checked;
-use super::pyroscope::{KEYS, import, parse};
+use super::pyroscope::{import, parse};
+use super::pyroscope_keys::KEYS;
 use crate::config::{Config, ProviderConfig, ProviderKind};
 use crate::model::role::Role;
 
@@ -157,6 +158,7 @@ fn redirect_url_and_base_url_tell_how_browsers_come() {
     let draft = draft(&redirect);
     assert_eq!(checked(&draft).public_url.to_string(), "https://pyroscope.example.com");
     assert!(draft.render("test").contains("https://pyroscope.example.com/_doorward/callback/github"));
+    assert_eq!(checked(&draft).providers[0].callback_path.as_deref(), Some("/auth/github/callback"));
     let config = settings(&format!("base-url: https://example.com/pyroscope\n{redirect}"));
     assert_eq!(config.public_url.to_string(), "https://example.com/pyroscope");
     assert_eq!(config.routes[0].path.as_str(), "/pyroscope");
