@@ -185,9 +185,9 @@ impl Told<'_> {
         if left_out.len() > 10 {
             lines.push(format!("  left out: {} more", left_out.len() - 10));
         }
-        let allowed = &self.rules().allowed_groups;
-        if !allowed.is_empty() {
-            let fits: Vec<_> = groups.iter().filter(|group| allowed.contains(group)).cloned().collect();
+        let rules = self.rules();
+        if !rules.allowed_groups.is_empty() {
+            let fits: Vec<_> = groups.iter().filter(|group| rules.is_allowed(group)).cloned().collect();
             let fits = if fits.is_empty() { "none".to_owned() } else { shown(&json!(fits)) };
             lines.push(format!("  of allowed_groups: {fits}"));
         }

@@ -9,6 +9,7 @@ use super::sections::general::{self, General};
 use super::sections::identity;
 use super::sections::keys::KeyConfig;
 use super::sections::policy_tests::{PolicyTest, policy_tests};
+use super::sections::providers::Provider;
 use super::sections::public_url::PublicUrl;
 use super::sections::routes::{self, RouteConfig};
 use super::sections::server::{self, ServerConfig};
@@ -76,6 +77,8 @@ impl Assembled {
                  asked to sign in again: write \"lax\", unless every provider is at the site of `public_url`",
             );
         }
+        let providers: Vec<&str> = root.providers.iter().filter_map(Provider::name).collect();
+        routes::warn_of_providers(&routes, &providers, reader);
         Self {
             public_url: general.public_url.clone(),
             secret: general.secret.clone(),

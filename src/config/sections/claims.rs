@@ -10,6 +10,7 @@ use crate::config::reading::{
 use crate::config::sections::policy_tests::GroupName;
 use crate::config::sections::tokens::AnyRole;
 use crate::model::role::Role;
+use crate::model::user::check_group;
 use crate::policy::claims::{ClaimPath, ClaimsRules, GroupsText, SubjectKind};
 
 section! {
@@ -23,7 +24,11 @@ section! {
         /// between commas (`commas`), between blanks (`blanks`), between commas in square brackets as Amazon Cognito hands lists
         /// of SAML providers on (`brackets`), or as a list in JSON (`json`).
         groups_text: GroupsText = r#""one""#, r#""brackets""#;
-        /// Groups that are let in: one of them is enough, compared exactly. By default everybody is.
+        /// What is put before the name of each group, so that groups of several issuers cannot be mistaken for each other: rules then
+        /// say `group:gitlab/admins`. Only what it begins with is the issuer's, so none begins as another's does.
+        groups_prefix: Option<GroupPrefix>, r#""gitlab/""#;
+        /// Groups that are let in, as the issuer calls them, without `groups_prefix`: one of them is enough, compared exactly. By
+        /// default everybody is.
         allowed_groups: Vec<GroupName> = "[]", r#"["data", "Platform Team"]"#;
         /// Where the role is found: a text, or the first of a list.
         role: Option<ClaimPath>, r#""contains(groups[*], 'admins') && 'admin' || 'viewer'""#;
@@ -67,6 +72,7 @@ pub(in crate::config) fn claims_rules(
     for (name, is_set) in [
         ("allowed_groups", !written.allowed_groups.is_empty()),
         ("groups_text", written.groups_text != GroupsText::One),
+        ("groups_prefix", written.groups_prefix.is_some()),
     ] {
         if is_set && groups.is_none() && !is_broken {
             let remedy = "say where groups are found, such as `groups = \"groups\"`";
@@ -101,6 +107,7 @@ pub(in crate::config) fn claims_rules(
         subjects,
         groups,
         groups_text: written.groups_text,
+        groups_prefix: written.groups_prefix.map(|prefix| prefix.0).unwrap_or_default(),
         allowed_groups: written.allowed_groups.into_iter().map(|group| group.0).collect(),
         role: written.role,
         role_mapping: written.role_mapping.0,
@@ -113,6 +120,10 @@ pub(in crate::config) fn claims_rules(
         name: written.name.unwrap_or_else(|| expression(usual.name)),
     }
 }
+
+/// What is put before the names of groups: 1 to 64 characters that groups may begin with.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct GroupPrefix(String);
 
 /// Roles by an issuer's words for them.
 #[derive(Clone, Debug)]
@@ -145,6 +156,14 @@ choice! {
 }
 
 text! {
+    GroupPrefix, "1 to 64 characters such as \"gitlab/\"", |text| {
+        let fits = (1..=64).contains(&text.chars().count()) && check_group(&format!("{text}x")).is_ok();
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidValue::new("cannot stand before the name of a group", "write such as \"gitlab/\" or \"gitlab:\""))
+        }
+    };
     ClaimPath, "a JMESPath expression such as \"groups\"", |text| {
         Self::parse(text).map_err(|bad| InvalidValue::new(bad.to_string(), bad.remedy(text)))
     };

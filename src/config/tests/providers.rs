@@ -108,6 +108,96 @@ fn each_type_needs_only_what_is_the_users() {
 }
 
 #[test]
+fn no_provider_has_a_name_that_rules_have_for_others() {
+    for name in ["local", "imported", "break-glass", "client-certificate"] {
+        let text = with_issuer("").replace("\"sso\"", &format!("\"{name}\""));
+        assert_lacks(&text, "name", &format!("rules mean others by `provider:{name}`"));
+    }
+    for name in ["local-sso", "locals", "imported2", "break_glass", "nobody"] {
+        assert_eq!(the_only(&with_issuer("").replace("\"sso\"", &format!("\"{name}\""))).name, name);
+    }
+}
+
+#[test]
+fn providers_of_one_issuer_know_people_by_one_claim() {
+    let secret = "client_secret = \"s3cret-of-the-client\"";
+    let named = |name: &str, more: &str| {
+        provider(&format!("{secret}\n{more}")).replace("\"sso\"", &format!("\"{name}\""))
+    };
+    let two = |first: &str, second: &str| format!("{}{}", named("a", first), named("b", second));
+    let (here, there) = ("issuer = \"https://sso.example\"", "issuer = \"https://other.example\"");
+    let oid = "subject_claim = \"oid\"";
+    let entra = |tenants: &str| format!("type = \"entra\"\ntenants = {tenants}");
+    let (one, several) = (entra("\"t-1\""), entra("[\"t-1\", \"t-2\"]"));
+    for (first, second) in [
+        (here.to_owned(), format!("{here}\n{oid}")),
+        (format!("{here}\n{oid}"), here.to_owned()),
+        (one.clone(), format!("{several}\nsubject_claim = \"sub\"")),
+        (format!("{several}\nsubject_claim = \"sub\""), one.clone()),
+        (several.clone(), "issuer = \"https://login.microsoftonline.com/t-2/v2.0\"".to_owned()),
+    ] {
+        assert_refused(&two(&first, &second), "providers[1].subject_claim", "which has the same issuer");
+    }
+    for (first, second, warns) in [
+        (here.to_owned(), there.to_owned(), false),
+        (here.to_owned(), format!("{there}\n{oid}"), false),
+        (one.clone(), format!("{}\nsubject_claim = \"sub\"", entra("[\"t-3\", \"t-2\"]")), false),
+        (here.to_owned(), here.to_owned(), true),
+        (one.clone(), several.clone(), true),
+    ] {
+        let config = good(&two(&first, &second));
+        let said = config.warnings.iter().filter(|it| it.contains("has the same issuer as `a`")).count();
+        assert_eq!(said, usize::from(warns), "{first} {second}: {:?}", config.warnings);
+    }
+}
+
+#[test]
+fn groups_of_providers_are_told_apart_by_prefixes_of_which_none_begins_as_another() {
+    let named = |name: &str, issuer: &str, claims: &str| {
+        let text = provider(&format!(
+            "issuer = \"https://{issuer}\"\ntoken_auth = \"none\"\n[providers.claims]\n{claims}"
+        ));
+        text.replace("\"sso\"", &format!("\"{name}\""))
+    };
+    let groups = |prefix: &str| format!("groups = \"groups\"\ngroups_prefix = \"{prefix}\"");
+    let none = "groups = \"groups\"".to_owned();
+    for (one, other, warns) in [
+        (none.clone(), none.clone(), true),
+        (groups("a/"), none.clone(), true),
+        (none.clone(), groups("b/"), true),
+        (groups("a/"), groups("a/"), true),
+        (groups("a"), groups("ab"), true),
+        (groups("ab"), groups("a"), true),
+        (groups("a/"), groups("b/"), false),
+        (none.clone(), String::new(), false),
+    ] {
+        let text = |second: &str| format!("{}{}", named("a", "a.example", &one), named("b", second, &other));
+        let warned = |text: &str| {
+            let warnings = good(text).warnings;
+            warnings
+                .iter()
+                .filter(|it| it.contains("Give each a `groups_prefix`") && it.contains("`a`"))
+                .count()
+        };
+        assert_eq!(warned(&text("b.example")), usize::from(warns), "{one} {other}");
+        assert_eq!(warned(&text("a.example")), 0, "one issuer has one set of groups: {one} {other}");
+    }
+    assert_eq!(the_only(&named("sso", "a.example", &groups("git lab: "))).claims.groups_prefix, "git lab: ");
+    for prefix in ["", " a", "a,", "a  b", "<", "\u{202e}", &"x".repeat(65)] {
+        assert_lacks(
+            &named("sso", "a.example", &groups(prefix)),
+            "claims.groups_prefix",
+            "before the name of a group",
+        );
+    }
+    assert_lacks(
+        &named("sso", "a.example", "groups_prefix = \"a\""),
+        "claims.groups_prefix",
+        "without `groups`",
+    );
+}
+
+#[test]
 fn several_tenants_are_let_in_only_by_name() {
     let entra =
         |more: &str| provider(&format!("type = \"entra\"\nclient_secret = \"s3cret-of-the-client\"\n{more}"));
@@ -316,5 +406,7 @@ fn the_settings_in_the_documentation_work() {
     }
     let config = folder.load().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.providers.len(), 8);
-    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    // Each is meant to stand alone; together their groups want prefixes.
+    let others: Vec<_> = config.warnings.iter().filter(|it| !it.contains("`groups_prefix`")).collect();
+    assert!(others.is_empty(), "{others:?}");
 }

@@ -168,3 +168,28 @@ fn a_condition_that_fits_no_websocket_is_warned_of_beside_it() {
         assert!(found.iter().all(|warning| warning.contains(says.unwrap())), "{found:?}");
     }
 }
+
+#[test]
+fn a_rule_for_a_provider_that_nobody_comes_from_is_warned_of() {
+    let sso = "[[providers]]\nname = \"sso\"\nissuer = \"https://sso.example\"\nclient_id = \"doorward\"\n\
+               token_auth = \"none\"\n";
+    let found = |rule: &str| {
+        let text = format!(
+            "{APP}{sso}[[routes]]\nupstream = \"app\"\nrules = [{{ {rule} }}, {{ allow = \"viewer\" }}]\n"
+        );
+        let warnings = good(&text).warnings;
+        warnings.into_iter().filter(|it| it.contains("is nobody")).collect::<Vec<_>>()
+    };
+    for (rule, nobody) in [
+        ("allow = \"provider:ssso\"", "provider:ssso"),
+        ("allow = [\"admin\", \"provider:SSO\"]", "provider:SSO"),
+        ("deny = \"provider:okta\"", "provider:okta"),
+    ] {
+        let warned = found(rule);
+        assert!(warned.len() == 1 && warned[0].contains(nobody), "{rule}: {warned:?}");
+    }
+    for name in ["sso", "local", "imported", "break-glass", "client-certificate"] {
+        let rule = format!("allow = \"provider:{name}\"");
+        assert!(found(&rule).is_empty(), "{name}: {:?}", found(&rule));
+    }
+}

@@ -31,7 +31,7 @@ words! {
 pub struct GroupsFound {
     /// What the expression found; `None` where there is none.
     pub found: Option<Found>,
-    /// Sorted, without duplicates; each a name that a group may have.
+    /// Sorted, without duplicates; each a name that a group may have, with the prefix.
     pub groups: Vec<String>,
     /// What the claim lists beside them.
     pub left_out: Vec<IgnoredGroup>,
@@ -50,9 +50,10 @@ pub enum IgnoredGroup {
     Value(Value),
 }
 
+/// `prefix` is put before each name.
 pub(super) fn groups(
     path: Option<&ClaimPath>,
-    text: GroupsText,
+    (text, prefix): (GroupsText, &str),
     find: impl Fn(&ClaimPath) -> Found,
 ) -> GroupsFound {
     let found = path.map(find);
@@ -73,7 +74,7 @@ pub(super) fn groups(
             _ => false,
         };
         if !outcome.too_many {
-            outcome.take(items);
+            outcome.take(items, prefix);
         }
     }
     outcome.found = found;
@@ -81,7 +82,7 @@ pub(super) fn groups(
 }
 
 impl GroupsFound {
-    fn take(&mut self, items: Vec<Value>) {
+    fn take(&mut self, items: Vec<Value>, prefix: &str) {
         for item in items {
             let name = match item {
                 Value::String(name) => name,
@@ -92,8 +93,10 @@ impl GroupsFound {
                     continue;
                 }
             };
-            match user::check_group(&name) {
-                Ok(()) => self.groups.push(name),
+            // By itself, too: a prefix must not make a group of what is none.
+            let group = format!("{prefix}{name}");
+            match user::check_group(&name).and(user::check_group(&group)) {
+                Ok(()) => self.groups.push(group),
                 Err(_) => self.left_out.push(IgnoredGroup::Name(name)),
             }
         }

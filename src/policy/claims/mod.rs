@@ -32,7 +32,9 @@ pub struct ClaimsRules {
     pub groups: Option<ClaimPath>,
     /// How a claim for groups is read that is text.
     pub groups_text: GroupsText,
-    /// Groups of which one is needed, compared exactly; empty: none is.
+    /// What is put before the name of each group here; empty: nothing.
+    pub groups_prefix: String,
+    /// Groups of which one is needed, as the issuer calls them, compared exactly; empty: none is.
     pub allowed_groups: Vec<String>,
     /// Where the role is found.
     pub role: Option<ClaimPath>,
@@ -57,7 +59,8 @@ pub struct ClaimsRules {
 impl ClaimsRules {
     /// What claims come to.
     pub fn evaluate(&self, claims: &ClaimSet) -> ClaimsEvaluation {
-        let groups = groups::groups(self.groups.as_ref(), self.groups_text, |path| path.find(claims));
+        let names = (self.groups_text, self.groups_prefix.as_str());
+        let groups = groups::groups(self.groups.as_ref(), names, |path| path.find(claims));
         let email = email::email(self.email.find(claims), claims, self.trust_email);
         let role = self.role.as_ref().map(|path| path.find(claims));
         let role = role::role(role, &self.role_mapping, self.default_role, self.subjects);
@@ -84,12 +87,17 @@ impl ClaimsRules {
         outcome::similar(path, claims)
     }
 
+    /// Whether a group, by its name with the prefix, is one of those that are let in.
+    pub fn is_allowed(&self, group: &str) -> bool {
+        let name = group.strip_prefix(&self.groups_prefix);
+        name.is_some_and(|name| self.allowed_groups.iter().any(|allowed| allowed == name))
+    }
+
     fn refused_groups(&self, groups: &GroupsFound, has_overage: bool) -> Option<ClaimsRefusal> {
         if groups.too_many {
             return Some(ClaimsRefusal::TooManyGroups);
         }
-        let is_allowed = |group: &String| self.allowed_groups.contains(group);
-        if self.allowed_groups.is_empty() || groups.groups.iter().any(is_allowed) {
+        if self.allowed_groups.is_empty() || groups.groups.iter().any(|group| self.is_allowed(group)) {
             return None;
         }
         Some(match &groups.found {

@@ -10,6 +10,7 @@ fn rules() -> ClaimsRules {
         subjects: SubjectKind::People,
         groups: None,
         groups_text: GroupsText::One,
+        groups_prefix: String::new(),
         allowed_groups: Vec::new(),
         role: None,
         role_mapping: BTreeMap::new(),
@@ -161,6 +162,44 @@ fn a_list_written_as_text_is_split_only_as_the_settings_say() {
         let listed = rules("ops").evaluate(&claims(json!({"groups": ["ops admins"]})));
         assert_eq!((listed.groups.groups, listed.result.is_ok()), (vec!["ops admins".to_owned()], false));
     }
+}
+
+#[test]
+fn a_prefix_stands_before_each_group_and_the_allow_list_names_them_without() {
+    let rules = |allowed: &[&str]| {
+        with(|rules| {
+            rules.groups = Some(path("groups"));
+            rules.groups_prefix = "gitlab/".to_owned();
+            rules.allowed_groups = allowed.iter().map(|group| (*group).to_owned()).collect();
+        })
+    };
+    let value = json!({ "groups": ["ops", "gitlab/ops", "a b", " x", "", "y".repeat(122)] });
+    let found = rules(&[]).evaluate(&claims(value.clone()));
+    let expected = ["gitlab/a b", "gitlab/gitlab/ops", "gitlab/ops"];
+    assert_eq!(found.result.unwrap().groups, expected);
+    let left_out = [" x".to_owned(), String::new(), "y".repeat(122)].map(IgnoredGroup::Name);
+    assert_eq!(found.groups.left_out, left_out, "no prefix makes a group of what is none");
+    for (allowed, let_in) in [("ops", true), ("gitlab/ops", true), ("gitlab/a b", false), ("b", false)] {
+        let result = rules(&[allowed]).evaluate(&claims(value.clone())).result;
+        assert_eq!(result.is_ok(), let_in, "{allowed}");
+    }
+    let only = json!({ "groups": ["gitlab/ops"] });
+    assert!(rules(&["ops"]).evaluate(&claims(only)).result.is_err());
+}
+
+#[test]
+fn what_cannot_be_seen_is_in_no_group_address_or_name_and_is_told() {
+    let rules = with(|rules| rules.groups = Some(path("groups")));
+    let value = json!({ "groups": ["ops", "ops\u{2060}", "\u{202e}spo"], "name": "Ann\u{202e}", "email_verified": true,
+                        "email": "ann\u{ad}@example.org" });
+    let found = rules.evaluate(&claims(value));
+    for said in ["2 of what the claim for groups", "e-mail", "name"] {
+        assert!(found.warnings().iter().any(|warning| warning.to_string().contains(said)), "{said}");
+    }
+    let rights = found.result.unwrap();
+    assert_eq!((rights.groups, rights.name, rights.email), (vec!["ops".to_owned()], None, EmailClaim::None));
+    let persian = json!({ "name": "می\u{200c}خواهم" });
+    assert!(rules.evaluate(&claims(persian)).result.unwrap().name.is_some());
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn rules(path: &ClaimPath, groups_text: GroupsText) -> ClaimsRules {
         subjects: SubjectKind::People,
         groups: Some(path.clone()),
         groups_text,
+        groups_prefix: String::new(),
         allowed_groups: Vec::new(),
         role: Some(path.clone()),
         role_mapping: BTreeMap::new(),

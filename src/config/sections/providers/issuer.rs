@@ -9,6 +9,8 @@ use crate::config::reading::{Section as _, SettingsReader};
 
 /// Where Microsoft Entra ID issues tokens (worldwide).
 const ENTRA: &str = "https://login.microsoftonline.com";
+/// Stands for the tenant in the issuer of several.
+const TENANT: &str = "{tenantid}";
 /// Segments that stand in the place of a tenant for several or all.
 const SEVERAL_TENANTS: [&str; 3] = ["common", "organizations", "consumers"];
 
@@ -23,6 +25,16 @@ pub struct IssuerConfig {
     pub tenants: Vec<String>,
     /// Inner hosts that may be called, also by plain http: lower-case names or addresses.
     pub allowed_hosts: Vec<String>,
+}
+
+impl IssuerConfig {
+    /// What its tokens may name: one issuer, or that of each tenant.
+    pub fn issuers(&self) -> Vec<String> {
+        if !self.issuer.contains(TENANT) {
+            return vec![self.issuer.clone()];
+        }
+        self.tenants.iter().map(|tenant| self.issuer.replace(TENANT, tenant)).collect()
+    }
 }
 
 /// `None` where a problem was noted.
@@ -106,7 +118,7 @@ fn of_tenants(
     if let [only] = tenants.as_slice() {
         return config(written, format!("{origin}/{only}/v2.0"), tenants.clone(), reader);
     }
-    let mut several = config(written, format!("{origin}/{{tenantid}}/v2.0"), tenants, reader);
+    let mut several = config(written, format!("{origin}/{TENANT}/v2.0"), tenants, reader);
     if written.discovery_url.is_none() {
         several.discovery_url = format!("{origin}/organizations/v2.0/.well-known/openid-configuration");
     }

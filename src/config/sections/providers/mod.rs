@@ -4,6 +4,7 @@ mod credentials;
 mod directory;
 mod issuer;
 mod kind;
+mod overlap;
 mod values;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::config::reading::{
 };
 use crate::config::sections::claims::{ClaimMapping, claims_rules};
 use crate::config::sections::general::{CheckSection, General};
+use crate::model::principal::IdentitySource;
 use crate::model::secret::Secret;
 use crate::policy::claims::{ClaimsRules, SubjectKind};
 
@@ -199,10 +201,18 @@ impl CheckSection for Vec<Provider> {
         for written in self {
             let (name_at, auto_at) = (written.at("name"), written.at("auto_login"));
             let callback_at = written.at("callback_path");
+            let location = written.location().to_owned();
             let Some(provider) = provider(written, reader) else { continue };
             if providers.iter().any(|other| other.name == provider.name) {
                 let what = format!("`{}` is the name of an earlier one", provider.name);
                 reader.problem(&name_at, what, "give each provider a name of its own");
+            }
+            if !matches!(IdentitySource::named(&provider.name), IdentitySource::Provider(_)) {
+                let name = &provider.name;
+                let what = format!(
+                    "`{name}` is taken: rules mean others by `provider:{name}`, whom no provider vouches for"
+                );
+                reader.problem(&name_at, what, "write another name, such as \"sso\"");
             }
             if provider.auto_login && providers.iter().any(|other| other.auto_login) {
                 let remedy = "leave it true for one of them";
@@ -215,9 +225,17 @@ impl CheckSection for Vec<Provider> {
                 let what = "is that of another one, and GitHub's responses do not say that they are GitHub's";
                 reader.problem(&callback_at, what, "give each a path of its own, or leave it out");
             }
+            overlap::check(&provider, &providers, &location, reader);
             providers.push(provider);
         }
         providers
+    }
+}
+
+impl Provider {
+    /// Its name, unless it has none that fits.
+    pub(in crate::config) fn name(&self) -> Option<&str> {
+        self.name.0.as_ref().map(|name| name.0.as_str())
     }
 }
 

@@ -27,8 +27,8 @@ use crate::policy::{Enforce, PathPattern, Who};
 
 use self::policy::policy;
 pub use self::warnings::body_rules;
-pub(in crate::config) use self::warnings::warn_of_hosts;
 use self::warnings::{warn_of_graphql, warn_of_leniency};
+pub(in crate::config) use self::warnings::{warn_of_hosts, warn_of_providers};
 
 const DAY: u64 = 24 * 60 * 60;
 

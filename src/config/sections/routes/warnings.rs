@@ -4,6 +4,7 @@ use crate::config::reading::{SettingsReader, join};
 use crate::config::sections::header_preset::HeaderPreset;
 use crate::config::sections::public_url::PublicUrl;
 use crate::config::sections::routes::RouteConfig;
+use crate::model::principal::IdentitySource;
 use crate::policy::{
     Conditions, Enforce, MethodMatch, PathPattern, Rule, UnreachableRule, Who, bypassed_rules, shadowed,
 };
@@ -218,6 +219,34 @@ pub(in crate::config) fn warn_of_bypassed_rules(rules: &[Rule], location: &str, 
             newest.name
         );
         reader.warn(location, what);
+    }
+}
+
+/// Warns of a word for everybody whom a provider vouches for, where there is no such provider. `providers` are the names of
+/// those in the settings.
+pub(in crate::config) fn warn_of_providers(
+    routes: &[RouteConfig],
+    providers: &[&str],
+    reader: &mut SettingsReader,
+) {
+    let is_nobody = |who: &&Who| match who {
+        Who::Provider(name) => {
+            matches!(IdentitySource::named(name), IdentitySource::Provider(_))
+                && !providers.contains(&name.as_str())
+        }
+        _ => false,
+    };
+    for (index, route) in routes.iter().enumerate() {
+        for rule in &route.policy.rules {
+            for nobody in rule.allow.iter().chain(&rule.deny).filter(is_nobody) {
+                let what = format!(
+                    "`{nobody}` in rule `{}` of route `{}` is nobody: no `[[providers]]` has that name, nor is it `local`, \
+                     `imported`, `break-glass` or `client-certificate`",
+                    rule.name, route.name
+                );
+                reader.warn(&format!("routes[{index}]"), what);
+            }
+        }
     }
 }
 
