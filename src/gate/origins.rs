@@ -91,6 +91,11 @@ pub fn is_visit(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_FETCH_DEST).iter().all(|destination| destination == "document")
 }
 
+/// Whether a page of this very origin leads here, as far as the browser says. Over plain http browsers say nothing.
+pub fn is_from_own_page(headers: &HeaderMap) -> bool {
+    sender(headers, [], None) == RequestInitiator::SameOrigin
+}
+
 /// The origin that a page says it is of, if it is one.
 pub fn claimed(headers: &HeaderMap) -> Option<String> {
     only(headers, &ORIGIN).and_then(Origin::parse).map(|origin| origin.to_string())

@@ -152,7 +152,7 @@ pub enum IdentityRefusal {
     Disabled,
     /// The address belongs to a user with a password or another identity, who can link this one while signed in.
     EmailInUse,
-    /// The address belongs to an invited user, and the provider does not say that it is verified.
+    /// The address belongs to a user, the provider does not say that it is verified, and the settings do not allow sign-up.
     EmailUnverified,
     /// The identity belongs to another user.
     IdentityInUse,
@@ -181,11 +181,12 @@ impl IdentityRefusal {
         }
     }
 
-    /// The reason that may be shown to the user who was refused: a disabled user looks like an unknown one.
+    /// The reason that may be shown to the user who was refused: a disabled user looks like an unknown one, and so does one whose
+    /// address was merely written.
     #[must_use]
     pub fn told(self) -> Self {
         match self {
-            Self::Disabled => Self::SignUpNotAllowed,
+            Self::Disabled | Self::EmailUnverified => Self::SignUpNotAllowed,
             other => other,
         }
     }
@@ -228,8 +229,10 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_user_is_shown_as_an_unknown_one() {
-        assert_eq!(IdentityRefusal::Disabled.told(), IdentityRefusal::SignUpNotAllowed);
+    fn a_disabled_user_and_an_address_that_was_merely_written_are_shown_as_unknown() {
+        for refusal in [IdentityRefusal::Disabled, IdentityRefusal::EmailUnverified] {
+            assert_eq!(refusal.told(), IdentityRefusal::SignUpNotAllowed);
+        }
         assert_eq!(IdentityRefusal::EmailInUse.told(), IdentityRefusal::EmailInUse);
         assert_eq!(IdentityRefusal::Disabled.to_string(), "disabled", "the log has it as it is");
     }

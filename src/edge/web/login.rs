@@ -134,7 +134,7 @@ pub(super) fn enter(
 }
 
 /// Lets somebody who is signed in already pass, unless that has not helped just now.
-fn pass(
+pub(super) fn pass(
     web: &Web,
     request: &WebRequest,
     target: &ReturnTarget,

@@ -136,17 +136,17 @@ fn of_claims(why: ClaimsRefusal, provider: &str, access_page: Option<&str>) -> P
 
 fn of_account(told: IdentityRefusal, provider: &str) -> Problem {
     let said = match told {
-        IdentityRefusal::Disabled | IdentityRefusal::SignUpNotAllowed => format!(
-            "Nobody here has your account at {provider}, and new people have to be invited. Ask an administrator to invite \
-             you by the e-mail address that you have there."
-        ),
+        // One text: who has an address is told to those alone who have shown that it is theirs.
+        IdentityRefusal::Disabled | IdentityRefusal::EmailUnverified | IdentityRefusal::SignUpNotAllowed => {
+            format!(
+                "Nobody here has your account at {provider}, and new people have to be invited. Ask an administrator to invite \
+             you by the e-mail address that you have there. If you were invited, see to it that {provider} has verified this \
+             address."
+            )
+        }
         IdentityRefusal::EmailInUse => format!(
             "Somebody here has your e-mail address already and signs in another way. If that is you, sign in that way, and \
              link {provider} on your account page."
-        ),
-        IdentityRefusal::EmailUnverified => format!(
-            "You were invited by an e-mail address, and {provider} does not say that this address of yours is verified. \
-             Verify it there and sign in again, or tell the operator the reference below."
         ),
         IdentityRefusal::IdentityInUse => {
             format!("This account at {provider} belongs to somebody else here. Nothing was linked.")

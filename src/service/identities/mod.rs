@@ -172,6 +172,15 @@ impl Identities {
             if let IdentityMatch::Owner(user) | IdentityMatch::SameEmail(user) = &found {
                 *target = Some(Party::from(user));
             }
+            if let IdentityMatch::SameEmail(user) = &found
+                && assertion.email.verified().is_none()
+            {
+                tracing::warn!(
+                    provider = assertion.provider,
+                    username = user.username,
+                    "a provider sends a user's e-mail address without saying that it is verified: it does not count"
+                );
+            }
             resolve(found, &assertion.email, sign_up, candidate)
         };
         let entered = self.store.by(by).sign_in_identity(&assertion, self.clock.now(), decide).await?;

@@ -21,13 +21,15 @@ pub enum SignUp {
 /// | | | disabled | `disabled` |
 /// | new | of an invited user, verified | enabled | linked |
 /// | | | disabled | `disabled` |
-/// | | of an invited user, not verified | any | `email-unverified` |
-/// | | of a user with a password or an identity | any | `email-in-use` |
-/// | | that only looks like a user's, or is a username | any | `email-in-use` |
+/// | | of any user, not verified, sign-up allowed | any | created, without the address |
+/// | | of any user, not verified, invited users only | any | `email-unverified`, told as `sign-up-not-allowed` |
+/// | | of a user with a password or an identity, verified | any | `email-in-use` |
+/// | | that only looks like a user's, or is a username, verified | any | `email-in-use` |
 /// | | of no user, or none, sign-up allowed | | created |
 /// | | of no user, or none, invited users only | | `sign-up-not-allowed` |
 ///
-/// A user with neither a password nor an identity is an invited one.
+/// A user with neither a password nor an identity is an invited one. An address that is not verified is anybody's to write, so
+/// it decides nothing: else whoever writes it would learn whose it is.
 pub(super) fn resolve(
     found: IdentityMatch,
     email: &AssertedEmail,
@@ -37,17 +39,24 @@ pub(super) fn resolve(
     match found {
         IdentityMatch::Owner(user) if user.disabled => Err(IdentityRefusal::Disabled),
         IdentityMatch::Owner(user) => Ok(Resolution::Enter(user)),
+        IdentityMatch::SameEmail(_) if email.verified().is_none() => match sign_up {
+            SignUp::Allowed => Ok(create(new)),
+            SignUp::InvitedOnly => Err(IdentityRefusal::EmailUnverified),
+        },
         IdentityMatch::SameEmail(user) if user.can_sign_in() || !has_address(&user, email) => {
             Err(IdentityRefusal::EmailInUse)
         }
-        IdentityMatch::SameEmail(_) if email.verified().is_none() => Err(IdentityRefusal::EmailUnverified),
         IdentityMatch::SameEmail(user) if user.disabled => Err(IdentityRefusal::Disabled),
         IdentityMatch::SameEmail(user) => Ok(Resolution::Link(user)),
-        IdentityMatch::Unknown if sign_up == SignUp::Allowed => {
-            Ok(Resolution::Create { user: Box::new(new.0), names: new.1 })
-        }
-        IdentityMatch::Unknown => Err(IdentityRefusal::SignUpNotAllowed),
+        IdentityMatch::Unknown => match sign_up {
+            SignUp::Allowed => Ok(create(new)),
+            SignUp::InvitedOnly => Err(IdentityRefusal::SignUpNotAllowed),
+        },
     }
+}
+
+fn create((user, names): (User, Vec<String>)) -> Resolution {
+    Resolution::Create { user: Box::new(user), names }
 }
 
 /// Whether it is the user's e-mail address, and not a username, nor an address that only looks like it.

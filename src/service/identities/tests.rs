@@ -89,7 +89,7 @@ async fn an_identity_lets_in_whom_the_table_says() {
     let none = || AssertedEmail::None;
     // Issuer, subject, address; whom it lets in where users are added, and where they are not.
     let in_ = |name: &'static str| Ok(name);
-    let table: [(&str, &str, AssertedEmail, Entered, Entered); 24] = [
+    let table: [(&str, &str, AssertedEmail, Entered, Entered); 25] = [
         // A known identity, whatever its address is.
         (here, "known", none(), in_("known"), in_("known")),
         (here, "known", verified("known@example.org"), in_("known"), in_("known")),
@@ -99,17 +99,18 @@ async fn an_identity_lets_in_whom_the_table_says() {
         // An invited user's address.
         (here, "new", verified("Invited@Example.org"), in_("invited"), in_("invited")),
         (there, "known", verified("invited@example.org"), in_("invited"), in_("invited")),
-        (here, "new", unverified("invited@example.org"), Err(EmailUnverified), Err(EmailUnverified)),
+        (here, "new", unverified("invited@example.org"), in_("invited-2"), Err(EmailUnverified)),
         (here, "new", verified("stopped@example.org"), Err(Disabled), Err(Disabled)),
-        (here, "new", unverified("stopped@example.org"), Err(EmailUnverified), Err(EmailUnverified)),
+        (here, "new", unverified("stopped@example.org"), in_("stopped-2"), Err(EmailUnverified)),
         // That of somebody who signs in otherwise: by a password, by another subject, at another provider.
         (here, "new", verified("local@example.org"), Err(EmailInUse), Err(EmailInUse)),
-        (here, "new", unverified("local@example.org"), Err(EmailInUse), Err(EmailInUse)),
+        (here, "new", unverified("local@example.org"), in_("local-2"), Err(EmailUnverified)),
         (here, "new", verified("known@example.org"), Err(EmailInUse), Err(EmailInUse)),
         (there, "known", verified("known@example.org"), Err(EmailInUse), Err(EmailInUse)),
         (there, "barred", verified("barred@example.org"), Err(EmailInUse), Err(EmailInUse)),
         // A username that looks like it is no address.
         (here, "new", verified("named@example.org"), Err(EmailInUse), Err(EmailInUse)),
+        (here, "new", unverified("named@example.org"), in_("named"), Err(EmailUnverified)),
         // Nor is an address that only looks like the invited one: KELVIN SIGN, a wide letter.
         (here, "new", verified("in\u{ff56}ited@example.org"), Err(EmailInUse), Err(EmailInUse)),
         (here, "new", verified("invited@ex\u{ff41}mple.org"), Err(EmailInUse), Err(EmailInUse)),
@@ -134,7 +135,8 @@ async fn an_identity_lets_in_whom_the_table_says() {
                     assert_eq!(signed_in.user.username, name, "{row}");
                     let principal = principal(&world, &signed_in).await.unwrap();
                     assert_eq!(principal.source, IdentitySource::Provider("sso".to_owned()), "{row}");
-                    assert_eq!(made, usize::from(name == "new" || name == "known-2"), "{row}");
+                    let is_new = name.ends_with("-2") || ["new", "named"].contains(&name);
+                    assert_eq!(made, usize::from(is_new), "{row}");
                     let address = principal.email.is_some_and(|own| email.any() == Some(own.as_str()));
                     let unvouched = email.verified().is_none() && made == 1;
                     assert!(!(address && unvouched), "{row}: an unverified address is nobody's");
@@ -150,6 +152,26 @@ async fn an_identity_lets_in_whom_the_table_says() {
                 (outcome, expected) => panic!("{row}: {expected:?} was expected, and it was {outcome:?}"),
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_verified_tells_nothing_of_who_has_it() {
+    for email in ["invited", "stopped", "local", "known", "barred", "named", "nobody"] {
+        let email = unverified(&format!("{email}@example.org"));
+        let world = everybody().await;
+        let named = |username: &str| ProviderAssertion {
+            email: email.clone(),
+            username: Some(username.to_owned()),
+            ..asserted(ISSUER, username)
+        };
+        let Err(IdentityError::Refused(refusal)) = sign_in(&world, &named("x"), SignUp::InvitedOnly).await
+        else {
+            panic!("{email:?}: let in")
+        };
+        assert_eq!(refusal.told(), IdentityRefusal::SignUpNotAllowed, "{email:?}");
+        let user = sign_in(&world, &named("y"), SignUp::Allowed).await.unwrap().user;
+        assert_eq!((user.username.as_str(), user.email, user.role), ("y", None, Role::Viewer), "{email:?}");
     }
 }
 

@@ -132,3 +132,47 @@ async fn a_provider_that_is_down_or_lies_lets_nobody_in_and_says_so() {
     let (status, text) = world.refused(&person("ann")).await;
     assert_eq!(status, 503, "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_of_another_site_makes_somebody_else_of_whoever_is_signed_in() {
+    let world = World::with("").await;
+    let ann = world.signed_in(&person("ann")).await;
+    let path = "/_doorward/sign-in/sso?rd=%2Fdeep";
+    for site in ["cross-site", "same-site", "none", "odd"] {
+        let answer = ann.clone().follow(&world.gateway, path, site).await;
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/deep")), "{site}");
+        assert!(!answer.head.contains("doorward-sign-in-"), "{site}: {}", answer.head);
+    }
+    let answer = ann.clone().get(&world.gateway, path).await;
+    assert_eq!(answer.header("location"), Some("/deep"), "a browser that does not say it");
+    // The first to come: the same link signs in whoever is not signed in, and a page of ours whoever is.
+    for (mut browser, site) in [(Browser::default(), "cross-site"), (ann.clone(), "same-origin")] {
+        let answer = browser.follow(&world.gateway, path, site).await;
+        let location = answer.header("location").unwrap().to_owned();
+        assert!(location.starts_with(&world.provider.url) && browser.holds("doorward-sign-in-"), "{site}");
+        let back = world.provider.approve(&location, &person("bob"));
+        let answer = browser.follow(&world.gateway, &back, "cross-site").await;
+        assert_eq!(answer.header("location"), Some("/deep"), "{site}");
+        browser.get(&world.gateway, "/x").await;
+        assert_eq!(world.upstream.last().header("x-auth-user"), Some("bob"), "{site}");
+    }
+    let mut old = ann;
+    assert_eq!(old.get(&world.gateway, "/x").await.status, 401, "by her own choice she is somebody else now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_not_verified_tells_nobody_who_has_it() {
+    let world = World::with("allow_sign_up = false").await;
+    world.gateway.user("root", Role::Admin).await;
+    world.gateway.invite("invited", "invited@example.org").await;
+    let mut told = Vec::new();
+    for email in ["root@example.org", "invited@example.org", "nobody@example.org"] {
+        let claims = with(&person("eve"), &json!({ "email": email, "email_verified": false }));
+        let (status, text) = world.refused(&claims).await;
+        assert_eq!(status, 403, "{email}: {text}");
+        assert!(text.contains("new people have to be invited"), "{email}: {text}");
+        told.push(text.split("Reference").next().unwrap().to_owned());
+    }
+    assert!(told.windows(2).all(|two| two[0] == two[1]), "{told:?}");
+    world.signed_in(&with(&person("ivy"), &json!({ "email": "invited@example.org" }))).await;
+}

@@ -55,6 +55,14 @@ impl Browser {
         answer
     }
 
+    /// Opens a page by a link, of which the browser says where it stood (`Sec-Fetch-Site`).
+    pub async fn follow(&mut self, gateway: &Gateway, path: &str, site: &str) -> Answer {
+        let headers = format!("{}sec-fetch-site: {site}\r\n", self.cookies());
+        let answer = gateway.get(path, &headers).await;
+        self.keep(gateway, &answer);
+        answer
+    }
+
     /// Opens a page at another host than the gateway's address.
     pub async fn get_at(&mut self, gateway: &Gateway, host: &str, path: &str) -> Answer {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{}\r\n", self.cookies());
@@ -74,7 +82,7 @@ impl Browser {
     /// Goes to a provider from the sign-in page's button; where it is sent.
     pub async fn begin(&mut self, gateway: &Gateway, name: &str, rd: &str) -> String {
         let rd: String = url::form_urlencoded::byte_serialize(rd.as_bytes()).collect();
-        let answer = self.get(gateway, &format!("/_doorward/sign-in/{name}?rd={rd}")).await;
+        let answer = self.follow(gateway, &format!("/_doorward/sign-in/{name}?rd={rd}"), "same-origin").await;
         assert_eq!(answer.status, 303, "{}\n{}", answer.head, answer.text());
         answer.header("location").unwrap().to_owned()
     }

@@ -124,6 +124,19 @@ impl Gateway {
         self.accounts.create(&self.by, new).await.unwrap().id
     }
 
+    /// Adds a user who has neither a password nor an identity yet.
+    pub async fn invite(&self, name: &str, email: &str) -> UserId {
+        let new = NewUser {
+            username: name.to_owned(),
+            email: Some(email.to_owned()),
+            display_name: None,
+            role: Role::Viewer,
+            groups: Vec::new(),
+            password: None,
+        };
+        self.accounts.create(&self.by, new).await.unwrap().id
+    }
+
     /// The text of a new system key.
     pub async fn system_key(&self, name: &str, role: Role) -> String {
         self.key_with(name, role, None, KeyScope::default()).await.0

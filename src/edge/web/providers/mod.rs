@@ -12,6 +12,7 @@ use super::sign_in_words::no_sign_in;
 use super::{Page, ReturnTarget, Visitor, Web, WebRequest, account, failed, form, login, user_agent};
 use crate::edge::pages::problem::Problem;
 use crate::federation::{Begin, Callback, Done, Refused, SignInRefusal};
+use crate::gate::origins;
 use crate::oidc::AuthorizationResponse;
 use crate::service::login::Browser;
 use crate::service::sign_ins::Purpose;
@@ -35,6 +36,13 @@ pub(super) async fn begin(web: &Web, request: &WebRequest) -> Result<Response<By
     if let Some(obstacle) = target.obstacle() {
         return Err(Problem::sign_in_loop(explain_obstacle(&web.site, obstacle)));
     }
+    let visitor = web.visitor(request).await?;
+    // Another site must not make somebody else of whoever is signed in. A page of ours asks for a sign-in where it is wanted.
+    if let Visitor::Caller(principal) = &visitor
+        && !origins::is_from_own_page(&request.headers)
+    {
+        return login::pass(web, request, &target, principal.must_change_password);
+    }
     let hint = form::parameter(request.query.as_deref(), "login_hint");
     let wanted =
         Begin { purpose: Purpose::SignIn, target: Some(target.as_str()), login_hint: hint.as_deref() };
@@ -49,7 +57,6 @@ pub(super) async fn begin(web: &Web, request: &WebRequest) -> Result<Response<By
             Ok(unreferred(response))
         }
         Err(why) => {
-            let visitor = web.visitor(request).await?;
             let attempt = Attempt { provider, target: &target, links: false, visitor: &visitor };
             Ok(refused(web, request, &attempt, &why))
         }
