@@ -22,6 +22,8 @@ const CHOICE_SECONDS: u64 = 10 * 60;
 /// The most sign-ins at providers that one browser has under way, in as many tabs. Each has a cookie of up to 1.5 KiB, and
 /// all of them are sent with every request.
 const MOST_SIGN_INS: usize = 5;
+/// The most that one answer deletes: each is a header line, and whoever can set cookies here can make them thousands.
+const MOST_DELETED: usize = 20;
 /// Characters of base64url in the name of each.
 const SIGN_IN_DIGITS: usize = 11;
 
@@ -50,6 +52,7 @@ impl Cookies {
     /// The cookies for a public address.
     pub fn new(public_url: &PublicUrl, config: &SessionConfig) -> Self {
         let session = config.cookie_name(public_url);
+        let alone = SessionConfig::host_cookie_name(public_url);
         let base = if public_url.is_secure() { "; Path=/; HttpOnly; Secure" } else { "; Path=/; HttpOnly" };
         let attributes_here = match config.cookie_same_site {
             SameSite::Lax => format!("{base}; SameSite=Lax"),
@@ -61,10 +64,10 @@ impl Cookies {
         };
         Self {
             device: format!("{session}-device"),
-            handover: format!("{session}-handover"),
-            loop_guard: format!("{session}-bounces"),
-            choice: format!("{session}-choice"),
-            sign_in: format!("{session}-sign-in-"),
+            handover: format!("{alone}-handover"),
+            loop_guard: format!("{alone}-bounces"),
+            choice: format!("{alone}-choice"),
+            sign_in: format!("{alone}-sign-in-"),
             session,
             attributes,
             attributes_here,
@@ -159,10 +162,10 @@ impl Cookies {
     }
 
     /// Deletes the oldest of the browser's sign-ins, so that there is room for one more. Browsers send the oldest first
-    /// (RFC 6265, 5.4).
+    /// (RFC 6265, 5.4). At most 20 at once.
     pub fn clear_oldest_sign_ins(&self, headers: &HeaderMap) -> Vec<HeaderValue> {
         let begun: Vec<&str> = names(headers).filter(|name| self.is_sign_in(name)).collect();
-        let surplus = (begun.len() + 1).saturating_sub(MOST_SIGN_INS);
+        let surplus = (begun.len() + 1).saturating_sub(MOST_SIGN_INS).min(MOST_DELETED);
         begun.into_iter().take(surplus).map(|name| header(name, "", 0, &self.attributes_between)).collect()
     }
 
@@ -302,6 +305,35 @@ mod tests {
         assert_eq!(strict.set_handover("v"), held);
     }
 
+    #[test]
+    fn what_one_host_has_for_itself_no_other_can_set() {
+        for (url, domain, own) in [
+            ("https://gate.example.org", Some("example.org"), "__Host-doorward-"),
+            ("https://gate.example.org", None, "__Host-doorward-"),
+            ("http://127.0.0.1:8080", None, "doorward-"),
+        ] {
+            let cookies = cookies(url, SameSite::Lax, domain);
+            for set in [
+                cookies.set_handover("v"),
+                cookies.set_loop_guard("v"),
+                cookies.set_choice(),
+                cookies.set_sign_in("state", &Secret::new("v")),
+            ] {
+                let set = set.to_str().unwrap();
+                assert!(
+                    set.starts_with(own) && set.contains("; Path=/;") && !set.contains("Domain"),
+                    "{set}"
+                );
+            }
+            // A domain's cookie cannot have that prefix: browsers would refuse it.
+            let shared = domain.is_some();
+            for set in [cookies.set_session(&Secret::new("v")), cookies.set_device(&Secret::new("v"))] {
+                let set = set.to_str().unwrap();
+                assert_eq!((set.starts_with("__Secure-"), set.contains("Domain")), (shared, shared), "{set}");
+            }
+        }
+    }
+
     fn sent(cookies: &[(&str, &str)]) -> HeaderMap {
         let pairs: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         HeaderMap::from_iter([(http::header::COOKIE, HeaderValue::from_str(&pairs.join("; ")).unwrap())])
@@ -323,7 +355,7 @@ mod tests {
             strict.clear_sign_in("state 1"),
             format!("{name}{}", rest.replace("=v; Max-Age=600", "=; Max-Age=0"))
         );
-        assert!(name.starts_with("__Secure-doorward-sign-in-") && !name.contains("state"), "{name}");
+        assert!(name.starts_with("__Host-doorward-sign-in-") && !name.contains("state"), "{name}");
         let other = name_of(&strict.set_sign_in("state 2", &Secret::new("w")));
         assert_ne!(name, other);
         let both = sent(&[(&name, "v"), (&other, "w")]);
@@ -338,7 +370,7 @@ mod tests {
     #[test]
     fn of_too_many_sign_ins_the_oldest_go_and_nothing_else() {
         let cookies = cookies("https://gate.example", SameSite::Lax, None);
-        let begun: Vec<String> = (0..8)
+        let begun: Vec<String> = (0..400)
             .map(|number| name_of(&cookies.set_sign_in(&format!("state {number}"), &Secret::new("v"))))
             .collect();
         let others = [
@@ -361,6 +393,7 @@ mod tests {
         assert_eq!(gone(4), Vec::<String>::new(), "with one more they are five");
         assert_eq!(gone(5), begun[..1]);
         assert_eq!(gone(8), begun[..4]);
+        assert_eq!(gone(400), begun[..MOST_DELETED], "an answer has room for some");
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 
+use crate::model::session_cookie::own_stems;
 use crate::model::token::KeyText;
 
-/// Removes our cookies, whose names all begin with `own`, and those that hold a key of ours.
-pub(super) fn strip_cookies(headers: &mut HeaderMap, own: &str) {
-    let own = own.as_bytes();
+/// Removes our cookies, where the session's is called `session`, and those that hold a key of ours.
+pub(super) fn strip_cookies(headers: &mut HeaderMap, session: &str) {
     let is_named = |text: &[u8]| {
-        text.trim_ascii_start().get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own))
+        let text = text.trim_ascii_start();
+        let begins =
+            |own: &str| text.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own.as_bytes()));
+        own_stems(session).any(begins)
     };
     // Some servers read a comma as the end of a cookie (RFC 2109, 4.4), or names in any case.
     let is_ours = |pair: &[u8]| pair.split(|byte| *byte == b',').any(is_named) || KeyText::stands_in(pair);
@@ -33,11 +36,11 @@ pub(super) fn strip_cookies(headers: &mut HeaderMap, own: &str) {
 
 /// Removes `Set-Cookie` of our names from an answer: no application signs people in or out here. A cookie
 /// without a name is sent back as its value alone, which then reads as name and value.
-pub fn strip_set_cookies(headers: &mut HeaderMap, own: &str) {
+pub fn strip_set_cookies(headers: &mut HeaderMap, session: &str) {
     let is_ours = |value: &HeaderValue| {
         let (name, rest) = split_pair(value.as_bytes());
         let read = if name.is_empty() { rest } else { name };
-        read.starts_with(own.as_bytes())
+        own_stems(session).any(|own| read.starts_with(own.as_bytes()))
     };
     if headers.get_all(SET_COOKIE).iter().any(is_ours) {
         let kept: Vec<_> =

@@ -174,6 +174,21 @@ fn what_is_ours_is_removed_and_the_rest_is_untouched() {
     strip_set_cookies(&mut answer, &names().cookie);
     assert_eq!(answer.get_all("set-cookie").iter().collect::<Vec<_>>(), ["theirs=1; Path=/"]);
 
+    // Where a domain shares the session's cookie, those of one host have another prefix.
+    let shared = CredentialNames { cookie: "__Secure-doorward".into(), ..names() };
+    let all =
+        "a=1; __Secure-doorward=abc; __Host-doorward-sign-in-x=y; __HOST-doorward-choice=1; __Host-door=2";
+    let mut map = headers(&[("cookie", all)]);
+    strip(&mut map, &shared, &shared.accepts(), Grounds::default());
+    assert_eq!(map["cookie"], "a=1; __Host-door=2");
+    let mut answer = headers(&[
+        ("set-cookie", "__Secure-doorward=x"),
+        ("set-cookie", "__Host-doorward-sign-in-x=y; Path=/"),
+        ("set-cookie", "__Host-door=2"),
+    ]);
+    strip_set_cookies(&mut answer, &shared.cookie);
+    assert_eq!(answer.get_all("set-cookie").iter().collect::<Vec<_>>(), ["__Host-door=2"]);
+
     let mut foreign = headers(&[("authorization", "Bearer eyJ"), ("cookie", "a=1;b=2")]);
     strip(&mut foreign, &names(), &names().accepts(), Grounds::default());
     assert_eq!(foreign["authorization"], "Bearer eyJ");

@@ -87,6 +87,13 @@ pub fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || odd(*byte))
 }
 
+/// How the names of our own cookies begin where the session's is called `session`: those of one host alone have the prefix
+/// `__Host-` also where a domain shares the session's.
+pub fn own_stems(session: &str) -> impl Iterator<Item = &str> {
+    let [_, alone, shared] = OURS;
+    std::iter::once(session).chain(session.starts_with(shared).then_some(alone))
+}
+
 fn fold(byte: u8) -> u8 {
     match byte {
         b'.' | b' ' | b'[' => b'_',

@@ -51,6 +51,12 @@ impl SessionConfig {
         };
         format!("{prefix}doorward")
     }
+
+    /// How the names of cookies begin that one host has for itself: with the prefix by which no other host, below a shared
+    /// domain either, can set them.
+    pub fn host_cookie_name(public_url: &PublicUrl) -> &'static str {
+        if public_url.is_secure() { "__Host-doorward" } else { "doorward" }
+    }
 }
 
 /// When browsers send the session cookie with requests from other sites.

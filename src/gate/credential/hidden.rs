@@ -10,6 +10,7 @@ use percent_encoding::percent_decode;
 
 use super::CredentialNames;
 use crate::config::SHORTEST_KEY;
+use crate::model::session_cookie::own_stems;
 use crate::model::token::KeyText;
 
 /// How often one writing is looked for in another.
@@ -78,10 +79,12 @@ impl CredentialNames {
     /// Whether a value holds a credential that counts here, in any form that is looked for, or speaks of our cookies: nothing
     /// to write down.
     pub fn are_in(&self, value: &HeaderValue) -> bool {
-        let cookie = self.cookie.as_bytes();
-        let mut parts = value.as_bytes().windows(cookie.len().max(1));
+        let names = |own: &str| {
+            let mut parts = value.as_bytes().windows(own.len().max(1));
+            parts.any(|part| part.eq_ignore_ascii_case(own.as_bytes()))
+        };
         KeyText::stands_in(value.as_bytes())
-            || parts.any(|part| part.eq_ignore_ascii_case(cookie))
+            || own_stems(&self.cookie).any(names)
             || self.hidden_in(value) != EmbeddedCredential::Nothing
     }
 }
