@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::failure::Failure;
+use crate::model::visible::is_unseen;
 
 /// Where a command's outcome goes.
 #[derive(Clone, Copy, Debug)]
@@ -103,9 +104,9 @@ impl TextTable {
     }
 }
 
-/// A cell without anything that could steer a terminal.
+/// A cell without anything that could steer a terminal, or make two of them look alike.
 fn plain(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    cell.chars().map(|c| if is_unseen(c) { '?' } else { c }).collect()
 }
 
 /// A list in one cell; a dash if it is empty.
@@ -126,6 +127,7 @@ mod tests {
         assert_eq!(table.to_text(), "nobody");
         table.row(vec!["zoë".into(), "admin".into()]);
         table.row(vec!["a\u{1b}[2Jb".into(), "viewer".into()]);
-        assert_eq!(table.to_text(), "NAME    ROLE\nzoë     admin\na?[2Jb  viewer");
+        table.row(vec!["\u{202e}nimda\u{2060}".into(), "member".into()]);
+        assert_eq!(table.to_text(), "NAME     ROLE\nzoë      admin\na?[2Jb   viewer\n?nimda?  member");
     }
 }

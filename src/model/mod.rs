@@ -27,4 +27,5 @@ pub mod time;
 pub mod token;
 pub mod user;
 pub mod verdict;
+pub mod visible;
 pub(crate) mod words;

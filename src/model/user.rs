@@ -6,6 +6,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::role::Role;
 use super::time::Timestamp;
+use super::visible::is_unseen;
 
 /// A user's stable identifier (`UUIDv7` text), never reused and never shown as a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,7 +77,7 @@ pub fn is_same_mailbox(a: &str, b: &str) -> bool {
 /// Why a name cannot be a username or group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a name has 1 to 128 visible characters, no white space, and none of , ; : \" ' < > / \\ % or control characters"
+    "a name has 1 to 128 visible characters, no white space, and none of , ; : \" ' < > / \\ % or control characters, also none that only steer how text is shown"
 )]
 pub struct BadName;
 
@@ -89,14 +90,40 @@ pub struct BadName;
 /// [`BadName`] if it is empty, too long, or holds a character outside the allowed ones.
 pub fn check_name(name: &str) -> Result<(), BadName> {
     let fits = (1..=128).contains(&name.chars().count());
-    let clean = !name.chars().any(|c| c.is_whitespace() || c.is_control() || ",;:\"'<>/\\%".contains(c));
+    let clean = !name.chars().any(|c| c.is_whitespace() || is_unseen(c) || ",;:\"'<>/\\%".contains(c));
     (fits && clean).then_some(()).ok_or(BadName)
+}
+
+/// Why a name cannot be that of a new user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadUsername {
+    /// No name at all.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// It could be taken for an option of a command, or for a path.
+    #[error("a username begins with a letter, a digit or _")]
+    Beginning,
+}
+
+/// Checks the name of a new user.
+///
+/// # Errors
+///
+/// [`BadUsername`] if it is no name, or begins otherwise than with a letter, a digit or `_`.
+pub fn check_username(name: &str) -> Result<(), BadUsername> {
+    check_name(name)?;
+    if name.starts_with(may_begin_username) { Ok(()) } else { Err(BadUsername::Beginning) }
+}
+
+/// Whether usernames may begin with the character.
+pub fn may_begin_username(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 /// Why a name cannot be a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a group has 1 to 128 visible characters, single spaces only between them, and none of , ; \" ' < > \\ % or control characters"
+    "a group has 1 to 128 visible characters, single spaces only between them, and none of , ; \" ' < > \\ % or control characters, also none that only steer how text is shown"
 )]
 pub struct BadGroup;
 
@@ -111,13 +138,15 @@ pub fn check_group(name: &str) -> Result<(), BadGroup> {
     let fits = (1..=128).contains(&name.chars().count());
     let spaced = name.trim() == name && !name.contains("  ");
     let clean =
-        !name.chars().any(|c| c.is_whitespace() && c != ' ' || c.is_control() || ",;\"'<>\\%".contains(c));
+        !name.chars().any(|c| c.is_whitespace() && c != ' ' || is_unseen(c) || ",;\"'<>\\%".contains(c));
     (fits && spaced && clean).then_some(()).ok_or(BadGroup)
 }
 
 /// Why a text cannot be an e-mail address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an e-mail address has exactly one @ with something on both sides, and no white space")]
+#[error(
+    "an e-mail address has exactly one @ with something on both sides, and no white space or invisible characters"
+)]
 pub struct BadEmail;
 
 /// Checks the shape of an e-mail address: one `@`, no white space or control characters, at most 254 bytes.
@@ -127,7 +156,7 @@ pub struct BadEmail;
 /// [`BadEmail`] if the shape is wrong; whether mail arrives is not looked at.
 pub fn check_email(email: &str) -> Result<(), BadEmail> {
     let clean = email.len() <= 254
-        && !email.chars().any(|c| c.is_whitespace() || c.is_control() || ",;<>\"'\\()".contains(c));
+        && !email.chars().any(|c| c.is_whitespace() || is_unseen(c) || ",;<>\"'\\()".contains(c));
     match email.split_once('@') {
         Some((local, domain))
             if clean && !local.is_empty() && !domain.is_empty() && !domain.contains('@') =>
@@ -169,6 +198,45 @@ mod tests {
         assert_eq!(check_name(&"x".repeat(129)), Err(BadName));
         for name in ["alice", "zoë", "a.b-c_d+1", "team@example.org"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_cannot_be_seen_stands_in_names_groups_or_addresses() {
+        for unseen in [
+            '\u{2060}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{202e}',
+            '\u{115f}',
+            '\u{e0041}',
+            '\u{e000}',
+            '\u{200b}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{378}',
+        ] {
+            for name in [format!("ro{unseen}ot"), format!("root{unseen}"), format!("{unseen}root")] {
+                assert_eq!(check_name(&name), Err(BadName), "{name:?}");
+                assert_eq!(check_group(&name), Err(BadGroup), "{name:?}");
+                assert_eq!(check_email(&format!("{name}@example.org")), Err(BadEmail), "{name:?}");
+            }
+        }
+        for name in ["иван", "山田", "عمر", "प्रिया", "zoe\u{308}", "józef"] {
+            assert_eq!((check_username(name), check_group(name)), (Ok(()), Ok(())), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_username_begins_with_a_letter_or_digit() {
+        for name in ["-", "--help", ".", "..", ".hidden", "@all", "+x", "|x", "\u{301}a"] {
+            assert_eq!(check_username(name), Err(BadUsername::Beginning), "{name}");
+        }
+        for name in ["", "a b"] {
+            assert_eq!(check_username(name), Err(BadUsername::Name(BadName)), "{name}");
+        }
+        for name in ["a", "_svc", "1st", "é-x", "team@example.org"] {
+            assert_eq!(check_username(name), Ok(()), "{name}");
         }
     }
 

@@ -16,6 +16,7 @@ use crate::model::network;
 use crate::model::principal::ClientAddress;
 use crate::model::time::Timestamp;
 use crate::model::verdict::Verdict;
+use crate::model::visible::is_unseen;
 
 /// A buffer is handed over when it holds this much, and on each tick.
 const FLUSH_AT: usize = 32 * 1024;
@@ -226,7 +227,7 @@ fn write_text(out: &mut String, event: &AccessEvent<'_>) {
 
 /// A value cannot begin a line of its own.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || c == ' ' { '?' } else { c }).collect()
+    text.chars().map(|c| if is_unseen(c) || c == ' ' { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

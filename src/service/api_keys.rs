@@ -13,6 +13,7 @@ use crate::model::secret::Secret;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::{KeyKind, KeyText, TokenDigest};
 use crate::model::user::{User, UserId};
+use crate::model::visible::is_unseen;
 use crate::store::{Lane, Store};
 
 /// Characters of a key's name.
@@ -253,7 +254,7 @@ fn principal(key: ApiKey, owner: Option<User>) -> Option<Principal> {
 fn checked_name(name: &str) -> Result<String, ServiceError> {
     let name = name.trim();
     let fits = (1..=LONGEST_NAME).contains(&name.chars().count());
-    if fits && !name.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' ')) {
+    if fits && !name.chars().any(|c| is_unseen(c) || (c.is_whitespace() && c != ' ')) {
         Ok(name.to_owned())
     } else {
         Err(ServiceError::invalid(Field::Name, "has 1 to 128 visible characters"))

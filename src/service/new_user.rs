@@ -8,7 +8,8 @@ use crate::model::user;
 use crate::model::user::User;
 use crate::model::user::UserId;
 use crate::model::user::check_email;
-use crate::model::user::check_name;
+use crate::model::user::check_username;
+use crate::model::visible::is_unseen_in_prose;
 
 /// Characters of a display name.
 const LONGEST_DISPLAY_NAME: usize = 128;
@@ -35,7 +36,8 @@ pub struct NewUser {
 impl NewUser {
     /// The user this makes, and the password, which is not checked yet.
     pub(super) fn checked(self, now: Timestamp) -> Result<(User, Option<Secret>), ServiceError> {
-        check_name(&self.username).map_err(|bad| ServiceError::invalid(Field::Username, bad.to_string()))?;
+        check_username(&self.username)
+            .map_err(|bad| ServiceError::invalid(Field::Username, bad.to_string()))?;
         if let Some(email) = &self.email {
             check_email(email).map_err(|bad| ServiceError::invalid(Field::Email, bad.to_string()))?;
         }
@@ -86,11 +88,14 @@ pub(super) fn check_display_name(name: Option<&str>) -> Result<(), ServiceError>
     let fits = |name: &str| {
         !name.trim().is_empty()
             && name.chars().count() <= LONGEST_DISPLAY_NAME
-            && !name.chars().any(char::is_control)
+            && !name.chars().any(is_unseen_in_prose)
     };
     if name.is_none_or(fits) {
         Ok(())
     } else {
-        Err(ServiceError::invalid(Field::DisplayName, "has 1 to 128 characters and no control characters"))
+        Err(ServiceError::invalid(
+            Field::DisplayName,
+            "has 1 to 128 characters, none of which is a control character or turns the direction of others",
+        ))
     }
 }

@@ -6,7 +6,7 @@ use super::draft::{Block, Draft, RemarkKind, SettingValue};
 use super::phoenix_providers::{self, Provider};
 use super::reading::{brief, flag, text};
 use super::variables::Variables;
-use crate::model::user::{check_email, check_name};
+use crate::model::user::{check_email, check_name, may_begin_username};
 
 /// How every variable of Phoenix begins.
 pub(super) const PREFIX: &str = "PHOENIX_";
@@ -215,7 +215,7 @@ fn username(written: &str) -> String {
     let fits = |c: char| check_name(c.encode_utf8(&mut [0; 4])).is_ok() && c != '=';
     let parts: Vec<String> =
         written.split(|c| !fits(c)).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    parts.join("-").chars().take(128).collect()
+    parts.join("-").chars().skip_while(|c| !may_begin_username(*c)).take(128).collect()
 }
 
 fn admin_secret(variables: &mut Variables, draft: &mut Draft) {

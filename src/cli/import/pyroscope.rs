@@ -8,7 +8,7 @@ use super::draft::{Block, Draft, RemarkKind, SettingValue};
 use super::pyroscope_keys::KEYS;
 use super::reading::{brief, flag, text};
 use super::variables::Variables;
-use crate::model::user::{check_email, check_name};
+use crate::model::user::{check_email, check_username};
 
 const PREFIX: &str = "PYROSCOPE_";
 /// Tables of its configuration that are looked at.
@@ -207,7 +207,7 @@ fn login(settings: &mut Variables, has_providers: bool, draft: &mut Draft) -> bo
     let (name, email) = (text(settings, NAME, draft), text(settings, EMAIL, draft));
     if let (true, true, Some(email)) = (internal, creates, email) {
         let name = name.unwrap_or_else(|| "admin".to_owned());
-        if check_name(&name).is_ok() && !name.contains('=') && check_email(&email).is_ok() {
+        if check_username(&name).is_ok() && !name.contains('=') && check_email(&email).is_ok() {
             login.comment("Each start prints a link to choose a password, until there is one.");
             login.set("admins", SettingValue::Texts(vec![format!("{name}={email}")]), NAME);
         } else {

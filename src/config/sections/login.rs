@@ -113,7 +113,7 @@ choice! {
 
 text! {
     Admin, "a name and an address such as \"alice=alice@example.com\"", |text| match text.split_once('=') {
-        Some((name, email)) if user::check_name(name).is_ok() && user::check_email(email).is_ok() => {
+        Some((name, email)) if user::check_username(name).is_ok() && user::check_email(email).is_ok() => {
             Ok(Self(name.to_owned(), email.to_owned()))
         }
         _ => Err("is not name=email: write one such as \"alice=alice@example.com\"".into()),

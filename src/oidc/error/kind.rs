@@ -1,5 +1,6 @@
 //! Words for errors: of OAuth 2.0 and OpenID Connect, and for what can be done.
 
+use crate::model::visible::is_unseen;
 use crate::model::words::words;
 
 words! {
@@ -85,5 +86,5 @@ impl ErrorCode {
 
 /// Text of a provider's for the log: at most 200 characters, none of which steers a terminal.
 pub(in crate::oidc) fn loggable(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(200).map(|c| if is_unseen(c) { ' ' } else { c }).collect()
 }

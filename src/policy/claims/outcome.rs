@@ -8,6 +8,7 @@ use super::groups::GroupsFound;
 use super::path::{ClaimPath, EvaluationError, Found};
 use super::role::{RoleFound, RoleSource};
 use crate::model::identity::RoleDecision;
+use crate::model::visible::is_unseen_in_prose;
 
 /// Characters of a name to show.
 const LONGEST_NAME: usize = 128;
@@ -158,7 +159,7 @@ pub struct NameFound {
 impl NameFound {
     pub(super) fn new(found: Found) -> Self {
         let fits = |name: &&str| {
-            (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+            (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(is_unseen_in_prose)
         };
         let name = match &found {
             Found::Value(Value::String(name)) => Some(name.trim()).filter(fits).map(str::to_owned),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::model::identity::ProviderAssertion;
 use crate::model::token::random_text;
-use crate::model::user::{check_name, name_key};
+use crate::model::user::{check_name, check_username, may_begin_username, name_key};
 use crate::policy::Who;
 
 /// Characters of a name, before a number.
@@ -94,9 +94,10 @@ fn name_in(text: &str) -> Option<String> {
         .chars()
         .map(|c| if c.is_whitespace() { '.' } else { c })
         .filter(|c| check_name(c.encode_utf8(&mut [0; 4])).is_ok())
+        .skip_while(|c| !may_begin_username(*c))
         .take(LONGEST)
         .collect();
-    check_name(&name).is_ok().then_some(name)
+    check_username(&name).is_ok().then_some(name)
 }
 
 #[cfg(test)]
@@ -160,10 +161,17 @@ mod tests {
             (None, None, "auth0|5f7c", "auth0|5f7c"),
             (None, None, "\"%\"", "user"),
             (Some(&long), None, "1", &long[..64]),
+            (Some("\u{202e}nimda"), None, "1", "nimda"),
+            (Some("al\u{2060}ice\u{feff}"), None, "1", "alice"),
+            (Some("--help"), None, "1", "help"),
+            (Some(".."), Some("dot@example.org"), "1", "dot"),
         ] {
             let names = named(username, email, subject);
             assert_eq!(names[0], expected, "{username:?} {email:?} {subject}");
-            assert!(names.iter().all(|name| check_name(name).is_ok() && !name.contains('@')), "{names:?}");
+            assert!(
+                names.iter().all(|name| check_username(name).is_ok() && !name.contains('@')),
+                "{names:?}"
+            );
         }
     }
 

@@ -26,6 +26,7 @@ use crate::model::token::TokenDigest;
 use crate::model::token::random_text;
 use crate::model::user::User;
 use crate::model::user::UserId;
+use crate::model::visible::is_unseen;
 use crate::store::Lane;
 use crate::store::Store;
 
@@ -198,7 +199,7 @@ impl Sessions {
             expires_at: parent
                 .map_or_else(|| now.after(self.config.absolute), |(parent, _)| parent.expires_at),
             client: client.to_canonical().to_string(),
-            user_agent: user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_LENGTH).collect(),
+            user_agent: user_agent.chars().filter(|c| !is_unseen(*c)).take(USER_AGENT_LENGTH).collect(),
             parent_id: parent.map(|(parent, _)| parent.id.clone()),
             host: parent.map(|(_, host)| host.to_owned()),
             provider,
