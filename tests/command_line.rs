@@ -451,7 +451,16 @@ fn check_tells_what_to_register_at_a_provider_and_calls_nobody() {
     let uri = "http://127.0.0.1:8080/_doorward/callback/sso";
     let (_, told, _) = run(folder.path(), &["check"]);
     assert!(told.contains(&format!("provider sso (sso): register the redirect URI {uri} there")), "{told}");
-    assert_eq!(json(folder.path(), "check", "")["providers"][0]["redirect_uri"], uri);
+    let provider = &json(folder.path(), "check", "")["providers"][0];
+    assert_eq!(provider["redirect_uri"], uri);
+    for (name, path) in [
+        ("post_logout_redirect_uri", "/_doorward/signed-out"),
+        ("backchannel_logout_uri", "/_doorward/backchannel-logout/sso"),
+    ] {
+        let uri = format!("http://127.0.0.1:8080{path}");
+        assert_eq!(provider[name], uri);
+        assert!(told.contains(&uri), "{told}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::StartError;
 use super::reload::Reloader;
 use crate::config::Config;
-use crate::model::metrics::{Registry, SignInCounts};
+use crate::model::metrics::{ProviderCounts, Registry};
 use crate::model::time::Timestamp;
 use crate::server;
 use crate::server::metrics::{ServerStanding, Sources};
@@ -52,7 +52,7 @@ impl MetricsSocket {
         self,
         reloader: &Arc<Reloader>,
         registry: Arc<Registry>,
-        sign_ins: SignInCounts,
+        providers: ProviderCounts,
         started: Timestamp,
     ) -> MetricsServer {
         let (lookups, certificate, servers) =
@@ -64,7 +64,7 @@ impl MetricsSocket {
             page_limiter: reloader.foundation.page_limiter.clone(),
             revocations: reloader.foundation.services.revocations.clone(),
             lookups: Box::new(move || lookups.foundation.lookups()),
-            sign_ins,
+            providers,
             store: reloader.foundation.services.store.clone(),
             certificate_end: Box::new(move || certificate_end(&certificate)),
             servers: Box::new(move || server_states(&servers)),

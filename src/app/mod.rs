@@ -10,6 +10,7 @@ mod metrics;
 mod opening;
 mod preflight;
 mod process;
+mod refreshing;
 mod reload;
 mod sample;
 mod settings;
@@ -158,6 +159,7 @@ pub struct Running {
     threads: Vec<std::thread::JoinHandle<()>>,
     log_writer: std::thread::JoinHandle<()>,
     upkeep: MaintenanceTask,
+    refreshing: MaintenanceTask,
     watching: JoinHandle<()>,
     refused_keeper: JoinHandle<()>,
     metrics: Option<metrics::MetricsServer>,
@@ -229,10 +231,11 @@ impl Running {
             let accept = listener::accept(listener, workers.clone(), admission.clone(), stopping.clone());
             acceptors.spawn(accept);
         }
-        let sign_ins = generation.federation.counts().clone();
+        let providers = generation.federation.counts().clone();
+        let (federations, refreshing) = refreshing::start(Arc::clone(&generation.federation));
         let current = Mutex::new(generation);
-        let reloader = Arc::new(Reloader { foundation, workers, admission, tls, held, current });
-        let metrics = metrics.map(|bound| bound.serve(&reloader, Arc::clone(&registry), sign_ins, started));
+        let reloader = Arc::new(Reloader { foundation, workers, admission, tls, held, federations, current });
+        let metrics = metrics.map(|bound| bound.serve(&reloader, Arc::clone(&registry), providers, started));
         Ok(Self {
             reloader,
             metrics,
@@ -249,6 +252,7 @@ impl Running {
             threads,
             log_writer,
             upkeep,
+            refreshing,
             watching,
             refused_keeper,
         })
@@ -357,6 +361,8 @@ impl Running {
         let foundation = &self.reloader.foundation;
         foundation.draining.store(true, Ordering::Relaxed);
         drop(self.ordering);
+        let (stop_refreshing, refreshing) = self.refreshing;
+        let _ = stop_refreshing.send(());
         // What was accepted must reach a worker before the workers close their doors.
         let (stop_accepting, mut acceptors) = self.accepting;
         let _ = stop_accepting.send(true);
@@ -370,6 +376,7 @@ impl Running {
             let _ = self.closing.send(true);
             let _ = drained.await;
         }
+        let _ = refreshing.await;
         let (stop_upkeep, upkeep) = self.upkeep;
         let _ = stop_upkeep.send(());
         let _ = upkeep.await;

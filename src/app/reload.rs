@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::signal::unix::Signal;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::foundation::{Foundation, TlsMaterial};
 use super::{StartError, settings};
 use crate::config::{Config, ConfigError, ConfigOrigin, SettingLocation};
+use crate::federation::Federation;
 use crate::model::audit::Load;
 use crate::server::admission::{Admission, AdmissionLimits};
 use crate::server::certificates::AcmeState;
@@ -72,6 +73,8 @@ pub(super) struct Reloader {
     pub(super) tls: Option<Tls>,
     /// Certificates that come by ACME, if they do.
     pub(super) held: Option<Arc<AcmeState>>,
+    /// Tells the task that refreshes sessions of another configuration.
+    pub(super) federations: watch::Sender<Arc<Federation>>,
     /// Held while it is replaced: one at a time.
     pub(super) current: Mutex<Arc<Generation>>,
 }
@@ -126,6 +129,7 @@ impl Reloader {
         // From here on nothing fails.
         let generation = Arc::new(generation);
         self.foundation.tidy_by(sessions.clone());
+        self.federations.send_replace(Arc::clone(&generation.federation));
         for warning in &generation.config.warnings {
             tracing::warn!("{warning}");
         }

@@ -14,7 +14,7 @@ use crate::config;
 use crate::config::Config;
 use crate::config::ConfigOrigin;
 use crate::config::RouteConfig;
-use crate::federation::redirect_uri;
+use crate::federation::{BACKCHANNEL_LOGOUT, SIGNED_OUT, redirect_uri};
 use crate::model::target::Prefixes;
 use crate::policy::Conditions;
 use crate::policy::Enforce;
@@ -64,6 +64,8 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
             "name": provider.name,
             "display_name": provider.display_name,
             "redirect_uri": redirect_uri(provider, &config.public_url),
+            "post_logout_redirect_uri": config.public_url.url(SIGNED_OUT),
+            "backchannel_logout_uri": config.public_url.url(&format!("{BACKCHANNEL_LOGOUT}{}", provider.name)),
         })).collect::<Vec<_>>(),
         "tests": config.tests.len(),
         "warnings": config.warnings,
@@ -77,10 +79,14 @@ fn show(config: &Config, output: Output) -> Result<(), Failure> {
         lines.push(String::new());
     }
     lines.extend(config.providers.iter().map(|provider| {
-        let uri = redirect_uri(provider, &config.public_url);
+        let (name, public_url) = (provider.name.as_str(), &config.public_url);
+        let uri = redirect_uri(provider, public_url);
+        let (signed_out, logout) =
+            (public_url.url(SIGNED_OUT), public_url.url(&format!("{BACKCHANNEL_LOGOUT}{name}")));
         format!(
-            "provider {} ({}): register the redirect URI {uri} there",
-            provider.name, provider.display_name
+            "provider {name} ({}): register the redirect URI {uri} there; where signing out comes back to (post-logout \
+             redirect URI) {signed_out}; where it sends logout tokens (back-channel logout) {logout}",
+            provider.display_name
         )
     }));
     if !config.warnings.is_empty() {

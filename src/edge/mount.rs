@@ -92,7 +92,7 @@ const fn of_provider(path: &'static str, methods: Methods, page: Page) -> MountP
 }
 
 /// Everything below the reserved path, but for questions: [`Endpoint`] reads whose they are from the path.
-static OWN: [MountPoint; 26] = {
+static OWN: [MountPoint; 28] = {
     use Methods::{Any, Fetch, Form, Read, Send};
     [
         row("/healthz", Any, InternalEndpoint::Health(Probe::Alive)),
@@ -109,6 +109,7 @@ static OWN: [MountPoint; 26] = {
         page("/account/sessions/end-others", Send, Page::EndOtherSessions),
         page("/account/keys/new", Form, Page::NewKey),
         page("/account/keys/revoke", Send, Page::RevokeKey),
+        of_provider("/backchannel-logout/", Send, Page::ProviderLogout),
         of_provider("/callback/", Fetch, Page::CompleteSignIn),
         page("/handover", Fetch, Page::Redeem),
         page("/handover/begin", Fetch, Page::Begin),
@@ -117,6 +118,7 @@ static OWN: [MountPoint; 26] = {
         page("/logout", Form, Page::Logout),
         page("/password", Form, Page::Password),
         page("/setup", Form, Page::Setup),
+        page("/signed-out", Read, Page::SignedOut),
         of_provider("/sign-in/", Fetch, Page::BeginSignIn),
         page("/static/doorward.css", Read, Page::Style),
         page("/static/logo.svg", Read, Page::Logo(LogoFormat::Svg)),
@@ -183,6 +185,8 @@ mod tests {
         for (path, expected) in [
             ("/sign-in/sso", Some(Page::BeginSignIn)),
             ("/callback/sso", Some(Page::CompleteSignIn)),
+            ("/backchannel-logout/sso", Some(Page::ProviderLogout)),
+            ("/backchannel-logout/", None),
             ("/sign-in/", None),
             ("/sign-in", None),
             ("/sign-in/sso/", None),
@@ -193,7 +197,13 @@ mod tests {
             let page = own(path).and_then(MountPoint::page).map(|(page, _)| page);
             assert_eq!(page, expected, "{path}");
         }
-        let callback = format!("{RESERVED}/callback/");
-        assert_eq!(callback, federation::CALLBACK, "what is registered at providers is what is answered");
+        for (path, registered) in [
+            ("/callback/", federation::CALLBACK),
+            ("/backchannel-logout/", federation::BACKCHANNEL_LOGOUT),
+            ("/signed-out", federation::SIGNED_OUT),
+        ] {
+            let answered = format!("{RESERVED}{path}");
+            assert_eq!(answered, registered, "what is registered at providers is what is answered");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::policy::claims::{ClaimSet, EmailClaim};
 /// Claims that suggest a username, best first.
 const USERNAMES: [&str; 3] = ["preferred_username", "cognito:username", "login"];
 
-/// The assertion, if the settings let such a person in.
+/// The assertion of somebody who has signed in, if the settings let such a person in.
 ///
 /// Where userinfo was needed and could not be had, nobody is let in: what the claims lack may be a group that a rule refuses,
 /// or the address by which somebody was invited.
@@ -22,7 +22,15 @@ pub(super) fn assertion(
     if authentication.lacks_userinfo {
         return Err(SignInRefusal::NoUserinfo(key));
     }
-    let claims = &authentication.claims;
+    asserted(config, key, &authentication.claims)
+}
+
+/// The assertion of whom `key` identifies, by claims that were verified: at a sign-in, and at each refresh after it.
+pub(super) fn asserted(
+    config: &ProviderConfig,
+    key: IdentityKey,
+    claims: &ClaimSet,
+) -> Result<ProviderAssertion, SignInRefusal> {
     let evaluation = config.claims.evaluate(claims);
     for warning in evaluation.warnings() {
         tracing::warn!(provider = config.name, %warning, "claims of a provider");

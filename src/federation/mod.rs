@@ -7,28 +7,34 @@
 //! Providers share nothing: each has its own bound, caches and failures. None is called before somebody wants to sign in.
 
 mod assertion;
+mod outage;
 mod provider;
+mod refresh;
 mod refusal;
+mod sign_out;
 
 use std::fmt;
 use std::sync::Arc;
 
 use self::provider::Provider;
 pub use self::provider::{CALLBACK, Protocol, ProviderError, redirect_uri};
+pub use self::refresh::refresh_sessions;
 pub use self::refusal::{Refused, SignInRefusal};
+pub use self::sign_out::{BACKCHANNEL_LOGOUT, LogoutRefusal, SIGNED_OUT, SignOut};
 use crate::config::{Config, ProviderConfig};
 use crate::model::audit::{Actor, Event, Note, Party};
-use crate::model::metrics::{ProviderSignIn, SignInCounts};
+use crate::model::metrics::{ProviderCounts, ProviderSignIn};
 use crate::model::network::throttle_bucket;
 use crate::model::principal::{Principal, Proof};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, SystemClock};
-use crate::oidc::{AuthenticationRequest, AuthorizationResponse, ExpectedResponse};
+use crate::oidc::{Authentication, AuthenticationRequest, AuthorizationResponse, ExpectedResponse};
 use crate::service::ServiceError;
 use crate::service::audit::Audit;
 use crate::service::composition::Services;
 use crate::service::identities::{Identities, SignUp};
 use crate::service::login::{Browser, Login, SignedIn};
+use crate::service::provider_sessions::{ProviderSessions, ProviderTokens};
 use crate::service::sign_ins::{PendingSignIn, Purpose, ReturnedSignIn, SignInSource, SignIns};
 
 /// The providers of a configuration, and what signing in through them needs.
@@ -37,8 +43,11 @@ pub struct Federation {
     sign_ins: SignIns,
     login: Login,
     identities: Identities,
+    provider_sessions: ProviderSessions,
     audit: Audit,
-    counts: SignInCounts,
+    counts: ProviderCounts,
+    /// Where browsers come back to from signing out at a provider.
+    signed_out: String,
 }
 
 /// A provider that people may choose.
@@ -120,31 +129,31 @@ impl Federation {
         let providers = made.collect::<Result<_, _>>()?;
         let counts = former.map(|former| former.counts.clone()).unwrap_or_default();
         config.providers.iter().for_each(|provider| counts.know(&provider.name));
-        Ok(Self {
-            providers,
-            sign_ins: services.sign_ins.clone(),
-            login: services.login.clone(),
-            identities: services.identities.clone(),
-            audit: services.audit.clone(),
-            counts,
-        })
+        let signed_out = config.public_url.url(SIGNED_OUT);
+        Ok(Self { providers, counts, signed_out, ..Self::empty(services) })
     }
 
     /// One without providers.
     #[cfg(test)]
     pub(crate) fn of_none(services: &Services) -> Self {
+        Self::empty(services)
+    }
+
+    fn empty(services: &Services) -> Self {
         Self {
             providers: Vec::new(),
             sign_ins: services.sign_ins.clone(),
             login: services.login.clone(),
             identities: services.identities.clone(),
+            provider_sessions: services.provider_sessions.clone(),
             audit: services.audit.clone(),
-            counts: SignInCounts::default(),
+            counts: ProviderCounts::default(),
+            signed_out: String::new(),
         }
     }
 
-    /// What came of sign-ins, in this configuration and those before it.
-    pub fn counts(&self) -> &SignInCounts {
+    /// What came of sign-ins, refreshes and logout tokens, in this configuration and those before it.
+    pub fn counts(&self) -> &ProviderCounts {
         &self.counts
     }
 
@@ -207,6 +216,7 @@ impl Federation {
         let provider = self.find(name).ok_or(SignInRefusal::NoSuchProvider)?;
         let outcome = self.send(provider, wanted).await;
         self.counts
+            .sign_ins
             .count(name, outcome.as_ref().map_or_else(SignInRefusal::counted, |_| ProviderSignIn::Begun));
         outcome
     }
@@ -241,7 +251,7 @@ impl Federation {
     ) -> Result<Completed, Refused> {
         let provider = self.find(name).ok_or_else(|| Refused::from(SignInRefusal::NoSuchProvider))?;
         let outcome = self.settle(by, provider, callback).await;
-        self.counts.count(
+        self.counts.sign_ins.count(
             name,
             match &outcome {
                 Ok(Completed { done: Done::SignedIn(_), .. }) => ProviderSignIn::SignedIn,
@@ -316,7 +326,9 @@ impl Federation {
             Purpose::SignIn => {
                 let sign_up =
                     if provider.config.allow_sign_up { SignUp::Allowed } else { SignUp::InvitedOnly };
-                let entered = self.identities.sign_in(by, assertion, sign_up, callback.browser).await?;
+                let tokens = tokens(&provider.config, authentication);
+                let entered =
+                    self.identities.sign_in(by, assertion, Some(&tokens), sign_up, callback.browser).await?;
                 Ok(Done::SignedIn(Box::new(entered)))
             }
             Purpose::Link(proof) => {
@@ -361,6 +373,13 @@ fn shares_callback(config: &Config, provider: &ProviderConfig) -> bool {
     let path = provider.callback_path.as_ref();
     let others = config.providers.iter().filter(|other| other.name != provider.name);
     path.is_some() && others.into_iter().any(|other| other.callback_path.as_ref() == path)
+}
+
+/// What is kept of a sign-in for as long as its session lasts.
+fn tokens(config: &ProviderConfig, authentication: Authentication) -> ProviderTokens {
+    let Authentication { names, id_token, refresh_token, lifetime, .. } = authentication;
+    let refresh_token = refresh_token.filter(|_| config.refresh.is_some());
+    ProviderTokens { names, id_token, refresh_token, lifetime }
 }
 
 /// What would keep the providers of a configuration from being used on this machine, such as a file that they name. Calls

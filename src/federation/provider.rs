@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
+use url::Url;
 
+use super::outage::Outage;
 use super::refusal::SignInRefusal;
 use crate::config::{ProviderConfig, ProviderKind, PublicUrl};
+use crate::model::secret::Secret;
 use crate::model::time::Clock;
 use crate::oidc::{
-    Authentication, AuthenticationRequest, AuthorizationResponse, ExpectedResponse, Github, OidcError,
-    RelyingParty, SetupError,
+    Authentication, AuthenticationRequest, AuthorizationResponse, EndSession, EndSessionRequest,
+    ExpectedResponse, Github, LogoutToken, OidcError, Refreshed, RelyingParty, SetupError, TokenRefusal,
 };
 use crate::service::ServiceError;
 use crate::service::sign_ins::{ProviderClient, SignInSource};
@@ -22,6 +25,8 @@ pub const CALLBACK: &str = "/_doorward/callback/";
 /// Sign-ins that wait for one provider at a time, of unknown browsers and of known devices. Neither can take a place of the
 /// other, here or among the calls that are made at once.
 const MOST_WAITING: [usize; 2] = [32, 16];
+/// Logout tokens of one provider that are looked at at a time.
+const MOST_LOGOUTS: usize = 16;
 /// How long one waits for a place among them.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -49,7 +54,10 @@ pub enum Protocol {
 pub(super) struct Provider {
     pub(super) config: ProviderConfig,
     pub(super) protocol: Protocol,
+    /// Whether refreshes have found it down.
+    pub(super) outage: Outage,
     places: Places,
+    logouts: Semaphore,
 }
 
 impl Provider {
@@ -66,7 +74,13 @@ impl Provider {
         let former = former.map(|former| &former.protocol);
         let protocol = Protocol::new(config, redirect_uri, clock, former, shares_callback)
             .map_err(|cause| ProviderError { name: config.name.clone(), cause })?;
-        Ok(Self { config: config.clone(), protocol, places: Places::default() })
+        Ok(Self {
+            config: config.clone(),
+            protocol,
+            outage: Outage::default(),
+            places: Places::default(),
+            logouts: Semaphore::new(MOST_LOGOUTS),
+        })
     }
 
     /// What a sign-in that comes back must have begun with.
@@ -81,6 +95,12 @@ impl Provider {
     /// A place among those who wait for this provider. One that is slow thus holds up nobody else's.
     pub(super) async fn place(&self, source: &SignInSource) -> Result<OwnedSemaphorePermit, SignInRefusal> {
         self.places.take(source).await
+    }
+
+    /// A place among the logout tokens that are looked at, which take none of sign-ins.
+    pub(super) async fn logout_place(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
+        let place = timeout(PATIENCE, self.logouts.acquire()).await;
+        place.ok().and_then(Result::ok).ok_or(ServiceError::Busy { retry_after: PATIENCE })
     }
 }
 
@@ -148,6 +168,58 @@ impl Protocol {
         match self {
             Self::OpenIdConnect(party) => party.complete(response, expected).await,
             Self::Github(github) => github.complete(response, expected.verifier).await,
+        }
+    }
+
+    /// What the provider says now of somebody with this subject, who signed in before, and new tokens.
+    pub(super) async fn refresh(
+        &self,
+        refresh_token: &Secret,
+        id_token: Option<&Secret>,
+        subject: &str,
+    ) -> Result<Refreshed, OidcError> {
+        match self {
+            Self::OpenIdConnect(party) => {
+                let id_token = id_token.ok_or(OidcError::IdToken(TokenRefusal::Malformed))?;
+                party.refresh(refresh_token, id_token, subject).await
+            }
+            Self::Github(github) => github.refresh(refresh_token).await,
+        }
+    }
+
+    /// Where browsers sign out there, if they do.
+    pub(super) async fn end_session_endpoint(&self) -> Result<Option<Url>, OidcError> {
+        match self {
+            Self::OpenIdConnect(party) => party.end_session_endpoint().await,
+            Self::Github(_) => Ok(None),
+        }
+    }
+
+    /// The same, and with what.
+    pub(super) async fn end_session(
+        &self,
+        request: EndSessionRequest<'_>,
+    ) -> Result<Option<EndSession>, OidcError> {
+        match self {
+            Self::OpenIdConnect(party) => party.end_session(request).await,
+            Self::Github(_) => Ok(None),
+        }
+    }
+
+    /// Whose sign-in is over, by a logout token, verified.
+    pub(super) async fn logout_token(&self, token: &str) -> Result<LogoutToken, OidcError> {
+        match self {
+            Self::OpenIdConnect(party) => party.logout_token(token).await,
+            // It sends none.
+            Self::Github(_) => Err(OidcError::IdToken(TokenRefusal::Issuer)),
+        }
+    }
+
+    /// Gives a refresh token back.
+    pub(super) async fn revoke(&self, refresh_token: &Secret) -> Result<(), OidcError> {
+        match self {
+            Self::OpenIdConnect(party) => party.revoke(refresh_token).await,
+            Self::Github(_) => Ok(()),
         }
     }
 }

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::model::seal::SealingKey;
 use crate::model::secret::Secret;
 use crate::model::session::LogoutNames;
@@ -74,6 +77,17 @@ impl TokenVault {
             id_token: seal(id_token, id_context(session)),
             refresh_token: seal(refresh_token, refresh_context(session)),
         }
+    }
+
+    /// A text for one purpose, as base64url.
+    pub(super) fn seal_text(&self, text: &str, purpose: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.0.seal(text.as_bytes(), purpose).unwrap_or_default())
+    }
+
+    /// The text, if it was sealed for this purpose.
+    pub(super) fn open_text(&self, sealed: &str, purpose: &str) -> Option<String> {
+        let plain = self.0.open(&URL_SAFE_NO_PAD.decode(sealed).ok()?, purpose)?;
+        std::str::from_utf8(&plain).ok().map(str::to_owned)
     }
 
     /// `None` if they were sealed under another secret, or changed.

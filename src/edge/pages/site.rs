@@ -160,7 +160,7 @@ impl Site {
         }
     }
 
-    /// A redirect. `location` begins with a single `/`, or was checked to lead to one of our hosts.
+    /// A redirect. `location` begins with a single `/`, or was checked to lead to one of our hosts or to a provider.
     pub fn redirect(&self, status: StatusCode, location: &str) -> Response<Bytes> {
         let mut response = self.answer(status, "text/plain; charset=utf-8", Bytes::new());
         match HeaderValue::try_from(location) {

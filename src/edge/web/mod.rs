@@ -56,6 +56,7 @@ use crate::service::handovers::Handovers;
 use crate::service::identities::Identities;
 use crate::service::login::Login;
 use crate::service::own_keys::OwnKeys;
+use crate::service::provider_sessions::ProviderSessions;
 use crate::service::rate_limiter::RateLimiter;
 use crate::service::sessions::Sessions;
 
@@ -95,6 +96,7 @@ struct PageServices {
     login: Login,
     sessions: Sessions,
     handovers: Handovers,
+    provider_sessions: ProviderSessions,
     accounts: Accounts,
     own_keys: OwnKeys,
     identities: Identities,
@@ -107,6 +109,7 @@ impl PageServices {
             login: services.login.clone(),
             sessions: services.sessions.clone(),
             handovers: services.handovers(),
+            provider_sessions: services.provider_sessions.clone(),
             accounts: services.accounts.clone(),
             own_keys: services.own_keys(),
             identities: services.identities.clone(),
@@ -248,7 +251,10 @@ impl Web {
             return Err(Problem::opened_by_script());
         }
         let holds_secret = page == Page::Setup;
-        if sends && !self.guard.origins.may_send_form(&request.headers, &request.client, holds_secret) {
+        if sends
+            && !page.is_for_servers()
+            && !self.guard.origins.may_send_form(&request.headers, &request.client, holds_secret)
+        {
             let origin = origins::claimed(&request.headers);
             return Err(Problem::foreign_form(origin.as_deref(), &self.site.public_url().origin()));
         }
@@ -276,6 +282,8 @@ impl Web {
             (Page::Login, true) => login::submit(self, request).await,
             (Page::Logout, false) => logout::show(self, request).await,
             (Page::Logout, true) => logout::submit(self, request).await,
+            (Page::SignedOut, _) => Ok(providers::sign_out::signed_out(self, request)),
+            (Page::ProviderLogout, _) => providers::sign_out::log_out(self, request).await,
             (Page::Password, false) => password::show(self, request).await,
             (Page::Password, true) => password::submit(self, request).await,
             (Page::Setup, false) => setup::show(self, request).await,

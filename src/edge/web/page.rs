@@ -37,6 +37,10 @@ pub enum Page {
     CompleteAtPath,
     /// Signs out.
     Logout,
+    /// Where a browser comes back to from signing out at a provider.
+    SignedOut,
+    /// Ends sessions of somebody who signed out at a provider, whose server says so.
+    ProviderLogout,
     /// Changes the password.
     Password,
     /// Makes the first account.
@@ -81,11 +85,23 @@ impl Page {
 
     /// Whether it waits for a provider, which may be slow.
     pub fn waits_for_provider(self) -> bool {
-        matches!(self, Self::BeginSignIn | Self::CompleteSignIn | Self::CompleteAtPath | Self::LinkIdentity)
+        matches!(
+            self,
+            Self::BeginSignIn
+                | Self::CompleteSignIn
+                | Self::CompleteAtPath
+                | Self::LinkIdentity
+                | Self::ProviderLogout
+        )
     }
 
     /// Whether it is served at every host: what hand-overs need, what ends a session, and what is no secret.
     pub(super) fn is_anywhere(self) -> bool {
-        self.is_light() || self == Self::Logout
+        self.is_light() || self == Self::Logout || self.is_for_servers()
+    }
+
+    /// Whether servers send to it, and no browser: whatever cookies come along mean nothing, and no page has sent it.
+    pub(super) fn is_for_servers(self) -> bool {
+        self == Self::ProviderLogout
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::block::Block;
-pub use self::sign_ins::{ProviderSignIn, SignInCounts};
+pub use self::sign_ins::{OutcomeCounts, ProviderCounts, ProviderLogout, ProviderRefresh, ProviderSignIn};
 pub use self::snapshot::{Histogram, Snapshot};
 pub use self::words::{BUCKETS, Connect, Memory, StatusClass};
 use super::verdict::{Code, Verdict};

@@ -240,6 +240,14 @@ impl OidcError {
         code == ErrorCode::InvalidGrant || code.kind() == OidcErrorKind::Denied
     }
 
+    /// Whether a refresh failed for a reason that concerns everybody at this provider: it is down, or does not know the gateway.
+    pub fn is_of_provider(&self) -> bool {
+        let of_client = |error: &TokenEndpointError| error.is_invalid_client();
+        self.kind() == OidcErrorKind::Unavailable
+            || matches!(self, Self::Discovery(_) | Self::Keys(_))
+            || matches!(self, Self::Token(error) if of_client(error))
+    }
+
     /// Whether what came of a refresh cannot be verified now, and may be later: keys are fetched anew only now and then.
     pub fn may_pass(&self) -> bool {
         self.kind() == OidcErrorKind::Unavailable || matches!(self, Self::IdToken(TokenRefusal::UnknownKey))

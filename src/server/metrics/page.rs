@@ -7,7 +7,7 @@ use super::text::MetricsText;
 use crate::edge::page_limiter::PageLimiter;
 use crate::edge::read_ahead::BufferQuotas;
 use crate::model::audit::{Event, Load, Reason};
-use crate::model::metrics::{Registry, SignInCounts, Snapshot};
+use crate::model::metrics::{ProviderCounts, Registry, Snapshot};
 use crate::model::principal::CredentialKind;
 use crate::model::time::Timestamp;
 use crate::server::admission::Admission;
@@ -52,8 +52,8 @@ pub struct Sources {
     pub lookups: Box<dyn Fn() -> u64 + Send + Sync>,
     /// What the control plane counts.
     pub store: Store,
-    /// Sign-ins through providers.
-    pub sign_ins: SignInCounts,
+    /// Sign-ins through providers, and the sessions after them.
+    pub providers: ProviderCounts,
     /// When the server's certificate ends, if there is one. Asked each time: it may be replaced.
     pub certificate_end: Box<dyn Fn() -> Option<Timestamp> + Send + Sync>,
     /// The servers of all upstreams.
@@ -144,8 +144,18 @@ impl Sources {
         }
         let help = "Sign-ins through providers, by what came of them.";
         let mut sign_ins = page.family("doorward_provider_logins_total", "counter", help);
-        for ((provider, outcome), count) in self.sign_ins.all() {
+        for ((provider, outcome), count) in self.providers.sign_ins.all() {
             sign_ins.sample(&[("provider", &provider), ("result", outcome.as_str())], count);
+        }
+        let help = "Refreshes of sessions that providers opened, by what came of them.";
+        let mut refreshes = page.family("doorward_provider_refreshes_total", "counter", help);
+        for ((provider, outcome), count) in self.providers.refreshes.all() {
+            refreshes.sample(&[("provider", &provider), ("result", outcome.as_str())], count);
+        }
+        let help = "Logout tokens that were sent in the name of providers, by what came of them.";
+        let mut logouts = page.family("doorward_provider_logouts_total", "counter", help);
+        for ((provider, outcome), count) in self.providers.logouts.all() {
+            logouts.sample(&[("provider", &provider), ("result", outcome.as_str())], count);
         }
         let help =
             "Events of the audit trail that this process was asked to note; those of logins have reasons.";

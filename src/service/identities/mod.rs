@@ -114,7 +114,7 @@ impl Identities {
     /// # Errors
     ///
     /// [`IdentityError`]. The reason is written to the audit trail and the log.
-    pub async fn sign_in_with_tokens(
+    pub async fn sign_in(
         &self,
         by: &Actor,
         assertion: ProviderAssertion,
@@ -135,21 +135,6 @@ impl Identities {
         tracing::info!(provider = assertion.provider, %reason, "a sign-in by an identity is refused");
         self.note_refusal(by, &assertion, reason, user, browser.client).await?;
         outcome
-    }
-
-    /// The same without tokens.
-    ///
-    /// # Errors
-    ///
-    /// As [`Identities::sign_in_with_tokens`].
-    pub async fn sign_in(
-        &self,
-        by: &Actor,
-        assertion: ProviderAssertion,
-        sign_up: SignUp,
-        browser: Browser<'_>,
-    ) -> Result<SignedIn, IdentityError> {
-        self.sign_in_with_tokens(by, assertion, None, sign_up, browser).await
     }
 
     async fn enter(

@@ -41,7 +41,7 @@ async fn sign_in(
     sign_up: SignUp,
 ) -> Result<SignedIn, IdentityError> {
     let by = Actor::stranger("192.0.2.1".parse().unwrap(), "r1");
-    world.identities.sign_in(&by, assertion.clone(), sign_up, browser(None)).await
+    world.identities.sign_in(&by, assertion.clone(), None, sign_up, browser(None)).await
 }
 
 async fn principal(world: &ServiceFixture, signed_in: &SignedIn) -> Option<Principal> {
@@ -294,11 +294,16 @@ async fn whoever_signs_in_all_the_time_is_slowed_down_and_a_device_is_known_agai
     let first = sign_in(&world, &known, SignUp::InvitedOnly).await.unwrap();
     let device = first.device.expose();
     let again =
-        world.identities.sign_in(&by, known.clone(), SignUp::InvitedOnly, browser(Some(device))).await;
+        world.identities.sign_in(&by, known.clone(), None, SignUp::InvitedOnly, browser(Some(device))).await;
     assert_eq!(again.unwrap().device.expose(), device);
     let others = world.sign_in("local", PASSWORD, "192.0.2.1", None).await.unwrap().device;
-    let other =
-        world.identities.sign_in(&by, known.clone(), SignUp::InvitedOnly, browser(Some(others.expose())));
+    let other = world.identities.sign_in(
+        &by,
+        known.clone(),
+        None,
+        SignUp::InvitedOnly,
+        browser(Some(others.expose())),
+    );
     assert_ne!(other.await.unwrap().device.expose(), others.expose(), "another's device");
     let refused = loop {
         if let Err(error) = sign_in(&world, &known, SignUp::InvitedOnly).await {

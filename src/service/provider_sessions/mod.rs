@@ -28,9 +28,13 @@ pub const REFRESH_LIMIT: Duration = Duration::from_mins(1);
 const CLAIMED_FOR: Duration = Duration::from_secs(REFRESH_LIMIT.as_secs() + 60 + 2 * SKEW.as_secs());
 /// The pause after the first refresh that failed. Providers forgive a token that is used again within some tens of seconds,
 /// since its answer may have been lost.
-const FIRST_RETRY: Duration = Duration::from_secs(10);
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// Bytes of where a sign-out comes back to.
+const LONGEST_TARGET: usize = 1024;
+/// What the state of a sign-out is sealed for.
+const SIGN_OUT: &str = "sign-out";
 /// The longest pause between refreshes that fail.
-const LONGEST_RETRY: Duration = Duration::from_mins(2);
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
 /// Refreshes and ends sessions that providers opened.
 #[derive(Clone, Debug)]
@@ -201,7 +205,7 @@ impl ProviderSessions {
         let now = self.clock.now();
         let sealed = tokens.map(|tokens| self.sealed(due, tokens));
         let claimed = (due.session.as_str(), due.claim.as_str());
-        let times = (now, now.after(retry(failures)), now.before(grace));
+        let times = (now, now.after(retry_after(failures)), now.before(grace));
         let failed = self.store.fail_refresh(provider, claimed, sealed.as_ref(), times).await?;
         if let FailedRefresh::Ended(ended) = &failed {
             self.look_again(ended);
@@ -280,6 +284,21 @@ impl ProviderSessions {
         }))
     }
 
+    /// A `state` for a sign-out that comes back to `target`, which nobody else can read: at most about 1,400 characters of
+    /// base64url. A longer target is left out.
+    pub fn sign_out_state(&self, target: &str) -> String {
+        let target = if target.len() > LONGEST_TARGET { "" } else { target };
+        self.vault.seal_text(target, SIGN_OUT)
+    }
+
+    /// The target in such a `state`; `None` if it is not ours.
+    pub fn sign_out_target(&self, state: &str) -> Option<String> {
+        if state.len() > 2 * LONGEST_TARGET {
+            return None;
+        }
+        self.vault.open_text(state, SIGN_OUT)
+    }
+
     fn sealed(&self, due: &DueRefresh, tokens: &RefreshedTokens) -> SealedTokens {
         self.vault.seal(&due.session, tokens.id_token.as_ref(), Some(&tokens.refresh_token))
     }
@@ -292,7 +311,7 @@ impl ProviderSessions {
 }
 
 /// The pause after so many refreshes at a provider failed, up to a fifth more by chance.
-fn retry(failures: u32) -> Duration {
+pub fn retry_after(failures: u32) -> Duration {
     let pause = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_RETRY);
     pause + pause.mul_f64(chance() / 5.0)
 }

@@ -41,10 +41,7 @@ async fn signed_in(world: &ServiceFixture, subject: &str, refresh_token: Option<
     let browser = Browser { client: "192.0.2.1".parse().unwrap(), user_agent: "browser", device: None };
     let tokens = given(refresh_token);
     let identities = &world.identities;
-    identities
-        .sign_in_with_tokens(&by, asserted(subject), Some(&tokens), SignUp::Allowed, browser)
-        .await
-        .unwrap()
+    identities.sign_in(&by, asserted(subject), Some(&tokens), SignUp::Allowed, browser).await.unwrap()
 }
 
 /// The session, once it is due.

@@ -6,7 +6,9 @@ mod crowds;
 mod floods;
 mod pages;
 mod products;
+mod sessions;
 mod sign_in;
+mod sign_out;
 
 use serde_json::Value;
 

@@ -59,6 +59,16 @@ struct State {
     served: HashMap<&'static str, Value>,
     asked: Vec<String>,
     handed_out: Vec<String>,
+    /// Further members of the discovery document.
+    announced: Value,
+    /// Whether sign-ins get refresh tokens, each good once.
+    refreshes: bool,
+    /// Who signed in, and with what nonce, by refresh token.
+    grants: HashMap<String, (Value, String)>,
+    /// Refresh tokens that were used.
+    spent: Vec<String>,
+    /// Whether one of them came again.
+    reused: bool,
 }
 
 /// What a code stands for.
@@ -109,6 +119,49 @@ impl Provider {
     /// From now on this is answered at a path, as a whole list.
     pub fn serve(&self, path: &'static str, answer: &Value) {
         self.shared.state.lock().unwrap().served.insert(path, answer.clone());
+    }
+
+    /// Adds members to the discovery document, which the gateway must not know yet.
+    pub fn announce(&self, more: Value) {
+        self.shared.state.lock().unwrap().announced = more;
+    }
+
+    /// From now on sign-ins get refresh tokens, each good once, and what is said holds for five minutes.
+    pub fn let_refresh(&self) {
+        self.shared.state.lock().unwrap().refreshes = true;
+    }
+
+    /// What it says of somebody who has signed in, from now on.
+    pub fn says_now(&self, claims: &Value) {
+        let mut state = self.shared.state.lock().unwrap();
+        for (person, _) in state.grants.values_mut().filter(|(person, _)| person["sub"] == claims["sub"]) {
+            *person = claims.clone();
+        }
+    }
+
+    /// No refresh token is good any more.
+    pub fn take_grants_back(&self) {
+        self.shared.state.lock().unwrap().grants.clear();
+    }
+
+    /// How many refresh tokens were used.
+    pub fn refreshes(&self) -> usize {
+        self.shared.state.lock().unwrap().spent.len()
+    }
+
+    /// Whether a refresh token was used twice.
+    pub fn was_reused(&self) -> bool {
+        self.shared.state.lock().unwrap().reused
+    }
+
+    /// A logout token for the gateway, with these claims beside or instead.
+    pub fn logout_token(&self, more: &Value) -> String {
+        let claims = json!({
+            "iss": self.url, "aud": "doorward", "iat": NOW, "exp": NOW + 120, "jti": random_text().expose(),
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        let header = Header { typ: Some("logout+jwt".to_owned()), ..header() };
+        jsonwebtoken::encode(&header, &with(&claims, more), &self.shared.key).unwrap()
     }
 
     /// How often a path was asked for.
@@ -234,7 +287,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
 impl Shared {
     fn answer(&self, state: &mut State, path: &str, head: &str, form: &[u8]) -> (u16, Value) {
         match path {
-            "/.well-known/openid-configuration" => (200, self.discovery()),
+            "/.well-known/openid-configuration" => (200, self.discovery(&state.announced)),
             "/jwks" => (200, json!({ "keys": [self.jwk] })),
             "/token" => {
                 self.tokens(state, head, form).unwrap_or_else(|| (400, json!({ "error": "invalid_grant" })))
@@ -254,13 +307,15 @@ impl Shared {
         }
     }
 
-    fn discovery(&self) -> Value {
+    fn discovery(&self, announced: &Value) -> Value {
+        let none = json!({});
         let url = &self.url;
-        json!({
+        let document = json!({
             "issuer": url, "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
             "jwks_uri": format!("{url}/jwks"), "userinfo_endpoint": format!("{url}/me"),
             "authorization_response_iss_parameter_supported": true,
-        })
+        });
+        with(&document, if announced.is_object() { announced } else { &none })
     }
 
     /// `None` where a code is not good: unknown, used before, for another client, or without its verifier.
@@ -272,28 +327,56 @@ impl Shared {
         if secret != CLIENT_SECRET {
             return Some((401, json!({ "error": "invalid_client" })));
         }
+        if form.get("grant_type")? == "refresh_token" {
+            return self.refreshed(state, client, form.get("refresh_token")?);
+        }
         let grant = state.codes.remove(form.get("code")?)?;
         let proven = TokenDigest::of(form.get("code_verifier")?).to_text() == grant.challenge;
         if grant.client != client || !proven || form.get("redirect_uri")? != &grant.redirect_uri {
             return None;
         }
-        let claims =
-            json!({ "iss": self.url, "aud": client, "nonce": grant.nonce, "iat": NOW, "exp": NOW + 3600 });
-        let mut claims = with(&claims, &grant.person);
+        Some((200, self.told(state, client, grant.person, grant.nonce)))
+    }
+
+    /// `None` for a refresh token that is not good; one that was used ends them all.
+    fn refreshed(&self, state: &mut State, client: &str, token: &str) -> Option<(u16, Value)> {
+        if state.spent.iter().any(|spent| spent == token) {
+            state.reused = true;
+            state.grants.clear();
+        }
+        let (person, nonce) = state.grants.remove(token)?;
+        state.spent.push(token.to_owned());
+        Some((200, self.told(state, client, person, nonce)))
+    }
+
+    /// Tokens for somebody.
+    fn told(&self, state: &mut State, client: &str, person: Value, nonce: String) -> Value {
+        let claims = json!({ "iss": self.url, "aud": client, "nonce": nonce, "iat": NOW, "exp": NOW + 3600 });
+        let mut claims = with(&claims, &person);
         if let Fault::Claims(others) = &state.fault {
             claims = with(&claims, others);
         }
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some("k1".to_owned());
-        let id_token = jsonwebtoken::encode(&header, &claims, &self.key).unwrap();
+        let id_token = jsonwebtoken::encode(&header(), &claims, &self.key).unwrap();
         let access_token = random_text().expose().to_owned();
-        state.people.insert(access_token.clone(), grant.person);
+        state.people.insert(access_token.clone(), person.clone());
         state.handed_out.extend([access_token.clone(), id_token.split('.').nth(2).unwrap().to_owned()]);
-        Some((
-            200,
-            json!({ "access_token": access_token, "token_type": "Bearer", "expires_in": 3600, "id_token": id_token }),
-        ))
+        let mut told = json!({
+            "access_token": access_token, "token_type": "Bearer", "expires_in": 3600, "id_token": id_token,
+        });
+        if state.refreshes {
+            let token = random_text().expose().to_owned();
+            state.handed_out.push(token.clone());
+            told = with(&told, &json!({ "refresh_token": token, "expires_in": 300 }));
+            state.grants.insert(token, (person, nonce));
+        }
+        told
     }
+}
+
+fn header() -> Header {
+    let mut header = Header::new(Algorithm::ES256);
+    header.kid = Some("k1".to_owned());
+    header
 }
 
 /// The claims of a token, whoever signed it.

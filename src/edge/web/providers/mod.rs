@@ -1,6 +1,7 @@
 //! Signing in through a provider: on the way there, and back.
 
 mod refused;
+pub(super) mod sign_out;
 
 use bytes::Bytes;
 use http::header::{REFERRER_POLICY, SET_COOKIE};
