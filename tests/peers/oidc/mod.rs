@@ -1,5 +1,7 @@
 //! The protocol of OpenID Connect against a certified provider, the `oidc-provider` of npm.
 
+mod gateway;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-// A certified OpenID provider that signs in whoever `login_hint` names: provider.mjs NODE_MODULES PORT CLIENTS, where CLIENTS is a
+// A certified OpenID provider that signs in whoever `login_hint` names, or whose name is pressed on its page: provider.mjs NODE_MODULES PORT CLIENTS, where CLIENTS is a
 // JSON list of its clients. Whoever is called "nobody" is refused.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
@@ -8,6 +8,7 @@ const { Provider } = await import(`${modules}/oidc-provider/lib/index.js`);
 const issuer = `http://127.0.0.1:${port}`;
 const people = {
   ann: { email: 'ann@example.test', email_verified: true, name: 'Ann', groups: ['ops', 'Platform Team'] },
+  dora: { email: 'dora@example.test', email_verified: true, groups: ['dev'] },
   bob: { email: 'bob@example.test', email_verified: false },
 };
 
@@ -40,7 +41,11 @@ const provider = new Provider(issuer, {
 // Agrees to everything in the place of the person.
 async function interaction(request, response) {
   const { prompt, params, grantId } = await provider.interactionDetails(request, response);
-  const accountId = params.login_hint;
+  const accountId = params.login_hint ?? new URL(request.url, issuer).searchParams.get('as');
+  if (!accountId) {
+    const links = [...Object.keys(people), 'nobody'].map((name) => `<li><a href="${request.url}?as=${name}">${name}</a></li>`);
+    return response.writeHead(200, { 'content-type': 'text/html' }).end(`<h1>Who are you?</h1><ul>${links.join('')}</ul>`);
+  }
   if (accountId === 'nobody') {
     const result = { error: 'access_denied', error_description: 'not you' };
     return provider.interactionFinished(request, response, result);
