@@ -89,16 +89,17 @@ async fn groups_decide_who_gets_in_and_an_expression_decides_the_role() {
         assert_eq!(browser.get(&world.gateway, "/").await.status, 200, "{person}");
         browser.close().await;
     }
-    let browser = Browser::start().await;
     for (person, said) in [("bob", "does not tell which groups"), ("nobody", "did not let you in")] {
+        // The provider remembers who signed in, too.
+        let browser = Browser::start().await;
         browser.open(&world.gateway, deep).await;
         browser.press("Sign in with Example SSO").await;
         browser.press(person).await;
         browser.see(said).await;
         browser.see("Reference").await;
         assert_ne!(browser.get(&world.gateway, "/").await.status, 200, "{person}");
+        browser.close().await;
     }
-    browser.close().await;
 }
 
 #[tokio::test]
@@ -124,7 +125,12 @@ async fn tabs_that_sign_in_side_by_side_each_arrive_where_they_were_going() {
 
 #[tokio::test]
 async fn straight_to_the_provider_without_passwords_and_not_back_again_after_signing_out() {
-    let world = World::start("login.password = false", "auto_login = true", "/_doorward/callback/sso").await;
+    let world = World::start(
+        "login.password = false",
+        "auto_login = true\nlogout = \"local\"",
+        "/_doorward/callback/sso",
+    )
+    .await;
     let browser = Browser::start().await;
     browser.open(&world.gateway, "/deep?x=1").await;
     browser.press("nobody").await;
