@@ -5,6 +5,7 @@ use http::{HeaderValue, Request, Response};
 use serde::de::DeserializeOwned;
 
 use super::error::{ContentType, EgressError, EgressFault};
+use crate::model::json;
 use crate::model::origin::Origin;
 use crate::model::secret::Secret;
 
@@ -100,10 +101,11 @@ impl EgressResponse {
     ///
     /// # Errors
     ///
-    /// [`EgressFault::Status`] if the status is not one of success, [`EgressFault::Unreadable`] if the body is not such JSON.
+    /// [`EgressFault::Status`] if the status is not one of success, [`EgressFault::Unreadable`] if the body is not such JSON, or
+    /// has too many values ([`json::read`]).
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, EgressError> {
         self.check_success()?;
-        serde_json::from_slice(self.response.body()).map_err(|_| {
+        json::read(self.response.body()).ok_or_else(|| {
             let (status, content_type) = (self.status(), ContentType::of(self.response.headers()));
             let fault = EgressFault::Unreadable { status, content_type };
             EgressError { server: Some(self.server.clone()), fault }

@@ -6,6 +6,7 @@ pub mod color;
 pub mod graphql;
 pub mod header_names;
 pub mod identity;
+pub mod json;
 pub mod jwt;
 pub mod mcp;
 pub mod metrics;

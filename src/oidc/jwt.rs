@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::error::TokenRefusal;
 use super::keys::{KeySet, algorithm};
 use crate::config::SigningAlgorithm;
+use crate::model::json;
 
 /// Bytes of a token.
 const LONGEST: usize = 256 * 1024;
@@ -84,6 +85,6 @@ impl<'t> SignedToken<'t> {
 /// The claims of a token, whoever signed it.
 pub(super) fn claims(text: &str) -> Result<Map<String, Value>, TokenRefusal> {
     let payload = text.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
-    let claims = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+    let claims = payload.and_then(|payload| json::read(&payload));
     claims.ok_or(TokenRefusal::Malformed)
 }

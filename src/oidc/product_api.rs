@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::error::{LookupError, loggable};
 use crate::egress::{EgressClient, EgressRequest, EgressResponse};
+use crate::model::json;
 use crate::model::secret::Secret;
 
 /// For all that is looked up about somebody in one sign-in.
@@ -134,7 +135,7 @@ fn refusal(response: &EgressResponse) -> Option<LookupError> {
 
 /// What a refusal says of itself, as GitHub (`message`), Google and Microsoft (`error.message`) and GitLab (any of these) say it.
 fn said(response: &EgressResponse) -> String {
-    let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    let body: Value = json::read(response.body()).unwrap_or_default();
     let places = ["/error/message", "/message", "/error_description", "/error"];
     let text = places.into_iter().find_map(|place| body.pointer(place).and_then(Value::as_str));
     loggable(text.unwrap_or_default())

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::client_authentication::ClientAuthentication;
 use super::error::{ErrorCode, TokenEndpointError, loggable};
 use crate::egress::{EgressClient, EgressRequest, EgressResponse};
+use crate::model::json;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
 
@@ -95,7 +96,7 @@ pub(super) async fn revoke(
     let form =
         ClientForm { fields: vec![("token_type_hint", "refresh_token")], secrets: vec![("token", token)] };
     let response = form.post(egress, authentication, url, clock).await?;
-    let answer: Map<String, Value> = serde_json::from_slice(response.body()).unwrap_or_default();
+    let answer: Map<String, Value> = json::read(response.body()).unwrap_or_default();
     let is_secret = |text: &str| authentication.is_repeated_in(text) || text.contains(token.expose());
     match refusal(response.status(), &answer, is_secret) {
         Some(refusal) => Err(refusal),
@@ -133,13 +134,19 @@ impl ClientForm<'_> {
 impl TokenResponse {
     /// Some servers say no with a status of success, or bend the shape of lifetimes and types.
     fn read(response: &EgressResponse, is_secret: impl Fn(&str) -> bool) -> Result<Self, TokenEndpointError> {
-        let answer: Option<Map<String, Value>> = serde_json::from_slice(response.body()).ok();
+        let answer: Option<Map<String, Value>> = json::read(response.body());
         if let Some(refusal) =
             answer.as_ref().and_then(|answer| refusal(response.status(), answer, is_secret))
         {
             return Err(refusal);
         }
-        let mut answer: Map<String, Value> = response.json()?;
+        let mut answer = match answer {
+            Some(answer) => {
+                response.check_success()?;
+                answer
+            }
+            None => response.json()?,
+        };
         let lifetime = lifetime(answer.get("expires_in"));
         let is_bearer = match answer.get("token_type") {
             None => true,

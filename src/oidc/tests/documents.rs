@@ -310,3 +310,21 @@ async fn a_provider_without_a_trusted_certificate_is_not_believed() {
     let trusting = format!("{settings}\nca_file = {:?}", server.ca().display().to_string());
     assert!(matches!(discovery_error(&world, &trusting).await, Some(DocumentError::Shape)), "it is heard");
 }
+
+#[tokio::test]
+async fn no_answer_of_many_small_values_is_read_whatever_it_is_about() {
+    let value = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+    let many = value(format!("[{}]", vec!["{\"\":0}"; 20_000].join(",")));
+    let long = json!("{\"\":0},".repeat(20_000));
+    for (beside, is_read) in [(&many, false), (&long, true)] {
+        let more = json!({ "x": beside });
+        let world = World::new().await;
+        world.announce(&more);
+        assert_eq!(world.sign_in().await.is_ok(), is_read, "discovery");
+
+        let world = World::new().await;
+        let answer = json!({ "access_token": "a", "id_token": world.signer.sign(&world.claims()) });
+        world.set(|script| script.token = Behaviour::json(&changed(&answer, &more).to_string()));
+        assert_eq!(world.sign_in().await.is_ok(), is_read, "tokens");
+    }
+}
