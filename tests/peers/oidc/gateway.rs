@@ -1,20 +1,27 @@
 //! The gateway and a certified provider in Chromium: from the application to the provider and back.
 
 use std::process::Command;
+use std::time::Duration;
 
 use fantoccini::Locator;
+use http::Method;
 use serde_json::json;
 
 use crate::support::chrome::Browser;
+use crate::support::client;
 use crate::support::gateway::{Gateway, PASSWORD};
 use crate::support::process::Process;
 use crate::support::{PATIENCE, free_port, repository, wait_for};
 
 const SECRET: &str = "s3cret of the gateway, which is long enough";
 
+/// For how long what the provider says holds: the shortest after which a session is refreshed is half a minute.
+const SECONDS: &str = "40";
+
 /// The gateway in front of the built-in sample, and a provider that asks who it is by a list of names.
 struct World {
     gateway: Gateway,
+    issuer: String,
     _provider: Process,
     _folder: tempfile::TempDir,
 }
@@ -52,17 +59,21 @@ impl World {
             "client_id": "gateway", "client_secret": SECRET, "redirect_uris": [format!("{}{callback}", gateway.url)],
             "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
             "token_endpoint_auth_method": "client_secret_basic",
+            "post_logout_redirect_uris": [format!("{}/_doorward/signed-out", gateway.url)],
+            "backchannel_logout_uri": format!("{}/_doorward/backchannel-logout/sso", gateway.url),
+            "backchannel_logout_session_required": true,
         }]);
         let mut command = Command::new("node");
         command
             .arg(repository("tests/peers/oidc/provider.mjs"))
             .arg(repository(".tests/node/node_modules"))
             .arg(port.to_string())
-            .arg(clients.to_string());
+            .arg(clients.to_string())
+            .env("SECONDS", SECONDS);
         let folder = tempfile::tempdir().unwrap();
         let provider = Process::start("oidc-provider", folder.path(), &command);
         let provider = provider.ready(&format!("{issuer}/.well-known/openid-configuration"), PATIENCE).await;
-        Self { gateway, _provider: provider, _folder: folder }
+        Self { gateway, issuer, _provider: provider, _folder: folder }
     }
 }
 
@@ -146,6 +157,7 @@ async fn straight_to_the_provider_without_passwords_and_not_back_again_after_sig
     browser.arrive("/deep?x=1").await;
     browser.open(&world.gateway, "/_doorward/logout").await;
     browser.press("Sign out").await;
+    browser.press("Yes, sign me out").await;
     browser.see("You are signed out").await;
     browser.open(&world.gateway, "/deep?x=1").await;
     browser.arrive_below("/_doorward/login").await;
@@ -188,5 +200,64 @@ async fn an_account_is_linked_and_removed_by_the_buttons_of_the_account_page() {
         (browser.get(&world.gateway, "/").await.status != 200).then_some(())
     })
     .await;
+    browser.close().await;
+}
+
+async fn waits_for(browser: &Browser, world: &World, path: &str, what: &str, holds: impl Fn(u16) -> bool) {
+    wait_for(what, LONG, async || holds(browser.get(&world.gateway, path).await.status).then_some(())).await;
+}
+
+/// Longer than a session is refreshed after, and written down as used.
+const LONG: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn signing_out_here_signs_out_there_and_signing_out_there_ends_the_session_here() {
+    let world = World::start("", "", "/_doorward/callback/sso").await;
+    let browser = Browser::start().await;
+    let sign_in = async || {
+        browser.open(&world.gateway, "/deep?x=1").await;
+        browser.press("Sign in with Example SSO").await;
+        // The provider asks only whom it does not know.
+        browser.press("ann").await;
+        browser.arrive("/deep?x=1").await;
+    };
+    sign_in().await;
+    browser.open(&world.gateway, "/_doorward/logout").await;
+    browser.see("signed out at Example SSO too").await;
+    browser.press("Sign out").await;
+    browser.press("Yes, sign me out").await;
+    browser.see("You are signed out").await;
+    assert_ne!(browser.get(&world.gateway, "/").await.status, 200);
+    sign_in().await;
+    assert_eq!(browser.get(&world.gateway, "/").await.status, 200);
+    browser.client.goto(&format!("{}/session/end", world.issuer)).await.unwrap();
+    browser.press("Yes, sign me out").await;
+    browser.see("Signed out at the provider").await;
+    waits_for(&browser, &world, "/", "the end of the session", |status| status != 200).await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_taken_away_there_is_gone_here_after_the_next_refreshes() {
+    let world = World::start("", "[providers.claims]\ngroups = \"groups\"", "/_doorward/callback/sso").await;
+    let browser = Browser::start().await;
+    browser.open(&world.gateway, "/deep?x=1").await;
+    browser.press("Sign in with Example SSO").await;
+    browser.press("ann").await;
+    browser.arrive("/deep?x=1").await;
+    let may = |status| status != 403;
+    assert!(may(browser.get(&world.gateway, "/ops").await.status));
+    let people = format!("{}/people/ann", world.issuer);
+    let says = async |groups: &str| {
+        let said =
+            client::send(Method::POST, &people, &[], format!("{{\"groups\":{groups}}}")).await.unwrap();
+        assert_eq!(said.status, 204);
+    };
+    // Twice, so that the second refresh is by the token of the first.
+    says("[\"dev\"]").await;
+    waits_for(&browser, &world, "/ops", "the end of the group's access", |status| status == 403).await;
+    assert_eq!(browser.get(&world.gateway, "/").await.status, 200, "the session goes on");
+    says("[\"ops\"]").await;
+    waits_for(&browser, &world, "/ops", "the group's access again", may).await;
     browser.close().await;
 }

@@ -1,5 +1,5 @@
 // A certified OpenID provider that signs in whoever `login_hint` names, or whose name is pressed on its page: provider.mjs NODE_MODULES PORT CLIENTS, where CLIENTS is a
-// JSON list of its clients. Whoever is called "nobody" is refused.
+// JSON list of its clients. Whoever is called "nobody" is refused. `POST /people/NAME` changes claims; what it says holds for `SECONDS`, if that is set.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 
@@ -26,7 +26,21 @@ const provider = new Provider(issuer, {
   scopes: ['openid', 'email', 'profile', 'groups'],
   findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, ...people[accountId] }) }),
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
-  features: { devInteractions: { enabled: false }, jwtUserinfo: { enabled: true } },
+  features: {
+    devInteractions: { enabled: false },
+    jwtUserinfo: { enabled: true },
+    backchannelLogout: { enabled: true },
+    rpInitiatedLogout: {
+      enabled: true,
+      logoutSource: (context, form) => {
+        context.body = `<h1>Sign out?</h1>${form}<button form="op.logoutForm" name="logout" value="yes">Yes, sign me out</button>`;
+      },
+      postLogoutSuccessSource: (context) => { context.body = '<h1>Signed out at the provider</h1>'; },
+    },
+  },
+  // It calls no loopback addresses otherwise.
+  fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
+  ...(process.env.SECONDS && { ttl: { AccessToken: Number(process.env.SECONDS) } }),
   enabledJWA: {
     idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'],
     userinfoSigningAlgValues: ['RS256', 'ES256', 'EdDSA'],
@@ -58,7 +72,13 @@ async function interaction(request, response) {
 }
 
 const answer = provider.callback();
-createServer((request, response) => {
+createServer(async (request, response) => {
+  if (request.url.startsWith('/people/')) {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    Object.assign(people[request.url.slice('/people/'.length)], JSON.parse(Buffer.concat(parts)));
+    return response.writeHead(204).end();
+  }
   if (!request.url.startsWith('/interaction/')) return answer(request, response);
   interaction(request, response).catch((error) => response.writeHead(500).end(String(error.stack)));
 }).listen(Number(port), '127.0.0.1');
