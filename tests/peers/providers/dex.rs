@@ -55,7 +55,7 @@ issuer: http://{address}/dex
 storage: {{ type: memory }}
 web: {{ http: {address} }}
 logger: {{ level: info, format: json }}
-expiry: {{ idTokens: 5m, signingKeys: 6h, refreshTokens: {{ reuseInterval: 0s, validIfNotUsedFor: 1h, absoluteLifetime: 10h }} }}
+expiry: {{ idTokens: 30s, signingKeys: 6h, refreshTokens: {{ reuseInterval: 0s, validIfNotUsedFor: 1h, absoluteLifetime: 10h }} }}
 oauth2: {{ skipApprovalScreen: true, responseTypes: [ code ] }}
 enablePasswordDB: true
 staticPasswords:

@@ -42,9 +42,14 @@ impl Directory {
 
     /// Takes somebody out of a group.
     pub(crate) fn leave(&self, person: &str, group: &str) {
+        self.leave_as(&format!("uid={person}"), group);
+    }
+
+    /// The same for somebody with another relative distinguished name, such as `cn=Ann`.
+    pub(crate) fn leave_as(&self, name: &str, group: &str) {
         self.modify(&format!(
             "dn: cn={group},ou=groups,dc=acme,dc=test\nchangetype: modify\ndelete: member\n\
-             member: uid={person},ou=people,dc=acme,dc=test\n"
+             member: {name},ou=people,dc=acme,dc=test\n"
         ));
     }
 

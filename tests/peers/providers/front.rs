@@ -1,10 +1,15 @@
 //! The gateway in front of an application, with people who come from providers.
 
 use http::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::visitor::{Page, Visitor};
 use super::{CLIENT, SECRET};
+use crate::proxies::WEBSOCKET_KEY;
 use crate::proxies::echo::Echo;
+use crate::support::PATIENCE;
 use crate::support::gateway::{ADDRESS, Gateway};
 use crate::support::repository;
 
@@ -13,6 +18,23 @@ pub(crate) struct Front {
     pub(crate) gateway: Gateway,
     app: Echo,
     base: &'static str,
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(crate) struct Socket(TcpStream);
+
+impl Socket {
+    /// Whether it still carries bytes both ways.
+    pub(crate) async fn lives(&mut self) -> bool {
+        let mut back = [0; 5];
+        let answered = async {
+            self.0.write_all(b"there").await?;
+            self.0.read_exact(&mut back).await
+        };
+        let answered = timeout(PATIENCE, answered).await.expect("an echo or the end");
+        answered.is_ok() && &back == b"there"
+    }
 }
 
 /// The settings of a provider as a page of `docs/providers` has them, with the issuer and the secret of a test.
@@ -65,6 +87,44 @@ impl Front {
         visitor.open(&format!("{}&login_hint={person}", self.sign_in_url(provider, path))).await
     }
 
+    /// Signs out at our page; the page that somebody comes to then.
+    pub(crate) async fn sign_out(&self, visitor: &mut Visitor) -> Page {
+        let page = visitor.open(&self.url("/_doorward/logout")).await;
+        assert!(page.body.contains("Sign out?"), "{page:?}");
+        visitor.submit(&page, &[]).await
+    }
+
+    /// Where a provider's server tells of those who signed out there.
+    pub(crate) fn logout_uri(&self, provider: &str) -> String {
+        self.url(&format!("/_doorward/backchannel-logout/{provider}"))
+    }
+
+    /// Where browsers come back to that signed out at a provider.
+    pub(crate) fn signed_out_uri(&self) -> String {
+        self.url("/_doorward/signed-out")
+    }
+
+    /// Opens somebody's WebSocket to the application, over which it echoes.
+    pub(crate) async fn socket(&self, visitor: &Visitor, path: &str) -> Result<Socket, u16> {
+        let url = url::Url::parse(&self.url(path)).unwrap();
+        let host = self.gateway.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let request = format!(
+            "GET {} HTTP/1.1\r\nhost: {host}\r\nconnection: Upgrade\r\nupgrade: websocket\r\norigin: {}\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: {WEBSOCKET_KEY}\r\ncookie: {}\r\n\r\n",
+            url.path(),
+            self.gateway.url,
+            visitor.cookies_for(&url),
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let status = String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        if status == 101 { Ok(Socket(stream)) } else { Err(status) }
+    }
+
     fn sign_in_url(&self, provider: &str, path: &str) -> String {
         let target = format!("{}{path}", self.base);
         let target: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
@@ -83,6 +143,13 @@ impl Front {
             [seen] => Ok(seen.all("x-who").join(", ")),
             more => panic!("{more:?}"),
         }
+    }
+
+    /// Why sessions were ended that nobody here ended, the newest last.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        let list = self.gateway.json(&["audit", "list", "--event", "session.revoke"], "");
+        let rows = list["events"].as_array().unwrap();
+        rows.iter().filter_map(|row| row["detail"]["cause"].as_str().map(str::to_owned)).collect()
     }
 
     /// The users that the store has, by username.

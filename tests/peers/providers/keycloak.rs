@@ -103,6 +103,33 @@ impl Realm {
         self.administer(Method::DELETE, &path, &json!({})).await;
     }
 
+    /// Puts somebody into a group, such as `/engineering/platform`.
+    pub(crate) async fn join(&self, person: &str, group: &str) {
+        let person = self.id_of(&format!("/users?exact=true&username={person}")).await;
+        let path = format!("/group-by-path{}", group.replace(' ', "%20"));
+        let group = self.administer(Method::GET, &path, &json!({})).await.json();
+        let path = format!("/users/{person}/groups/{}", group["id"].as_str().unwrap());
+        self.administer(Method::PUT, &path, &json!({})).await;
+    }
+
+    /// Has its tokens expire so soon that sessions here are refreshed as often as they may be.
+    pub(crate) async fn shorten_tokens(&self) {
+        self.administer(Method::PUT, "", &json!({ "accessTokenLifespan": 30 })).await;
+    }
+
+    /// Ends every session that somebody has there, as its administrator.
+    pub(crate) async fn end_sessions(&self, person: &str) {
+        let person = self.id_of(&format!("/users?exact=true&username={person}")).await;
+        self.administer(Method::POST, &format!("/users/{person}/logout"), &json!({})).await;
+    }
+
+    /// Signs a browser out at its own page.
+    pub(crate) async fn sign_out(&self, visitor: &mut Visitor) {
+        let page = visitor.open(&format!("{}/protocol/openid-connect/logout", self.issuer)).await;
+        let page = visitor.submit(&page, &[]).await;
+        assert!(page.body.contains("You are logged out"), "{page:?}");
+    }
+
     /// Gives the realm a new key to sign with. The ones before stay published.
     pub(crate) async fn add_key(&self) {
         let config =

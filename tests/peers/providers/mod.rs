@@ -9,6 +9,7 @@ mod in_browser;
 mod keycloak;
 mod logout;
 mod protocol;
+mod sessions;
 mod sign_in;
 mod visitor;
 

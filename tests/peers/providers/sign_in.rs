@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, free_port, wait_for};
 const BASES: [&str; 2] = ["", "/sub"];
 
 /// Signs somebody in at Keycloak on the way to `path`.
-async fn by_keycloak(front: &Front, person: &str, path: &str) -> (Visitor, Page) {
+pub(super) async fn by_keycloak(front: &Front, person: &str, path: &str) -> (Visitor, Page) {
     let mut visitor = Visitor::default();
     let page = front.begin(&mut visitor, "keycloak", path).await;
     let page = keycloak::sign_in(&mut visitor, &page, person).await;
@@ -128,7 +128,7 @@ async fn a_provider_that_is_stopped_leaves_the_others_and_those_who_are_signed_i
 }
 
 /// Its pages sign in whom the link names.
-fn of_hydra(port: u16) -> String {
+pub(super) fn of_hydra(port: u16) -> String {
     documented("hydra", &Hydra::issuer(port))
         .replace("[providers.claims]", "login_hint = true\n[providers.claims]")
 }

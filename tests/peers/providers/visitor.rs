@@ -58,6 +58,11 @@ impl Visitor {
         self.keep(url, &format!("{cookie}; Path=/"));
     }
 
+    /// Loses the cookies whose names begin so.
+    pub(crate) fn forget(&mut self, prefix: &str) {
+        self.cookies.retain(|cookie| !cookie.name.starts_with(prefix));
+    }
+
     async fn go(&mut self, mut method: Method, mut url: Url, mut body: String) -> Page {
         for _ in 0..REDIRECTS {
             if self.end.as_ref().is_some_and(|end| url.as_str().starts_with(end)) {

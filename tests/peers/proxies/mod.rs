@@ -18,7 +18,7 @@ use self::echo::Echo;
 use crate::support::chrome::Browser;
 
 /// The key of the example in RFC 6455, 1.3.
-const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(crate) const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const NAVIGATION: [(&str, &str); 3] =
     [("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
 
