@@ -65,7 +65,7 @@ impl PageHandler {
         let turn = entry.turn().await.map_err(|busy| Denied::open(Problem::from(&busy), Verdict::Own))?;
         let (host, query) = (arrival.target.host().to_owned(), arrival.target.query().map(str::to_owned));
         let request = WebRequest { method, host, path, page, query, headers, body, client, request_id };
-        let answering = turn.during(Box::pin(async move { web.respond(request).await }));
+        let answering = turn.during(async move { web.respond(request).await });
         Ok(on_control(&self.control, "a page", answering).await?.map(ResponseBody::of))
     }
 }

@@ -178,7 +178,7 @@ impl Federation {
             Ok(RefreshedClaims::Told(claims)) => match asserted(&provider.config, due.key.clone(), &claims) {
                 Ok(assertion) => Some(assertion),
                 Err(why) => {
-                    self.log_refusal(name, due, &why);
+                    log_refusal(name, due, &why);
                     let cause = ProviderSessionEnd::NotAllowed;
                     patiently(|| self.provider_sessions.end_identity(name, due, cause)).await?;
                     return Ok(ProviderRefresh::Refused);
@@ -207,16 +207,6 @@ impl Federation {
             CompletedRefresh::Refused => ProviderRefresh::Refused,
             CompletedRefresh::Superseded => ProviderRefresh::Superseded,
         })
-    }
-
-    fn log_refusal(&self, provider: &str, due: &DueRefresh, why: &SignInRefusal) {
-        tracing::info!(
-            provider,
-            claim = why.claim(),
-            session = due.session,
-            reason = %why,
-            "by what the provider says now somebody may not be here any more: their sessions end"
-        );
     }
 
     async fn put_off(
@@ -253,6 +243,16 @@ impl Federation {
         patiently(|| self.provider_sessions.end(&provider.config.name, due, cause)).await?;
         Ok(ProviderRefresh::Ended)
     }
+}
+
+fn log_refusal(provider: &str, due: &DueRefresh, why: &SignInRefusal) {
+    tracing::info!(
+        provider,
+        claim = why.claim(),
+        session = due.session,
+        reason = %why,
+        "by what the provider says now somebody may not be here any more: their sessions end"
+    );
 }
 
 /// Asks the store again and again, as long as the claim lasts: the token that it holds may be spent.

@@ -158,10 +158,11 @@ pub(super) fn provider(
         let text = "PKCE is always used; a provider that does not know it takes no notice";
         draft.remark(RemarkKind::Differs, &own.named("USE_PKCE"), text);
     }
-    let only_known = own.flag("ALLOW_SIGN_UP") == Some(false);
-    if only_known {
-        own.set("allow_sign_up", SettingValue::Flag(false), "ALLOW_SIGN_UP");
+    let sign_up = own.flag("ALLOW_SIGN_UP");
+    if let Some(allowed) = sign_up {
+        own.set("allow_sign_up", SettingValue::Flag(allowed), "ALLOW_SIGN_UP");
     }
+    let only_known = sign_up == Some(false);
     if only_known || invites {
         own.block.comment(
             "Who is invited is known by the address, if the claim `email_verified` is true. Where the provider sends none, and \

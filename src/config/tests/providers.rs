@@ -56,6 +56,31 @@ fn the_least_provider_gets_every_default() {
 }
 
 #[test]
+fn nobody_signs_up_by_themselves_where_everybody_has_an_account() {
+    let secret = "client_secret = \"s3cret-of-the-client\"\n";
+    let groups = "[providers.claims]\nallowed_groups = [\"acme\"]";
+    for (kind, more, allowed, warned) in [
+        ("google", "", false, true),
+        ("github", "", false, true),
+        ("gitlab", "", false, true),
+        ("gitlab", "issuer = \"https://gitlab.com\"", false, true),
+        ("google", "allow_sign_up = true", true, false),
+        ("google", "allow_sign_up = false", false, false),
+        ("google", "hosted_domains = [\"example.com\"]", true, false),
+        ("google", "allowed_domains = [\"example.com\"]", true, false),
+        ("github", groups, true, false),
+        ("gitlab", groups, true, false),
+        ("gitlab", "issuer = \"https://git.example.com\"", true, false),
+        ("okta", "issuer = \"https://acme.okta.com\"", true, false),
+    ] {
+        let config = good(&provider(&format!("type = \"{kind}\"\n{secret}{more}")));
+        assert_eq!(config.providers[0].allow_sign_up, allowed, "{kind} {more}");
+        let told = config.warnings.iter().any(|warning| warning.contains("everybody has an account at"));
+        assert_eq!(told, warned, "{kind} {more}: {:?}", config.warnings);
+    }
+}
+
+#[test]
 fn each_type_needs_only_what_is_the_users() {
     let secret = "client_secret = \"s3cret-of-the-client\"\n";
     for (kind, more, issuer, groups, subject) in [

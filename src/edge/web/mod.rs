@@ -222,7 +222,7 @@ impl Web {
     pub async fn respond(&self, request: WebRequest) -> Response<Bytes> {
         let actor = Actor::stranger(request.client.address.nearest(), request.request_id.as_str());
         let own = Self { actor, ..self.clone() };
-        let response = match own.visit(&request).await {
+        let response = match Box::pin(own.visit(&request)).await {
             Ok(response) => response,
             Err(problem) => {
                 let target = self.address(&request);

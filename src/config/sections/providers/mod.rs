@@ -78,8 +78,9 @@ section! {
         acr_values: Vec<PlainWord> = "[]", r#"["urn:example:mfa"]"#;
         /// Further parameters of the authorisation request.
         authorize_parameters: AuthorizeParameters = "{}", r#"{ domain_hint = "example.com" }"#;
-        /// Whether people without an account here get one at their first sign-in.
-        allow_sign_up: bool = "true", "false";
+        /// Whether people without an account here get one at their first sign-in. By default they do; but at `google`, `github` and
+        /// gitlab.com, where everybody has an account, only with `allowed_groups`, `allowed_domains` or `hosted_domains`.
+        allow_sign_up: Option<bool>, "false";
         /// Whether its e-mail addresses count as verified although no claim says so. Only where nobody can choose an address
         /// freely: whoever could would be taken for its owner.
         trust_email: bool = "false", "true";
@@ -253,6 +254,7 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
     if let Some(address) = &written.logout_url {
         issuer::check_reach(&written, "logout_url", &address.url, reader);
     }
+    let sign_up_at = written.at("allow_sign_up");
     let usual = directory::usual_claims(directory.as_ref(), preset.claims);
     let claims = claims_rules(written.claims, SubjectKind::People, usual, reader);
     let claims = ClaimsRules {
@@ -260,6 +262,20 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
         allowed_domains: written.allowed_domains.into_iter().map(|domain| domain.0).collect(),
         ..claims
     };
+    let issuer = issuer?;
+    let is_open = preset.issuer == Some(issuer.issuer.as_str())
+        && claims.allowed_groups.is_empty()
+        && claims.allowed_domains.is_empty()
+        && written.hosted_domains.is_empty();
+    if is_open && written.allow_sign_up.is_none() {
+        let what = format!(
+            "is not set, and everybody has an account at {}: only invited people are let in. Name `allowed_groups` or \
+             `allowed_domains`, or write `allow_sign_up = true` for everybody, `false` for invited people",
+            preset.display_name
+        );
+        reader.warn(&sign_up_at, what);
+    }
+    let allow_sign_up = written.allow_sign_up.unwrap_or(!is_open);
     let name = written.name.0?.0;
     let display_name = match written.display_name {
         Some(text) => text.0,
@@ -269,7 +285,7 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
     Some(ProviderConfig {
         display_name,
         kind: written.kind,
-        issuer: issuer?,
+        issuer,
         ca_file: written.ca_file.map(|file| file.0),
         client_id: written.client_id.0?.0,
         credentials: credentials?,
@@ -280,7 +296,7 @@ fn provider(written: Provider, reader: &mut SettingsReader) -> Option<ProviderCo
         max_age: written.max_age.map(|span| span.0),
         acr_values: written.acr_values.into_iter().map(|value| value.0).collect(),
         authorize_parameters: written.authorize_parameters.0,
-        allow_sign_up: written.allow_sign_up,
+        allow_sign_up,
         subject_claim: written.subject_claim.map_or_else(|| preset.subject_claim.to_owned(), |claim| claim.0),
         callback_path: written.callback_path.map(|path| path.0),
         auto_login: written.auto_login,
