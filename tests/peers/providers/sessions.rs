@@ -218,6 +218,16 @@ async fn who_signs_out_at_hydra_is_out_here_and_the_other_way_round() {
     let port = free_port();
     let front = Front::start("", &of_hydra(port)).await;
     let Some(hydra) = Hydra::start(port, &[&front.redirect_uri("hydra")]).await else { return };
+    // As long as it knows no address to come back to, people are signed out here only.
+    let mut early = Visitor::default();
+    front.begin_as(&mut early, "hydra", "/", "bob").await;
+    front.who(&early, "/").await.unwrap();
+    let page = front.sign_out(&mut early).await;
+    assert!(page.url.as_str().starts_with(&Hydra::issuer(port)), "{page:?}");
+    assert!(page.body.contains("post_logout_redirect_uri"), "{page:?}");
+    assert_eq!(front.who(&early, "/").await, Err(401));
+    assert!(is_known_there(&front, &mut early, "hydra").await);
+
     hydra.tell_of_logouts(&front.logout_uri("hydra"), &front.signed_out_uri()).await;
     let mut sessions = Vec::new();
     for person in ["ann", "ann", "bob"] {
