@@ -21,7 +21,8 @@ async fn signing_out_ends_the_session_at_once_and_signing_in_never_keeps_an_old_
     assert_eq!(gateway.get("/data", &cookie).await.status, 200);
     let out = gateway.post_form("/_doorward/logout", "", &cookie).await;
     assert_eq!(out.status, 303);
-    assert!(out.header("set-cookie").unwrap().starts_with("doorward=; Max-Age=0"), "{}", out.head);
+    let set = out.headers("set-cookie");
+    assert!(set.iter().any(|set| set.starts_with("doorward=; Max-Age=0")), "{}", out.head);
     assert!(out.header("clear-site-data").is_some());
     let watch = Watch::begin(&gateway, &upstream);
     assert_eq!(gateway.get("/data", &cookie).await.status, 401, "replayed");
