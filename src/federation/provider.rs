@@ -92,6 +92,11 @@ impl Provider {
         }
     }
 
+    /// Whether this issuer is the provider's by its settings. The tokens of another one are not sent to it.
+    pub(super) fn has_issuer(&self, issuer: &str) -> bool {
+        self.config.issuer.issuers().iter().any(|own| own == issuer)
+    }
+
     /// A place among those who wait for this provider. One that is slow thus holds up nobody else's.
     pub(super) async fn place(&self, source: &SignInSource) -> Result<OwnedSemaphorePermit, SignInRefusal> {
         self.places.take(source).await

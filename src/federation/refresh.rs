@@ -123,6 +123,15 @@ impl Federation {
         config: RefreshConfig,
         due: &DueRefresh,
     ) -> Result<ProviderRefresh, ServiceError> {
+        if !provider.has_issuer(due.key.issuer()) {
+            tracing::warn!(
+                provider = provider.config.name,
+                session = due.session,
+                issuer = due.key.issuer(),
+                "a session ends: by the settings the provider has another issuer than the one that opened it"
+            );
+            return self.end(provider, due, ProviderSessionEnd::OtherIssuer).await;
+        }
         if let Some(failures) = provider.outage.is_waited_for() {
             return self.put_off(provider, config, due, None, failures).await;
         }

@@ -62,11 +62,20 @@ impl Federation {
     }
 
     /// What a browser is sent to the provider with, after its session was ended here; `target` is where the person may go on
-    /// to afterwards. `None` if signing out ends here, or the provider cannot be used now.
+    /// to afterwards. `None` if signing out ends here, the provider cannot be used now, or its name belongs to another issuer
+    /// now.
     ///
     /// A refresh token that outlives the session at the provider is given back, in the background.
     pub async fn sign_out(&self, tokens: SignOutTokens, target: &str) -> Option<SignOut<'_>> {
         let provider = self.find(&tokens.provider)?;
+        if !provider.has_issuer(&tokens.issuer) {
+            tracing::warn!(
+                provider = tokens.provider,
+                issuer = tokens.issuer,
+                "somebody signs out here and not at the provider, which has another issuer by the settings now"
+            );
+            return None;
+        }
         if let Some(refresh_token) = tokens.refresh_token
             && provider.config.scopes.iter().any(|scope| scope == OFFLINE)
         {

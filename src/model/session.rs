@@ -62,6 +62,8 @@ words! {
         NotAllowed = "provider-claims",
         /// What it says cannot be believed.
         Unbelieved = "provider-answer",
+        /// By the settings the provider's name belongs to another issuer now.
+        OtherIssuer = "provider-issuer",
         /// It did not answer for too long.
         Unavailable = "provider-unavailable",
         /// The tokens were sealed under another secret.

@@ -49,6 +49,8 @@ pub struct KeptTokens {
     pub session_id: String,
     /// The provider's name in the settings.
     pub provider: String,
+    /// The issuer that gave them.
+    pub issuer: String,
     /// The tokens.
     pub sealed: SealedTokens,
 }
@@ -133,12 +135,15 @@ pub(super) async fn fail(
 impl Store {
     /// The tokens of a session, by its id, or of the one that it was handed over from.
     pub async fn provider_tokens(&self, session: &str) -> Result<Option<KeptTokens>, StoreError> {
-        const SQL: &str = "SELECT session_id, provider, id_token, refresh_token FROM provider_tokens
-             WHERE session_id = (SELECT coalesce(parent_id, id) FROM sessions WHERE id = $1)";
+        const SQL: &str = "SELECT t.session_id AS session_id, t.provider AS provider, p.issuer AS issuer,
+                 t.id_token AS id_token, t.refresh_token AS refresh_token
+             FROM provider_tokens t JOIN provider_sessions p ON p.session_id = t.session_id
+             WHERE t.session_id = (SELECT coalesce(parent_id, id) FROM sessions WHERE id = $1)";
         let row = self.pool.row(SQL, &[session.into()]).await?;
         row.map(|row| {
             let (session_id, provider) = (row.text("session_id")?, row.text("provider")?);
-            Ok(KeptTokens { session_id, provider, sealed: sealed_of(&row)? })
+            let issuer = row.text("issuer")?;
+            Ok(KeptTokens { session_id, provider, issuer, sealed: sealed_of(&row)? })
         })
         .transpose()
     }

@@ -100,6 +100,7 @@ async fn a_session_keeps_what_its_provider_gave_and_takes_it_along(store: &Store
             let kept = store.provider_tokens(id).await.unwrap().unwrap();
             assert_eq!((kept.session_id.as_str(), kept.provider.as_str()), ("s", "sso"), "{id}");
             assert_eq!(kept.sealed, sealed("s"), "{id}");
+            assert_eq!(kept.issuer, asserted("ann").key.issuer(), "{id}");
         }
         assert!(!has_tokens(store, "unknown").await);
         match end {

@@ -73,6 +73,8 @@ pub struct RefreshedTokens {
 pub struct SignOutTokens {
     /// The provider's name in the settings.
     pub provider: String,
+    /// The issuer that gave them, and to which alone they may be sent.
+    pub issuer: String,
     /// The latest ID token.
     pub id_token: Option<Secret>,
     /// The latest refresh token.
@@ -279,6 +281,7 @@ impl ProviderSessions {
         let Some(kept) = self.store.provider_tokens(session).await? else { return Ok(None) };
         Ok(self.vault.open(&kept.session_id, &kept.sealed).map(|opened| SignOutTokens {
             provider: kept.provider,
+            issuer: kept.issuer,
             id_token: opened.id_token,
             refresh_token: opened.refresh_token,
         }))

@@ -247,3 +247,36 @@ async fn a_session_is_refreshed_only_if_the_settings_say_so_and_while_they_do() 
         assert!(is_answered(&gateway, browser, "/traces", 200).await);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_issuer_gave_is_never_sent_to_another_that_has_its_name() {
+    let (former, new, upstream) = (Provider::start().await, Provider::start().await, Upstream::spawn().await);
+    former.let_refresh();
+    for provider in [&former, &new] {
+        let at = |path: &str| format!("{}/{path}", provider.url);
+        provider
+            .announce(json!({ "end_session_endpoint": at("logout"), "revocation_endpoint": at("revoke") }));
+    }
+    let offline = "scopes = [\"offline_access\"]";
+    let text = |provider: &Provider| settings(&upstream, "", &[provider.settings("sso", offline)]);
+    let gateway = Gateway::configured(&text(&former)).await;
+    let (mut ann, mut bob, mut eve) = (Browser::default(), Browser::default(), Browser::default());
+    for (browser, name) in [(&mut ann, "ann"), (&mut bob, "bob"), (&mut eve, "eve")] {
+        assert_eq!(browser.sign_in(&gateway, (&former, "sso"), &person(name), "/").await.status, 303);
+    }
+    let answer = eve.post(&gateway, "/_doorward/logout", &[]).await;
+    assert!(answer.header("location").unwrap().starts_with(&format!("{}/logout?", former.url)));
+    until("the token that is given back", async || former.asked("/revoke") == 1).await;
+    gateway.reload(&text(&new)).await.unwrap();
+    let answer = bob.post(&gateway, "/_doorward/logout", &[]).await;
+    let location = answer.header("location").unwrap();
+    assert!(
+        location.starts_with("/_doorward/login?"),
+        "no ID token of the former issuer goes there: {location}"
+    );
+    assert!(is_answered(&gateway, &ann, "/traces", 200).await);
+    gateway.clock.advance(LIFETIME);
+    until("the end of the other", async || is_answered(&gateway, &ann, "/traces", 401).await).await;
+    assert_eq!(causes(&gateway).await, ["provider-issuer"]);
+    assert_eq!((new.asked("/token"), new.asked("/revoke")), (0, 0), "nor a refresh token");
+}
