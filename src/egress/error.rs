@@ -87,6 +87,26 @@ impl EgressFault {
     }
 }
 
+impl EgressError {
+    /// Whether there was no connection.
+    pub fn is_unreached(&self) -> bool {
+        matches!(self.fault, EgressFault::Unresolved(_) | EgressFault::Unreachable(_) | EgressFault::Tls(_))
+    }
+
+    /// Whether the server is down: there was no connection, no whole answer in time, or a status of 500 or more.
+    pub fn is_down(&self) -> bool {
+        let is_failing = |status: u16| status >= 500;
+        self.is_unreached()
+            || match self.fault {
+                EgressFault::Timeout | EgressFault::Broken(_) => true,
+                EgressFault::Status { status, .. } | EgressFault::Unreadable { status, .. } => {
+                    is_failing(status)
+                }
+                _ => false,
+            }
+    }
+}
+
 impl fmt::Display for EgressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.server {

@@ -55,7 +55,7 @@ pub(super) struct Provider {
     pub(super) config: ProviderConfig,
     pub(super) protocol: Protocol,
     /// Whether refreshes have found it down.
-    pub(super) outage: Outage,
+    pub(super) outage: Arc<Outage>,
     places: Places,
     logouts: Semaphore,
 }
@@ -71,13 +71,15 @@ impl Provider {
         shares_callback: bool,
     ) -> Result<Self, ProviderError> {
         let redirect_uri = redirect_uri(config, public_url);
+        let same = former.filter(|former| former.config.issuer == config.issuer);
+        let outage = same.map_or_else(|| Arc::new(Outage::new(clock)), |same| Arc::clone(&same.outage));
         let former = former.map(|former| &former.protocol);
         let protocol = Protocol::new(config, redirect_uri, clock, former, shares_callback)
             .map_err(|cause| ProviderError { name: config.name.clone(), cause })?;
         Ok(Self {
             config: config.clone(),
             protocol,
-            outage: Outage::default(),
+            outage,
             places: Places::default(),
             logouts: Semaphore::new(MOST_LOGOUTS),
         })

@@ -23,6 +23,7 @@ use super::refusal::SignInRefusal;
 use crate::config::RefreshConfig;
 use crate::model::metrics::ProviderRefresh;
 use crate::model::session::ProviderSessionEnd;
+use crate::model::time::Timestamp;
 use crate::oidc::{OidcError, Refreshed, RefreshedClaims};
 use crate::service::ServiceError;
 use crate::service::provider_sessions::{
@@ -132,13 +133,15 @@ impl Federation {
             );
             return self.end(provider, due, ProviderSessionEnd::OtherIssuer).await;
         }
-        if let Some(failures) = provider.outage.is_waited_for() {
-            return self.put_off(provider, config, due, None, failures).await;
+        if let Some(down) = provider.outage.is_waited_for() {
+            return self.put_off(provider, config, due, None, down.failures, Some(down.since)).await;
         }
         let asked = provider.protocol.refresh(&due.refresh_token, due.id_token.as_ref(), due.key.subject());
         match timeout(REFRESH_LIMIT, asked).await {
             Ok(Ok(refreshed)) => {
-                provider.outage.answered();
+                if !matches!(&refreshed.claims, Err(error) if error.is_of_provider()) {
+                    provider.outage.answered();
+                }
                 self.settle_refresh(provider, config, due, refreshed).await
             }
             Ok(Err(error)) if error.is_over() => {
@@ -147,10 +150,8 @@ impl Federation {
                 self.end(provider, due, ProviderSessionEnd::Over).await
             }
             Ok(Err(error)) => self.put_off_for(provider, config, due, &error).await,
-            Err(_) => {
-                let failures = provider.outage.failed();
-                self.put_off(provider, config, due, None, failures).await
-            }
+            // Each call to the provider itself ends sooner.
+            Err(_) => self.put_off(provider, config, due, None, OF_ONE, None).await,
         }
     }
 
@@ -161,8 +162,7 @@ impl Federation {
         due: &DueRefresh,
         error: &OidcError,
     ) -> Result<ProviderRefresh, ServiceError> {
-        // What is wrong with one session says nothing of others.
-        let failures = if error.is_of_provider() { provider.outage.failed() } else { OF_ONE };
+        let failures = failures(provider, error);
         tracing::warn!(
             provider = provider.config.name,
             session = due.session,
@@ -170,7 +170,7 @@ impl Federation {
             %error,
             "a session cannot be refreshed and goes on for now"
         );
-        self.put_off(provider, config, due, None, failures).await
+        self.put_off(provider, config, due, None, failures, None).await
     }
 
     async fn settle_refresh(
@@ -194,14 +194,14 @@ impl Federation {
                 }
             },
             Ok(RefreshedClaims::NotTold) => None,
+            // The provider has just given tokens, so that this is of one session.
             Ok(RefreshedClaims::Unavailable) => {
-                let failures = provider.outage.failed();
-                return self.put_off(provider, config, due, Some(&tokens), failures).await;
+                return self.put_off(provider, config, due, Some(&tokens), OF_ONE, None).await;
             }
             Err(error) if error.may_pass() => {
                 tracing::warn!(provider = name, session = due.session, %error, "what a refresh says cannot be verified now");
-                let failures = provider.outage.failed();
-                return self.put_off(provider, config, due, Some(&tokens), failures).await;
+                let failures = failures(provider, &error);
+                return self.put_off(provider, config, due, Some(&tokens), failures, None).await;
             }
             Err(error) => {
                 tracing::error!(provider = name, session = due.session, %error, "what a refresh says is not believed: the session ends");
@@ -225,10 +225,12 @@ impl Federation {
         due: &DueRefresh,
         tokens: Option<&RefreshedTokens>,
         failures: u32,
+        down_since: Option<Timestamp>,
     ) -> Result<ProviderRefresh, ServiceError> {
         let name = provider.config.name.as_str();
         let grace = config.outage_grace;
-        let failed = patiently(|| self.provider_sessions.fail(name, due, tokens, failures, grace)).await?;
+        let sessions = &self.provider_sessions;
+        let failed = patiently(|| sessions.fail(name, due, tokens, failures, grace, down_since)).await?;
         Ok(match failed {
             FailedRefresh::Retry => ProviderRefresh::Unavailable,
             FailedRefresh::Superseded => ProviderRefresh::Superseded,
@@ -252,6 +254,15 @@ impl Federation {
         patiently(|| self.provider_sessions.end(&provider.config.name, due, cause)).await?;
         Ok(ProviderRefresh::Ended)
     }
+}
+
+/// How many calls have failed with this one. What is wrong with one session says nothing of others, but that the provider answers.
+fn failures(provider: &Provider, error: &OidcError) -> u32 {
+    if error.is_of_provider() {
+        return provider.outage.failed();
+    }
+    provider.outage.answered();
+    OF_ONE
 }
 
 fn log_refusal(provider: &str, due: &DueRefresh, why: &SignInRefusal) {

@@ -241,11 +241,19 @@ impl OidcError {
     }
 
     /// Whether a refresh failed for a reason that concerns everybody at this provider: it is down, or does not know the gateway.
+    /// An answer that is odd, too long, or a refusal to look something up, says so of one person alone.
     pub fn is_of_provider(&self) -> bool {
-        let of_client = |error: &TokenEndpointError| error.is_invalid_client();
-        self.kind() == OidcErrorKind::Unavailable
-            || matches!(self, Self::Discovery(_) | Self::Keys(_))
-            || matches!(self, Self::Token(error) if of_client(error))
+        match self {
+            Self::Discovery(_) | Self::Keys(_) => true,
+            Self::Token(TokenEndpointError::Call(error)) => error.is_down(),
+            Self::Token(error @ TokenEndpointError::Refused { code, .. }) => {
+                code.kind() == OidcErrorKind::Unavailable || error.is_invalid_client()
+            }
+            // The account is what GitHub has in the place of a token endpoint.
+            Self::Lookup { what: Lookup::GithubUser, error: LookupError::Call(error) } => error.is_down(),
+            Self::Lookup { error: LookupError::Call(error), .. } => error.is_unreached(),
+            _ => false,
+        }
     }
 
     /// Whether what came of a refresh cannot be verified now, and may be later: keys are fetched anew only now and then.

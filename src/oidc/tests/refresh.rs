@@ -134,6 +134,25 @@ async fn what_ends_a_sign_in_is_told_from_what_may_pass() {
         assert_eq!(refused.is_over(), is_over, "{status} {answer}: {refused}");
         assert_eq!(refused.may_pass(), status != 401 && !is_over, "{status} {answer}: {refused}");
     }
+    for (status, answer, is_of_all) in [
+        (401, "{\"error\":\"invalid_client\"}", true),
+        (500, "", true),
+        (503, "{\"error\":\"temporarily_unavailable\"}", true),
+        (502, "<html>", true),
+        (200, "<html>", false),
+        (200, "{}", false),
+        (404, "{}", false),
+        (429, "{}", false),
+        (403, "<html>", false),
+        (302, "", false),
+    ] {
+        world.set(|script| script.token = Behaviour::answer(status, "application/json", answer));
+        let refused = refresh(&world, &token, &begun).await.unwrap_err();
+        assert_eq!(refused.is_of_provider(), is_of_all, "{status} {answer}: {refused}");
+    }
+    world.set(|script| script.token = Behaviour::json(&format!("\"{}\"", "x".repeat(2 << 20))));
+    let refused = refresh(&world, &token, &begun).await.unwrap_err();
+    assert!(!refused.is_of_provider(), "too long: {refused}");
     // Keys that are rotated are fetched anew, though not at once each time.
     let rotated = Signer::ec("k2");
     world.answer_with_token(&rotated.sign(&world.claims()));

@@ -192,6 +192,8 @@ impl ProviderSessions {
 
     /// Has a session go on that could not be refreshed, or only in part, until refreshes have failed for `grace`. `tokens` are
     /// new ones that came all the same. `failures` is how many refreshes at the provider failed one after the other.
+    /// `down_since` is for a session that was not asked about, since the provider has been down from then on: it ends only if
+    /// that is as long, too.
     ///
     /// # Errors
     ///
@@ -203,11 +205,15 @@ impl ProviderSessions {
         tokens: Option<&RefreshedTokens>,
         failures: u32,
         grace: Duration,
+        down_since: Option<Timestamp>,
     ) -> Result<FailedRefresh, ServiceError> {
         let now = self.clock.now();
         let sealed = tokens.map(|tokens| self.sealed(due, tokens));
         let claimed = (due.session.as_str(), due.claim.as_str());
-        let times = (now, now.after(retry_after(failures)), now.before(grace));
+        let give_up = now.before(grace);
+        let is_young = down_since.is_some_and(|since| since > give_up);
+        let give_up = if is_young { Timestamp(i64::MIN) } else { give_up };
+        let times = (now, now.after(retry_after(failures)), give_up);
         let failed = self.store.fail_refresh(provider, claimed, sealed.as_ref(), times).await?;
         if let FailedRefresh::Ended(ended) = &failed {
             self.look_again(ended);

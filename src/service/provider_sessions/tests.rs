@@ -129,7 +129,7 @@ async fn a_session_outlives_an_outage_of_minutes_and_ends_after_the_grace() {
         };
         let now = world.clock.now();
         let began = *began.get_or_insert(now);
-        let failed = world.provider_sessions.fail("sso", &due, None, failures, grace).await.unwrap();
+        let failed = world.provider_sessions.fail("sso", &due, None, failures, grace, None).await.unwrap();
         if now.since(began) < grace {
             assert_eq!(failed, FailedRefresh::Retry, "{failures}");
             assert!(is_live(&world, &session).await);
@@ -141,6 +141,29 @@ async fn a_session_outlives_an_outage_of_minutes_and_ends_after_the_grace() {
         }
     }
     panic!("it never ends");
+}
+
+/// A session that was put off in one outage is not ended by the beginning of the next.
+#[tokio::test]
+async fn a_session_that_was_not_tried_outlives_an_outage_that_is_younger_than_the_grace() {
+    let world = ServiceFixture::new().await;
+    let session = signed_in(&world, "ann", Some("r-1")).await;
+    let (grace, sessions) = (Duration::from_mins(10), &world.provider_sessions);
+    let first = due(&world).await;
+    let began = world.clock.now();
+    let failed = sessions.fail("sso", &first, None, 1, grace, Some(began)).await.unwrap();
+    assert_eq!(failed, FailedRefresh::Retry);
+    world.clock.advance(grace);
+    let second = sessions.claim("sso").await.unwrap().unwrap();
+    let young = Some(began.after(Duration::from_secs(1)));
+    let failed = sessions.fail("sso", &second, None, 1, grace, young).await.unwrap();
+    assert_eq!(failed, FailedRefresh::Retry, "the provider has answered others in between");
+    assert!(is_live(&world, &session).await);
+    world.clock.advance(Duration::from_mins(1));
+    let third = sessions.claim("sso").await.unwrap().unwrap();
+    let failed = sessions.fail("sso", &third, None, 1, grace, young).await.unwrap();
+    assert!(matches!(failed, FailedRefresh::Ended(_)), "{failed:?}");
+    assert!(!is_live(&world, &session).await);
 }
 
 #[tokio::test]

@@ -193,6 +193,24 @@ async fn a_provider_that_is_down_for_longer_than_the_grace_ends_its_sessions_and
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_whose_refresh_fails_keeps_nobody_else_from_losing_a_group() {
+    let world = world(GROUPS).await;
+    // Without groups in the ID token, userinfo is asked.
+    let eve = world.signed_in(&person("eve")).await;
+    let asked = world.provider.asked("/me");
+    world.provider.set(Fault::Html("/me", 403));
+    world.gateway.clock.advance(LIFETIME);
+    until("a refresh that fails", async || world.provider.asked("/me") > asked).await;
+    let ann = world.signed_in(&in_groups("ann", &["ops"])).await;
+    assert!(is_answered(&world.gateway, &ann, "/ops", 200).await);
+    world.provider.says_now(&in_groups("ann", &["data"]));
+    world.gateway.clock.advance(LIFETIME);
+    until("the end of the group's access", async || is_answered(&world.gateway, &ann, "/ops", 403).await)
+        .await;
+    assert!(is_answered(&world.gateway, &eve, "/traces", 200).await, "hers goes on for now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_has_ended_is_over_here_at_the_next_refresh() {
     let world = world("").await;
     let ann = world.signed_in(&person("ann")).await;
