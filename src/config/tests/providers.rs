@@ -55,6 +55,7 @@ fn the_least_provider_gets_every_default() {
     assert!(good("").providers.is_empty());
 }
 
+/// G06: a provider at which everybody has an account, without a word of who may come.
 #[test]
 fn nobody_signs_up_by_themselves_where_everybody_has_an_account() {
     let secret = "client_secret = \"s3cret-of-the-client\"\n";

@@ -245,12 +245,12 @@ impl OidcError {
     pub fn is_of_provider(&self) -> bool {
         match self {
             Self::Discovery(_) | Self::Keys(_) => true,
-            Self::Token(TokenEndpointError::Call(error)) => error.is_down(),
+            // The account is what GitHub has in the place of a token endpoint.
+            Self::Token(TokenEndpointError::Call(error))
+            | Self::Lookup { what: Lookup::GithubUser, error: LookupError::Call(error) } => error.is_down(),
             Self::Token(error @ TokenEndpointError::Refused { code, .. }) => {
                 code.kind() == OidcErrorKind::Unavailable || error.is_invalid_client()
             }
-            // The account is what GitHub has in the place of a token endpoint.
-            Self::Lookup { what: Lookup::GithubUser, error: LookupError::Call(error) } => error.is_down(),
             Self::Lookup { error: LookupError::Call(error), .. } => error.is_unreached(),
             _ => false,
         }

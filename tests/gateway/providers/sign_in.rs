@@ -160,6 +160,7 @@ async fn no_link_of_another_site_makes_somebody_else_of_whoever_is_signed_in() {
     assert_eq!(old.get(&world.gateway, "/x").await.status, 401, "by her own choice she is somebody else now");
 }
 
+/// L03: signing up as an oracle of who has an account or an invitation.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_not_verified_tells_nobody_who_has_it() {
     let world = World::with("allow_sign_up = false").await;

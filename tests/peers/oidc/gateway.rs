@@ -157,7 +157,6 @@ async fn straight_to_the_provider_without_passwords_and_not_back_again_after_sig
     browser.arrive("/deep?x=1").await;
     browser.open(&world.gateway, "/_doorward/logout").await;
     browser.press("Sign out").await;
-    browser.press("Yes, sign me out").await;
     browser.see("You are signed out").await;
     browser.open(&world.gateway, "/deep?x=1").await;
     browser.arrive_below("/_doorward/login").await;
