@@ -10,7 +10,7 @@ use super::Federation;
 use super::provider::Provider;
 use crate::model::metrics::ProviderLogout;
 use crate::model::secret::Secret;
-use crate::oidc::{EndSession, EndSessionRequest, OidcError, OidcErrorKind};
+use crate::oidc::{EndSession, EndSessionRequest, OFFLINE, OidcError, OidcErrorKind};
 use crate::service::ServiceError;
 use crate::service::provider_sessions::SignOutTokens;
 
@@ -19,8 +19,6 @@ pub const SIGNED_OUT: &str = "/_doorward/signed-out";
 /// Where providers send logout tokens, below the public URL, followed by the provider's name.
 pub const BACKCHANNEL_LOGOUT: &str = "/_doorward/backchannel-logout/";
 
-/// The scope that gives refresh tokens which outlive the session at the provider (OpenID Connect Core 1.0, 11).
-const OFFLINE: &str = "offline_access";
 /// How long a page waits for a provider's discovery document. Signing out here never depends on it.
 const PATIENCE: Duration = Duration::from_secs(2);
 

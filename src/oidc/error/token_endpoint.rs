@@ -23,6 +23,18 @@ pub enum TokenEndpointError {
     /// It does not speak OpenID Connect, or the scope `openid` is missing.
     #[error("its answer has no ID token")]
     NoIdToken,
+    /// Nothing would be learnt of somebody until their session ends.
+    #[error(
+        "its answer has no refresh token, though the settings ask for the scope `offline_access`: the provider does not grant it \
+         to this client, or somebody took it out of the request"
+    )]
+    NoRefreshToken,
+    /// By its answer a scope was not granted (RFC 6749, 3.3 and 5.1), so that claims may be missing.
+    #[error(
+        "it did not grant the scope `{0}`, which the settings ask for: the provider does not grant it to this client, or somebody \
+         took it out of the request"
+    )]
+    ScopeMissing(String),
     /// The file of the client assertion.
     #[error("the file of the client assertion cannot be read")]
     AssertionFile(#[source] std::io::Error),

@@ -240,3 +240,36 @@ async fn no_code_is_spent_while_the_keys_cannot_be_had() {
     );
     assert_eq!(world.asked("/token"), 0);
 }
+
+#[tokio::test]
+async fn a_scope_that_was_asked_for_and_not_granted_lets_nobody_in() {
+    let world = World::new().await;
+    for (settings, answer, missing) in [
+        ("scopes = [\"groups\"]", json!({ "scope": "openid email profile groups" }), None),
+        ("scopes = [\"groups\"]", json!({ "scope": "openid groups" }), None),
+        ("scopes = [\"groups\"]", json!({ "scope": "" }), None),
+        ("scopes = [\"groups\"]", json!({}), None),
+        ("scopes = [\"groups\"]", json!({ "scope": "openid email profile" }), Some("`groups`")),
+        ("scopes = [\"groups\"]", json!({ "scope": "openid groups-x x/groups" }), Some("`groups`")),
+        ("scopes = [\"groups\", \"roles\"]", json!({ "scope": "openid groups" }), Some("`roles`")),
+        ("scopes = [\"offline_access\"]", json!({ "scope": "openid", "refresh_token": "r" }), None),
+        ("scopes = [\"offline_access\"]", json!({ "scope": "openid" }), Some("`offline_access`")),
+        ("scopes = [\"offline_access\"]", json!({}), Some("`offline_access`")),
+        ("scopes = [\"offline_access\"]\nrefresh = false", json!({}), None),
+        ("", json!({ "scope": "openid" }), None),
+    ] {
+        let id_token = world.signer.sign(&world.claims());
+        let whole =
+            changed(&json!({ "access_token": "a", "token_type": "bearer", "id_token": id_token }), &answer);
+        world.set(|script| script.token = Behaviour::json(&whole.to_string()));
+        let done = respond(&world.fresh(settings), "code=c").await;
+        match (done, missing) {
+            (Ok(_), None) => {}
+            (Err(error), Some(missing)) => {
+                assert_eq!(error.kind(), OidcErrorKind::Misconfigured, "{settings} {answer}");
+                assert!(error.to_string().contains(missing), "{settings} {answer}: {error}");
+            }
+            (done, _) => panic!("{settings} {answer}: {:?}", done.map(|_| ())),
+        }
+    }
+}

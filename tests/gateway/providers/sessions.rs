@@ -298,3 +298,12 @@ async fn what_one_issuer_gave_is_never_sent_to_another_that_has_its_name() {
     assert_eq!(causes(&gateway).await, ["provider-issuer"]);
     assert_eq!((new.asked("/token"), new.asked("/revoke")), (0, 0), "nor a refresh token");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_offline_access_out_of_the_request_is_not_let_in() {
+    let world = World::with("scopes = [\"offline_access\"]").await;
+    let (status, text) = world.refused(&person("ann")).await;
+    assert_eq!(status, 502, "{text}");
+    world.provider.let_refresh();
+    world.signed_in(&person("ann")).await;
+}
