@@ -159,27 +159,24 @@ impl Federation {
 
     /// The providers, in the order of the settings.
     pub fn buttons(&self) -> impl Iterator<Item = Button<'_>> {
-        self.providers.iter().map(|provider| Button {
-            name: &provider.config.name,
-            display_name: &provider.config.display_name,
-        })
+        self.providers.iter().map(|provider| provider.button())
     }
 
     /// The provider with this name.
     pub fn button(&self, name: &str) -> Option<Button<'_>> {
-        self.buttons().find(|button| button.name == name)
+        self.find(name).map(|provider| provider.button())
     }
 
     /// The provider that the sign-in page goes straight to, if one is.
     pub fn automatic(&self) -> Option<Button<'_>> {
-        let automatic = self.providers.iter().find(|provider| provider.config.auto_login)?;
-        self.button(&automatic.config.name)
+        self.providers.iter().find(|provider| provider.config.auto_login).map(|provider| provider.button())
     }
 
     /// The provider whose answers come to the usual address with its name.
     pub fn at_callback(&self, name: &str) -> Option<Button<'_>> {
-        let provider = self.find(name).filter(|provider| provider.config.callback_path.is_none())?;
-        self.button(&provider.config.name)
+        self.find(name)
+            .filter(|provider| provider.config.callback_path.is_none())
+            .map(|provider| provider.button())
     }
 
     /// Whether a path, counted from the public URL, is one where a provider's answers come to by its settings.
@@ -191,15 +188,14 @@ impl Federation {
     /// if there is none, or the browser began nowhere.
     pub fn at_callback_path(&self, path: &str, state: &str, cookie: Option<&str>) -> Option<Button<'_>> {
         let mut all = self.of_callback(path);
-        let name = match (all.next(), all.next()) {
-            (Some(only), None) => only.config.name.clone(),
-            _ => self.sign_ins.provider_of(state, cookie?)?,
-        };
-        let provider = self.of_callback(path).find(|provider| provider.config.name == name)?;
-        self.button(&provider.config.name)
+        if let (Some(only), None) = (all.next(), all.next()) {
+            return Some(only.button());
+        }
+        let name = self.sign_ins.provider_of(state, cookie?)?;
+        self.of_callback(path).find(|provider| provider.config.name == name).map(|provider| provider.button())
     }
 
-    fn of_callback<'f>(&'f self, path: &'f str) -> impl Iterator<Item = &'f Arc<Provider>> {
+    fn of_callback<'f>(&'f self, path: &str) -> impl Iterator<Item = &'f Arc<Provider>> {
         self.providers.iter().filter(move |provider| provider.config.callback_path.as_deref() == Some(path))
     }
 
@@ -281,15 +277,15 @@ impl Federation {
             Ok(pending) => pending,
             Err(error) => {
                 let refused = Refused::from(error);
-                if let SignInRefusal::Failed(ServiceError::Throttled { .. }) = &refused.why {
-                    return Err(refused);
+                // A crowd that is kept off must not fill the log.
+                if !matches!(refused.why, SignInRefusal::Failed(ServiceError::Throttled { .. })) {
+                    tracing::info!(
+                        provider = name,
+                        request.id = by.request_id(),
+                        reason = %refused.why,
+                        "an authorization response is not looked at"
+                    );
                 }
-                tracing::info!(
-                    provider = name,
-                    request.id = by.request_id(),
-                    reason = %refused.why,
-                    "an authorization response is not looked at"
-                );
                 return Err(refused);
             }
         };

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use url::Url;
 
+use super::Button;
 use super::outage::Outage;
 use super::refusal::SignInRefusal;
 use crate::config::{ProviderConfig, ProviderKind, PublicUrl};
@@ -61,6 +62,11 @@ pub(super) struct Provider {
 }
 
 impl Provider {
+    /// As people choose it.
+    pub(super) fn button(&self) -> Button<'_> {
+        Button { name: &self.config.name, display_name: &self.config.display_name }
+    }
+
     /// `former` is the one with the same name in the configuration before; `shares_callback` is whether another one has the same
     /// redirect URI.
     pub(super) fn new(
