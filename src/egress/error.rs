@@ -95,13 +95,10 @@ impl EgressError {
 
     /// Whether the server is down: there was no connection, no whole answer in time, or a status of 500 or more.
     pub fn is_down(&self) -> bool {
-        let is_failing = |status: u16| status >= 500;
         self.is_unreached()
             || match self.fault {
                 EgressFault::Timeout | EgressFault::Broken(_) => true,
-                EgressFault::Status { status, .. } | EgressFault::Unreadable { status, .. } => {
-                    is_failing(status)
-                }
+                EgressFault::Status { status, .. } | EgressFault::Unreadable { status, .. } => status >= 500,
                 _ => false,
             }
     }

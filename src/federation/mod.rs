@@ -367,8 +367,8 @@ impl Federation {
 /// Whether another provider has the same redirect URI.
 fn shares_callback(config: &Config, provider: &ProviderConfig) -> bool {
     let path = provider.callback_path.as_ref();
-    let others = config.providers.iter().filter(|other| other.name != provider.name);
-    path.is_some() && others.into_iter().any(|other| other.callback_path.as_ref() == path)
+    let mut others = config.providers.iter().filter(|other| other.name != provider.name);
+    path.is_some() && others.any(|other| other.callback_path.as_ref() == path)
 }
 
 /// What is kept of a sign-in for as long as its session lasts.

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use url::Url;
 
 use super::Button;
 use super::outage::Outage;
-use super::refusal::SignInRefusal;
 use crate::config::{ProviderConfig, ProviderKind, PublicUrl};
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -106,39 +105,42 @@ impl Provider {
     }
 
     /// A place among those who wait for this provider. One that is slow thus holds up nobody else's.
-    pub(super) async fn place(&self, source: &SignInSource) -> Result<OwnedSemaphorePermit, SignInRefusal> {
+    pub(super) async fn place<'p>(
+        &'p self,
+        source: &SignInSource,
+    ) -> Result<SemaphorePermit<'p>, ServiceError> {
         self.places.take(source).await
     }
 
     /// A place among the logout tokens that are looked at, which take none of sign-ins.
     pub(super) async fn logout_place(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
-        let place = timeout(PATIENCE, self.logouts.acquire()).await;
-        place.ok().and_then(Result::ok).ok_or(ServiceError::Busy { retry_after: PATIENCE })
+        place_of(&self.logouts).await
     }
 }
 
 /// Places of unknown browsers, and of known devices.
-struct Places([Arc<Semaphore>; 2]);
+struct Places([Semaphore; 2]);
 
 impl Default for Places {
     fn default() -> Self {
-        Self(MOST_WAITING.map(|most| Arc::new(Semaphore::new(most))))
+        Self(MOST_WAITING.map(Semaphore::new))
     }
 }
 
 impl Places {
-    async fn take(&self, source: &SignInSource) -> Result<OwnedSemaphorePermit, SignInRefusal> {
+    async fn take<'p>(&'p self, source: &SignInSource) -> Result<SemaphorePermit<'p>, ServiceError> {
         let [unknown, known] = &self.0;
         let places = match source {
             SignInSource::Client(_) => unknown,
             SignInSource::Person(_) => known,
         };
-        let place = timeout(PATIENCE, Arc::clone(places).acquire_owned()).await;
-        place
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(SignInRefusal::Failed(ServiceError::Busy { retry_after: PATIENCE }))
+        place_of(places).await
     }
+}
+
+async fn place_of(places: &Semaphore) -> Result<SemaphorePermit<'_>, ServiceError> {
+    let place = timeout(PATIENCE, places.acquire()).await;
+    place.ok().and_then(Result::ok).ok_or(ServiceError::Busy { retry_after: PATIENCE })
 }
 
 impl Protocol {

@@ -124,13 +124,18 @@ pub(super) fn is_issuer(text: &str, config: &IssuerConfig) -> bool {
 
 /// Whether `aud` names this client, and `azp` nobody else. With several audiences `azp` must say that the token is for us.
 pub(super) fn is_audience(claims: &Map<String, Value>, client_id: &str) -> bool {
+    let are_several = claims.get("aud").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
     let is_client = |value: &Value| value.as_str() == Some(client_id);
-    let (is_named, are_several) = match claims.get("aud") {
-        Some(Value::Array(all)) => (all.iter().any(is_client), all.len() > 1),
-        Some(one) => (is_client(one), false),
-        None => (false, false),
-    };
-    is_named && claims.get("azp").map_or(!are_several, is_client)
+    names_client(claims, client_id) && claims.get("azp").map_or(!are_several, is_client)
+}
+
+/// Whether `aud` names this client, alone or among others.
+pub(super) fn names_client(claims: &Map<String, Value>, client_id: &str) -> bool {
+    let is_client = |value: &Value| value.as_str() == Some(client_id);
+    match claims.get("aud") {
+        Some(Value::Array(all)) => all.iter().any(is_client),
+        one => one.is_some_and(is_client),
+    }
 }
 
 /// Whether `hd` is one of the domains, if there are any. Of an account that belongs to no organisation it is missing, whatever its

@@ -54,13 +54,7 @@ fn check(
     now: Timestamp,
 ) -> Result<LogoutToken, TokenRefusal> {
     let issuer = id_token::issuer(claims, &config.issuer)?.to_owned();
-    let is_client = |value: &Value| value.as_str() == Some(config.client_id.as_str());
-    let is_for_us = match claims.get("aud") {
-        Some(Value::Array(all)) => all.iter().any(is_client),
-        Some(one) => is_client(one),
-        None => false,
-    };
-    if !is_for_us {
+    if !id_token::names_client(claims, &config.client_id) {
         return Err(TokenRefusal::Audience);
     }
     if !claims.get("events").and_then(|events| events.get(EVENT)).is_some_and(Value::is_object) {

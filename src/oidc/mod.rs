@@ -1,9 +1,9 @@
 //! Floor 3, beside the services: OpenID Connect as a relying party (OpenID Connect Core 1.0, authorization code flow).
 //!
-//! A [`RelyingParty`] speaks with one provider, a [`Github`] with GitHub, which has OAuth 2.0 and an interface of its own. It
-//! makes the address that a browser is sent to, and of what the browser brings
-//! back it makes an [`Authentication`]: who signed in, and what the provider says of them. It knows no cookies, pages, accounts
-//! or store, and remembers nothing of a sign-in: state, nonce and code verifier are the caller's.
+//! A [`RelyingParty`] speaks with one provider, a [`Github`] with GitHub, which has OAuth 2.0 and an interface of its own. Either
+//! makes the address that a browser is sent to, and of what the browser brings back an [`Authentication`]: who signed in, and
+//! what the provider says of them. It knows no cookies, pages, accounts or store, and remembers nothing of a sign-in: state,
+//! nonce and code verifier are the caller's.
 //!
 //! Discovery document and keys are fetched when they are first needed and kept in memory, so that a provider that is down
 //! neither stops the gateway from starting nor touches another provider. Whatever cannot be verified is refused with one of

@@ -115,7 +115,7 @@ pub(super) fn body<T: DeserializeOwned>(
     serde_json::from_value(value).map_err(|_| LookupError::Shape(what))
 }
 
-/// `None` if the answer is one of success, or of a status that says nothing of its own.
+/// `None` if the status is one of success.
 fn refusal(response: &EgressResponse) -> Option<LookupError> {
     let is_limited = response.status() == 429
         || response.header("x-ratelimit-remaining") == Some("0")
@@ -125,11 +125,7 @@ fn refusal(response: &EgressResponse) -> Option<LookupError> {
         403 | 429 if is_limited => Some(LookupError::RateLimited),
         403 => Some(LookupError::Forbidden),
         404 => Some(LookupError::NotFound),
-        _ => response
-            .json::<serde::de::IgnoredAny>()
-            .err()
-            .filter(|_| response.status() >= 300)
-            .map(LookupError::Call),
+        _ => response.check_success().err().map(LookupError::Call),
     }
 }
 

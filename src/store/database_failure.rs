@@ -1,6 +1,7 @@
 //! A failure of the driver or the database, in words that can be shown. Those of a server are its own: whoever answers at
 //! its address can say anything.
 
+use crate::model::visible::is_unseen;
 use std::error::Error;
 use std::fmt;
 
@@ -52,17 +53,11 @@ impl Error for DatabaseFailure {}
 
 fn one_line(text: &str) -> String {
     let mut chars = text.chars();
-    let mut line: String = chars.by_ref().take(LONGEST).map(|c| if is_shown(c) { c } else { ' ' }).collect();
+    let mut line: String = chars.by_ref().take(LONGEST).map(|c| if is_unseen(c) { ' ' } else { c }).collect();
     if chars.next().is_some() {
         line.push('\u{2026}');
     }
     line
-}
-
-/// Whether a terminal shows it as itself, and where it stands.
-fn is_shown(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -109,7 +109,8 @@ impl Site {
 
     /// What lies below the public URL, if a path does: `""`, or a path that begins with `/`.
     pub fn below_public<'p>(&self, path: &'p str) -> Option<&'p str> {
-        path.strip_prefix(self.public_url.base_path())
+        let below = path.strip_prefix(self.public_url.base_path())?;
+        (below.is_empty() || below.starts_with('/')).then_some(below)
     }
 
     /// Where someone goes who wants nothing in particular.

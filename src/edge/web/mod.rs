@@ -336,7 +336,12 @@ impl Web {
 
     /// The request's own path and query, as the browser has it.
     fn address(&self, request: &WebRequest) -> String {
-        let path = self.site.link(&request.path);
+        let path = match request.page {
+            Some((Page::CompleteAtPath, _)) => {
+                format!("{}{}", self.site.public_url().base_path(), request.path)
+            }
+            _ => self.site.link(&request.path),
+        };
         // The queries of these hold a secret.
         let secret = matches!(
             request.page,

@@ -27,7 +27,7 @@ impl Web {
     /// The provider that a page is of, by its name in the settings.
     pub fn provider_at(&self, page: Option<Page>, path: &str) -> Option<&str> {
         match page? {
-            Page::BeginSignIn | Page::CompleteSignIn => {
+            Page::BeginSignIn | Page::CompleteSignIn | Page::ProviderLogout => {
                 let name = path.rsplit('/').next()?;
                 self.federation.button(name).map(|button| button.name)
             }

@@ -99,22 +99,24 @@ impl GoogleDirectory {
             if all.len() > MOST_ASKED {
                 return Err(LookupError::TooManyGroups(MOST_ASKED));
             }
-            let mut further = Vec::new();
+            let mut newer = Vec::new();
             for some in newest.chunks(AT_ONCE) {
                 let mut asked = FuturesUnordered::new();
                 for group in some {
                     asked.push(self.of_member(group, token));
                 }
                 while let Some(groups) = asked.try_next().await? {
-                    further.extend(groups);
+                    for (id, address) in groups {
+                        if all.insert(id.clone(), address).is_none() {
+                            newer.push(id);
+                        }
+                    }
+                    if all.len() > MOST_ASKED {
+                        return Err(LookupError::TooManyGroups(MOST_ASKED));
+                    }
                 }
             }
-            newest.clear();
-            for (id, address) in further {
-                if all.insert(id.clone(), address).is_none() {
-                    newest.push(id);
-                }
-            }
+            newest = newer;
         }
         if newest.is_empty() { Ok(all) } else { Err(LookupError::TooDeep(MOST_STEPS)) }
     }

@@ -71,14 +71,10 @@ pub enum LookupError {
 impl LookupError {
     pub(super) fn kind(&self) -> OidcErrorKind {
         match self {
-            Self::Call(_)
-            | Self::Slow
-            | Self::RateLimited
-            | Self::Shape(_)
-            | Self::Elsewhere
-            | Self::Token(TokenEndpointError::Call(_) | TokenEndpointError::Shape) => {
+            Self::Call(_) | Self::Slow | Self::RateLimited | Self::Shape(_) | Self::Elsewhere => {
                 OidcErrorKind::Unavailable
             }
+            Self::Token(error) if error.kind() == OidcErrorKind::Unavailable => OidcErrorKind::Unavailable,
             Self::Token(_)
             | Self::Unauthorized
             | Self::Forbidden
@@ -91,6 +87,9 @@ impl LookupError {
 
     /// What an admin can do about it, as the rest of a sentence.
     pub(super) fn remedy(&self, what: Lookup) -> &'static str {
+        if self.kind() == OidcErrorKind::Unavailable {
+            return "";
+        }
         match (self, what) {
             (Self::Forbidden, Lookup::GithubOrganizations | Lookup::GithubTeams) => {
                 ": an OAuth app needs the scope `read:org`, a GitHub app the permission \"Members\" of organisations"

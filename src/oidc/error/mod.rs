@@ -211,14 +211,11 @@ impl OidcError {
     pub fn kind(&self) -> OidcErrorKind {
         match self {
             Self::Discovery(error) | Self::Keys(error) => error.kind(),
-            Self::Denied(code) | Self::Token(TokenEndpointError::Refused { code, .. }) => code.kind(),
-            Self::Token(TokenEndpointError::Call(_) | TokenEndpointError::Shape) => {
-                OidcErrorKind::Unavailable
-            }
+            Self::Denied(code) => code.kind(),
+            Self::Token(error) => error.kind(),
             Self::Lookup { error, .. } => error.kind(),
             Self::IdToken(TokenRefusal::HostedDomain) => OidcErrorKind::Denied,
-            Self::Token(_)
-            | Self::IdToken(TokenRefusal::Algorithm | TokenRefusal::Encrypted | TokenRefusal::Tenant) => {
+            Self::IdToken(TokenRefusal::Algorithm | TokenRefusal::Encrypted | TokenRefusal::Tenant) => {
                 OidcErrorKind::Misconfigured
             }
             Self::Response(_)

@@ -1,6 +1,6 @@
 //! Why the token endpoint gives no tokens.
 
-use super::kind::ErrorCode;
+use super::kind::{ErrorCode, OidcErrorKind};
 use crate::egress::EgressError;
 
 /// Why there are no tokens.
@@ -44,6 +44,18 @@ pub enum TokenEndpointError {
 }
 
 impl TokenEndpointError {
+    pub(super) fn kind(&self) -> OidcErrorKind {
+        match self {
+            Self::Call(_) | Self::Shape => OidcErrorKind::Unavailable,
+            Self::Refused { code, .. } => code.kind(),
+            Self::NoIdToken
+            | Self::NoRefreshToken
+            | Self::ScopeMissing(_)
+            | Self::AssertionFile(_)
+            | Self::Signing => OidcErrorKind::Misconfigured,
+        }
+    }
+
     /// Logs what a provider said beside its error, which no page shows.
     pub(in crate::oidc) fn log(&self, provider: &str) {
         if let Self::Refused { code, said } = self {

@@ -218,8 +218,7 @@ impl Account {
             return;
         }
         let provider = config.name.as_str();
-        let access =
-            format!("{}/settings/connections/applications/{}", config.issuer.issuer, config.client_id);
+        let access = access_page(&config.issuer, &config.client_id);
         if self.hidden.is_empty() {
             tracing::warn!(
                 provider,
