@@ -41,8 +41,7 @@ impl IdentityKey {
         if !(1..=LONGEST_ISSUER).contains(&issuer.len()) || issuer.chars().any(char::is_control) {
             return Err(BadIdentityKey::Issuer);
         }
-        if !(1..=LONGEST_SUBJECT).contains(&subject.chars().count()) || subject.chars().any(char::is_control)
-        {
+        if !is_subject(&subject) {
             return Err(BadIdentityKey::Subject);
         }
         Ok(Self { issuer, subject })
@@ -57,6 +56,11 @@ impl IdentityKey {
     pub fn subject(&self) -> &str {
         &self.subject
     }
+}
+
+/// Whether a text may identify somebody at an issuer: 1 to 255 characters, none of them a control character.
+pub fn is_subject(text: &str) -> bool {
+    (1..=LONGEST_SUBJECT).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
 /// What a provider asserts of a user who has just signed in there, after it was verified.

@@ -100,8 +100,8 @@ pub(super) fn import(mut variables: Variables, upstream: Option<&Url>) -> Draft 
     draft.remark(
         RemarkKind::Differs,
         "",
-        "accounts of Phoenix's database are not moved: people of a provider get theirs at their first sign-in, others by \
-         `doorward user add` (docs/migrating.md)",
+        "accounts of Phoenix's database are not moved: people of a provider get theirs at their first sign-in, unless `check` \
+         warns that only invited people do, others by `doorward user add` (docs/migrating.md)",
     );
     draft.check();
     if no_passwords && draft.count("providers").0 == 0 {

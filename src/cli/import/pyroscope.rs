@@ -138,8 +138,8 @@ pub(super) fn import(mut settings: Variables, upstream: Option<&Url>) -> Draft {
     draft.remark(
         RemarkKind::Differs,
         "",
-        "accounts of Pyroscope's database are not moved: people of a provider get theirs at their first sign-in, others by \
-         `doorward user add` (docs/migrating.md)",
+        "accounts of Pyroscope's database are not moved: people of a provider get theirs at their first sign-in, unless `check` \
+         warns that only invited people do, others by `doorward user add` (docs/migrating.md)",
     );
     draft.check();
     if !internal && draft.count("providers").0 == 0 {
@@ -341,7 +341,7 @@ fn default_role(role: Option<&str>, is_open: bool, block: &mut Block, draft: &mu
         Some("admin") if is_open => remark(
             draft,
             RemarkKind::LeftOut,
-            "would make everybody an admin who has an account at a provider without a list of who is let in; they are viewers",
+            "would make everybody an admin who has an account at a provider without a list of who is let in; whoever is let in is a viewer",
         ),
         Some("admin") => block.set_claim("default_role", SettingValue::Text("admin".into()), ROLE),
         Some("agent") => {

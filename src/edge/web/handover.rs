@@ -7,12 +7,12 @@
 
 use askama::Template;
 use bytes::Bytes;
-use http::header::{HOST, REFERRER_POLICY, SET_COOKIE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{HOST, SET_COOKIE};
+use http::{Response, StatusCode};
 use url::form_urlencoded;
 
 use super::return_target::OtherOrigin;
-use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, user_agent};
+use super::{ReturnTarget, Visitor, Web, WebRequest, failed, form, unreferred, user_agent};
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::{RESERVED, Site};
 use crate::model::principal::Proof;
@@ -126,10 +126,4 @@ fn refused(web: &Web, request: &WebRequest) -> Response<Bytes> {
         form_urlencoded::Serializer::new(String::new()).append_pair("rd", start.as_str()).finish();
     let sign_in = format!("{}?{query}", web.site.login_url());
     unreferred(web.site.page(StatusCode::FORBIDDEN, &FailedPage { site: &web.site, sign_in }))
-}
-
-/// The address holds a token or leads to one: it is not shown to any other site.
-fn unreferred(mut response: Response<Bytes>) -> Response<Bytes> {
-    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, SET_COOKIE, USER_AGENT};
+use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, REFERRER_POLICY, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::runtime::Handle;
 
@@ -398,6 +398,12 @@ fn failed(error: &ServiceError) -> Problem {
         tracing::warn!(cause = &**cause as &dyn Error, "a page could not be served");
     }
     Problem::from(error)
+}
+
+/// The address holds a token or a provider's answer, or leads to one: it is not shown to any other site.
+fn unreferred(mut response: Response<Bytes>) -> Response<Bytes> {
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
 }
 
 fn user_agent(headers: &HeaderMap) -> &str {

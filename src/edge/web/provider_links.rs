@@ -1,9 +1,12 @@
 //! Links to where signing in at a provider begins.
 
+use bytes::Bytes;
+use http::Response;
+use http::header::SET_COOKIE;
 use url::form_urlencoded;
 
-use super::{Page, ReturnTarget, Web, WebRequest, form};
-use crate::federation::Button;
+use super::{Page, ReturnTarget, Web, WebRequest, form, unreferred};
+use crate::federation::{Begun, Button};
 
 /// A way to sign in that the sign-in page offers.
 pub(super) struct ProviderLink<'w> {
@@ -33,6 +36,22 @@ impl Web {
             }
             _ => None,
         }
+    }
+
+    /// Gives a browser the state of a sign-in that has begun, which takes the place of the oldest where there are too many. The
+    /// provider does not learn on which page it was.
+    pub(super) fn carrying(
+        &self,
+        request: &WebRequest,
+        begun: &Begun,
+        mut response: Response<Bytes>,
+    ) -> Response<Bytes> {
+        let (headers, cookies) = (response.headers_mut(), self.site.cookies());
+        for cleared in cookies.clear_oldest_sign_ins(&request.headers) {
+            headers.append(SET_COOKIE, cleared);
+        }
+        headers.append(SET_COOKIE, cookies.set_sign_in(&begun.state, &begun.cookie));
+        unreferred(response)
     }
 
     /// Where signing in at a provider begins; with whom it is, if the request says so.

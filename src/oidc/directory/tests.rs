@@ -234,6 +234,22 @@ async fn a_service_account_without_delegation_is_told_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_token_endpoint_of_google_that_is_down_may_pass_and_is_no_matter_of_delegation() {
+    for (status, error, passes) in [
+        (500, "internal_failure", true),
+        (503, "temporarily_unavailable", true),
+        (401, "invalid_client", false),
+    ] {
+        let google = Google::new(Some("admin@example.com"), false).await;
+        let body = json!({ "error": error }).to_string();
+        google.set("oauth2.googleapis.com/token", Behaviour::answer(status, "application/json", &body));
+        let failed = google.groups().await.unwrap_err().of(Lookup::GoogleGroups);
+        assert_eq!(failed.may_pass(), passes, "{error}");
+        assert_eq!(failed.to_string().contains("Domain-wide delegation"), !passes, "{failed}");
+    }
+}
+
+#[tokio::test]
 async fn odd_names_of_people_stay_one_value() {
     let google = Google::new(None, false).await;
     google.member("a%26b%2F%2E%2E%3F", &["ops"]);

@@ -86,7 +86,7 @@ impl Github {
     }
 
     /// The provider's name in the settings.
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.config.name
     }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use jmespath::{Rcvar, Variable};
 use serde_json::{Map, Value};
 
+use crate::model::identity::is_subject;
+
 /// Bytes of claims as JSON.
 pub(super) const MOST_BYTES: usize = 128 * 1024;
 /// Values in claims, those inside lists and objects included.
 pub(super) const MOST_VALUES: usize = 10_000;
-
-/// Characters of a subject (OpenID Connect Core 1.0, 2).
-const LONGEST_SUBJECT: usize = 255;
 
 /// What an issuer says of somebody: the claims of an ID token, with those of userinfo where it was asked (OpenID Connect
 /// Core 1.0, 5.1), or of an access token.
@@ -78,7 +77,7 @@ impl ClaimSet {
         Self::new(object)
     }
 
-    /// What a claim identifies somebody by: 1 to 255 visible characters, or a whole number as text (OpenID Connect Core 1.0, 2).
+    /// What a claim identifies somebody by: 1 to 255 characters without control characters, or a whole number as text (OpenID Connect Core 1.0, 2).
     pub fn subject(&self, claim: &str) -> Option<String> {
         subject(self.object.get(claim))
     }
@@ -107,9 +106,7 @@ pub fn subject(claim: Option<&Value>) -> Option<String> {
         Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
         _ => return None,
     };
-    let fits =
-        (1..=LONGEST_SUBJECT).contains(&subject.chars().count()) && !subject.chars().any(char::is_control);
-    fits.then_some(subject)
+    Some(subject).filter(|subject| is_subject(subject))
 }
 
 /// How many values a value is made of, itself included.

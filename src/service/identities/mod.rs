@@ -257,8 +257,10 @@ impl Identities {
             Unlinked::NotFound => return Err(ServiceError::NotFound { what: "identity" }),
             Unlinked::LastAdmin => return Err(ServiceError::LastAdmin),
             Unlinked::LastWayIn => {
-                let only = "is the only one you can sign in with: link another first, or have an administrator give you a password";
-                return Err(ServiceError::invalid(Field::Identity, only));
+                return Err(ServiceError::invalid(
+                    Field::Identity,
+                    "is the only one that its user can sign in with",
+                ));
             }
         }
         Ok(())

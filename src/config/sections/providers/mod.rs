@@ -99,8 +99,8 @@ section! {
         application_object_id: Option<PlainWord>, r#""22222222-3333-4444-5555-666666666666""#;
         /// Where Microsoft Graph is. By default it follows from the issuer's cloud.
         graph_url: Option<ProviderUrl>, r#""https://dod-graph.microsoft.us""#;
-        /// Domains of Google Workspace or Cloud Identity that are let in, by the claim `hd`. By default everybody with an account at
-        /// Google is.
+        /// Domains of Google Workspace or Cloud Identity that are let in, by the claim `hd`. By default it is not looked at;
+        /// who may sign up then is said by `allow_sign_up`.
         hosted_domains: Vec<HostName> = "[]", r#"["example.com"]"#;
         /// Key of a service account, as Google hands it out (JSON), with which groups of Google Workspace are read from its directory.
         service_account: Option<Secret>, r#""<the key as JSON>""#;
@@ -126,7 +126,7 @@ section! {
         /// said last expires, whether its user may still be here and with which groups and role. It needs a refresh token, for
         /// which most providers want the scope `offline_access`.
         refresh: bool = "true", "false";
-        /// How long sessions go on after the first refresh that failed because the provider was down or answered nonsense. Then
+        /// How long sessions go on after the first refresh that failed for what may pass, such as a provider that is down. Then
         /// they end. `0s` ends them at once.
         outage_grace: Span<0, DAY> = r#""1h""#, r#""10m""#;
         /// What its claims come to.

@@ -2,8 +2,7 @@
 
 use askama::Template;
 use bytes::Bytes;
-use http::header::{REFERRER_POLICY, SET_COOKIE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::{Admitted, DisplayTime, Done, PAGE, Person, Purpose, admit, done, page};
 use crate::edge::pages::form::Alert;
@@ -108,7 +107,15 @@ pub(in crate::edge::web) async fn link(web: &Web, request: &WebRequest) -> Resul
         Ok(None) => {
             let text =
                 "Linking takes a sign-in of the last five minutes. Sign in again, and then link.".to_owned();
-            return told(web, request, &person, StatusCode::FORBIDDEN, Alert { field: "", text }).await;
+            let alert = Alert { field: "", text };
+            return page(
+                web,
+                request,
+                &person,
+                StatusCode::FORBIDDEN,
+                (shown_name(&person), None, Some(alert)),
+            )
+            .await;
         }
         Err(error) => {
             let problem = failed(&error);
@@ -117,9 +124,7 @@ pub(in crate::edge::web) async fn link(web: &Web, request: &WebRequest) -> Resul
                 _ => problem.advice(),
             };
             let alert = Alert { field: "link-password", text };
-            let mut response = told(web, request, &person, problem.status, alert).await?;
-            problem.add_fields(&mut response);
-            return Ok(response);
+            return told(web, request, &person, &problem, alert).await;
         }
     };
     let wanted = Begin {
@@ -131,21 +136,12 @@ pub(in crate::edge::web) async fn link(web: &Web, request: &WebRequest) -> Resul
         Ok(begun) => {
             let page =
                 ContinuePage { site: &web.site, provider: provider.display_name, location: &begun.location };
-            let mut response = web.site.page(StatusCode::OK, &page);
-            let (headers, cookies) = (response.headers_mut(), web.site.cookies());
-            for cleared in cookies.clear_oldest_sign_ins(&request.headers) {
-                headers.append(SET_COOKIE, cleared);
-            }
-            headers.append(SET_COOKIE, cookies.set_sign_in(&begun.state, &begun.cookie));
-            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-            Ok(response)
+            Ok(web.carrying(request, &begun, web.site.page(StatusCode::OK, &page)))
         }
         Err(why) => {
             let problem = problem_of(&why, provider.display_name, &web.site);
             let alert = Alert { field: "", text: problem.advice() };
-            let mut response = told(web, request, &person, problem.status, alert).await?;
-            problem.add_fields(&mut response);
-            Ok(response)
+            told(web, request, &person, &problem, alert).await
         }
     }
 }
@@ -190,7 +186,7 @@ pub(in crate::edge::web) async fn unlink(
                 "This is the only account that you can sign in with, so it stays. Link another one first, or have an \
                  administrator give you a password."
                     .to_owned();
-            told(web, request, &person, problem.status, Alert { field: "", text }).await
+            told(web, request, &person, &problem, Alert { field: "", text }).await
         }
         Err(error) => Err(failed(&error)),
     }
@@ -201,9 +197,15 @@ async fn told(
     web: &Web,
     request: &WebRequest,
     person: &Person,
-    status: StatusCode,
+    problem: &Problem,
     alert: Alert,
 ) -> Result<Response<Bytes>, Problem> {
-    let name = person.user.display_name.as_deref().unwrap_or_default();
-    page(web, request, person, status, (name, None, Some(alert))).await
+    let shown = (shown_name(person), None, Some(alert));
+    let mut response = page(web, request, person, problem.status, shown).await?;
+    problem.add_fields(&mut response);
+    Ok(response)
+}
+
+fn shown_name(person: &Person) -> &str {
+    person.user.display_name.as_deref().unwrap_or_default()
 }

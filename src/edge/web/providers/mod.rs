@@ -4,13 +4,15 @@ mod refused;
 pub(super) mod sign_out;
 
 use bytes::Bytes;
-use http::header::{REFERRER_POLICY, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName, Response};
 
 use self::refused::{Attempt, refused};
 use super::redirect_loop::explain_obstacle;
 use super::sign_in_words::no_sign_in;
-use super::{Page, ReturnTarget, Visitor, Web, WebRequest, account, failed, form, login, user_agent};
+use super::{
+    Page, ReturnTarget, Visitor, Web, WebRequest, account, failed, form, login, unreferred, user_agent,
+};
 use crate::edge::pages::problem::Problem;
 use crate::federation::{Begin, Callback, Done, Refused, SignInRefusal};
 use crate::gate::origins;
@@ -49,13 +51,8 @@ pub(super) async fn begin(web: &Web, request: &WebRequest) -> Result<Response<By
         Begin { purpose: Purpose::SignIn, target: Some(target.as_str()), login_hint: hint.as_deref() };
     match web.federation.begin(provider.name, wanted).await {
         Ok(begun) => {
-            let mut response = web.go(&begun.location);
-            let cookies = web.site.cookies();
-            for cleared in cookies.clear_oldest_sign_ins(&request.headers) {
-                response.headers_mut().append(SET_COOKIE, cleared);
-            }
-            response.headers_mut().append(SET_COOKIE, cookies.set_sign_in(&begun.state, &begun.cookie));
-            Ok(unreferred(response))
+            let response = web.go(&begun.location);
+            Ok(web.carrying(request, &begun, response))
         }
         Err(why) => {
             let attempt = Attempt { provider, target: &target, links: false, visitor: &visitor };
@@ -133,10 +130,4 @@ fn is_in_advance(headers: &HeaderMap) -> bool {
         value.windows(8).any(|window| window == b"prefetch")
             || value.windows(7).any(|window| window == b"preview")
     })
-}
-
-/// The address holds the provider's answer or leads to its pages: it is not shown to any other site.
-fn unreferred(mut response: Response<Bytes>) -> Response<Bytes> {
-    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
 }

@@ -6,9 +6,9 @@ use http::header::SET_COOKIE;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::unreferred;
 use crate::edge::pages::problem::Problem;
 use crate::edge::pages::site::Site;
+use crate::edge::web::unreferred;
 use crate::edge::web::{ReturnTarget, Web, WebRequest, form};
 use crate::federation::{LogoutRefusal, SignOut};
 use crate::model::secret::Secret;
